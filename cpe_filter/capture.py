@@ -1,0 +1,233 @@
+"""Capture files -> frames -> IP packets.
+
+Knows pcap, pcapng and link layers. Must not know TCP or SMTP. The file formats' headers are dpkt's; the walk from
+block to block is ours, because a damaged file must give what could be read, several interfaces of one
+pcapng must be told apart, and no length field may decide how much memory is taken.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple, cast
+
+MAX_RECORD = 1 << 20
+
+LINK_TYPES = {
+    0: "BSD loopback",
+    1: "Ethernet",
+    12: "raw IP",
+    14: "raw IP",
+    101: "raw IP",
+    108: "OpenBSD loopback",
+    113: "Linux cooked v1",
+    228: "raw IPv4",
+    229: "raw IPv6",
+    276: "Linux cooked v2",
+}
+_VLAN = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
+_IP = (b"\x08\x00", b"\x86\xdd")
+
+Warn = Callable[[str], None]
+
+
+class CaptureError(ValueError):
+    """A file that cannot be used as a capture at all."""
+
+
+class Frame(NamedTuple):
+    """time: POSIX seconds. link: LINKTYPE number. data: what was kept of the frame. length: on the wire."""
+
+    time: float
+    link: int
+    data: bytes
+    length: int
+
+
+def frames(path: str, warn: Warn) -> Iterator[Frame]:
+    """Reads a pcap or pcapng file (also gzip'd). Damage after the first packets is a warning, then the end.
+
+    Raises `CaptureError` for what is no capture, `OSError` for what cannot be read.
+    """
+    with open(path, "rb") as plain:
+        head = plain.read(4)
+        plain.seek(0)
+        file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if head[:2] == b"\x1f\x8b" else plain
+        try:
+            if file is not plain:
+                head = file.read(4)
+                file.seek(0)
+            if not head:
+                raise CaptureError("the file is empty")
+            if head == b"\x0a\x0d\x0d\x0a":
+                yield from _pcapng(file, warn)
+            else:
+                yield from _pcap(file, warn)
+        except (EOFError, gzip.BadGzipFile) as error:
+            warn(f"damaged gzip data: {error}")
+
+
+def _pcap(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
+    from dpkt import pcap
+
+    head = file.read(24)
+    if len(head) < 24:
+        raise CaptureError("not a capture: too short for a pcap or pcapng header")
+    header = pcap.FileHdr(head)
+    if header.magic not in pcap.MAGIC_TO_PKT_HDR:
+        raise CaptureError("not a capture: neither pcap nor pcapng")
+    record = pcap.MAGIC_TO_PKT_HDR[header.magic]
+    nano = header.magic in (pcap.TCPDUMP_MAGIC_NANO, pcap.PMUDPCT_MAGIC_NANO)
+    if header.magic in (pcap.PMUDPCT_MAGIC, pcap.PMUDPCT_MAGIC_NANO, pcap.PACPDOM_MAGIC):
+        header = pcap.LEFileHdr(head)
+    link = header.linktype & 0x03FFFFFF  # the upper bits tell of a frame check sequence
+    _supported(link)
+    scale = 1e9 if nano else 1e6
+    size = record.__hdr_len__
+    number = 0
+    while head := file.read(size):
+        number += 1
+        if len(head) < size:
+            return warn(f"cut off in the header of packet {number}")
+        fields = record(head)
+        if fields.caplen > MAX_RECORD:
+            return warn(f"damaged at packet {number}: a length of {fields.caplen} bytes")
+        data = file.read(fields.caplen)
+        yield Frame(fields.tv_sec + fields.tv_usec / scale, link, data, max(fields.len, fields.caplen))
+        if len(data) < fields.caplen:
+            return warn(f"cut off within packet {number}")
+
+
+class _Interface(NamedTuple):
+    link: int
+    scale: float
+    offset: int
+    snaplen: int
+
+
+def _pcapng(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
+    little = True
+    interfaces: list[_Interface] = []
+    at = packets = 0
+    skipped: set[int] = set()
+    while head := file.read(8):
+        if len(head) < 8:
+            return warn(f"cut off at byte {at}")
+        kind = int.from_bytes(head[:4], "little" if little else "big")
+        if head[:4] == b"\x0a\x0d\x0d\x0a":
+            kind = 0x0A0D0D0A
+            order = file.read(4)
+            if order not in (b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d"):
+                if at:
+                    return warn(f"damaged at byte {at}: a section without byte order")
+                raise CaptureError("not a capture: a pcapng header without byte order")
+            little = order[0] == 0x4D
+            head += order
+            interfaces = []
+        length = int.from_bytes(head[4:8], "little" if little else "big")
+        if length < 12 or length % 4 or length > MAX_RECORD:
+            return warn(f"damaged at byte {at}: a block of {length} bytes")
+        block = head + file.read(length - len(head))
+        if len(block) < length:
+            return warn(f"cut off within the block at byte {at}")
+        try:
+            if kind == 1:
+                interfaces.append(_interface(block, little))
+            elif kind in (2, 3, 6):
+                packets += 1
+                frame = _packet(kind, block, little, interfaces)
+                if frame.link not in LINK_TYPES:
+                    skipped.add(frame.link)
+                else:
+                    yield frame
+        except _BlockError as error:
+            warn(f"damaged block at byte {at} left out: {error}")
+        at += length
+    if skipped and len(skipped) == len({i.link for i in interfaces} | skipped):
+        _supported(min(skipped))
+    for link in sorted(skipped):
+        warn(f"packets of link type {link} left out; supported: {_supported_names()}")
+
+
+class _BlockError(ValueError):
+    pass
+
+
+def _interface(block: bytes, little: bool) -> _Interface:
+    import dpkt
+    from dpkt import pcapng
+
+    try:
+        idb = (pcapng.InterfaceDescriptionBlockLE if little else pcapng.InterfaceDescriptionBlock)(block)
+    except (dpkt.Error, ValueError, IndexError, OverflowError) as error:
+        raise _BlockError(f"interface: {error}") from None
+    scale, offset = 1e6, 0
+    for option in idb.opts:
+        if option.code == pcapng.PCAPNG_OPT_IF_TSRESOL and len(option.data) >= 1:
+            power = option.data[0]
+            scale = float((2 if power & 0x80 else 10) ** min(power & 0x7F, 60))
+        elif option.code == pcapng.PCAPNG_OPT_IF_TSOFFSET and len(option.data) == 8:
+            offset = int.from_bytes(option.data, "little" if little else "big", signed=True)
+    return _Interface(idb.linktype, scale, offset, idb.snaplen)
+
+
+def _packet(kind: int, block: bytes, little: bool, interfaces: list[_Interface]) -> Frame:
+    order = "little" if little else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(block[at : at + size], "little" if order == "little" else "big")
+
+    start = {2: 28, 3: 12, 6: 28}[kind]
+    if len(block) < start + 4:
+        raise _BlockError("too short for a packet")
+    index = 0 if kind == 3 else number(8, 4 if kind == 6 else 2)
+    if index >= len(interfaces):
+        raise _BlockError(f"a packet of interface {index}, which is not described")
+    interface = interfaces[index]
+    if kind == 3:  # no time, no captured length
+        length = number(8, 4)
+        kept = min(length, len(block) - start - 4, interface.snaplen or MAX_RECORD)
+        return Frame(0.0, interface.link, block[start : start + kept], length)
+    ticks = number(12, 4) << 32 | number(16, 4)
+    kept, length = number(20, 4), number(24, 4)
+    if kept > len(block) - start - 4:
+        raise _BlockError(f"a packet of {kept} bytes in a block of {len(block)}")
+    time = interface.offset + ticks / interface.scale
+    if not 0 <= time < 1e11:
+        time = 0.0
+    return Frame(time, interface.link, block[start : start + kept], max(length, kept))
+
+
+def _supported(link: int) -> None:
+    if link not in LINK_TYPES:
+        raise CaptureError(f"link type {link} is not supported; supported: {_supported_names()}")
+
+
+def _supported_names() -> str:
+    return ", ".join(dict.fromkeys(LINK_TYPES.values()))
+
+
+def network_layer(frame: Frame) -> tuple[bytes | None, bytes] | None:
+    """The sender's MAC (None where the link has none) and the IP packet; None for what is not IP."""
+    data, link = frame.data, frame.link
+    if link == 1:
+        at = 12
+        while data[at : at + 2] in _VLAN and at < 28:
+            at += 4
+        kind = data[at : at + 2]
+        if kind == b"\x88\x64":  # PPPoE session stage, RFC 2516
+            if data[at + 8 : at + 10] not in (b"\x00\x21", b"\x00\x57"):
+                return None
+            at += 8
+        elif kind not in _IP:
+            return None
+        return data[6:12], data[at + 2 :]
+    if link == 113:
+        mac = data[6:12] if data[2:6] == b"\x00\x01\x00\x06" else None
+        return (mac, data[16:]) if data[14:16] in _IP else None
+    if link == 276:
+        mac = data[12:18] if data[8:10] == b"\x00\x01" and data[11:12] == b"\x06" else None
+        return (mac, data[20:]) if data[:2] in _IP else None
+    if link in (0, 108):
+        return None, data[4:]
+    return None, data

@@ -1,0 +1,163 @@
+"""The commands. Knows arguments, exit codes and where output goes; every command's work is elsewhere.
+
+Exit codes: 0 done; 1 the filter is not running (status); 2 unusable input or surroundings, one line on
+stderr saying what, where, and what is allowed. Imports are made by the command that needs them: on a router each
+costs memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from cpe_filter import __version__
+
+EXIT_OK, EXIT_NOT_RUNNING, EXIT_UNUSABLE = 0, 1, 2
+
+
+class Unusable(Exception):
+    """Input or surroundings that a command cannot work with; the text says why."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point of `cpe-filter`. Never returns; never shows a traceback for bad input."""
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except Unusable as error:
+        print(f"cpe-filter: {error}", file=sys.stderr)
+        code = EXIT_UNUSABLE
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_OK
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cpe-filter",
+        description="An SMTP egress filter for subscribers' routers: finds the compromised device, lets mail be.",
+    )
+    parser.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="filter live traffic (as root, on the router)")
+    run.add_argument("--policy", required=True, metavar="FILE", help="the policy, TOML")
+    run.set_defaults(work=_command_run)
+
+    replay = commands.add_parser("replay", help="judge what is in capture files")
+    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="a pcap or pcapng file")
+    replay.add_argument("--json", action="store_true", help="one JSON object for each capture, a line each")
+    replay.add_argument("--sessions", action="store_true", help="list the SMTP sessions, too")
+    replay.add_argument("--addresses", action="store_true", help="show whole addresses, not only domains")
+    replay.add_argument(
+        "--lan", action="append", default=[], metavar="CIDR", help="only clients in this network are devices"
+    )
+    replay.add_argument(
+        "--port", action="append", default=[], type=int, metavar="N", help="count this port as mail, too"
+    )
+    replay.add_argument("--policy", metavar="FILE", help="decide by this policy (default: monitor, escalating)")
+    replay.set_defaults(work=_command_replay)
+
+    check = commands.add_parser("check", help="check a policy file")
+    check.add_argument("file", metavar="FILE")
+    check.set_defaults(work=_command_check)
+
+    status = commands.add_parser("status", help="what the running filter sees")
+    status.add_argument("--json", action="store_true", help="the status file as it is")
+    status.add_argument("--policy", metavar="FILE", help="the policy that names the status file")
+    status.add_argument("--file", metavar="FILE", help="the status file itself")
+    status.set_defaults(work=_command_status)
+    return parser
+
+
+def _run(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    code: int = options.work(options)
+    return code
+
+
+def _command_run(options: argparse.Namespace) -> int:
+    from cpe_filter import router
+
+    try:
+        return router.run(_policy(options.policy))
+    except router.CannotRun as error:
+        raise Unusable(str(error)) from None
+
+
+def _command_check(options: argparse.Namespace) -> int:
+    policy = _policy(options.file)
+    exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
+    print(f"{options.file}: good. Mode {policy.mode}, fail {policy.fail}, {len(policy.relays)} relays{exemptions}.")
+    return EXIT_OK
+
+
+def _command_status(options: argparse.Namespace) -> int:
+    from cpe_filter.report import status
+
+    path = options.file or (_policy(options.policy) if options.policy else _default_policy()).status_file
+    return status.command(path, options.json)
+
+
+def _default_policy():  # type: ignore[no-untyped-def]
+    from cpe_filter.policy import Policy
+
+    return Policy()
+
+
+def _policy(path: str):  # type: ignore[no-untyped-def]
+    from cpe_filter.policy import PolicyError, load
+
+    try:
+        return load(path)
+    except PolicyError as error:
+        raise Unusable(str(error)) from None
+
+
+def _command_replay(options: argparse.Namespace) -> int:
+    import json
+    from ipaddress import ip_network
+
+    try:
+        import dpkt  # noqa: F401
+    except ImportError:
+        raise Unusable("replay needs dpkt: pip install 'cpe-filter[replay]'") from None
+    from cpe_filter.capture import CaptureError
+    from cpe_filter.replay import DEFAULT_POLICY, Options, replay, show
+
+    policy = _policy(options.policy) if options.policy else DEFAULT_POLICY
+    for port in options.port:
+        if not 1 <= port <= 65535:
+            raise Unusable(f"--port {port}: allowed are 1 to 65535")
+    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *options.port))))
+    try:
+        lan = tuple(ip_network(text, strict=False) for text in options.lan)
+    except ValueError as error:
+        raise Unusable(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
+    how = Options(policy, lan, options.addresses, options.sessions)
+    code = EXIT_OK
+    for number, path in enumerate(options.captures):
+
+        def warn(text: str, path: str = path) -> None:
+            print(f"cpe-filter: {path}: warning: {text}", file=sys.stderr)
+
+        try:
+            result = replay(path, how, warn)
+        except (CaptureError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            print(f"cpe-filter: {path}: {reason}", file=sys.stderr)
+            code = EXIT_UNUSABLE
+            continue
+        if options.json:
+            print(json.dumps(result, ensure_ascii=False))
+        else:
+            if number:
+                print()
+            show(result, print)
+    return code

@@ -1,0 +1,4 @@
+"""What happens to packets.
+
+Knows policy, standings, nftables and NFQUEUE. `decide` is pure; only `nftables` and `nfqueue` touch the kernel.
+"""

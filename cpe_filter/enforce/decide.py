@@ -1,0 +1,105 @@
+"""(policy, device, connection) -> decision with its reason. Pure.
+
+Knows modes, limits and exemptions. Must not know packets or the kernel. Order: exemptions first, then the mode, raised by
+the device's standing (suspected: limit, compromised: block) and never lowered by it.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+from cpe_filter.policy import Policy
+
+PASS, REFUSE, BLOCK = "pass", "refuse", "block"
+MODES = ("monitor", "limit", "block")
+
+
+class Decision(NamedTuple):
+    """what: pass; refuse (this connection gets a reset); block (the whole device is refused for a while)."""
+
+    what: str
+    reason: str
+
+
+MONITORED = Decision(PASS, "mode monitor")
+WITHIN_LIMITS = Decision(PASS, "within limits")
+
+
+def effective_mode(policy: Policy, device: Device) -> str:
+    """The policy's mode, raised by the device's standing."""
+    if policy.escalate:
+        standing = device.score.standing
+        if standing == COMPROMISED:
+            return "block"
+        if standing == SUSPECTED and policy.mode == "monitor":
+            return "limit"
+    return policy.mode
+
+
+def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decision | None:
+    """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none."""
+    for rule in policy.exempt:
+        if rule.until is not None and wall > rule.until:
+            continue
+        if rule.device is not None and rule.device != device.key:
+            continue
+        if rule.destination is None or ip_address(server) in rule.destination:
+            return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")
+    return None
+
+
+def on_connection(policy: Policy, device: Device, server: bytes, new_server: bool, time: float) -> Decision:
+    """A device opens a connection. `time` is also the wall's, for exemptions."""
+    free = exempt(policy, device, server, time)
+    if free:
+        return free
+    mode = effective_mode(policy, device)
+    if mode == "monitor":
+        return MONITORED
+    if mode == "block":
+        return _blocked(device)
+    if not _take(device, "connections", policy.connections_per_hour, policy.connections_burst, time):
+        return Decision(REFUSE, f"more than {policy.connections_per_hour} connections/h")
+    if new_server and not _take(
+        device, "destinations", policy.destinations_per_hour, policy.destinations_burst, time
+    ):
+        return Decision(REFUSE, f"more than {policy.destinations_per_hour} new servers/h")
+    return WITHIN_LIMITS
+
+
+def on_recipient(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
+    """A RCPT in a running session. A decision only where it ends the session."""
+    if effective_mode(policy, device) != "limit":
+        return None
+    if _take(device, "recipients", policy.recipients_per_hour, policy.recipients_burst, time):
+        return None
+    if exempt(policy, device, server, time):
+        return None
+    return Decision(REFUSE, f"more than {policy.recipients_per_hour} recipients/h")
+
+
+def on_standing(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
+    """The device's standing has risen during a session. A decision only where it ends the session."""
+    if effective_mode(policy, device) != "block" or exempt(policy, device, server, time):
+        return None
+    return _blocked(device)
+
+
+def _blocked(device: Device) -> Decision:
+    if device.score.standing == COMPROMISED:
+        return Decision(BLOCK, "device compromised")
+    return Decision(REFUSE, "mode block: no direct mail")
+
+
+def _take(device: Device, name: str, per_hour: int, burst: int, time: float) -> bool:
+    """One token from a bucket of `burst` that fills at `per_hour`."""
+    level, since = device.buckets.get(name, (float(burst), time))
+    level = min(float(burst), level + max(0.0, time - since) * per_hour / 3600.0)
+    if level < 1.0:
+        device.buckets[name] = (level, time)
+        return False
+    device.buckets[name] = (level - 1.0, time)
+    return True

@@ -1,0 +1,381 @@
+"""The engine: a packet in, a verdict and events out. Live filter, replay, tests and fuzzers run this same code.
+
+Knows how inspect, detect and decide hang together. Must not know files, sockets, clocks (time comes in with
+the packet) or the kernel. Bounded: `FLOWS` connections, the least useful makes room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from cpe_filter.detect import replies
+from cpe_filter.detect.device import ROUTER, Device, Devices
+from cpe_filter.detect.evidence import FROM_NAME, FROM_REPLY, FROM_VIOLATION
+from cpe_filter.detect.names import kind_of_name, registered_domain
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.enforce import decide
+from cpe_filter.enforce.decide import BLOCK, PASS, Decision
+from cpe_filter.inspect.address import NULL_SENDER
+from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
+from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING, Session
+from cpe_filter.inspect.smtp import OPAQUE, Event, Limits
+from cpe_filter.policy import Network, Policy
+
+FLOWS = 4096
+#: Seconds without an answer after which an attempt counts as lost (a SYN has been resent at 1, 3 and 7 s).
+LOST_AFTER_S = 10.0
+#: Seconds of silence after which a connection is forgotten (RFC 5321 section 4.5.3.2: 10 minutes).
+IDLE_S = 900.0
+#: Seconds that a closed connection is remembered, for stray packets.
+LINGER_S = 30.0
+#: More new servers than this within a minute is a burst.
+BURST = 5
+
+# Hooks, by netfilter's numbers (linux/netfilter.h).
+LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3
+
+# Verdicts.
+ACCEPT = "accept"  # let it pass, go on looking at this connection
+DONE = "done"  # let it pass, this connection needs no more looking at
+RESET_FLOW = "reset"  # refuse this connection with a TCP reset
+BLOCK_DEVICE = "block"  # the same, and refuse the device's further ones without asking
+
+
+class Flow:
+    """A connection and what the engine holds about it."""
+
+    __slots__ = ("attempt", "decision", "device", "done", "gained", "new_prefix", "recorded", "session", "spoke")
+
+    def __init__(self, session: Session, device: Device, new_prefix: bool, decision: Decision) -> None:
+        self.session = session
+        self.device = device
+        self.new_prefix = new_prefix
+        self.decision = decision
+        self.attempt = 0  # the device's how many-th connection
+        self.gained = 0.0  # what it added to the score
+        self.spoke = False
+        self.recorded = False
+        self.done = False
+
+
+class StandingChanged(NamedTuple):
+    """A device's standing is now another. `connection`: the device's how many-th it was at."""
+
+    time: float
+    device: Device
+    before: str
+    after: str
+    connection: int
+    indicator: str
+
+
+class Refused(NamedTuple):
+    """A connection was refused or ended."""
+
+    time: float
+    flow: Flow
+
+
+class Engine:
+    """Feed it with `packet` and `tick`; read `devices`; empty `events`.
+
+    `lan`: only clients in these networks are devices (empty: all). `ended` is called with each flow that is over.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        limits: Limits = Limits(),  # noqa: B008
+        lan: tuple[Network, ...] = (),
+        flows: int = FLOWS,
+        ended: Callable[[Flow], None] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.devices = Devices()
+        self.events: list[StandingChanged | Refused] = []
+        self.packets = 0
+        self.mail_packets = 0
+        self.refusals: dict[str, int] = {}
+        self.evicted_flows = 0
+        self._limits = limits
+        self._lan = lan
+        self._max_flows = flows
+        self._ended = ended
+        self._ports = frozenset(policy.ports)
+        self._flows: dict[bytes, Flow] = {}
+        self._trying: dict[bytes, float] = {}
+        self._next_sweep = 0.0
+
+    @property
+    def flow_count(self) -> int:
+        return len(self._flows)
+
+    def packet(
+        self, time: float, hook: int, hwaddr: bytes | None, data: bytes, to_hwaddr: bytes | None = None
+    ) -> str:
+        """Judges an IP packet. time: seconds, never going back; hwaddr: the sender's MAC if known.
+
+        to_hwaddr: the receiver's MAC, which a capture may know of a server's packet that comes first.
+        Returns one of the verdicts above; raises nothing, whatever the bytes.
+        """
+        self.packets += 1
+        segment = parse(data)
+        if isinstance(segment, str):
+            self.refusals[segment] = self.refusals.get(segment, 0) + 1
+            return ACCEPT
+        ports = self._ports
+        to_mail, from_mail = segment.dport in ports, segment.sport in ports
+        if to_mail and from_mail:  # both are mail ports: whoever is known, or sent the first SYN
+            to_mail = _reply_key(segment) not in self._flows
+        elif not to_mail and not from_mail:
+            return ACCEPT
+        self.mail_packets += 1
+        if time >= self._next_sweep:
+            self.tick(time)
+        key = _key(segment) if to_mail else _reply_key(segment)
+        flow = self._flows.get(key)
+        if flow is not None and segment.flags & SYN and to_mail and flow.session.is_new_attempt(segment):
+            self._forget(key, flow)
+            flow = None
+        if flow is None:
+            if not segment.payload and segment.flags & (SYN | FIN | RST) != SYN and not (
+                segment.flags & (SYN | FIN | RST) == 0 and segment.cut
+            ):
+                return ACCEPT
+            flow = self._begin(key, segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
+            if flow is None:
+                return ACCEPT
+        return self._advance(flow, key, segment, time, to_mail)
+
+    def tick(self, time: float) -> None:
+        """Time passes: attempts without an answer are lost, silent connections forgotten."""
+        self._next_sweep = time + 1.0
+        for key in [k for k, since in self._trying.items() if time - since >= LOST_AFTER_S]:
+            del self._trying[key]
+            flow = self._flows.get(key)
+            if flow is not None and flow.session.phase == TRYING:
+                flow.session.give_up()
+                self._after(flow, time)
+        stale = [
+            (key, flow)
+            for key, flow in self._flows.items()
+            if time - flow.session.last > (LINGER_S if flow.session.over else IDLE_S)
+        ]
+        for key, flow in stale:
+            flow.session.give_up()
+            self._after(flow, time)
+            self._forget(key, flow)
+
+    def finish(self, time: float) -> None:
+        """The input has ended: what is known of running connections is counted as far as it goes."""
+        self.tick(time)
+        for key, flow in list(self._flows.items()):
+            if not flow.session.over:
+                flow.session.end_of_input()
+                self._dialogue_events(flow, time)
+            self._forget(key, flow)
+
+    # ── connections ─────────────────────────────────────────────────────────────────────────────
+
+    def _begin(
+        self, key: bytes, segment: Segment, time: float, hook: int, hwaddr: bytes | None, from_client: bool
+    ) -> Flow | None:
+        client = segment.src if from_client else segment.dst
+        server = segment.dst if from_client else segment.src
+        if self._lan and not _within(client, self._lan):
+            return None
+        if hook != FORWARD:
+            device_key = ROUTER
+        elif hwaddr and any(hwaddr[:6]):  # loopback captures have an address of zeros
+            device_key = hwaddr[:6]
+        else:
+            device_key = client
+        device = self.devices.get(device_key, time)
+        device.seen(time, client)
+        if len(self._flows) >= self._max_flows:
+            self._make_room(time)
+        session = Session(segment, time, self._limits, from_client)
+        known = server in device.destinations
+        new_prefix = device.meets(server)
+        device.connections += 1
+        if session.from_start and from_client:
+            decision = decide.on_connection(self.policy, device, server, not known, time)
+        else:
+            decision = Decision(PASS, "began before it was watched")
+        flow = Flow(session, device, new_prefix, decision)
+        flow.attempt = device.connections
+        self._flows[key] = flow
+        if session.phase == TRYING:
+            self._trying[key] = time
+        self._met(flow, time)
+        if decision.what != PASS:
+            self.events.append(Refused(time, flow))
+        return flow
+
+    def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:
+        session = flow.session
+        was_over = session.over
+        if from_client:
+            flow.device.last_seen = time
+        session.segment(segment, time, from_client)
+        self._dialogue_events(flow, time)
+        if session.over and not was_over:
+            self._trying.pop(key, None)
+            self._after(flow, time)
+        elif session.phase != TRYING:
+            self._trying.pop(key, None)
+        if flow.decision.what != PASS:
+            return BLOCK_DEVICE if flow.decision.what == BLOCK else RESET_FLOW
+        if session.dialogue.mode == OPAQUE and not flow.done:
+            flow.done = True
+            return DONE
+        return ACCEPT
+
+    def _make_room(self, time: float) -> None:
+        """The table is full: of the oldest connections the one that is over, or silent longest, goes."""
+        oldest = [item for item, _ in zip(self._flows.items(), range(32), strict=False)]
+        key, flow = min(oldest, key=lambda item: (not item[1].session.over, item[1].session.last))
+        flow.session.end_of_input()
+        self._dialogue_events(flow, time)
+        self._forget(key, flow)
+        self.evicted_flows += 1
+
+    def _forget(self, key: bytes, flow: Flow) -> None:
+        self._flows.pop(key, None)
+        self._trying.pop(key, None)
+        if not flow.recorded:
+            flow.recorded = True
+            if self._ended:
+                self._ended(flow)
+
+    # ── evidence ────────────────────────────────────────────────────────────────────────────────
+
+    def _met(self, flow: Flow, time: float) -> None:
+        """A connection has been opened: what the SYN alone shows."""
+        device = flow.device
+        if device.key == ROUTER and device.connections == 1:
+            self._add(flow, "from-router", time)
+        if flow.new_prefix and len(device.prefixes) > 1:
+            self._add(flow, "new-destination", time)
+            device.burst = [t for t in device.burst if time - t < 60.0][-BURST:] + [time]
+            if len(device.burst) > BURST:
+                self._add(flow, "destination-burst", time)
+
+    def _after(self, flow: Flow, time: float) -> None:
+        """A connection is over: what its end shows."""
+        session = flow.session
+        self._dialogue_events(flow, time)
+        if flow.decision.what != PASS:
+            return
+        if session.phase == LOST:
+            self._add(flow, "connect-lost", time)
+        elif session.phase == REFUSED:
+            self._add(flow, "connect-refused", time)
+        elif session.phase in (CLOSED, RESET) and session.dialogue.quit_sent:
+            self._add(flow, "took-leave", time)
+
+    def _dialogue_events(self, flow: Flow, time: float) -> None:
+        dialogue = flow.session.dialogue
+        if flow.session.spoken and not flow.spoke:
+            flow.spoke = True
+            flow.device.sessions += 1
+        while dialogue.events:
+            events, dialogue.events = dialogue.events, []
+            for event in events:
+                self._event(flow, event, time)
+
+    def _event(self, flow: Flow, event: Event, time: float) -> None:
+        device, kind = flow.device, event.kind
+        if kind == "recipient":
+            device.recipients += 1
+            if flow.decision.what == PASS:
+                over = decide.on_recipient(self.policy, device, flow.session.server, time)
+                if over:
+                    self._refuse(flow, over, time)
+        elif kind == "hello":
+            self._hello(flow, event, time)
+        elif kind == "sender":
+            self._sender(flow, event.name, time)
+        elif kind == "message" and event.reply is not None and event.reply.positive:
+            device.messages += 1
+            self._add(flow, "accepted", time)
+        elif kind == "tls":
+            self._add(flow, "encrypted", time)
+        elif kind == "opaque" and event.name == "not-smtp":
+            self._add(flow, "not-smtp", time)
+        elif kind == "violation" and event.name in FROM_VIOLATION:
+            if event.name == "no-quit" and flow.decision.what != PASS:
+                return  # we cut it off
+            self._add(flow, event.name, time)
+        elif kind == "reply" and event.name == "AUTH" and event.reply is not None and event.reply.code == 235:
+            self._add(flow, "authenticated", time)
+        if event.reply is not None and event.reply.code >= 400 and event.name != "unknown":
+            name = FROM_REPLY[replies.classify(event.reply)]
+            if kind == "greeting" and name in ("refused", "deferred"):
+                name = "banner-refused"
+            self._add(flow, name, time)
+
+    def _hello(self, flow: Flow, event: Event, time: float) -> None:
+        device, name = flow.device, event.name.lower()
+        indicator = FROM_NAME.get(kind_of_name(name))
+        if indicator:
+            self._add(flow, indicator, time)
+        if not event.number:
+            self._add(flow, "helo-not-ehlo", time)
+        if name not in device.helos and len(device.helos) < 16:
+            device.helos.add(name)
+            if len(device.helos) > 2:
+                self._add(flow, "helo-rotates", time)
+
+    def _sender(self, flow: Flow, sender: str, time: float) -> None:
+        device = flow.device
+        domain = sender.rpartition("@")[2].lower()
+        if not domain or sender == NULL_SENDER:
+            return
+        helo = flow.session.dialogue.helo
+        if helo and registered_domain(helo) != registered_domain(domain):
+            self._add(flow, "sender-unrelated", time)
+        if domain not in device.sender_domains and len(device.sender_domains) < 64:
+            device.sender_domains.add(domain)
+            if len(device.sender_domains) > 3:
+                self._add(flow, "sender-rotates", time)
+        if "path-spaced" in flow.session.dialogue.quirks:
+            self._add(flow, "path-spaced", time)
+
+    def _add(self, flow: Flow, name: str, time: float) -> None:
+        device = flow.device
+        score = device.score
+        before = score.standing
+        flow.gained = score.add(name, flow.gained, flow.new_prefix)
+        if not score.judge():
+            return
+        if score.standing == SUSPECTED and before == CLEAR:
+            device.suspected_at = (time, device.connections)
+        elif score.standing == COMPROMISED:
+            device.suspected_at = device.suspected_at or (time, device.connections)
+            device.compromised_at = (time, device.connections)
+        elif score.standing == CLEAR:
+            device.suspected_at = None
+        self.events.append(StandingChanged(time, device, before, score.standing, device.connections, name))
+        if score.standing == COMPROMISED and flow.decision.what == PASS and not flow.session.over:
+            stop = decide.on_standing(self.policy, device, flow.session.server, time)
+            if stop:
+                self._refuse(flow, stop, time)
+
+    def _refuse(self, flow: Flow, decision: Decision, time: float) -> None:
+        flow.decision = decision
+        self.events.append(Refused(time, flow))
+
+
+def _key(segment: Segment) -> bytes:
+    return segment.src + segment.dst + (segment.sport << 16 | segment.dport).to_bytes(4, "big")
+
+
+def _reply_key(segment: Segment) -> bytes:
+    return segment.dst + segment.src + (segment.dport << 16 | segment.sport).to_bytes(4, "big")
+
+
+def _within(address: bytes, networks: tuple[Network, ...]) -> bool:
+    return any(ip_address(address) in network for network in networks)

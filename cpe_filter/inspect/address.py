@@ -1,0 +1,112 @@
+"""The paths of MAIL and RCPT: bytes of a command line -> address.
+
+Knows RFC 5321 section 4.1.2 and what is sent instead of it. Must not keep anything. Where addresses are not
+wanted only the domain is ever made into a string, so a local-part does not outlive this call.
+"""
+
+from __future__ import annotations
+
+#: What an empty reverse-path (`MAIL FROM:<>`, a bounce) is shown as.
+NULL_SENDER = "<>"
+#: RFC 5321 section 4.5.3.1.3: the longest path. Longer ones are cut.
+_LONGEST = 254
+
+
+#: How close to RFC 5321's syntax a path came: as written there; with other spacing; without <> or keyword.
+EXACT, SPACED, BARE = "exact", "spaced", "bare"
+
+
+def parse_path(rest: bytes, keyword: bytes, local_parts: bool) -> tuple[str, str, int]:
+    """Reads `FROM:<path> parameters` (or `TO:`): what follows the verb MAIL or RCPT.
+
+    Returns the address (or only its domain, unless `local_parts`; `<>` for the null sender, "" where
+    there is none), the form (`EXACT`, `SPACED` or `BARE`), and the offset in `rest` where parameters begin.
+    Any spacing and case is read, quoted local-parts and source routes too.
+    """
+    at = _skip_spaces(rest, 0)
+    form = EXACT if at == 1 else SPACED
+    if rest[at : at + len(keyword)].upper() == keyword:
+        at += len(keyword)
+        after = _skip_spaces(rest, at)
+        colon = rest[after : after + 1] == b":"
+        start = _skip_spaces(rest, after + colon)
+        if not colon:
+            form = BARE
+        elif start != at + 1:
+            form = SPACED
+        at = start
+    else:
+        form = BARE
+    if rest[at : at + 1] == b"<":
+        start = at + 1
+        end = _closing(rest, start)
+        stop = min(end + 1, len(rest))
+        if end == len(rest):
+            form = BARE
+    else:
+        form = BARE
+        start = end = at
+        while end < len(rest) and rest[end] not in b" \t":
+            end += 1
+        stop = end
+        if start == end:
+            return "", form, stop
+    path = rest[start:end].strip()
+    if path.startswith(b"@"):  # source route @one,@two:user@domain, obsolete but legal
+        route = path.find(b":")
+        if route > 0:
+            path = path[route + 1 :]
+    if not path:
+        return NULL_SENDER, form, stop
+    if not local_parts:
+        # The domain begins behind the last @: a quoted local-part may hold others.
+        mark = path.rfind(b"@")
+        path = path[mark + 1 :] if mark >= 0 else b""
+    return readable(path), form, stop
+
+
+def readable(text: bytes) -> str:
+    """Bytes from the wire as a string that is safe to print: UTF-8, no control characters, bounded."""
+    return "".join(
+        c if c.isprintable() else "�" for c in text[:_LONGEST].decode("utf-8", "replace")
+    )
+
+
+def hide_local_parts(text: str) -> str:
+    """A server's reply with every `local@domain` in it as `*@domain`."""
+    at = text.find("@")
+    while at >= 0:
+        start = at
+        if start and text[start - 1] == '"':
+            start = max(text.rfind('"', 0, start - 1), 0)
+        else:
+            while start and text[start - 1] not in " <>(),;:'\"[]":
+                start -= 1
+        text = text[:start] + "*" + text[at:]
+        at = text.find("@", start + 2)
+    return text
+
+
+def _skip_spaces(data: bytes, at: int) -> int:
+    while at < len(data) and data[at] in b" \t":
+        at += 1
+    return at
+
+
+def _closing(data: bytes, at: int) -> int:
+    """Index of the `>` that closes a path, not one inside a quoted local-part; len(data) if none."""
+    first = data.find(b">", at)
+    if first < 0 or data.find(b'"', at, first) < 0:
+        return first if first >= 0 else len(data)
+    quoted = False
+    i = at
+    while i < len(data):
+        byte = data[i]
+        if byte == 0x22:
+            quoted = not quoted
+        elif byte == 0x5C and quoted:
+            i += 1
+        elif byte == 0x3E and not quoted:
+            return i
+        i += 1
+    return first  # a quote that never closes hides nothing

@@ -1,0 +1,154 @@
+"""IP packet -> TCP segment.
+
+Knows the headers of IPv4 (RFC 791), IPv6 (RFC 8200) and TCP (RFC 9293). Must not know link layers,
+flows or SMTP. Checksums are not looked at: the kernel's conntrack has judged them on the router, and
+captures taken on a sending host hold unfinished ones (checksum offload).
+"""
+
+from __future__ import annotations
+
+import struct
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+
+#: Why a packet is not a segment. `parse` returns one of these names and nothing else.
+REFUSALS = (
+    "empty",
+    "not-ip",
+    "short-ip-header",
+    "bad-ip-header",
+    "fragment",
+    "not-tcp",
+    "short-tcp-header",
+    "bad-tcp-header",
+    "too-many-extension-headers",
+)
+
+_MAX_EXTENSION_HEADERS = 8
+#: Extension headers whose length is in units of 8 octets beyond the first (RFC 6564, RFC 8200 section 4).
+_OPTIONS_LIKE = frozenset((0, 43, 60, 135, 139, 140))
+_FRAGMENT, _AUTHENTICATION, _TCP = 44, 51, 6
+
+_ipv4 = struct.Struct("!BxH2xHxB2x4s4s").unpack_from
+_ipv6 = struct.Struct("!4xHBx16s16s").unpack_from
+_tcp = struct.Struct("!HHIIBB").unpack_from
+_u16 = struct.Struct("!H").unpack_from
+
+
+class Segment:
+    """One TCP segment.
+
+    `src`, `dst` are packed addresses (4 or 16 bytes); `seq`, `ack` 32-bit numbers as sent; `payload` the
+    bytes at hand; `cut` how many more the packet carried on the wire than the capture or queue kept.
+    """
+
+    __slots__ = ("ack", "cut", "dport", "dst", "flags", "payload", "seq", "sport", "src")
+
+    def __init__(
+        self,
+        src: bytes,
+        dst: bytes,
+        sport: int,
+        dport: int,
+        seq: int,
+        ack: int,
+        flags: int,
+        payload: bytes,
+        cut: int,
+    ) -> None:
+        self.src = src
+        self.dst = dst
+        self.sport = sport
+        self.dport = dport
+        self.seq = seq
+        self.ack = ack
+        self.flags = flags
+        self.payload = payload
+        self.cut = cut
+
+    def __repr__(self) -> str:
+        names = "".join(
+            letter for letter, bit in zip("FSRPA", (FIN, SYN, RST, PSH, ACK), strict=True) if self.flags & bit
+        )
+        return f"<Segment {self.sport}>{self.dport} {names} seq={self.seq} len={len(self.payload)}+{self.cut}>"
+
+
+def parse(data: bytes) -> Segment | str:
+    """Reads an IP packet. Returns a `Segment`, or one of `REFUSALS`; raises nothing, whatever the bytes.
+
+    A packet cut short by the capture (or the queue's copy range) is read as far as its TCP header
+    is whole; what is missing of the payload is told in `cut`. A length field of 0 means a
+    segmentation-offload or jumbo packet: the bytes at hand are then the packet (RFC 2675, Linux GSO).
+    """
+    if not data:
+        return "empty"
+    version = data[0] >> 4
+    size = len(data)
+    if version == 4:
+        if size < 20:
+            return "short-ip-header"
+        vihl, total, frag, proto, src, dst = _ipv4(data)
+        start = (vihl & 15) * 4
+        if start < 20:
+            return "bad-ip-header"
+        if frag & 0x3FFF:
+            return "fragment"
+        if proto != _TCP:
+            return "not-tcp"
+        if not total:
+            total = size
+        elif total < start:
+            return "bad-ip-header"
+    elif version == 6:
+        if size < 40:
+            return "short-ip-header"
+        total, proto, src, dst = _ipv6(data)
+        total = total + 40 if total else size
+        start = 40
+        if proto != _TCP:
+            found = _skip_extension_headers(data, proto, min(size, total))
+            if isinstance(found, str):
+                return found
+            start = found
+    else:
+        return "not-ip"
+    # From here on: TCP at `start`, the packet ends at `total` on the wire and at `size` here.
+    if total - start < 20:
+        return "bad-tcp-header"
+    if size - start < 20:
+        return "short-tcp-header"
+    sport, dport, seq, ack, offset, flags = _tcp(data, start)
+    payload_at = start + (offset >> 4) * 4
+    if payload_at - start < 20 or payload_at > total:
+        return "bad-tcp-header"
+    if size >= total:
+        return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:total], 0)
+    return Segment(
+        src, dst, sport, dport, seq, ack, flags, data[payload_at:size], total - max(size, payload_at)
+    )
+
+
+def _skip_extension_headers(data: bytes, proto: int, end: int) -> int | str:
+    """The offset of the TCP header behind IPv6 extension headers, or why there is none."""
+    at = 40
+    for _ in range(_MAX_EXTENSION_HEADERS):
+        if proto == _TCP:
+            return at
+        if proto != _FRAGMENT and proto != _AUTHENTICATION and proto not in _OPTIONS_LIKE:
+            return "not-tcp"
+        if at + 8 > end:
+            return "short-ip-header"
+        if proto == _FRAGMENT:
+            # An "atomic" fragment (offset 0, no more to come) is a whole packet (RFC 6946).
+            if _u16(data, at + 2)[0] & 0xFFF9:
+                return "fragment"
+            length = 8
+        elif proto == _AUTHENTICATION:
+            length = (data[at + 1] + 2) * 4
+        else:
+            length = (data[at + 1] + 1) * 8
+        proto = data[at]
+        at += length
+        if at > end:
+            return "short-ip-header"
+    return at if proto == _TCP else "too-many-extension-headers"

@@ -1,0 +1,172 @@
+"""One TCP connection to a mail port, watched: segments of both directions in, facts out.
+
+Knows how streams and the dialogue hang together. Must not know devices, policy or clocks: the caller says when.
+"""
+
+from __future__ import annotations
+
+from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, Segment
+from cpe_filter.inspect.smtp import CONTENT, OPAQUE, Dialogue, Limits
+from cpe_filter.inspect.stream import Chunk, Stream
+
+# How far the connection got.
+TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refused", "reset", "lost"
+
+
+class Session:
+    """A connection from `client` to `server` (packed addresses).
+
+    `phase`: trying (SYN only), open, closed (FIN), refused (RST to the SYN), reset, lost (no answer).
+    `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen.
+    """
+
+    __slots__ = (
+        "_client_fin",
+        "_client_stream",
+        "_server_fin",
+        "_server_stream",
+        "_syn_seq",
+        "client",
+        "client_port",
+        "dialogue",
+        "from_start",
+        "last",
+        "packets",
+        "phase",
+        "reset_by_client",
+        "server",
+        "server_port",
+        "spoken",
+        "start",
+        "syns",
+    )
+
+    def __init__(self, first: Segment, time: float, limits: Limits, from_client: bool) -> None:
+        if from_client:
+            self.client, self.client_port = first.src, first.sport
+            self.server, self.server_port = first.dst, first.dport
+        else:
+            self.client, self.client_port = first.dst, first.dport
+            self.server, self.server_port = first.src, first.sport
+        self.start = self.last = time
+        self.from_start = bool(first.flags & SYN)
+        self.phase = TRYING if self.from_start and from_client else OPEN
+        self.syns = 0
+        self.packets = 0
+        self.spoken = False  # any payload, either way
+        self.reset_by_client = False
+        self._syn_seq = -1
+        self._client_fin = self._server_fin = False
+        self._client_stream = Stream()
+        self._server_stream = Stream()
+        self.dialogue = Dialogue(limits, greeting_expected=self.from_start)
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is to come."""
+        return self.phase in (CLOSED, REFUSED, RESET, LOST)
+
+    def is_new_attempt(self, segment: Segment) -> bool:
+        """Whether this SYN begins another connection with the same addresses and ports."""
+        return segment.flags & (SYN | ACK) == SYN and segment.seq != self._syn_seq and (
+            self.over or self.spoken or self._syn_seq >= 0
+        )
+
+    def segment(self, segment: Segment, time: float, from_client: bool) -> None:
+        """Takes one segment. What happened is found in `phase` and in `dialogue`."""
+        self.last = time
+        self.packets += 1
+        flags = segment.flags
+        if flags & SYN:
+            self._syn(segment, from_client)
+        mine, other = (
+            (self._client_stream, self._server_stream)
+            if from_client
+            else (self._server_stream, self._client_stream)
+        )
+        if not from_client:
+            self.dialogue.server_seen = True
+        if flags & RST:
+            self._reset(from_client)
+            return
+        if self.dialogue.mode == OPAQUE:
+            if segment.payload:
+                self.spoken = True
+        else:
+            if flags & ACK and other.started:
+                gone = other.acknowledged(segment.ack)
+                if gone:
+                    self._pass(gone, not from_client)
+            if segment.payload or segment.cut or flags & FIN:
+                seq = segment.seq + 1 if flags & SYN else segment.seq
+                had = mine.conflict
+                chunks = mine.feed(seq & 0xFFFFFFFF, segment.payload, segment.cut, bool(flags & FIN))
+                if segment.payload:
+                    self.spoken = True
+                    if self.phase == TRYING and not from_client:
+                        self.phase = OPEN
+                if chunks:
+                    self._pass(chunks, from_client)
+                if mine.conflict and not had:
+                    self.dialogue.violate("overlapping-data")
+        if flags & FIN:
+            if from_client:
+                self._client_fin = True
+            else:
+                self._server_fin = True
+            if self._client_fin and self._server_fin:
+                self._over(CLOSED)
+
+    def _syn(self, segment: Segment, from_client: bool) -> None:
+        if from_client:
+            self.syns += 1
+            if self._syn_seq < 0:
+                self._syn_seq = segment.seq
+            self._client_stream.syn(segment.seq)
+        else:
+            self._server_stream.syn(segment.seq)
+            if self.phase == TRYING:
+                self.phase = OPEN
+
+    def _reset(self, from_client: bool) -> None:
+        if self.phase == TRYING:
+            self._over(REFUSED)
+        elif not self.over:
+            self.reset_by_client = from_client
+            self._over(RESET)
+
+    def _pass(self, chunks: list[Chunk], from_client: bool) -> None:
+        dialogue = self.dialogue
+        for chunk in chunks:
+            if isinstance(chunk, int):
+                if from_client:
+                    dialogue.client_gap(chunk)
+                else:
+                    dialogue.server_gap(chunk)
+            elif from_client:
+                dialogue.client(chunk)
+            else:
+                dialogue.server(chunk)
+
+    def in_content(self) -> bool:
+        """Whether the client is sending a message: bytes that nobody needs to look at."""
+        return self.dialogue.mode == CONTENT
+
+    def give_up(self) -> None:
+        """No sign of life for long: an unanswered attempt is lost, anything else is taken as closed."""
+        if not self.over:
+            self._over(LOST if self.phase == TRYING else CLOSED)
+
+    def end_of_input(self) -> None:
+        """Nothing more will be seen, though the connection may live on."""
+        self._flush()
+        self.dialogue.close(closed=self._client_fin or self._server_fin or self.over)
+
+    def _over(self, phase: str) -> None:
+        self.phase = phase
+        self._flush()
+        self.dialogue.close(closed=True)
+
+    def _flush(self) -> None:
+        for stream, from_client in ((self._client_stream, True), (self._server_stream, False)):
+            self._pass(stream.flush(), from_client)

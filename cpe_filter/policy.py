@@ -1,0 +1,363 @@
+"""The policy file: TOML -> one frozen `Policy`.
+
+Knows the keys, their units, defaults and ranges (`KEYS` is the one place; README's table is tested against
+it). Must not know how a policy is carried out. Every error names file, table, key, what was found and what is
+allowed. tomllib brings `typing` along anyway, so NamedTuples cost nothing here; dataclasses would cost 2.6 MB.
+"""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, NamedTuple
+
+Network = IPv4Network | IPv6Network
+
+#: A policy larger than this is a mistake.
+MAX_FILE_BYTES = 1 << 20
+MAX_LIST = 1024
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used. The text names file, table, key, finding and what is allowed."""
+
+
+class Exemption(NamedTuple):
+    """`device` may send straight to `destination`. It stays watched.
+
+    device: packed MAC (6 bytes) or None for any. destination: network or None for any. until: last second,
+    POSIX time, or None for ever.
+    """
+
+    device: bytes | None
+    destination: Network | None
+    until: float | None
+    reason: str
+
+
+class Policy(NamedTuple):
+    """What the ISP or the owner of the router has decided. Keys, units and ranges: `KEYS`."""
+
+    mode: str = "block"
+    escalate: bool = True
+    fail: str = "open"
+    queue: int = 25
+    queue_length: int = 64
+    block_minutes: int = 60
+    lan: tuple[str, ...] = ("br-lan",)
+    wan: tuple[str, ...] = ("wan",)
+    ports: tuple[int, ...] = (25,)
+    relays: tuple[Network, ...] = ()
+    private_destinations: str = "pass"
+    router_output: bool = True
+    connections_per_hour: int = 60
+    connections_burst: int = 12
+    destinations_per_hour: int = 20
+    destinations_burst: int = 6
+    recipients_per_hour: int = 100
+    recipients_burst: int = 30
+    status_file: str = "/var/run/cpe-filter/status.json"
+    status_interval_s: int = 5
+    exempt: tuple[Exemption, ...] = ()
+
+
+class Key(NamedTuple):
+    """One key of the file. kind: word, flag, number, text, interfaces, ports or networks."""
+
+    table: str
+    name: str
+    kind: str
+    unit: str
+    allowed: str
+    low: int
+    high: int
+    words: tuple[str, ...]
+    meaning: str
+
+    @property
+    def default(self) -> Any:
+        return Policy._field_defaults[self.name]
+
+
+def _word(table: str, name: str, words: tuple[str, ...], meaning: str) -> Key:
+    return Key(table, name, "word", "", ", ".join(words), 0, 0, words, meaning)
+
+
+def _number(table: str, name: str, unit: str, low: int, high: int, meaning: str) -> Key:
+    return Key(table, name, "number", unit, f"{low} to {high}", low, high, (), meaning)
+
+
+def _other(table: str, name: str, kind: str, allowed: str, meaning: str) -> Key:
+    return Key(table, name, kind, "", allowed, 0, 0, (), meaning)
+
+
+KEYS: tuple[Key, ...] = (
+    _word(
+        "filter",
+        "mode",
+        ("monitor", "limit", "block"),
+        "What happens to mail sent straight to strangers' servers: nothing, a rate limit, or a refusal.",
+    ),
+    _other(
+        "filter",
+        "escalate",
+        "flag",
+        "true, false",
+        "Raise the mode of a suspected device to limit and of a compromised one to block.",
+    ),
+    _word(
+        "filter",
+        "fail",
+        ("open", "closed"),
+        "When the filter does not run: mail passes unseen, or nothing leaves on these ports.",
+    ),
+    _number("filter", "queue", "NFQUEUE number", 0, 65535, "The kernel queue that carries packets to the filter."),
+    _number(
+        "filter", "queue_length", "packets", 1, 65535, "How many packets wait in the kernel before the queue is full."
+    ),
+    _number(
+        "filter",
+        "block_minutes",
+        "minutes",
+        1,
+        44640,
+        "How long the kernel refuses a blocked device by itself before it asks again.",
+    ),
+    _other("network", "lan", "interfaces", "interface names", "Where subscribers' devices are."),
+    _other("network", "wan", "interfaces", "interface names", "Where the Internet is."),
+    _other("network", "ports", "ports", "1 to 65535, at most 8", "Destination ports that count as mail. 587 and 465 are never touched."),
+    _other(
+        "network",
+        "relays",
+        "networks",
+        "IPv4 and IPv6 addresses and networks",
+        "The ISP's mail relays. Mail to these always passes and is not looked at.",
+    ),
+    _word(
+        "network",
+        "private_destinations",
+        ("pass", "filter"),
+        "Destinations in RFC 1918, RFC 6598, link-local and ULA space: passed unseen, or treated like any other.",
+    ),
+    _other("network", "router_output", "flag", "true, false", "Watch mail that the router itself sends, too."),
+    _number("limits", "connections_per_hour", "connections/h", 1, 100000, "Mode limit: a device's connections."),
+    _number("limits", "connections_burst", "connections", 1, 100000, "How many of these at once."),
+    _number(
+        "limits", "destinations_per_hour", "servers/h", 1, 100000, "Mode limit: servers the device had not used before."
+    ),
+    _number("limits", "destinations_burst", "servers", 1, 100000, "How many of these at once."),
+    _number("limits", "recipients_per_hour", "recipients/h", 1, 1000000, "Mode limit: a device's RCPT commands."),
+    _number("limits", "recipients_burst", "recipients", 1, 1000000, "How many of these at once."),
+    _other("status", "status_file", "text", "an absolute path", "Where the running filter writes what it knows."),
+    _number("status", "status_interval_s", "seconds", 1, 3600, "How often it is written."),
+)
+
+_BY_TABLE: dict[str, dict[str, Key]] = {}
+for _key in KEYS:
+    _BY_TABLE.setdefault(_key.table, {})[_key.name] = _key
+_EXEMPT_KEYS = ("device", "destination", "until", "reason")
+#: Submission is the way for people to send mail; RFC 5068 section 3.1 forbids blocking it.
+_NEVER_PORTS = (465, 587)
+
+
+def load(path: str) -> Policy:
+    """Reads and checks a policy file. Raises `PolicyError`."""
+    try:
+        import tomllib
+    except ImportError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise PolicyError(f"{path}: {size} bytes; a policy has at most {MAX_FILE_BYTES}")
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from None
+    try:
+        data = tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise PolicyError(f"{path}: not TOML: nested too deeply") from None
+    return build(data, path)
+
+
+def build(data: dict[str, Any], path: str) -> Policy:
+    """Checks parsed TOML. Raises `PolicyError`."""
+    values: dict[str, Any] = {}
+    for table, content in data.items():
+        if table == "exempt":
+            values["exempt"] = _exemptions(content, path)
+            continue
+        keys = _BY_TABLE.get(table)
+        if keys is None:
+            known = [f"[{name}]" for name in _BY_TABLE] + ["[[exempt]]"]
+            home = next((key.table for key in KEYS if key.name == table), None)
+            hint = f"it belongs in [{home}]" if home else _nearest(f"[{table}]", known)
+            raise PolicyError(f"{path}: unknown table or key {_shown(table)}; {hint}")
+        if not isinstance(content, dict):
+            raise PolicyError(f"{path}: {table} is {_found(content)}; a table [{table}] is wanted")
+        for name, value in content.items():
+            key = keys.get(name)
+            if key is None:
+                raise PolicyError(f"{path}: [{table}] unknown key {_shown(name)}; {_nearest(name, list(keys))}")
+            values[name] = _value(key, value, f"{path}: [{table}] {name}")
+    policy = Policy(**values)
+    both = set(policy.lan) & set(policy.wan)
+    if both:
+        raise PolicyError(
+            f"{path}: [network] lan and wan both name {', '.join(sorted(both))}; an interface is one or the other"
+        )
+    return policy
+
+
+def _value(key: Key, value: Any, where: str) -> Any:
+    if key.kind == "word":
+        if value not in key.words or not isinstance(value, str):
+            raise PolicyError(f"{where} is {_found(value)}; allowed: {key.allowed}")
+        return value
+    if key.kind == "flag":
+        if not isinstance(value, bool):
+            raise PolicyError(f"{where} is {_found(value)}; allowed: true, false")
+        return value
+    if key.kind == "number":
+        return _whole(value, key.low, key.high, where, key.unit)
+    if key.kind == "text":
+        if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+            raise PolicyError(f"{where} is {_found(value)}; allowed: {key.allowed}")
+        return value
+    if not isinstance(value, list):
+        raise PolicyError(f"{where} is {_found(value)}; a list of {key.allowed} is wanted")
+    if len(value) > MAX_LIST:
+        raise PolicyError(f"{where} has {len(value)} entries; at most {MAX_LIST}")
+    if key.kind == "interfaces":
+        return _interfaces(value, where)
+    if key.kind == "ports":
+        return _ports(value, where)
+    return tuple(_network(item, where) for item in value)
+
+
+def _whole(value: Any, low: int, high: int, where: str, unit: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise PolicyError(f"{where} is {_found(value)}; allowed: a whole number from {low} to {high} ({unit})")
+    return value
+
+
+def _interfaces(value: list[Any], where: str) -> tuple[str, ...]:
+    if not value:
+        raise PolicyError(f"{where} is empty; at least one interface is wanted")
+    for name in value:
+        # The kernel's rule (dev_valid_name), less the characters that would need quoting in a ruleset.
+        good = isinstance(name, str) and 0 < len(name) < 16 and name not in (".", "..")
+        if not good or not all(c.isascii() and (c.isalnum() or c in "._-@") for c in name):
+            raise PolicyError(f"{where} has {_found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @")
+    return tuple(dict.fromkeys(value))
+
+
+def _ports(value: list[Any], where: str) -> tuple[int, ...]:
+    if not 0 < len(value) <= 8:
+        raise PolicyError(f"{where} has {len(value)} entries; allowed: 1 to 8 ports")
+    for port in value:
+        _whole(port, 1, 65535, where, "port")
+        if port in _NEVER_PORTS:
+            raise PolicyError(
+                f"{where} has {port}; allowed: any but 465 and 587, the way of submission (RFC 5068 section 3.1)"
+            )
+    return tuple(dict.fromkeys(value))
+
+
+def _network(value: Any, where: str) -> Network:
+    if isinstance(value, str):
+        try:
+            return ip_network(value, strict=False)
+        except ValueError:
+            pass
+    raise PolicyError(f"{where} has {_found(value)}; allowed: an address or network such as 192.0.2.25 or 2001:db8::/48")
+
+
+def _exemptions(content: Any, path: str) -> tuple[Exemption, ...]:
+    if not isinstance(content, list) or len(content) > MAX_LIST:
+        raise PolicyError(f"{path}: exempt is {_found(content)}; tables [[exempt]] are wanted, at most {MAX_LIST}")
+    out = []
+    for number, entry in enumerate(content, 1):
+        where = f"{path}: [[exempt]] number {number}"
+        if not isinstance(entry, dict):
+            raise PolicyError(f"{where} is {_found(entry)}; a table is wanted")
+        for name in entry:
+            if name not in _EXEMPT_KEYS:
+                raise PolicyError(f"{where} unknown key {_shown(name)}; {_nearest(name, list(_EXEMPT_KEYS))}")
+        out.append(_exemption(entry, where))
+    return tuple(out)
+
+
+def _exemption(entry: dict[str, Any], where: str) -> Exemption:
+    device = entry.get("device", "any")
+    packed = None if device == "any" else parse_mac(device)
+    if device != "any" and packed is None:
+        raise PolicyError(f'{where} device is {_found(device)}; allowed: a MAC such as 02:00:00:12:34:56, or "any"')
+    destination = entry.get("destination", "any")
+    network = None if destination == "any" else _network(destination, f"{where} destination")
+    if packed is None and network is None:
+        raise PolicyError(f"{where} exempts every device for every destination; name a device or a destination")
+    until = entry.get("until")
+    if until is not None:
+        if not hasattr(until, "timetuple"):  # a TOML date or date-time
+            raise PolicyError(f"{where} until is {_found(until)}; allowed: a date such as 2027-01-31, or a date and time")
+        import calendar
+
+        # A date alone lasts to its end; a time without zone is UTC, as the router's clock is.
+        utc = until.utctimetuple() if hasattr(until, "utctimetuple") else None
+        end = float(calendar.timegm(utc)) if utc else float(calendar.timegm(until.timetuple())) + 86399.0
+        until = end
+    reason = entry.get("reason", "")
+    if not isinstance(reason, str) or len(reason) > 200 or not reason.isprintable():
+        raise PolicyError(f"{where} reason is {_found(reason)}; allowed: one line of at most 200 characters")
+    return Exemption(packed, network, until, reason)
+
+
+def parse_mac(text: Any) -> bytes | None:
+    """`02:00:00:12:34:56` (or with dashes) as 6 bytes; None if it is none."""
+    if not isinstance(text, str):
+        return None
+    parts = text.replace("-", ":").split(":")
+    if len(parts) != 6 or not all(len(p) == 2 and all(c in "0123456789abcdefABCDEF" for c in p) for p in parts):
+        return None
+    return bytes(int(p, 16) for p in parts)
+
+
+def _found(value: Any) -> str:
+    """A value from the file for an error message: short, printable, with its type where that says more."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"{value!r:.40}"
+    if isinstance(value, str):
+        return _shown(value)
+    kinds = {dict: "a table", list: "a list"}
+    return kinds.get(type(value), "a date or time")
+
+
+def _shown(text: str) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return f'"{text[:40]}..."' if len(text) > 40 else f'"{text}"'
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The known name that takes the fewest edits, if few; else all of them."""
+    best = min(known, key=lambda other: _edits(name[:40], other))
+    if _edits(name[:40], best) <= max(2, len(best) // 3):
+        return f"did you mean {best}?"
+    return f"known: {', '.join(known)}"
+
+
+def _edits(a: str, b: str) -> int:
+    """Levenshtein's distance. difflib would do, at the price of `re` and `heapq` for one message."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]

@@ -14,6 +14,10 @@ from typing import NoReturn
 
 from cpe_filter import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.policy import Policy
+
 EXIT_OK, EXIT_NOT_RUNNING, EXIT_UNUSABLE = 0, 1, 2
 
 
@@ -101,19 +105,16 @@ def _command_check(options: argparse.Namespace) -> int:
 def _command_status(options: argparse.Namespace) -> int:
     from cpe_filter.report import status
 
-    path = options.file or (_policy(options.policy) if options.policy else _default_policy()).status_file
+    path = options.file or _policy(options.policy).status_file
     return status.command(path, options.json)
 
 
-def _default_policy():  # type: ignore[no-untyped-def]
-    from cpe_filter.policy import Policy
+def _policy(path: str | None) -> Policy:
+    """The policy of a file; without a file all defaults."""
+    from cpe_filter.policy import Policy, PolicyError, load
 
-    return Policy()
-
-
-def _policy(path: str):  # type: ignore[no-untyped-def]
-    from cpe_filter.policy import PolicyError, load
-
+    if path is None:
+        return Policy()
     try:
         return load(path)
     except PolicyError as error:

@@ -112,9 +112,7 @@ class Engine:
     def flow_count(self) -> int:
         return len(self._flows)
 
-    def packet(
-        self, time: float, hook: int, hwaddr: bytes | None, data: bytes, to_hwaddr: bytes | None = None
-    ) -> str:
+    def packet(self, time: float, hook: int, hwaddr: bytes | None, data: bytes, to_hwaddr: bytes | None = None) -> str:
         """Judges an IP packet. time: seconds, never going back; hwaddr: the sender's MAC if known.
 
         to_hwaddr: the receiver's MAC, which a capture may know of a server's packet that comes first.
@@ -140,8 +138,10 @@ class Engine:
             self._forget(key, flow)
             flow = None
         if flow is None:
-            if not segment.payload and segment.flags & (SYN | FIN | RST) != SYN and not (
-                segment.flags & (SYN | FIN | RST) == 0 and segment.cut
+            if (
+                not segment.payload
+                and segment.flags & (SYN | FIN | RST) != SYN
+                and not (segment.flags & (SYN | FIN | RST) == 0 and segment.cut)
             ):
                 return ACCEPT
             flow = self._begin(key, segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
@@ -211,7 +211,7 @@ class Engine:
             self._trying[key] = time
         self._met(flow, time)
         if decision.what != PASS:
-            self.events.append(Refused(time, flow))
+            self._refuse(flow, decision, time)
         return flow
 
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:
@@ -259,7 +259,7 @@ class Engine:
             self._add(flow, "from-router", time)
         if flow.new_prefix and len(device.prefixes) > 1:
             self._add(flow, "new-destination", time)
-            device.burst = [t for t in device.burst if time - t < 60.0][-BURST:] + [time]
+            device.burst = [*[t for t in device.burst if time - t < 60.0][-BURST:], time]
             if len(device.burst) > BURST:
                 self._add(flow, "destination-burst", time)
 
@@ -366,6 +366,7 @@ class Engine:
 
     def _refuse(self, flow: Flow, decision: Decision, time: float) -> None:
         flow.decision = decision
+        flow.device.refused += 1
         self.events.append(Refused(time, flow))
 
 

@@ -8,6 +8,7 @@ allowed. tomllib brings `typing` along anyway, so NamedTuples cost nothing here;
 from __future__ import annotations
 
 import os
+import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
 
@@ -125,7 +126,13 @@ KEYS: tuple[Key, ...] = (
     ),
     _other("network", "lan", "interfaces", "interface names", "Where subscribers' devices are."),
     _other("network", "wan", "interfaces", "interface names", "Where the Internet is."),
-    _other("network", "ports", "ports", "1 to 65535, at most 8", "Destination ports that count as mail. 587 and 465 are never touched."),
+    _other(
+        "network",
+        "ports",
+        "ports",
+        "1 to 65535, at most 8",
+        "Destination ports that count as mail. 587 and 465 are never touched.",
+    ),
     _other(
         "network",
         "relays",
@@ -162,9 +169,9 @@ _NEVER_PORTS = (465, 587)
 
 def load(path: str) -> Policy:
     """Reads and checks a policy file. Raises `PolicyError`."""
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ImportError:  # Python 3.10
+    else:
         import tomli as tomllib
     try:
         with open(path, "rb") as file:
@@ -253,7 +260,9 @@ def _interfaces(value: list[Any], where: str) -> tuple[str, ...]:
         # The kernel's rule (dev_valid_name), less the characters that would need quoting in a ruleset.
         good = isinstance(name, str) and 0 < len(name) < 16 and name not in (".", "..")
         if not good or not all(c.isascii() and (c.isalnum() or c in "._-@") for c in name):
-            raise PolicyError(f"{where} has {_found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @")
+            raise PolicyError(
+                f"{where} has {_found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @"
+            )
     return tuple(dict.fromkeys(value))
 
 
@@ -275,7 +284,9 @@ def _network(value: Any, where: str) -> Network:
             return ip_network(value, strict=False)
         except ValueError:
             pass
-    raise PolicyError(f"{where} has {_found(value)}; allowed: an address or network such as 192.0.2.25 or 2001:db8::/48")
+    raise PolicyError(
+        f"{where} has {_found(value)}; allowed: an address or network such as 192.0.2.25 or 2001:db8::/48"
+    )
 
 
 def _exemptions(content: Any, path: str) -> tuple[Exemption, ...]:
@@ -305,7 +316,9 @@ def _exemption(entry: dict[str, Any], where: str) -> Exemption:
     until = entry.get("until")
     if until is not None:
         if not hasattr(until, "timetuple"):  # a TOML date or date-time
-            raise PolicyError(f"{where} until is {_found(until)}; allowed: a date such as 2027-01-31, or a date and time")
+            raise PolicyError(
+                f"{where} until is {_found(until)}; allowed: a date such as 2027-01-31, or a date and time"
+            )
         import calendar
 
         # A date alone lasts to its end; a time without zone is UTC, as the router's clock is.
@@ -336,8 +349,9 @@ def _found(value: Any) -> str:
         return f"{value!r:.40}"
     if isinstance(value, str):
         return _shown(value)
-    kinds = {dict: "a table", list: "a list"}
-    return kinds.get(type(value), "a date or time")
+    if isinstance(value, dict):
+        return "a table"
+    return "a list" if isinstance(value, list) else "a date or time"
 
 
 def _shown(text: str) -> str:

@@ -220,7 +220,9 @@ def _show_sessions(sessions: list[dict[str, Any]], out: Callable[[str], None]) -
                 shorten(session["server"], 25),
                 shorten(session["helo"] if session["helo"] is not None else "-", 28),
                 "yes" if session["tls"] else "no",
-                shorten(f"{first['mail_from'] or '-'} > {', '.join(first['rcpt_to'][:2]) or '-'}" if first else "-", 44),
+                shorten(
+                    f"{first['mail_from'] or '-'} > {', '.join(first['rcpt_to'][:2]) or '-'}" if first else "-", 44
+                ),
                 f"{first['outcome']}{f' +{len(transactions) - 1}' if len(transactions) > 1 else ''}" if first else "-",
                 session["decision"],
                 shorten(session["last_reply"] or "-", 40),

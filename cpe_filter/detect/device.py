@@ -6,6 +6,7 @@ full, the one that is clear, has the lowest score and was seen longest ago makes
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Score
@@ -36,6 +37,7 @@ class Device:
         "messages",
         "prefixes",
         "recipients",
+        "refused",
         "score",
         "sender_domains",
         "sessions",
@@ -50,6 +52,7 @@ class Device:
         self.sessions = 0
         self.messages = 0
         self.recipients = 0
+        self.refused = 0
         self.destinations: set[bytes] = set()
         self.prefixes: set[bytes] = set()
         self.helos: set[str] = set()
@@ -100,7 +103,7 @@ class Devices:
         self.limit = limit
         self._devices: dict[bytes, Device] = {}
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Device]:
         return iter(self._devices.values())
 
     def __len__(self) -> int:

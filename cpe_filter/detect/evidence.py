@@ -69,13 +69,9 @@ INDICATORS: dict[str, Indicator] = {
     "banner-refused": Indicator(
         REPLY, 0.7, 0.9, "CESNET; some refuse every home line", "a server refused it before it said anything"
     ),
-    "unknown-user": Indicator(
-        REPLY, 1.6, 0.9, "Cutwail: 53.3 % of failures", "wrote to addresses that do not exist"
-    ),
+    "unknown-user": Indicator(REPLY, 1.6, 0.9, "Cutwail: 53.3 % of failures", "wrote to addresses that do not exist"),
     "listed": Indicator(REPLY, 2.0, 0.8, "CBL, XBL", "a server says that this line's address is on a blocklist"),
-    "home-line": Indicator(
-        REPLY, 0.2, 0.5, "PBL proves a home line only", "a server takes no mail from home lines"
-    ),
+    "home-line": Indicator(REPLY, 0.2, 0.5, "PBL proves a home line only", "a server takes no mail from home lines"),
     "refused": Indicator(REPLY, 0.7, 0.9, "CESNET", "a server refused sender, recipient or message"),
     "deferred": Indicator(REPLY, 0.2, 0.8, "greylisting meets everyone", "a server put it off"),
     "early-talk": Indicator(DIALECT, 1.8, 0.8, "B@bel; postscreen", "speaks before the server's greeting"),

@@ -8,9 +8,39 @@ from __future__ import annotations
 #: Words that reverse DNS of home lines uses.
 _POOL_WORDS = frozenset(
     (
-        "adsl dsl xdsl vdsl ftth fios pppoe ppp dial dialup dialin dyn dynamic dhcp cable pool client customer cust broadband "
-        "residential resnet host catv cpe ip user users mobile wimax umts lte"
-    ).split()
+        "adsl",
+        "dsl",
+        "xdsl",
+        "vdsl",
+        "ftth",
+        "fios",
+        "pppoe",
+        "ppp",
+        "dial",
+        "dialup",
+        "dialin",
+        "dyn",
+        "dynamic",
+        "dhcp",
+        "cable",
+        "pool",
+        "client",
+        "customer",
+        "cust",
+        "broadband",
+        "residential",
+        "resnet",
+        "host",
+        "catv",
+        "cpe",
+        "ip",
+        "user",
+        "users",
+        "mobile",
+        "wimax",
+        "umts",
+        "lte",
+    )
 )
 
 

@@ -1,9 +1,9 @@
 """Evidence -> score -> standing: a CUSUM over each device's log-likelihood ratios (Page 1954).
 
 Knows how evidence adds up. Must not know what the indicators mean. The sum never falls below zero, so a bot
-after a clean year is found as fast as one on the first day, and is never reset by a clock, so a slow bot is found in as many
-messages as a fast one. With bounded increments the false-alarm interval of a threshold h is at least e^h
-sessions (Lorden 1971), as far as the weights are true ratios.
+after a clean year is found as fast as one on the first day, and is never reset by a clock, so a slow bot is
+found in as many messages as a fast one. With bounded increments the false-alarm interval of a threshold h is at
+least e^h sessions (Lorden 1971), as far as the weights are true ratios.
 
 Two sums are kept: what SYNs alone show (destinations, failed connections), and what was said. The first
 counts up to `SYN_CAP` only: a newsletter's first run and a bot look alike on SYNs, so that much makes a device

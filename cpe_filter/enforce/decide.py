@@ -1,7 +1,7 @@
 """(policy, device, connection) -> decision with its reason. Pure.
 
-Knows modes, limits and exemptions. Must not know packets or the kernel. Order: exemptions first, then the mode, raised by
-the device's standing (suspected: limit, compromised: block) and never lowered by it.
+Knows modes, limits and exemptions. Must not know packets or the kernel. Order: exemptions first, then the mode,
+raised by the device's standing (suspected: limit, compromised: block) and never lowered by it.
 """
 
 from __future__ import annotations
@@ -62,11 +62,9 @@ def on_connection(policy: Policy, device: Device, server: bytes, new_server: boo
     if mode == "block":
         return _blocked(device)
     if not _take(device, "connections", policy.connections_per_hour, policy.connections_burst, time):
-        return Decision(REFUSE, f"more than {policy.connections_per_hour} connections/h")
-    if new_server and not _take(
-        device, "destinations", policy.destinations_per_hour, policy.destinations_burst, time
-    ):
-        return Decision(REFUSE, f"more than {policy.destinations_per_hour} new servers/h")
+        return Decision(REFUSE, f"over the limit of {policy.connections_per_hour} connections/h")
+    if new_server and not _take(device, "destinations", policy.destinations_per_hour, policy.destinations_burst, time):
+        return Decision(REFUSE, f"over the limit of {policy.destinations_per_hour} new servers/h")
     return WITHIN_LIMITS
 
 
@@ -78,7 +76,7 @@ def on_recipient(policy: Policy, device: Device, server: bytes, time: float) -> 
         return None
     if exempt(policy, device, server, time):
         return None
-    return Decision(REFUSE, f"more than {policy.recipients_per_hour} recipients/h")
+    return Decision(REFUSE, f"over the limit of {policy.recipients_per_hour} recipients/h")
 
 
 def on_standing(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:

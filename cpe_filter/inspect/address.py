@@ -67,9 +67,7 @@ def parse_path(rest: bytes, keyword: bytes, local_parts: bool) -> tuple[str, str
 
 def readable(text: bytes) -> str:
     """Bytes from the wire as a string that is safe to print: UTF-8, no control characters, bounded."""
-    return "".join(
-        c if c.isprintable() else "�" for c in text[:_LONGEST].decode("utf-8", "replace")
-    )
+    return "".join(c if c.isprintable() else "�" for c in text[:_LONGEST].decode("utf-8", "replace"))
 
 
 def hide_local_parts(text: str) -> str:

@@ -123,9 +123,7 @@ def parse(data: bytes) -> Segment | str:
         return "bad-tcp-header"
     if size >= total:
         return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:total], 0)
-    return Segment(
-        src, dst, sport, dport, seq, ack, flags, data[payload_at:size], total - max(size, payload_at)
-    )
+    return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:size], total - max(size, payload_at))
 
 
 def _skip_extension_headers(data: bytes, proto: int, end: int) -> int | str:

@@ -68,8 +68,10 @@ class Session:
 
     def is_new_attempt(self, segment: Segment) -> bool:
         """Whether this SYN begins another connection with the same addresses and ports."""
-        return segment.flags & (SYN | ACK) == SYN and segment.seq != self._syn_seq and (
-            self.over or self.spoken or self._syn_seq >= 0
+        return (
+            segment.flags & (SYN | ACK) == SYN
+            and segment.seq != self._syn_seq
+            and (self.over or self.spoken or self._syn_seq >= 0)
         )
 
     def segment(self, segment: Segment, time: float, from_client: bool) -> None:
@@ -80,9 +82,7 @@ class Session:
         if flags & SYN:
             self._syn(segment, from_client)
         mine, other = (
-            (self._client_stream, self._server_stream)
-            if from_client
-            else (self._server_stream, self._client_stream)
+            (self._client_stream, self._server_stream) if from_client else (self._server_stream, self._client_stream)
         )
         if not from_client:
             self.dialogue.server_seen = True

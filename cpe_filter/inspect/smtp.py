@@ -284,7 +284,8 @@ class Dialogue:
             self._tail = b""
             return
         if self.mode == HANDSHAKE:
-            return self.become_opaque("tls")
+            self.become_opaque("tls")
+            return
         if self.mode == CHUNK:
             taken = min(size, self._chunk_left)
             self._chunk_left -= taken
@@ -430,7 +431,13 @@ class Dialogue:
         words = rest.split()
         last = len(words) == 2 and words[1].upper() == b"LAST"
         # RFC 3030: chunk-size = 1*DIGIT. 10 digits exceed any message; int() of a huge one would not be linear.
-        if not words or len(words) > 2 or (len(words) == 2 and not last) or not words[0].isdigit() or len(words[0]) > 10:
+        if (
+            not words
+            or len(words) > 2
+            or (len(words) == 2 and not last)
+            or not words[0].isdigit()
+            or len(words[0]) > 10
+        ):
             self.violate("bad-chunk")
             self._sent("unknown")
             return
@@ -491,7 +498,7 @@ class Dialogue:
         return at + room
 
     def _goes_on_in_the_clear(self) -> None:
-        """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. Read on; all is new (RFC 3207)."""
+        """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. All begins anew (RFC 3207)."""
         self.mode = COMMAND
         self._end_transaction()
         self.state = NEW
@@ -634,7 +641,13 @@ class Dialogue:
 
     def _reply(self, reply: Reply) -> None:
         waiting = self._waiting
-        if waiting and waiting[0].verb == "connect" and len(waiting) > 1 and 200 <= reply.code < 400 and reply.code != 220:
+        if (
+            waiting
+            and waiting[0].verb == "connect"
+            and len(waiting) > 1
+            and 200 <= reply.code < 400
+            and reply.code != 220
+        ):
             self.violate("no-greeting")
             waiting.pop(0)
             self.greeted = True
@@ -668,7 +681,9 @@ class Dialogue:
     def _resynchronise(self, reply: Reply) -> None:
         """Replies were lost: find the command that this one answers, drop those before it as unanswered."""
         waiting, self._lost_replies = min(self._lost_replies, len(self._waiting)), 0
-        wanted = {354: ("DATA",), 221: ("QUIT",), 334: ("AUTH", "auth-line"), 235: ("AUTH", "auth-line")}.get(reply.code)
+        wanted = {354: ("DATA",), 221: ("QUIT",), 334: ("AUTH", "auth-line"), 235: ("AUTH", "auth-line")}.get(
+            reply.code
+        )
         index = waiting - 1
         if wanted:
             for i, item in enumerate(self._waiting):

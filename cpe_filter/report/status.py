@@ -1,0 +1,163 @@
+"""What the running filter knows, as a file that others read: written atomically, shown by `cpe-filter status`.
+
+Knows the engine's devices and counters. Must not judge. The file holds MACs, addresses and counts; no names from mail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from ipaddress import ip_address
+from typing import Any
+
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import CONVICT_AT
+from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.engine import Engine
+
+VERSION = 1
+
+
+def snapshot(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
+    """The status object. `about`: what the router adds (pid, since, handoff, counters); `now`: POSIX seconds."""
+    return {
+        "version": VERSION,
+        "updated": round(now, 3),
+        "mode": engine.policy.mode,
+        "packets": engine.packets,
+        "mail_packets": engine.mail_packets,
+        "unread_packets": engine.refusals,
+        "flows": engine.flow_count,
+        **about,
+        "devices": [_device(engine, device) for device in engine.devices],
+    }
+
+
+def _device(engine: Engine, device: Device) -> dict[str, Any]:
+    score = device.score
+    tallies = sorted(score.tallies.items(), key=lambda item: -item[1].weight)
+    return {
+        "device": device.name,
+        "addresses": [str(ip_address(address)) for address in device.addresses],
+        "standing": score.standing,
+        "mode": effective_mode(engine.policy, device),
+        "score": round(score.value, 2),
+        "threshold": CONVICT_AT,
+        "families": score.families,
+        "connections": device.connections,
+        "refused": device.refused,
+        "sessions": device.sessions,
+        "destinations": len(device.destinations),
+        "messages": device.messages,
+        "recipients": device.recipients,
+        "first_seen": round(device.first_seen, 3),
+        "last_seen": round(device.last_seen, 3),
+        "suspected_at": _moment(device.suspected_at),
+        "compromised_at": _moment(device.compromised_at),
+        "evidence": [
+            {"indicator": name, "count": tally.count, "weight": round(tally.weight, 2)} for name, tally in tallies
+        ],
+    }
+
+
+def _moment(value: tuple[float, int] | None) -> dict[str, Any] | None:
+    return None if value is None else {"time": round(value[0], 3), "connection": value[1]}
+
+
+def write(path: str, content: dict[str, Any]) -> None:
+    """Replaces the file in one step, so that a reader sees the old or the new whole. Raises OSError."""
+    temporary = f"{path}.new"
+    # The name is ours and the folder root's; still, never write through somebody's link.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+    with os.fdopen(handle, "w") as file:
+        json.dump(content, file, separators=(",", ":"))
+        file.write("\n")
+    os.replace(temporary, path)
+
+
+def command(path: str, as_json: bool) -> int:
+    """`cpe-filter status`: 0 and the status, or 1 and one line where no filter runs."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(64 << 20)
+        content = json.loads(text)
+        pid = int(content["pid"])
+    except FileNotFoundError:
+        return _not_running(f"no filter is running (there is no {path})")
+    except OSError as error:
+        return _not_running(f"{path}: {error.strerror}")
+    except (ValueError, KeyError, TypeError):
+        return _not_running(f"{path}: not a status file")
+    if not _alive(pid):
+        return _not_running(f"the filter that wrote {path} (process {pid}) does not run any more")
+    if as_json:
+        sys.stdout.write(text)
+        return 0
+    show(content)
+    return 0
+
+
+def _not_running(why: str) -> int:
+    print(f"cpe-filter: {why}", file=sys.stderr)
+    return 1
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def show(content: dict[str, Any]) -> None:
+    """Prints a status object for people."""
+    from cpe_filter.detect.evidence import INDICATORS
+    from cpe_filter.report.text import clock, table
+
+    up = int(content["updated"] - content["since"])
+    age = time.time() - content["updated"]
+    print(
+        f"cpe-filter is running (process {content['pid']}, up {up // 3600}:{up % 3600 // 60:02}:{up % 60:02}), "
+        f"mode {content['mode']}, queue {content['queue']} by {content['handoff']}"
+    )
+    print(
+        f"{content['mail_packets']} packets of mail looked at, {content['flows']} connections open, "
+        f"{content['failures']} failures; as of {age:.0f} s ago"
+    )
+    devices = content["devices"]
+    if not devices:
+        print("No device has sent mail straight to a stranger's server.")
+        return
+    print()
+    titles = ["device", "standing", "mode now", "score", "connections", "refused", "servers", "messages", "recipients"]
+    rows = [
+        [
+            device["device"],
+            device["standing"],
+            device["mode"],
+            f"{device['score']:.1f}/{device['threshold']:g}",
+            device["connections"],
+            device["refused"],
+            device["destinations"],
+            device["messages"],
+            device["recipients"],
+        ]
+        for device in devices
+    ]
+    for line in table(titles, rows, right_from=3):
+        print(line)
+    for device in devices:
+        if device["standing"] == "clear":
+            continue
+        at = device["compromised_at"] or device["suspected_at"]
+        since = f" since {clock(at['time'])} UTC, its connection {at['connection']}" if at else ""
+        print(f"\n{device['device']} ({', '.join(device['addresses'][:4])}) is {device['standing']}{since}:")
+        for item in device["evidence"][:5]:
+            indicator = INDICATORS.get(item["indicator"])
+            if indicator and item["weight"] > 0:
+                print(f"  {item['weight']:+6.1f}  {item['count']:>5} x  {indicator.meaning}")

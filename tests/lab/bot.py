@@ -1,0 +1,83 @@
+"""A spam bot of the lab, after the sprayers of 2010: `python -m tests.lab.bot [options]`.
+
+Connects straight to strangers' servers, a few at a time, says HELO with a pool's name, one forged sender, one guessed
+recipient, and QUIT if it feels like it. Prints a JSON line for each connection: how it went. Bounded by --count; it
+only ever talks to the lab's addresses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+
+from tests.lab.net import mx4, mx6
+
+HELO = "113-45-18-198.dynamic.pool.example.net"
+
+
+async def _line(reader: asyncio.StreamReader) -> str:
+    """The last line of a reply; "" where the connection ended."""
+    while True:
+        line = (await asyncio.wait_for(reader.readline(), 5)).decode("utf-8", "replace").rstrip()
+        if line[3:4] != "-":
+            return line
+
+
+async def one(number: int, six: bool, wait: float) -> dict[str, object]:
+    """One connection; says how far it came."""
+    server = mx6(number) if six else mx4(number)
+    result: dict[str, object] = {"server": server, "ended": "connect", "reply": ""}
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(server, 25), wait)
+    except (OSError, asyncio.TimeoutError) as error:
+        result["reply"] = "refused" if isinstance(error, ConnectionRefusedError) else "timeout"
+        return result
+    try:
+        result["ended"] = "banner"
+        reply = await _line(reader)
+        recipient = f"jmbijghencgi{number}@stranger{number}.example"
+        for step, command in (
+            ("helo", f"HELO {HELO}"),
+            ("mail", "MAIL FROM: <no-reply@watches.example>"),
+            ("rcpt", f"RCPT TO: <{recipient}>"),
+            ("data", "DATA"),
+            ("message", "Subject: cheap watches\r\n\r\nBuy now.\r\n."),
+        ):
+            if not reply or reply[0] in "45":
+                break
+            writer.write(command.encode() + b"\r\n")
+            reply = await _line(reader)
+            result["ended"] = step
+        result["reply"] = reply or "closed"
+        if number % 3 and reply:
+            writer.write(b"QUIT\r\n")
+            await _line(reader)
+    except (OSError, asyncio.TimeoutError) as error:
+        result["reply"] = "reset" if isinstance(error, ConnectionResetError) else type(error).__name__
+    finally:
+        writer.close()
+    return result
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the first server")
+    parser.add_argument("--parallel", type=int, default=3)
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds between two connections")
+    parser.add_argument("--wait", type=float, default=2.0, help="seconds to wait for a connection")
+    parser.add_argument("--six", action="store_true", help="by IPv6")
+    options = parser.parse_args()
+    gate = asyncio.Semaphore(options.parallel)
+
+    async def guarded(number: int) -> None:
+        async with gate:
+            print(json.dumps(await one(number, options.six, options.wait)), flush=True)
+            await asyncio.sleep(options.pause)
+
+    await asyncio.gather(*(guarded(options.first + n) for n in range(min(options.count, 5000))))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -106,6 +106,7 @@ class _Filter:
         self.queue: Queue | None = None
         self.handoff = ""
         self._installed = False
+        self._status_is_ours = False
         self._stop = False
         self._refused_lines: dict[bytes, list[float]] = {}
         self._suppressed = 0
@@ -217,6 +218,7 @@ class _Filter:
         }
         try:
             status.write(self.policy.status_file, status.snapshot(self.engine, about, time.time()))
+            self._status_is_ours = True
         except OSError as error:
             if not self._installed:
                 raise
@@ -237,7 +239,8 @@ class _Filter:
                 os.close(fd)
             except OSError:
                 pass
-        try:
-            os.unlink(self.policy.status_file)
-        except OSError:
-            pass
+        if self._status_is_ours:  # not that of a filter which kept us from starting
+            try:
+                os.unlink(self.policy.status_file)
+            except OSError:
+                pass

@@ -41,7 +41,7 @@ class Indicator(NamedTuple):
 
 INDICATORS: dict[str, Indicator] = {
     "new-destination": Indicator(
-        DESTINATION, 0.8, 0.97, "BotFlex; Lin (unique recipients)", "contacted a mail server it had never used"
+        DESTINATION, 0.9, 0.97, "BotFlex; Lin (unique recipients)", "contacted a mail server it had never used"
     ),
     "destination-burst": Indicator(
         DESTINATION, 1.0, 0.9, "MikroTik and iungonetwork rules", "contacted many new mail servers within a minute"

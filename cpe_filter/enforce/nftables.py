@@ -258,8 +258,7 @@ def remove(handoff: str) -> None:
             _call(tables, "-w", "-t", "security", "-F", CHAIN)
             _call(tables, "-w", "-t", "security", "-X", CHAIN)
             rules = _output(tables, "-w", "-t", "security", "-S").splitlines()
-            if rules and all(rule.startswith("-P ") and rule.endswith(" ACCEPT") for rule in rules):
-                _call("nft", "delete", "table", family, "security")  # nobody else uses it: leave none behind
+            _remove_unused(family, rules)
     _nft(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
 
 
@@ -269,6 +268,17 @@ def unblock(hwaddr: bytes) -> None:
 
 
 _HOOKS = ("FORWARD", "OUTPUT", "INPUT")
+
+
+def _remove_unused(family: str, rules: list[str]) -> None:
+    """iptables left base chains without rules, and perhaps a table of nothing else: as if we had never been there."""
+    used = {rule.split()[1] for rule in rules if not (rule.startswith("-P ") and rule.endswith(" ACCEPT"))}
+    if rules and not used:
+        _call("nft", "delete", "table", family, "security")
+        return
+    for hook in _HOOKS:
+        if hook not in used:
+            _call("nft", "delete", "chain", family, "security", hook)
 
 
 def _hook_xtables(tables: str, policy: Policy) -> None:

@@ -219,7 +219,9 @@ class Lab:
     def capture(self, name: str, interface: str, path: Path, expression: str = "port 25") -> subprocess.Popen[str]:
         """Starts tcpdump on a host; end it with `stop`."""
         process = self.start(
-            name, ["tcpdump", "-i", interface, "-U", "-n", "-s", "0", "-w", str(path), expression], subprocess.PIPE
+            name,
+            ["tcpdump", "-i", interface, "--immediate-mode", "-U", "-n", "-s", "0", "-w", str(path), expression],
+            subprocess.PIPE,
         )
         assert process.stderr is not None
         process.stderr.readline()  # "listening on ..."

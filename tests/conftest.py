@@ -1,0 +1,50 @@
+"""Fixtures that several rooms' tests share: the captures folder, and the lab for tests marked `live`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.net import PROJECT, Lab, why_not
+
+#: Set in CI: a live test that cannot run is then a failure.
+LIVE_REQUIRED = os.environ.get("CPE_FILTER_LIVE") == "required"
+
+
+def captures_folder() -> Path:
+    """Where captures of others are kept for tests; they are no part of the project."""
+    return Path(os.environ.get("CPE_FILTER_CAPTURES", PROJECT.parent / "shared" / "captures"))
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    folder = captures_folder()
+    if not (folder / "index.jsonl").exists():
+        pytest.skip(f"no captures in {folder} (set CPE_FILTER_CAPTURES)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def live() -> None:
+    """Skips where the lab cannot be built, saying why; fails instead where CI requires it."""
+    reason = why_not()
+    if not reason:
+        try:
+            import netfilterqueue  # noqa: F401
+        except ImportError:
+            reason = "live tests need netfilterqueue, which needs libnetfilter-queue-dev"
+    if reason and LIVE_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def lab(live: None) -> Iterator[Lab]:
+    """A lab with two devices and all mail servers, without a filter."""
+    with Lab(devices=2) as built:
+        built.start_servers()
+        yield built

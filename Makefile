@@ -1,11 +1,15 @@
 # make demo   the whole thing at work: a home, a bot, the filter (root for the live part)
 # make test   all tests (root for the live ones; without it they are skipped and say why)
 # make lint   ruff and mypy
+# make bench  what the engine costs, and that it stays linear
+# make fuzz   10 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
 # make record record pcaps/ again (root)
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint record clean
+.PHONY: demo test lint bench fuzz record clean
+
+FUZZ_RUNS ?= 2500000
 
 demo:
 	@.ci/setup demo
@@ -18,6 +22,16 @@ test:
 lint:
 	@.ci/setup test
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+bench:
+	@.ci/setup test
+	@$(PYTHON) -m tests.bench.engine
+	@$(PYTHON) -m tests.bench.linear
+
+# Four targets, so many inputs each.
+fuzz:
+	@.ci/setup test
+	@$(PYTHON) -m tests.fuzz.run --runs $(FUZZ_RUNS)
 
 record:
 	@.ci/setup test

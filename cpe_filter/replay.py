@@ -141,6 +141,8 @@ def _session(flow: Flow) -> dict[str, Any]:
         "start": _time(session.start),
         "helo": dialogue.helo,
         "tls": dialogue.tls,
+        "tls_server_name": dialogue.client_hello.server_name if dialogue.client_hello else None,
+        "tls_fingerprint": dialogue.client_hello.ja4 if dialogue.client_hello else None,
         "transactions": [_transaction(transaction) for transaction in dialogue.transactions],
         "last_reply": dialogue.last_reply.text if dialogue.last_reply else None,
         "violations": sorted(dialogue.violations),

@@ -26,7 +26,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cpe_filter.inspect import tls
 from cpe_filter.inspect.address import BARE, NULL_SENDER, SPACED, hide_local_parts, parse_path, readable
+from cpe_filter.inspect.tls import HANDSHAKE_RECORD
 
 #: Longest line kept, bytes. RFC 5321 allows 512 for commands and replies; extensions add to MAIL and RCPT
 #: (RFC 6531: 10 + 10, RFC 3461: 500, RFC 4954: 500) and AUTH has 12288, of which nothing is kept.
@@ -35,7 +37,6 @@ COMMAND_LIMIT, REPLY_LIMIT, AUTH_LIMIT = 512, 512, 12288
 HELD_BYTES = 8192
 #: So many lines that are no commands, and none that is: not SMTP.
 _NOT_SMTP_AFTER = 8
-_TLS_RECORD = 0x16  # handshake, RFC 8446 section 5.1
 
 
 class Limits(NamedTuple):
@@ -188,6 +189,7 @@ class Dialogue:
         "_waiting",
         "_waiting_bytes",
         "authenticated",
+        "client_hello",
         "commands",
         "ehlo",
         "events",
@@ -222,6 +224,7 @@ class Dialogue:
         self.greeted = not greeting_expected
         self.last_reply: Reply | None = None
         self.tls = False
+        self.client_hello: tls.ClientHello | None = None
         self.authenticated = False
         self.quit_sent = False
         self.opaque_reason = ""
@@ -260,7 +263,9 @@ class Dialogue:
         at = 0
         while at < len(data):
             mode = self.mode
-            if mode == COMMAND or mode == SECRET or mode == REFUSED:
+            if mode == COMMAND and data[at] == HANDSHAKE_RECORD and not (self.commands or self._client_line):
+                self.mode = HANDSHAKE  # TLS from the first byte, as on port 465
+            elif mode == COMMAND or mode == SECRET or mode == REFUSED:
                 at = self._client_line_at(data, at)
             elif mode == CONTENT:
                 at = self._content(data, at)
@@ -268,10 +273,8 @@ class Dialogue:
                 at = self._chunk(data, at)
             elif mode == HELD:
                 at = self._hold(data, at)
-            elif mode == HANDSHAKE and data[at] != _TLS_RECORD:
-                self._goes_on_in_the_clear()
             elif mode == HANDSHAKE:
-                self.become_opaque("tls")
+                at = self._handshake(data, at)
             else:
                 return
 
@@ -412,8 +415,8 @@ class Dialogue:
 
     def _not_a_command(self, line: bytes) -> bool:
         """Handles lines that are no commands for a reason; False if it is just an unknown one."""
-        if not self.commands and (line[:1] == b"\x16" or any(b < 9 or b > 126 for b in line[:32])):
-            self.become_opaque("tls" if line[:2] == b"\x16\x03" else "not-smtp")
+        if not self.commands and any(b < 9 or b > 126 for b in line[:32]):
+            self.become_opaque("not-smtp")
             return True
         if self._data_refused:
             # DATA was refused and here comes the message all the same.
@@ -473,7 +476,7 @@ class Dialogue:
             item = self._waiting.pop() if verb in TURNS else _Waiting("unknown")
             self.mode = COMMAND
             if item.verb == "STARTTLS":
-                if data[at] == _TLS_RECORD:
+                if data[at] == HANDSHAKE_RECORD:
                     self._settle(item, None)
             elif item.verb in ("AUTH", "auth-line"):
                 first = data[at : at + 12].split(None, 1)[:1]
@@ -496,6 +499,21 @@ class Dialogue:
         self._start_content()
         self._release()
         return at + room
+
+    def _handshake(self, data: bytes, at: int) -> int:
+        """Collects the ClientHello, for the name and the fingerprint it holds; from there on all is opaque."""
+        if not self._held and data[at] != HANDSHAKE_RECORD:  # only after STARTTLS
+            self._goes_on_in_the_clear()
+            return at
+        self._held += data[at : at + tls.LONGEST - len(self._held)]
+        try:
+            self.client_hello = tls.client_hello(self._held)
+        except tls.NotTLS:
+            self.become_opaque("tls" if self.tls else "not-smtp")
+            return len(data)
+        if self.client_hello or len(self._held) >= tls.LONGEST:
+            self.become_opaque("tls")
+        return len(data)
 
     def _goes_on_in_the_clear(self) -> None:
         """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. All begins anew (RFC 3207)."""
@@ -732,7 +750,7 @@ class Dialogue:
                 self.state = READY
             self.events.append(Event("reply", verb, reply))
         elif verb == "STARTTLS" and agreed:
-            if self._held and self._held[0] != _TLS_RECORD:
+            if self._held and self._held[0] != HANDSHAKE_RECORD:
                 self.violate("data-before-tls")
             self.tls = True
             self.mode = HANDSHAKE

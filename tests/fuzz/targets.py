@@ -1,0 +1,182 @@
+"""Fuzz targets: arbitrary bytes -> a run of packet, stream, smtp or engine, with what must hold afterwards.
+
+Each target takes bytes, plays them, and raises where something is wrong: any exception of the code, a bound exceeded,
+bytes that came out and never went in. Knows nothing of where the bytes come from (see `run`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from cpe_filter.engine import ACCEPT, BLOCK_DEVICE, DONE, FORWARD, LOCAL_OUT, RESET_FLOW, Engine
+from cpe_filter.inspect import packet, smtp, stream
+from cpe_filter.inspect.smtp import Dialogue, Limits
+from cpe_filter.inspect.violations import VIOLATIONS
+from cpe_filter.policy import Policy
+
+Target = Callable[[bytes], None]
+
+#: What one dialogue may hold, all Python objects counted, with the router's limits. Stated in `inspect/smtp`.
+DIALOGUE_BYTES = 256 * 1024
+
+
+class Wrong(AssertionError):
+    """An invariant does not hold."""
+
+
+def deep_size(thing: object, seen: set[int] | None = None) -> int:
+    """Bytes of an object and all that it alone refers to."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen or isinstance(thing, type):
+        return 0
+    seen.add(id(thing))
+    size = sys.getsizeof(thing)
+    if isinstance(thing, dict):
+        size += sum(deep_size(k, seen) + deep_size(v, seen) for k, v in thing.items())
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        size += sum(deep_size(item, seen) for item in thing)
+    for name in getattr(type(thing), "__slots__", ()):
+        size += deep_size(getattr(thing, name, None), seen)
+    return size
+
+
+def fuzz_packet(data: bytes) -> None:
+    """`packet.parse`: a Segment within the packet, or a named reason."""
+    found = packet.parse(data)
+    if isinstance(found, str):
+        if found not in packet.REFUSALS:
+            raise Wrong(f"reason {found!r} is not in the table")
+        return
+    if len(found.payload) > len(data) or found.cut < 0 or found.payload not in data:
+        raise Wrong(f"payload is not of this packet: {found!r}")
+
+
+def fuzz_stream(data: bytes) -> None:
+    """`stream.Stream`: bytes that come out stand where they went in; positions add up; nothing piles up.
+
+    Every 4 bytes of `data` are an operation on a stream of 4096 known bytes that begins just below 2**32.
+    """
+    origin = 0xFFFFF800
+    truth = bytes((i * 7 + i // 256) & 0xFF for i in range(8192))
+    one = stream.Stream()
+    one.syn(origin - 1)
+    position = 0
+    operations = [data[i : i + 4] for i in range(0, min(len(data), 800), 4)]
+    for op in operations:
+        op = op.ljust(4, b"\0")
+        at, size, kind = (op[0] << 8 | op[1]) & 0xFFF, op[2] & 0x7F, op[3] & 7
+        seq = (origin + at) & 0xFFFFFFFF
+        if kind == 7:
+            chunks = one.acknowledged(seq)
+        elif kind == 6:
+            chunks = one.skip_to(seq)
+        else:
+            chunks = one.feed(seq, truth[at : at + size], size & 3 if kind == 5 else 0)
+        position = _check_chunks(chunks, truth, position)
+        if position != one.position:
+            raise Wrong(f"position {one.position}, delivered {position}")
+        if len(one._pending) > stream.PENDING_SEGMENTS or one._pending_bytes > stream.PENDING_BYTES:
+            raise Wrong("too much pending")
+    position = _check_chunks(one.flush(), truth, position)
+    if one._pending or one._pending_bytes:
+        raise Wrong("flush left something")
+    if one.conflict:
+        raise Wrong("a conflict where no byte ever changed")
+
+
+def _check_chunks(chunks: list[bytes | int], truth: bytes, position: int) -> int:
+    for chunk in chunks:
+        if isinstance(chunk, int):
+            if chunk <= 0:
+                raise Wrong(f"a gap of {chunk}")
+            position += chunk
+        else:
+            if not chunk or truth[position : position + len(chunk)] != chunk:
+                raise Wrong(f"wrong bytes at {position}")
+            position += len(chunk)
+    return position
+
+
+def fuzz_smtp(data: bytes) -> None:
+    """`smtp.Dialogue`: both sides' bytes. The first byte of each piece says whose it is and how long."""
+    play(Dialogue(), data)
+
+
+def play(dialogue: Dialogue, data: bytes) -> None:
+    """Feeds `data` to a dialogue and checks what must always hold."""
+    limits = Limits()
+    at = 0
+    dialogue.server_seen = not data[:1] < b"\x20"
+    while at < len(data):
+        head = data[at]
+        size = (head & 0x3F) * 4
+        piece = data[at + 1 : at + 1 + size]
+        at += 1 + size
+        side = head >> 6
+        if side < 2:
+            dialogue.client(piece)
+        elif side == 2:
+            dialogue.server(piece)
+        elif head & 1:
+            dialogue.client_gap(size + 1)
+        else:
+            dialogue.server_gap(size + 1)
+        dialogue.events.clear()
+    dialogue.close(closed=bool(len(data) & 1))
+    check_dialogue(dialogue, limits)
+
+
+def check_dialogue(dialogue: Dialogue, limits: Limits) -> None:
+    """Bounds and sense."""
+    for name in dialogue.violations:
+        if name not in VIOLATIONS:
+            raise Wrong(f"violation {name!r} is not in the table")
+    if len(set(dialogue.violations)) != len(dialogue.violations):
+        raise Wrong("a violation twice")
+    if len(dialogue.transactions) > limits.transactions:
+        raise Wrong("too many transactions kept")
+    for transaction in dialogue.transactions:
+        if transaction.outcome not in ("accepted", "rejected", "aborted", "open") or transaction.size < 0:
+            raise Wrong(f"outcome {transaction.outcome}, size {transaction.size}")
+        if len(transaction.rcpt_to) > limits.recipients or transaction.accepted > transaction.recipients:
+            raise Wrong("recipients do not add up")
+    if (dialogue.mode == smtp.OPAQUE) != bool(dialogue.opaque_reason):
+        raise Wrong("opaque without a reason, or a reason without being opaque")
+    dialogue.events.clear()
+    if deep_size(dialogue) > DIALOGUE_BYTES:
+        raise Wrong(f"a dialogue of {deep_size(dialogue)} bytes")
+
+
+_ENGINE_POLICY = Policy(mode="limit", connections_per_hour=1000, connections_burst=1000)
+
+
+def fuzz_engine(data: bytes) -> None:
+    """`engine.Engine`: a sequence of packets, each with a length byte pair; small tables so that they overflow."""
+    engine = Engine(_ENGINE_POLICY, flows=8)
+    engine.devices.limit = 4
+    at, time = 0, 1000.0
+    while at + 4 <= len(data):
+        size = data[at] << 8 | data[at + 1]
+        kind, mac = data[at + 2], data[at + 3]
+        piece = data[at + 4 : at + 4 + size]
+        at += 4 + size
+        time += (kind & 0x3F) ** 2 / 100
+        hwaddr = bytes([2, 0, 0, 0, 0, mac & 7]) if mac & 8 else None
+        verdict = engine.packet(time, LOCAL_OUT if kind & 0x80 else FORWARD, hwaddr, piece)
+        if verdict not in (ACCEPT, DONE, RESET_FLOW, BLOCK_DEVICE):
+            raise Wrong(f"verdict {verdict!r}")
+        if engine.flow_count > 8 or len(engine.devices) > 4:
+            raise Wrong("a table overflows")
+        engine.events.clear()
+    engine.finish(time + 1)
+    if engine.flow_count:
+        raise Wrong("flows remain")
+
+
+TARGETS: dict[str, Target] = {
+    "packet": fuzz_packet,
+    "stream": fuzz_stream,
+    "smtp": fuzz_smtp,
+    "engine": fuzz_engine,
+}

@@ -1,0 +1,41 @@
+"""A bounded share of the fuzzing for every run of the tests; `make fuzz` does the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cpe_filter.inspect.smtp import Dialogue, Limits
+from tests.fuzz import run
+from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
+
+
+@pytest.mark.parametrize(("name", "runs"), [("packet", 60000), ("stream", 3000), ("smtp", 30000), ("engine", 20000)])
+def test_fuzz(name: str, runs: int, tmp_path: Path) -> None:
+    figures = run.fuzz(name, runs, seed=7, folder=tmp_path)
+    assert figures["inputs"] == runs
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_every_target_has_seeds(name: str) -> None:
+    assert any(len(data) > 20 for data in run.seeds(name))
+
+
+def test_a_failing_input_is_written_down_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fussy(data: bytes) -> None:
+        if b"QUIT" in data:
+            raise Wrong("QUIT")
+
+    monkeypatch.setitem(TARGETS, "smtp", fussy)
+    with pytest.raises(Wrong):
+        run.fuzz("smtp", 1000, seed=1, folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes() == b"QUIT"
+
+
+def test_the_invariants_can_fail() -> None:
+    dialogue = Dialogue()
+    dialogue.violations.append("no-such-violation")
+    with pytest.raises(Wrong, match="not in the table"):
+        check_dialogue(dialogue, Limits())

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,10 +52,13 @@ def why_not() -> str:
     for name in ("ip", "nft"):
         if not any(os.access(os.path.join(d, name), os.X_OK) for d in (*os.get_exec_path(), "/usr/sbin", "/sbin")):
             return f"live tests need {name}"
-    done = subprocess.run(["ip", "netns", "add", f"cf-probe-{os.getpid()}"], capture_output=True, text=True)
+    probe = f"cf-probe-{os.getpid()}"
+    done = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
+    if not done.returncode:
+        done = subprocess.run(["ip", "netns", "exec", probe, "true"], capture_output=True, text=True)
+        subprocess.run(["ip", "netns", "del", probe], capture_output=True)
     if done.returncode:
         return f"no network namespaces here: {done.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", f"cf-probe-{os.getpid()}"], capture_output=True)
     return ""
 
 
@@ -248,9 +252,7 @@ class Lab:
         self._processes.clear()
         for name in self._names:
             subprocess.run(["ip", "netns", "del", self.namespace(name)], capture_output=True)
-        for path in sorted(self.folder.glob("*")):
-            path.unlink()
-        self.folder.rmdir()
+        shutil.rmtree(self.folder)
 
 
 class Filter:

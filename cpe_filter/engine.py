@@ -10,29 +10,27 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from cpe_filter.detect import replies
+from cpe_filter.detect.detector import Connection, Detector, StandingChanged
 from cpe_filter.detect.device import ROUTER, Device, Devices
-from cpe_filter.detect.evidence import FROM_NAME, FROM_REPLY, FROM_VIOLATION
-from cpe_filter.detect.names import kind_of_name, registered_domain
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import BLOCK, PASS, Decision
-from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
-from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING, Session
-from cpe_filter.inspect.smtp import OPAQUE, Event, Limits
+from cpe_filter.inspect.session import TRYING, Session
+from cpe_filter.inspect.smtp import OPAQUE, Limits
 from cpe_filter.policy import Network, Policy
 
+__all__ = ["Engine", "Flow", "Refused", "StandingChanged"]
+
 FLOWS = 4096
+#: Bytes of the wire that all connections together may keep waiting. Ordinary mail keeps none for long.
+BUFFERED = 4 << 20
 #: Seconds without an answer after which an attempt counts as lost (a SYN has been resent at 1, 3 and 7 s).
 LOST_AFTER_S = 10.0
 #: Seconds of silence after which a connection is forgotten (RFC 5321 section 4.5.3.2: 10 minutes).
 IDLE_S = 900.0
 #: Seconds that a closed connection is remembered, for stray packets.
 LINGER_S = 30.0
-#: More new servers than this within a minute is a burst.
-BURST = 5
-
 # Hooks, by netfilter's numbers (linux/netfilter.h).
 LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3
 
@@ -46,29 +44,20 @@ BLOCK_DEVICE = "block"  # the same, and refuse the device's further ones without
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "decision", "device", "done", "gained", "new_prefix", "recorded", "session", "spoke")
+    __slots__ = ("attempt", "connection", "decision", "done", "recorded", "session", "spoke")
 
-    def __init__(self, session: Session, device: Device, new_prefix: bool, decision: Decision) -> None:
+    def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
-        self.device = device
-        self.new_prefix = new_prefix
+        self.connection = connection
         self.decision = decision
-        self.attempt = 0  # the device's how many-th connection
-        self.gained = 0.0  # what it added to the score
+        self.attempt = attempt  # the device's how many-th connection
         self.spoke = False
         self.recorded = False
         self.done = False
 
-
-class StandingChanged(NamedTuple):
-    """A device's standing is now another. `connection`: the device's how many-th it was at."""
-
-    time: float
-    device: Device
-    before: str
-    after: str
-    connection: int
-    indicator: str
+    @property
+    def device(self) -> Device:
+        return self.connection.device
 
 
 class Refused(NamedTuple):
@@ -99,6 +88,7 @@ class Engine:
         self.mail_packets = 0
         self.refusals: dict[str, int] = {}
         self.evicted_flows = 0
+        self._detector = Detector()
         self._limits = limits
         self._lan = lan
         self._max_flows = flows
@@ -106,6 +96,8 @@ class Engine:
         self._ports = frozenset(policy.ports)
         self._flows: dict[bytes, Flow] = {}
         self._trying: dict[bytes, float] = {}
+        self._buffered: dict[bytes, int] = {}  # by flow, where it is not 0
+        self._buffered_sum = 0
         self._next_sweep = 0.0
 
     @property
@@ -157,7 +149,7 @@ class Engine:
             flow = self._flows.get(key)
             if flow is not None and flow.session.phase == TRYING:
                 flow.session.give_up()
-                self._after(flow, time)
+                self._over(flow, time)
         stale = [
             (key, flow)
             for key, flow in self._flows.items()
@@ -165,7 +157,7 @@ class Engine:
         ]
         for key, flow in stale:
             flow.session.give_up()
-            self._after(flow, time)
+            self._over(flow, time)
             self._forget(key, flow)
 
     def finish(self, time: float) -> None:
@@ -198,20 +190,18 @@ class Engine:
             self._make_room(time)
         session = Session(segment, time, self._limits, from_client)
         known = server in device.destinations
-        new_prefix = device.meets(server)
-        device.connections += 1
+        connection = self._detector.opened(device, server, time)
         if session.from_start and from_client:
             decision = decide.on_connection(self.policy, device, server, not known, time)
         else:
             decision = Decision(PASS, "began before it was watched")
-        flow = Flow(session, device, new_prefix, decision)
-        flow.attempt = device.connections
+        flow = Flow(session, connection, decision, device.connections)
         self._flows[key] = flow
         if session.phase == TRYING:
             self._trying[key] = time
-        self._met(flow, time)
         if decision.what != PASS:
-            self._refuse(flow, decision, time)
+            self._obey(flow, decision, time)
+        self._standings(flow, time)
         return flow
 
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:
@@ -220,10 +210,13 @@ class Engine:
         if from_client:
             flow.device.last_seen = time
         session.segment(segment, time, from_client)
+        buffered = session.buffered
+        if buffered or key in self._buffered:
+            self._account(key, buffered)
         self._dialogue_events(flow, time)
         if session.over and not was_over:
             self._trying.pop(key, None)
-            self._after(flow, time)
+            self._over(flow, time)
         elif session.phase != TRYING:
             self._trying.pop(key, None)
         if flow.decision.what != PASS:
@@ -232,6 +225,16 @@ class Engine:
             flow.done = True
             return DONE
         return ACCEPT
+
+    def _account(self, key: bytes, buffered: int) -> None:
+        """Keeps the sum of what waits; past the bound the connection that keeps most is read no further."""
+        self._buffered_sum += buffered - self._buffered.pop(key, 0)
+        if buffered:
+            self._buffered[key] = buffered
+        if self._buffered_sum > BUFFERED:
+            greediest = max(self._buffered, key=self._buffered.__getitem__)
+            self._flows[greediest].session.stop_reading("memory")
+            self._buffered_sum -= self._buffered.pop(greediest)
 
     def _make_room(self, time: float) -> None:
         """The table is full: of the oldest connections the one that is over, or silent longest, goes."""
@@ -245,6 +248,7 @@ class Engine:
     def _forget(self, key: bytes, flow: Flow) -> None:
         self._flows.pop(key, None)
         self._trying.pop(key, None)
+        self._buffered_sum -= self._buffered.pop(key, 0)
         if not flow.recorded:
             flow.recorded = True
             if self._ended:
@@ -252,31 +256,16 @@ class Engine:
 
     # ── evidence ────────────────────────────────────────────────────────────────────────────────
 
-    def _met(self, flow: Flow, time: float) -> None:
-        """A connection has been opened: what the SYN alone shows."""
-        device = flow.device
-        if device.key == ROUTER and device.connections == 1:
-            self._add(flow, "from-router", time)
-        if flow.new_prefix and len(device.prefixes) > 1:
-            self._add(flow, "new-destination", time)
-            device.burst = [*[t for t in device.burst if time - t < 60.0][-BURST:], time]
-            if len(device.burst) > BURST:
-                self._add(flow, "destination-burst", time)
-
-    def _after(self, flow: Flow, time: float) -> None:
-        """A connection is over: what its end shows."""
-        session = flow.session
+    def _over(self, flow: Flow, time: float) -> None:
+        """A connection is over. Of one that we ended its end shows nothing."""
         self._dialogue_events(flow, time)
-        if flow.decision.what != PASS:
-            return
-        if session.phase == LOST:
-            self._add(flow, "connect-lost", time)
-        elif session.phase == REFUSED:
-            self._add(flow, "connect-refused", time)
-        elif session.phase in (CLOSED, RESET) and session.dialogue.quit_sent:
-            self._add(flow, "took-leave", time)
+        if flow.decision.what == PASS:
+            session = flow.session
+            self._detector.ended(flow.connection, session.phase, session.dialogue.quit_sent, time)
+            self._standings(flow, time)
 
     def _dialogue_events(self, flow: Flow, time: float) -> None:
+        """Tells the detector what happened, and asks what follows from it."""
         dialogue = flow.session.dialogue
         if flow.session.spoken and not flow.spoke:
             flow.spoke = True
@@ -284,90 +273,30 @@ class Engine:
         while dialogue.events:
             events, dialogue.events = dialogue.events, []
             for event in events:
-                self._event(flow, event, time)
+                passing = flow.decision.what == PASS
+                if event.name == "no-quit" and not passing:
+                    continue  # we cut it off
+                self._detector.event(flow.connection, event, time)
+                if event.kind == "recipient" and passing:
+                    self._obey(flow, decide.on_recipient(self.policy, flow.device, flow.session.server, time), time)
+                self._standings(flow, time)
 
-    def _event(self, flow: Flow, event: Event, time: float) -> None:
-        device, kind = flow.device, event.kind
-        if kind == "recipient":
-            device.recipients += 1
-            if flow.decision.what == PASS:
-                over = decide.on_recipient(self.policy, device, flow.session.server, time)
-                if over:
-                    self._refuse(flow, over, time)
-        elif kind == "hello":
-            self._hello(flow, event, time)
-        elif kind == "sender":
-            self._sender(flow, event.name, time)
-        elif kind == "message" and event.reply is not None and event.reply.positive:
-            device.messages += 1
-            self._add(flow, "accepted", time)
-        elif kind == "tls":
-            self._add(flow, "encrypted", time)
-        elif kind == "opaque" and event.name == "not-smtp":
-            self._add(flow, "not-smtp", time)
-        elif kind == "violation" and event.name in FROM_VIOLATION:
-            if event.name == "no-quit" and flow.decision.what != PASS:
-                return  # we cut it off
-            self._add(flow, event.name, time)
-        elif kind == "reply" and event.name == "AUTH" and event.reply is not None and event.reply.code == 235:
-            self._add(flow, "authenticated", time)
-        if event.reply is not None and event.reply.code >= 400 and event.name != "unknown":
-            name = FROM_REPLY[replies.classify(event.reply)]
-            if kind == "greeting" and name in ("refused", "deferred"):
-                name = "banner-refused"
-            self._add(flow, name, time)
-
-    def _hello(self, flow: Flow, event: Event, time: float) -> None:
-        device, name = flow.device, event.name.lower()
-        indicator = FROM_NAME.get(kind_of_name(name))
-        if indicator:
-            self._add(flow, indicator, time)
-        if not event.number:
-            self._add(flow, "helo-not-ehlo", time)
-        if name not in device.helos and len(device.helos) < 16:
-            device.helos.add(name)
-            if len(device.helos) > 2:
-                self._add(flow, "helo-rotates", time)
-
-    def _sender(self, flow: Flow, sender: str, time: float) -> None:
-        device = flow.device
-        domain = sender.rpartition("@")[2].lower()
-        if not domain or sender == NULL_SENDER:
+    def _standings(self, flow: Flow, time: float) -> None:
+        """Passes changes of standing on; a running session of a device just convicted may end by it."""
+        if not self._detector.changes:
             return
-        helo = flow.session.dialogue.helo
-        if helo and registered_domain(helo) != registered_domain(domain):
-            self._add(flow, "sender-unrelated", time)
-        if domain not in device.sender_domains and len(device.sender_domains) < 64:
-            device.sender_domains.add(domain)
-            if len(device.sender_domains) > 3:
-                self._add(flow, "sender-rotates", time)
-        if "path-spaced" in flow.session.dialogue.quirks:
-            self._add(flow, "path-spaced", time)
+        changes, self._detector.changes = self._detector.changes, []
+        self.events += changes
+        convicted = any(change.after == COMPROMISED for change in changes)
+        if convicted and flow.decision.what == PASS and not flow.session.over:
+            self._obey(flow, decide.on_standing(self.policy, flow.device, flow.session.server, time), time)
 
-    def _add(self, flow: Flow, name: str, time: float) -> None:
-        device = flow.device
-        score = device.score
-        before = score.standing
-        flow.gained = score.add(name, flow.gained, flow.new_prefix)
-        if not score.judge():
-            return
-        if score.standing == SUSPECTED and before == CLEAR:
-            device.suspected_at = (time, device.connections)
-        elif score.standing == COMPROMISED:
-            device.suspected_at = device.suspected_at or (time, device.connections)
-            device.compromised_at = (time, device.connections)
-        elif score.standing == CLEAR:
-            device.suspected_at = None
-        self.events.append(StandingChanged(time, device, before, score.standing, device.connections, name))
-        if score.standing == COMPROMISED and flow.decision.what == PASS and not flow.session.over:
-            stop = decide.on_standing(self.policy, device, flow.session.server, time)
-            if stop:
-                self._refuse(flow, stop, time)
-
-    def _refuse(self, flow: Flow, decision: Decision, time: float) -> None:
-        flow.decision = decision
-        flow.device.refused += 1
-        self.events.append(Refused(time, flow))
+    def _obey(self, flow: Flow, decision: Decision | None, time: float) -> None:
+        """A decision that ends the connection, if there is one."""
+        if decision is not None:
+            flow.decision = decision
+            flow.device.refused += 1
+            self.events.append(Refused(time, flow))
 
 
 def _key(segment: Segment) -> bytes:

@@ -17,10 +17,13 @@ from cpe_filter.enforce import nftables
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.nfqueue import Queue, QueueTaken
 from cpe_filter.engine import Engine, Refused, StandingChanged
+from cpe_filter.inspect.smtp import Limits
 from cpe_filter.policy import Policy
 from cpe_filter.report import status
 
 _CAP_NET_ADMIN = 12
+#: Nobody reads envelopes here: the counts are enough.
+_LIMITS = Limits(waiting=500, transactions=1, recipients=0)
 #: Lines about refusals in the log, for one device within a minute; the rest is counted.
 _REFUSAL_LINES = 6
 
@@ -102,7 +105,7 @@ class _Filter:
         # The engine's time never goes back, whatever is done to the wall clock; it starts as the wall's.
         self._offset = time.time() - time.monotonic()
         self.since = time.time()
-        self.engine = Engine(policy)
+        self.engine = Engine(policy, _LIMITS)
         self.queue: Queue | None = None
         self.handoff = ""
         self._installed = False

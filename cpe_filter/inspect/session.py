@@ -6,7 +6,7 @@ Knows how streams and the dialogue hang together. Must not know devices, policy 
 from __future__ import annotations
 
 from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, Segment
-from cpe_filter.inspect.smtp import CONTENT, OPAQUE, Dialogue, Limits
+from cpe_filter.inspect.smtp import OPAQUE, Dialogue, Limits
 from cpe_filter.inspect.stream import Chunk, Stream
 
 # How far the connection got.
@@ -62,6 +62,11 @@ class Session:
         self.dialogue = Dialogue(limits, greeting_expected=self.from_start)
 
     @property
+    def buffered(self) -> int:
+        """Bytes of the wire that are kept because something before them, or a reply to them, is still to come."""
+        return self._client_stream.waiting + self._server_stream.waiting + self.dialogue.buffered
+
+    @property
     def over(self) -> bool:
         """Nothing more is to come."""
         return self.phase in (CLOSED, REFUSED, RESET, LOST)
@@ -114,8 +119,12 @@ class Session:
                 self._client_fin = True
             else:
                 self._server_fin = True
-            if self._client_fin and self._server_fin:
-                self._over(CLOSED)
+        if self._client_fin and self._server_fin and not self.over and self._complete():
+            self._over(CLOSED)
+
+    def _complete(self) -> bool:
+        """Whether all before both FINs has arrived: a FIN may overtake data. What is opaque nobody waits for."""
+        return self.dialogue.mode == OPAQUE or (self._client_stream.finished and self._server_stream.finished)
 
     def _syn(self, segment: Segment, from_client: bool) -> None:
         if from_client:
@@ -147,10 +156,16 @@ class Session:
                 dialogue.client(chunk)
             else:
                 dialogue.server(chunk)
+        if dialogue.mode == OPAQUE:
+            self._client_stream.drop()
+            self._server_stream.drop()
 
-    def in_content(self) -> bool:
-        """Whether the client is sending a message: bytes that nobody needs to look at."""
-        return self.dialogue.mode == CONTENT
+    def stop_reading(self, reason: str) -> None:
+        """Nothing more of this connection is read, and what was kept of it goes."""
+        if self.dialogue.mode != OPAQUE:
+            self.dialogue.become_opaque(reason)
+        self._client_stream.drop()
+        self._server_stream.drop()
 
     def give_up(self) -> None:
         """No sign of life for long: an unanswered attempt is lost, anything else is taken as closed."""

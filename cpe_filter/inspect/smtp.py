@@ -39,11 +39,15 @@ HELD_BYTES = 8192
 _NOT_SMTP_AFTER = 8
 
 
+#: What a command that waits takes besides its text, bytes.
+_WAITING_COST = 120
+
+
 class Limits(NamedTuple):
     """How much one dialogue may keep. The defaults are the router's; replay of a file allows more."""
 
     waiting: int = 1000  # commands that wait for a reply
-    waiting_bytes: int = 32768  # text of these
+    waiting_bytes: int = 65536  # what these take, `_WAITING_COST` for each and its text
     transactions: int = 8  # kept with their envelope; the counts go on
     recipients: int = 100  # kept by name for each transaction; the counts go on
     local_parts: bool = False  # keep whole addresses (a file's owner asked for it)
@@ -116,6 +120,7 @@ class Event(NamedTuple):
     reply      verb             any other reply   -
     quit       -                -                 -
     violation  its name         -                 -
+    quirk      its name         -                 -
     opaque     why              -                 -
     """
 
@@ -236,8 +241,10 @@ class Dialogue:
         self.commands = 0
         self._transaction: Transaction | None = None
         self._orphan = False
-        self._waiting: list[_Waiting] = [_Waiting("connect")] if greeting_expected else []
+        self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
+        if greeting_expected:
+            self._wait_for(_Waiting("connect"))
         self._client_line = b""
         self._client_skip = 0  # bytes of an over-long line thrown away
         self._client_lost = False
@@ -255,6 +262,11 @@ class Dialogue:
         self._data_refused = False
         self._hello_sent = False
         self._assumed = False  # some command was taken as agreed to, its reply unseen
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that are kept: unfinished lines, what is held, and commands that wait for a reply."""
+        return len(self._client_line) + len(self._server_line) + len(self._held) + self._waiting_bytes
 
     # ── what came from the client ───────────────────────────────────────────────────────────────
 
@@ -371,7 +383,7 @@ class Dialogue:
         if total > (COMMAND_LIMIT if verb not in ("MAIL", "RCPT", "AUTH") else LINE):
             self.violate("overlong-command")
         if verb and word != verb.encode():
-            self.quirks.add("lower-case" if word.islower() else "mixed-case")
+            self._quirk("lower-case" if word.islower() else "mixed-case")
         if self.quit_sent:
             self.violate("data-after-quit")
         if not self.greeted and self.server_seen:
@@ -395,7 +407,7 @@ class Dialogue:
             if form == BARE:
                 self.violate("bad-path")
             elif form == SPACED:
-                self.quirks.add("path-spaced")
+                self._quirk("path-spaced")
             if verb == "MAIL" and not self._hello_sent:
                 self.violate("no-hello")
             self._sent(verb, name)
@@ -457,23 +469,32 @@ class Dialogue:
             self._assumed = True
             if verb in TURNS:
                 self.mode = HELD
-                self._waiting.append(item)
+                self._wait_for(item)
             else:
                 self._settle(item, None)
             return
-        self._waiting.append(item)
-        self._waiting_bytes += len(name)
+        self._wait_for(item)
         if len(self._waiting) > self._limits.waiting or self._waiting_bytes > self._limits.waiting_bytes:
             self.become_opaque("too-many-commands")
         elif verb in TURNS:
             self.mode = HELD
+
+    def _wait_for(self, item: _Waiting) -> None:
+        self._waiting.append(item)
+        self._waiting_bytes += len(item.name) + _WAITING_COST
+
+    def _take(self, index: int = 0) -> _Waiting:
+        """The command that has waited longest (or the last, -1), no longer waiting."""
+        item = self._waiting.pop(index)
+        self._waiting_bytes -= len(item.name) + _WAITING_COST
+        return item
 
     def _hold(self, data: bytes, at: int) -> int:
         """The client went on although its next bytes depend on a reply."""
         verb = self._waiting[-1].verb if self._waiting else ""
         if not self.server_seen:
             # One side only: take the command as agreed to, STARTTLS if TLS really follows.
-            item = self._waiting.pop() if verb in TURNS else _Waiting("unknown")
+            item = self._take(-1) if verb in TURNS else _Waiting("unknown")
             self.mode = COMMAND
             if item.verb == "STARTTLS":
                 if data[at] == HANDSHAKE_RECORD:
@@ -667,7 +688,7 @@ class Dialogue:
             and reply.code != 220
         ):
             self.violate("no-greeting")
-            waiting.pop(0)
+            self._take()
             self.greeted = True
         if self._lost_replies:
             self._resynchronise(reply)
@@ -686,8 +707,7 @@ class Dialogue:
                     self.last_reply = reply
                 self.events.append(Event("reply", "", reply))
                 return
-        item = waiting.pop(0)
-        self._waiting_bytes -= len(item.name)
+        item = self._take()
         if item.verb != "QUIT":
             self.last_reply = reply
         self._settle(item, reply)
@@ -709,15 +729,13 @@ class Dialogue:
                     index = i
                     break
         for _ in range(max(0, index)):
-            item = self._waiting.pop(0)
-            self._waiting_bytes -= len(item.name)
+            item = self._take()
             self._settle(item, None)
 
     def _give_up_waiting(self) -> None:
         """The client goes on, so what it waited for has been answered, unseen."""
         for _ in range(min(self._lost_replies, len(self._waiting))):
-            item = self._waiting.pop(0)
-            self._waiting_bytes -= len(item.name)
+            item = self._take()
             self._settle(item, None)
         self._lost_replies = 0
 
@@ -815,7 +833,10 @@ class Dialogue:
                 transaction.size = 0
             if self.mode == CONTENT:
                 self.mode = REFUSED
-            self._waiting = [item for item in self._waiting if item.verb != "content"]
+            for _ in range(len(self._waiting)):
+                item = self._take()
+                if item.verb != "content":
+                    self._wait_for(item)
         self.events.append(Event("reply", "DATA", reply))
 
     def _open_refused(self) -> None:
@@ -890,6 +911,12 @@ class Dialogue:
             self.violations.append(name)
             self.events.append(Event("violation", name))
 
+    def _quirk(self, name: str) -> None:
+        """A way of writing that is allowed, or nearly so, and tells programs apart; once a dialogue."""
+        if name not in self.quirks:
+            self.quirks.add(name)
+            self.events.append(Event("quirk", name))
+
     def become_opaque(self, reason: str) -> None:
         """Nothing further of this dialogue can or may be read."""
         self.mode = OPAQUE
@@ -897,6 +924,7 @@ class Dialogue:
         self.tls = self.tls or reason == "tls"
         self._held = self._client_line = self._server_line = b""
         self._waiting.clear()
+        self._waiting_bytes = 0
         if self._transaction is not None and reason != "tls":
             self._transaction = None  # stays "open": nobody knows
         self.events.append(Event("opaque", reason))
@@ -905,7 +933,7 @@ class Dialogue:
         """The connection is over (`closed`), or nobody watches it any longer."""
         # What was never answered is taken as the client meant it.
         for _ in range(4):  # held bytes may hold further commands that wait in turn; what is left is of no interest
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
             for item in waiting:
                 if item.verb != "connect":
                     self._settle(item, None)

@@ -2,7 +2,8 @@
 
 Knows sequence numbers. Must not know SMTP, the other direction's bytes, or time. Bounded: at most
 `PENDING_SEGMENTS` segments and `PENDING_BYTES` bytes wait for an earlier one; past that the earlier one is
-declared lost. The first copy of a byte wins; a later, different copy is reported as a conflict.
+declared lost. The first copy of a byte wins; a later, different copy is reported as a conflict, as far as it can be
+told: of bytes already delivered only checksums are kept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ PENDING_BYTES = 24576
 REMEMBERED = 8
 
 _HALF, _MASK = 0x80000000, 0xFFFFFFFF
+#: No TCP window is larger (RFC 7323 section 2.3): what lies farther ahead belongs to something else.
+_FARTHEST = 0x40000000
 
 #: What `feed` and `acknowledged` yield: bytes in order, or the length of a gap before the next bytes.
 Chunk = bytes | int
@@ -23,10 +26,12 @@ Chunk = bytes | int
 class Stream:
     """One direction. `position` counts the bytes delivered or declared lost since the start."""
 
-    __slots__ = ("_next", "_pending", "_pending_bytes", "_recent", "conflict", "finished", "position")
+    __slots__ = ("_end", "_next", "_pending", "_pending_bytes", "_recent", "conflict", "finished", "position")
 
     def __init__(self) -> None:
         self._next = -1
+        self._end = -1  # sequence number of the FIN, once one was seen
+        # What came early: sequence number, bytes, how many more were cut off. Sorted; no byte is in it twice.
         self._pending: list[tuple[int, bytes, int]] = []
         self._pending_bytes = 0
         self._recent: list[tuple[int, int, int]] = []
@@ -35,6 +40,11 @@ class Stream:
         self.conflict = False
         #: Sequence position of the FIN has been reached.
         self.finished = False
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for earlier ones."""
+        return self._pending_bytes
 
     @property
     def started(self) -> bool:
@@ -56,28 +66,34 @@ class Stream:
         """
         if self._next < 0:
             self._next = seq
+        if self.finished:
+            return []
         ahead = (seq - self._next) & _MASK
+        end = (seq + len(payload) + cut) & _MASK
+        if fin and self._end < 0 and (end - self._next) & _MASK <= _FARTHEST:
+            self._end = end
         if ahead == 0 and not self._pending:  # the ordinary case
-            return self._deliver(seq, payload, cut, fin)
+            return self._deliver(payload, cut)
         if ahead >= _HALF:  # begins before what is expected: resent, or a keep-alive
             old = (1 << 32) - ahead
+            if old == 1 and len(payload) == 1:
+                return []  # a keep-alive, whose one byte may be anything (RFC 1122 section 4.2.3.6)
             self._compare(seq, payload)
-            if old >= len(payload) + cut and not (fin and old == len(payload) + cut):
+            if old > len(payload) + cut:
                 return []
-            if old >= len(payload):
-                cut -= old - len(payload)
-                payload = b""
-            else:
-                payload = payload[old:]
+            cut = min(cut, len(payload) + cut - old)
+            payload = payload[old:]
             seq = self._next
             ahead = 0
-        if ahead:
-            self._hold(seq, payload, cut, fin)
-            if len(self._pending) <= PENDING_SEGMENTS and self._pending_bytes <= PENDING_BYTES:
-                return []
-            return self._give_up(self._pending[0][0])
-        out = self._deliver(seq, payload, cut, fin)
-        out += self._drain()
+        elif ahead > _FARTHEST:
+            return []
+        self._hold(seq, payload, cut)
+        if not ahead:
+            # Where nothing waits there is a bare FIN to note at most.
+            return self._drain() or self._deliver(b"", 0)
+        out: list[Chunk] = []
+        while len(self._pending) > PENDING_SEGMENTS or self._pending_bytes > PENDING_BYTES:
+            out += self._give_up(self._pending[0][0])
         return out
 
     def acknowledged(self, ack: int) -> list[Chunk]:
@@ -86,20 +102,14 @@ class Stream:
         Returns the gap and what waited behind it. Nothing where nothing is missing, where the stream has
         not begun, or where the number lies more than 1 GiB ahead (no TCP window is that large).
         """
-        if self._next < 0:
+        if self._next < 0 or self.finished:
             return []
-        missing = (ack - self._next) & _MASK
-        if missing == 0 or missing > 0x40000000:
-            return []
-        if self.finished:
-            return []
+        if self._end >= 0 and (ack - self._end) & _MASK < _HALF:
+            ack = self._end  # the FIN takes a number, too, but is no byte
         out: list[Chunk] = []
-        while self._pending and (self._pending[0][0] - self._next) & _MASK < (ack - self._next) & _MASK < _HALF:
-            out += self._give_up(self._pending[0][0])
-        missing = (ack - self._next) & _MASK
-        if 0 < missing < _HALF and not self.finished:
-            # A FIN that was not seen takes one number too; a gap of one byte more at the end is harmless.
-            out += self._give_up(ack)
+        while 0 < (ack - self._next) & _MASK <= _FARTHEST:
+            first = self._pending[0][0] if self._pending else ack
+            out += self._give_up(first if (ack - first) & _MASK < _HALF else ack)
         return out
 
     def skip_to(self, seq: int) -> list[Chunk]:
@@ -108,18 +118,26 @@ class Stream:
             return []
         return self._give_up(seq) if seq != self._next else []
 
+    def drop(self) -> None:
+        """Forgets what waits."""
+        self._pending.clear()
+        self._pending_bytes = 0
+
     def flush(self) -> list[Chunk]:
         """The connection is over: what waits for lost segments comes out, gaps included."""
         out: list[Chunk] = []
         while self._pending:
             out += self._give_up(self._pending[0][0])
+        if self._end >= 0 and 0 < (self._end - self._next) & _MASK <= _FARTHEST:
+            out += self._give_up(self._end)
         return out
 
-    def _deliver(self, seq: int, payload: bytes, cut: int, fin: bool) -> list[Chunk]:
+    def _deliver(self, payload: bytes, cut: int) -> list[Chunk]:
         size = len(payload)
+        seq = self._next
         self._next = (seq + size + cut) & _MASK
         self.position += size + cut
-        if fin:
+        if self._next == self._end:
             self.finished = True
         if not size:
             return [cut] if cut else []
@@ -131,60 +149,55 @@ class Stream:
 
     def _compare(self, seq: int, payload: bytes) -> None:
         for start, size, check in self._recent:
-            if start == seq and size <= len(payload):
-                if crc32(payload[:size]) != check:
-                    self.conflict = True
-                return
-
-    def _hold(self, seq: int, payload: bytes, cut: int, fin: bool) -> None:
-        """Keeps a segment that came early, in order of sequence; of two copies the first stays."""
-        if not payload and not cut and not fin:
-            return
-        pending = self._pending
-        key = (seq - self._next) & _MASK
-        at = len(pending)
-        while at and (pending[at - 1][0] - self._next) & _MASK > key:
-            at -= 1
-        if at and pending[at - 1][0] == seq:
-            first = pending[at - 1][1]
-            shared = min(len(first), len(payload))
-            if first[:shared] != payload[:shared]:
+            at = (start - seq) & _MASK
+            if at + size <= len(payload) and crc32(payload[at : at + size]) != check:
                 self.conflict = True
-            if len(payload) <= len(first):
-                return
-            # The longer copy may only add what lies behind the first.
-            self._pending_bytes -= len(first)
-            payload = first + payload[shared:]
-            del pending[at - 1]
-            at -= 1
-        pending.insert(at, (seq, payload, cut << 1 | fin))
-        self._pending_bytes += len(payload)
+
+    def _hold(self, seq: int, payload: bytes, cut: int) -> None:
+        """Keeps what came early, in order of sequence; of a byte that waits already the first copy stays."""
+        pending = self._pending
+        at = (seq - self._next) & _MASK
+        i = 0
+        while i < len(pending):
+            held = pending[i][1]
+            start = (pending[i][0] - self._next) & _MASK
+            if start + len(held) > at:
+                if start >= at + len(payload):
+                    break
+                if start > at:  # what lies before the held piece is new
+                    pending.insert(i, ((self._next + at) & _MASK, payload[: start - at], 0))
+                    self._pending_bytes += start - at
+                    payload = payload[start - at :]
+                    at = start
+                    i += 1
+                shared = min(len(payload), start + len(held) - at)
+                if held[at - start : at - start + shared] != payload[:shared]:
+                    self.conflict = True
+                payload = payload[shared:]
+                at += shared
+            i += 1
+        item = ((self._next + at) & _MASK, payload, cut)
+        if payload or (cut and item not in pending):
+            pending.insert(i, item)
+            self._pending_bytes += len(payload)
 
     def _give_up(self, upto: int) -> list[Chunk]:
         """Declares everything before `upto` lost and goes on with what waits from there."""
         gap = (upto - self._next) & _MASK
-        self._next = upto
-        self.position += gap
-        out: list[Chunk] = [gap] if gap else []
-        out += self._drain()
-        return out
+        return self._deliver(b"", gap) + self._drain()
 
     def _drain(self) -> list[Chunk]:
         out: list[Chunk] = []
         pending = self._pending
         while pending:
-            seq, payload, rest = pending[0]
+            seq, payload, cut = pending[0]
             ahead = (seq - self._next) & _MASK
             if 0 < ahead < _HALF:
                 break
             del pending[0]
             self._pending_bytes -= len(payload)
+            # A part may have been declared lost meanwhile, or lie in what was cut off an earlier segment.
             old = -ahead & _MASK
-            cut, fin = rest >> 1, bool(rest & 1)
-            if old > len(payload):
-                cut = max(0, cut - (old - len(payload)))
-                if not cut and not fin:
-                    continue
-            # Two held segments may overlap: the earlier one's bytes have been delivered and win.
-            out += self._deliver(self._next, payload[old:], cut, fin)
+            if old < len(payload) + cut:
+                out += self._deliver(payload[old:], min(cut, len(payload) + cut - old))
         return out

@@ -1,13 +1,14 @@
 """Capture files -> frames -> IP packets.
 
-Knows pcap, pcapng and link layers. Must not know TCP or SMTP. The file formats' headers are dpkt's; the walk from
-block to block is ours, because a damaged file must give what could be read, several interfaces of one
-pcapng must be told apart, and no length field may decide how much memory is taken.
+Knows pcap, pcapng and link layers. Must not know TCP or SMTP. pcap's headers are dpkt's; the walk from block to
+block and pcapng's options are ours, because a damaged file must give what could be read, several interfaces of one
+pcapng must be told apart, and no length field may decide how much memory or time is taken.
 """
 
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, cast
 
@@ -53,17 +54,19 @@ def frames(path: str, warn: Warn) -> Iterator[Frame]:
         head = plain.read(4)
         plain.seek(0)
         file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if head[:2] == b"\x1f\x8b" else plain
+        usable = False
         try:
             if file is not plain:
                 head = file.read(4)
                 file.seek(0)
             if not head:
                 raise CaptureError("the file is empty")
-            if head == b"\x0a\x0d\x0d\x0a":
-                yield from _pcapng(file, warn)
-            else:
-                yield from _pcap(file, warn)
-        except (EOFError, gzip.BadGzipFile) as error:
+            for frame in (_pcapng if head == b"\x0a\x0d\x0d\x0a" else _pcap)(file, warn):
+                usable = True
+                yield frame
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            if not usable:
+                raise CaptureError(f"damaged gzip data: {error}") from None
             warn(f"damaged gzip data: {error}")
 
 
@@ -98,6 +101,9 @@ def _pcap(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
             return warn(f"cut off within packet {number}")
 
 
+_END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
+
+
 class _Interface(NamedTuple):
     link: int
     scale: float
@@ -107,11 +113,12 @@ class _Interface(NamedTuple):
 
 def _pcapng(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
     little = True
-    interfaces: list[_Interface] = []
-    at = packets = 0
+    interfaces: list[_Interface | None] = []  # None: described, but unreadable
+    at = 0
+    any_good = False
     skipped: set[int] = set()
     while head := file.read(8):
-        if len(head) < 8:
+        if len(head) < 8 and at:
             return warn(f"cut off at byte {at}")
         kind = int.from_bytes(head[:4], "little" if little else "big")
         if head[:4] == b"\x0a\x0d\x0d\x0a":
@@ -126,24 +133,29 @@ def _pcapng(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
             interfaces = []
         length = int.from_bytes(head[4:8], "little" if little else "big")
         if length < 12 or length % 4 or length > MAX_RECORD:
+            if not at:
+                raise CaptureError(f"not a capture: a pcapng header of {length} bytes")
             return warn(f"damaged at byte {at}: a block of {length} bytes")
         block = head + file.read(length - len(head))
         if len(block) < length:
+            if not at:
+                raise CaptureError("not a capture: a pcapng file cut off in its header")
             return warn(f"cut off within the block at byte {at}")
         try:
             if kind == 1:
-                interfaces.append(_interface(block, little))
+                interfaces.append(None)
+                interfaces[-1] = _interface(block, little)
             elif kind in (2, 3, 6):
-                packets += 1
                 frame = _packet(kind, block, little, interfaces)
                 if frame.link not in LINK_TYPES:
                     skipped.add(frame.link)
                 else:
+                    any_good = True
                     yield frame
         except _BlockError as error:
             warn(f"damaged block at byte {at} left out: {error}")
         at += length
-    if skipped and len(skipped) == len({i.link for i in interfaces} | skipped):
+    if skipped and not any_good:
         _supported(min(skipped))
     for link in sorted(skipped):
         warn(f"packets of link type {link} left out; supported: {_supported_names()}")
@@ -154,24 +166,27 @@ class _BlockError(ValueError):
 
 
 def _interface(block: bytes, little: bool) -> _Interface:
-    import dpkt
-    from dpkt import pcapng
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(block[at : at + size], "little" if little else "big")
 
-    try:
-        idb = (pcapng.InterfaceDescriptionBlockLE if little else pcapng.InterfaceDescriptionBlock)(block)
-    except (dpkt.Error, ValueError, IndexError, OverflowError) as error:
-        raise _BlockError(f"interface: {error}") from None
+    at, end = 16, len(block) - 4
+    if end < at:
+        raise _BlockError("too short for an interface")
     scale, offset = 1e6, 0
-    for option in idb.opts:
-        if option.code == pcapng.PCAPNG_OPT_IF_TSRESOL and len(option.data) >= 1:
-            power = option.data[0]
-            scale = float((2 if power & 0x80 else 10) ** min(power & 0x7F, 60))
-        elif option.code == pcapng.PCAPNG_OPT_IF_TSOFFSET and len(option.data) == 8:
-            offset = int.from_bytes(option.data, "little" if little else "big", signed=True)
-    return _Interface(idb.linktype, scale, offset, idb.snaplen)
+    while at + 4 <= end:
+        code, size = number(at, 2), number(at + 2, 2)
+        data = block[at + 4 : min(at + 4 + size, end)]
+        if code == _END_OF_OPTIONS:
+            break
+        if code == _IF_TSRESOL and data:
+            scale = float((2 if data[0] & 0x80 else 10) ** min(data[0] & 0x7F, 60))
+        elif code == _IF_TSOFFSET and len(data) == 8:
+            offset = int.from_bytes(data, "little" if little else "big", signed=True)
+        at += 4 + (size + 3) // 4 * 4
+    return _Interface(number(8, 2), scale, offset, number(12, 4))
 
 
-def _packet(kind: int, block: bytes, little: bool, interfaces: list[_Interface]) -> Frame:
+def _packet(kind: int, block: bytes, little: bool, interfaces: list[_Interface | None]) -> Frame:
     order = "little" if little else "big"
 
     def number(at: int, size: int) -> int:
@@ -181,9 +196,9 @@ def _packet(kind: int, block: bytes, little: bool, interfaces: list[_Interface])
     if len(block) < start + 4:
         raise _BlockError("too short for a packet")
     index = 0 if kind == 3 else number(8, 4 if kind == 6 else 2)
-    if index >= len(interfaces):
+    interface = interfaces[index] if index < len(interfaces) else None
+    if interface is None:
         raise _BlockError(f"a packet of interface {index}, which is not described")
-    interface = interfaces[index]
     if kind == 3:  # no time, no captured length
         length = number(8, 4)
         kept = min(length, len(block) - start - 4, interface.snaplen or MAX_RECORD)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from cpe_filter.detect.detector import Connection, Detector, StandingChanged
+from cpe_filter.detect.detector import Connection, Detector, StandingChanged, Step
 from cpe_filter.detect.device import ROUTER, Device, Devices
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce import decide
@@ -70,7 +70,8 @@ class Refused(NamedTuple):
 class Engine:
     """Feed it with `packet` and `tick`; read `devices`; empty `events`.
 
-    `lan`: only clients in these networks are devices (empty: all). `ended` is called with each flow that is over.
+    `lan`: only clients in these networks are devices (empty: all). `ended` is called with each flow that is over,
+    `trace` with each piece of evidence as it counts.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Engine:
         lan: tuple[Network, ...] = (),
         flows: int = FLOWS,
         ended: Callable[[Flow], None] | None = None,
+        trace: Callable[[Step], None] | None = None,
     ) -> None:
         self.policy = policy
         self.devices = Devices()
@@ -88,7 +90,7 @@ class Engine:
         self.mail_packets = 0
         self.refusals: dict[str, int] = {}
         self.evicted_flows = 0
-        self._detector = Detector()
+        self._detector = Detector(trace)
         self._limits = limits
         self._lan = lan
         self._max_flows = flows
@@ -103,6 +105,11 @@ class Engine:
     @property
     def flow_count(self) -> int:
         return len(self._flows)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of the wire that all connections together keep waiting."""
+        return self._buffered_sum
 
     def packet(self, time: float, hook: int, hwaddr: bytes | None, data: bytes, to_hwaddr: bytes | None = None) -> str:
         """Judges an IP packet. time: seconds, never going back; hwaddr: the sender's MAC if known.
@@ -156,8 +163,9 @@ class Engine:
             if time - flow.session.last > (LINGER_S if flow.session.over else IDLE_S)
         ]
         for key, flow in stale:
-            flow.session.give_up()
-            self._over(flow, time)
+            if not flow.session.over:  # else its end has been counted
+                flow.session.give_up()
+                self._over(flow, time)
             self._forget(key, flow)
 
     def finish(self, time: float) -> None:

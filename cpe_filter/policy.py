@@ -7,7 +7,6 @@ allowed. tomllib brings `typing` along anyway, so NamedTuples cost nothing here;
 
 from __future__ import annotations
 
-import os
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
@@ -175,17 +174,16 @@ def load(path: str) -> Policy:
         import tomli as tomllib
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise PolicyError(f"{path}: {size} bytes; a policy has at most {MAX_FILE_BYTES}")
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise PolicyError(f"{path}: too large; a policy has at most {MAX_FILE_BYTES} bytes")
     try:
         data = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise PolicyError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or int()'s own refusal of thousands of digits
         raise PolicyError(f"{path}: not TOML: {error}") from None
     except RecursionError:
         raise PolicyError(f"{path}: not TOML: nested too deeply") from None
@@ -202,15 +200,15 @@ def build(data: dict[str, Any], path: str) -> Policy:
         keys = _BY_TABLE.get(table)
         if keys is None:
             known = [f"[{name}]" for name in _BY_TABLE] + ["[[exempt]]"]
-            home = next((key.table for key in KEYS if key.name == table), None)
-            hint = f"it belongs in [{home}]" if home else _nearest(f"[{table}]", known)
+            hint = _home(table) or _nearest(f"[{table}]", known)
             raise PolicyError(f"{path}: unknown table or key {_shown(table)}; {hint}")
         if not isinstance(content, dict):
             raise PolicyError(f"{path}: {table} is {_found(content)}; a table [{table}] is wanted")
         for name, value in content.items():
             key = keys.get(name)
             if key is None:
-                raise PolicyError(f"{path}: [{table}] unknown key {_shown(name)}; {_nearest(name, list(keys))}")
+                hint = _home(name) or _nearest(name, list(keys))
+                raise PolicyError(f"{path}: [{table}] unknown key {_shown(name)}; {hint}")
             values[name] = _value(key, value, f"{path}: [{table}] {name}")
     policy = Policy(**values)
     both = set(policy.lan) & set(policy.wan)
@@ -279,7 +277,7 @@ def _ports(value: list[Any], where: str) -> tuple[int, ...]:
 
 
 def _network(value: Any, where: str) -> Network:
-    if isinstance(value, str):
+    if isinstance(value, str) and "%" not in value:  # a zone (RFC 4007) is no address, and could hold anything
         try:
             return ip_network(value, strict=False)
         except ValueError:
@@ -322,9 +320,11 @@ def _exemption(entry: dict[str, Any], where: str) -> Exemption:
         import calendar
 
         # A date alone lasts to its end; a time without zone is UTC, as the router's clock is.
-        utc = until.utctimetuple() if hasattr(until, "utctimetuple") else None
-        end = float(calendar.timegm(utc)) if utc else float(calendar.timegm(until.timetuple())) + 86399.0
-        until = end
+        try:
+            utc = until.utctimetuple() if hasattr(until, "utctimetuple") else None
+        except OverflowError:  # in UTC it lies outside the years 1 to 9999
+            raise PolicyError(f"{where} until is {until}; allowed: a date from the years 1 to 9999") from None
+        until = float(calendar.timegm(utc)) if utc else float(calendar.timegm(until.timetuple())) + 86399.0
     reason = entry.get("reason", "")
     if not isinstance(reason, str) or len(reason) > 200 or not reason.isprintable():
         raise PolicyError(f"{where} reason is {_found(reason)}; allowed: one line of at most 200 characters")
@@ -345,8 +345,10 @@ def _found(value: Any) -> str:
     """A value from the file for an error message: short, printable, with its type where that says more."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a huge number"  # str() refuses thousands of digits
     if isinstance(value, int | float):
-        return f"{value!r:.40}"
+        return repr(value)
     if isinstance(value, str):
         return _shown(value)
     if isinstance(value, dict):
@@ -357,6 +359,13 @@ def _found(value: Any) -> str:
 def _shown(text: str) -> str:
     text = "".join(c if c.isprintable() else "?" for c in text)
     return f'"{text[:40]}..."' if len(text) > 40 else f'"{text}"'
+
+
+def _home(name: str) -> str:
+    """Where a known key belongs that stands in the wrong place; empty for an unknown one."""
+    if name in _EXEMPT_KEYS:
+        return "it belongs in [[exempt]]"
+    return next((f"it belongs in [{key.table}]" for key in KEYS if key.name == name), "")
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -7,6 +7,7 @@ thing that happened, `ended`; whoever has no packets (a simulation of years) mak
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cpe_filter.detect import replies
@@ -46,11 +47,26 @@ class Connection:
         self.helo = ""
 
 
-class Detector:
-    """Stateless but for `changes`, which the caller empties; all memory is in the devices."""
+class Step(NamedTuple):
+    """One piece of evidence as it counted: what it added to the score (nats), and the score after it."""
 
-    def __init__(self) -> None:
+    time: float
+    device: Device
+    connection: int
+    indicator: str
+    added: float
+    score: float
+
+
+class Detector:
+    """Stateless but for `changes`, which the caller empties; all memory is in the devices.
+
+    `trace` is called with each `Step`, for those who want to show how a score came about.
+    """
+
+    def __init__(self, trace: Callable[[Step], None] | None = None) -> None:
         self.changes: list[StandingChanged] = []
+        self._trace = trace
 
     def opened(self, device: Device, server: bytes, time: float) -> Connection:
         """A device has opened a connection to a server (packed address): what the SYN alone shows."""
@@ -130,8 +146,10 @@ class Detector:
     def _add(self, connection: Connection, name: str, time: float) -> None:
         device = connection.device
         score = device.score
-        before = score.standing
+        before, value = score.standing, score.value
         connection.gained = score.add(name, connection.gained, connection.fresh)
+        if self._trace is not None:
+            self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         if not score.judge():
             return
         if score.standing == SUSPECTED and before == CLEAR:

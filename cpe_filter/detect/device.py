@@ -16,8 +16,8 @@ ADDRESSES = 32
 DESTINATIONS = 1024
 NAMES = 16
 
-#: The key of the router itself.
-ROUTER = b"router"
+#: The key of the router itself: as long as no MAC and no address is.
+ROUTER = b"the router"
 
 
 class Device:
@@ -54,7 +54,7 @@ class Device:
         self.recipients = 0
         self.refused = 0
         self.destinations: set[bytes] = set()
-        self.prefixes: set[bytes] = set()
+        self.prefixes: dict[bytes, None] = {}  # in the order of meeting: a set would forget another one every run
         self.helos: set[str] = set()
         self.sender_domains: set[str] = set()
         self.burst: list[float] = []
@@ -84,8 +84,8 @@ class Device:
         if prefix in self.prefixes:
             return False
         if len(self.prefixes) >= DESTINATIONS:
-            self.prefixes.pop()
-        self.prefixes.add(prefix)
+            del self.prefixes[next(iter(self.prefixes))]
+        self.prefixes[prefix] = None
         return True
 
 

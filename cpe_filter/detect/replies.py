@@ -47,30 +47,36 @@ _UNKNOWN_USER = (
     "undeliverable address",
     "sorry, no mailbox",
 )
+#: It is about who sends, not about who is written to.
+_SENDER = ("5.1.7 ", "5.1.8 ", "sender address", "sender domain", "sender verify")
 _HOME_LINE = (
-    "pbl",
+    " pbl ",
     "dynamic ip",
     "dynamic address",
     "dynamic range",
     "dynamically",
     "dialup",
     "dial-up",
-    "dul",
+    " dul ",
     "residential",
     "generic reverse",
     "generic rdns",
     "generic hostname",
     "reverse dns",
+    "reverse hostname",
+    "ptr record",
+    "notauthorizederror",  # Gmail
+    "smtp relay at your",
     "isp's mail server",
     "isp smtp",
     "smtp server of your provider",
 )
 _LISTED = (
     "blocked using",
-    "is listed",
-    "listed in",
-    "listed at",
-    "listed by",
+    " is listed ",
+    " listed in ",
+    " listed at ",
+    " listed by ",
     "blacklist",
     "blocklist",
     "block list",
@@ -78,10 +84,11 @@ _LISTED = (
     "block-list",
     "spamhaus",
     "spamcop",
-    "xbl",
-    "cbl.",
+    " xbl ",
+    " cbl ",
     "dnsbl",
-    "rbl",
+    " rbl ",
+    "barracudacentral",
     "barracuda reputation",
     "sorbs",
     "uceprotect",
@@ -90,6 +97,9 @@ _LISTED = (
     "sending ip",
     "senderbase",
     "senderscore",
+    "ipcheck.proofpoint",
+    "csi.cloudmark",
+    "unsolicitediperror",  # Gmail
     "abuseat",
     "infected",
     "spam source",
@@ -98,15 +108,28 @@ _LISTED = (
 
 
 def classify(reply: Reply | None) -> str:
-    """One of the classes above. Enhanced codes first (RFC 3463: X.1.1 bad mailbox), then the wording."""
+    """One of the classes above. Enhanced codes first (RFC 3463: X.1.1 bad mailbox), then the wording.
+
+    Addresses in the text are left out: a domain may be called anything, and whether local-parts are kept must not
+    change a judgement.
+    """
     if reply is None or reply.code < 400:
         return NONE
-    text = reply.text.lower()
-    if reply.code >= 500 and ("5.1.1" in text[:12] or any(word in text for word in _UNKNOWN_USER)):
+    text = " ".join(word for word in reply.text.lower().split() if "@" not in word)
+    words = f" {' '.join(''.join(c if c.isalnum() else ' ' for c in text).split())} "
+    if (
+        reply.code >= 500
+        and ("5.1.1" in text[:12] or _says(_UNKNOWN_USER, text, words))
+        and not _says(_SENDER, text, words)
+    ):
         return UNKNOWN_USER
-    words = text.replace("/", " ").replace("-", " ").replace(".", " ").split()
-    if any(word in text if len(word) > 3 else word in words for word in _HOME_LINE):
+    if _says(_HOME_LINE, text, words):
         return HOME_LINE
-    if any(word in text for word in _LISTED):
+    if _says(_LISTED, text, words):
         return LISTED
     return REFUSED if reply.code >= 500 else DEFERRED
+
+
+def _says(wordings: tuple[str, ...], text: str, words: str) -> bool:
+    """Whether one of the wordings is in `text`; of those between spaces, whether they are among its whole `words`."""
+    return any(wording in (words if wording[0] == " " else text) for wording in wordings)

@@ -72,9 +72,9 @@ def on_recipient(policy: Policy, device: Device, server: bytes, time: float) -> 
     """A RCPT in a running session. A decision only where it ends the session."""
     if effective_mode(policy, device) != "limit":
         return None
-    if _take(device, "recipients", policy.recipients_per_hour, policy.recipients_burst, time):
-        return None
     if exempt(policy, device, server, time):
+        return None
+    if _take(device, "recipients", policy.recipients_per_hour, policy.recipients_burst, time):
         return None
     return Decision(REFUSE, f"over the limit of {policy.recipients_per_hour} recipients/h")
 

@@ -1,0 +1,108 @@
+"""Refusals as servers word them -> what they say about the client. A new wording is one line here."""
+
+from __future__ import annotations
+
+import pytest
+
+from cpe_filter.detect.replies import DEFERRED, HOME_LINE, LISTED, NONE, REFUSED, UNKNOWN_USER, classify
+from cpe_filter.inspect.smtp import Reply
+
+CASES = [
+    # agreement
+    ("220 mx.example.net ESMTP", NONE),
+    ("250 2.1.5 Ok", NONE),
+    ("354 End data with <CR><LF>.<CR><LF>", NONE),
+    # the mailbox does not exist
+    ("550 5.1.1 <*@a.example>: Recipient address rejected: User unknown in virtual mailbox table", UNKNOWN_USER),
+    ("550 5.1.1 <*@a.example>: Recipient address rejected: User unknown in local recipient table", UNKNOWN_USER),
+    ("550 5.1.1 The email account that you tried to reach does not exist. Please try double-checking", UNKNOWN_USER),
+    ("550-5.1.1 The email account that you tried to reach does not exist.", UNKNOWN_USER),
+    ("550 Unrouteable address", UNKNOWN_USER),
+    ("550 No such user here", UNKNOWN_USER),
+    ("550 No Such User Here", UNKNOWN_USER),
+    ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", UNKNOWN_USER),
+    ("550 5.4.1 Recipient address rejected: Access denied. No such recipient", UNKNOWN_USER),
+    ("554 delivery error: dd This user doesn't have a example.com account (*@example.com) [0]", UNKNOWN_USER),
+    ("550 #5.1.0 Address rejected. Unknown address", UNKNOWN_USER),
+    ("550 Requested action not taken: mailbox unavailable", UNKNOWN_USER),
+    ("550 Invalid recipient *@example.com", UNKNOWN_USER),
+    ("511 sorry, no mailbox here by that name (#5.1.1 - chkuser)", UNKNOWN_USER),
+    ("553 sorry, that domain isn't in my list; mailbox not found", UNKNOWN_USER),
+    ("550 cuda_nsu <*@example.com>: Recipient address rejected: User unknown in virtual mailbox table", UNKNOWN_USER),
+    ("550 No such user - psmtp", UNKNOWN_USER),
+    ("550 5.1.1  https://support.example.com/mail/?p=NoSuchUser d2e1a72fcca58-7a1 - gsmtp", UNKNOWN_USER),
+    # the line is on a list of hosts that send spam
+    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", LISTED),
+    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.spamcop.net", LISTED),
+    ("550 5.7.1 Mail from 192.0.2.1 refused, see https://www.spamhaus.org/query/ip/192.0.2.1 (XBL)", LISTED),
+    ("550 blocked: listed in cbl.abuseat.org", LISTED),
+    ("554 Service unavailable; Client host [192.0.2.1] blocked using Barracuda Reputation", LISTED),
+    ("554 Your access to this mail system has been rejected due to the sending MTA's poor reputation.", LISTED),
+    ("421 4.7.0 Our system has detected an unusual rate of mail from your sending IP address", LISTED),
+    ("554 5.7.1 [192.0.2.1] is listed at dnsbl.example", LISTED),
+    ("550 5.7.1 Service unavailable, Client host [192.0.2.1] blocked using Blocklist 1", LISTED),
+    ("550 Rejected: your address is infected with a spam sending trojan", LISTED),
+    ("554 5.7.1 UCEPROTECT level 1", LISTED),
+    ("550 SC-001 (BAY004) Mail rejected for policy reasons. See senderbase for your reputation", LISTED),
+    ("554 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.1", LISTED),
+    ("550 5.7.1 refused, see https://csi.cloudmark.com/en/reset/?ip=192.0.2.1", LISTED),
+    ("553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.1, the ip is in Spamhaus's list", LISTED),
+    ("550 5.7.606 Access denied, banned sending IP [192.0.2.1]", LISTED),
+    ("550 5.7.1 messages weren't sent: part of their network is on our block list (S3150)", LISTED),
+    ("550 blocked using b.barracudacentral.org", LISTED),
+    ("421 4.7.28 https://support.example.com/mail/?p=UnsolicitedIPError x7 - gsmtp", LISTED),
+    ("550 RBL: 192.0.2.1", LISTED),
+    # the line is a home's: proves no infection
+    ("550 5.7.1 Client host [192.0.2.1] blocked using pbl.spamhaus.org", HOME_LINE),
+    ("554 5.7.1 blocked using zen.spamhaus.org; https://www.spamhaus.org/query/ip/192.0.2.1 PBL", HOME_LINE),
+    ("554-gmx.example.net (mxgmx) Nemesis ESMTP Service; dynamic address, use your ISP's mail server", HOME_LINE),
+    ("550 5.7.1 Dynamic IP addresses are not accepted here, use the SMTP server of your provider", HOME_LINE),
+    ("451 http://www.example.org/query/bl?ip=192.0.2.1 Dynamic IP Addresses See:", HOME_LINE),
+    ("550 Dialup/transparent proxy not allowed", HOME_LINE),
+    ("553 5.1.8 DUL listed", HOME_LINE),
+    ("550 5.7.1 Fix reverse DNS for 192.0.2.1", HOME_LINE),
+    ("550 residential connections are not welcome", HOME_LINE),
+    ("554 5.7.1 Client host rejected: generic rDNS", HOME_LINE),
+    ("550 5.7.1 192.0.2.1 is in Spamhaus PBL, see https://www.spamhaus.org", HOME_LINE),
+    ("550 listed by Spamhaus (PBL)", HOME_LINE),
+    ("550 5.7.1  https://support.example.com/mail/?p=NotAuthorizedError x1si - gsmtp", HOME_LINE),
+    ("550 DY-001 Mail rejected: does not relay dynamically-assigned IP ranges", HOME_LINE),
+    ("550 5.7.25 The IP address sending this message does not have a PTR record", HOME_LINE),
+    ("450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", HOME_LINE),
+    # put off
+    ("450 4.7.1 You are greylisted in this moment", DEFERRED),
+    ("451 4.7.1 Greylisted by policy", DEFERRED),
+    ("421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints", DEFERRED),
+    ("450 4.2.0 <*@a.example>: Recipient address rejected: Greylisted for 300 seconds", DEFERRED),
+    ("451 4.7.1 Greylisting in action, please come back later", DEFERRED),
+    ("421 4.3.2 Service not available, closing transmission channel", DEFERRED),
+    ("452 4.2.2 Mailbox full", DEFERRED),
+    ("451 Temporary local problem - please try later", DEFERRED),
+    ("450 4.1.1 <*@a.example>: Recipient address rejected: unverified address", DEFERRED),
+    # refused for another reason
+    ("553 5.1.8 <*@b.example>... Domain of sender address *@b.example does not exist", REFUSED),
+    ("550 5.1.0 <*@b.example>: Sender address rejected: User unknown in virtual alias table", REFUSED),
+    ("501 5.5.4 garbled command", REFUSED),
+    ("550 5.7.1 <*@spamhaus.rbl.example>: not today", REFUSED),
+    ("550 5.7.1 <infected.blocklist@b.example>: not today", REFUSED),
+    ("550 permanent failure for one or more recipients (*@b.example:blocked)", REFUSED),
+    ("553 5.1.8 <*@b.example>... Domain of sender address *@b.example does not resolve", REFUSED),
+    ("554 5.7.1 Relay access denied", REFUSED),
+    ("550 5.7.1 Unable to relay", REFUSED),
+    ("554 5.7.1 Message contains spam or virus", REFUSED),
+    ("552 5.3.4 Message size exceeds fixed limit", REFUSED),
+    ("530 5.7.0 Must issue a STARTTLS command first", REFUSED),
+    ("530 Authentication required", REFUSED),
+    ("554 5.7.1 <x>: Helo command rejected: Host not found", REFUSED),
+    ("503 5.5.1 Error: nested MAIL command", REFUSED),
+    ("550 5.7.1 SPF check failed", REFUSED),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), CASES, ids=[text[:60] for text, _ in CASES])
+def test_wording(text: str, kind: str) -> None:
+    assert classify(Reply(int(text[:3]), text)) == kind
+
+
+def test_no_reply_is_no_refusal() -> None:
+    assert classify(None) == NONE

@@ -1,0 +1,147 @@
+"""Modes, standings, exemptions and limits -> decisions."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.enforce.decide import (
+    BLOCK,
+    PASS,
+    REFUSE,
+    effective_mode,
+    on_connection,
+    on_recipient,
+    on_standing,
+)
+from cpe_filter.policy import Exemption, Policy
+
+MAC, SERVER = b"\2\0\0\0\0\1", bytes([198, 51, 100, 25])
+NETWORK = ip_network("198.51.100.0/24")
+
+
+def device(standing: str = CLEAR) -> Device:
+    made = Device(MAC, 0.0)
+    made.score.standing = standing
+    return made
+
+
+@pytest.mark.parametrize(
+    ("mode", "standing", "escalate", "effective"),
+    [
+        ("monitor", CLEAR, True, "monitor"),
+        ("monitor", SUSPECTED, True, "limit"),
+        ("monitor", COMPROMISED, True, "block"),
+        ("limit", CLEAR, True, "limit"),
+        ("limit", SUSPECTED, True, "limit"),
+        ("limit", COMPROMISED, True, "block"),
+        ("block", CLEAR, True, "block"),
+        ("block", SUSPECTED, True, "block"),
+        ("block", COMPROMISED, True, "block"),
+        ("monitor", COMPROMISED, False, "monitor"),
+        ("limit", COMPROMISED, False, "limit"),
+        ("block", CLEAR, False, "block"),
+    ],
+)
+def test_standing_raises_the_mode_and_never_lowers_it(mode: str, standing: str, escalate: bool, effective: str) -> None:
+    assert effective_mode(Policy(mode=mode, escalate=escalate), device(standing)) == effective
+
+
+@pytest.mark.parametrize(
+    ("mode", "standing", "what"),
+    [
+        ("monitor", CLEAR, PASS),
+        ("limit", CLEAR, PASS),
+        ("block", CLEAR, REFUSE),
+        ("block", COMPROMISED, BLOCK),
+        ("monitor", COMPROMISED, BLOCK),
+    ],
+)
+def test_on_connection(mode: str, standing: str, what: str) -> None:
+    decision = on_connection(Policy(mode=mode), device(standing), SERVER, True, 0.0)
+    assert decision.what == what
+    assert decision.reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [
+        (Exemption(MAC, NETWORK, None, ""), True),
+        (Exemption(MAC, None, None, ""), True),
+        (Exemption(None, NETWORK, None, ""), True),
+        (Exemption(b"\2\0\0\0\0\2", NETWORK, None, ""), False),
+        (Exemption(MAC, ip_network("198.51.101.0/24"), None, ""), False),
+        (Exemption(MAC, ip_network("2001:db8::/32"), None, ""), False),
+        (Exemption(MAC, NETWORK, 1000.0, ""), True),
+        (Exemption(MAC, NETWORK, 999.0, ""), False),
+    ],
+)
+@pytest.mark.parametrize("standing", [CLEAR, COMPROMISED])
+def test_exemptions_come_first(rule: Exemption, passes: bool, standing: str) -> None:
+    policy = Policy(mode="block", exempt=(rule,))
+    assert (on_connection(policy, device(standing), SERVER, True, 1000.0).what == PASS) is passes
+    assert (on_standing(policy, device(standing), SERVER, 1000.0) is None) is passes
+
+
+def test_the_reason_of_an_exemption_is_told() -> None:
+    policy = Policy(exempt=(Exemption(MAC, NETWORK, None, "its own mail server"),))
+    assert on_connection(policy, device(), SERVER, True, 0.0).reason == "exempt: its own mail server"
+
+
+def test_connections_burst_then_rate() -> None:
+    policy = Policy(mode="limit", connections_per_hour=60, connections_burst=3)
+    one = device()
+    outcomes = [
+        on_connection(policy, one, SERVER, False, t).what for t in (0, 0, 0, 0, 30, 61, 62, 3000, 3000, 3000, 3000)
+    ]
+    assert outcomes == [PASS] * 3 + [REFUSE] * 2 + [PASS, REFUSE] + [PASS] * 3 + [REFUSE]
+
+
+def test_new_servers_have_a_limit_of_their_own() -> None:
+    policy = Policy(mode="limit", destinations_per_hour=1, destinations_burst=2)
+    one = device()
+    assert [on_connection(policy, one, SERVER, True, 0.0).what for _ in range(3)] == [PASS, PASS, REFUSE]
+    assert on_connection(policy, one, SERVER, False, 0.0).what == PASS
+    assert "1 new servers/h" in on_connection(policy, one, SERVER, True, 0.0).reason
+
+
+def test_recipients_end_a_session_only_over_the_limit() -> None:
+    policy = Policy(mode="limit", recipients_per_hour=10, recipients_burst=2)
+    one = device()
+    assert on_recipient(policy, one, SERVER, 0.0) is None
+    assert on_recipient(policy, one, SERVER, 0.0) is None
+    over = on_recipient(policy, one, SERVER, 0.0)
+    assert over is not None
+    assert over.what == REFUSE
+    assert on_recipient(policy, one, SERVER, 360.1) is None
+    assert on_recipient(Policy(mode="monitor", recipients_burst=1), one, SERVER, 0.0) is None
+    free = policy._replace(exempt=(Exemption(MAC, NETWORK, None, ""),))
+    assert on_recipient(free, one, SERVER, 360.1) is None
+
+
+def test_what_is_exempt_takes_no_tokens() -> None:
+    policy = Policy(mode="limit", recipients_burst=1, exempt=(Exemption(None, NETWORK, None, ""),))
+    one = device()
+    for _ in range(5):
+        assert on_recipient(policy, one, SERVER, 0.0) is None
+        assert on_connection(policy._replace(connections_burst=1), one, SERVER, True, 0.0).what == PASS
+    assert one.buckets == {}
+    assert on_recipient(policy, one, bytes([203, 0, 113, 25]), 0.0) is None
+
+
+def test_devices_do_not_share_limits() -> None:
+    policy = Policy(mode="limit", connections_burst=1)
+    one, other = device(), Device(b"\2\0\0\0\0\2", 0.0)
+    assert on_connection(policy, one, SERVER, False, 0.0).what == PASS
+    assert on_connection(policy, one, SERVER, False, 0.0).what == REFUSE
+    assert on_connection(policy, other, SERVER, False, 0.0).what == PASS
+
+
+def test_a_clock_that_goes_back_gives_no_tokens() -> None:
+    policy = Policy(mode="limit", connections_burst=1)
+    one = device()
+    assert on_connection(policy, one, SERVER, False, 5000.0).what == PASS
+    assert on_connection(policy, one, SERVER, False, 10.0).what == REFUSE

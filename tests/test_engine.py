@@ -1,0 +1,343 @@
+"""The engine: verdicts packet by packet, connections that begin, end and are forgotten, evidence on the way."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.engine import (
+    ACCEPT,
+    BLOCK_DEVICE,
+    DONE,
+    FORWARD,
+    IDLE_S,
+    LINGER_S,
+    LOCAL_IN,
+    LOCAL_OUT,
+    LOST_AFTER_S,
+    RESET_FLOW,
+    Engine,
+    Flow,
+    Refused,
+    StandingChanged,
+)
+from cpe_filter.inspect.session import LOST
+from cpe_filter.policy import Policy
+from tests.build import ACK, LEGITIMATE, PSH, RST, START, SYN, Conversation, Packet, session
+
+MAC, OTHER, ROUTER_MAC = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2", b"\2\0\0\0\0\xfe"
+MONITOR = Policy(mode="monitor")
+
+REFUSED_RECIPIENT = LEGITIMATE.replace("S: 250 2.1.5 Ok", "S: 550 5.1.1 User unknown").split("C: DATA")[0]
+
+
+class Home:
+    """An engine and a way to play packets to it."""
+
+    def __init__(self, policy: Policy = MONITOR, **options: Any) -> None:
+        self.ended: list[Flow] = []
+        self.engine = Engine(policy, ended=self.ended.append, **options)
+
+    def give(self, packet: Packet, mac: bytes = MAC, hook: int = FORWARD) -> str:
+        return self.engine.packet(packet.time, hook, mac if packet.from_client else ROUTER_MAC, packet.data)
+
+    def play(self, packets: list[Packet], mac: bytes = MAC, hook: int = FORWARD) -> list[str]:
+        return [self.give(packet, mac, hook) for packet in packets]
+
+    def device(self, key: bytes = MAC) -> Any:
+        found = self.engine.devices.find(key)
+        assert found is not None
+        return found
+
+
+def bot_session(number: int, time: float) -> list[Packet]:
+    text = REFUSED_RECIPIENT.replace("EHLO mail.example.org", "HELO 7-0-2-198.dynamic.example.net")
+    return session(text, server=f"198.51.{number}.25", sport=40000 + number, time=time, step=0.01)
+
+
+# ── verdicts ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_ordinary_session_passes_packet_by_packet() -> None:
+    home = Home()
+    assert set(home.play(session())) == {ACCEPT}
+    device = home.device()
+    assert (device.connections, device.sessions, device.messages, device.recipients) == (1, 1, 1, 1)
+    assert device.score.standing == "clear"
+
+
+def test_mode_block_refuses_at_the_syn() -> None:
+    home = Home(Policy(mode="block"))
+    assert home.give(Conversation().syn()) == RESET_FLOW
+    assert home.device().refused == 1
+    (event,) = home.engine.events
+    assert isinstance(event, Refused)
+
+
+def test_resent_syn_of_a_refused_connection_is_refused_again_and_counts_once() -> None:
+    home = Home(Policy(mode="block"))
+    syn = Conversation().syn()
+    assert [home.give(syn) for _ in range(3)] == [RESET_FLOW] * 3
+    assert (home.device().connections, home.device().refused) == (1, 1)
+
+
+def test_tls_is_done_once_the_client_hello_has_passed() -> None:
+    home = Home()
+    talk = Conversation().open().say("S: 220 mx\nC: EHLO a.example\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go")
+    assert set(home.play(talk.packets)) == {ACCEPT}
+    # A record that is no whole ClientHello: the verdict waits for the rest, but not for ever.
+    first = talk.packet(True, PSH | ACK, b"\x16\x03\x01\x00\x08\x01\x00\x00\x40")
+    assert home.give(first) == ACCEPT
+    assert home.give(talk.packet(True, PSH | ACK, b"\x17\x03\x03\x00\x00" * 3)) == DONE
+    # Said once is enough.
+    assert home.give(talk.packet(True, PSH | ACK, b"more")) == ACCEPT
+
+
+def test_conviction_ends_the_running_session_and_blocks_the_device() -> None:
+    home = Home()
+    verdicts = [home.play(bot_session(n, START + n)) for n in range(12)]
+    convicted = next(n for n, given in enumerate(verdicts) if BLOCK_DEVICE in given)
+    assert convicted < 10
+    # Every packet from the deciding one on, and every later connection from its SYN on.
+    at = verdicts[convicted].index(BLOCK_DEVICE)
+    assert set(verdicts[convicted][:at]) <= {ACCEPT}
+    assert set(verdicts[convicted][at:]) == {BLOCK_DEVICE}
+    assert all(set(given) == {BLOCK_DEVICE} for given in verdicts[convicted + 1 :])
+    changes = [event for event in home.engine.events if isinstance(event, StandingChanged)]
+    assert [change.after for change in changes] == ["suspected", "compromised"]
+    assert home.device().compromised_at[1] == convicted + 1
+
+
+def test_another_device_is_not_touched() -> None:
+    home = Home()
+    for n in range(12):
+        home.play(bot_session(n, START + n))
+    assert set(home.play(session(sport=41000, time=START + 99), OTHER)) == {ACCEPT}
+    assert home.device(OTHER).score.standing == "clear"
+    assert home.device().score.standing == COMPROMISED
+
+
+def test_recipients_over_the_limit_end_the_session() -> None:
+    home = Home(Policy(mode="limit", recipients_burst=2, recipients_per_hour=1))
+    many = LEGITIMATE.replace(
+        "C: DATA", "C: RCPT TO:<x@a.example>\nS: 250 ok\nC: RCPT TO:<y@a.example>\nS: 250 ok\nC: DATA"
+    )
+    verdicts = home.play(session(many))
+    first = verdicts.index(RESET_FLOW)
+    assert set(verdicts[:first]) == {ACCEPT}
+    assert set(verdicts[first:]) == {RESET_FLOW}
+    assert home.device().messages == 1  # what a capture goes on to show is still counted
+
+
+def test_exempt_connection_passes_in_mode_block() -> None:
+    from cpe_filter.policy import Exemption
+
+    home = Home(Policy(mode="block", exempt=(Exemption(MAC, ip_network("198.51.100.25/32"), None, ""),)))
+    assert set(home.play(session())) == {ACCEPT}
+    assert home.give(Conversation(server="198.51.100.26", sport=40001).syn()) == RESET_FLOW
+
+
+def test_other_ports_and_unreadable_packets_pass() -> None:
+    home = Home(Policy(mode="block"))
+    assert set(home.play(session(dport=587))) == {ACCEPT}
+    assert home.engine.packet(START, FORWARD, MAC, b"") == ACCEPT
+    assert home.engine.packet(START, FORWARD, MAC, b"\x45" + bytes(30)) == ACCEPT
+    assert home.engine.refusals == {"empty": 1, "not-tcp": 1}
+    assert len(home.engine.devices) == 0
+
+
+# ── who ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_addresses_of_a_mac_are_one_device() -> None:
+    home = Home()
+    home.play(session())
+    home.play(session(client="192.0.2.99", sport=40001))
+    home.play(session(client="2001:db8:1::10", server="2001:db8:2::25", sport=40002))
+    assert len(home.engine.devices) == 1
+    assert len(home.device().addresses) == 3
+
+
+@pytest.mark.parametrize("mac", [None, bytes(6)])
+def test_without_mac_the_address_is_the_device(mac: bytes | None) -> None:
+    engine = Engine(MONITOR)
+    for packet in session():
+        engine.packet(packet.time, FORWARD, mac, packet.data)
+    (device,) = engine.devices
+    assert device.name == "192.0.2.10"
+
+
+@pytest.mark.parametrize("hook", [LOCAL_OUT, LOCAL_IN])
+def test_the_routers_own_mail(hook: int) -> None:
+    home = Home()
+    home.play(session(), hook=hook)
+    (device,) = home.engine.devices
+    assert device.name == "router"
+    assert device.score.tallies["from-router"].count == 1
+
+
+def test_only_the_lan_is_watched() -> None:
+    home = Home(lan=(ip_network("192.168.1.0/24"),))
+    home.play(session())
+    assert len(home.engine.devices) == 0
+    home.play(session(client="192.168.1.7"))
+    assert len(home.engine.devices) == 1
+
+
+def test_a_server_that_is_heard_first() -> None:
+    talk = Conversation().open().say(LEGITIMATE)
+    home = Home()
+    late = talk.packets[3:]  # begins with the server's greeting
+    assert not late[0].from_client
+    home.engine.packet(late[0].time, FORWARD, ROUTER_MAC, late[0].data, MAC)
+    home.play(late[1:])
+    assert len(home.engine.devices) == 1
+    assert home.device().messages == 1
+
+
+def test_both_ports_mail_ports() -> None:
+    home = Home()
+    home.play(session(sport=25))
+    assert home.device().messages == 1
+
+
+# ── connections come and go ─────────────────────────────────────────────────────────────────────────
+
+
+def test_resent_syn_counts_once_and_a_new_one_counts_again() -> None:
+    home = Home()
+    syn = Conversation().syn()
+    for delay in (0, 1, 3, 7):
+        home.give(syn._replace(time=START + delay))
+    assert home.device().connections == 1
+    home.play(session(time=START + 20, isn=50000))
+    assert home.device().connections == 2
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_same_ports_again_are_another_connection(end: str) -> None:
+    home = Home()
+    first = Conversation(step=0.01).open().say(LEGITIMATE)
+    if end == "close":
+        first.close()
+    else:
+        first.packet(True, RST | ACK)
+    home.play(first.packets)
+    home.play(session(time=START + 1, isn=90000))
+    assert (home.device().connections, home.device().messages) == (2, 2)
+
+
+def test_unanswered_attempt_is_lost_after_a_while() -> None:
+    home = Home()
+    home.give(Conversation().syn())
+    home.engine.tick(START + LOST_AFTER_S - 1)
+    assert "connect-lost" not in home.device().score.tallies
+    home.engine.tick(START + LOST_AFTER_S + 1)
+    assert home.device().score.tallies["connect-lost"].count == 1
+    home.engine.tick(START + LOST_AFTER_S + LINGER_S + 2)
+    assert home.engine.flow_count == 0
+    assert home.ended[0].session.phase == LOST
+
+
+def test_refused_attempt() -> None:
+    home = Home()
+    talk = Conversation()
+    home.give(talk.syn())
+    home.give(talk.packet(False, RST | ACK))
+    assert home.device().score.tallies["connect-refused"].count == 1
+
+
+@pytest.mark.parametrize("end", ["lost", "refused", "left"])
+def test_an_end_counts_once_though_the_connection_is_remembered(end: str) -> None:
+    home = Home()
+    talk = Conversation(step=0.01)
+    if end == "left":
+        home.play(talk.open().say(LEGITIMATE).close().packets)
+    else:
+        home.give(talk.syn())
+        if end == "refused":
+            home.give(talk.packet(False, RST | ACK))
+    for seconds in range(100):
+        home.engine.tick(START + 1 + seconds)
+    assert home.engine.flow_count == 0
+    name = {"lost": "connect-lost", "refused": "connect-refused", "left": "took-leave"}[end]
+    assert home.device().score.tallies[name].count == 1
+
+
+def test_what_we_refuse_ourselves_is_no_evidence_of_failure() -> None:
+    home = Home(Policy(mode="block"))
+    talk = Conversation()
+    home.give(talk.syn())
+    home.give(talk.packet(False, RST | ACK))
+    home.engine.tick(START + 100)
+    assert not {"connect-refused", "connect-lost", "no-quit"} & set(home.device().score.tallies)
+
+
+def test_silent_connections_are_forgotten() -> None:
+    home = Home()
+    home.play(Conversation().open().packets)
+    home.engine.tick(START + IDLE_S - 10)
+    assert home.engine.flow_count == 1
+    home.engine.tick(START + IDLE_S + 10)
+    assert home.engine.flow_count == 0
+
+
+def test_stray_packets_begin_nothing() -> None:
+    home = Home()
+    talk = Conversation()
+    for flags in (ACK, RST, RST | ACK, 0x01 | ACK, SYN | 0x01):
+        home.give(talk.packet(True, flags))
+    assert len(home.engine.devices) <= 1
+    assert home.engine.flow_count <= 1
+
+
+def test_full_table_gives_up_what_is_over_first() -> None:
+    home = Home(flows=10)
+    home.play(session(step=0.001))  # over
+    for n in range(9):
+        home.give(Conversation(sport=41000 + n, time=START + 1 + n / 100).syn())
+    assert home.engine.flow_count == 10
+    home.give(Conversation(sport=42000, time=START + 2).syn())
+    assert home.engine.flow_count == 10
+    assert home.engine.evicted_flows == 1
+    assert home.ended[0].session.client_port == 40000
+    for n in range(100):
+        home.give(Conversation(sport=43000 + n, time=START + 3).syn())
+        assert home.engine.flow_count == 10
+
+
+def test_finish_counts_what_is_known_of_running_connections() -> None:
+    home = Home()
+    talk = Conversation().open().say(REFUSED_RECIPIENT)
+    home.play(talk.packets)
+    home.engine.finish(talk.time)
+    (flow,) = home.ended
+    (transaction,) = flow.session.dialogue.transactions
+    assert transaction.outcome == "open"
+    assert home.engine.flow_count == 0
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([LOCAL_IN, FORWARD, LOCAL_OUT]), st.binary(max_size=80), st.booleans(), st.integers(0, 60)
+        ),
+        max_size=30,
+    )
+)
+def test_nothing_raises(pieces: list[tuple[int, bytes, bool, int]]) -> None:
+    home = Home(Policy(mode="limit"), flows=4)
+    talk = Conversation().open()
+    time = START
+    for hook, data, from_client, later in pieces:
+        time += later
+        talk.time = time
+        home.give(talk.packet(from_client, PSH | ACK, data), hook=hook)
+        assert home.engine.packet(time, hook, MAC, data) == ACCEPT
+    home.engine.finish(time)

@@ -8,6 +8,7 @@ costs memory.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from typing import NoReturn
@@ -27,19 +28,34 @@ class Unusable(Exception):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point of `cpe-filter`. Never returns; never shows a traceback for bad input."""
+    if sys.stdout is None:  # started with it closed
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names from the wire in a terminal that knows ASCII only
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
+        try:
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
     except Unusable as error:
         print(f"cpe-filter: {error}", file=sys.stderr)
         code = EXIT_UNUSABLE
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         code = EXIT_OK
+    except OSError as error:
+        _silence()
+        print(f"cpe-filter: {error.strerror or error}", file=sys.stderr)
+        code = EXIT_UNUSABLE
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _silence() -> None:
+    """Output that could not be written must not be tried again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,9 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--lan", action="append", default=[], metavar="CIDR", help="only clients in this network are devices"
     )
-    replay.add_argument(
-        "--port", action="append", default=[], type=int, metavar="N", help="count this port as mail, too"
-    )
+    replay.add_argument("--port", action="append", default=[], metavar="N", help="count this port as mail, too")
     replay.add_argument("--policy", metavar="FILE", help="decide by this policy (default: monitor, escalating)")
     replay.set_defaults(work=_command_replay)
 
@@ -133,15 +147,18 @@ def _command_replay(options: argparse.Namespace) -> int:
     from cpe_filter.replay import DEFAULT_POLICY, Options, replay, show
 
     policy = _policy(options.policy) if options.policy else DEFAULT_POLICY
-    for port in options.port:
-        if not 1 <= port <= 65535:
-            raise Unusable(f"--port {port}: allowed are 1 to 65535")
-    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *options.port))))
+    for text in options.port:
+        if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535):
+            raise Unusable(f"--port {text}: allowed are 1 to 65535")
+    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *map(int, options.port)))))
     try:
         lan = tuple(ip_network(text, strict=False) for text in options.lan)
     except ValueError as error:
         raise Unusable(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
     how = Options(policy, lan, options.addresses, options.sessions)
+    if options.json and isinstance(sys.stdout, io.TextIOWrapper):
+        # RFC 8259 section 8.1. Bytes of a file's name that are no UTF-8 come out as \udcXX, which is JSON's way, too.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     code = EXIT_OK
     for number, path in enumerate(options.captures):
 

@@ -307,9 +307,7 @@ class Ng:
         return self.block(6, head + frame + bytes(-len(frame) % 4) + self.option(1, b"a comment") + self.option(0, b""))
 
     def obsolete(self, ticks: int, frame: bytes, interface: int = 0) -> Ng:
-        head = struct.pack(
-            f"{self.order}HHIIII", interface, 0, ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame)
-        )
+        head = struct.pack(f"{self.order}HHIIII", interface, 0, ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame))
         return self.block(2, head + frame)
 
     def simple(self, frame: bytes, length: int | None = None) -> Ng:

@@ -336,10 +336,13 @@ def test_gzip_truncated_at_every_byte(name: str, tmp_path: Path) -> None:
     most = 0
     for size in range(len(data)):
         path.write_bytes(data[:size])
+        refusal = ""
         try:
             got, warnings = read(str(path))
         except CaptureError as error:
-            assert "gzip" in str(error) or "empty" in str(error) or "short" in str(error)
+            refusal = str(error)
+        if refusal:
+            assert "gzip" in refusal or "empty" in refusal or "short" in refusal
             continue
         assert warnings, "a cut gzip file is never whole"
         assert [frame.data for frame in got[:-1]] == [frame for _, frame in TIMED][: len(got) - 1]
@@ -418,16 +421,16 @@ def test_what_is_no_capture_is_refused_with_the_reason(name: str, write: Write) 
 def anything(data: bytes, path: Path) -> None:
     """The promise for all bytes: frames and warnings, or CaptureError."""
     path.write_bytes(data)
-    warnings: list[str] = []
+    said: list[str] = []
     try:
-        for frame in frames(str(path), warnings.append):
+        for frame in frames(str(path), said.append):
             assert len(frame.data) <= len(data) * 1100  # deflate's best
             assert frame.length >= 0
             network_layer(frame)
-        replay(str(path), Options(sessions=True), warnings.append)
+        replay(str(path), Options(sessions=True), said.append)
     except CaptureError as error:
-        assert "\n" not in str(error)
-    assert all("\n" not in text for text in warnings)
+        said.append(str(error))
+    assert all("\n" not in text for text in said)
 
 
 _quiet = settings(

@@ -319,7 +319,9 @@ def test_a_pipe_that_says_too_much_is_not_read_in_part(tmp_path: Path) -> None:
 
 # ── anything ────────────────────────────────────────────────────────────────────────────────────
 
-_names = st.sampled_from([key.name for key in KEYS] + ["device", "destination", "until", "reason"]) | st.text(max_size=5)
+_names = st.sampled_from([key.name for key in KEYS] + ["device", "destination", "until", "reason"]) | st.text(
+    max_size=5
+)
 _scalars = (
     st.booleans()
     | st.integers()
@@ -334,20 +336,21 @@ _values = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_names, inner, max_size=4), max_leaves=8
 )
 _tables = st.sampled_from(["filter", "network", "limits", "status", "exempt"]) | _names
-_policies = st.dictionaries(_tables, st.dictionaries(_names, _values, max_size=4) | _values, max_size=4) | st.fixed_dictionaries(
-    {"exempt": st.lists(st.dictionaries(_names, _scalars, max_size=4), max_size=3)}
-)
+_policies = st.dictionaries(
+    _tables, st.dictionaries(_names, _values, max_size=4) | _values, max_size=4
+) | st.fixed_dictionaries({"exempt": st.lists(st.dictionaries(_names, _scalars, max_size=4), max_size=3)})
 
 
 @_quiet
 @given(data=_policies)
 def test_anything_gives_a_policy_or_an_error(data: dict[str, Any]) -> None:
+    found, refusal = Policy(), f"{PATH}: "
     try:
         found = build(data, PATH)
     except PolicyError as error:
-        assert str(error).startswith(f"{PATH}: ")
-        assert "\n" not in str(error)
-        return
+        refusal = str(error)
+    assert refusal.startswith(f"{PATH}: ")
+    assert "\n" not in refusal
     assert isinstance(found, Policy)
     for rule in found.exempt:
         assert rule.until is None or isinstance(rule.until, float)
@@ -378,7 +381,11 @@ def test_the_renderer_is_given_what_was_accepted() -> None:
 _lines = st.lists(
     st.sampled_from(
         ["[filter]", "[network]", "[limits]", "[[exempt]]", "[status]", "[filter", "]]"]
-        + [f"{key.name} = {value}" for key in KEYS for value in ("1", '"block"', "true", '["::"]', "[25]", "2027-01-31")]
+        + [
+            f"{key.name} = {value}"
+            for key in KEYS
+            for value in ("1", '"block"', "true", '["::"]', "[25]", "2027-01-31")
+        ]
         + [f"device = '{MAC}'", "until = 2027-01-31", "until = 1e5", "destination = '::/0'", '"\\u00"', "=", "#"]
     ),
     max_size=8,
@@ -389,7 +396,9 @@ _lines = st.lists(
 @given(text=_lines.map("\n".join) | st.text(max_size=60), raw=st.binary(max_size=4))
 def test_any_file_gives_a_policy_or_an_error(text: str, raw: bytes, policy: Load) -> None:
     for content in (text.encode("utf-8", "surrogatepass"), text.encode("utf-8", "replace") + raw):
+        refusal = ""
         try:
             assert isinstance(policy(content), Policy)
         except PolicyError as error:
-            assert "policy.toml: " in str(error)
+            refusal = str(error)
+        assert not refusal or "policy.toml: " in refusal

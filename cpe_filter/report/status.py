@@ -83,19 +83,25 @@ def command(path: str, as_json: bool) -> int:
         with open(path, encoding="utf-8") as file:
             text = file.read(64 << 20)
         content = json.loads(text)
-        pid = int(content["pid"])
+        pid = content["pid"]
     except FileNotFoundError:
         return _not_running(f"no filter is running (there is no {path})")
     except OSError as error:
         return _not_running(f"{path}: {error.strerror}")
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, IndexError, RecursionError, TypeError, ValueError):
+        return _not_running(f"{path}: not a status file")
+    if not isinstance(pid, int) or pid < 1:
         return _not_running(f"{path}: not a status file")
     if not _alive(pid):
         return _not_running(f"the filter that wrote {path} (process {pid}) does not run any more")
     if as_json:
         sys.stdout.write(text)
         return 0
-    show(content)
+    try:
+        lines = describe(content)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return _not_running(f"{path}: not a status file")
+    print("\n".join(lines))
     return 0
 
 
@@ -107,33 +113,30 @@ def _not_running(why: str) -> int:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except (PermissionError, OverflowError):
+    except PermissionError:
         return True
     return True
 
 
-def show(content: dict[str, Any]) -> None:
-    """Prints a status object for people."""
+def describe(content: dict[str, Any]) -> list[str]:
+    """A status object for people, in lines."""
     from cpe_filter.detect.evidence import INDICATORS
     from cpe_filter.report.text import clock, table
 
     up = int(content["updated"] - content["since"])
     age = time.time() - content["updated"]
-    print(
+    lines = [
         f"cpe-filter is running (process {content['pid']}, up {up // 3600}:{up % 3600 // 60:02}:{up % 60:02}), "
-        f"mode {content['mode']}, queue {content['queue']} by {content['handoff']}"
-    )
-    print(
+        f"mode {content['mode']}, queue {content['queue']} by {content['handoff']}",
         f"{content['mail_packets']} packets of mail looked at, {content['flows']} connections open, "
-        f"{content['failures']} failures; as of {age:.0f} s ago"
-    )
+        f"{content['failures']} failures; as of {age:.0f} s ago",
+    ]
     devices = content["devices"]
     if not devices:
-        print("No device has sent mail straight to a stranger's server.")
-        return
-    print()
+        return [*lines, "No device has sent mail straight to a stranger's server."]
+    lines.append("")
     titles = ["device", "standing", "mode now", "score", "connections", "refused", "servers", "messages", "recipients"]
     rows = [
         [
@@ -149,15 +152,15 @@ def show(content: dict[str, Any]) -> None:
         ]
         for device in devices
     ]
-    for line in table(titles, rows, right_from=3):
-        print(line)
+    lines += table(titles, rows, right_from=3)
     for device in devices:
         if device["standing"] == "clear":
             continue
         at = device["compromised_at"] or device["suspected_at"]
         since = f" since {clock(at['time'])} UTC, its connection {at['connection']}" if at else ""
-        print(f"\n{device['device']} ({', '.join(device['addresses'][:4])}) is {device['standing']}{since}:")
+        lines += ["", f"{device['device']} ({', '.join(device['addresses'][:4])}) is {device['standing']}{since}:"]
         for item in device["evidence"][:5]:
             indicator = INDICATORS.get(item["indicator"])
             if indicator and item["weight"] > 0:
-                print(f"  {item['weight']:+6.1f}  {item['count']:>5} x  {indicator.meaning}")
+                lines.append(f"  {item['weight']:+6.1f}  {item['count']:>5} x  {indicator.meaning}")
+    return lines

@@ -116,15 +116,19 @@ class Devices:
         """The device of this key, a new one if need be."""
         device = self._devices.get(key)
         if device is None:
-            if len(self._devices) >= self.limit:
-                self._make_room()
-            device = self._devices[key] = Device(key, time)
+            device = Device(key, time)
+            if len(self._devices) < self.limit or self._make_room():
+                self._devices[key] = device
         return device
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
+        """Forgets the least useful device; False where all are convicted: then the new one is not remembered."""
         def usefulness(device: Device) -> tuple[bool, bool, float, float]:
             standing = device.score.standing
             return standing == COMPROMISED, standing != CLEAR, device.score.value, device.last_seen
 
         least = min(self._devices.values(), key=usefulness)
+        if least.score.standing == COMPROMISED:
+            return False
         del self._devices[least.key]
+        return True

@@ -71,6 +71,9 @@ _HOME_LINE = (
     "isp smtp",
     "smtp server of your provider",
 )
+#: A union of lists with the PBL among them: unless another part is named, a home line is there for being one.
+_UMBRELLA = ("zen.spamhaus", "zen.dq.spamhaus")
+_UMBRELLA_PARTS = (" xbl ", " sbl ", " css ", " cbl ", " drop ")
 _LISTED = (
     "blocked using",
     " is listed ",
@@ -124,6 +127,8 @@ def classify(reply: Reply | None) -> str:
     ):
         return UNKNOWN_USER
     if _says(_HOME_LINE, text, words):
+        return HOME_LINE
+    if _says(_UMBRELLA, text, words) and not _says(_UMBRELLA_PARTS, text, words):
         return HOME_LINE
     if _says(_LISTED, text, words):
         return LISTED

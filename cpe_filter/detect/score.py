@@ -77,13 +77,14 @@ class Score:
             tally.weight += weight
             self.syn = self.syn + weight
             return gained
-        after = max(SESSION_FLOOR, min(SESSION_CLIP, gained + weight))
-        tally.weight += after - gained
-        self.talk = max(0.0, self.talk + after - gained)
+        change = max(SESSION_FLOOR, min(SESSION_CLIP, gained + weight)) - gained
         if weight < 0:
             # Cap first: what lies above it must not shield the sum from evidence of legitimate use.
-            self.syn = max(0.0, min(self.syn, SYN_CAP) + after - gained)
-        return after
+            self.syn = max(0.0, min(self.syn, SYN_CAP) + change)
+            change = max(change, -self.talk)  # what is not there cannot be taken, and gives a session no room
+        tally.weight += change
+        self.talk += change
+        return gained + change
 
     @property
     def families(self) -> list[str]:

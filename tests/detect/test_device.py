@@ -5,11 +5,11 @@ from __future__ import annotations
 from cpe_filter.detect.device import ADDRESSES, DESTINATIONS, ROUTER, Device, Devices, device_name
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 
-MAC = b"\2\0\0\0\0\1"
+MAC = b"\2\0\0\0\0\x10"
 
 
 def test_names() -> None:
-    assert device_name(MAC) == "02:00:00:00:00:01"
+    assert device_name(MAC) == "02:00:00:00:00:10"
     assert device_name(bytes([192, 168, 1, 7])) == "192.168.1.7"
     assert device_name(bytes.fromhex("20010db8000000000000000000000007")) == "2001:db8::7"
     assert device_name(ROUTER) == "router"
@@ -69,3 +69,11 @@ def test_of_clear_ones_the_least_useful_makes_room() -> None:
         device.score.talk = score
     devices.get(b"\2\0\0\0\0\x63", 10.0)
     assert [device.key[5] for device in devices] == [1, 2, 0x63]
+
+
+def test_where_all_are_convicted_none_of_them_makes_room() -> None:
+    devices = Devices(limit=2)
+    for n in range(2):
+        devices.get(bytes([2, 0, 0, 0, 0, n]), 0.0).score.standing = COMPROMISED
+    assert devices.get(MAC, 1.0).key == MAC
+    assert [device.key[5] for device in devices] == [0, 1]

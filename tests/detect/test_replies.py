@@ -32,7 +32,10 @@ CASES = [
     ("550 No such user - psmtp", UNKNOWN_USER),
     ("550 5.1.1  https://support.example.com/mail/?p=NoSuchUser d2e1a72fcca58-7a1 - gsmtp", UNKNOWN_USER),
     # the line is on a list of hosts that send spam
-    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", LISTED),
+    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; CBL", LISTED),
+    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; SBL CSS", LISTED),
+    # zen holds the PBL, too, and that is why a home line is usually on it
+    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", HOME_LINE),
     ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.spamcop.net", LISTED),
     ("550 5.7.1 Mail from 192.0.2.1 refused, see https://www.spamhaus.org/query/ip/192.0.2.1 (XBL)", LISTED),
     ("550 blocked: listed in cbl.abuseat.org", LISTED),

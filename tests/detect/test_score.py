@@ -129,6 +129,6 @@ def test_bounds_hold_whatever_comes(sessions: list[list[tuple[str, bool]]]) -> N
             assert SESSION_FLOOR <= gained <= SESSION_CLIP
             assert score.syn >= 0
             assert score.talk >= 0
-        assert score.talk - before <= SESSION_CLIP - SESSION_FLOOR + 1e-9
+        assert score.talk - before <= SESSION_CLIP + 1e-9
         if score.standing == COMPROMISED:
             assert len(score.families) >= 2

@@ -8,8 +8,11 @@ The theory. An observer sees what both sides see, a little earlier or later. Com
 their reply comes; **only the reply changes the envelope**, through the table `EFFECTS`. Some commands decide
 by their reply how the client's next bytes must be read (`TURNS`: DATA, STARTTLS, AUTH): behind one of these
 the client's bytes are held, unread, until the reply is known. Where the server's side is not seen at
-all, each command counts as agreed to. After lost bytes both sides are read on from the next line that makes
-sense. Message content is counted and passes; no byte of it is kept. What a client is reading as:
+all, each command counts as agreed to, and behind a command that decides the client's next line tells what the reply
+was (`_guess`). After lost bytes both sides are read on from the next line that makes sense, and what only whole
+knowledge could show (order, replies to nothing) is no longer held against anybody. Content that follows a refused
+DATA may be answered line by line; these replies have a place of their own in `_waiting` ("stray"). Message content
+is counted and passes; no byte of it is kept. What a client's bytes are read as:
 
     COMMAND ──DATA 354──► CONTENT ──CRLF.CRLF──► COMMAND        DATA refused, message sent anyway:
        │  ▲                                                      COMMAND ──► REFUSED ──line "."──► COMMAND
@@ -37,6 +40,7 @@ COMMAND_LIMIT, REPLY_LIMIT, AUTH_LIMIT = 512, 512, 12288
 HELD_BYTES = 8192
 #: So many lines that are no commands, and none that is: not SMTP.
 _NOT_SMTP_AFTER = 8
+_NOBODY_COUNTED = 1 << 30  # for how many lines of content there may be replies, where they were not told apart
 
 
 #: What a command that waits takes besides its text, bytes.
@@ -93,6 +97,26 @@ EFFECTS: dict[str, tuple[tuple[str, ...], str]] = {
 TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line"))
 
 _VERBS = {verb.encode(): verb for verb in EFFECTS}
+#: Replies that only these commands get.
+_ANSWERED_BY = {
+    354: ("DATA",),
+    221: ("QUIT",),
+    334: ("AUTH", "auth-line"),
+    235: ("AUTH", "auth-line"),
+}
+_LONGER_LINES = {"MAIL": LINE, "RCPT": LINE, "AUTH": AUTH_LIMIT}
+
+
+def _is_command(line: bytes) -> bool:
+    """Whether a line, or its beginning, starts with a known verb."""
+    word = line[:12].split(None, 1)[:1]
+    return bool(word) and word[0].upper() in _VERBS
+
+
+def _is_no_content(line: bytes) -> bool:
+    """Whether a line is a command that hardly stands in a message: content that was expected is not being sent."""
+    upper = line[:10].upper()
+    return upper in (b"QUIT", b"RSET") or upper.startswith((b"MAIL FROM:", b"EHLO ", b"HELO "))
 
 
 class Reply(NamedTuple):
@@ -191,6 +215,7 @@ class Dialogue:
         "_server_skip",
         "_tail",
         "_transaction",
+        "_unseen",
         "_waiting",
         "_waiting_bytes",
         "authenticated",
@@ -262,6 +287,7 @@ class Dialogue:
         self._data_refused = False
         self._hello_sent = False
         self._assumed = False  # some command was taken as agreed to, its reply unseen
+        self._unseen = not greeting_expected  # something may have been said that was not seen
 
     @property
     def buffered(self) -> int:
@@ -313,35 +339,33 @@ class Dialogue:
             # What was held is no use without what followed; the reply will still say how to go on.
             self._held = b""
         self.violate("lost-data")
+        self._unseen = True
         self._client_line = b""
         self._client_skip = 0
         self._client_lost = True
 
     def _client_line_at(self, data: bytes, at: int) -> int:
         """Takes one line from `data[at:]`; returns where the next begins."""
+        end = data.find(b"\n", at)
+        stop = end if end >= 0 else len(data)
+        room = LINE - len(self._client_line)
+        line = self._client_line + data[at : min(stop, at + room)]
+        skipped = self._client_skip + max(0, stop - at - room)
+        if stop - at > room:
+            # The last byte tells whether a line ends with CR, so it takes the last place of what is kept.
+            line = line[:-1] + data[stop - 1 : stop]
+        if end < 0:
+            self._client_line, self._client_skip = line, skipped
+            return stop
+        self._client_line, self._client_skip = b"", 0
+        total = len(line) + skipped
+        bare = not line.endswith(b"\r")
+        line = line.rstrip(b"\r")
         if self._client_lost:
             # Segments nearly always begin at a line: trust it if it looks like a command.
-            verb = data[at : at + 12].split(None, 1)[:1]
-            if self.mode == COMMAND and not (verb and verb[0].upper() in _VERBS):
-                at = data.find(b"\n", at) + 1
-                if not at:
-                    return len(data)
             self._client_lost = False
-            if at == len(data):
-                return at
-        end = data.find(b"\n", at)
-        room = LINE - len(self._client_line)
-        if end < 0:
-            self._client_line += data[at : at + room]
-            self._client_skip += max(0, len(data) - at - room)
-            return len(data)
-        line = self._client_line + data[at : min(end, at + room)]
-        total = len(self._client_line) + self._client_skip + end - at
-        bare = data[end - 1] != 13 if end > at else not line.endswith(b"\r")
-        self._client_line = b""
-        self._client_skip = 0
-        if not bare:
-            line = line.rstrip(b"\r")
+            if self.mode == COMMAND and not _is_command(line):
+                return end + 1
         if self.mode == SECRET:
             if total > AUTH_LIMIT:
                 self.violate("overlong-command")
@@ -352,55 +376,62 @@ class Dialogue:
 
     def _leaves_refused(self, line: bytes) -> bool:
         """Content is being sent although DATA was refused: is this line a command again?"""
-        if line == b".":
-            self.mode = COMMAND
-            return False
-        upper = line[:10].upper()
-        if upper in (b"QUIT", b"RSET") or upper.startswith((b"MAIL FROM:", b"EHLO ", b"HELO ")):
+        if _is_no_content(line):
             self.mode = COMMAND
             return True
+        if line == b".":
+            self.mode = COMMAND
+        if self._data_refused:
+            self._stray()
         return False
 
+    def _stray(self, lines: int = 1) -> None:
+        """The server may take `lines` of content for commands and answer each of them."""
+        waiting = self._waiting
+        if waiting and waiting[-1].verb == "stray":
+            lines += self._take(-1).size
+        self._wait_for(_Waiting("stray", size=lines))
+
     def _command(self, line: bytes, bare: bool, total: int) -> None:
-        word, _, _ = line.partition(b" ")
+        text = line.lstrip(b" \t")
+        word = text.partition(b" ")[0]
         verb = _VERBS.get(word.strip().upper(), "") if len(word) < 12 else ""
-        rest = line[len(word) :]
+        rest = text[len(word) :]
         if not verb:
-            upper = line[:9].upper()
+            upper = text[:9].upper()
             if upper.startswith((b"MAILFROM", b"RCPTTO")):  # the space forgotten
                 verb = upper[:4].decode()
-                rest = line[4:]
+                rest = text[4:]
             elif b"\t" in word or b":" in word:
-                word = line.replace(b":", b"\t", 1).split(b"\t", 1)[0]
+                word = text.replace(b":", b"\t", 1).split(b"\t", 1)[0]
                 verb = _VERBS.get(word.upper(), "") if len(word) < 12 else ""
-                rest = line[len(word) :]
+                rest = text[len(word) :]
         if not verb and self._not_a_command(line):
             return
         self.commands += bool(verb)
         if bare:
             self._bare_lf = True
             self.violate("bare-lf")
-        if total > (COMMAND_LIMIT if verb not in ("MAIL", "RCPT", "AUTH") else LINE):
+        if total > _LONGER_LINES.get(verb, COMMAND_LIMIT):
             self.violate("overlong-command")
-        if verb and word != verb.encode():
-            self._quirk("lower-case" if word.islower() else "mixed-case")
+        if verb:
+            self._note_quirks(line, text[: len(verb)], verb)
         if self.quit_sent:
             self.violate("data-after-quit")
-        if not self.greeted and self.server_seen:
+        if self._lost_replies:
+            self._give_up_waiting()
+        if not self.server_seen:
+            pass
+        elif not self.greeted:
             self.violate("early-talk")
-        elif len(self._waiting) > (not self.greeted) and not self._client_lost:
-            if not self.server_seen:
-                pass
-            elif self._lost_replies:
-                self._give_up_waiting()
-            elif "PIPELINING" not in self.extensions:
-                self.violate("blind-pipelining")
+        elif self._waiting and self._waiting[-1].verb != "stray" and "PIPELINING" not in self.extensions:
+            self.violate("blind-pipelining")
         if not verb:
             self.violate("unknown-command")
             self._sent("unknown")
             return
         self._data_refused = False
-        if self.state not in EFFECTS[verb][0] and not self._waiting:
+        if self.state not in EFFECTS[verb][0] and not (self._waiting or self._unseen or self._assumed):
             self.violate("wrong-order")
         if verb == "MAIL" or verb == "RCPT":
             name, form, _ = parse_path(rest, b"FROM" if verb == "MAIL" else b"TO", self._limits.local_parts)
@@ -408,7 +439,7 @@ class Dialogue:
                 self.violate("bad-path")
             elif form == SPACED:
                 self._quirk("path-spaced")
-            if verb == "MAIL" and not self._hello_sent:
+            if verb == "MAIL" and not (self._hello_sent or self._unseen):
                 self.violate("no-hello")
             self._sent(verb, name)
         elif verb == "HELO" or verb == "EHLO":
@@ -425,6 +456,12 @@ class Dialogue:
                 self.events.append(Event("quit"))
             self._sent(verb)
 
+    def _note_quirks(self, line: bytes, word: bytes, verb: str) -> None:
+        if line[:1] in b" \t":
+            self._quirk("leading-space")
+        if word != verb.encode():
+            self._quirk("lower-case" if word.islower() else "mixed-case")
+
     def _not_a_command(self, line: bytes) -> bool:
         """Handles lines that are no commands for a reason; False if it is just an unknown one."""
         if not self.commands and any(b < 9 or b > 126 for b in line[:32]):
@@ -433,6 +470,7 @@ class Dialogue:
         if self._data_refused:
             # DATA was refused and here comes the message all the same.
             self.violate("content-after-refusal")
+            self._stray()
             if line != b".":
                 self.mode = REFUSED
             return True
@@ -492,20 +530,8 @@ class Dialogue:
     def _hold(self, data: bytes, at: int) -> int:
         """The client went on although its next bytes depend on a reply."""
         verb = self._waiting[-1].verb if self._waiting else ""
-        if not self.server_seen:
-            # One side only: take the command as agreed to, STARTTLS if TLS really follows.
-            item = self._take(-1) if verb in TURNS else _Waiting("unknown")
-            self.mode = COMMAND
-            if item.verb == "STARTTLS":
-                if data[at] == HANDSHAKE_RECORD:
-                    self._settle(item, None)
-            elif item.verb in ("AUTH", "auth-line"):
-                first = data[at : at + 12].split(None, 1)[:1]
-                if not (first and first[0].upper() in _VERBS):
-                    self.mode = SECRET
-            else:
-                self._settle(item, None)
-            return at
+        if not self.server_seen or self._lost_replies:
+            return self._guess(verb, data, at)
         if verb == "DATA" and not self._client_lost:
             self.violate("early-content")
         room = HELD_BYTES - len(self._held)
@@ -520,6 +546,28 @@ class Dialogue:
         self._start_content()
         self._release()
         return at + room
+
+    def _guess(self, verb: str, data: bytes, at: int) -> int:
+        """The reply on which all depends was not seen: the client's next line tells what it was."""
+        end = data.find(b"\n", at) + 1 or len(data)
+        self._held += data[at:end]
+        tls_follows = self._held[0] == HANDSHAKE_RECORD
+        if not (self._held.endswith(b"\n") or tls_follows) and len(self._held) < HELD_BYTES:
+            return end
+        while len(self._waiting) > 1:
+            self._settle(self._take(), None)
+        self._lost_replies = 0
+        item = self._take() if self._waiting else _Waiting("")
+        self.mode = COMMAND
+        if verb == "STARTTLS":
+            self._settle(item, None)
+        elif verb in ("AUTH", "auth-line"):
+            if not _is_command(self._held):
+                self.mode = SECRET
+        elif verb == "DATA" and not _is_no_content(self._held.rstrip(b"\r\n")):
+            self._settle(item, None)
+        self._release()
+        return end
 
     def _handshake(self, data: bytes, at: int) -> int:
         """Collects the ClientHello, for the name and the fingerprint it holds; from there on all is opaque."""
@@ -580,7 +628,7 @@ class Dialogue:
                 self.violate("bare-lf-dot")
         if end < 0:
             self._count_content(len(data) - at)
-            self._tail = (tail + data[-4:])[-4:] if len(data) - at < 4 else data[-4:]
+            self._tail = (tail + data[at:])[-4:] if len(data) - at < 4 else data[-4:]
             return len(data)
         self._count_content(end - at - dot)
         self._end_content()
@@ -618,7 +666,7 @@ class Dialogue:
                 self._server_skip += max(0, len(rest) - room)
                 return
             line = self._server_line + data[start : min(end, start + LINE)]
-            if len(line) + self._server_skip > REPLY_LIMIT:
+            if len(line) + self._server_skip + 1 > REPLY_LIMIT:
                 self.violate("overlong-reply")
             self._server_line = b""
             self._server_skip = 0
@@ -633,6 +681,7 @@ class Dialogue:
         if self.mode == OPAQUE or not size:
             return
         self.violate("lost-data")
+        self._unseen = True
         self._server_line = b""
         self._server_skip = 0
         self._reply_code = 0
@@ -652,13 +701,10 @@ class Dialogue:
         sep = line[3:4]
         if self._reply_code and code != self._reply_code:
             self.violate("reply-code")
+        self._extension(line, code)
         if sep == b"-":
-            if self._reply_code:
-                self._extension(line)
             self._reply_code = code
             return
-        if self._reply_code:
-            self._extension(line)
         self._reply_code = 0
         if sep not in (b" ", b""):
             self.violate("malformed-reply")
@@ -667,13 +713,18 @@ class Dialogue:
         text = readable(line)
         self._reply(Reply(code, text if self._limits.local_parts else hide_local_parts(text)))
 
-    def _extension(self, line: bytes) -> None:
+    def _extension(self, line: bytes, code: int) -> None:
         """A line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
+        if not 200 <= code <= 299:
+            return
         for item in self._waiting[:2]:
-            if item.verb == "EHLO":
-                word = line[4:].split(None, 1)[:1]
-                if word and len(self.extensions) < 32:
-                    self.extensions.add(readable(word[0][:20].upper()))
+            if item.verb == "EHLO" or item.verb == "HELO":
+                if not self._reply_code:
+                    self.extensions.clear()  # a new list takes the place of the old
+                elif item.verb == "EHLO" and len(self.extensions) < 32:
+                    word = line[4:].split(None, 1)[:1]
+                    if word:
+                        self.extensions.add(readable(word[0][:20].upper()))
                 return
             if item.verb != "connect":
                 return
@@ -681,9 +732,9 @@ class Dialogue:
     def _reply(self, reply: Reply) -> None:
         waiting = self._waiting
         if (
-            waiting
+            len(waiting) > 1
             and waiting[0].verb == "connect"
-            and len(waiting) > 1
+            and not self._lost_replies
             and 200 <= reply.code < 400
             and reply.code != 220
         ):
@@ -692,42 +743,63 @@ class Dialogue:
             self.greeted = True
         if self._lost_replies:
             self._resynchronise(reply)
-        if not waiting:
-            if self.mode == CONTENT and self._transaction is not None:
-                # The server saw the end of the message where we did not (bytes lost, or an end it is lenient about).
-                self._end_content()
-            elif reply.code == 354:
-                # The DATA that this answers was not seen.
-                self._effect_content(None)
-                return
-            else:
-                if not (self._client_lost or self._assumed or self.quit_sent or reply.code == 421):
-                    self.violate("unasked-reply")
-                if not self.quit_sent:
-                    self.last_reply = reply
-                self.events.append(Event("reply", "", reply))
-                return
+        if waiting and waiting[0].verb == "stray" and reply.code < 500:
+            self._take()  # a line of content that was taken for a command can only have been refused
+        early = False
+        # A 421 says that the connection ends (RFC 5321 section 3.8), nothing about a message that is under way.
+        if not waiting and self.mode == CONTENT and self._transaction is not None and reply.code != 421:
+            # The server saw the end of the message where we did not (bytes lost, or an end it is lenient about),
+            # or has heard enough and the rest is still to come.
+            self._end_content()
+            self._unseen = True
+            early = not reply.positive
+        elif not waiting and self.mode == SECRET:
+            self._wait_for(_Waiting("auth-line"))  # what this answers was not seen
+        elif not waiting or self._answers_unseen(waiting[0], reply):
+            self._unasked(reply)
+            return
         item = self._take()
+        if item.verb == "stray" and item.size > 1:
+            self._waiting.insert(0, item._replace(size=item.size - 1))
+            self._waiting_bytes += _WAITING_COST
         if item.verb != "QUIT":
             self.last_reply = reply
         self._settle(item, reply)
+        if early:
+            self.mode = REFUSED
         if item.verb in TURNS:
             if self.mode == HELD:
                 self.mode = COMMAND
             self._release()
 
+    def _answers_unseen(self, item: _Waiting, reply: Reply) -> bool:
+        """Where client bytes were lost, agreement with what is no answer to DATA answers a command in the gap."""
+        return self._unseen and item.verb == "DATA" and 200 <= reply.code <= 299
+
+    def _unasked(self, reply: Reply) -> None:
+        if reply.code == 354:
+            self._effect_content(None)  # the DATA that this answers was not seen
+            return
+        if self._unseen and reply.code == 221:
+            self.quit_sent = True  # nothing else is answered so
+        if not (self._unseen or self._assumed or self.quit_sent or reply.code == 421):
+            self.violate("unasked-reply")
+        if not self.quit_sent:
+            self.last_reply = reply
+        self.events.append(Event("reply", "", reply))
+
     def _resynchronise(self, reply: Reply) -> None:
         """Replies were lost: find the command that this one answers, drop those before it as unanswered."""
         waiting, self._lost_replies = min(self._lost_replies, len(self._waiting)), 0
-        wanted = {354: ("DATA",), 221: ("QUIT",), 334: ("AUTH", "auth-line"), 235: ("AUTH", "auth-line")}.get(
-            reply.code
-        )
-        index = waiting - 1
-        if wanted:
-            for i, item in enumerate(self._waiting):
-                if item.verb in wanted:
-                    index = i
-                    break
+        wanted = _ANSWERED_BY.get(reply.code, ())
+        agreed_to = [item.verb in wanted for item in self._waiting]
+        if any(agreed_to):
+            index = agreed_to.index(True)
+        else:
+            # The last that can be meant: agreement with these has a code of its own.
+            index = waiting - 1
+            while index > 0 and reply.positive and self._waiting[index].verb in ("DATA", "AUTH", "auth-line", "QUIT"):
+                index -= 1
         for _ in range(max(0, index)):
             item = self._take()
             self._settle(item, None)
@@ -748,6 +820,10 @@ class Dialogue:
         if verb == "connect":
             self.greeted = True
             self.events.append(Event("greeting", "", reply))
+        elif verb == "unknown" and reply is not None and reply.code == 354:
+            self._effect_content(None)  # the server has taken for DATA what we could not read
+        elif verb == "stray":
+            self.events.append(Event("reply", "unknown", reply))
         elif verb == "content":
             self._finish(reply)
         elif verb in ("AUTH", "auth-line"):
@@ -767,7 +843,7 @@ class Dialogue:
             if self.state != NEW:
                 self.state = READY
             self.events.append(Event("reply", verb, reply))
-        elif verb == "STARTTLS" and agreed:
+        elif verb == "STARTTLS" and agreed and (reply or self._held[:1] == bytes((HANDSHAKE_RECORD,))):
             if self._held and self._held[0] != HANDSHAKE_RECORD:
                 self.violate("data-before-tls")
             self.tls = True
@@ -831,12 +907,12 @@ class Dialogue:
             self.violate("content-after-refusal")
             if transaction is not None:
                 transaction.size = 0
-            if self.mode == CONTENT:
-                self.mode = REFUSED
             for _ in range(len(self._waiting)):
                 item = self._take()
-                if item.verb != "content":
-                    self._wait_for(item)
+                self._wait_for(item if item.verb != "content" else _Waiting("stray", size=_NOBODY_COUNTED))
+            if self.mode == CONTENT:
+                self.mode = REFUSED
+                self._stray(_NOBODY_COUNTED)
         self.events.append(Event("reply", "DATA", reply))
 
     def _open_refused(self) -> None:
@@ -867,7 +943,7 @@ class Dialogue:
         if reply is not None and reply.code == 334:
             self.mode = SECRET
             return
-        if self.mode == HELD:
+        if self.mode == HELD or self.mode == SECRET:
             self.mode = COMMAND
         if reply is not None and reply.positive:
             self.authenticated = True

@@ -123,6 +123,7 @@ class Devices:
 
     def _make_room(self) -> bool:
         """Forgets the least useful device; False where all are convicted: then the new one is not remembered."""
+
         def usefulness(device: Device) -> tuple[bool, bool, float, float]:
             standing = device.score.standing
             return standing == COMPROMISED, standing != CLEAR, device.score.value, device.last_seen

@@ -6,22 +6,26 @@ wanted only the domain is ever made into a string, so a local-part does not outl
 
 from __future__ import annotations
 
+from binascii import crc32
+
+from cpe_filter.inspect.facts import Reply
+
 #: What an empty reverse-path (`MAIL FROM:<>`, a bounce) is shown as.
 NULL_SENDER = "<>"
 #: RFC 5321 section 4.5.3.1.3: the longest path. Longer ones are cut.
 _LONGEST = 254
+_PUNCTUATION = "<>()[]{}.,;:!?'\"`"
 
 
 #: How close to RFC 5321's syntax a path came: as written there; with other spacing; without <> or keyword.
 EXACT, SPACED, BARE = "exact", "spaced", "bare"
 
 
-def parse_path(rest: bytes, keyword: bytes, local_parts: bool) -> tuple[str, str, int]:
+def parse_path(rest: bytes, keyword: bytes) -> tuple[bytes, str]:
     """Reads `FROM:<path> parameters` (or `TO:`): what follows the verb MAIL or RCPT.
 
-    Returns the address (or only its domain, unless `local_parts`; `<>` for the null sender, "" where
-    there is none), the form (`EXACT`, `SPACED` or `BARE`), and the offset in `rest` where parameters begin.
-    Any spacing and case is read, quoted local-parts and source routes too.
+    Returns the mailbox as sent (source route left out; `<>` for the null sender, empty where there is none) and the
+    form (`EXACT`, `SPACED` or `BARE`). Any spacing and case is read, quoted local-parts and source routes too.
     """
     at = _skip_spaces(rest, 0)
     form = EXACT if at == 1 else SPACED
@@ -40,7 +44,6 @@ def parse_path(rest: bytes, keyword: bytes, local_parts: bool) -> tuple[str, str
     if rest[at : at + 1] == b"<":
         start = at + 1
         end = _closing(rest, start)
-        stop = min(end + 1, len(rest))
         if end == len(rest):
             form = BARE
     else:
@@ -48,26 +51,52 @@ def parse_path(rest: bytes, keyword: bytes, local_parts: bool) -> tuple[str, str
         start = end = at
         while end < len(rest) and rest[end] not in b" \t":
             end += 1
-        stop = end
         if start == end:
-            return "", form, stop
+            return b"", form
     path = rest[start:end].strip()
     if path.startswith(b"@"):  # source route @one,@two:user@domain, obsolete but legal
         route = path.find(b":")
         if route > 0:
             path = path[route + 1 :]
-    if not path:
-        return NULL_SENDER, form, stop
-    if not local_parts:
-        # The domain begins behind the last @: a quoted local-part may hold others.
-        mark = path.rfind(b"@")
-        path = path[mark + 1 :] if mark >= 0 else b""
-    return readable(path), form, stop
+    return path or NULL_SENDER.encode(), form
+
+
+def address_of(path: bytes, local_parts: bool) -> str:
+    """A mailbox as a string: whole, or only its domain ("" where it has none); `<>` for the null sender."""
+    if local_parts or path == NULL_SENDER.encode():
+        return readable(path)
+    # The domain begins behind the last @: a quoted local-part may hold others.
+    mark = path.rfind(b"@")
+    return readable(path[mark + 1 :]) if mark >= 0 else ""
+
+
+def local_part(path: bytes) -> bytes:
+    """What stands before the domain, without quotes."""
+    mark = path.rfind(b"@")
+    return path[: mark if mark >= 0 else len(path)].strip(b'"')
+
+
+def hide_words(reply: Reply, checks: list[int]) -> Reply:
+    """A reply with each word blanked that is one of the local-parts with these checksums (CRC-32, lower case).
+
+    Servers quote them without a domain, too: `550 5.1.1 john.doe: no such user`.
+    """
+
+    def hide(text: str) -> str:
+        words = text.split(" ")
+        for i, word in enumerate(words):
+            core = word.strip(_PUNCTUATION)
+            if core and crc32(core.lower().encode()) in checks:
+                words[i] = word.replace(core, "*")
+        return " ".join(words)
+
+    return Reply(reply.code, hide(reply.text), tuple(hide(line) for line in reply.before))
 
 
 def readable(text: bytes) -> str:
     """Bytes from the wire as a string that is safe to print: UTF-8, no control characters, bounded."""
-    return "".join(c if c.isprintable() else "�" for c in text[:_LONGEST].decode("utf-8", "replace"))
+    out = text[:_LONGEST].decode("utf-8", "replace")
+    return out if out.isprintable() else "".join(c if c.isprintable() else "�" for c in out)
 
 
 def hide_local_parts(text: str) -> str:

@@ -27,35 +27,67 @@ counts in `Limits`. What exceeds them makes the dialogue opaque with a reason, o
 
 from __future__ import annotations
 
+from binascii import crc32
 from typing import NamedTuple
 
 from cpe_filter.inspect import tls
-from cpe_filter.inspect.address import BARE, NULL_SENDER, SPACED, hide_local_parts, parse_path, readable
+from cpe_filter.inspect.address import (
+    BARE,
+    SPACED,
+    address_of,
+    hide_local_parts,
+    hide_words,
+    local_part,
+    parse_path,
+    readable,
+)
+from cpe_filter.inspect.command import (
+    AUTH_LIMIT,
+    COMMAND_LIMIT,
+    EFFECTS,
+    LIMITS,
+    LINE,
+    NEW,
+    TURNS,
+    is_command,
+    is_no_content,
+    parse_chunk,
+    parse_command,
+)
+from cpe_filter.inspect.content import ContentReader
+from cpe_filter.inspect.envelope import Envelope
+from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
+from cpe_filter.inspect.reply import ReplyReader
 from cpe_filter.inspect.tls import HANDSHAKE_RECORD
 
-#: Longest line kept, bytes. RFC 5321 allows 512 for commands and replies; extensions add to MAIL and RCPT
-#: (RFC 6531: 10 + 10, RFC 3461: 500, RFC 4954: 500) and AUTH has 12288, of which nothing is kept.
-LINE = 2048
-COMMAND_LIMIT, REPLY_LIMIT, AUTH_LIMIT = 512, 512, 12288
+__all__ = [
+    "EFFECTS",
+    "HELD_BYTES",
+    "LINE",
+    "OPAQUE",
+    "TURNS",
+    "Dialogue",
+    "Event",
+    "Limits",
+    "Reply",
+    "Transaction",
+]
+
 HELD_BYTES = 8192
+#: What a command that waits takes besides its text, bytes.
+WAITING_COST = 120
+#: Local-parts of the running transaction that are remembered by checksum, to blank them in replies.
+QUOTABLE = 64
 #: So many lines that are no commands, and none that is: not SMTP.
 _NOT_SMTP_AFTER = 8
 _NOBODY_COUNTED = 1 << 30  # for how many lines of content there may be replies, where they were not told apart
-
-
-#: What a command that waits takes besides its text, bytes.
-_WAITING_COST = 120
-
-
-class Limits(NamedTuple):
-    """How much one dialogue may keep. The defaults are the router's; replay of a file allows more."""
-
-    waiting: int = 1000  # commands that wait for a reply
-    waiting_bytes: int = 65536  # what these take, `_WAITING_COST` for each and its text
-    transactions: int = 8  # kept with their envelope; the counts go on
-    recipients: int = 100  # kept by name for each transaction; the counts go on
-    local_parts: bool = False  # keep whole addresses (a file's owner asked for it)
-
+#: Replies that only these commands get.
+_ANSWERED_BY = {
+    354: ("DATA",),
+    221: ("QUIT",),
+    334: ("AUTH", "auth-line"),
+    235: ("AUTH", "auth-line"),
+}
 
 # How the client's next bytes are read.
 COMMAND, HELD, CONTENT, CHUNK, SECRET, REFUSED, HANDSHAKE, OPAQUE = (
@@ -68,116 +100,6 @@ COMMAND, HELD, CONTENT, CHUNK, SECRET, REFUSED, HANDSHAKE, OPAQUE = (
     "handshake",
     "opaque",
 )
-
-# What the server has agreed to so far.
-NEW, READY, MAIL, RCPT = "new", "ready", "mail", "rcpt"
-_ANY = (NEW, READY, MAIL, RCPT)
-
-#: The table of states. verb -> (states in which the client may send it, what a positive reply does).
-EFFECTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "HELO": (_ANY, "greet"),
-    "EHLO": (_ANY, "greet"),
-    "MAIL": ((NEW, READY), "begin"),
-    "RCPT": ((MAIL, RCPT), "recipient"),
-    "DATA": ((RCPT,), "content"),
-    "BDAT": ((RCPT,), "chunk"),
-    "RSET": (_ANY, "reset"),
-    "STARTTLS": ((NEW, READY), "tls"),
-    "AUTH": ((NEW, READY), "auth"),
-    "QUIT": (_ANY, "quit"),
-    "VRFY": (_ANY, ""),
-    "EXPN": (_ANY, ""),
-    "HELP": (_ANY, ""),
-    "NOOP": (_ANY, ""),
-    "ETRN": (_ANY, ""),
-    "XCLIENT": (_ANY, ""),
-    "XFORWARD": (_ANY, ""),
-}
-#: Commands whose reply decides how the client's next bytes are to be read.
-TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line"))
-
-_VERBS = {verb.encode(): verb for verb in EFFECTS}
-#: Replies that only these commands get.
-_ANSWERED_BY = {
-    354: ("DATA",),
-    221: ("QUIT",),
-    334: ("AUTH", "auth-line"),
-    235: ("AUTH", "auth-line"),
-}
-_LONGER_LINES = {"MAIL": LINE, "RCPT": LINE, "AUTH": AUTH_LIMIT}
-
-
-def _is_command(line: bytes) -> bool:
-    """Whether a line, or its beginning, starts with a known verb."""
-    word = line[:12].split(None, 1)[:1]
-    return bool(word) and word[0].upper() in _VERBS
-
-
-def _is_no_content(line: bytes) -> bool:
-    """Whether a line is a command that hardly stands in a message: content that was expected is not being sent."""
-    upper = line[:10].upper()
-    return upper in (b"QUIT", b"RSET") or upper.startswith((b"MAIL FROM:", b"EHLO ", b"HELO "))
-
-
-class Reply(NamedTuple):
-    """A whole reply. `text` is its last line, code included, without local-parts unless allowed."""
-
-    code: int
-    text: str
-
-    @property
-    def positive(self) -> bool:
-        """2yz or 3yz."""
-        return 200 <= self.code < 400
-
-
-class Event(NamedTuple):
-    """Something happened that judgement may want.
-
-    kind       name             reply             number
-    greeting   -                the banner        -
-    hello      HELO name        its reply or None 1 for EHLO
-    sender     address/domain   reply or None     -
-    recipient  address/domain   reply or None     -
-    message    sender           final reply/None  bytes of content
-    tls        -                its reply         -
-    reply      verb             any other reply   -
-    quit       -                -                 -
-    violation  its name         -                 -
-    quirk      its name         -                 -
-    opaque     why              -                 -
-    """
-
-    kind: str
-    name: str = ""
-    reply: Reply | None = None
-    number: int = 0
-
-
-class Transaction:
-    """An attempt to send one message: opened by MAIL, or by DATA or BDAT that came without it.
-
-    `mail_from` is None in the latter case. `outcome` is accepted, rejected, aborted or open; `size` the bytes of
-    content as sent (dots not unstuffed, the final `.` not counted).
-    """
-
-    __slots__ = ("accepted", "content_sent", "mail_from", "outcome", "rcpt_to", "recipients", "refused", "size")
-
-    def __init__(self, mail_from: str | None) -> None:
-        self.mail_from = mail_from
-        self.rcpt_to: list[str] = []
-        self.recipients = 0  # RCPT commands answered either way
-        self.accepted = 0  # of these, answered 2yz
-        self.outcome = "open"
-        self.size = 0
-        self.content_sent = False
-        self.refused = False  # MAIL, DATA or content answered 4yz or 5yz
-
-    def end(self) -> None:
-        """The attempt is over without a final reply to its content."""
-        if self.outcome == "open":
-            rejected = self.refused or (self.recipients and not self.accepted)
-            self.outcome = "rejected" if rejected else "aborted"
 
 
 class _Waiting(NamedTuple):
@@ -197,9 +119,9 @@ class Dialogue:
     __slots__ = (
         "_assumed",
         "_bad_lines",
-        "_bare_lf",
         "_chunk_left",
         "_client_line",
+        "_content",
         "_client_lost",
         "_client_skip",
         "_data_refused",
@@ -208,13 +130,8 @@ class Dialogue:
         "_hello_sent",
         "_limits",
         "_lost_replies",
-        "_orphan",
-        "_reply_code",
-        "_server_line",
-        "_server_cut",
-        "_server_skip",
-        "_tail",
-        "_transaction",
+        "_quotable",
+        "_replies",
         "_unseen",
         "_waiting",
         "_waiting_bytes",
@@ -222,29 +139,25 @@ class Dialogue:
         "client_hello",
         "commands",
         "ehlo",
+        "envelope",
         "events",
         "extensions",
         "greeted",
         "helo",
         "last_reply",
-        "messages",
         "mode",
         "opaque_reason",
         "quirks",
         "quit_sent",
-        "recipients",
         "server_seen",
-        "state",
         "tls",
-        "transaction_count",
-        "transactions",
         "violations",
     )
 
     def __init__(self, limits: Limits = Limits(), greeting_expected: bool = True) -> None:  # noqa: B008
         self._limits = limits
         self.mode = COMMAND
-        self.state = NEW
+        self.envelope = Envelope(limits)
         self.events: list[Event] = []
         self.violations: list[str] = []
         self.quirks: set[str] = set()
@@ -259,13 +172,10 @@ class Dialogue:
         self.quit_sent = False
         self.opaque_reason = ""
         self.server_seen = False
-        self.transactions: list[Transaction] = []
-        self.transaction_count = 0
-        self.messages = 0  # accepted ones
-        self.recipients = 0
         self.commands = 0
-        self._transaction: Transaction | None = None
-        self._orphan = False
+        self._content = ContentReader()
+        self._replies = ReplyReader(limits.local_parts)
+        self._quotable: list[int] = []
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         if greeting_expected:
@@ -273,17 +183,11 @@ class Dialogue:
         self._client_line = b""
         self._client_skip = 0  # bytes of an over-long line thrown away
         self._client_lost = False
-        self._server_line = b""
-        self._server_skip = 0
-        self._server_cut = False  # the next line may be the end of one that was lost
         self._lost_replies = 0  # how many of `_waiting` may have been answered unseen
-        self._reply_code = 0
         self._held = b""
         self._guessed = False
-        self._tail = b"\r\n"
         self._chunk_left = 0
         self._bad_lines = 0
-        self._bare_lf = False
         self._data_refused = False
         self._hello_sent = False
         self._assumed = False  # some command was taken as agreed to, its reply unseen
@@ -292,7 +196,12 @@ class Dialogue:
     @property
     def buffered(self) -> int:
         """Bytes that are kept: unfinished lines, what is held, and commands that wait for a reply."""
-        return len(self._client_line) + len(self._server_line) + len(self._held) + self._waiting_bytes
+        return len(self._client_line) + len(self._replies.unfinished) + len(self._held) + self._waiting_bytes
+
+    @property
+    def transactions(self) -> list[Transaction]:
+        """The attempts to send a message, as many as `Limits` lets be kept."""
+        return self.envelope.transactions
 
     # ── what came from the client ───────────────────────────────────────────────────────────────
 
@@ -306,7 +215,7 @@ class Dialogue:
             elif mode == COMMAND or mode == SECRET or mode == REFUSED:
                 at = self._client_line_at(data, at)
             elif mode == CONTENT:
-                at = self._content(data, at)
+                at = self._in_content(data, at)
             elif mode == CHUNK:
                 at = self._chunk(data, at)
             elif mode == HELD:
@@ -321,8 +230,8 @@ class Dialogue:
         if self.mode == OPAQUE:
             return
         if self.mode == CONTENT:
-            self._count_content(size)
-            self._tail = b""
+            self.envelope.count_content(size)
+            self._content.forget()
             return
         if self.mode == HANDSHAKE:
             self.become_opaque("tls")
@@ -364,7 +273,7 @@ class Dialogue:
         if self._client_lost:
             # Segments nearly always begin at a line: trust it if it looks like a command.
             self._client_lost = False
-            if self.mode == COMMAND and not _is_command(line):
+            if self.mode == COMMAND and not is_command(line):
                 return end + 1
         if self.mode == SECRET:
             if total > AUTH_LIMIT:
@@ -376,7 +285,7 @@ class Dialogue:
 
     def _leaves_refused(self, line: bytes) -> bool:
         """Content is being sent although DATA was refused: is this line a command again?"""
-        if _is_no_content(line):
+        if is_no_content(line):
             self.mode = COMMAND
             return True
         if line == b".":
@@ -393,61 +302,33 @@ class Dialogue:
         self._wait_for(_Waiting("stray", size=lines))
 
     def _command(self, line: bytes, bare: bool, total: int) -> None:
-        text = line.lstrip(b" \t")
-        word = text.partition(b" ")[0]
-        verb = _VERBS.get(word.strip().upper(), "") if len(word) < 12 else ""
-        rest = text[len(word) :]
-        if not verb:
-            upper = text[:9].upper()
-            if upper.startswith((b"MAILFROM", b"RCPTTO")):  # the space forgotten
-                verb = upper[:4].decode()
-                rest = text[4:]
-            elif b"\t" in word or b":" in word:
-                word = text.replace(b":", b"\t", 1).split(b"\t", 1)[0]
-                verb = _VERBS.get(word.upper(), "") if len(word) < 12 else ""
-                rest = text[len(word) :]
+        verb, rest, quirks = parse_command(line)
         if not verb and self._not_a_command(line):
             return
         self.commands += bool(verb)
         if bare:
-            self._bare_lf = True
+            self._content.bare_lf = True
             self.violate("bare-lf")
-        if total > _LONGER_LINES.get(verb, COMMAND_LIMIT):
+        if total > LIMITS.get(verb, COMMAND_LIMIT):
             self.violate("overlong-command")
-        if verb:
-            self._note_quirks(line, text[: len(verb)], verb)
-        if self.quit_sent:
-            self.violate("data-after-quit")
-        if self._lost_replies:
-            self._give_up_waiting()
-        if not self.server_seen:
-            pass
-        elif not self.greeted:
-            self.violate("early-talk")
-        elif self._waiting and self._waiting[-1].verb != "stray" and "PIPELINING" not in self.extensions:
-            self.violate("blind-pipelining")
+        for quirk in quirks:
+            self._quirk(quirk)
+        self._in_turn()
         if not verb:
             self.violate("unknown-command")
             self._sent("unknown")
             return
         self._data_refused = False
-        if self.state not in EFFECTS[verb][0] and not (self._waiting or self._unseen or self._assumed):
+        if self.envelope.state not in EFFECTS[verb][0] and not (self._waiting or self._unseen or self._assumed):
             self.violate("wrong-order")
         if verb == "MAIL" or verb == "RCPT":
-            name, form, _ = parse_path(rest, b"FROM" if verb == "MAIL" else b"TO", self._limits.local_parts)
-            if form == BARE:
-                self.violate("bad-path")
-            elif form == SPACED:
-                self._quirk("path-spaced")
-            if verb == "MAIL" and not (self._hello_sent or self._unseen):
-                self.violate("no-hello")
-            self._sent(verb, name)
+            self._path(verb, rest)
         elif verb == "HELO" or verb == "EHLO":
             name = readable(rest.strip())
             self._hello_sent = True
             if not name:
                 self.violate("empty-hello")
-            self._sent(verb, name)
+            self._sent(verb, name if self._limits.local_parts else hide_local_parts(name))
         elif verb == "BDAT":
             self._bdat(rest)
         else:
@@ -456,11 +337,34 @@ class Dialogue:
                 self.events.append(Event("quit"))
             self._sent(verb)
 
-    def _note_quirks(self, line: bytes, word: bytes, verb: str) -> None:
-        if line[:1] in b" \t":
-            self._quirk("leading-space")
-        if word != verb.encode():
-            self._quirk("lower-case" if word.islower() else "mixed-case")
+    def _in_turn(self) -> None:
+        """A command comes: was it its turn?"""
+        if self.quit_sent:
+            self.violate("data-after-quit")
+        if self._lost_replies:
+            self._give_up_waiting()
+        if not self.server_seen:
+            return
+        if not self.greeted:
+            self.violate("early-talk")
+        elif self._waiting and self._waiting[-1].verb != "stray" and "PIPELINING" not in self.extensions:
+            self.violate("blind-pipelining")
+
+    def _path(self, verb: str, rest: bytes) -> None:
+        path, form = parse_path(rest, b"FROM" if verb == "MAIL" else b"TO")
+        if form == BARE:
+            self.violate("bad-path")
+        elif form == SPACED:
+            self._quirk("path-spaced")
+        if verb == "MAIL" and not (self._hello_sent or self._unseen):
+            self.violate("no-hello")
+        if not self._limits.local_parts:
+            if verb == "MAIL" and not self._waiting:
+                self._quotable.clear()
+            local = local_part(path)
+            if local and len(self._quotable) < QUOTABLE:
+                self._quotable.append(crc32(local.lower()))
+        self._sent(verb, address_of(path, self._limits.local_parts))
 
     def _not_a_command(self, line: bytes) -> bool:
         """Handles lines that are no commands for a reason; False if it is just an unknown one."""
@@ -481,20 +385,12 @@ class Dialogue:
         return False
 
     def _bdat(self, rest: bytes) -> None:
-        words = rest.split()
-        last = len(words) == 2 and words[1].upper() == b"LAST"
-        # RFC 3030: chunk-size = 1*DIGIT. 10 digits exceed any message; int() of a huge one would not be linear.
-        if (
-            not words
-            or len(words) > 2
-            or (len(words) == 2 and not last)
-            or not words[0].isdigit()
-            or len(words[0]) > 10
-        ):
+        chunk = parse_chunk(rest)
+        if chunk is None:
             self.violate("bad-chunk")
             self._sent("unknown")
             return
-        size = int(words[0])
+        size, last = chunk
         self._sent("BDAT", size=size, last=last)
         if size and self.mode == COMMAND:
             self._chunk_left = size
@@ -519,12 +415,12 @@ class Dialogue:
 
     def _wait_for(self, item: _Waiting) -> None:
         self._waiting.append(item)
-        self._waiting_bytes += len(item.name) + _WAITING_COST
+        self._waiting_bytes += len(item.name) + WAITING_COST
 
     def _take(self, index: int = 0) -> _Waiting:
         """The command that has waited longest (or the last, -1), no longer waiting."""
         item = self._waiting.pop(index)
-        self._waiting_bytes -= len(item.name) + _WAITING_COST
+        self._waiting_bytes -= len(item.name) + WAITING_COST
         return item
 
     def _hold(self, data: bytes, at: int) -> int:
@@ -562,9 +458,9 @@ class Dialogue:
         if verb == "STARTTLS":
             self._settle(item, None)
         elif verb in ("AUTH", "auth-line"):
-            if not _is_command(self._held):
+            if not is_command(self._held):
                 self.mode = SECRET
-        elif verb == "DATA" and not _is_no_content(self._held.rstrip(b"\r\n")):
+        elif verb == "DATA" and not is_no_content(self._held.rstrip(b"\r\n")):
             self._settle(item, None)
         self._release()
         return end
@@ -587,8 +483,8 @@ class Dialogue:
     def _goes_on_in_the_clear(self) -> None:
         """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. All begins anew (RFC 3207)."""
         self.mode = COMMAND
-        self._end_transaction()
-        self.state = NEW
+        self.envelope.reset()
+        self.envelope.state = NEW
         self._hello_sent = False
         self.extensions.clear()
 
@@ -602,44 +498,22 @@ class Dialogue:
 
     def _start_content(self) -> None:
         self.mode = CONTENT
-        self._tail = b"\r\n"
+        self._content.start()
 
-    def _count_content(self, size: int) -> None:
-        if self._transaction is not None:
-            self._transaction.size += size
-
-    def _content(self, data: bytes, at: int) -> int:
+    def _in_content(self, data: bytes, at: int) -> int:
         """Counts content up to the line with a dot alone; returns where what follows it begins."""
-        tail = self._tail
-        # The terminator may straddle segments: look at the seam first, then at the segment itself.
-        found = (tail + data[at : at + 5]).find(b"\r\n.\r\n")
-        if found >= 0:
-            end = at + found + 5 - len(tail)
-        else:
-            found = data.find(b"\r\n.\r\n", at)
-            end = found + 5 if found >= 0 else -1
-        dot = 3
-        if self._bare_lf:
-            # A client that ends its commands with a bare LF ends its message so, too.
-            found = (tail + data[at : end if end >= 0 else None]).find(b"\n.\n")
-            if found >= 0:
-                end = at + found + 3 - len(tail)
-                dot = 2
-                self.violate("bare-lf-dot")
+        end, size = self._content.end_in(data, at)
+        self.envelope.count_content(size)
         if end < 0:
-            self._count_content(len(data) - at)
-            self._tail = (tail + data[at:])[-4:] if len(data) - at < 4 else data[-4:]
             return len(data)
-        self._count_content(end - at - dot)
+        if self._content.ended_bare:
+            self.violate("bare-lf-dot")
         self._end_content()
         return end
 
     def _end_content(self) -> None:
         self.mode = COMMAND
-        transaction = self._transaction
-        if transaction is not None:
-            transaction.size = max(0, transaction.size)
-            transaction.content_sent = True
+        self.envelope.content_ends()
         self._sent("content")
 
     def _chunk(self, data: bytes, at: int) -> int:
@@ -654,26 +528,11 @@ class Dialogue:
     def server(self, data: bytes) -> None:
         """Bytes from the server, in order."""
         self.server_seen = True
-        if self.mode == OPAQUE:
-            return
-        start = 0
-        while self.mode != OPAQUE:
-            end = data.find(b"\n", start)
-            if end < 0:
-                rest = data[start:]
-                room = LINE - len(self._server_line)
-                self._server_line += rest[:room]
-                self._server_skip += max(0, len(rest) - room)
-                return
-            line = self._server_line + data[start : min(end, start + LINE)]
-            if len(line) + self._server_skip + 1 > REPLY_LIMIT:
-                self.violate("overlong-reply")
-            self._server_line = b""
-            self._server_skip = 0
-            start = end + 1
-            self._reply_line(line.rstrip(b"\r"))
-            if start >= len(data):
-                return
+        at = 0
+        while at < len(data) and self.mode != OPAQUE:
+            reply, at = self._replies.next(data, at, self.violate)
+            if reply is not None:
+                self._reply(hide_words(reply, self._quotable) if self._quotable else reply)
 
     def server_gap(self, size: int) -> None:
         """`size` bytes from the server were not seen."""
@@ -682,52 +541,9 @@ class Dialogue:
             return
         self.violate("lost-data")
         self._unseen = True
-        self._server_line = b""
-        self._server_skip = 0
-        self._reply_code = 0
-        self._server_cut = True
+        self._replies.forget()
         # Only what waits now can have been answered there.
         self._lost_replies = len(self._waiting)
-
-    def _reply_line(self, line: bytes) -> None:
-        digits = line[:3]
-        if not (len(digits) == 3 and digits.isdigit()):
-            if not self._server_cut:
-                self.violate("malformed-reply")
-            self._server_cut = False
-            return
-        self._server_cut = False
-        code = int(digits)
-        sep = line[3:4]
-        if self._reply_code and code != self._reply_code:
-            self.violate("reply-code")
-        self._extension(line, code)
-        if sep == b"-":
-            self._reply_code = code
-            return
-        self._reply_code = 0
-        if sep not in (b" ", b""):
-            self.violate("malformed-reply")
-        if not 200 <= code <= 599:
-            self.violate("reply-code")
-        text = readable(line)
-        self._reply(Reply(code, text if self._limits.local_parts else hide_local_parts(text)))
-
-    def _extension(self, line: bytes, code: int) -> None:
-        """A line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
-        if not 200 <= code <= 299:
-            return
-        for item in self._waiting[:2]:
-            if item.verb == "EHLO" or item.verb == "HELO":
-                if not self._reply_code:
-                    self.extensions.clear()  # a new list takes the place of the old
-                elif item.verb == "EHLO" and len(self.extensions) < 32:
-                    word = line[4:].split(None, 1)[:1]
-                    if word:
-                        self.extensions.add(readable(word[0][:20].upper()))
-                return
-            if item.verb != "connect":
-                return
 
     def _reply(self, reply: Reply) -> None:
         waiting = self._waiting
@@ -747,7 +563,7 @@ class Dialogue:
             self._take()  # a line of content that was taken for a command can only have been refused
         early = False
         # A 421 says that the connection ends (RFC 5321 section 3.8), nothing about a message that is under way.
-        if not waiting and self.mode == CONTENT and self._transaction is not None and reply.code != 421:
+        if not waiting and self.mode == CONTENT and self.envelope.current is not None and reply.code != 421:
             # The server saw the end of the message where we did not (bytes lost, or an end it is lenient about),
             # or has heard enough and the rest is still to come.
             self._end_content()
@@ -761,9 +577,9 @@ class Dialogue:
         item = self._take()
         if item.verb == "stray" and item.size > 1:
             self._waiting.insert(0, item._replace(size=item.size - 1))
-            self._waiting_bytes += _WAITING_COST
+            self._waiting_bytes += WAITING_COST
         if item.verb != "QUIT":
-            self.last_reply = reply
+            self.last_reply = reply._replace(before=())
         self._settle(item, reply)
         if early:
             self.mode = REFUSED
@@ -785,7 +601,7 @@ class Dialogue:
         if not (self._unseen or self._assumed or self.quit_sent or reply.code == 421):
             self.violate("unasked-reply")
         if not self.quit_sent:
-            self.last_reply = reply
+            self.last_reply = reply._replace(before=())
         self.events.append(Event("reply", "", reply))
 
     def _resynchronise(self, reply: Reply) -> None:
@@ -825,23 +641,22 @@ class Dialogue:
         elif verb == "stray":
             self.events.append(Event("reply", "unknown", reply))
         elif verb == "content":
-            self._finish(reply)
+            self.events.append(self.envelope.finish(reply))
         elif verb in ("AUTH", "auth-line"):
             self._effect_auth(reply)
         elif verb in ("MAIL", "RCPT", "DATA", "BDAT"):
             self._envelope(item, reply, agreed)
         elif verb in ("HELO", "EHLO"):
             if agreed:
-                self._end_transaction()
-                self.state = READY
+                self.envelope.greeted()
+                if reply is not None:
+                    self._announced(reply if verb == "EHLO" else None)
             if agreed or self.helo is None:
                 self.helo = item.name
                 self.ehlo = verb == "EHLO"
             self.events.append(Event("hello", item.name, reply, int(verb == "EHLO")))
         elif verb == "RSET" and agreed:
-            self._end_transaction()
-            if self.state != NEW:
-                self.state = READY
+            self.envelope.reset()
             self.events.append(Event("reply", verb, reply))
         elif verb == "STARTTLS" and agreed and (reply or self._held[:1] == bytes((HANDSHAKE_RECORD,))):
             if self._held and self._held[0] != HANDSHAKE_RECORD:
@@ -852,43 +667,34 @@ class Dialogue:
         else:
             self.events.append(Event("reply", verb, reply))
 
+    def _announced(self, reply: Reply | None) -> None:
+        """Each line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
+        self.extensions.clear()  # a new list takes the place of the old
+        if reply is not None and reply.before:
+            for line in (*reply.before[1:], reply.text[4:]):
+                self.extensions.update(word[:20].upper() for word in line.split(None, 1)[:1])
+
     def _envelope(self, item: _Waiting, reply: Reply | None, agreed: bool) -> None:
-        verb = item.verb
-        open_ = self._transaction is not None
+        verb, envelope = item.verb, self.envelope
         if verb == "MAIL":
-            if agreed or not open_ or self.state == READY:
-                # A refused MAIL inside a transaction is a nested one and leaves it as it is.
-                self._end_transaction()
-                self._open(item.name)
-                if agreed:
-                    self.state = MAIL
-                elif self._transaction is not None:
-                    self._transaction.refused = True
+            envelope.sender(item.name, agreed)
             self.events.append(Event("sender", item.name, reply))
         elif verb == "RCPT":
-            transaction = self._transaction
-            if transaction is None and agreed:
-                transaction = self._open(None)
-            if transaction is not None:
-                transaction.recipients += 1
-                transaction.accepted += agreed
-                if len(transaction.rcpt_to) < self._limits.recipients:
-                    transaction.rcpt_to.append(item.name)
-            if agreed:
-                self.state = RCPT
-            self.recipients += 1
+            envelope.recipient(item.name, agreed)
             self.events.append(Event("recipient", item.name, reply))
+        elif verb == "DATA" and agreed:
+            self._effect_content(reply)
         elif verb == "DATA":
-            if agreed:
-                self._effect_content(reply)
-            else:
-                self._refused_content(reply)
-        else:
+            self._refused_content(reply)
+        elif agreed or envelope.current is not None:
             self._effect_chunk(item, reply, agreed)
+        else:
+            envelope.content_refused()
+            self.events.append(Event("reply", "BDAT", reply))
 
     def _effect_content(self, reply: Reply | None) -> None:
-        if self._transaction is None:
-            self._open(None)
+        if self.envelope.current is None:
+            self.envelope.open(None)
         if reply is not None and reply.code != 354:
             self.violate("reply-code")
         if not self._guessed:
@@ -896,12 +702,9 @@ class Dialogue:
         self._guessed = False
 
     def _refused_content(self, reply: Reply | None) -> None:
-        transaction = self._transaction
         self._data_refused = True
-        if transaction is None:
-            self._open_refused()
-        else:
-            transaction.refused = True
+        transaction = self.envelope.current
+        self.envelope.content_refused()
         if self._guessed:
             self._guessed = False
             self.violate("content-after-refusal")
@@ -915,28 +718,15 @@ class Dialogue:
                 self._stray(_NOBODY_COUNTED)
         self.events.append(Event("reply", "DATA", reply))
 
-    def _open_refused(self) -> None:
-        """DATA or BDAT without a transaction, refused: an attempt, counted once until the next HELO, MAIL or RSET."""
-        if not self._orphan:
-            self._orphan = True
-            self._open(None).refused = True
-            self._end_transaction()
-            self._orphan = True
-
     def _effect_chunk(self, item: _Waiting, reply: Reply | None, agreed: bool) -> None:
-        transaction = self._transaction
-        if transaction is None:
-            if not agreed:
-                self._open_refused()
-                self.events.append(Event("reply", "BDAT", reply))
-                return
-            transaction = self._open(None)
-        transaction.size += item.size
+        if self.envelope.current is None:
+            self.envelope.open(None)
+        self.envelope.count_content(item.size)
         if item.last:
-            transaction.content_sent = True
-            self._finish(reply)
+            self.envelope.content_ends()
+            self.events.append(self.envelope.finish(reply))
         elif not agreed:
-            transaction.refused = True
+            self.envelope.content_refused()
             self.events.append(Event("reply", "BDAT", reply))
 
     def _effect_auth(self, reply: Reply | None) -> None:
@@ -948,36 +738,6 @@ class Dialogue:
         if reply is not None and reply.positive:
             self.authenticated = True
         self.events.append(Event("reply", "AUTH", reply))
-
-    def _open(self, mail_from: str | None) -> Transaction:
-        transaction = Transaction(mail_from)
-        self._transaction = transaction
-        self.transaction_count += 1
-        if len(self.transactions) < self._limits.transactions:
-            self.transactions.append(transaction)
-        return transaction
-
-    def _end_transaction(self) -> None:
-        self._orphan = False
-        if self._transaction is not None:
-            self._transaction.end()
-            self._transaction = None
-        if self.state != NEW:
-            self.state = READY
-
-    def _finish(self, reply: Reply | None) -> None:
-        """The final reply to a message (RFC 5321 section 4.1.1.4)."""
-        transaction = self._transaction
-        sender, size = NULL_SENDER, 0
-        if transaction is not None:
-            sender, size = transaction.mail_from or NULL_SENDER, transaction.size
-            if reply is not None:
-                transaction.outcome = "accepted" if reply.positive else "rejected"
-                self.messages += reply.positive
-            self._transaction = None
-        if self.state != NEW:
-            self.state = READY
-        self.events.append(Event("message", sender, reply, size))
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────
 
@@ -998,15 +758,18 @@ class Dialogue:
         self.mode = OPAQUE
         self.opaque_reason = reason
         self.tls = self.tls or reason == "tls"
-        self._held = self._client_line = self._server_line = b""
+        self._held = self._client_line = b""
+        self._replies.forget()
         self._waiting.clear()
         self._waiting_bytes = 0
-        if self._transaction is not None and reason != "tls":
-            self._transaction = None  # stays "open": nobody knows
+        if reason != "tls":
+            self.envelope.abandon()
         self.events.append(Event("opaque", reason))
 
     def close(self, closed: bool) -> None:
         """The connection is over (`closed`), or nobody watches it any longer."""
+        if closed and self._replies.unfinished[:3].isdigit():
+            self.server(b"\n")  # the last line of a server that hung up without ending it
         # What was never answered is taken as the client meant it.
         for _ in range(4):  # held bytes may hold further commands that wait in turn; what is left is of no interest
             waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
@@ -1018,9 +781,6 @@ class Dialogue:
             self._release()
         if not closed:
             return
-        if self._transaction is not None:
-            if not (self._transaction.content_sent and not self.server_seen):
-                self._transaction.end()
-            self._transaction = None
+        self.envelope.close(one_side_only=not self.server_seen)
         if self.commands and not self.quit_sent and self.mode != OPAQUE and not self._client_lost:
             self.violate("no-quit")

@@ -49,7 +49,7 @@ def test_no_local_part_outlives_its_line(transcript: Transcript) -> None:
             local_part, at, domain = address.rpartition("@")
             if at:
                 assert f"{local_part}@" not in everything
-                assert domain in everything or session.dialogue.transaction_count > Limits().transactions
+                assert domain in everything or session.dialogue.envelope.count > Limits().transactions
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,8 @@ def facts(session: Session) -> dict[str, Any]:
         "authenticated": dialogue.authenticated,
         "opaque": dialogue.opaque_reason or None,
         "last_reply": dialogue.last_reply.text if dialogue.last_reply else None,
-        "recipients": dialogue.recipients or None,
-        "messages": dialogue.messages or None,
+        "recipients": dialogue.envelope.recipients or None,
+        "messages": dialogue.envelope.messages or None,
     }
     out: dict[str, Any] = {key: value for key, value in found.items() if value is not None and value is not False}
     out["violations"] = sorted(dialogue.violations)

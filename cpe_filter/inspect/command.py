@@ -1,0 +1,100 @@
+"""The commands: the table of what each may follow and does, and a line from the client -> verb and the rest.
+
+Knows RFC 5321 section 4.1 and the extensions' commands, and how they are misspelt in the wild. Must not know replies or
+what was said before. Everything that decides a command's place stands in `EFFECTS` and `TURNS`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# What the server has agreed to so far.
+NEW, READY, MAIL, RCPT = "new", "ready", "mail", "rcpt"
+_ANY = (NEW, READY, MAIL, RCPT)
+
+#: The table of states. verb -> (states in which the client may send it, what a positive reply does).
+EFFECTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "HELO": (_ANY, "greet"),
+    "EHLO": (_ANY, "greet"),
+    "MAIL": ((NEW, READY), "begin"),
+    "RCPT": ((MAIL, RCPT), "recipient"),
+    "DATA": ((RCPT,), "content"),
+    "BDAT": ((RCPT,), "chunk"),
+    "RSET": (_ANY, "reset"),
+    "STARTTLS": ((NEW, READY), "tls"),
+    "AUTH": ((NEW, READY), "auth"),
+    "QUIT": (_ANY, "quit"),
+    "VRFY": (_ANY, ""),
+    "EXPN": (_ANY, ""),
+    "HELP": (_ANY, ""),
+    "NOOP": (_ANY, ""),
+    "ETRN": (_ANY, ""),
+    "XCLIENT": (_ANY, ""),
+    "XFORWARD": (_ANY, ""),
+}
+#: Commands whose reply decides how the client's next bytes are to be read.
+TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line"))
+
+_VERBS = {verb.encode(): verb for verb in EFFECTS}
+
+#: Longest command lines, bytes. RFC 5321 section 4.5.3.1.4 allows 512; extensions add to MAIL and RCPT (RFC 6531:
+#: 10 + 10, RFC 3461: 500, RFC 4954: 500), and AUTH has 12288 (RFC 4954 section 4), of which nothing is kept.
+LINE = 2048
+COMMAND_LIMIT, AUTH_LIMIT = 512, 12288
+LIMITS = {"MAIL": LINE, "RCPT": LINE, "AUTH": AUTH_LIMIT}
+
+
+class Command(NamedTuple):
+    """verb: as in `EFFECTS`, "" for what is no command. rest: what follows it. quirks: how it was written."""
+
+    verb: str
+    rest: bytes
+    quirks: tuple[str, ...]
+
+
+def parse_command(line: bytes) -> Command:
+    """Reads a line without its end. Any case, blanks before it, a tab, a colon or nothing between verb and rest."""
+    text = line.lstrip(b" \t")
+    word = text.partition(b" ")[0]
+    verb = _VERBS.get(word.strip().upper(), "") if len(word) < 12 else ""
+    rest = text[len(word) :]
+    if not verb:
+        upper = text[:9].upper()
+        if upper.startswith((b"MAILFROM", b"RCPTTO")):  # the space forgotten
+            verb = upper[:4].decode()
+            rest = text[4:]
+        elif b"\t" in word or b":" in word:
+            word = text.replace(b":", b"\t", 1).split(b"\t", 1)[0]
+            verb = _VERBS.get(word.upper(), "") if len(word) < 12 else ""
+            rest = text[len(word) :]
+    if not verb:
+        return Command("", b"", ())
+    written = text[: len(verb)]
+    if written == verb.encode() and len(text) == len(line):
+        return Command(verb, rest, ())
+    quirks = ["leading-space"] if len(text) < len(line) else []
+    if written != verb.encode():
+        quirks.append("lower-case" if written.islower() else "mixed-case")
+    return Command(verb, rest, tuple(quirks))
+
+
+def parse_chunk(rest: bytes) -> tuple[int, bool] | None:
+    """What follows BDAT: size and whether it is the last chunk (RFC 3030 section 2); None if it is nothing such."""
+    words = rest.split()
+    last = len(words) == 2 and words[1].upper() == b"LAST"
+    # chunk-size = 1*DIGIT. 10 digits exceed any message; int() of thousands would not be linear.
+    if len(words) not in (1, 2) or (len(words) == 2 and not last) or not words[0].isdigit() or len(words[0]) > 10:
+        return None
+    return int(words[0]), last
+
+
+def is_command(line: bytes) -> bool:
+    """Whether a line, or its beginning, starts with a known verb."""
+    word = line[:12].split(None, 1)[:1]
+    return bool(word) and word[0].upper() in _VERBS
+
+
+def is_no_content(line: bytes) -> bool:
+    """Whether a line is a command that hardly stands in a message: content that was expected is not being sent."""
+    upper = line[:10].upper()
+    return upper in (b"QUIT", b"RSET") or upper.startswith((b"MAIL FROM:", b"EHLO ", b"HELO "))

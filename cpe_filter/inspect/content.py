@@ -1,0 +1,53 @@
+"""Message content: counted, its end found, no byte of it kept beyond the last four.
+
+Knows RFC 5321 section 4.1.1.4. Must not know what surrounds a message.
+"""
+
+from __future__ import annotations
+
+
+class ContentReader:
+    """Looks for the line with a dot alone. A client that ends its commands with a bare LF ends its message so, too."""
+
+    __slots__ = ("_tail", "bare_lf", "ended_bare")
+
+    def __init__(self) -> None:
+        self._tail = b"\r\n"  # content begins at the beginning of a line
+        self.bare_lf = False
+        #: The last message ended with LF.LF.
+        self.ended_bare = False
+
+    def start(self) -> None:
+        """A message begins."""
+        self._tail = b"\r\n"
+
+    def forget(self) -> None:
+        """Bytes were lost."""
+        self._tail = b""
+
+    def end_in(self, data: bytes, at: int) -> tuple[int, int]:
+        """Where the message ends in `data[at:]`: the offset behind its terminator (-1 if it goes on), and how many
+
+        bytes of content that is, the terminator's own dot and line end not counted. Of a terminator spread over
+        segments a part has been counted as content before; the number is then negative and sets that right.
+        """
+        tail = self._tail
+        # The terminator may straddle segments: look at the seam first, then at the segment itself.
+        found = (tail + data[at : at + 5]).find(b"\r\n.\r\n")
+        if found >= 0:
+            end = at + found + 5 - len(tail)
+        else:
+            found = data.find(b"\r\n.\r\n", at)
+            end = found + 5 if found >= 0 else -1
+        dot = 3
+        self.ended_bare = False
+        if self.bare_lf:
+            found = (tail + data[at : end if end >= 0 else None]).find(b"\n.\n")
+            if found >= 0:
+                end = at + found + 3 - len(tail)
+                dot = 2
+                self.ended_bare = True
+        if end < 0:
+            self._tail = (tail + data[at:])[-4:] if len(data) - at < 4 else data[-4:]
+            return -1, len(data) - at
+        return end, end - at - dot

@@ -1,0 +1,83 @@
+"""What a dialogue is told as: replies, events, transactions, and how much of it may be kept.
+
+Knows the shapes. Must not know how bytes become them (smtp, reply, command) or what they mean (detect).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """How much one dialogue may keep. The defaults are the router's; replay of a file allows more."""
+
+    waiting: int = 1000  # commands that wait for a reply
+    waiting_bytes: int = 65536  # what these take, `smtp.WAITING_COST` for each and its text
+    transactions: int = 8  # kept with their envelope; the counts go on
+    recipients: int = 100  # kept by name for each transaction; the counts go on
+    local_parts: bool = False  # keep whole addresses (a file's owner asked for it)
+
+
+class Reply(NamedTuple):
+    """A whole reply. `text` is its last line, code included; `before` the earlier lines, without code.
+
+    Without local-parts, unless these are allowed.
+    """
+
+    code: int
+    text: str
+    before: tuple[str, ...] = ()
+
+    @property
+    def positive(self) -> bool:
+        """2yz or 3yz."""
+        return 200 <= self.code < 400
+
+
+class Event(NamedTuple):
+    """Something happened that judgement may want.
+
+    kind       name             reply             number
+    greeting   -                the banner        -
+    hello      HELO name        its reply or None 1 for EHLO
+    sender     address/domain   reply or None     -
+    recipient  address/domain   reply or None     -
+    message    sender           final reply/None  bytes of content
+    tls        -                its reply         -
+    reply      verb             any other reply   -
+    quit       -                -                 -
+    violation  its name         -                 -
+    quirk      its name         -                 -
+    opaque     why              -                 -
+    """
+
+    kind: str
+    name: str = ""
+    reply: Reply | None = None
+    number: int = 0
+
+
+class Transaction:
+    """An attempt to send one message: opened by MAIL, or by DATA or BDAT that came without it.
+
+    `mail_from` is None in the latter case. `outcome` is accepted, rejected, aborted or open; `size` the bytes of
+    content as sent (dots not unstuffed, the final `.` not counted).
+    """
+
+    __slots__ = ("accepted", "content_sent", "mail_from", "outcome", "rcpt_to", "recipients", "refused", "size")
+
+    def __init__(self, mail_from: str | None) -> None:
+        self.mail_from = mail_from
+        self.rcpt_to: list[str] = []
+        self.recipients = 0  # RCPT commands answered either way
+        self.accepted = 0  # of these, answered 2yz
+        self.outcome = "open"
+        self.size = 0
+        self.content_sent = False
+        self.refused = False  # MAIL, DATA or content answered 4yz or 5yz
+
+    def end(self) -> None:
+        """The attempt is over without a final reply to its content."""
+        if self.outcome == "open":
+            rejected = self.refused or (self.recipients and not self.accepted)
+            self.outcome = "rejected" if rejected else "aborted"

@@ -1,0 +1,85 @@
+"""Bytes from a server -> whole replies.
+
+Knows RFC 5321 section 4.2. Must not know what was asked. Bounded: one unfinished line of `LINE` bytes, `LINES` lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cpe_filter.inspect.address import hide_local_parts, readable
+from cpe_filter.inspect.facts import Reply
+
+#: Longest reply line by RFC 5321 section 4.5.3.1.5, and how much of one is kept.
+REPLY_LIMIT, LINE = 512, 2048
+#: Lines of one reply that are kept; of a longer one the first.
+LINES = 40
+
+Violate = Callable[[str], None]
+
+
+class ReplyReader:
+    """Puts lines together. `unfinished`: bytes of a line whose end has not come."""
+
+    __slots__ = ("_before", "_code", "_cut", "_local_parts", "_line", "_skip")
+
+    def __init__(self, local_parts: bool) -> None:
+        self._local_parts = local_parts
+        self._line = b""
+        self._skip = 0  # bytes of an over-long line thrown away
+        self._code = 0  # of the lines so far of a reply that goes on
+        self._before: list[str] = []
+        self._cut = False  # the next line may be the end of one that was lost
+
+    @property
+    def unfinished(self) -> bytes:
+        return self._line
+
+    def forget(self) -> None:
+        """Bytes were lost: what was begun is no use."""
+        self._line = b""
+        self._skip = 0
+        self._code = 0
+        self._before.clear()
+        self._cut = True
+
+    def next(self, data: bytes, at: int, violate: Violate) -> tuple[Reply | None, int]:
+        """Reads one line from `data[at:]`: the reply that it completes, if it does, and where the next line begins."""
+        end = data.find(b"\n", at)
+        if end < 0:
+            room = LINE - len(self._line)
+            self._line += data[at : at + room]
+            self._skip += max(0, len(data) - at - room)
+            return None, len(data)
+        line = self._line + data[at : min(end, at + LINE)]
+        if len(line) + self._skip + 1 > REPLY_LIMIT:
+            violate("overlong-reply")
+        self._line = b""
+        self._skip = 0
+        return self._whole(line.rstrip(b"\r"), violate), end + 1
+
+    def _whole(self, line: bytes, violate: Violate) -> Reply | None:
+        cut, self._cut = self._cut, False
+        if not (len(line) >= 3 and line[:3].isdigit()):
+            if not cut:
+                violate("malformed-reply")
+            return None
+        code, separator = int(line[:3]), line[3:4]
+        if self._code and code != self._code:
+            violate("reply-code")
+        text = readable(line)
+        if not self._local_parts:
+            text = hide_local_parts(text)
+        if separator == b"-":
+            self._code = code
+            if len(self._before) < LINES:
+                self._before.append(text[4:])
+            return None
+        before = tuple(self._before)
+        self._code = 0
+        self._before.clear()
+        if separator not in (b" ", b""):
+            violate("malformed-reply")
+        if not 200 <= code <= 599:
+            violate("reply-code")
+        return Reply(code, text, before)

@@ -4,6 +4,7 @@
 # make bench  what the engine costs, and that it stays linear
 # make fuzz   10 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
 # make record record pcaps/ again (root)
+# make peers  real mail programs talk through the lab, and their logs are compared with what the filter saw (root; Debian)
 
 PYTHON = .venv/bin/python
 
@@ -36,6 +37,10 @@ fuzz:
 record:
 	@.ci/setup test
 	@$(PYTHON) -m tests.lab.record
+
+peers:
+	@.ci/setup test
+	@$(PYTHON) -m tests.lab.peers
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

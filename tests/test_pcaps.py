@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -31,9 +32,6 @@ def test_standings(name: str) -> None:
 
 
 @pytest.mark.live
-def test_recording_again_agrees_with_the_servers_logs(
-    live: None, monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
-    monkeypatch.setattr(record, "PCAPS", tmp_path)
-    assert record.record("legit-laptop") == []
-    assert record.record("bot-sprayer") == []
+def test_recording_again_agrees_with_the_servers_logs(live: None, tmp_path: Path) -> None:
+    assert record.record("legit-laptop", tmp_path) == []
+    assert record.record("bot-sprayer", tmp_path) == []

@@ -17,6 +17,7 @@ traffic never leaves them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -65,11 +66,10 @@ def why_not() -> str:
 class Lab:
     """A running lab. `devices` is how many there are; device N has the MAC 02:00:00:00:01:0N and the address .10N."""
 
-    _count = 0
+    _count = itertools.count(1)
 
     def __init__(self, devices: int = 2) -> None:
-        Lab._count += 1
-        self._prefix = f"cf{os.getpid()}-{Lab._count}-"
+        self._prefix = f"cf{os.getpid()}-{next(Lab._count)}-"
         self.devices = [f"device{n}" for n in range(1, devices + 1)]
         self.folder = Path(tempfile.mkdtemp(prefix="cpe-filter-lab-"))
         self._processes: list[subprocess.Popen[str]] = []
@@ -131,6 +131,7 @@ class Lab:
         self._ip("internet", "route add local 198.18.0.0/15 dev lo")
         self._ip("internet", "route add local 203.0.113.0/24 dev lo")
         self._ip("internet", "-6 route add local 2001:db8:100::/40 dev lo")
+        self.run("internet", ["sysctl", "-qw", "net.ipv6.ip_nonlocal_bind=1"])
         for device in self.devices:
             port = f"p{device[6:]}"
             self._cable("router", port, device, "eth0", self.mac(device))
@@ -189,9 +190,9 @@ class Lab:
         self._processes.append(process)
         return process
 
-    def start_servers(self) -> None:
+    def start_servers(self, *options: str) -> None:
         """Starts all mail servers of the Internet; what they take and refuse goes to `mail.jsonl`."""
-        program = [PYTHON, "-m", "tests.lab.servers", str(self.folder / "mail.jsonl")]
+        program = [PYTHON, "-m", "tests.lab.servers", str(self.folder / "mail.jsonl"), *options]
         process = self.start("internet", program)
         assert process.stdout is not None
         if process.stdout.readline().strip() != "ready":

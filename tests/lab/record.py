@@ -1,19 +1,24 @@
 """Records the captures of pcaps/, writes the expected JSON beside each: `python -m tests.lab.record [NAME...]` (root)
 
 A scenario plays in the lab with no filter running; tcpdump listens on the home's bridge. Before a JSON is written, what
-replay saw is checked against what the mail servers logged: HELO, sender, recipients, outcome and bytes.
+replay saw is checked against what the mail servers logged: HELO, TLS, sender, recipients, outcome and bytes.
+`SCENARIOS` holds the lab's own and those of the real peers (see `peers`).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from cpe_filter.replay import Options, replay
+from tests.lab import peers
+from tests.lab.mtas import Sessions
 from tests.lab.net import PROJECT, PYTHON, RELAY4, RELAY6, Lab, mx4, mx6
 
 PCAPS = PROJECT / "pcaps"
@@ -43,11 +48,25 @@ def home_bot_beside_laptop(lab: Lab) -> None:
     laptop.wait(30)
 
 
-SCENARIOS: dict[str, Callable[[Lab], None]] = {
-    "bot-sprayer": bot_sprayer,
-    "bot-sprayer-ipv6": bot_sprayer_ipv6,
-    "legit-laptop": legit_laptop,
-    "home-bot-beside-laptop": home_bot_beside_laptop,
+def _among_strangers(play: Callable[[Lab], None]) -> Callable[[Lab], Sessions]:
+    """A scenario with all of the lab's own mail servers."""
+
+    def scenario(lab: Lab) -> Sessions:
+        lab.start_servers()
+        play(lab)
+        time.sleep(0.5)
+        return [record for record in lab.mail() if record["helo"] is not None]
+
+    return scenario
+
+
+#: A scenario plays and returns what the servers logged, in the shape of replay's sessions.
+SCENARIOS: dict[str, Callable[[Lab], Sessions]] = {
+    "bot-sprayer": _among_strangers(bot_sprayer),
+    "bot-sprayer-ipv6": _among_strangers(bot_sprayer_ipv6),
+    "legit-laptop": _among_strangers(legit_laptop),
+    "home-bot-beside-laptop": _among_strangers(home_bot_beside_laptop),
+    **peers.SCENARIOS,
 }
 
 
@@ -61,57 +80,108 @@ def expected(path: Path) -> dict[str, Any]:
     return result
 
 
-def compare(seen: list[dict[str, Any]], logged: list[dict[str, Any]]) -> list[str]:
-    """Differences between replay's sessions and the mail servers' records."""
+def compare(seen: Sessions, logged: Sessions) -> list[str]:
+    """Differences between replay's sessions and the mail servers' records, each of which must have its counterpart.
 
-    def from_seen(session: dict[str, Any]) -> list[Any]:
-        accepted = [
-            [t["mail_from"], t["rcpt_to"], t["bytes"]] for t in session["transactions"] if t["outcome"] == "accepted"
-        ]
-        rcpt = sorted(r for t in session["transactions"] for r in t["rcpt_to"])
-        return [session["server"], session["helo"], rcpt, accepted]
+    What a server does not know (None) is not compared: bytes of a message that it refused, recipients after a sender
+    that it refused. After STARTTLS the filter knows nothing, so that transactions are not compared then.
+    """
 
-    def from_log(record: dict[str, Any]) -> list[Any]:
-        accepted = [[m["mail_from"], m["rcpt_to"], m["bytes"]] for m in record["messages"]]
-        return [record["server"], record["helo"], sorted(r for r, _ in record["rcpt"]), accepted]
+    def facts(session: dict[str, Any]) -> list[Any]:
+        transactions = [] if session["tls"] else session["transactions"]
+        keys = ("mail_from", "rcpt_to", "recipients_accepted", "outcome", "bytes")
+        return [session["server"], session["helo"], session["tls"], [[t[key] for key in keys] for t in transactions]]
 
-    ours = sorted(map(from_seen, seen), key=json.dumps)
-    theirs = sorted((from_log(r) for r in logged if r["helo"] is not None), key=json.dumps)
-    return [f"saw {a}, logged {b}" for a, b in zip(ours, theirs, strict=False) if a != b] + (
-        [f"{len(ours)} sessions seen, {len(theirs)} logged"] if len(ours) != len(theirs) else []
-    )
+    def known(ours: Any, theirs: Any) -> Any:
+        """`ours`, without what `theirs` does not know."""
+        if isinstance(ours, list) and isinstance(theirs, list):
+            return [known(a, b) for a, b in zip(ours, theirs, strict=False)] + ours[len(theirs) :]
+        return None if theirs is None else ours
+
+    unseen = [facts(session) for session in logged]
+    unlogged = []
+    for session in map(facts, seen):
+        match = next((theirs for theirs in unseen if known(session, theirs) == theirs), None)
+        if match is None:
+            unlogged.append(session)
+        else:
+            unseen.remove(match)
+    return [f"saw, not so logged: {session}" for session in unlogged] + [
+        f"logged, not so seen: {session}" for session in unseen
+    ]
 
 
-def record(name: str) -> list[str]:
-    """Records one scenario; returns differences to the servers' logs (none is right)."""
+def record(name: str, folder: Path) -> list[str]:
+    """Records one scenario into a folder; returns differences to the servers' logs (none is right)."""
     with Lab(devices=2) as lab:
-        lab.start_servers()
         path = lab.folder / f"{name}.pcap"
         tcpdump = lab.capture("router", "br-lan", path)
-        SCENARIOS[name](lab)
-        time.sleep(0.5)
+        try:
+            logged = SCENARIOS[name](lab)
+        except RuntimeError as error:
+            return [str(error)]
+        time.sleep(0.3)
         lab.stop(tcpdump)
         seen = expected(path)
-        differences = compare(seen["sessions"], lab.mail())
+        differences = compare(seen["sessions"], logged)
         if not differences:
-            (PCAPS / path.name).write_bytes(path.read_bytes())
-            (PCAPS / f"{name}.json").write_text(json.dumps(seen, indent=1, ensure_ascii=False) + "\n")
+            (folder / path.name).write_bytes(path.read_bytes())
+            _write(folder / f"{name}.json", seen)
         return differences
 
 
+def record_all(names: list[str], folder: Path) -> tuple[int, int, int]:
+    """Records scenarios, several at a time; returns how many agree with the servers' logs, differ, are left out."""
+
+    def one(name: str) -> list[str] | None:
+        lacking = peers.needs(name) if name in peers.SCENARIOS else []
+        if lacking:
+            print(f"{name}: left out: {', '.join(lacking)} (make peers)", flush=True)
+            return None
+        differences = record(name, folder)
+        print("\n  ".join([f"{name}: {'differs' if differences else 'agrees'}", *differences]), flush=True)
+        return differences
+
+    # They mostly wait, each in a lab of its own.
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(one, names))
+    return results.count([]), sum(map(bool, results)), results.count(None)
+
+
+def judge_again(names: list[str]) -> int:
+    """Writes the JSON of recorded captures again, for a detector that judges otherwise; returns how many.
+
+    Refused where the facts of a session differ: these were checked against the servers' logs, so record them again.
+    """
+    written = 0
+    for name in names:
+        seen, path = expected(PCAPS / f"{name}.pcap"), PCAPS / f"{name}.json"
+        differences = compare(seen["sessions"], json.loads(path.read_text())["sessions"])
+        if differences:
+            print("\n  ".join([f"{name}: not written", *differences]))
+        else:
+            _write(path, seen)
+            written += 1
+    return written
+
+
+def _write(path: Path, seen: dict[str, Any]) -> None:
+    path.write_text(json.dumps(seen, indent=1, ensure_ascii=False) + "\n")
+
+
 def main() -> int:
-    names = sys.argv[1:] or list(SCENARIOS)
-    code = 0
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--judge-again", action="store_true", help="only write the JSON of recorded captures again")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these scenarios")
+    options = parser.parse_args()
+    names = options.names or list(SCENARIOS)
     for name in names:
         if name not in SCENARIOS:
             print(f"unknown scenario {name}; known: {', '.join(SCENARIOS)}", file=sys.stderr)
             return 2
-        differences = record(name)
-        print(f"{name}: {'recorded' if not differences else 'NOT recorded'}")
-        for text in differences:
-            print(f"  {text}", file=sys.stderr)
-            code = 1
-    return code
+    done = judge_again(names) if options.judge_again else record_all(names, PCAPS)[0]
+    print(f"{done} of {len(names)} {'judged again' if options.judge_again else 'recorded'}")
+    return 0 if done == len(names) else 1
 
 
 if __name__ == "__main__":

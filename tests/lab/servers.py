@@ -2,18 +2,25 @@
 
 `python -m tests.lab.servers LOGFILE` prints "ready" and serves until it is ended. The relay takes everything. A
 stranger's temper follows the third number of its address (see `TEMPERS`). Each session ends as a line of JSON.
+
+With `--rules`, servers refuse by the envelope, as those in `mtas` do, and offer AUTH in the clear; with
+`--certificate FILE --key FILE` STARTTLS, too.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import hmac
 import json
+import logging
 import signal
+import ssl
 import sys
 from ipaddress import ip_address
 from typing import Any
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 #: By the last digit of a stranger's number; 8 refuses the connection and 9 is silent (see net).
 TEMPERS = ("takes", "unknown", "listed", "unknown", "takes", "grey", "unknown", "listed", "takes", "takes")
@@ -39,8 +46,11 @@ class Stranger:
             "peer": "",
             "helo": None,
             "ehlo": False,
+            "tls": False,
+            "auth": "",
             "messages": [],
             "rcpt": [],
+            "transactions": [],
         }
 
     def _meet(self, server: SMTP, session: Session) -> str:
@@ -60,18 +70,50 @@ class Stranger:
         self._meet(server, session)
         self.record["helo"] = session.host_name = hostname
         self.record["ehlo"] = True
+        self.record["tls"] = session.ssl is not None
         return responses
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        transaction: dict[str, Any] = {
+            "mail_from": address or "<>",
+            "rcpt_to": [],
+            "recipients_accepted": 0,
+            "outcome": "aborted",
+            "bytes": None,
+        }
+        self.record["transactions"].append(transaction)
+        answer = self._refusal_of_sender(address)
+        if answer:
+            transaction.update(outcome="rejected", rcpt_to=None)
+            return answer
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 Ok"
+
+    def _refusal_of_sender(self, address: str) -> str:
+        return ""
+
+    def _refusal_of_recipient(self, temper: str, address: str) -> str:
+        return {
+            "unknown": f"550 5.1.1 <{address}>: Recipient address rejected: User unknown in virtual mailbox table",
+            "listed": f"554 5.7.1 Service unavailable; Client host [{self.record['peer']}] blocked using xbl.example",
+            "grey": f"450 4.2.0 <{address}>: Recipient address rejected: Greylisted for 300 seconds",
+        }.get(temper, "")
+
+    def _refusal_of_message(self, envelope: Envelope) -> str:
+        return ""
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        temper = self._meet(server, session)
-        answer = {
-            "unknown": f"550 5.1.1 <{address}>: Recipient address rejected: User unknown in virtual mailbox table",
-            "listed": f"554 5.7.1 Service unavailable; Client host [{self.record['peer']}] blocked using xbl.example",
-            "grey": f"450 4.2.0 <{address}>: Recipient address rejected: Greylisted for 300 seconds",
-        }.get(temper)
+        answer = self._refusal_of_recipient(self._meet(server, session), address)
         self.record["rcpt"].append([address, answer[:3] if answer else "250"])
+        transaction = self.record["transactions"][-1]
+        transaction["rcpt_to"].append(address)
+        transaction["recipients_accepted"] += not answer
+        transaction["outcome"] = "aborted" if transaction["recipients_accepted"] else "rejected"
         if answer:
             return answer
         envelope.rcpt_tos.append(address)
@@ -79,10 +121,49 @@ class Stranger:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.original_content or b""
-        self.record["messages"].append(
-            {"mail_from": envelope.mail_from, "rcpt_to": envelope.rcpt_tos, "bytes": len(content)}
-        )
+        # As on the wire: aiosmtpd has taken away the dot before each line that began with one.
+        size = len(content) + content.startswith(b".") + content.count(b"\n.")
+        answer = self._refusal_of_message(envelope)
+        self.record["transactions"][-1].update(outcome="rejected" if answer else "accepted", bytes=size)
+        if answer:
+            return answer
+        self.record["messages"].append({"mail_from": envelope.mail_from, "rcpt_to": envelope.rcpt_tos, "bytes": size})
         return "250 2.0.0 Ok: queued"
+
+
+class Ruled(Stranger):
+    """Refuses by the envelope; knows one user, for AUTH."""
+
+    USER, PASSWORD = b"ann", b"open-sesame-2718"
+
+    def _refusal_of_sender(self, address: str) -> str:
+        return "550 5.7.1 we know you" if address.startswith("spammer@") else ""
+
+    def _refusal_of_recipient(self, temper: str, address: str) -> str:
+        temper = {"nobody": "unknown", "later": "grey"}.get(address.partition("@")[0], "takes")
+        return super()._refusal_of_recipient(temper, address)
+
+    def _refusal_of_message(self, envelope: Envelope) -> str:
+        return "554 5.7.1 this message is not wanted" if (envelope.mail_from or "").startswith("bulk@") else ""
+
+    def authenticate(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object
+    ) -> AuthResult:
+        """aiosmtpd's callback for PLAIN and LOGIN."""
+        right = isinstance(data, LoginPassword) and (data.login, data.password) == (self.USER, self.PASSWORD)
+        self.record["auth"] = mechanism if right else ""
+        return AuthResult(success=right, handled=False)
+
+    async def auth_CRAM__MD5(self, server: SMTP, arguments: list[str]) -> AuthResult:
+        """RFC 2195, which aiosmtpd leaves to its users."""
+        challenge = b"<1896.697170952@mx.lab.example>"
+        answer = await server.challenge_auth(challenge, encode_to_b64=True)
+        if not isinstance(answer, bytes):
+            return AuthResult(success=False, handled=True)
+        right = self.USER + b" " + hmac.new(self.PASSWORD, challenge, "md5").hexdigest().encode()
+        success = hmac.compare_digest(answer, right)
+        self.record["auth"] = "CRAM-MD5" if success else ""
+        return AuthResult(success=success, handled=False, auth_data=self.USER)
 
 
 class LoggingSMTP(SMTP):
@@ -100,14 +181,24 @@ class LoggingSMTP(SMTP):
         super().connection_lost(error)
 
 
-async def main(path: str) -> None:
+async def main(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
-    LoggingSMTP.log = open(path, "a", buffering=1)  # noqa: ASYNC230 - open as long as the program runs
+    LoggingSMTP.log = open(options.log, "a", buffering=1)  # noqa: ASYNC230 - open as long as the program runs
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
+    # aiosmtpd warns of its own attributes at each AUTH.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    more: dict[str, Any] = {}
+    if options.certificate:
+        more["tls_context"] = context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.certificate, options.key)
 
     def make() -> LoggingSMTP:
-        return LoggingSMTP(Stranger(), hostname="mx.lab.example", enable_SMTPUTF8=True, loop=loop)
+        handler: Stranger = Stranger()
+        if options.rules:
+            handler = ruled = Ruled()
+            more.update(auth_require_tls=False, authenticator=ruled.authenticate)
+        return LoggingSMTP(handler, hostname="mx.lab.example", enable_SMTPUTF8=True, loop=loop, **more)
 
     for host in ("0.0.0.0", "::"):
         await loop.create_server(make, host, 25, backlog=512)
@@ -116,4 +207,9 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("log")
+    parser.add_argument("--rules", action="store_true")
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
+    asyncio.run(main(parser.parse_args()))

@@ -8,7 +8,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint bench fuzz record clean
+.PHONY: demo test lint bench fuzz record peers evaluate clean
 
 FUZZ_RUNS ?= 2500000
 

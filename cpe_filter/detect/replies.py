@@ -118,7 +118,9 @@ def classify(reply: Reply | None) -> str:
     """
     if reply is None or reply.code < 400:
         return NONE
-    text = " ".join(word for word in reply.text.lower().split() if "@" not in word)
+    # Many servers give the reason in the lines before the last.
+    whole = " ".join((reply.text, *reply.before)) if reply.before else reply.text
+    text = " ".join(word for word in whole.lower().split() if "@" not in word)
     words = f" {' '.join(''.join(c if c.isalnum() else ' ' for c in text).split())} "
     if (
         reply.code >= 500

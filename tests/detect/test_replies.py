@@ -109,3 +109,9 @@ def test_wording(text: str, kind: str) -> None:
 
 def test_no_reply_is_no_refusal() -> None:
     assert classify(None) == NONE
+
+
+def test_the_reason_may_stand_in_an_earlier_line() -> None:
+    before = ("5.7.1 [192.0.2.1] The IP you're using to send mail is not authorized to", "5.7.1 send email; PBL")
+    assert classify(Reply(550, "550 5.7.1 see https://support.example/mail", before)) == HOME_LINE
+    assert classify(Reply(554, "554 goodbye", ("your address is listed in xbl.example",))) == LISTED

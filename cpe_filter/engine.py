@@ -218,9 +218,10 @@ class Engine:
         if from_client:
             flow.device.last_seen = time
         session.segment(segment, time, from_client)
-        buffered = session.buffered
-        if buffered or key in self._buffered:
-            self._account(key, buffered)
+        if segment.payload or key in self._buffered:
+            buffered = session.buffered
+            if buffered or key in self._buffered:
+                self._account(key, buffered)
         self._dialogue_events(flow, time)
         if session.over and not was_over:
             self._trying.pop(key, None)

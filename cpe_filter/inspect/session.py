@@ -31,6 +31,7 @@ class Session:
         "dialogue",
         "from_start",
         "last",
+        "over",
         "packets",
         "phase",
         "reset_by_client",
@@ -55,6 +56,7 @@ class Session:
         self.packets = 0
         self.spoken = False  # any payload, either way
         self.reset_by_client = False
+        self.over = False  # nothing more is to come
         self._syn_seq = -1
         self._client_fin = self._server_fin = False
         self._client_stream = Stream()
@@ -65,11 +67,6 @@ class Session:
     def buffered(self) -> int:
         """Bytes of the wire that are kept because something before them, or a reply to them, is still to come."""
         return self._client_stream.waiting + self._server_stream.waiting + self.dialogue.buffered
-
-    @property
-    def over(self) -> bool:
-        """Nothing more is to come."""
-        return self.phase in (CLOSED, REFUSED, RESET, LOST)
 
     def is_new_attempt(self, segment: Segment) -> bool:
         """Whether this SYN begins another connection with the same addresses and ports."""
@@ -179,6 +176,7 @@ class Session:
 
     def _over(self, phase: str) -> None:
         self.phase = phase
+        self.over = True
         self._flush()
         self.dialogue.close(closed=True)
 

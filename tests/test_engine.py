@@ -134,6 +134,16 @@ def test_recipients_over_the_limit_end_the_session() -> None:
     assert home.device().messages == 1  # what a capture goes on to show is still counted
 
 
+def test_recipients_hidden_behind_too_many_commands_are_counted() -> None:
+    home = Home(Policy(mode="limit", recipients_burst=30, recipients_per_hour=1))
+    talk = Conversation(step=0.001).open().say("S: 220 mx\nC: EHLO a.example\nS: 250-mx\nS: 250 PIPELINING")
+    talk.say("C: MAIL FROM:<a@a.example>")
+    for _ in range(30):
+        talk.packet(True, PSH | ACK, b"RCPT TO:<b@b.example>\r\n" * 50)
+    assert RESET_FLOW in home.play(talk.packets)
+    assert home.device().recipients > 30
+
+
 def test_exempt_connection_passes_in_mode_block() -> None:
     from cpe_filter.policy import Exemption
 

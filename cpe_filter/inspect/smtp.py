@@ -755,6 +755,11 @@ class Dialogue:
 
     def become_opaque(self, reason: str) -> None:
         """Nothing further of this dialogue can or may be read."""
+        while self._waiting and reason != "tls":
+            # Sent is sent: who outruns our bounds shall not hide recipients by it.
+            item = self._take()
+            if item.verb != "connect":
+                self._settle(item, None)
         self.mode = OPAQUE
         self.opaque_reason = reason
         self.tls = self.tls or reason == "tls"

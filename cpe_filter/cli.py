@@ -18,6 +18,8 @@ from cpe_filter import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cpe_filter.policy import Policy
+    from cpe_filter.replay import Options
+    from cpe_filter.report.page import Page
 
 EXIT_OK, EXIT_NOT_RUNNING, EXIT_UNUSABLE = 0, 1, 2
 
@@ -80,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("--port", action="append", default=[], metavar="N", help="count this port as mail, too")
     replay.add_argument("--policy", metavar="FILE", help="decide by this policy (default: monitor, escalating)")
+    replay.add_argument("--timeline", action="store_true", help="draw how each device's score came about")
+    replay.add_argument("--html", metavar="FILE", help="write a page of all that is shown, and more, to FILE")
     replay.set_defaults(work=_command_replay)
 
     check = commands.add_parser("check", help="check a policy file")
@@ -136,15 +140,13 @@ def _policy(path: str | None) -> Policy:
 
 
 def _command_replay(options: argparse.Namespace) -> int:
-    import json
     from ipaddress import ip_network
 
     try:
         import dpkt  # noqa: F401
     except ImportError:
         raise Unusable("replay needs dpkt: pip install 'cpe-filter[replay]'") from None
-    from cpe_filter.capture import CaptureError
-    from cpe_filter.replay import DEFAULT_POLICY, Options, replay, show
+    from cpe_filter.replay import DEFAULT_POLICY, Options
 
     policy = _policy(options.policy) if options.policy else DEFAULT_POLICY
     for text in options.port:
@@ -155,27 +157,63 @@ def _command_replay(options: argparse.Namespace) -> int:
         lan = tuple(ip_network(text, strict=False) for text in options.lan)
     except ValueError as error:
         raise Unusable(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
-    how = Options(policy, lan, options.addresses, options.sessions)
+    how = Options(policy, lan, options.addresses, options.sessions, options.timeline)
     if options.json and isinstance(sys.stdout, io.TextIOWrapper):
         # RFC 8259 section 8.1. Bytes of a file's name that are no UTF-8 come out as \udcXX, which is JSON's way, too.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if options.html is None:
+        return _replay_each(options, how, None)
+    from cpe_filter.report.file import CannotWrite, Whole
+    from cpe_filter.report.page import Page
+
+    try:
+        with Whole(options.html, begins=b"<!DOCTYPE html>") as file:
+            page = Page()
+            code = _replay_each(options, how, page)
+            file.text = page.text()
+    except CannotWrite as error:
+        raise Unusable(f"--html {options.html}: {error}") from None
+    return code
+
+
+def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -> int:
+    """Judges and shows one capture after the other; `page`, if there is one, takes what came of each."""
+    import json
+
+    from cpe_filter.capture import CaptureError
+    from cpe_filter.replay import replay, show
+    from cpe_filter.report.timeline import Timeline
+
     code = EXIT_OK
     for number, path in enumerate(options.captures):
+        warnings: list[str] = []
 
-        def warn(text: str, path: str = path) -> None:
+        def warn(text: str, path: str = path, warnings: list[str] = warnings) -> None:
+            warnings.append(text)
             print(f"cpe-filter: {path}: warning: {text}", file=sys.stderr)
 
         try:
-            result = replay(path, how, warn)
+            timeline = Timeline()
+            traced = timeline if options.timeline or page else None
+            result = replay(path, how, warn, traced)
         except (CaptureError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             print(f"cpe-filter: {path}: {reason}", file=sys.stderr)
             code = EXIT_UNUSABLE
+            if page:
+                page.failed(path, str(reason))
             continue
-        if options.json:
-            print(json.dumps(result, ensure_ascii=False))
-        else:
-            if number:
-                print()
-            show(result, print)
+        if page:
+            page.add(result, timeline, warnings)
+        try:
+            if options.json:
+                print(json.dumps(result, ensure_ascii=False))
+            else:
+                if number:
+                    print()
+                show(result, print, timeline if options.timeline else None, sys.stdout.encoding)
+        except BrokenPipeError:
+            if page is None:
+                raise
+            _silence()  # the page is wanted all the same
     return code

@@ -17,6 +17,7 @@ from cpe_filter.engine import FORWARD, Engine, Flow
 from cpe_filter.inspect.smtp import Limits, Transaction
 from cpe_filter.policy import Network, Policy
 from cpe_filter.report.text import clock, shorten, table
+from cpe_filter.report.timeline import Timeline, Track, as_json
 
 #: Without a policy nothing is refused until a device is suspected, as on a router in mode monitor.
 DEFAULT_POLICY = Policy(mode="monitor")
@@ -26,22 +27,30 @@ _FLOWS = 1 << 17
 
 
 class Options(NamedTuple):
-    """policy: what decides. lan: whose connections count (empty: everybody's). addresses: show whole ones."""
+    """policy: what decides. lan: whose connections count (empty: everybody's). addresses: show whole ones.
+
+    timeline: each device gets its own in the result.
+    """
 
     policy: Policy = DEFAULT_POLICY
     lan: tuple[Network, ...] = ()
     addresses: bool = False
     sessions: bool = False
+    timeline: bool = False
 
 
-def replay(path: str, options: Options, warn: Warn) -> dict[str, Any]:
+def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = None) -> dict[str, Any]:
     """Runs one capture through an engine of its own; returns the object that `--json` prints.
 
+    A `timeline` given is filled, whatever the options.
     Raises `capture.CaptureError` for unusable input, `OSError` where the file cannot be read.
     """
     flows: list[Flow] = []
     limits = _LIMITS._replace(local_parts=options.addresses)
-    engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append)
+    if timeline is None and options.timeline:
+        timeline = Timeline()
+    trace = timeline.step if timeline else None
+    engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace)
     # A capture may hold more devices and servers than a home.
     engine.devices.limit = 1 << 16
     count = cut = 0
@@ -60,7 +69,7 @@ def replay(path: str, options: Options, warn: Warn) -> dict[str, Any]:
     for reason, number in sorted(engine.refusals.items()):
         if reason != "not-tcp":
             warn(f"{number} packets could not be read: {reason}")
-    result = {
+    result: dict[str, Any] = {
         "capture": path,
         "packets": count,
         "smtp_packets": engine.mail_packets,
@@ -68,6 +77,11 @@ def replay(path: str, options: Options, warn: Warn) -> dict[str, Any]:
         "end": _time(end),
         "devices": [_device(device) for device in engine.devices],
     }
+    if timeline:
+        timeline.finish()
+    if timeline and options.timeline:
+        for device in result["devices"]:
+            device["timeline"] = as_json(timeline.tracks.get(device["device"]))
     if options.sessions:
         spoken = sorted((flow for flow in flows if flow.session.spoken), key=lambda flow: flow.session.start)
         result["sessions"] = [_session(flow) for flow in spoken]
@@ -163,8 +177,13 @@ def _transaction(transaction: Transaction) -> dict[str, Any]:
     }
 
 
-def show(result: dict[str, Any], out: Callable[[str], None]) -> None:
-    """Prints a result of `replay` for people."""
+def show(
+    result: dict[str, Any],
+    out: Callable[[str], None],
+    timeline: Timeline | None = None,
+    encoding: str | None = None,
+) -> None:
+    """Prints a result of `replay` for people, with the `timeline`s where given, in characters of this encoding."""
     packets, mail = result["packets"], result["smtp_packets"]
     when = f", {clock(result['start'])} to {clock(result['end'])} UTC" if result["start"] is not None else ""
     out(f"{result['capture']}: {packets} packets, {mail} of mail{when}")
@@ -189,6 +208,11 @@ def show(result: dict[str, Any], out: Callable[[str], None]) -> None:
         out("  " + line)
     for device in result["devices"]:
         _show_device(device, out)
+        if timeline and device["device"] in timeline.tracks:
+            _show_track(timeline.tracks[device["device"]], out, encoding)
+    if timeline and timeline.crowded:
+        out("")
+        out(f"  Of these devices the {timeline.limit} whose scores rose highest have timelines.")
     if "sessions" in result:
         _show_sessions(result["sessions"], out)
 
@@ -207,6 +231,14 @@ def _show_device(device: dict[str, Any], out: Callable[[str], None]) -> None:
     for item in device["evidence"]:
         meaning = INDICATORS[item["indicator"]].meaning
         out(f"    {item['weight']:+6.1f}  {item['count']:>5} x  {item['indicator']:<22} {item['family']:<12} {meaning}")
+
+
+def _show_track(track: Track, out: Callable[[str], None], encoding: str | None) -> None:
+    from cpe_filter.report import chart
+
+    out("")
+    for line in chart.lines(track, encoding):
+        out(f"    {line}")
 
 
 def _show_sessions(sessions: list[dict[str, Any]], out: Callable[[str], None]) -> None:

@@ -3,12 +3,13 @@
 # make lint   ruff and mypy
 # make bench  what the engine costs, and that it stays linear
 # make fuzz   10 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
+# make evaluate the detector's goals, measured (10 minutes); EVALUATE=--quick make evaluate for less than one
 # make record record pcaps/ again (root)
 # make peers  real mail programs talk through the lab, and their logs are compared with what the filter saw (root; Debian)
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint bench fuzz record peers evaluate clean
+.PHONY: demo test lint bench fuzz evaluate record peers evaluate clean
 
 FUZZ_RUNS ?= 2500000
 
@@ -33,6 +34,10 @@ bench:
 fuzz:
 	@.ci/setup test
 	@$(PYTHON) -m tests.fuzz.run --runs $(FUZZ_RUNS)
+
+evaluate:
+	@.ci/setup test
+	@$(PYTHON) -m tests.evaluate $(EVALUATE)
 
 record:
 	@.ci/setup test

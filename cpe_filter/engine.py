@@ -207,9 +207,9 @@ class Engine:
         self._flows[key] = flow
         if session.phase == TRYING:
             self._trying[key] = time
+        self._standings(flow, time)
         if decision.what != PASS:
             self._obey(flow, decision, time)
-        self._standings(flow, time)
         return flow
 
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:

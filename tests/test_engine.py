@@ -57,6 +57,7 @@ class Home:
 
 def bot_session(number: int, time: float) -> list[Packet]:
     text = REFUSED_RECIPIENT.replace("EHLO mail.example.org", "HELO 7-0-2-198.dynamic.example.net")
+    text += "C: QUIT\nS: 221 Bye\n"  # so that it is the refusal that convicts, not the end
     return session(text, server=f"198.51.{number}.25", sport=40000 + number, time=time, step=0.01)
 
 

@@ -23,11 +23,15 @@ CONVICT_AT = 13.8
 CLEAR_BELOW = 3.0
 #: The most that evidence from SYNs alone counts.
 SYN_CAP = 9.0
+#: What was said outweighs that it was said to a stranger: evidence of legitimate use counts so much against SYNs.
+SYN_RELIEF = 4.0
 #: What one session's words may add, and take.
 SESSION_CLIP = 4.0
 SESSION_FLOOR = -2.5
 #: What remains of a weight where the device got the same from the same neighbourhood before.
 REPEATED = 0.1
+#: And the discount for each further time of that: all of it together adds no more than the first time did.
+REPEATED_FADE = 0.9
 #: A family supports a conviction when it gave at least so much.
 FAMILY_MINIMUM = 1.0
 
@@ -70,8 +74,10 @@ class Score:
             tally = self.tallies[name] = Tally()
         weight = indicator.weight
         if weight > 0:
-            faded = indicator.fade**tally.count
-            weight *= max(FADE_FLOOR, faded) if fresh else REPEATED * faded
+            if fresh:
+                weight *= max(FADE_FLOOR, indicator.fade**tally.count)
+            else:
+                weight *= REPEATED * min(indicator.fade, REPEATED_FADE) ** tally.count
         tally.count += 1
         if indicator.family in SYN_ONLY:
             tally.weight += weight
@@ -80,7 +86,7 @@ class Score:
         change = max(SESSION_FLOOR, min(SESSION_CLIP, gained + weight)) - gained
         if weight < 0:
             # Cap first: what lies above it must not shield the sum from evidence of legitimate use.
-            self.syn = max(0.0, min(self.syn, SYN_CAP) + change)
+            self.syn = max(0.0, min(self.syn, SYN_CAP) + SYN_RELIEF * change)
             change = max(change, -self.talk)  # what is not there cannot be taken, and gives a session no room
         tally.weight += change
         self.talk += change

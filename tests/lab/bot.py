@@ -24,7 +24,7 @@ async def _line(reader: asyncio.StreamReader) -> str:
             return line
 
 
-async def one(number: int, six: bool, wait: float) -> dict[str, object]:
+async def one(number: int, six: bool, wait: float, helo: str) -> dict[str, object]:
     """One connection; says how far it came."""
     server = mx6(number) if six else mx4(number)
     result: dict[str, object] = {"server": server, "ended": "connect", "reply": ""}
@@ -38,7 +38,7 @@ async def one(number: int, six: bool, wait: float) -> dict[str, object]:
         reply = await _line(reader)
         recipient = f"jmbijghencgi{number}@stranger{number}.example"
         for step, command in (
-            ("helo", f"HELO {HELO}"),
+            ("helo", helo),
             ("mail", "MAIL FROM: <no-reply@watches.example>"),
             ("rcpt", f"RCPT TO: <{recipient}>"),
             ("data", "DATA"),
@@ -67,13 +67,14 @@ async def main() -> None:
     parser.add_argument("--parallel", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two connections")
     parser.add_argument("--wait", type=float, default=2.0, help="seconds to wait for a connection")
+    parser.add_argument("--helo", default=f"HELO {HELO}", help="its first command")
     parser.add_argument("--six", action="store_true", help="by IPv6")
     options = parser.parse_args()
     gate = asyncio.Semaphore(options.parallel)
 
     async def guarded(number: int) -> None:
         async with gate:
-            print(json.dumps(await one(number, options.six, options.wait)), flush=True)
+            print(json.dumps(await one(number, options.six, options.wait, options.helo)), flush=True)
             await asyncio.sleep(options.pause)
 
     await asyncio.gather(*(guarded(options.first + n) for n in range(min(options.count, 5000))))

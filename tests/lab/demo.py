@@ -24,7 +24,7 @@ mode = "monitor"
 block_minutes = 10
 [limits]
 destinations_per_hour = 6
-destinations_burst = 2
+destinations_burst = 1
 """
 
 
@@ -78,7 +78,8 @@ def keep_sending(lab: Lab, results: list[str], stop: threading.Event) -> None:
 
 def spray(lab: Lab, screen: Screen, count: int, *options: str) -> list[dict[str, str]]:
     """Lets the TV box's bot loose; shows each of its connections."""
-    program = [PYTHON, "-m", "tests.lab.bot", "--count", str(count), "--parallel", "2", "--pause", "0.15", *options]
+    ways = ["--parallel", "2", "--pause", "0.15", "--helo", "EHLO smart-tv.example.net"]
+    program = [PYTHON, "-m", "tests.lab.bot", "--count", str(count), *ways, *options]
     process = lab.start(TV, program)
     results = []
     assert process.stdout is not None

@@ -1,0 +1,194 @@
+"""One connection as facts: when, to which server, what was said, how it ended; and the same as TCP/IP packets.
+
+Knows the seam of the detector (`opened`, `event`, `ended`) and which bytes on the wire make which event. Must not know
+who is a bot: `Session.spam` is the truth beside the facts, for the judge alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from cpe_filter.detect.detector import Connection, Detector
+from cpe_filter.detect.device import Device
+from cpe_filter.engine import LOST_AFTER_S
+from cpe_filter.inspect.address import NULL_SENDER
+from cpe_filter.inspect.facts import Event, Reply
+from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
+from tests.build import ACK, FIN, PSH, RST, SYN, Conversation, Packet
+
+DATA_GO = Reply(354, "354 End data with <CR><LF>.<CR><LF>")
+#: A handshake record that holds no ClientHello: TLS to the dialogue at once, the least that is.
+_TLS_RECORD = b"\x16\x03\x01\x00\x04\x02\x00\x00\x00"
+#: Seconds between two packets: a session is over before the next of a fast bot begins.
+_STEP = 1e-6
+
+
+class Session(NamedTuple):
+    """A connection to port 25. time: seconds. server: packed address. phase: as in inspect.session.
+
+    phase `trying` stands for an attempt that our own filter refused: only the SYN was seen. `quit`: the client said
+    QUIT where that could be read. `spam`: whether a bot made it.
+    """
+
+    time: float
+    server: bytes
+    phase: str
+    events: tuple[Event, ...]
+    quit: bool
+    spam: bool = False
+
+    @property
+    def over_tls(self) -> bool:
+        return any(event.kind == "tls" for event in self.events)
+
+
+def play(detector: Detector, device: Device, session: Session) -> Connection:
+    """Tells the detector the whole session at once."""
+    time = session.time
+    device.last_seen = time
+    connection = detector.opened(device, session.server, time)
+    if session.phase == LOST:
+        time += LOST_AFTER_S
+    tell = detector.event
+    for event in session.events:
+        tell(connection, event, time)
+    if session.phase != TRYING:
+        detector.ended(connection, session.phase, session.quit, time)
+    return connection
+
+
+class Player:
+    """Plays sessions one after the other as the engine tells them: a lost attempt ends when it is given up."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._lost: list[tuple[float, Connection]] = []
+
+    def play(self, device: Device, session: Session) -> None:
+        if self._lost:
+            self.until(session.time)
+        if session.phase == LOST:
+            device.last_seen = session.time
+            connection = self._detector.opened(device, session.server, session.time)
+            self._lost.append((session.time + LOST_AFTER_S, connection))
+        else:
+            play(self._detector, device, session)
+
+    def until(self, time: float) -> None:
+        """Time passes: what has got no answer by then is lost."""
+        while self._lost and self._lost[0][0] <= time:
+            _, connection = self._lost.pop(0)
+            self._detector.ended(connection, LOST, False, time)
+
+
+def messages(events: Iterable[Event]) -> list[bool]:
+    """The messages tried in a session as a server's replies label them: True where refused for good (5yz).
+
+    What was put off (4yz) is no message yet, nor is a refusal at the banner. Nothing is known of what STARTTLS hides.
+    """
+    labels: list[bool] = []
+    refused = False
+    for event in events:
+        kind, reply = event.kind, event.reply
+        if kind == "sender":
+            if refused:
+                labels.append(True)
+            refused = reply is not None and reply.code >= 500
+        elif kind == "recipient" or (kind == "reply" and event.name == "DATA"):
+            refused = refused or (reply is not None and reply.code >= 500)
+        elif kind == "message":
+            if reply is not None and not 400 <= reply.code < 500:
+                labels.append(reply.code >= 500)
+            refused = False
+    if refused:
+        labels.append(True)
+    return labels
+
+
+# ── as packets ──────────────────────────────────────────────────────────────────────────────────
+
+
+def as_packets(session: Session, client: str = "192.0.2.10", sport: int = 40000) -> list[Packet]:
+    """The session on the wire. A lost or refused attempt is its SYN (and a reset)."""
+    server = str(ip_address(session.server))
+    wire = Conversation(client, server, sport=sport, time=session.time, step=_STEP, isn=sport * 977)
+    wire.syn()
+    if session.phase in (LOST, TRYING):
+        return wire.packets
+    if session.phase == REFUSED:
+        wire.packet(False, RST | ACK)
+        return wire.packets
+    wire.packet(False, SYN | ACK)
+    wire.packet(True, ACK)
+    for from_client, data in _turns(session.events):
+        wire.packet(from_client, PSH | ACK, data)
+    if session.phase == RESET:
+        wire.packet(False, RST | ACK)
+    elif session.phase == CLOSED:
+        wire.packet(True, FIN | ACK)
+        wire.packet(False, FIN | ACK)
+    return wire.packets
+
+
+def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
+    """(from the client?, bytes) of a dialogue that has these events."""
+    spaced = lower = early = False
+    greeting = b""
+    for event in events:
+        kind, name, reply = event.kind, event.name, event.reply
+        if kind == "quirk":
+            spaced, lower = spaced or name == "path-spaced", lower or name == "lower-case"
+        elif kind == "violation":
+            early = early or name == "early-talk"
+            if name == "content-after-refusal":
+                yield True, b"Subject: lost\r\n.\r\n"
+        elif kind == "reply" and name == "unknown":
+            yield False, _line(reply)  # to a line of the message that nobody asked for
+        elif kind == "greeting":
+            greeting = _line(reply)
+            if not early:
+                yield False, greeting
+        elif kind == "tls":
+            yield True, b"STARTTLS\r\n"
+            yield False, _line(reply)
+            yield True, _TLS_RECORD
+        elif kind == "quit":
+            yield True, b"QUIT\r\n"
+        elif kind == "reply" and name == "QUIT":
+            yield False, _line(reply)
+        elif kind == "message":
+            yield True, b"DATA\r\n"
+            yield False, _line(DATA_GO)
+            yield True, b"x" * (event.number - 2) + b"\r\n.\r\n"
+            yield False, _line(reply)
+        elif kind != "opaque":
+            command = _command(event, spaced)
+            if lower:
+                verb, _, rest = command.partition(" ")
+                command = f"{verb.lower()} {rest}"
+            yield True, command.encode() + b"\r\n"
+            if early and kind == "hello":
+                # It spoke first: the greeting answers nothing, the next reply is to the command.
+                yield False, greeting
+                early = False
+            if reply is not None:
+                yield False, _line(reply)
+
+
+def _command(event: Event, spaced: bool) -> str:
+    colon = ": " if spaced else ":"
+    if event.kind == "hello":
+        return f"{'EHLO' if event.number else 'HELO'} {event.name}"
+    if event.kind == "sender":
+        return f"MAIL FROM{colon}" + ("<>" if event.name == NULL_SENDER else f"<someone@{event.name}>")
+    if event.kind == "recipient":
+        return f"RCPT TO{colon}<someone@{event.name}>"
+    return "AUTH PLAIN AGFsaWNlAHNlY3JldA==" if event.name == "AUTH" else event.name
+
+
+def _line(reply: Reply | None) -> bytes:
+    if reply is None:
+        return b""
+    return "".join(f"{line}\r\n" for line in (*(f"{reply.code}-{text}" for text in reply.before), reply.text)).encode()

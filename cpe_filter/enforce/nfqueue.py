@@ -15,6 +15,8 @@ from cpe_filter.enforce.nftables import BLOCKED, DONE, MARK_MASK, REFUSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from netfilterqueue import Packet
 
 #: Bytes of a packet that are copied to us. With the library's own 4016 large (GSO) packets would hang.
@@ -59,7 +61,8 @@ class Queue:
     def serve(self) -> None:
         """Handles what waits, at most `TURN` packets."""
         self._turn.left = TURN
-        self._queue.run_socket(self._turn)  # type: ignore[arg-type]  # it only calls recv
+        run: Any = self._queue.run_socket  # declared for a socket, of which it uses recv alone
+        run(self._turn)
 
     def close(self) -> None:
         """Gives the queue back; what waits in it is then the kernel's bypass's matter."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 from tests.lab.boxes import Box
@@ -64,7 +65,7 @@ def transaction(mail_from: str) -> dict[str, Any]:
     }
 
 
-class Mta:
+class Mta(ABC):
     """A mail program in a box, a server or a sender. `ip`: the one address it serves."""
 
     name = ""
@@ -73,25 +74,25 @@ class Mta:
         self.box = Box(lab, host, self.name)
         self.ip = ""
 
+    @abstractmethod
     def serve(self, ip: str, certificate: Certificate | None) -> None:
         """Starts as a server on this address, with STARTTLS if there is a certificate."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sessions(self) -> tuple[Sessions, int]:
         """What was logged: the ended sessions, and how many are still open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_through(self, to: str, tls: bool, together: bool) -> None:
         """Gets ready to send all its mail to this server; `together`: in one connection, if it must be told."""
-        raise NotImplementedError
 
+    @abstractmethod
     def submit(self, sender: str, recipients: list[str], text: str) -> None:
         """Queues a message as a local user does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def idle(self) -> bool:
         """Nothing is on its way: the queue is empty, or what it holds waits for a later attempt."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self.box.close()

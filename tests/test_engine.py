@@ -352,3 +352,15 @@ def test_nothing_raises(pieces: list[tuple[int, bytes, bool, int]]) -> None:
         home.give(talk.packet(from_client, PSH | ACK, data), hook=hook)
         assert home.engine.packet(time, hook, MAC, data) == ACCEPT
     home.engine.finish(time)
+
+
+def test_refused_bounces_and_callouts_say_little() -> None:
+    def play(sender: str) -> Home:
+        home = Home()
+        for n in range(12):
+            text = REFUSED_RECIPIENT.replace("alice@example.org", sender) + "C: QUIT\nS: 221 Bye\n"
+            home.play(session(text, server=f"198.51.{n}.25", sport=40000 + n, time=START + n, step=0.01))
+        return home
+
+    assert play("").device().score.standing != COMPROMISED
+    assert play("spam@offers.example").device().score.standing == COMPROMISED

@@ -38,13 +38,14 @@ class StandingChanged(NamedTuple):
 class Connection:
     """What the detector holds of a running connection. `fresh`: the server's neighbourhood is new to the device."""
 
-    __slots__ = ("device", "fresh", "gained", "helo")
+    __slots__ = ("device", "fresh", "gained", "helo", "null_sender")
 
     def __init__(self, device: Device, fresh: bool) -> None:
         self.device = device
         self.fresh = fresh
         self.gained = 0.0  # what its words have added to the score
         self.helo = ""
+        self.null_sender = False
 
 
 class Step(NamedTuple):
@@ -107,7 +108,8 @@ class Detector:
             name = FROM_REPLY[replies.classify(reply)]
             if kind == "greeting" and name in ("refused", "deferred"):
                 name = "banner-refused"
-            self._add(connection, name, time)
+            # Bounces and callouts (RFC 5321 section 4.5.5) go to whoever was forged: that they fail says little.
+            self._add(connection, name, time, connection.fresh and not connection.null_sender)
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         """A connection is over: what its end shows. `phase` as in inspect.session."""
@@ -134,7 +136,8 @@ class Detector:
     def _sender(self, connection: Connection, sender: str, time: float) -> None:
         device = connection.device
         domain = sender.rpartition("@")[2].lower()
-        if not domain or sender == NULL_SENDER:
+        connection.null_sender = sender == NULL_SENDER
+        if not domain or connection.null_sender:
             return
         if connection.helo and registered_domain(connection.helo) != registered_domain(domain):
             self._add(connection, "sender-unrelated", time)
@@ -143,11 +146,11 @@ class Detector:
             if len(device.sender_domains) > 3:
                 self._add(connection, "sender-rotates", time)
 
-    def _add(self, connection: Connection, name: str, time: float) -> None:
+    def _add(self, connection: Connection, name: str, time: float, fresh: bool | None = None) -> None:
         device = connection.device
         score = device.score
         before, value = score.standing, score.value
-        connection.gained = score.add(name, connection.gained, connection.fresh)
+        connection.gained = score.add(name, connection.gained, connection.fresh if fresh is None else fresh)
         if self._trace is not None:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         if not score.judge():

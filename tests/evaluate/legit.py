@@ -24,7 +24,7 @@ from tests.evaluate.mta import (
     poisson,
     times_of_day,
 )
-from tests.evaluate.talk import Client
+from tests.evaluate.talk import Client, session
 
 Sessions = Iterator[Session]
 
@@ -247,6 +247,25 @@ def _sorted_by_day(mails: Iterator[Mail]) -> Iterator[Mail]:
     yield from sorted(batch)
 
 
+def callout_verifier(rng: random.Random, days: int) -> Sessions:
+    """A mail server that checks senders by asking their MX (RCPT and no message), 12 a day, a third unknown (J)."""
+    name = own_name(rng)
+    internet = Internet(rng)
+
+    def callouts() -> Sessions:
+        for day in range(days):
+            for time in times_of_day(rng, day, poisson(rng, 12), night=1.0):
+                server = internet.server(rng.randrange(BIG) if rng.random() < 0.4 else BIG + rng.randrange(40000))
+                outcome = "unknown" if rng.random() < 0.33 else "accepted"
+                whole = session(
+                    rng, time, server.addresses[0], Client(name), outcome, sender="<>", recipient=server.domain
+                )
+                yield whole._replace(events=tuple(event for event in whole.events if event.kind != "message"))
+
+    mails = correspondence(rng, days, log_uniform(rng, 2, 15), [name.partition(".")[2]])
+    return in_order(callouts(), deliver(rng, mails, Client(name), internet))
+
+
 LEGITIMATE = {
     "self-hosted": self_hosted,
     "queue-flush": after_queue_flush,
@@ -264,4 +283,5 @@ LEGITIMATE = {
     "home-line-refused": home_line_refused,
     "mailing-list": mailing_list,
     "script": person_with_script,
+    "callout-verifier": callout_verifier,
 }

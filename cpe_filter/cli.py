@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cpe_filter.replay import Options
     from cpe_filter.report.page import Page
 
-EXIT_OK, EXIT_NOT_RUNNING, EXIT_UNUSABLE = 0, 1, 2
+EXIT_OK, EXIT_UNUSABLE = 0, 2
 
 
 class Unusable(Exception):

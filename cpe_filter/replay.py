@@ -10,12 +10,11 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from cpe_filter.capture import Frame, Warn, frames, network_layer
-from cpe_filter.detect.device import Device
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.detect.score import CONVICT_AT
 from cpe_filter.engine import FORWARD, Engine, Flow
 from cpe_filter.inspect.smtp import Limits, Transaction
 from cpe_filter.policy import Network, Policy
+from cpe_filter.report.devices import device_facts
 from cpe_filter.report.text import clock, shorten, table
 from cpe_filter.report.timeline import Timeline, Track, as_json
 
@@ -75,7 +74,7 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
         "smtp_packets": engine.mail_packets,
         "start": _time(start),
         "end": _time(end),
-        "devices": [_device(device) for device in engine.devices],
+        "devices": [device_facts(device) for device in engine.devices],
     }
     if timeline:
         timeline.finish()
@@ -100,46 +99,6 @@ def _feed(engine: Engine, frame: Frame, now: float) -> None:
 
 def _time(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
-
-
-def _moment(value: tuple[float, int] | None) -> dict[str, Any] | None:
-    return None if value is None else {"time": _time(value[0]), "connection": value[1]}
-
-
-def _device(device: Device) -> dict[str, Any]:
-    score = device.score
-    return {
-        "device": device.name,
-        "addresses": sorted(str(ip_address(address)) for address in device.addresses),
-        "standing": score.standing,
-        "score": round(score.value, 2),
-        "threshold": CONVICT_AT,
-        "families": score.families,
-        "connections": device.connections,
-        "sessions": device.sessions,
-        "destinations": len(device.destinations),
-        "messages": device.messages,
-        "recipients": device.recipients,
-        "first_seen": _time(device.first_seen),
-        "last_seen": _time(device.last_seen),
-        "suspected_at": _moment(device.suspected_at),
-        "compromised_at": _moment(device.compromised_at),
-        "evidence": evidence(device),
-    }
-
-
-def evidence(device: Device) -> list[dict[str, Any]]:
-    """A device's evidence, the weightiest first. `weight`: what it added in all, nats."""
-    tallies = sorted(device.score.tallies.items(), key=lambda item: -item[1].weight)
-    return [
-        {
-            "indicator": name,
-            "family": INDICATORS[name].family,
-            "count": tally.count,
-            "weight": round(tally.weight, 2),
-        }
-        for name, tally in tallies
-    ]
 
 
 def _session(flow: Flow) -> dict[str, Any]:

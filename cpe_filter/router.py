@@ -173,10 +173,10 @@ class _Filter:
 
     def _tell(self) -> None:
         """The engine's events, and failures, to the log."""
+        if self.queue is not None and self.queue.failures > self._failures_told:
+            self._failures_told = self.queue.failures
+            log(f"{self.queue.failures} packets could not be judged, last: {self.queue.last_failure}")
         if not self.engine.events:
-            if self.queue is not None and self.queue.failures > self._failures_told:
-                self._failures_told = self.queue.failures
-                log(f"{self.queue.failures} packets could not be judged, last: {self.queue.last_failure}")
             return
         events, self.engine.events = self.engine.events, []
         for event in events:

@@ -14,7 +14,6 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, Score
 DEVICES = 256
 ADDRESSES = 32
 DESTINATIONS = 1024
-NAMES = 16
 
 #: The key of the router itself: as long as no MAC and no address is.
 ROUTER = b"the router"

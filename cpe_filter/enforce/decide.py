@@ -14,7 +14,6 @@ from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 from cpe_filter.policy import Policy
 
 PASS, REFUSE, BLOCK = "pass", "refuse", "block"
-MODES = ("monitor", "limit", "block")
 
 
 class Decision(NamedTuple):

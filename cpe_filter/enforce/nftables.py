@@ -1,7 +1,7 @@
 """policy -> ruleset, and how it gets into the kernel and out again.
 
-Knows nft's and iptables' language. Must not know packets, devices' standings or the queue's loop. Five verbs:
-`find_handoff`, `install`, `remove`, `unblock`, `render`. Commands are run without a shell; data reaches nft on its
+Knows nft's and iptables' language. Must not know packets, devices' standings or the queue's loop. Four verbs:
+`find_handoff`, `install`, `remove`, `render`. Commands are run without a shell; data reaches nft on its
 standard input.
 
 The ruleset has three stages, behind the router's own firewall (priority filter): *classify* picks the packets that need
@@ -260,11 +260,6 @@ def remove(handoff: str) -> None:
             rules = _output(tables, "-w", "-t", "security", "-S").splitlines()
             _remove_unused(family, rules)
     _nft(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
-
-
-def unblock(hwaddr: bytes) -> None:
-    """A blocked device is free again."""
-    _nft(f"delete element inet {TABLE} blocked {{ {hwaddr.hex(':')} }}\n")
 
 
 _HOOKS = ("FORWARD", "OUTPUT", "INPUT")

@@ -34,12 +34,10 @@ class Session:
         "over",
         "packets",
         "phase",
-        "reset_by_client",
         "server",
         "server_port",
         "spoken",
         "start",
-        "syns",
     )
 
     def __init__(self, first: Segment, time: float, limits: Limits, from_client: bool) -> None:
@@ -52,10 +50,8 @@ class Session:
         self.start = self.last = time
         self.from_start = bool(first.flags & SYN)
         self.phase = TRYING if self.from_start and from_client else OPEN
-        self.syns = 0
         self.packets = 0
         self.spoken = False  # any payload, either way
-        self.reset_by_client = False
         self.over = False  # nothing more is to come
         self._syn_seq = -1
         self._client_fin = self._server_fin = False
@@ -89,7 +85,7 @@ class Session:
         if not from_client:
             self.dialogue.server_seen = True
         if flags & RST:
-            self._reset(from_client)
+            self._reset()
             return
         if self.dialogue.mode == OPAQUE:
             if segment.payload:
@@ -125,7 +121,6 @@ class Session:
 
     def _syn(self, segment: Segment, from_client: bool) -> None:
         if from_client:
-            self.syns += 1
             if self._syn_seq < 0:
                 self._syn_seq = segment.seq
             self._client_stream.syn(segment.seq)
@@ -134,11 +129,10 @@ class Session:
             if self.phase == TRYING:
                 self.phase = OPEN
 
-    def _reset(self, from_client: bool) -> None:
+    def _reset(self) -> None:
         if self.phase == TRYING:
             self._over(REFUSED)
         elif not self.over:
-            self.reset_by_client = from_client
             self._over(RESET)
 
     def _pass(self, chunks: list[Chunk], from_client: bool) -> None:

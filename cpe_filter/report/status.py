@@ -9,13 +9,12 @@ import json
 import os
 import sys
 import time
-from ipaddress import ip_address
 from typing import Any
 
 from cpe_filter.detect.device import Device
-from cpe_filter.detect.score import CONVICT_AT
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
+from cpe_filter.report.devices import device_facts
 
 VERSION = 1
 
@@ -36,34 +35,8 @@ def snapshot(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any
 
 
 def _device(engine: Engine, device: Device) -> dict[str, Any]:
-    score = device.score
-    tallies = sorted(score.tallies.items(), key=lambda item: -item[1].weight)
-    return {
-        "device": device.name,
-        "addresses": [str(ip_address(address)) for address in device.addresses],
-        "standing": score.standing,
-        "mode": effective_mode(engine.policy, device),
-        "score": round(score.value, 2),
-        "threshold": CONVICT_AT,
-        "families": score.families,
-        "connections": device.connections,
-        "refused": device.refused,
-        "sessions": device.sessions,
-        "destinations": len(device.destinations),
-        "messages": device.messages,
-        "recipients": device.recipients,
-        "first_seen": round(device.first_seen, 3),
-        "last_seen": round(device.last_seen, 3),
-        "suspected_at": _moment(device.suspected_at),
-        "compromised_at": _moment(device.compromised_at),
-        "evidence": [
-            {"indicator": name, "count": tally.count, "weight": round(tally.weight, 2)} for name, tally in tallies
-        ],
-    }
-
-
-def _moment(value: tuple[float, int] | None) -> dict[str, Any] | None:
-    return None if value is None else {"time": round(value[0], 3), "connection": value[1]}
+    """What replay tells, and what only a running filter knows."""
+    return {**device_facts(device), "mode": effective_mode(engine.policy, device), "refused": device.refused}
 
 
 def write(path: str, content: dict[str, Any]) -> None:

@@ -68,6 +68,27 @@ def tcp(src: str, dst: str, sport: int, dport: int, seq: int, ack: int, flags: i
     return ip(src, dst, 6, head + payload)
 
 
+def udp(src: str, dst: str, sport: int, dport: int, payload: bytes) -> bytes:
+    return ip(src, dst, 17, struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload)
+
+
+#: What resolvers and libraries put behind a question (RFC 6891): nothing, OPT, OPT with a client's, a whole cookie.
+OPT = {
+    "plain": b"",
+    "edns": b"\0\0\x29\x04\xd0\0\0\0\0\0\0",
+    "cookie": b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08" + b"clientck",
+    "full-cookie": b"\0\0\x29\x04\xd0\0\0\0\0\0\x1c\0\x0a\0\x18" + b"clientck" + b"serverservercook",
+}
+TYPE_A, TYPE_MX, TYPE_AAAA = 1, 15, 28
+
+
+def dns_query(name: str = "example.net", qtype: int = TYPE_MX, opt: bytes = b"", flags: int = 0x0100) -> bytes:
+    """A DNS message with one question (RFC 1035 section 4)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label)
+    head = struct.pack("!HHHHHH", 0x1234, flags, 1, 0, 0, bool(opt))
+    return head + labels + b"\0" + struct.pack("!HH", qtype, 1) + opt
+
+
 class Conversation:
     """One TCP connection that is written down packet by packet: `packets` holds what has passed.
 

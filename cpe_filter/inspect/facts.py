@@ -37,18 +37,20 @@ class Reply(NamedTuple):
 class Event(NamedTuple):
     """Something happened that judgement may want.
 
-    kind       name             reply             number
-    greeting   -                the banner        -
-    hello      HELO name        its reply or None 1 for EHLO
-    sender     address/domain   reply or None     -
-    recipient  address/domain   reply or None     -
-    message    sender           final reply/None  bytes of content
-    tls        -                its reply         -
-    reply      verb             any other reply   -
-    quit       -                -                 -
-    violation  its name         -                 -
-    quirk      its name         -                 -
-    opaque     why              -                 -
+    kind         name             reply             number
+    greeting     -                the banner        -
+    hello        HELO name        its reply or None 1 for EHLO
+    sender       address/domain   reply or None     -
+    recipient    address/domain   reply or None     -
+    message      sender           final reply/None  bytes of content
+    tls          -                its reply         -
+    fingerprint  JA4              -                 -
+    sealed       -                -                 bytes the client sent after its ClientHello, to the end
+    reply        verb             any other reply   -
+    quit         -                -                 -
+    violation    its name         -                 -
+    quirk        its name         -                 -
+    opaque       why              -                 -
     """
 
     kind: str

@@ -6,6 +6,7 @@ Knows how streams and the dialogue hang together. Must not know devices, policy 
 from __future__ import annotations
 
 from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, Segment
+from cpe_filter.inspect.sealed import Sealed
 from cpe_filter.inspect.smtp import OPAQUE, Dialogue, Limits
 from cpe_filter.inspect.stream import Chunk, Stream
 
@@ -23,6 +24,7 @@ class Session:
     __slots__ = (
         "_client_fin",
         "_client_stream",
+        "_sealed",
         "_server_fin",
         "_server_stream",
         "_syn_seq",
@@ -57,6 +59,7 @@ class Session:
         self._client_fin = self._server_fin = False
         self._client_stream = Stream()
         self._server_stream = Stream()
+        self._sealed: Sealed | None = None  # once a ClientHello was seen
         self.dialogue = Dialogue(limits, greeting_expected=self.from_start)
 
     @property
@@ -85,11 +88,18 @@ class Session:
         if not from_client:
             self.dialogue.server_seen = True
         if flags & RST:
+            if self._sealed is not None and from_client and flags & ACK:
+                self._sealed.reset(segment.seq)
             self._reset()
             return
         if self.dialogue.mode == OPAQUE:
             if segment.payload:
                 self.spoken = True
+            if flags & FIN and self._sealed is not None:
+                if from_client:
+                    self._sealed.fin(segment.seq + len(segment.payload) + segment.cut)
+                elif flags & ACK:
+                    self._sealed.server_fin(segment.ack)
         else:
             if flags & ACK and other.started:
                 gone = other.acknowledged(segment.ack)
@@ -148,6 +158,11 @@ class Session:
             else:
                 dialogue.server(chunk)
         if dialogue.mode == OPAQUE:
+            if dialogue.client_hello is not None and self._sealed is None and not self.over:
+                stream = self._client_stream
+                self._sealed = Sealed(stream.next - dialogue.after_hello)
+                if stream.end >= 0:
+                    self._sealed.fin(stream.end)
             self._client_stream.drop()
             self._server_stream.drop()
 
@@ -166,13 +181,22 @@ class Session:
     def end_of_input(self) -> None:
         """Nothing more will be seen, though the connection may live on."""
         self._flush()
+        self._tell_sealed()
         self.dialogue.close(closed=self._client_fin or self._server_fin or self.over)
 
     def _over(self, phase: str) -> None:
         self.phase = phase
         self.over = True
         self._flush()
+        self._tell_sealed()
         self.dialogue.close(closed=True)
+
+    def _tell_sealed(self) -> None:
+        """The end of a connection in TLS: how much went through it. Only once."""
+        if self._sealed is not None:
+            if self._sealed.size is not None:
+                self.dialogue.seal(self._sealed.size)
+            self._sealed = None
 
     def _flush(self) -> None:
         for stream, from_client in ((self._client_stream, True), (self._server_stream, False)):

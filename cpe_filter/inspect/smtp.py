@@ -112,7 +112,8 @@ class _Waiting(NamedTuple):
 class Dialogue:
     """One SMTP conversation. Feed it with `client`, `server`, `client_gap`, `server_gap`, end with `close`.
 
-    `last_reply` is the last to anything but QUIT: a 221 would say nothing.
+    `last_reply` is the last to anything but QUIT: a 221 would say nothing. `after_hello`: bytes of the client that came
+    in after its ClientHello (`client_hello`), before the watcher stopped to feed it.
     Facts are attributes; events collect in `events`, which the caller empties.
     """
 
@@ -135,6 +136,7 @@ class Dialogue:
         "_unseen",
         "_waiting",
         "_waiting_bytes",
+        "after_hello",
         "authenticated",
         "client_hello",
         "commands",
@@ -168,6 +170,7 @@ class Dialogue:
         self.last_reply: Reply | None = None
         self.tls = False
         self.client_hello: tls.ClientHello | None = None
+        self.after_hello = 0
         self.authenticated = False
         self.quit_sent = False
         self.opaque_reason = ""
@@ -223,11 +226,13 @@ class Dialogue:
             elif mode == HANDSHAKE:
                 at = self._handshake(data, at)
             else:
+                self.after_hello += len(data) - at
                 return
 
     def client_gap(self, size: int) -> None:
         """`size` bytes from the client were not seen."""
         if self.mode == OPAQUE:
+            self.after_hello += size
             return
         if self.mode == CONTENT:
             self.envelope.count_content(size)
@@ -470,12 +475,16 @@ class Dialogue:
         if not self._held and data[at] != HANDSHAKE_RECORD:  # only after STARTTLS
             self._goes_on_in_the_clear()
             return at
+        size = len(self._held) + len(data) - at
         self._held += data[at : at + tls.LONGEST - len(self._held)]
         try:
             self.client_hello = tls.client_hello(self._held)
         except tls.NotTLS:
             self.become_opaque("tls" if self.tls else "not-smtp")
             return len(data)
+        if self.client_hello:
+            self.after_hello = size - self.client_hello.size
+            self.events.append(Event("fingerprint", self.client_hello.ja4))
         if self.client_hello or len(self._held) >= tls.LONGEST:
             self.become_opaque("tls")
         return len(data)
@@ -770,6 +779,10 @@ class Dialogue:
         if reason != "tls":
             self.envelope.abandon()
         self.events.append(Event("opaque", reason))
+
+    def seal(self, size: int) -> None:
+        """The client has sent `size` bytes after its ClientHello, and no more will come."""
+        self.events.append(Event("sealed", "", None, size))
 
     def close(self, closed: bool) -> None:
         """The connection is over (`closed`), or nobody watches it any longer."""

@@ -51,6 +51,16 @@ class Stream:
         """Whether any segment has set the sequence number to expect."""
         return self._next >= 0
 
+    @property
+    def next(self) -> int:
+        """The sequence number to expect; -1 before any segment."""
+        return self._next
+
+    @property
+    def end(self) -> int:
+        """The sequence number of the FIN, whether or not all before it has arrived; -1 while none was seen."""
+        return self._end
+
     def syn(self, seq: int) -> bool:
         """Sets the origin from a SYN's sequence number. False if the stream had begun elsewhere already."""
         if self._next < 0:

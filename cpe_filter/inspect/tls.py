@@ -1,7 +1,7 @@
 """The first thing a TLS client says: ClientHello bytes -> server name and fingerprint.
 
 Knows RFC 8446 section 4.1.2, RFC 6066 (server name) and the JA4 fingerprint (FoxIO, the open part for TLS clients).
-Must not know SMTP. Nothing of the handshake is kept but these two. Never raises on any bytes.
+Must not know SMTP. Nothing of the handshake is kept but these two and its size. Never raises on any bytes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ _VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3
 
 
 class ClientHello(NamedTuple):
-    """server_name: from SNI, "" if none. ja4: the fingerprint, e.g. t13d1516h2_8daaf6152771_e5627efa2ab1."""
+    """server_name: from SNI, "" if none. ja4: the fingerprint, e.g. t13d1516h2_8daaf6152771_e5627efa2ab1.
+
+    size: bytes of the records that held it, their headers included.
+    """
 
     server_name: str
     ja4: str
+    size: int
 
 
 class NotTLS(ValueError):
@@ -40,17 +44,18 @@ class NotTLS(ValueError):
 
 def client_hello(data: bytes) -> ClientHello | None:
     """Reads the ClientHello at the start of `data`; None if more bytes are needed. Raises `NotTLS`."""
-    message = _handshake(data)
-    if message is None:
+    found = _handshake(data)
+    if found is None:
         return None
+    message, size = found
     try:
-        return _parse(_Reader(message))
+        return ClientHello(*_parse(_Reader(message)), size)
     except IndexError:
         raise NotTLS("a length in the ClientHello points behind its end") from None
 
 
-def _handshake(data: bytes) -> bytes | None:
-    """The first handshake message, put together from as many records as it takes."""
+def _handshake(data: bytes) -> tuple[bytes, int] | None:
+    """The first handshake message, put together from as many records as it takes, and the size of these."""
     out = b""
     at = 0
     while True:
@@ -68,7 +73,7 @@ def _handshake(data: bytes) -> bytes | None:
         if out[:1] not in (b"", bytes([CLIENT_HELLO])):
             raise NotTLS("not a ClientHello")
         if len(out) >= 4 and len(out) - 4 >= int.from_bytes(out[1:4], "big"):
-            return out[4 : 4 + int.from_bytes(out[1:4], "big")]
+            return out[4 : 4 + int.from_bytes(out[1:4], "big")], at
 
 
 class _Reader:
@@ -95,7 +100,8 @@ class _Reader:
         return self.at < len(self.data)
 
 
-def _parse(hello: _Reader) -> ClientHello:
+def _parse(hello: _Reader) -> tuple[str, str]:
+    """Server name and JA4."""
     version = hello.number(2)
     hello.take(32)
     hello.block(1)
@@ -125,7 +131,7 @@ def _parse(hello: _Reader) -> ClientHello:
     others = ",".join(f"{e:04x}" for e in sorted(extensions) if e not in (_SERVER_NAME, _ALPN))
     if algorithms:
         others += "_" + ",".join(f"{a:04x}" for a in algorithms)
-    return ClientHello(name, f"{first}_{_short(','.join(f'{c:04x}' for c in sorted(ciphers)))}_{_short(others)}")
+    return name, f"{first}_{_short(','.join(f'{c:04x}' for c in sorted(ciphers)))}_{_short(others)}"
 
 
 def _server_name(content: bytes) -> str:

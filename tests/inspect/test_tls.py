@@ -57,11 +57,16 @@ def published_example(record: int = 16384) -> bytes:
 
 
 def test_published_example() -> None:
-    assert client_hello(published_example()) == ClientHello("mx.example.org", "t13d1516h2_8daaf6152771_e5627efa2ab1")
+    data = published_example()
+    wanted = ClientHello("mx.example.org", "t13d1516h2_8daaf6152771_e5627efa2ab1", len(data))
+    assert client_hello(data) == wanted
+    assert client_hello(data + b"more") == wanted
 
 
 def test_spread_over_records() -> None:
-    assert client_hello(published_example(record=50)) == client_hello(published_example())
+    data, whole = published_example(record=50), client_hello(published_example())
+    assert whole is not None
+    assert client_hello(data + b"more") == whole._replace(size=len(data))
 
 
 @pytest.mark.parametrize(("name", "mark"), [("mx.example.org", "d"), (None, "i")])

@@ -43,7 +43,7 @@ def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decisi
     for rule in policy.exempt:
         if rule.until is not None and wall > rule.until:
             continue
-        if rule.device is not None and rule.device != device.key:
+        if rule.device is not None and rule.device != device.mac:  # the kernel's exemptions go by the MAC, too
             continue
         if rule.destination is None or ip_address(server) in rule.destination:
             return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")

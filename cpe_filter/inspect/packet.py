@@ -106,7 +106,7 @@ def parse(data: bytes) -> Segment | str:
         total = total + 40 if total else size
         start = 40
         if proto != _TCP:
-            found = _skip_extension_headers(data, proto, min(size, total))
+            found = skip_extension_headers(data, proto, min(size, total))
             if isinstance(found, str):
                 return found
             start = found
@@ -126,11 +126,11 @@ def parse(data: bytes) -> Segment | str:
     return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:size], total - max(size, payload_at))
 
 
-def _skip_extension_headers(data: bytes, proto: int, end: int) -> int | str:
-    """The offset of the TCP header behind IPv6 extension headers, or why there is none."""
+def skip_extension_headers(data: bytes, proto: int, end: int, wanted: int = _TCP) -> int | str:
+    """The offset of the TCP header behind IPv6 extension headers (or of another protocol's), or why there is none."""
     at = 40
     for _ in range(_MAX_EXTENSION_HEADERS):
-        if proto == _TCP:
+        if proto == wanted:
             return at
         if proto != _FRAGMENT and proto != _AUTHENTICATION and proto not in _OPTIONS_LIKE:
             return "not-tcp"
@@ -149,4 +149,4 @@ def _skip_extension_headers(data: bytes, proto: int, end: int) -> int | str:
         at += length
         if at > end:
             return "short-ip-header"
-    return at if proto == _TCP else "too-many-extension-headers"
+    return at if proto == wanted else "too-many-extension-headers"

@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--lan", action="append", default=[], metavar="CIDR", help="only clients in this network are devices"
     )
+    replay.add_argument(
+        "--leases", action="append", default=[], metavar="FILE", help="name devices by this lease file of the router"
+    )
     replay.add_argument("--port", action="append", default=[], metavar="N", help="count this port as mail, too")
     replay.add_argument("--policy", metavar="FILE", help="decide by this policy (default: monitor, escalating)")
     replay.add_argument("--timeline", action="store_true", help="draw how each device's score came about")
@@ -157,7 +160,10 @@ def _command_replay(options: argparse.Namespace) -> int:
         lan = tuple(ip_network(text, strict=False) for text in options.lan)
     except ValueError as error:
         raise Unusable(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
-    how = Options(policy, lan, options.addresses, options.sessions, options.timeline)
+    for path in options.leases:
+        if not os.path.isfile(path):
+            raise Unusable(f"--leases {path}: no such file")
+    how = Options(policy, lan, options.addresses, options.sessions, options.timeline, tuple(options.leases))
     if options.json and isinstance(sys.stdout, io.TextIOWrapper):
         # RFC 8259 section 8.1. Bytes of a file's name that are no UTF-8 come out as \udcXX, which is JSON's way, too.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")

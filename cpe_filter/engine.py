@@ -6,21 +6,25 @@ the packet) or the kernel. Bounded: `FLOWS` connections, the least useful makes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from cpe_filter.detect.asked import RecentlyAsked
 from cpe_filter.detect.detector import Connection, Detector, StandingChanged, Step
-from cpe_filter.detect.device import ROUTER, Device, Devices
+from cpe_filter.detect.device import BEHIND, ROUTER, Device, Devices
+from cpe_filter.detect.identity import Identity
 from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.detect.succession import Continued, Lease, Succession
 from cpe_filter.enforce import decide
-from cpe_filter.enforce.decide import BLOCK, PASS, Decision
+from cpe_filter.enforce.decide import BLOCK, PASS, REFUSE, Decision
+from cpe_filter.inspect.dns import is_local, mx_question
 from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import TRYING, Session
 from cpe_filter.inspect.smtp import OPAQUE, Limits
 from cpe_filter.policy import Network, Policy
 
-__all__ = ["Engine", "Flow", "Refused", "StandingChanged"]
+__all__ = ["Continued", "Engine", "Flow", "Lease", "Refused", "StandingChanged"]
 
 FLOWS = 4096
 #: Bytes of the wire that all connections together may keep waiting. Ordinary mail keeps none for long.
@@ -44,7 +48,7 @@ BLOCK_DEVICE = "block"  # the same, and refuse the device's further ones without
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "connection", "decision", "done", "recorded", "session", "spoke")
+    __slots__ = ("attempt", "connection", "decision", "done", "recorded", "refusal", "session", "spoke")
 
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
@@ -53,6 +57,7 @@ class Flow:
         self.attempt = attempt  # the device's how many-th connection
         self.spoke = False
         self.recorded = False
+        self.refusal = ""  # the verdict, once it is one
         self.done = False
 
     @property
@@ -70,8 +75,9 @@ class Refused(NamedTuple):
 class Engine:
     """Feed it with `packet` and `tick`; read `devices`; empty `events`.
 
-    `lan`: only clients in these networks are devices (empty: all). `ended` is called with each flow that is over,
-    `trace` with each piece of evidence as it counts.
+    `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called with
+    each flow that is over, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
+    the router's own.
     """
 
     def __init__(
@@ -82,19 +88,25 @@ class Engine:
         flows: int = FLOWS,
         ended: Callable[[Flow], None] | None = None,
         trace: Callable[[Step], None] | None = None,
+        ours: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.policy = policy
         self.devices = Devices()
-        self.events: list[StandingChanged | Refused] = []
+        self.asked = RecentlyAsked()
+        self.events: list[StandingChanged | Refused | Continued] = []
         self.packets = 0
         self.mail_packets = 0
         self.refusals: dict[str, int] = {}
         self.evicted_flows = 0
+        self._identity = Identity(self.devices)
+        self._identity.on_link(lan)
+        self._succession = Succession(self.devices)
         self._detector = Detector(trace)
         self._limits = limits
         self._lan = lan
         self._max_flows = flows
         self._ended = ended
+        self._ours = ours
         self._ports = frozenset(policy.ports)
         self._flows: dict[bytes, Flow] = {}
         self._trying: dict[bytes, float] = {}
@@ -148,6 +160,58 @@ class Engine:
                 return ACCEPT
         return self._advance(flow, key, segment, time, to_mail)
 
+    def lookup(self, time: float, hwaddr: bytes | None, data: bytes) -> None:
+        """Looks for a question for MX records in an IP packet of a device in the home.
+
+        Arguments as with `packet`; raises nothing. The router's own questions are none of a device: it passes on what
+        others asked it. A device that has not mailed yet is not made one by asking (see detect.asked).
+        """
+        question = mx_question(data) if self.policy.watch_dns else None
+        if question is None or (self._lan and not _within(question.client, self._lan)):
+            return
+        resolver = question.resolver
+        local = is_local(resolver) or _within(resolver, self._lan) or (self._ours is not None and self._ours(resolver))
+        key = self._device_key(FORWARD, hwaddr, question.client)
+        device = self.devices.find(key)
+        if device is None:
+            self.asked.add(key, not local, time)
+            return
+        device.mx_queries += 1
+        self._detector.looked_up(device, not local, time)
+        self.events += self._detector.changes
+        self._detector.changes.clear()
+
+    def on_link(self, networks: Iterable[Network]) -> None:
+        """The home's own networks: what comes from elsewhere behind a MAC came by way of a second router."""
+        self._identity.on_link(networks)
+
+    def leases(self, leases: Iterable[Lease], time: float, wall: float) -> None:
+        """All DHCP leases there are now: a device whose random MAC has changed goes on under the new one.
+
+        time: the engine's; wall: POSIX seconds, which leases end by.
+        """
+        self.events += self._succession.leases(leases, time, wall)
+
+    def restore(self, devices: Iterable[Device]) -> None:
+        """These devices were known before a restart (see detect.saved)."""
+        self.devices.restore(devices)
+
+    def release(self, device: bytes | str, time: float) -> bool:
+        """A compromised device, by key or name, is said to have been cleaned: it is a suspect from now on.
+
+        False where no compromised device is called that. Connections that were refused stay so.
+        """
+        for found in self.devices:
+            if device in (found.key, found.name) and self._detector.release(found, time):
+                for flow in self._flows.values():
+                    if flow.device is found and flow.decision.what == BLOCK:
+                        # Its last packets must not have the kernel block the whole device again.
+                        flow.decision = flow.decision._replace(what=REFUSE)
+                self.events += self._detector.changes
+                self._detector.changes.clear()
+                return True
+        return False
+
     def tick(self, time: float) -> None:
         """Time passes: attempts without an answer are lost, silent connections forgotten."""
         self._next_sweep = time + 1.0
@@ -186,21 +250,16 @@ class Engine:
         server = segment.dst if from_client else segment.src
         if self._lan and not _within(client, self._lan):
             return None
-        if hook != FORWARD:
-            device_key = ROUTER
-        elif hwaddr and any(hwaddr[:6]):  # loopback captures have an address of zeros
-            device_key = hwaddr[:6]
-        else:
-            device_key = client
-        device = self.devices.get(device_key, time)
+        seen = ROUTER if hook != FORWARD else self._identity.seen(hwaddr, client, time)
+        device = self.devices.get(seen, time)
         device.seen(time, client)
+        self._credit_lookups(device, time)
         if len(self._flows) >= self._max_flows:
             self._make_room(time)
         session = Session(segment, time, self._limits, from_client)
-        known = server in device.destinations
         connection = self._detector.opened(device, server, time)
         if session.from_start and from_client:
-            decision = decide.on_connection(self.policy, device, server, not known, time)
+            decision = decide.on_connection(self.policy, device, server, connection.new, time)
         else:
             decision = Decision(PASS, "began before it was watched")
         flow = Flow(session, connection, decision, device.connections)
@@ -211,6 +270,18 @@ class Engine:
         if decision.what != PASS:
             self._obey(flow, decision, time)
         return flow
+
+    def _credit_lookups(self, device: Device, time: float) -> None:
+        """A device mails for the first time: what it asked before counts now."""
+        asked = self.asked.take(device.key, time)
+        if asked is not None:
+            device.mx_queries += asked.queries
+            for then, foreign in asked.last:
+                self._detector.looked_up(device, foreign, then)
+
+    def _device_key(self, hook: int, hwaddr: bytes | None, client: bytes) -> bytes:
+        """The key of the device that a packet from `client` (packed address) is of."""
+        return ROUTER if hook != FORWARD else self._identity.key(hwaddr, client)
 
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:
         session = flow.session
@@ -229,11 +300,19 @@ class Engine:
         elif session.phase != TRYING:
             self._trying.pop(key, None)
         if flow.decision.what != PASS:
-            return BLOCK_DEVICE if flow.decision.what == BLOCK else RESET_FLOW
+            if not flow.refusal:
+                blocks = flow.decision.what == BLOCK and self._kernel_knows(flow.device)
+                flow.refusal = BLOCK_DEVICE if blocks else RESET_FLOW
+            return flow.refusal
         if session.dialogue.mode == OPAQUE and not flow.done:
             flow.done = True
             return DONE
         return ACCEPT
+
+    def _kernel_knows(self, device: Device) -> bool:
+        """Whether to block the MAC is to block this device alone. Where not, each connection is refused by itself."""
+        key = device.key
+        return len(key) not in BEHIND and not (len(key) == 6 and self.devices.behind(key))
 
     def _account(self, key: bytes, buffered: int) -> None:
         """Keeps the sum of what waits; past the bound the connection that keeps most is read no further."""
@@ -286,7 +365,8 @@ class Engine:
                 if event.name == "no-quit" and not passing:
                     continue  # we cut it off
                 self._detector.event(flow.connection, event, time)
-                if event.kind == "recipient" and passing:
+                # What TLS hides has at least one.
+                if event.kind in ("recipient", "tls") and passing:
                     self._obey(flow, decide.on_recipient(self.policy, flow.device, flow.session.server, time), time)
                 self._standings(flow, time)
 

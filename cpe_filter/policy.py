@@ -16,6 +16,7 @@ Network = IPv4Network | IPv6Network
 #: A policy larger than this is a mistake.
 MAX_FILE_BYTES = 1 << 20
 MAX_LIST = 1024
+MAX_PATHS = 8
 
 
 class PolicyError(ValueError):
@@ -50,19 +51,23 @@ class Policy(NamedTuple):
     relays: tuple[Network, ...] = ()
     private_destinations: str = "pass"
     router_output: bool = True
+    # On OpenWrt /tmp is root's alone; elsewhere they are only read, and nothing in them is trusted.
+    leases: tuple[str, ...] = ("/tmp/dhcp.leases", "/tmp/odhcpd.leases", "/tmp/hosts/odhcpd")  # noqa: S108
     connections_per_hour: int = 60
     connections_burst: int = 12
     destinations_per_hour: int = 20
     destinations_burst: int = 6
     recipients_per_hour: int = 100
     recipients_burst: int = 30
+    watch_dns: bool = True
     status_file: str = "/var/run/cpe-filter/status.json"
     status_interval_s: int = 5
+    state_file: str = "/etc/cpe-filter/state"
     exempt: tuple[Exemption, ...] = ()
 
 
 class Key(NamedTuple):
-    """One key of the file. kind: word, flag, number, text, interfaces, ports or networks."""
+    """One key of the file. kind: word, flag, number, text, interfaces, ports, networks or paths."""
 
     table: str
     name: str
@@ -146,6 +151,13 @@ KEYS: tuple[Key, ...] = (
         "Destinations in RFC 1918, RFC 6598, link-local and ULA space: passed unseen, or treated like any other.",
     ),
     _other("network", "router_output", "flag", "true, false", "Watch mail that the router itself sends, too."),
+    _other(
+        "network",
+        "leases",
+        "paths",
+        f"absolute paths, at most {MAX_PATHS}",
+        "Lease files of dnsmasq and odhcpd: devices' names, and which random MAC follows which.",
+    ),
     _number("limits", "connections_per_hour", "connections/h", 1, 100000, "Mode limit: a device's connections."),
     _number("limits", "connections_burst", "connections", 1, 100000, "How many of these at once."),
     _number(
@@ -154,8 +166,22 @@ KEYS: tuple[Key, ...] = (
     _number("limits", "destinations_burst", "servers", 1, 100000, "How many of these at once."),
     _number("limits", "recipients_per_hour", "recipients/h", 1, 1000000, "Mode limit: a device's RCPT commands."),
     _number("limits", "recipients_burst", "recipients", 1, 1000000, "How many of these at once."),
+    _other(
+        "detect",
+        "watch_dns",
+        "flag",
+        "true, false",
+        "Count what devices in the LAN ask DNS for mail servers (MX). No names are kept.",
+    ),
     _other("status", "status_file", "text", "an absolute path", "Where the running filter writes what it knows."),
     _number("status", "status_interval_s", "seconds", 1, 3600, "How often it is written."),
+    _other(
+        "state",
+        "state_file",
+        "text",
+        "an absolute path",
+        "Where it keeps what it knows across restarts; on flash, written at most once an hour.",
+    ),
 )
 
 _BY_TABLE: dict[str, dict[str, Key]] = {}
@@ -242,6 +268,8 @@ def _value(key: Key, value: Any, where: str) -> Any:
         return _interfaces(value, where)
     if key.kind == "ports":
         return _ports(value, where)
+    if key.kind == "paths":
+        return _paths(value, where)
     return tuple(_network(item, where) for item in value)
 
 
@@ -261,6 +289,15 @@ def _interfaces(value: list[Any], where: str) -> tuple[str, ...]:
             raise PolicyError(
                 f"{where} has {_found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @"
             )
+    return tuple(dict.fromkeys(value))
+
+
+def _paths(value: list[Any], where: str) -> tuple[str, ...]:
+    if len(value) > MAX_PATHS:
+        raise PolicyError(f"{where} has {len(value)} entries; allowed: at most {MAX_PATHS} paths")
+    for path in value:
+        if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+            raise PolicyError(f"{where} has {_found(path)}; allowed: absolute paths")
     return tuple(dict.fromkeys(value))
 
 

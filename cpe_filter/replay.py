@@ -13,8 +13,9 @@ from cpe_filter.capture import Frame, Warn, frames, network_layer
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.engine import FORWARD, Engine, Flow
 from cpe_filter.inspect.smtp import Limits, Transaction
+from cpe_filter.leases import Leases
 from cpe_filter.policy import Network, Policy
-from cpe_filter.report.devices import device_facts
+from cpe_filter.report.devices import device_facts, why
 from cpe_filter.report.text import clock, shorten, table
 from cpe_filter.report.timeline import Timeline, Track, as_json
 
@@ -28,7 +29,7 @@ _FLOWS = 1 << 17
 class Options(NamedTuple):
     """policy: what decides. lan: whose connections count (empty: everybody's). addresses: show whole ones.
 
-    timeline: each device gets its own in the result.
+    timeline: each device gets its own in the result. leases: lease files that name the devices.
     """
 
     policy: Policy = DEFAULT_POLICY
@@ -36,6 +37,7 @@ class Options(NamedTuple):
     addresses: bool = False
     sessions: bool = False
     timeline: bool = False
+    leases: tuple[str, ...] = ()
 
 
 def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = None) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     trace = timeline.step if timeline else None
     engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace)
     # A capture may hold more devices and servers than a home.
-    engine.devices.limit = 1 << 16
+    engine.devices.limit = engine.asked.limit = 1 << 16
     count = cut = 0
     start = end = None
     now = 0.0
@@ -76,6 +78,11 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
         "end": _time(end),
         "devices": [device_facts(device) for device in engine.devices],
     }
+    if options.leases:
+        leases = Leases(options.leases)
+        leases.refresh(now)
+        for told, device in zip(result["devices"], engine.devices, strict=True):
+            told["name"] = leases.name(device) or None
     if timeline:
         timeline.finish()
     if timeline and options.timeline:
@@ -94,7 +101,10 @@ def _feed(engine: Engine, frame: Frame, now: float) -> None:
     hwaddr, packet = found
     # Ethernet names the receiver, too; the other link types do not.
     to_hwaddr = frame.data[:6] if frame.link == 1 else None
+    mail = engine.mail_packets
     engine.packet(now, FORWARD, hwaddr, packet, to_hwaddr)
+    if engine.mail_packets == mail:
+        engine.lookup(now, hwaddr, packet)
 
 
 def _time(value: float | None) -> float | None:
@@ -151,18 +161,18 @@ def show(
         return
     rows = [
         [
-            shorten(device["device"], 39),
+            shorten(device["device"], 42),
             device["standing"],
             f"{device['score']:.1f}/{device['threshold']:g}",
             device["connections"],
             device["sessions"],
-            device["destinations"],
+            device["networks"],
             device["messages"],
             device["recipients"],
         ]
         for device in result["devices"]
     ]
-    titles = ["device", "standing", "score", "connections", "sessions", "servers", "messages", "recipients"]
+    titles = ["device", "standing", "score", "connections", "sessions", "networks", "messages", "recipients"]
     for line in table(titles, rows, right_from=2):
         out("  " + line)
     for device in result["devices"]:
@@ -180,16 +190,21 @@ def _show_device(device: dict[str, Any], out: Callable[[str], None]) -> None:
     if not device["evidence"]:
         return
     out("")
-    known = ", ".join(shorten(address, 39) for address in device["addresses"][:4])
+    known = ", ".join([*_name(device), *(shorten(address, 39) for address in device["addresses"][:4])])
     more = f" and {len(device['addresses']) - 4} more" if len(device["addresses"]) > 4 else ""
     head = "" if known == device["device"] else f" ({known}{more})"
     out(f"  {device['device']}{head}")
     for word, at in (("suspected", device["suspected_at"]), ("compromised", device["compromised_at"])):
         if at:
             out(f"    {word} at its connection {at['connection']}, {clock(at['time'])}")
+    out(f"    {why(device)}")
     for item in device["evidence"]:
         meaning = INDICATORS[item["indicator"]].meaning
         out(f"    {item['weight']:+6.1f}  {item['count']:>5} x  {item['indicator']:<22} {item['family']:<12} {meaning}")
+
+
+def _name(device: dict[str, Any]) -> list[str]:
+    return [device["name"]] if device.get("name") else []
 
 
 def _show_track(track: Track, out: Callable[[str], None], encoding: str | None) -> None:

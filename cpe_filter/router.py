@@ -13,19 +13,28 @@ import socket
 import sys
 import time
 
+from cpe_filter.detect.detector import RELEASED
+from cpe_filter.detect.device import Device, device_name
+from cpe_filter.detect.score import CLEAR
 from cpe_filter.enforce import nftables
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.nfqueue import Queue, QueueTaken
-from cpe_filter.engine import Engine, Refused, StandingChanged
+from cpe_filter.engine import Continued, Engine, Refused, StandingChanged
 from cpe_filter.inspect.smtp import Limits
+from cpe_filter.leases import Leases
+from cpe_filter.lookups import Lookups, is_ours
+from cpe_filter.onlink import on_link
 from cpe_filter.policy import Policy
 from cpe_filter.report import status
+from cpe_filter.state import State
 
 _CAP_NET_ADMIN = 12
 #: Nobody reads envelopes here: the counts are enough.
 _LIMITS = Limits(waiting=500, transactions=1, recipients=0)
 #: Lines about refusals in the log, for one device within a minute; the rest is counted.
 _REFUSAL_LINES = 6
+#: Seconds between two looks at the router's own networks: a new prefix is in use seconds after it is announced.
+_NETWORKS_S = 5.0
 
 
 class CannotRun(RuntimeError):
@@ -64,6 +73,7 @@ def run(policy: Policy) -> int:
         filter_.close()
         return 70  # EX_SOFTWARE: the supervisor starts us again
     filter_.remove_rules()
+    filter_.save_state()
     filter_.close()
     log("stopped, ruleset removed")
     return 0
@@ -105,8 +115,12 @@ class _Filter:
         # The engine's time never goes back, whatever is done to the wall clock; it starts as the wall's.
         self._offset = time.time() - time.monotonic()
         self.since = time.time()
-        self.engine = Engine(policy, _LIMITS)
+        self.engine = Engine(policy, _LIMITS, ours=is_ours)
+        self.leases = Leases(policy.leases)
+        self.state = State(policy.state_file, os.path.join(os.path.dirname(policy.status_file), "state"), log)
         self.queue: Queue | None = None
+        self.lookups: Lookups | None = None
+        self._poll = select.poll()
         self.handoff = ""
         self._installed = False
         self._status_is_ours = False
@@ -125,10 +139,15 @@ class _Filter:
         policy = self.policy
         self.handoff = nftables.find_handoff(policy)
         os.makedirs(os.path.dirname(policy.status_file), exist_ok=True)
+        self._look_around(self.now())
         self.queue = Queue(policy.queue, policy.queue_length, self._judge, policy.fail == "closed")
+        self.engine.restore(self.state.load(self.now()))
         self._write_status()
         nftables.install(policy, self.handoff)
         self._installed = True
+        if policy.watch_dns:
+            self.lookups = Lookups(policy.lan, self._poll, self._judge_lookup, log)
+            self.lookups.tick(self.now())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -143,27 +162,49 @@ class _Filter:
     def _judge(self, hook: int, hwaddr: bytes | None, packet: bytes) -> str:
         return self.engine.packet(self.now(), hook, hwaddr, packet)
 
+    def _judge_lookup(self, hwaddr: bytes | None, packet: bytes) -> None:
+        self.engine.lookup(self.now(), hwaddr, packet)
+
     def loop(self) -> None:
         if self.queue is None:
             raise RuntimeError("loop before start")
-        poll = select.poll()
+        poll = self._poll
         poll.register(self.queue.fd, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        next_tick = next_status = 0.0
+        next_tick = next_status = next_look = 0.0
         while not self._stop:
             now = self.now()
             if now >= next_tick:
                 self.engine.tick(now)
+                if self.lookups is not None:
+                    self.lookups.tick(now)
+                if now >= next_look:
+                    self._look_around(now)
+                    next_look = now + _NETWORKS_S
                 next_tick = now + 1.0
             if now >= next_status:
                 self._write_status()
                 next_status = now + self.policy.status_interval_s
             self._tell()
+            self.state.tick(self.engine.devices, now)
             for fd, _ in poll.poll(max(0.0, min(next_tick, next_status) - now) * 1000):
                 if fd == self.queue.fd:
                     self.queue.serve()
+                elif self.lookups is not None and fd in self.lookups:
+                    self.lookups.serve(fd)
                 else:
                     self._drain_wakeups()
+
+    def _look_around(self, now: float) -> None:
+        """The home as the router's files tell it: its networks, and DHCP's leases."""
+        self.engine.on_link(on_link((*self.policy.lan, *self.policy.wan)))
+        if self.leases.refresh(now):
+            self.engine.leases(self.leases, now, time.time())
+
+    def save_state(self) -> None:
+        """At an orderly end. After an internal error what was written before counts."""
+        self._tell()  # what has changed in the last moment
+        self.state.close(self.engine.devices, self.now())
 
     def _drain_wakeups(self) -> None:
         try:
@@ -184,14 +225,28 @@ class _Filter:
                 self._tell_standing(event)
             elif isinstance(event, Refused):
                 self._tell_refused(event)
+            elif isinstance(event, Continued):
+                log(
+                    f"device {device_name(event.before)} goes on as {self._called(event.device)}: the same DHCP "
+                    f"{event.why}; it is {event.device.score.standing}"
+                )
+                if event.device.score.standing != CLEAR:
+                    self.state.changed(event.device, event.time)
+
+    def _called(self, device: Device) -> str:
+        """A device for the log, with what it calls itself in DHCP."""
+        name = self.leases.name(device)
+        return f"{device.name} ({name})" if name else device.name
 
     def _tell_standing(self, event: StandingChanged) -> None:
         device = event.device
         mode = effective_mode(self.policy, device)
+        why = "said to be cleaned" if event.indicator == RELEASED else f"last evidence {event.indicator}"
         log(
-            f"device {device.name} is now {event.after} (was {event.before}): score {device.score.value:.1f} at its "
-            f"connection {event.connection}, last evidence {event.indicator}; mode {mode}"
+            f"device {self._called(device)} is now {event.after} (was {event.before}): score {device.score.value:.1f} "
+            f"at its connection {event.connection}, {why}; mode {mode}"
         )
+        self.state.changed(device, self.now())
         self._write_status()
 
     def _tell_refused(self, event: Refused) -> None:
@@ -205,7 +260,8 @@ class _Filter:
         more = f" ({self._suppressed} more not shown)" if self._suppressed else ""
         self._suppressed = 0
         server = socket.inet_ntop(socket.AF_INET if len(session.server) == 4 else socket.AF_INET6, session.server)
-        log(f"refused {device.name} to {server} port {session.server_port}: {event.flow.decision.reason}{more}")
+        reason = event.flow.decision.reason
+        log(f"refused {self._called(device)} to {server} port {session.server_port}: {reason}{more}")
         if len(self._refused_lines) > 512:
             self._refused_lines.clear()
 
@@ -218,9 +274,10 @@ class _Filter:
             "handoff": self.handoff,
             "fail": self.policy.fail,
             "failures": queue.failures if queue else 0,
+            "lookup_packets": self.lookups.seen if self.lookups else 0,
         }
         try:
-            status.write(self.policy.status_file, status.snapshot(self.engine, about, time.time()))
+            status.write(self.policy.status_file, status.snapshot(self.engine, about, time.time(), self.leases.name))
             self._status_is_ours = True
         except OSError as error:
             if not self._installed:
@@ -236,6 +293,8 @@ class _Filter:
         if self.queue is not None:
             self.queue.close()
             self.queue = None
+        if self.lookups is not None:
+            self.lookups.close()
         signal.set_wakeup_fd(-1)
         for fd in (self._wake_read, self._wake_write):
             try:

@@ -132,6 +132,7 @@ def test_a_damaged_capture_is_judged_as_far_as_it_goes(good: Path, tmp_path: Pat
         (["--port", "smtp"], ["--port smtp: allowed are 1 to 65535"]),
         (["--port", "9" * 5000], [": allowed are 1 to 65535"]),
         (["--port", "٢٥"], [": allowed are 1 to 65535"]),
+        (["--leases", "/nonexistent"], ["--leases /nonexistent: no such file"]),
         (["--policy", "/nonexistent/policy.toml"], ["/nonexistent/policy.toml: No such file or directory"]),
     ],
 )
@@ -200,20 +201,24 @@ def test_status_of_a_running_filter(tmp_path: Path) -> None:
         "standing": "suspected",
         "mode": "limit",
         "score": 7.5,
-        "threshold": 13.8,
+        "threshold": 12.0,
         "connections": 9,
         "refused": 0,
-        "destinations": 4,
+        "networks": 4,
         "messages": 0,
         "recipients": 3,
         "suspected_at": {"time": 1795435230.0, "connection": 8},
         "compromised_at": None,
+        "held_against": [
+            {"sender": "mail server", "sum": 9.1, "needed": 12.0},
+            {"sender": "script", "sum": 3.2, "needed": 10.4},
+        ],
         "evidence": [{"indicator": "unknown-user", "count": 3, "weight": 4.3}],
     }
     path.write_text(json.dumps({**STATUS, "pid": os.getpid(), "updated": time.time(), "devices": [device]}))
     ran = cli("status", "--file", path)
     assert (ran.code, ran.err) == (0, "")
-    for words in (f"process {os.getpid()}", "02:00:00:00:01:01", "suspected since 2026-11-23 12:00:30 UTC", "+4.3"):
+    for words in (f"process {os.getpid()}", "02:00:00:00:01:01", "suspected since 2026-11-23 12:00:30 UTC", "+4.3", "could still be a script (3.2 of 10.4)"):
         assert words in ran.out
     as_json = cli("status", "--json", "--file", path)
     assert (as_json.code, as_json.out) == (0, path.read_text())
@@ -338,11 +343,13 @@ DEVICE = {
     "score": NUMBER,
     "threshold": NUMBER,
     "families": list,
+    "held_against": list,
     "connections": int,
     "sessions": int,
-    "destinations": int,
+    "networks": int,
     "messages": int,
     "recipients": int,
+    "mx_queries": int,
     "first_seen": NUMBER,
     "last_seen": NUMBER,
     "suspected_at": dict,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.engine import (
     ACCEPT,
@@ -21,14 +22,30 @@ from cpe_filter.engine import (
     LOCAL_OUT,
     LOST_AFTER_S,
     RESET_FLOW,
+    Continued,
     Engine,
     Flow,
+    Lease,
     Refused,
     StandingChanged,
 )
 from cpe_filter.inspect.session import LOST
 from cpe_filter.policy import Policy
-from tests.build import ACK, LEGITIMATE, PSH, RST, START, SYN, Conversation, Packet, session
+from tests.build import (
+    ACK,
+    CLIENT,
+    LEGITIMATE,
+    PSH,
+    RST,
+    START,
+    SYN,
+    TYPE_A,
+    Conversation,
+    Packet,
+    dns_query,
+    session,
+    udp,
+)
 
 MAC, OTHER, ROUTER_MAC = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2", b"\2\0\0\0\0\xfe"
 MONITOR = Policy(mode="monitor")
@@ -364,3 +381,172 @@ def test_refused_bounces_and_callouts_say_little() -> None:
 
     assert play("").device().score.standing != COMPROMISED
     assert play("spam@offers.example").device().score.standing == COMPROMISED
+
+
+# ── lookups ─────────────────────────────────────────────────────────────────────────────────────────
+
+MX_QUESTION = udp(CLIENT, "192.168.1.1", 40000, 53, dns_query())
+MX_FOREIGN = udp(CLIENT, "198.51.100.53", 40000, 53, dns_query())
+
+
+class Asking(Home):
+    """Writes down what the detector is told of lookups: (device's key, whether the resolver is foreign, time)."""
+
+    def __init__(self, policy: Policy = MONITOR, **options: Any) -> None:
+        super().__init__(policy, **options)
+        self.told: list[tuple[bytes, bool, float]] = []
+        self.engine._detector.looked_up = self._looked_up  # type: ignore[method-assign]
+
+    def _looked_up(self, device: Device, foreign: bool, time: float) -> None:
+        self.told.append((device.key, foreign, time))
+
+
+def test_lookups_of_a_device_that_mails_count() -> None:
+    home = Asking()
+    home.play(session())
+    home.engine.lookup(START + 1, MAC, MX_QUESTION)
+    home.engine.lookup(START + 2, MAC, MX_FOREIGN)
+    home.engine.lookup(START + 3, MAC, udp(CLIENT, "198.51.100.53", 40000, 53, dns_query(qtype=TYPE_A)))
+    home.engine.lookup(START + 4, MAC, b"garbage")
+    assert home.device().mx_queries == 2
+    assert home.told == [(MAC, False, START + 1), (MAC, True, START + 2)]
+
+
+def test_lookups_before_the_first_mail_count_when_it_comes() -> None:
+    home = Asking()
+    home.engine.lookup(START - 20, MAC, MX_FOREIGN)
+    home.engine.lookup(START - 10, MAC, MX_QUESTION)
+    home.engine.lookup(START - 10, OTHER, MX_QUESTION)
+    assert len(home.engine.devices) == 0
+    assert home.told == []
+    home.play(session())
+    assert home.told == [(MAC, True, START - 20), (MAC, False, START - 10)]
+    assert home.device().mx_queries == 2
+    assert home.engine.devices.find(OTHER) is None
+
+
+def test_lookups_long_before_the_first_mail_do_not() -> None:
+    home = Asking()
+    home.engine.lookup(START - 3601, MAC, MX_FOREIGN)
+    home.play(session())
+    assert home.told == []
+    assert home.device().mx_queries == 0
+
+
+def test_made_up_senders_of_lookups_make_no_devices_and_push_none_out() -> None:
+    home = Asking()
+    home.engine.devices.limit = 2
+    home.play(session())
+    for n in range(2000):
+        home.engine.lookup(START + 60, b"\6" + n.to_bytes(5, "big"), MX_FOREIGN)
+    assert [device.key for device in home.engine.devices] == [MAC]
+    assert len(home.engine.asked) <= home.engine.asked.limit
+
+
+def test_the_routers_own_address_is_no_foreign_resolver() -> None:
+    home = Asking(ours=lambda address: address == bytes([198, 51, 100, 53]))
+    home.play(session())
+    home.engine.lookup(START + 1, MAC, MX_FOREIGN)
+    assert home.told == [(MAC, False, START + 1)]
+
+
+def test_lookups_respect_lan() -> None:
+    home = Asking(lan=(ip_network("192.0.2.0/24"),))
+    home.play(session())
+    home.engine.lookup(START + 1, MAC, udp("203.0.113.9", "198.51.100.53", 40000, 53, dns_query()))
+    assert home.told == []
+    home.engine.lookup(START + 1, MAC, udp(CLIENT, "192.0.2.53", 40000, 53, dns_query()))
+    assert home.told == [(MAC, False, START + 1)]
+
+
+def test_lookups_only_where_the_policy_wants_them() -> None:
+    home = Asking(MONITOR._replace(watch_dns=False))
+    home.engine.lookup(START - 1, MAC, MX_FOREIGN)
+    home.play(session())
+    home.engine.lookup(START + 1, MAC, MX_FOREIGN)
+    assert home.told == []
+    assert home.device().mx_queries == 0
+
+
+def test_a_lookup_may_change_a_standing() -> None:
+    home = Home()
+    home.play(session())
+    detector = home.engine._detector
+    change = StandingChanged(START, home.device(), "clear", "suspected", 1, "an-indicator")
+    detector.looked_up = lambda *_: detector.changes.append(change)  # type: ignore[method-assign]
+    home.engine.lookup(START + 1, MAC, MX_FOREIGN)
+    assert home.engine.events == [change]
+    assert detector.changes == []
+
+
+# ── devices told apart ──────────────────────────────────────────────────────────────────────────────
+
+
+LAN = (ip_network("192.0.2.0/24"), ip_network("2001:db8:1::/64"))
+
+
+def from_host(packets: list[Packet], host: int) -> list[Packet]:
+    """The same by another client."""
+    old, new = bytes([192, 0, 2, 10]), bytes([192, 168, 7, host])
+    return [packet._replace(data=packet.data.replace(old, new)) for packet in packets]
+
+
+def test_convicted_host_behind_a_router_leaves_its_neighbours_alone() -> None:
+    """The kernel knows MACs only: the verdict for such a host is about each connection."""
+    home = Home()
+    home.engine.on_link(LAN)
+    verdicts = [home.play(from_host(bot_session(n, START + n), 5)) for n in range(14)]
+    assert home.device(MAC + bytes([192, 168, 7, 5])).score.standing == COMPROMISED
+    assert set(verdicts[-1]) == {RESET_FLOW}
+    assert not any(BLOCK_DEVICE in given for given in verdicts)
+    assert set(home.play(from_host(session(sport=41000, time=START + 99), 6))) == {ACCEPT}
+    assert set(home.play(session(sport=41001, time=START + 120))) == {ACCEPT}
+    assert home.device().score.standing == "clear"
+
+
+def test_a_convicted_router_with_hosts_behind_it_is_refused_without_them() -> None:
+    home = Home()
+    home.engine.on_link(LAN)
+    home.play(from_host(session(), 6))
+    assert BLOCK_DEVICE not in {verdict for n in range(14) for verdict in home.play(bot_session(n, START + 50 + n))}
+    assert home.device().score.standing == COMPROMISED
+    assert set(home.play(from_host(session(sport=41000, time=START + 99), 6))) == {ACCEPT}
+
+
+def test_an_exemption_of_a_mac_covers_what_is_behind_it() -> None:
+    from cpe_filter.policy import Exemption
+
+    home = Home(Policy(mode="block", exempt=(Exemption(MAC, None, None, ""),)))
+    home.engine.on_link(LAN)
+    assert set(home.play(from_host(session(), 5))) == {ACCEPT}
+
+
+def test_without_known_networks_hosts_in_turn_are_told_apart() -> None:
+    home = Home()
+    for n in range(6):
+        home.play(from_host(session(sport=40000 + n, time=START + 60 * n), 5 + n % 2))
+    assert {device.name for device in home.engine.devices} == {"02:00:00:00:00:01", "02:00:00:00:00:01 192.168.7.6"}
+    with_lan = Home(lan=(ip_network("192.168.0.0/16"),))
+    for n in range(6):
+        with_lan.play(from_host(session(sport=40000 + n, time=START + 60 * n), 5 + n % 2))
+    assert {device.name for device in with_lan.engine.devices} == {"02:00:00:00:00:01"}
+
+
+def test_a_convicted_device_with_a_new_random_mac_is_blocked_at_once() -> None:
+    home = Home()
+
+    def leases(mac: bytes, time: float) -> None:
+        home.engine.leases([Lease(mac, (bytes(4),), "phone", b"", START + 30)], time, time)
+
+    leases(MAC, START)
+    for n in range(14):
+        home.play(bot_session(n, START + n))
+    assert home.device().score.standing == COMPROMISED
+    home.engine.events.clear()
+    leases(OTHER, START + 40)
+    leases(OTHER, START + 120)
+    (event,) = home.engine.events
+    assert isinstance(event, Continued)
+    assert (event.before, event.device.key) == (MAC, OTHER)
+    assert set(home.play(session(sport=41000, time=START + 130), OTHER)) == {BLOCK_DEVICE}
+    assert set(home.play(session(sport=41001, time=START + 140), MAC)) == {ACCEPT}

@@ -59,6 +59,7 @@ RIGHT: dict[str, list[Any]] = {
     "flag": [True, False],
     "text": ["/x", "/var/run/a file.json"],
     "interfaces": [["br-lan"], ["a", "b.7", "wg_0", "eth0@if2"], ["x" * 15], ["lo", "lo"]],
+    "paths": [[], ["/x"], ["/tmp/dhcp.leases", "/a b"], ["/x", "/x"]],
     "ports": [[25], [1], [65535], [25, 26, 2525], [25, 25]],
     "networks": [[], ["192.0.2.25"], ["2001:db8::/48", "10.0.0.1/8"], ["::/0", "0.0.0.0/0"]],
 }
@@ -68,6 +69,7 @@ WRONG: dict[str, list[Any]] = {
     "number": ["1", True, False, 1.0, [], {}, float("nan"), float("inf"), 10**50, -(10**9999), datetime.time(1, 2)],
     "text": ["", "relative/path", "/nul\0", 1, ["/x"], {}, True],
     "interfaces": ["br-lan", [], [""], ["x" * 16], ["a b"], ["a/b"], ["."], [".."], [1], [None], {}, ["ä"], 1],
+    "paths": ["/x", [""], ["x"], ["/nul\0"], [1], [["/x"]], [None], {}, [f"/{n}" for n in range(9)]],
     "ports": [25, [], [0], [65536], [-1], ["25"], [True], [25.0], [587], [25, 465], list(range(1, 10)), {}, [[25]]],
     "networks": ["192.0.2.25", ["mail.example"], [""], ["192.0.2.256"], ["192.0.2.0/33"], [1], [["::1"]], [None], {}],
 }
@@ -169,7 +171,7 @@ def test_an_interface_is_lan_or_wan() -> None:
         ({"device": "block"}, "it belongs in [[exempt]]"),
         ({"fliter": {}}, 'unknown table or key "fliter"; did you mean [filter]?'),
         ({"exemp": []}, "did you mean [[exempt]]?"),
-        ({"something": {}}, "known: [filter], [network], [limits], [status], [[exempt]]"),
+        ({"something": {}}, "known: [filter], [network], [limits], [detect], [status], [state], [[exempt]]"),
         ({"x" * 5000: {}}, 'unknown table or key "xxx'),
         ({"a\nb": {}}, 'unknown table or key "a?b"'),
         ({"filter": 1}, "filter is 1; a table [filter] is wanted"),

@@ -10,8 +10,24 @@ from typing import Any
 import pytest
 
 from cpe_filter.policy import Policy
-from cpe_filter.replay import DEFAULT_POLICY, Options, replay
-from tests.build import LEGITIMATE, frames, pcap, session
+from cpe_filter.replay import DEFAULT_POLICY, Options, replay, show
+from tests.build import (
+    CLIENT,
+    CLIENT6,
+    LEGITIMATE,
+    LINKS,
+    OPT,
+    SERVER6,
+    START,
+    TYPE_A,
+    Packet,
+    dns_query,
+    frames,
+    pcap,
+    session,
+    tcp,
+    udp,
+)
 from tests.conftest import captures_folder
 
 
@@ -39,9 +55,9 @@ def test_spambot_is_convicted_within_ten_connections(captures: Path) -> None:
     assert device["standing"] == "compromised"
     assert device["compromised_at"]["connection"] <= 10
     assert device["suspected_at"]["connection"] <= device["compromised_at"]["connection"]
-    # Every outgoing frame is in the file twice; the bot opened 1,109 connections to 840 servers.
+    # Every outgoing frame is in the file twice; the bot opened 1,109 connections to 840 servers in 805 networks.
     assert 1100 <= device["connections"] <= 1110
-    assert device["destinations"] == 840
+    assert device["networks"] == 805
     decisions = Counter(item["decision"] for item in result["sessions"])
     assert decisions["block"] > 1000
     # Of the first ten connections none is blocked before the conviction.
@@ -133,3 +149,57 @@ def test_times_are_those_of_the_capture(tmp_path: Path) -> None:
     assert result["sessions"][0]["start"] == 1000.25
     assert result["devices"][0]["first_seen"] == 1000.25
     assert result["end"] > result["start"]
+
+
+# ── lookups ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lookups(client: str = CLIENT, resolver: str = "198.51.100.53") -> list[Packet]:
+    """Four questions for mail servers, and what must not count: another type, an answer."""
+    messages = [dns_query(opt=opt) for opt in OPT.values()]
+    packets = [udp(client, resolver, 40000, 53, message) for message in messages[:3]]
+    packets.append(tcp(client, resolver, 40000, 53, 1, 1, 0x18, len(messages[3]).to_bytes(2, "big") + messages[3]))
+    packets.append(udp(client, resolver, 40000, 53, dns_query(qtype=TYPE_A)))
+    packets.append(udp(resolver, client, 53, 40000, dns_query(flags=0x8180)))
+    return [Packet(START - 10 + n, True, data) for n, data in enumerate(packets)]
+
+
+@pytest.mark.parametrize("link", ["ethernet", "vlan", "cooked2", "raw-101"])
+def test_lookups_in_a_capture_count(tmp_path: Path, link: str) -> None:
+    path = tmp_path / "a.pcap"
+    more = lookups(CLIENT6, "2001:db8:9::53")  # of a host that sends no mail here, where there is no MAC
+    path.write_bytes(pcap(frames([*lookups(), *session(), *more], link), LINKS[link].number))
+    (device,) = judge(path)["devices"]
+    assert device["mx_queries"] == (8 if LINKS[link].mac else 4)
+    assert device["messages"] == 1
+    (device,) = judge(path, policy=DEFAULT_POLICY._replace(watch_dns=False))["devices"]
+    assert device["mx_queries"] == 0
+    (device,) = judge(path, lan=(ip_network("192.0.2.0/24"),))["devices"]
+    assert device["mx_queries"] == 4
+
+
+def test_lookups_by_ipv6_count_and_alone_make_no_device(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcap"
+    asked = lookups(CLIENT6, "2001:db8:9::53")
+    path.write_bytes(pcap(frames([*asked, *session(client=CLIENT6, server=SERVER6)])))
+    (device,) = judge(path)["devices"]
+    assert device["mx_queries"] == 4
+    path.write_bytes(pcap(frames(asked)))
+    assert judge(path)["devices"] == []
+
+
+# ── names ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_leases_name_the_devices_where_asked(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pcap")
+    leases = tmp_path / "dhcp.leases"
+    leases.write_text("1 02:00:00:00:01:01 192.168.1.7 web<server> *\n")
+    (device,) = judge(path, leases=(str(leases),))["devices"]
+    assert device["name"] == "web?server?"
+    said: list[str] = []
+    show(judge(path, leases=(str(leases),)), said.append)
+    assert "  02:00:00:00:01:01 (web?server?, 192.0.2.10)" in said
+    leases.write_text("1 02:00:00:00:09:09 192.168.1.7 other *\n")
+    assert judge(path, leases=(str(leases),))["devices"][0]["name"] is None
+    assert "name" not in judge(path)["devices"][0]

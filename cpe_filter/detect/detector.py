@@ -12,20 +12,33 @@ from typing import NamedTuple
 
 from cpe_filter.detect import replies
 from cpe_filter.detect.device import ROUTER, Device
-from cpe_filter.detect.evidence import FROM_NAME, FROM_REPLY, FROM_VIOLATION
+from cpe_filter.detect.evidence import FROM_NAME, FROM_QUIRK, FROM_REPLY, FROM_VIOLATION, INDICATORS
 from cpe_filter.detect.names import kind_of_name, registered_domain
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.detect.neighbours import ACCEPTED, DEFERRED, MET, TURNED_AWAY, Neighbours, fingerprint
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECTED
 from cpe_filter.inspect.address import NULL_SENDER
+from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
-from cpe_filter.inspect.smtp import Event
 
 #: More new servers than this within a minute is a burst.
 BURST = 5
-_NAMES, _DOMAINS = 16, 64
+#: So many recipients in a session are many.
+CROWD = 20
+#: What each refusal leaves of the weight of those before, where it is asked what may explain sessions that TLS hides.
+FORGET = 0.95
+_NAMES, _DOMAINS = 8, 16
+#: Bytes after the ClientHello: fewer hold no message, so many or more do (tests/evaluate/sealed.py measures them).
+EMPTY_FROM, EMPTY_BELOW, CARRIED_FROM = 120, 450, 1300
+#: In the place of an indicator where a standing changed because the device is said to have been cleaned.
+RELEASED = "released"
+_BITS = {name: 1 << number for number, name in enumerate(INDICATORS)}
 
 
 class StandingChanged(NamedTuple):
-    """A device's standing is now another. `connection`: how many it had opened by then."""
+    """A device's standing is now another. `connection`: how many it had opened by then.
+
+    indicator: what tipped it, or `RELEASED`.
+    """
 
     time: float
     device: Device
@@ -36,16 +49,43 @@ class StandingChanged(NamedTuple):
 
 
 class Connection:
-    """What the detector holds of a running connection. `fresh`: the server's neighbourhood is new to the device."""
+    """What the detector holds of a running connection.
 
-    __slots__ = ("device", "fresh", "gained", "helo", "null_sender")
+    number: the server's `fingerprint`. new: the device never met its neighbourhood. before: how contacts with it had
+    come out when this one began.
+    """
 
-    def __init__(self, device: Device, fresh: bool) -> None:
+    __slots__ = (
+        "before",
+        "device",
+        "fired",
+        "helo",
+        "new",
+        "null_sender",
+        "number",
+        "offered_tls",
+        "recipients",
+        "room",
+        "sender",
+    )
+
+    def __init__(self, device: Device, number: int, new: bool, before: int) -> None:
         self.device = device
-        self.fresh = fresh
-        self.gained = 0.0  # what its words have added to the score
+        self.number = number
+        self.new = new
+        self.before = before
+        self.fired = 0  # which indicators have: a bit each
+        self.room = SESSION_CLIP
         self.helo = ""
         self.null_sender = False
+        self.offered_tls = False
+        self.recipients = 0
+        self.sender = ""  # its registered domain
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this server's answer is news: none of its neighbourhood has accepted or turned away before."""
+        return self.before <= DEFERRED
 
 
 class Step(NamedTuple):
@@ -71,15 +111,19 @@ class Detector:
 
     def opened(self, device: Device, server: bytes, time: float) -> Connection:
         """A device has opened a connection to a server (packed address): what the SYN alone shows."""
-        connection = Connection(device, device.meets(server))
+        number = fingerprint(server)
+        new = device.neighbours.meet(number)
+        connection = Connection(device, number, new, MET if new else device.neighbours.outcome(number))
         device.connections += 1
         if device.key == ROUTER and device.connections == 1:
             self._add(connection, "from-router", time)
-        if connection.fresh and len(device.prefixes) > 1:
-            self._add(connection, "new-destination", time)
-            device.burst = [*[t for t in device.burst if time - t < 60.0][-BURST:], time]
-            if len(device.burst) > BURST:
-                self._add(connection, "destination-burst", time)
+        if new:
+            device.networks += 1
+            if device.networks > 1:
+                self._add(connection, "new-destination", time)
+                device.burst = [*[t for t in device.burst if time - t < 60.0][-BURST:], time]
+                if len(device.burst) > BURST:
+                    self._add(connection, "destination-burst", time)
         return connection
 
     def event(self, connection: Connection, event: Event, time: float) -> None:
@@ -90,35 +134,100 @@ class Detector:
         elif kind == "sender":
             self._sender(connection, event.name, time)
         elif kind == "recipient":
-            connection.device.recipients += 1
+            self._recipient(connection, event, time)
         elif kind == "message" and reply is not None and reply.positive:
             connection.device.messages += 1
-            self._add(connection, "accepted", time)
-        elif kind == "tls":
-            self._add(connection, "encrypted", time)
+            if not connection.null_sender:
+                self._accepted(connection, "accepted", time)
+        elif kind == "sealed":
+            self._sealed(connection, event.number, time)
         elif kind == "opaque" and event.name == "not-smtp":
             self._add(connection, "not-smtp", time)
         elif kind == "violation" and event.name in FROM_VIOLATION:
             self._add(connection, event.name, time)
-        elif kind == "quirk" and event.name == "path-spaced":
-            self._add(connection, "path-spaced", time)
+        elif kind == "quirk" and event.name in FROM_QUIRK:
+            self._add(connection, FROM_QUIRK[event.name], time)
         elif kind == "reply" and event.name == "AUTH" and reply is not None and reply.code == 235:
             self._add(connection, "authenticated", time)
-        if reply is not None and reply.code >= 400 and event.name != "unknown":
-            name = FROM_REPLY[replies.classify(reply)]
-            if kind == "greeting" and name in ("refused", "deferred"):
-                name = "banner-refused"
-            # Bounces and callouts (RFC 5321 section 4.5.5) go to whoever was forged: that they fail says little.
-            self._add(connection, name, time, connection.fresh and not connection.null_sender)
+            connection.device.neighbours.settle(connection.number, ACCEPTED)  # once: a bot may have a server of its own
+        # A verb that nobody knows is no refusal; a domain of that name may be refused like any other.
+        if reply is not None and reply.code >= 400 and (kind != "reply" or event.name != "unknown"):
+            self._refused(connection, kind, reply, time)
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         """A connection is over: what its end shows. `phase` as in inspect.session."""
-        if phase == LOST:
-            self._add(connection, "connect-lost", time)
-        elif phase == REFUSED:
-            self._add(connection, "connect-refused", time)
+        if phase in (LOST, REFUSED):
+            if connection.before == MET:
+                self._add(connection, "connect-lost" if phase == LOST else "connect-refused", time)
+                connection.device.neighbours.settle(connection.number, DEFERRED)
         elif phase in (CLOSED, RESET) and quit_sent:
             self._add(connection, "took-leave", time)
+
+    def looked_up(self, device: Device, foreign: bool, time: float) -> None:
+        """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home."""
+        self._add(Connection(device, 0, False, MET), "mx-foreign" if foreign else "mx-lookup", time)
+
+    def release(self, device: Device, time: float) -> bool:
+        """A compromised device is said to have been cleaned: it is a suspect from now on. False where it was none.
+
+        All it does counts as new again. So its neighbourhoods are forgotten, too: what they answer is evidence only at
+        a first contact, and without it neither would a cleaned device that writes to its usual servers ever be
+        cleared, nor a bot that goes through its old list be held to it.
+        """
+        before = device.score.standing
+        if before != COMPROMISED:
+            return False
+        device.score.release()
+        device.neighbours = Neighbours()
+        device.helos.clear()
+        device.sender_domains.clear()
+        device.burst.clear()
+        device.blamed = device.excused = 0.0
+        device.suspected_at, device.compromised_at = (time, device.connections), None
+        self.changes.append(StandingChanged(time, device, before, device.score.standing, device.connections, RELEASED))
+        return True
+
+    def _refused(self, connection: Connection, kind: str, reply: Reply, time: float) -> None:
+        """A reply of 4yz or 5yz. The first answers of a neighbourhood are news; what it says again is not."""
+        name = FROM_REPLY[replies.classify(reply)]
+        if kind == "greeting" and name == "refused":
+            name = "banner-refused"
+        # Bounces and callouts (RFC 5321 section 4.5.5) go to whoever was forged: that they fail says little.
+        if connection.fresh and not connection.null_sender and (name != "deferred" or connection.before == MET):
+            self._add(connection, name, time)
+            if name != "deferred":
+                device = connection.device
+                device.blamed *= FORGET
+                device.excused *= FORGET
+                if name in ("home-line", "listed"):
+                    device.excused += 1
+                else:
+                    device.blamed += 1
+        if connection.before != ACCEPTED:
+            outcome = DEFERRED if name == "deferred" else TURNED_AWAY
+            connection.device.neighbours.settle(connection.number, outcome)
+
+    def _accepted(self, connection: Connection, name: str, time: float) -> None:
+        if connection.fresh:
+            self._add(connection, name, time)
+            if connection.new:
+                self._add(connection, "welcomed", time)
+            if connection.before == DEFERRED:
+                self._add(connection, "came-back", time)
+        connection.device.neighbours.settle(connection.number, ACCEPTED)
+
+    def _sealed(self, connection: Connection, sent: int, time: float) -> None:
+        """How much a client sent under TLS tells whether it left a message."""
+        if sent >= CARRIED_FROM:
+            self._accepted(connection, "carried", time)
+        elif sent >= EMPTY_BELOW:
+            if connection.new:
+                self._add(connection, "welcomed", time)
+        elif sent >= EMPTY_FROM and connection.before == MET:
+            device = connection.device
+            part = (1 + device.blamed) / (1 + device.blamed + device.excused)
+            self._add(connection, "turned-away", time, part)
+            connection.device.neighbours.settle(connection.number, DEFERRED)
 
     def _hello(self, connection: Connection, event: Event, time: float) -> None:
         device, name = connection.device, event.name.lower()
@@ -128,29 +237,56 @@ class Detector:
             self._add(connection, indicator, time)
         if not event.number:
             self._add(connection, "helo-not-ehlo", time)
-        if name not in device.helos and len(device.helos) < _NAMES:
-            device.helos.add(name)
-            if len(device.helos) > 2:
+        elif event.reply is not None:
+            connection.offered_tls = any(line[:8].upper() == "STARTTLS" for line in _lines(event.reply))
+        mark = hash(name)
+        if mark not in device.helos and len(device.helos) < _NAMES:
+            device.helos.add(mark)
+            if len(device.helos) > 3:
                 self._add(connection, "helo-rotates", time)
 
     def _sender(self, connection: Connection, sender: str, time: float) -> None:
         device = connection.device
         domain = sender.rpartition("@")[2].lower()
         connection.null_sender = sender == NULL_SENDER
+        connection.sender = registered_domain(domain)
+        if connection.offered_tls:
+            self._add(connection, "declines-tls", time)
+        if not connection.null_sender:
+            self._add(connection, "named-sender", time)
+        elif connection.new:  # a callout leaves nothing settled: it must not count each time
+            self._add(connection, "null-sender", time)
         if not domain or connection.null_sender:
             return
-        if connection.helo and registered_domain(connection.helo) != registered_domain(domain):
+        if connection.helo and registered_domain(connection.helo) != connection.sender:
             self._add(connection, "sender-unrelated", time)
-        if domain not in device.sender_domains and len(device.sender_domains) < _DOMAINS:
-            device.sender_domains.add(domain)
+        mark = hash(domain)
+        if mark not in device.sender_domains and len(device.sender_domains) < _DOMAINS:
+            device.sender_domains.add(mark)
             if len(device.sender_domains) > 3:
                 self._add(connection, "sender-rotates", time)
 
-    def _add(self, connection: Connection, name: str, time: float, fresh: bool | None = None) -> None:
+    def _recipient(self, connection: Connection, event: Event, time: float) -> None:
+        connection.device.recipients += 1
+        connection.recipients += 1
+        if connection.recipients == CROWD:
+            self._add(connection, "many-recipients", time)
+        if event.reply is not None and event.reply.positive and connection.new:
+            self._add(connection, "welcomed", time)
+        domain = registered_domain(event.name.rpartition("@")[2])
+        if domain and domain == registered_domain(connection.helo) and domain != connection.sender:
+            self._add(connection, "helo-poses", time)
+
+    def _add(self, connection: Connection, name: str, time: float, part: float = 1.0) -> None:
+        """An indicator fires, once in a connection."""
+        bit = _BITS[name]
+        if connection.fired & bit or not connection.fresh:
+            return
+        connection.fired |= bit
         device = connection.device
         score = device.score
         before, value = score.standing, score.value
-        connection.gained = score.add(name, connection.gained, connection.fresh if fresh is None else fresh)
+        connection.room = score.add(name, connection.room, part)
         if self._trace is not None:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         if not score.judge():
@@ -163,3 +299,8 @@ class Detector:
         elif score.standing == CLEAR:
             device.suspected_at = None
         self.changes.append(StandingChanged(time, device, before, score.standing, device.connections, name))
+
+
+def _lines(reply: Reply) -> tuple[str, ...]:
+    """The lines of a reply, without codes."""
+    return (*reply.before, reply.text[4:])

@@ -1,93 +1,577 @@
 """The table of indicators: what counts for or against a device being compromised, and how much.
 
-Knows the literature. Must not know how evidence adds up (score) or where facts come from (engine). A new indicator is
-one row here, one place in `engine` that sees it, one line in its test.
+Knows the literature and the senders that a device is held against. Must not know how evidence adds up (score) or where
+facts come from (engine). A new indicator is one row here, one place in `detector` that sees it, one line in its test.
 
-Weights are log-likelihood ratios, ln P(seen | bot) / P(seen | legitimate), in nats, for one session. They are judgement
-guided by the sources named, and set so that on the development scenarios (tests/evaluate) no legitimate device is
-convicted and bots are found early; rounded to tenths to say so. `fade` is the discount for correlation: each further
-time the same indicator fires on a device it counts that factor of the time before, down to `FADE_FLOOR` of the full
-weight.
+Each row has rates: how many of a bot's first contacts with a server show it, and how many of each legitimate
+sender's. Its weight against a sender is the log-likelihood ratio ln(bot / sender) in nats, clipped to `CLIP`. Only a
+server's first answers count (see `neighbours`): what it says again is no news. `fade` is the discount for correlation:
+each further time the indicator fires on a device it counts that factor of the time before; what a program does in all
+of its sessions (its HELO name, its dialect) fades fast, what depends on the recipient not at all.
+
+`basis` says where the rates come from: SIMULATED ones follow the scenarios of tests/evaluate, whose own rates name
+their sources; `python -m tests.evaluate.calibrate` prints them beside what it observes. JUDGEMENT ones are guided by
+the source named.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-FADE_FLOOR = 0.2
-
-DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, ORIGIN, LEGITIMATE = (
+DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN, LEGITIMATE = (
     "destination",
     "connect",
     "identity",
     "volume",
     "reply",
     "dialect",
+    "dns",
     "origin",
     "legitimate",
 )
-#: Seen on SYNs alone: these two together make a device suspected, never compromised.
-SYN_ONLY = frozenset((DESTINATION, CONNECT))
+#: Seen without a word of SMTP: by these alone a device is suspected, never convicted.
+UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
+#: The legitimate senders that a device is held against, the ordinary one first.
+SENDERS = ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server")
+#: The share of all legitimate sessions that are theirs, at most (judgement): a rare sender takes less to be ruled out.
+SHARES = (1.0, 1.0, 0.4, 0.06, 0.006, 0.1)
+#: The most that one finding may weigh, nats.
+CLIP = 3.5
+#: Where a row's rates come from.
+SIMULATED, JUDGEMENT = "simulated", "judgement"
 
 
 class Indicator(NamedTuple):
-    """family: one of the above. weight: nats. fade: factor. source: where it comes from. meaning: for people."""
+    """family: one of the above. bot, usual: rates, `usual` and `weights` (nats) in the order of `SENDERS`.
+
+    fade: factor. when: it fires. meaning: for people, after the device's name; subscriber, desk: what these are told.
+    """
 
     family: str
-    weight: float
+    bot: float
+    usual: tuple[float, ...]
+    weights: tuple[float, ...]
     fade: float
+    basis: str
     source: str
+    when: str
     meaning: str
+    subscriber: str
+    desk: str
+
+
+def _row(family: str, bot: float, usual: tuple[float, ...], fade: float, *words: str) -> Indicator:
+    weights = tuple(max(-CLIP, min(CLIP, math.log(bot / rate))) for rate in usual)
+    basis, source, when, meaning, subscriber, desk = words
+    return Indicator(family, bot, usual, weights, fade, basis, source, when, meaning, subscriber, desk)
 
 
 INDICATORS: dict[str, Indicator] = {
-    "new-destination": Indicator(
-        DESTINATION, 1.2, 0.97, "BotFlex; Lin (unique recipients)", "contacted a mail server it had never used"
+    "new-destination": _row(
+        DESTINATION,
+        0.8,
+        (0.32, 0.8, 0.55, 0.65, 0.78, 0.8),
+        1,
+        SIMULATED,
+        "BotFlex; Lin (unique recipients)",
+        "a connection to a neighbourhood (/24, /48) it never met; not its first",
+        "contacted a mail server it had never used",
+        "It contacted mail servers all over the world that it had never used before.",
+        "New destination network on TCP 25.",
     ),
-    "destination-burst": Indicator(
-        DESTINATION, 0.2, 0.9, "MikroTik and iungonetwork rules", "contacted many new mail servers within a minute"
+    "welcomed": _row(
+        LEGITIMATE,
+        0.25,
+        (0.9, 0.25, 0.4, 0.25, 0.25, 0.25),
+        1,
+        JUDGEMENT,
+        "judgement",
+        "a new neighbourhood takes a recipient, or more than a refusal's bytes under TLS",
+        "a server it had never used was ready to take its mail",
+        "A mail server was ready to take its mail.",
+        "RCPT accepted by a new destination.",
     ),
-    "connect-refused": Indicator(CONNECT, 0.7, 0.95, "Jung 2004 (TRW)", "a server refused the connection"),
-    "connect-lost": Indicator(CONNECT, 0.7, 0.95, "Jung 2004 (TRW)", "a server did not answer"),
-    "helo-dynamic": Indicator(
-        IDENTITY, 1.8, 0.6, "CBL; judgement", "introduces itself with a name of a home line's address pool"
+    "destination-burst": _row(
+        VOLUME,
+        0.4,
+        (0.25, 0.4, 0.3, 0.3, 0.3, 0.4),
+        0.8,
+        JUDGEMENT,
+        "MikroTik and iungonetwork rules",
+        "more than 5 new neighbourhoods within a minute",
+        "contacted many new mail servers within a minute",
+        "It contacted many new mail servers within a minute.",
+        "More than 5 new destination networks within 60 s.",
     ),
-    "helo-address": Indicator(
-        IDENTITY, 0.9, 0.5, "CBL; RFC 5321 section 4.1.1.1", "introduces itself with a bare address"
+    "connect-refused": _row(
+        CONNECT,
+        0.03,
+        (0.01, 0.005, 0.008, 0.01, 0.01, 0.06),
+        0.9,
+        SIMULATED,
+        "Jung 2004 (TRW)",
+        "a reset answers the first SYN to a neighbourhood",
+        "a server refused the connection",
+        "It tried mail servers that refuse connections.",
+        "First contact answered by RST.",
     ),
-    "helo-private": Indicator(
-        IDENTITY, 0.7, 0.4, "CBL; smtplib and others do it too", "introduces itself with a private address"
+    "connect-lost": _row(
+        CONNECT,
+        0.05,
+        (0.015, 0.01, 0.012, 0.015, 0.015, 0.08),
+        0.85,
+        SIMULATED,
+        "Jung 2004 (TRW)",
+        "nothing answers the first SYN to a neighbourhood within 10 s",
+        "a server did not answer",
+        "It tried mail servers that do not exist any more.",
+        "First contact unanswered after SYN retransmissions.",
     ),
-    "helo-bare": Indicator(IDENTITY, 0.5, 0.4, "CBL; msmtp and others do it too", "introduces itself without a domain"),
-    "helo-empty": Indicator(IDENTITY, 1.0, 0.5, "RFC 5321 section 4.1.1.1", "introduces itself with no name"),
-    "helo-rotates": Indicator(
-        IDENTITY, 1.8, 0.9, "operators' rule: more than 2 a week", "introduces itself under changing names"
+    "helo-dynamic": _row(
+        IDENTITY,
+        0.35,
+        (0.03, 0.01, 0.03, 0.05, 0.05, 0.03),
+        0.3,
+        SIMULATED,
+        "CBL; judgement",
+        "the HELO name spells out an address or has a pool word with digits",
+        "introduces itself with a name of a home line's address pool",
+        "It introduces itself with a made-up technical name.",
+        "HELO looks like a dynamic pool rDNS name.",
     ),
-    "sender-unrelated": Indicator(
-        IDENTITY, 0.3, 0.7, "judgement; forwarders do it too", "sends for a domain unlike its own name"
+    "helo-address": _row(
+        IDENTITY,
+        0.1,
+        (0.03, 0.005, 0.05, 0.03, 0.03, 0.02),
+        0.3,
+        JUDGEMENT,
+        "CBL; RFC 5321 section 4.1.1.1",
+        "the HELO name is an address without brackets",
+        "introduces itself with a bare address",
+        "It introduces itself with a number instead of a name.",
+        "HELO is a bare IP address.",
     ),
-    "sender-rotates": Indicator(IDENTITY, 0.8, 0.9, "judgement", "sends for ever new sender domains"),
-    "banner-refused": Indicator(
-        REPLY, 0.7, 0.9, "CESNET; some refuse every home line", "a server refused it before it said anything"
+    "helo-private": _row(
+        IDENTITY,
+        0.1,
+        (0.05, 0.02, 0.12, 0.05, 0.05, 0.02),
+        0.3,
+        JUDGEMENT,
+        "CBL; smtplib and others do it too",
+        "the HELO name is a literal of a private address",
+        "introduces itself with a private address",
+        "It introduces itself with an address that only exists in your home.",
+        "HELO is a private address literal.",
     ),
-    "unknown-user": Indicator(REPLY, 2.4, 0.98, "Cutwail: 53.3 % of failures", "wrote to addresses that do not exist"),
-    "listed": Indicator(REPLY, 2.4, 0.98, "CBL, XBL", "a server says that this line's address is on a blocklist"),
-    "home-line": Indicator(REPLY, 0.2, 0.5, "PBL proves a home line only", "a server takes no mail from home lines"),
-    "refused": Indicator(REPLY, 1.4, 0.98, "CESNET", "a server refused sender, recipient or message"),
-    "deferred": Indicator(REPLY, 0.2, 0.8, "greylisting meets everyone", "a server put it off"),
-    "early-talk": Indicator(DIALECT, 1.8, 0.8, "B@bel; postscreen", "speaks before the server's greeting"),
-    "blind-pipelining": Indicator(DIALECT, 1.3, 0.8, "B@bel; postscreen", "does not wait for replies"),
-    "content-after-refusal": Indicator(DIALECT, 1.5, 0.8, "B@bel", "sends the message although it was refused"),
-    "not-smtp": Indicator(DIALECT, 1.5, 0.8, "judgement", "speaks something other than mail on the mail port"),
-    "no-quit": Indicator(DIALECT, 0.6, 0.9, "B@bel", "hangs up without taking leave"),
-    "path-spaced": Indicator(DIALECT, 0.4, 0.6, "B@bel", "spaces MAIL FROM and RCPT TO in its own way"),
-    "helo-not-ehlo": Indicator(DIALECT, 0.4, 0.6, "B@bel", "uses the greeting of the time before 1995"),
-    "from-router": Indicator(ORIGIN, 3.0, 0.8, "BCMUPnP_Hunter, ProxyM", "mail that the router itself sends"),
-    # Evidence of legitimate use. A single family, it only ever lowers a score.
-    "accepted": Indicator(LEGITIMATE, -0.7, 1.0, "SPOT's label from replies", "a server took its message"),
-    "took-leave": Indicator(LEGITIMATE, -0.15, 1.0, "B@bel", "ended its session with QUIT"),
-    "encrypted": Indicator(LEGITIMATE, -0.3, 1.0, "judgement", "uses STARTTLS"),
-    "authenticated": Indicator(LEGITIMATE, -2.5, 1.0, "judgement", "is known to the server (AUTH)"),
+    "helo-bare": _row(
+        IDENTITY,
+        0.25,
+        (0.08, 0.03, 0.25, 0.25, 0.25, 0.05),
+        0.3,
+        SIMULATED,
+        "CBL; msmtp and others do it too",
+        "the HELO name is localhost or has no dot",
+        "introduces itself without a domain",
+        "It introduces itself with a single word.",
+        "HELO is localhost or an unqualified word.",
+    ),
+    "helo-empty": _row(
+        IDENTITY,
+        0.03,
+        (0.005, 0.005, 0.01, 0.01, 0.01, 0.005),
+        0.3,
+        JUDGEMENT,
+        "RFC 5321 section 4.1.1.1",
+        "HELO comes without a name",
+        "introduces itself with no name",
+        "It introduces itself with no name at all.",
+        "HELO without argument.",
+    ),
+    "helo-rotates": _row(
+        IDENTITY,
+        0.3,
+        (0.05, 0.03, 0.05, 0.05, 0.05, 0.03),
+        0.9,
+        SIMULATED,
+        "operators' rule: more than 2 a week",
+        "a HELO name after its third",
+        "introduces itself under changing names",
+        "It introduces itself under ever new names.",
+        "More than 3 HELO names seen from one device.",
+    ),
+    "sender-unrelated": _row(
+        IDENTITY,
+        0.5,
+        (0.3, 0.3, 0.45, 0.3, 0.3, 0.3),
+        0.3,
+        JUDGEMENT,
+        "judgement; forwarders do it too",
+        "the sender's domain is not the HELO name's",
+        "sends for a domain unlike its own name",
+        "It sends in the name of a domain that is not its own.",
+        "MAIL FROM domain unrelated to HELO.",
+    ),
+    "sender-rotates": _row(
+        IDENTITY,
+        0.3,
+        (0.1, 0.1, 0.1, 0.15, 0.15, 0.1),
+        0.7,
+        SIMULATED,
+        "judgement",
+        "a sender domain after its third",
+        "sends for ever new sender domains",
+        "It sends under many different sender domains.",
+        "More than 3 MAIL FROM domains seen from one device.",
+    ),
+    "named-sender": _row(
+        IDENTITY,
+        0.95,
+        (0.9, 0.95, 0.95, 0.95, 0.95, 0.3),
+        1,
+        SIMULATED,
+        "RFC 5321 section 4.5.5",
+        "MAIL with a sender to a server that it has no settled dealings with",
+        "sends mail of its own to strangers, not bounces",
+        "It writes to strangers of its own accord.",
+        "Non-null reverse-path at a first contact: not backscatter.",
+    ),
+    "banner-refused": _row(
+        REPLY,
+        0.08,
+        (0.015, 0.01, 0.015, 0.08, 0.03, 0.02),
+        0.8,
+        SIMULATED,
+        "CESNET; some refuse every home line",
+        "5yz in place of the greeting, without naming a reason",
+        "a server refused it before it said anything",
+        "Mail servers refuse it as soon as it calls.",
+        "Rejected at the banner (5yz).",
+    ),
+    "unknown-user": _row(
+        REPLY,
+        0.32,
+        (0.02, 0.03, 0.03, 0.03, 0.03, 0.015),
+        1,
+        SIMULATED,
+        "Cutwail: 53.3 % of failures",
+        "a recipient is refused as non-existent",
+        "wrote to addresses that do not exist",
+        "It wrote to many addresses that do not exist.",
+        "RCPT refused, unknown user (X.1.1).",
+    ),
+    "listed": _row(
+        REPLY,
+        0.2,
+        (0.005, 0.005, 0.008, 0.06, 0.4, 0.005),
+        0.5,
+        SIMULATED,
+        "CBL, XBL",
+        "a refusal says that our address is on a blocklist of infected or spamming hosts",
+        "a server says that this line's address is on a blocklist",
+        "Mail servers report that your connection is on a blocklist of spam senders.",
+        "Reply text names a DNSBL listing of the WAN address (not PBL).",
+    ),
+    "home-line": _row(
+        REPLY,
+        0.1,
+        (0.2, 0.1, 0.15, 0.55, 0.12, 0.08),
+        1,
+        SIMULATED,
+        "PBL proves a home line only",
+        "a refusal names a list or rule against home lines",
+        "a server takes no mail from home lines",
+        "Mail servers do not take mail straight from home connections.",
+        "Reply text names PBL or a policy against residential lines.",
+    ),
+    "refused": _row(
+        REPLY,
+        0.12,
+        (0.02, 0.015, 0.02, 0.05, 0.03, 0.02),
+        0.9,
+        SIMULATED,
+        "CESNET",
+        "any other 5yz to MAIL, RCPT, DATA or the message",
+        "a server refused sender, recipient or message",
+        "Mail servers refused what it sent.",
+        "Permanent failure (5yz) for sender, recipient or content.",
+    ),
+    "deferred": _row(
+        REPLY,
+        0.05,
+        (0.07, 0.07, 0.07, 0.08, 0.08, 0.07),
+        1,
+        SIMULATED,
+        "greylisting meets everyone",
+        "4yz at the first contact",
+        "a server put it off",
+        "A mail server asked it to come back later.",
+        "Temporary failure (4yz), greylisting.",
+    ),
+    "turned-away": _row(
+        REPLY,
+        0.45,
+        (0.35, 0.14, 0.15, 0.45, 0.45, 0.42),
+        1,
+        SIMULATED,
+        "measured with real clients (tests/evaluate/sealed.py)",
+        "a TLS session at a first contact ends after 120 to 450 bytes: too few for a message",
+        "left an encrypted session with nothing delivered",
+        "Its encrypted calls to mail servers end without a message being taken.",
+        "STARTTLS session too short to have carried a message.",
+    ),
+    "early-talk": _row(
+        DIALECT,
+        0.05,
+        (0.005, 0.005, 0.008, 0.005, 0.005, 0.005),
+        0.5,
+        JUDGEMENT,
+        "B@bel; postscreen",
+        "the client speaks before the greeting",
+        "speaks before the server's greeting",
+        "It talks like a spam program: it does not wait for the server's greeting.",
+        "Early talker (pregreet).",
+    ),
+    "blind-pipelining": _row(
+        DIALECT,
+        0.05,
+        (0.01, 0.01, 0.01, 0.01, 0.01, 0.01),
+        0.5,
+        JUDGEMENT,
+        "B@bel; postscreen",
+        "commands are sent ahead although PIPELINING was not offered",
+        "does not wait for replies",
+        "It talks like a spam program: it does not wait for replies.",
+        "Pipelining without the extension.",
+    ),
+    "content-after-refusal": _row(
+        DIALECT,
+        0.05,
+        (0.005, 0.005, 0.008, 0.005, 0.005, 0.005),
+        0.5,
+        SIMULATED,
+        "B@bel",
+        "the message is sent although DATA was refused",
+        "sends the message although it was refused",
+        "It talks like a spam program: it sends although it was refused.",
+        "Content after a refused DATA.",
+    ),
+    "not-smtp": _row(
+        DIALECT,
+        0.02,
+        (0.004, 0.004, 0.004, 0.004, 0.004, 0.004),
+        0.5,
+        JUDGEMENT,
+        "judgement",
+        "what it says is not SMTP",
+        "speaks something other than mail on the mail port",
+        "It uses the mail port for something else.",
+        "Non-SMTP payload on TCP 25.",
+    ),
+    "no-quit": _row(
+        DIALECT,
+        0.6,
+        (0.1, 0.04, 0.1, 0.08, 0.12, 0.06),
+        0.4,
+        SIMULATED,
+        "B@bel",
+        "it hangs up without QUIT",
+        "hangs up without taking leave",
+        "It hangs up as spam programs do.",
+        "Connection closed without QUIT.",
+    ),
+    "path-spaced": _row(
+        DIALECT,
+        0.4,
+        (0.05, 0.01, 0.03, 0.04, 0.05, 0.03),
+        0.3,
+        SIMULATED,
+        "B@bel",
+        "`MAIL FROM: <` or `RCPT TO: <`",
+        "spaces MAIL FROM and RCPT TO in its own way",
+        "It writes mail commands as spam programs do.",
+        "Space after the colon of MAIL FROM or RCPT TO.",
+    ),
+    "helo-not-ehlo": _row(
+        DIALECT,
+        0.4,
+        (0.08, 0.02, 0.08, 0.06, 0.08, 0.04),
+        0.3,
+        SIMULATED,
+        "B@bel",
+        "it says HELO",
+        "uses the greeting of the time before 1995",
+        "It uses an outdated greeting, as many spam programs do.",
+        "HELO instead of EHLO.",
+    ),
+    "declines-tls": _row(
+        DIALECT,
+        0.85,
+        (0.45, 0.25, 0.7, 0.45, 0.45, 0.3),
+        0.4,
+        JUDGEMENT,
+        "judgement",
+        "it goes on in the clear although STARTTLS was offered",
+        "does not encrypt although the server offers it",
+        "It does not encrypt although it could.",
+        "STARTTLS offered and not used.",
+    ),
+    "odd-case": _row(
+        DIALECT,
+        0.25,
+        (0.05, 0.03, 0.1, 0.08, 0.08, 0.03),
+        0.3,
+        JUDGEMENT,
+        "B@bel",
+        "a verb is not in capitals",
+        "writes commands in small or mixed letters",
+        "It writes mail commands as spam programs do.",
+        "SMTP verbs not in upper case.",
+    ),
+    "many-recipients": _row(
+        VOLUME,
+        0.25,
+        (0.05, 0.25, 0.03, 0.05, 0.1, 0.02),
+        0.3,
+        JUDGEMENT,
+        "Cutwail, Lethic: many in one envelope; Rustock one",
+        "the 20th RCPT of a session",
+        "writes to many people in one session",
+        "It writes to very many people at once.",
+        "20 or more RCPT in one session.",
+    ),
+    "to-itself": _row(
+        DIALECT,
+        0.12,
+        (0.04, 0.02, 0.2, 0.1, 0.06, 0.01),
+        0.3,
+        JUDGEMENT,
+        "B@bel; sextortion mail writes so; so do scripts that report to their owner",
+        "MAIL FROM and a RCPT TO are the same address",
+        "writes to an address in its own name",
+        "It sends mail that claims to come from its recipient.",
+        "MAIL FROM equals RCPT TO.",
+    ),
+    "helo-poses": _row(
+        IDENTITY,
+        0.08,
+        (0.02, 0.01, 0.03, 0.03, 0.02, 0.02),
+        0.5,
+        JUDGEMENT,
+        "CBL: another's or the recipient's name",
+        "the HELO name is of the recipient's domain and not of the sender's",
+        "introduces itself with the recipient's name",
+        "It pretends to be the mail server that it calls.",
+        "HELO within the recipient's domain, unlike the sender's.",
+    ),
+    "from-router": _row(
+        ORIGIN,
+        0.3,
+        (0.02, 0.01, 0.05, 0.02, 0.02, 0.01),
+        0.5,
+        JUDGEMENT,
+        "BCMUPnP_Hunter, ProxyM",
+        "the router's own first connection",
+        "mail that the router itself sends",
+        "The router itself sends mail, which it never should.",
+        "TCP 25 originated by the CPE.",
+    ),
+    "mx-lookup": _row(
+        DNS,
+        0.5,
+        (0.5, 0.5, 0.1, 0.5, 0.5, 0.5),
+        0.3,
+        JUDGEMENT,
+        "MaraDNS Deadwood",
+        "it asks a resolver in the home for an MX",
+        "asks for other domains' mail servers itself",
+        "It looks up mail servers as only mail servers do.",
+        "MX query by an end host.",
+    ),
+    "mx-foreign": _row(
+        DNS,
+        0.3,
+        (0.08, 0.08, 0.05, 0.08, 0.08, 0.08),
+        0.3,
+        JUDGEMENT,
+        "BotFlex; judgement",
+        "it asks a resolver outside the home for an MX",
+        "asks a resolver outside for other domains' mail servers",
+        "It looks up mail servers past your router.",
+        "MX query by an end host to a foreign resolver.",
+    ),
+    "accepted": _row(
+        LEGITIMATE,
+        0.35,
+        (0.9, 0.9, 0.8, 0.4, 0.5, 0.45),
+        1,
+        SIMULATED,
+        "SPOT's label from replies",
+        "the first message that a neighbourhood takes in the clear",
+        "a server took its message",
+        "A mail server took its message.",
+        "Message accepted at a first contact.",
+    ),
+    "carried": _row(
+        LEGITIMATE,
+        0.4,
+        (0.85, 0.85, 0.75, 0.4, 0.5, 0.45),
+        1,
+        SIMULATED,
+        "measured with real clients (tests/evaluate/sealed.py)",
+        "a TLS session at a first contact carries 1,300 bytes or more",
+        "delivered something in an encrypted session",
+        "Its encrypted mail was taken.",
+        "STARTTLS session long enough to have carried a message.",
+    ),
+    "null-sender": _row(
+        LEGITIMATE,
+        0.02,
+        (0.03, 0.03, 0.03, 0.03, 0.03, 0.7),
+        1,
+        SIMULATED,
+        "RFC 5321 section 4.5.5",
+        "MAIL FROM:<> at a first contact",
+        "sends bounces",
+        "It returns undeliverable mail.",
+        "Null reverse-path: bounces or callouts.",
+    ),
+    "came-back": _row(
+        LEGITIMATE,
+        0.02,
+        (0.08, 0.06, 0.03, 0.08, 0.08, 0.08),
+        1,
+        SIMULATED,
+        "RFC 5321 section 4.5.4.1",
+        "a neighbourhood that had put it off or was out of reach takes its mail",
+        "tried again where it had been put off, and was accepted",
+        "It tried again later, as mail servers do.",
+        "Retried after a temporary failure, accepted.",
+    ),
+    "took-leave": _row(
+        LEGITIMATE,
+        0.5,
+        (0.75, 0.75, 0.65, 0.7, 0.7, 0.75),
+        0.5,
+        SIMULATED,
+        "B@bel",
+        "it says QUIT",
+        "ended its session with QUIT",
+        "It ends its calls properly.",
+        "QUIT.",
+    ),
+    "authenticated": _row(
+        LEGITIMATE,
+        0.01,
+        (0.08, 0.02, 0.08, 0.08, 0.08, 0.05),
+        1,
+        JUDGEMENT,
+        "judgement",
+        "AUTH answered 235",
+        "is known to the server (AUTH)",
+        "It has an account with the mail server.",
+        "AUTH succeeded.",
+    ),
 }
 
 #: From a class of reply to an indicator (see `replies`).
@@ -106,6 +590,13 @@ FROM_NAME = {
     "localhost": "helo-bare",
     "bare-word": "helo-bare",
     "dynamic": "helo-dynamic",
+}
+#: From a way of writing (see `inspect.facts`) to an indicator.
+FROM_QUIRK = {
+    "path-spaced": "path-spaced",
+    "lower-case": "odd-case",
+    "mixed-case": "odd-case",
+    "sender-is-recipient": "to-itself",
 }
 #: Violations that are indicators under the same name (see `inspect.violations`).
 FROM_VIOLATION = frozenset(("early-talk", "blind-pipelining", "content-after-refusal", "no-quit"))

@@ -1,43 +1,50 @@
-"""Evidence -> score -> standing: a CUSUM over each device's log-likelihood ratios (Page 1954).
+"""Evidence -> score -> standing: a CUSUM (Page 1954) over each device's log-likelihood ratios, one sum for each kind of
+legitimate sender that a device might be.
 
-Knows how evidence adds up. Must not know what the indicators mean. The sum never falls below zero, so a bot
-after a clean year is found as fast as one on the first day, and is never reset by a clock, so a slow bot is
-found in as many messages as a fast one. With bounded increments the false-alarm interval of a threshold h is at
-least e^h sessions (Lorden 1971), as far as the weights are true ratios.
+Knows how evidence adds up. Must not know what the indicators mean. No sum falls below zero, so a bot after a clean
+year is found as fast as one on the first day; none is reset by a clock, so a slow bot is found in as many messages as
+a fast one.
 
-Two sums are kept: what SYNs alone show (destinations, failed connections), and what was said. The first
-counts up to `SYN_CAP` only: a newsletter's first run and a bot look alike on SYNs, so that much makes a device
-suspected, and a conviction takes words as well.
+A device is compromised when it looks like a bot rather than like *any* of `evidence.SENDERS`: the least of the sums
+decides. That is what bounds the error: whichever of these senders a device is, its own sum is a CUSUM against it, and
+passes h once in e^h sessions at most (Lorden 1971), as far as the rates of the table are true. It is suspected when it
+looks like a bot rather than like the first of them, the ordinary mail server: on SYNs alone a newsletter's first run
+does that too.
 """
 
 from __future__ import annotations
 
-from cpe_filter.detect.evidence import FADE_FLOOR, INDICATORS, LEGITIMATE, SYN_ONLY
+import math
+
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE, SENDERS, SHARES, UNSPOKEN
 
 CLEAR, SUSPECTED, COMPROMISED = "clear", "suspected", "compromised"
 
-#: ln 1000 and ln 1e6: one false suspicion in 1,000 sessions, one false conviction in a million.
-SUSPECT_AT = 6.9
-CONVICT_AT = 13.8
+#: Where these lie is measured: `python -m tests.evaluate.calibrate` prints after how many first contacts each sender
+#: passes them by chance. Lorden's bound alone gives e^8 = 3,000 and e^11.3 = 80,000.
+SUSPECT_AT = 8.0
+CONVICT_AT = 11.3
 #: A suspicion ends below this.
 CLEAR_BELOW = 3.0
-#: The most that evidence from SYNs alone counts.
-SYN_CAP = 9.0
-#: What was said outweighs that it was said to a stranger: evidence of legitimate use counts so much against SYNs.
-SYN_RELIEF = 4.0
-#: What one session's words may add, and take.
-SESSION_CLIP = 4.0
-SESSION_FLOOR = -2.5
-#: What remains of a weight where the device got the same from the same neighbourhood before.
-REPEATED = 0.1
-#: And the discount for each further time of that: all of it together adds no more than the first time did.
-REPEATED_FADE = 0.9
+#: The most that a sum may hold, so that legitimate mail can bring it down again.
+MOST = 20.0
+#: What one session may add.
+SESSION_CLIP = 9.0
+#: After a claimed clean-up each sum begins with this share of what convicts.
+PROBATION = 0.4
+#: An indicator's firings are counted up to here.
+MANY = 65535
 #: A family supports a conviction when it gave at least so much.
 FAMILY_MINIMUM = 1.0
 
+_ORDINARY, _OTHERS = 0, range(1, len(SENDERS))
+#: What each sum has to reach for a conviction, and how much of the score a nat of it is past the suspicion.
+_NEEDED = tuple(CONVICT_AT + math.log(share) for share in SHARES)
+_SCALES = tuple((CONVICT_AT - SUSPECT_AT) / needed for needed in _NEEDED)
+
 
 class Tally:
-    """How often an indicator fired on a device, and what it has added in all (nats)."""
+    """How often an indicator fired on a device, and what it has added to the score in all (nats)."""
 
     __slots__ = ("count", "weight")
 
@@ -47,50 +54,57 @@ class Tally:
 
 
 class Score:
-    """One device's evidence: `syn` and `talk` are the two sums, nats."""
+    """One device's evidence. `sums`: nats, in the order of `SENDERS`; `tallies`: by indicator."""
 
-    __slots__ = ("standing", "syn", "talk", "tallies")
+    __slots__ = ("standing", "sums", "tallies", "value")
 
     def __init__(self) -> None:
-        self.syn = 0.0
-        self.talk = 0.0
+        self.sums = [0.0] * len(SENDERS)
+        self.value = 0.0
         self.standing = CLEAR
         self.tallies: dict[str, Tally] = {}
 
-    @property
-    def value(self) -> float:
-        """The score that the thresholds are for."""
-        return min(self.syn, SYN_CAP) + self.talk
+    def add(self, name: str, room: float, part: float = 1.0) -> float:
+        """An indicator fired in a session that may still add `room`. Returns what the session may add after it.
 
-    def add(self, name: str, gained: float, fresh: bool = True) -> float:
-        """An indicator fired in a session whose words have given `gained` so far. Returns what they have given then.
-
-        `fresh` is False where the device met this server's neighbourhood before: the same finding there is hardly
-        news, and fades away entirely, so that one misconfigured printer at one server never adds up to a bot.
+        part: of its weight, where something else explains the rest.
         """
         indicator = INDICATORS[name]
         tally = self.tallies.get(name)
         if tally is None:
             tally = self.tallies[name] = Tally()
-        weight = indicator.weight
-        if weight > 0:
-            if fresh:
-                weight *= max(FADE_FLOOR, indicator.fade**tally.count)
-            else:
-                weight *= REPEATED * min(indicator.fade, REPEATED_FADE) ** tally.count
-        tally.count += 1
-        if indicator.family in SYN_ONLY:
-            tally.weight += weight
-            self.syn = self.syn + weight
-            return gained
-        change = max(SESSION_FLOOR, min(SESSION_CLIP, gained + weight)) - gained
-        if weight < 0:
-            # Cap first: what lies above it must not shield the sum from evidence of legitimate use.
-            self.syn = max(0.0, min(self.syn, SYN_CAP) + SYN_RELIEF * change)
-            change = max(change, -self.talk)  # what is not there cannot be taken, and gives a session no room
-        tally.weight += change
-        self.talk += change
-        return gained + change
+        discount = part * indicator.fade**tally.count if indicator.fade < 1 else part
+        if tally.count < MANY:
+            tally.count += 1
+        sums, heaviest = self.sums, 0.0
+        for n, weight in enumerate(indicator.weights):
+            change = weight * discount
+            if change > heaviest:  # plain comparisons: this runs for every piece of evidence  # noqa: PLR1730
+                heaviest = change
+            total = sums[n] + (change if change < room else room)
+            sums[n] = 0.0 if total < 0 else MOST if total > MOST else total
+        before = self.value
+        self._weigh()
+        tally.weight += self.value - before
+        return max(0.0, room - heaviest)
+
+    def _weigh(self) -> None:
+        """Half way up is what sets a device apart from ordinary mail servers; the rest, from all other senders."""
+        sums = self.sums
+        value = sums[_ORDINARY]
+        for n in _OTHERS:
+            value = min(value, SUSPECT_AT + _SCALES[n] * sums[n])
+        self.value = value
+
+    @property
+    def like(self) -> str:
+        """The legitimate sender that the device is most like: the one whose sum decides."""
+        return min(self.held_against, key=lambda sender: sender[1] / sender[2])[0]
+
+    @property
+    def held_against(self) -> list[tuple[str, float, float]]:
+        """(a legitimate sender, what says that the device is none, how much of it rules that sender out), nats."""
+        return list(zip(SENDERS, self.sums, _NEEDED, strict=True))
 
     @property
     def families(self) -> list[str]:
@@ -107,16 +121,32 @@ class Score:
         before = self.standing
         if before == COMPROMISED:
             return False
-        value = self.value
-        if value >= CONVICT_AT and self._may_convict():
+        if self.value >= CONVICT_AT and self._may_convict():
             self.standing = COMPROMISED
-        elif value >= SUSPECT_AT:
+        elif self.value >= SUSPECT_AT:
             self.standing = SUSPECTED
-        elif value < CLEAR_BELOW:
+        elif self.value < CLEAR_BELOW:
             self.standing = CLEAR
         return self.standing != before
+
+    def release(self) -> None:
+        """The device is said to have been cleaned: it is watched, half way between the thresholds' sums and nothing.
+
+        All evidence counts as new again. What comes now convicts it sooner than the first time, or clears it.
+        """
+        self.sums = [PROBATION * scale for scale in _NEEDED]
+        self.tallies.clear()
+        self._weigh()
+        self.standing = SUSPECTED
+
+    def restore(self, standing: str, sums: list[float], tallies: dict[str, Tally]) -> None:
+        """All that a score is, as it was before a restart. sums: in the order of `SENDERS`."""
+        self.sums = [min(MOST, max(0.0, value)) for value in sums]
+        self.tallies = tallies
+        self._weigh()
+        self.standing = standing
 
     def _may_convict(self) -> bool:
         """Two families, one of them more than SYNs show."""
         families = self.families
-        return len(families) >= 2 and not SYN_ONLY.issuperset(families)
+        return len(families) >= 2 and not UNSPOKEN.issuperset(families)

@@ -130,6 +130,7 @@ class Dialogue:
         "_held",
         "_hello_sent",
         "_limits",
+        "_mailed_from",
         "_lost_replies",
         "_quotable",
         "_replies",
@@ -192,6 +193,7 @@ class Dialogue:
         self._chunk_left = 0
         self._bad_lines = 0
         self._data_refused = False
+        self._mailed_from = -1  # the path, as a checksum
         self._hello_sent = False
         self._assumed = False  # some command was taken as agreed to, its reply unseen
         self._unseen = not greeting_expected  # something may have been said that was not seen
@@ -369,6 +371,10 @@ class Dialogue:
             local = local_part(path)
             if local and len(self._quotable) < QUOTABLE:
                 self._quotable.append(crc32(local.lower()))
+        if verb == "MAIL":
+            self._mailed_from = crc32(path.lower()) if path else -1
+        elif crc32(path.lower()) == self._mailed_from:
+            self._quirk("sender-is-recipient")
         self._sent(verb, address_of(path, self._limits.local_parts))
 
     def _not_a_command(self, line: bytes) -> bool:

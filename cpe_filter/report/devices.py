@@ -10,7 +10,7 @@ from typing import Any
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.detect.score import CONVICT_AT
+from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT
 
 
 def device_facts(device: Device) -> dict[str, Any]:
@@ -23,17 +23,45 @@ def device_facts(device: Device) -> dict[str, Any]:
         "score": round(score.value, 2),
         "threshold": CONVICT_AT,
         "families": score.families,
+        "held_against": [
+            {"sender": sender, "sum": round(found, 2), "needed": round(needed, 2)}
+            for sender, found, needed in score.held_against
+        ],
         "connections": device.connections,
         "sessions": device.sessions,
-        "destinations": len(device.destinations),
+        "networks": device.networks,
         "messages": device.messages,
         "recipients": device.recipients,
+        "mx_queries": device.mx_queries,
         "first_seen": round(device.first_seen, 6),
         "last_seen": round(device.last_seen, 6),
         "suspected_at": _moment(device.suspected_at),
         "compromised_at": _moment(device.compromised_at),
         "evidence": _evidence(device),
     }
+
+
+def why(facts: dict[str, Any]) -> str:
+    """Why a device, as `device_facts` tells it, stands where it stands: a sentence without its full stop."""
+    held = [(one["sender"], one["sum"], one["needed"]) for one in facts["held_against"]]
+    possible = sorted((one for one in held if one[1] < one[2]), key=lambda one: one[1] / one[2])
+    if facts["standing"] == COMPROMISED:
+        if possible:
+            return "was unlike every legitimate sender; now it could be " + _senders(possible)
+        return f"unlike every legitimate sender: {_sums(held)}"
+    if facts["standing"] == CLEAR and facts["score"] < SUSPECT_AT:
+        return f"like an ordinary {held[0][0]} so far ({held[0][1]:.1f} of the {SUSPECT_AT:g} that make it suspected)"
+    if not possible:
+        return "unlike every legitimate sender, but by one family of evidence, or by what was not said in SMTP, alone"
+    return "it could still be " + _senders(possible)
+
+
+def _senders(held: list[tuple[str, float, float]]) -> str:
+    return " or ".join(f"a {sender} ({found:.1f} of {needed:.1f})" for sender, found, needed in held)
+
+
+def _sums(held: list[tuple[str, float, float]]) -> str:
+    return ", ".join(f"{sender} {found:.1f} of {needed:.1f}" for sender, found, needed in held)
 
 
 def _moment(value: tuple[float, int] | None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from cpe_filter import __version__
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
 from cpe_filter.report.axis import axis, moment, precision
+from cpe_filter.report.devices import why
 from cpe_filter.report.markup import Column, code, count, note, pill, shown, signed, table
 from cpe_filter.report.style import STYLE
 from cpe_filter.report.svg import description, svg
@@ -129,7 +130,7 @@ def _duration(seconds: float) -> str:
 
 
 def _devices(devices: Sequence[dict[str, Any]], named: dict[str, str]) -> str:
-    counts = ("connections", "sessions", "destinations", "messages", "recipients")
+    counts = ("connections", "sessions", "networks", "messages", "recipients")
     rows = []
     for device in devices[:DEVICES]:
         name = f'<span class="code nowrap">{shown(device["device"])}</span>'
@@ -137,7 +138,7 @@ def _devices(devices: Sequence[dict[str, Any]], named: dict[str, str]) -> str:
             name = f'<a href="#{named[device["device"]]}">{name}</a>'
         score = f'{device["score"]:.1f} <span class="soft">/ {device["threshold"]:g}</span>'
         rows.append(("", [name, pill(device["standing"]), score, *(f"{device[key]:,}" for key in counts)]))
-    titles = ("Connections", "Sessions", "Servers", "Messages", "Recipients")
+    titles = ("Connections", "Sessions", "Networks", "Messages", "Recipients")
     columns = [Column("Device"), Column("Standing"), Column("Score", "n"), *(Column(title, "n") for title in titles)]
     left = len(devices) - DEVICES
     caption = count(len(devices), "device") + (f", the first {DEVICES}" if left > 0 else "")
@@ -146,6 +147,7 @@ def _devices(devices: Sequence[dict[str, Any]], named: dict[str, str]) -> str:
 
 def _device(device: dict[str, Any], track: Track | None, name: str) -> str:
     known = [shown(address) for address in device["addresses"][:6] if address != device["device"]]
+    known = [*([shown(device["name"])] if device.get("name") else []), *known]
     more = f" and {len(device['addresses']) - 6} more" if len(device["addresses"]) > 6 else ""
     parts = [
         f'<article class="card" id="{name}" aria-labelledby="{name}-name"><header>',
@@ -169,6 +171,8 @@ def _standing(device: dict[str, Any]) -> str:
             said.append(f"{standing.title()} at its connection {at['connection']:,}, {clock(at['time'])}.")
     if device["families"]:
         said.append(f"Families of evidence against it: {', '.join(device['families'])}.")
+    reason = why(device)
+    said.append(shown(f"{reason[:1].upper()}{reason[1:]}.", 400))
     return " ".join(said)
 
 

@@ -1,6 +1,7 @@
 """What the running filter knows, as a file that others read: written atomically, shown by `cpe-filter status`.
 
-Knows the engine's devices and counters. Must not judge. The file holds MACs, addresses and counts; no names from mail.
+Knows the engine's devices and counters. Must not judge. The file holds MACs, addresses, counts and what devices call
+themselves in DHCP, so it stays on the router; no names from mail.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from cpe_filter.detect.device import Device
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
-from cpe_filter.report.devices import device_facts
+from cpe_filter.report.devices import device_facts, why
 
 VERSION = 1
 
 
-def snapshot(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
-    """The status object. `about`: what the router adds (pid, since, handoff, counters); `now`: POSIX seconds."""
+def snapshot(engine: Engine, about: dict[str, Any], now: float, named: Callable[[Device], str]) -> dict[str, Any]:
+    """The status object. `about`: what the router adds (pid, since, handoff, counters); `now`: POSIX seconds.
+
+    `named`: a device's host name, "" where none is known.
+    """
     return {
         "version": VERSION,
         "updated": round(now, 3),
@@ -30,13 +35,14 @@ def snapshot(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any
         "unread_packets": engine.refusals,
         "flows": engine.flow_count,
         **about,
-        "devices": [_device(engine, device) for device in engine.devices],
+        "devices": [_device(engine, device, named(device)) for device in engine.devices],
     }
 
 
-def _device(engine: Engine, device: Device) -> dict[str, Any]:
+def _device(engine: Engine, device: Device, name: str) -> dict[str, Any]:
     """What replay tells, and what only a running filter knows."""
-    return {**device_facts(device), "mode": effective_mode(engine.policy, device), "refused": device.refused}
+    mode = effective_mode(engine.policy, device)
+    return {**device_facts(device), "mode": mode, "refused": device.refused, "name": name or None}
 
 
 def write(path: str, content: dict[str, Any]) -> None:
@@ -110,7 +116,7 @@ def describe(content: dict[str, Any]) -> list[str]:
     if not devices:
         return [*lines, "No device has sent mail straight to a stranger's server."]
     lines.append("")
-    titles = ["device", "standing", "mode now", "score", "connections", "refused", "servers", "messages", "recipients"]
+    titles = ["device", "standing", "mode now", "score", "connections", "refused", "networks", "messages", "recipients"]
     rows = [
         [
             device["device"],
@@ -119,19 +125,26 @@ def describe(content: dict[str, Any]) -> list[str]:
             f"{device['score']:.1f}/{device['threshold']:g}",
             device["connections"],
             device["refused"],
-            device["destinations"],
+            device["networks"],
             device["messages"],
             device["recipients"],
         ]
         for device in devices
     ]
-    lines += table(titles, rows, right_from=3)
+    named = any(device.get("name") for device in devices)
+    if named:
+        titles.insert(1, "name")
+        for row, device in zip(rows, devices, strict=True):
+            row.insert(1, device.get("name") or "-")
+    lines += table(titles, rows, right_from=3 + named)
     for device in devices:
         if device["standing"] == "clear":
             continue
         at = device["compromised_at"] or device["suspected_at"]
         since = f" since {clock(at['time'])} UTC, its connection {at['connection']}" if at else ""
-        lines += ["", f"{device['device']} ({', '.join(device['addresses'][:4])}) is {device['standing']}{since}:"]
+        known = ", ".join([*([device["name"]] if device.get("name") else []), *device["addresses"][:4]])
+        lines += ["", f"{device['device']} ({known}) is {device['standing']}{since}:"]
+        lines.append(f"  {why(device)}")
         for item in device["evidence"][:5]:
             indicator = INDICATORS.get(item["indicator"])
             if indicator and item["weight"] > 0:

@@ -132,8 +132,9 @@ def _allowed(policy: Policy, device: Device, session: Session, new: bool) -> int
             if decide.on_recipient(policy, device, session.server, time) is not None:
                 break
             count += 1
-    # What TLS hides the policy cannot count.
-    return 1 << 20 if session.over_tls else count
+    if session.over_tls:  # what TLS hides the policy counts as one, however many there are
+        return 0 if decide.on_recipient(policy, device, session.server, time) else 1 << 20
+    return count
 
 
 def search(mode: str, unsuspected: bool, seeds: int, rounds: int = 2, days: int = DAYS) -> Best:

@@ -19,8 +19,12 @@ from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
 from tests.build import ACK, FIN, PSH, RST, SYN, Conversation, Packet
 
 DATA_GO = Reply(354, "354 End data with <CR><LF>.<CR><LF>")
-#: A handshake record that holds no ClientHello: TLS to the dialogue at once, the least that is.
-_TLS_RECORD = b"\x16\x03\x01\x00\x04\x02\x00\x00\x00"
+#: The least ClientHello that is one, of TLS 1.2: 32 bytes of chance, no session, two ciphers, no compression.
+_CLIENT_HELLO = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03" + bytes(32) + b"\x00\x00\x04\xc0\x2f\xc0\x30\x01\x00"
+#: Its JA4, which all clients have here: what these tell of programs is not simulated.
+FINGERPRINT = "t12i020000_04659ec43a24_000000000000"
+#: So much in a packet at most.
+_SEGMENT = 32768
 #: Seconds between two packets: a session is over before the next of a fast bot begins.
 _STEP = 1e-6
 
@@ -135,6 +139,8 @@ def as_packets(session: Session, client: str = "192.0.2.10", sport: int = 40000)
 def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
     """(from the client?, bytes) of a dialogue that has these events."""
     spaced = lower = early = False
+    events = list(events)
+    writer = "someone" if any(event.name == "sender-is-recipient" for event in events) else "writer"
     greeting = b""
     for event in events:
         kind, name, reply = event.kind, event.name, event.reply
@@ -153,7 +159,11 @@ def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
         elif kind == "tls":
             yield True, b"STARTTLS\r\n"
             yield False, _line(reply)
-            yield True, _TLS_RECORD
+        elif kind == "fingerprint":
+            yield True, _CLIENT_HELLO
+        elif kind == "sealed":
+            for left in range(event.number, 0, -_SEGMENT):
+                yield True, bytes(min(left, _SEGMENT))
         elif kind == "quit":
             yield True, b"QUIT\r\n"
         elif kind == "reply" and name == "QUIT":
@@ -164,7 +174,7 @@ def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
             yield True, b"x" * (event.number - 2) + b"\r\n.\r\n"
             yield False, _line(reply)
         elif kind != "opaque":
-            command = _command(event, spaced)
+            command = _command(event, spaced, writer)
             if lower:
                 verb, _, rest = command.partition(" ")
                 command = f"{verb.lower()} {rest}"
@@ -177,12 +187,12 @@ def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
                 yield False, _line(reply)
 
 
-def _command(event: Event, spaced: bool) -> str:
+def _command(event: Event, spaced: bool, writer: str) -> str:
     colon = ": " if spaced else ":"
     if event.kind == "hello":
         return f"{'EHLO' if event.number else 'HELO'} {event.name}"
     if event.kind == "sender":
-        return f"MAIL FROM{colon}" + ("<>" if event.name == NULL_SENDER else f"<someone@{event.name}>")
+        return f"MAIL FROM{colon}" + ("<>" if event.name == NULL_SENDER else f"<{writer}@{event.name}>")
     if event.kind == "recipient":
         return f"RCPT TO{colon}<someone@{event.name}>"
     return "AUTH PLAIN AGFsaWNlAHNlY3JldA==" if event.name == "AUTH" else event.name

@@ -108,7 +108,7 @@ def deliver(
 
     Of four lines one is listed for 2 to 14 days in its first year, for what the address's last user did (judgement).
     """
-    if rng.random() < 0.25:
+    if not habits.listed and rng.random() < 0.25:
         start = rng.random() * 365 * DAY
         habits = habits._replace(listed=((start, start + rng.uniform(2, 14) * DAY),))
     again: list[tuple[float, int, float, Mail]] = []

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
-from tests.evaluate.facts import Session
+from tests.evaluate.facts import FINGERPRINT, Session
 
 
 def _replies(*lines: str) -> tuple[Reply, ...]:
@@ -86,7 +86,18 @@ OK_SENDER, OK_RECIPIENT = Reply(250, "250 2.1.0 Ok"), Reply(250, "250 2.1.5 Ok")
 QUEUED = Reply(250, "250 2.0.0 Ok: queued as 4XyZ12")
 
 _GREETINGS = tuple(Event("greeting", "", banner) for banner in BANNERS)
-_TLS = (Event("tls", "", Reply(220, "220 2.0.0 Ready to start TLS")), Event("opaque", "tls"))
+_TLS = (
+    Event("tls", "", Reply(220, "220 2.0.0 Ready to start TLS")),
+    Event("fingerprint", FINGERPRINT),
+    Event("opaque", "tls"),
+)
+#: Bytes that a client sends after its ClientHello (measured: see `sealed`): with one recipient refused, and with a
+#: message from a line with its headers to 30 kB. Lengths of names are in it.
+_EMPTY, _CARRIED = (207, 450), (470, 30000)
+#: Each further recipient adds so many. After so many refusals servers hang up (Postfix: smtpd_hard_error_limit).
+_RECIPIENT, _PATIENCE = (34, 62), 20
+#: RSA key exchange or finite-field Diffie-Hellman adds so many, for so many of the sessions (assumed).
+_OLD_HANDSHAKE, _OLD_SHARE = (225, 362), 0.03
 _QUIT = (Event("quit"), Event("reply", "QUIT", Reply(221, "221 2.0.0 Bye")))
 _NO_QUIT = (Event("violation", "no-quit"),)
 _EARLY = (Event("violation", "early-talk"),)
@@ -148,7 +159,7 @@ def session(
 
     outcome: accepted, a key of `REPLIES`, banner-<key>, data-<key>, lost, closed (RST to the SYN) or cut (the server
     resets after the hello). recipients: RCPT commands, `unknown` of them refused although the message is accepted.
-    tls: STARTTLS follows the hello, and hides what comes of it.
+    tls: STARTTLS follows the hello, and hides all of it but how much was sent.
     """
     if outcome == "lost":
         return Session(time, server, LOST, (), False, spam)
@@ -164,7 +175,7 @@ def session(
     if outcome == "cut":
         return Session(time, server, RESET, begin + _NO_QUIT, False, spam)
     if tls:
-        return Session(time, server, CLOSED, begin + _TLS, False, spam)
+        return Session(time, server, CLOSED, (*begin, *_TLS, _sealed(rng, outcome, recipients)), False, spam)
     if client.authenticates:
         begin += (_AUTH,)
     if client.spaced:
@@ -172,6 +183,20 @@ def session(
     begin += (_sender(sender),)
     talk = begin + _envelope(rng, outcome, client, sender, recipient, recipients, unknown)
     return Session(time, server, CLOSED, talk + (_QUIT if quits else _NO_QUIT), quits, spam)
+
+
+def _sealed(rng: random.Random, outcome: str, recipients: int) -> Event:
+    """What shows of a dialogue in TLS. A refusal of the content comes after the content."""
+    if outcome == "accepted" or outcome.startswith("data-"):
+        least, most = _CARRIED
+        size = int(least * (most / least) ** rng.random())
+    else:
+        size = rng.randint(*_EMPTY)
+        recipients = min(recipients, _PATIENCE)
+    size += (recipients - 1) * rng.randint(*_RECIPIENT)
+    if rng.random() < _OLD_SHARE:
+        size += rng.randint(*_OLD_HANDSHAKE)
+    return Event("sealed", "", None, size)
 
 
 def _envelope(

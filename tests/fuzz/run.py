@@ -1,4 +1,4 @@
-"""Runs the fuzz targets: `python -m tests.fuzz.run [TARGET...] [--runs N] [--seed S]`; `make fuzz` runs 10 million.
+"""Runs the fuzz targets: `python -m tests.fuzz.run [TARGET...] [--runs N] [--seed S]`; `make fuzz` runs 12 million.
 
 Inputs are mutations of seeds: the lab's captures, those of the captures folder where present, and SMTP's own words;
 inputs that reach new lines of the code are kept as seeds (coverage by sys.settrace on a sample, so that most inputs
@@ -9,6 +9,7 @@ exit 1. With `--atheris` the same targets run under that coverage-guided fuzzer 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import sys
 import time
@@ -19,7 +20,12 @@ from types import FrameType
 from typing import Any
 
 from cpe_filter.capture import CaptureError, frames, network_layer
+from cpe_filter.detect.detector import Detector
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.saved import encode
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect.packet import parse
+from tests.build import CLIENT, CLIENT6, OPT, SERVER, SERVER6, dns_query, tcp, udp
 from tests.conftest import captures_folder
 from tests.fuzz.targets import TARGETS, Target
 from tests.lab.net import PROJECT
@@ -87,10 +93,32 @@ def seeds(target: str) -> Iterator[bytes]:
             yield b"".join(len(p).to_bytes(2, "big") + b"\x04\x09" + p for p in packets[:24])[:LONGEST]
         elif target == "smtp":
             yield dialogue_of(packets)[:LONGEST]
+    if target == "saved":
+        for count in (0, 1, 3):
+            yield encode(itertools.islice(known_devices(), count), 1e9, 7)
+    if target == "dns":
+        for client, resolver in ((CLIENT, SERVER), (CLIENT6, SERVER6)):
+            for opt in OPT.values():
+                message = dns_query(opt=opt)
+                yield udp(client, resolver, 40000, 53, message)
+                yield tcp(client, resolver, 40000, 53, 1, 1, 0x18, len(message).to_bytes(2, "big") + message)
     if target == "smtp":
         yield b"".join(piece(bool(n % 2), word) for n, word in enumerate(WORDS))
     yield bytes(range(256))
     yield b""
+
+
+def known_devices() -> Iterator[Device]:
+    """Devices with something to save."""
+    detector = Detector()
+    for number in range(3):
+        device = Device(bytes((2, 0, 0, 0, 0, number)), 1e9 - 5000)
+        for n in range(9):
+            detector.opened(device, bytes((198, 18, n, 25)), 1e9 - 100 + n)
+        device.addresses = [bytes((192, 168, 1, number)), bytes(16)]
+        device.score.restore((CLEAR, SUSPECTED, COMPROMISED)[number], device.score.sums, device.score.tallies)
+        device.suspected_at = (1e9 - 90, 4) if number else None
+        yield device
 
 
 def dialogue_of(packets: list[bytes]) -> bytes:

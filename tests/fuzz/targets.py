@@ -1,4 +1,4 @@
-"""Fuzz targets: arbitrary bytes -> a run of packet, stream, smtp or engine, with what must hold afterwards.
+"""Fuzz targets: arbitrary bytes -> a run of packet, dns, stream, smtp, engine or saved, with what must hold afterwards.
 
 Each target takes bytes, plays them, and raises where something is wrong: any exception of the code, a bound exceeded,
 bytes that came out and never went in. Knows nothing of where the bytes come from (see `run`).
@@ -7,13 +7,20 @@ bytes that came out and never went in. Knows nothing of where the bytes come fro
 from __future__ import annotations
 
 import sys
+from binascii import crc32
 from collections.abc import Callable
 
+from cpe_filter.detect import saved
+from cpe_filter.detect.detector import Detector
+from cpe_filter.detect.device import DEVICES
+from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SUSPECTED
 from cpe_filter.engine import ACCEPT, BLOCK_DEVICE, DONE, FORWARD, LOCAL_OUT, RESET_FLOW, Engine
-from cpe_filter.inspect import packet, smtp, stream
+from cpe_filter.inspect import dns, packet, smtp, stream
+from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue, Limits
 from cpe_filter.inspect.violations import VIOLATIONS
 from cpe_filter.policy import Policy
+from cpe_filter.report.devices import device_facts
 
 Target = Callable[[bytes], None]
 
@@ -50,6 +57,17 @@ def fuzz_packet(data: bytes) -> None:
         return
     if len(found.payload) > len(data) or found.cut < 0 or found.payload not in data:
         raise Wrong(f"payload is not of this packet: {found!r}")
+
+
+def fuzz_dns(data: bytes) -> None:
+    """`dns.mx_question`: nothing, or who asked whom, as the packet has it."""
+    found = dns.mx_question(data)
+    if found is None:
+        return
+    both = found.client + found.resolver
+    if len(found.client) not in (4, 16) or both not in data[:40] or b"\0\x0f\0\1" not in data[40:]:
+        raise Wrong(f"not in this packet: {found!r}")
+    dns.is_local(found.resolver)
 
 
 def fuzz_stream(data: bytes) -> None:
@@ -148,6 +166,33 @@ def check_dialogue(dialogue: Dialogue, limits: Limits) -> None:
         raise Wrong(f"a dialogue of {deep_size(dialogue)} bytes")
 
 
+def fuzz_saved(data: bytes) -> None:
+    """`saved.decode`: as it is, it is refused; with a good checksum it is refused, or devices that make sense."""
+    try:
+        saved.decode(data, 1e9)
+    except saved.Broken:
+        pass
+    body = data[:-4]
+    try:
+        found = saved.decode(body + crc32(body).to_bytes(4, "big"), 1e9)
+    except saved.Broken:
+        return
+    if len(found.devices) > DEVICES:
+        raise Wrong("too many devices")
+    for device in found.devices:
+        score = device.score
+        if score.standing not in (CLEAR, SUSPECTED, COMPROMISED) or not 0 <= score.value <= MOST:
+            raise Wrong(f"standing {score.standing}, score {score.value}")
+        if not device.first_seen <= device.last_seen <= 1e9 or len(device.addresses) > saved.ADDRESSES:
+            raise Wrong("times or addresses out of bounds")
+        device_facts(device)
+        once = saved.encode([device], 1e9, 1)
+        if saved.encode(saved.decode(once, 1e9).devices, 1e9, 1) != once:
+            raise Wrong("it does not come back the same")
+        connection = Detector().opened(device, bytes(4), 1e9)
+        Detector().ended(connection, LOST, False, 1e9)
+
+
 _ENGINE_POLICY = Policy(mode="limit", connections_per_hour=1000, connections_burst=1000)
 
 
@@ -176,7 +221,9 @@ def fuzz_engine(data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "packet": fuzz_packet,
+    "dns": fuzz_dns,
     "stream": fuzz_stream,
     "smtp": fuzz_smtp,
     "engine": fuzz_engine,
+    "saved": fuzz_saved,
 }

@@ -11,7 +11,10 @@ from tests.fuzz import run
 from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
 
 
-@pytest.mark.parametrize(("name", "runs"), [("packet", 60000), ("stream", 3000), ("smtp", 30000), ("engine", 20000)])
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [("packet", 60000), ("dns", 30000), ("stream", 3000), ("smtp", 30000), ("engine", 20000), ("saved", 20000)],
+)
 def test_fuzz(name: str, runs: int, tmp_path: Path) -> None:
     figures = run.fuzz(name, runs, seed=7, folder=tmp_path)
     assert figures["inputs"] == runs

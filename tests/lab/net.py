@@ -155,6 +155,31 @@ class Lab:
             f"ip6 daddr {{ {', '.join(mx6(n) for n in range(9, 255, 10))} }} tcp dport 25 drop; }}; }}",
         )
 
+    def add_behind(self, device: str, hosts: int = 2) -> list[str]:
+        """Makes a device a second router without NAT. Host N behind it: 192.168.7.10N, 2001:db8:7::10N."""
+        names = [f"host{n}" for n in range(1, hosts + 1)]
+        self.run(device, ["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
+        for words in ("link add inner type bridge", "link set inner up"):
+            self._ip(device, words)
+        self._ip(device, "addr add 192.168.7.1/24 dev inner")
+        self._ip(device, "addr add 2001:db8:7::1/64 dev inner nodad")
+        self._ip("router", f"route add 192.168.7.0/24 via {self.address4(device)}")
+        self._ip("router", f"-6 route add 2001:db8:7::/64 via {self.address6(device)}")
+        self._ip("internet", "-6 route add 2001:db8:7::/64 via 2001:db8:2::1")
+        for number, name in enumerate(names, 1):
+            _call("ip", "netns", "add", self.namespace(name))
+            self._names.append(name)
+            self.run(name, ["sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0"])
+            self._ip(name, "link set lo up")
+            self._cable(device, f"h{number}", name, "eth0")
+            self._ip(device, f"link set h{number} master inner up")
+            self._ip(name, "link set eth0 up")
+            self._ip(name, f"addr add 192.168.7.{100 + number}/24 dev eth0")
+            self._ip(name, f"addr add 2001:db8:7::{100 + number}/64 dev eth0 nodad")
+            self._ip(name, "route add default via 192.168.7.1")
+            self._ip(name, "-6 route add default via 2001:db8:7::1")
+        return names
+
     def _cable(self, one: str, port1: str, two: str, port2: str, mac2: str = "") -> None:
         mac = f" address {mac2}" if mac2 else ""
         self._ip(one, f"link add {port1} type veth peer name {port2}{mac} netns {self.namespace(two)}")
@@ -208,7 +233,8 @@ class Lab:
         path = self.folder / name
         path.write_text(
             f'[network]\nlan = ["br-lan"]\nwan = ["wan"]\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
-            f'[status]\nstatus_file = "{self.folder}/status.json"\nstatus_interval_s = 1\n{text}'
+            f'[status]\nstatus_file = "{self.folder}/status.json"\nstatus_interval_s = 1\n'
+            f'[state]\nstate_file = "{self.folder}/flash/state"\n{text}'
         )
         return path
 

@@ -21,12 +21,16 @@ def main() -> int:
     parser.add_argument("--sender", default="ann@home.example")
     parser.add_argument("--recipient", default="ben@friends.example")
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--source", default="", help="the address to send from")
     options = parser.parse_args()
     failed = 0
     for number in range(options.count):
         begun = time.monotonic()
         try:
-            with smtplib.SMTP(options.server, options.port, local_hostname=options.helo, timeout=10) as server:
+            source = (options.source, 0) if options.source else None
+            with smtplib.SMTP(
+                options.server, options.port, local_hostname=options.helo, timeout=10, source_address=source
+            ) as server:
                 body = ("A line of the message.\r\n" * (options.size // 24 + 1))[: options.size]
                 server.sendmail(options.sender, [options.recipient], f"Subject: hello {number}\r\n\r\n{body}\r\n")
             print(f"sent {1000 * (time.monotonic() - begun):.1f} ms", flush=True)

@@ -95,7 +95,7 @@ def test_the_chart_in_words() -> None:
     words = re.search(r"<desc id=[^>]*>(.*?)</desc>", text)
     assert words
     assert re.search(r"^From 0\.0 at 2026-11-23 .* Suspected at its connection 3, .* Compromised at its", words[1])
-    assert "Never reached 6.9 (suspected)." in page_of(judged(PROJECT / "pcaps" / "legit-laptop.pcap"))
+    assert "Never reached 8 (suspected)." in page_of(judged(PROJECT / "pcaps" / "legit-laptop.pcap"))
 
 
 def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

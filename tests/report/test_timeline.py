@@ -46,7 +46,7 @@ def track(scores: list[float], every_s: float = 1.0, convict: bool = True) -> Tr
     return timeline.tracks["02:00:00:00:01:01"]
 
 
-def wander(steps: int, seed: int, highest: float = 13.0) -> list[float]:
+def wander(steps: int, seed: int, highest: float = CONVICT_AT - 0.8) -> list[float]:
     rng, value, out = random.Random(seed), 0.0, []
     for _ in range(steps):
         value = min(highest, max(0.0, value + rng.uniform(-1.5, 1.5)))
@@ -93,9 +93,9 @@ def test_a_short_dip_in_a_long_history_is_kept() -> None:
 
 
 def test_what_follows_a_conviction_takes_nothing_from_what_led_to_it() -> None:
-    scores = [n / 10 for n in range(139)]
+    scores = [n / 10 for n in range(121)]
     long = track([*scores, *wander(20000, 3)])
-    assert [point.score for point in long.points()][:139] == scores
+    assert [point.score for point in long.points()][:121] == scores
     assert len(long.points()) <= POINTS
     assert len(long.soon) == SOON
 
@@ -125,12 +125,12 @@ def test_movers_end_with_the_conviction() -> None:
 def test_past_the_threshold_without_a_second_family() -> None:
     """The score may pass the threshold before a conviction is allowed: both moments are marked."""
     timeline, device = Timeline(), Device(b"\x02\0\0\0\1\1", START)
-    walk(timeline, device, [8.0, 15.0, 15.5], convict=False)
+    walk(timeline, device, [9.0, 15.0, 15.5], convict=False)
     device.score.standing = COMPROMISED
     timeline.step(Step(START + 9, device, 9, "listed", 1.0, 16.5))
     timeline.finish()
     kept = timeline.tracks["02:00:00:00:01:01"]
-    assert [kept.mark(point) for point in kept.movers()] == [SUSPECTED, "passes 13.8", COMPROMISED]
+    assert [kept.mark(point) for point in kept.movers()] == [SUSPECTED, f"passes {CONVICT_AT:g}", COMPROMISED]
 
 
 def test_the_devices_that_rose_highest_are_kept() -> None:
@@ -165,7 +165,7 @@ def rows(kept: Track, encoding: str = "utf-8") -> list[str]:
 
 
 def test_scores_stand_at_their_height() -> None:
-    """A stair: 0 to 13.8 in ten steps, each a row higher."""
+    """A stair: 0 to the conviction in ten steps, each a row higher."""
     kept = track([CONVICT_AT / 10 * n - 1e-9 for n in range(1, 11)], convict=False)
     heights = ["".join(row[column] for row in rows(kept)).count("█") for column in range(chart.COLUMNS)]
     assert heights == sorted(heights)
@@ -174,16 +174,16 @@ def test_scores_stand_at_their_height() -> None:
 
 def test_thresholds_are_lines_with_labels() -> None:
     lines = chart.draw(axis(track([1.0, 1.3, 1.0])), chart.glyphs("utf-8"))
-    assert lines[0].startswith("13.8 compromised │▁▁▁")
-    assert lines[5].startswith("   6.9 suspected │▁▁▁")
-    assert all("▁▁▁" not in line for line in (*lines[1:5], *lines[6:10]))
+    assert lines[0].startswith("  12 compromised │▁▁▁")
+    assert lines[3].startswith("     8 suspected │▁▁▁")
+    assert all("▁▁▁" not in line for line in (*lines[1:3], *lines[4:9]))
 
 
 def test_scores_above_the_threshold_are_clipped_and_marked() -> None:
     top = rows(track([5.0, 20.0, 5.0, 5.0], convict=False))[0]
     assert "▲" in top
     assert top.count("▲") < chart.COLUMNS
-    assert "▲" not in rows(track([5.0, 13.7, 5.0], convict=False))[0]
+    assert "▲" not in rows(track([5.0, CONVICT_AT - 0.1, 5.0], convict=False))[0]
 
 
 def test_what_was_reached_and_left_within_a_column_is_shown() -> None:
@@ -287,7 +287,7 @@ def test_timeline_in_the_terminal() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     # The chart is added; all else is as without it.
     assert [line for line in done.stdout.splitlines() if line in plain.splitlines()] == [*plain.splitlines(), ""]
-    assert "13.8 compromised │" in done.stdout
+    assert "12 compromised │" in done.stdout
     assert "▲" in done.stdout
     marked = [line.split()[-1] for line in done.stdout.splitlines() if line.endswith(("  suspected", "  compromised"))]
     assert marked == ["suspected", "compromised"]
@@ -297,7 +297,7 @@ def test_timeline_in_a_terminal_without_blocks() -> None:
     done = command("pcaps/bot-sprayer.pcap", "--timeline", encoding="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.isascii()
-    assert "13.8 compromised |" in done.stdout
+    assert "12 compromised |" in done.stdout
 
 
 def test_timeline_as_json() -> None:

@@ -1,0 +1,285 @@
+"""What is known of the devices <-> bytes that survive a restart.
+
+Knows devices, scores and the form of the bytes. Must not know files or clocks. Read as a whole or not at all: `Broken`
+says why not. From what was read the detector goes on as it would have without a restart, but for what is not saved:
+which names a device has used (hashes, keyed anew with every start), the last minute's new servers, the token buckets
+of mode limit, connections that were running.
+
+    "cpe-filter state", version (1 byte), serial (varint), written (float64)
+    names of the senders, names of the indicators: a count (1 byte), then each with its length (1 byte)
+    a count of devices (varint), then each: see `_device`
+    CRC-32 of all that
+
+A varint has seven bits a byte, the least significant first, the top bit where more follow. Floats are IEEE 754, big
+end first. Names stand in the file, so that a version with another table of indicators reads it: what it does not
+know is dropped, and a sender that is new begins at 0. Times are ages in ms before `written`: no age is negative,
+whatever has happened to the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from binascii import crc32
+from collections.abc import Iterable, Sized
+from typing import NamedTuple
+
+from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Device
+from cpe_filter.detect.evidence import INDICATORS, SENDERS
+from cpe_filter.detect.neighbours import BUCKETS, SIZE, WAYS, Neighbours
+from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
+
+_MAGIC = b"cpe-filter state"
+VERSION = 1
+#: Nothing longer is read. A device takes 1,700 bytes at most, so a full table of devices fits.
+MOST_BYTES = 512 * 1024
+#: Of each device's addresses, the newest ones: no more are shown.
+ADDRESSES = 4
+#: A file that is older than this, or from the future, was written or is read with a wrong clock: it counts as new.
+BELIEVED_S = 366 * 86400.0
+
+_STANDINGS = (CLEAR, SUSPECTED, COMPROMISED)
+_SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE = 4, 8, 16
+_KEYS = (4, 6, *BEHIND, 16)
+_OLDEST_MS = 100 * 366 * 86400 * 1000
+_MOST_COUNT = (1 << 56) - 1
+#: A tally's weight is kept in parts of a nat: it is shown, and compared with 1 nat. The sums are exact.
+_WEIGHT = 256
+_float = struct.Struct(">d")
+
+
+class Broken(ValueError):
+    """These bytes cannot be used. The text says what is wrong with them."""
+
+
+class Saved(NamedTuple):
+    """serial: later ones are higher, on any clock. devices: their times are on the clock of who reads."""
+
+    serial: int
+    devices: list[Device]
+
+
+def encode(devices: Iterable[Device], time: float, serial: int) -> bytes:
+    """All devices (at most `DEVICES`) as bytes. time: now, seconds of the engine's clock."""
+    out = [_MAGIC, bytes((VERSION,)), _varint(serial), _float.pack(time), _names(SENDERS), _names(INDICATORS)]
+    records = [_device(device, time) for device in devices]
+    body = b"".join((*out, _varint(len(records)), *records))
+    return body + crc32(body).to_bytes(4, "big")
+
+
+def decode(data: bytes, now: float) -> Saved:
+    """What was encoded. now: seconds of the clock that goes on. Raises `Broken`."""
+    if len(data) > MOST_BYTES:
+        raise Broken("too large")
+    if not data.startswith(_MAGIC) or len(data) <= len(_MAGIC):
+        raise Broken("not a state of cpe-filter")
+    if data[len(_MAGIC)] != VERSION:
+        raise Broken(f"of version {data[len(_MAGIC)]}, this is version {VERSION}")
+    if len(data) < 5 or crc32(data[:-4]) != int.from_bytes(data[-4:], "big"):
+        raise Broken("cut short or damaged")
+    reader = _Reader(data[len(_MAGIC) + 1 : -4])
+    serial, written = reader.varint(), reader.number()
+    # A clock that was wrong tells nothing of how long nobody watched.
+    base = written if 0 <= now - written <= BELIEVED_S else now
+    senders, indicators = reader.names(), reader.names()
+    count = reader.varint()
+    if count > DEVICES:
+        raise Broken("too many devices")
+    devices: dict[bytes, Device] = {}
+    for _ in range(count):
+        device = _read_device(reader, base, senders, indicators)
+        if device.key in devices:
+            raise Broken("a device twice")
+        devices[device.key] = device
+    if not reader.at_end:
+        raise Broken("bytes too many")
+    return Saved(serial, list(devices.values()))
+
+
+def _device(device: Device, time: float) -> bytes:
+    """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours.
+
+    Of the tallies, first a bit for each indicator, whether it ever fired; weights have their sign in the lowest bit.
+    """
+    score = device.score
+    table = _packed_table(device.neighbours.table)
+    flags = _STANDINGS.index(score.standing)
+    flags |= _SUSPECTED_AT if device.suspected_at else 0
+    flags |= _COMPROMISED_AT if device.compromised_at else 0
+    flags |= _WHOLE_TABLE if len(table) == SIZE else 0
+    out = [_short(device.key), bytes((flags,)), _age(time, device.last_seen), _age(time, device.first_seen)]
+    for when in (device.suspected_at, device.compromised_at):
+        if when:
+            out += (_age(time, when[0]), _varint(when[1]))
+    out += map(
+        _varint,
+        (
+            device.connections,
+            device.sessions,
+            device.messages,
+            device.mx_queries,
+            device.recipients,
+            device.refused,
+            device.networks,
+        ),
+    )
+    out += map(_float.pack, (device.blamed, device.excused, *score.sums))
+    fired = sum(1 << number for number, name in enumerate(INDICATORS) if name in score.tallies)
+    out.append(fired.to_bytes(_bytes_of(INDICATORS), "big"))
+    for name in INDICATORS:
+        if name in score.tallies:
+            tally = score.tallies[name]
+            weight = round(tally.weight * _WEIGHT)
+            out += (_varint(tally.count), _varint(abs(weight) * 2 + (weight < 0)))
+    addresses = device.addresses[-ADDRESSES:]
+    out += (bytes((len(addresses),)), *map(_short, addresses), table)
+    return b"".join(out)
+
+
+def _read_device(reader: _Reader, base: float, senders: list[str], indicators: list[str]) -> Device:
+    key = reader.short()
+    if len(key) not in _KEYS and key != ROUTER:
+        raise Broken("a device without a key")
+    flags = reader.byte()
+    if flags & 3 >= len(_STANDINGS) or flags >= 2 * _WHOLE_TABLE:
+        raise Broken("a standing that there is not")
+    device = Device(key, base)
+    device.last_seen = reader.time(base)
+    device.first_seen = min(reader.time(base), device.last_seen)
+    if flags & _SUSPECTED_AT:
+        device.suspected_at = (reader.time(base), reader.varint())
+    if flags & _COMPROMISED_AT:
+        device.compromised_at = (reader.time(base), reader.varint())
+    device.connections = reader.varint()
+    device.sessions = reader.varint()
+    device.messages = reader.varint()
+    device.mx_queries = reader.varint()
+    device.recipients = reader.varint()
+    device.refused = reader.varint()
+    device.networks = reader.varint()
+    device.blamed, device.excused = reader.number(), reader.number()
+    sums = {name: reader.number() for name in senders}
+    tallies = {}
+    fired = int.from_bytes(reader.take(_bytes_of(indicators)), "big")
+    for number, name in enumerate(indicators):
+        if fired >> number & 1:
+            count, weight = reader.varint(), reader.varint()
+            if name in INDICATORS:
+                tallies[name] = Tally(min(count, MANY), (-(weight >> 1) if weight & 1 else weight >> 1) / _WEIGHT)
+    device.score.restore(_STANDINGS[flags & 3], [sums.get(name, 0.0) for name in SENDERS], tallies)
+    for _ in range(reader.byte()):
+        address = reader.short()
+        if len(address) not in (4, 16):
+            raise Broken("an address of a wrong length")
+        device.addresses = [*device.addresses, address][-ADDRESSES:]
+    device.neighbours = Neighbours(reader.take(SIZE) if flags & _WHOLE_TABLE else reader.table())
+    return device
+
+
+# ── pieces ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _varint(value: int) -> bytes:
+    value = min(value, _MOST_COUNT)
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _bytes_of(names: Sized) -> int:
+    """How many bytes hold a bit for each of these."""
+    return (len(names) + 7) // 8
+
+
+def _short(data: bytes) -> bytes:
+    return bytes((len(data),)) + data
+
+
+def _names(names: Iterable[str]) -> bytes:
+    packed = [_short(name.encode()) for name in names]
+    return bytes((len(packed),)) + b"".join(packed)
+
+
+def _age(time: float, then: float) -> bytes:
+    return _varint(min(_OLDEST_MS, max(0, round((time - then) * 1000))))
+
+
+def _packed_table(table: bytearray) -> bytes:
+    """A table of neighbours: how many are in each bucket, four bits each, then these; all of it where that is less.
+
+    A bucket is filled from its head, so that what is in it stands together.
+    """
+    counts, places = bytearray(BUCKETS // 2), []
+    for bucket in range(BUCKETS):
+        at = bucket * 2 * WAYS
+        occupied = bytes(table[at : at + 2 * WAYS]).rstrip(b"\0")
+        count = (len(occupied) + 1) // 2
+        counts[bucket // 2] |= count << 4 * (bucket % 2)
+        places.append(bytes(table[at : at + 2 * count]))
+    packed = bytes(counts) + b"".join(places)
+    return packed if len(packed) < SIZE else bytes(table)
+
+
+class _Reader:
+    """Takes pieces off the front. Everything raises `Broken` where too little is left."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def at_end(self) -> bool:
+        return self._at == len(self._data)
+
+    def take(self, size: int) -> bytes:
+        piece = self._data[self._at : self._at + size]
+        if len(piece) != size:
+            raise Broken("it ends too early")
+        self._at += size
+        return piece
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def short(self) -> bytes:
+        return self.take(self.byte())
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 56, 7):
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise Broken("a number without end")
+
+    def number(self) -> float:
+        value: float = _float.unpack(self.take(8))[0]
+        if not math.isfinite(value) or value < 0:
+            raise Broken("a number that is none")
+        return value
+
+    def time(self, base: float) -> float:
+        age = self.varint()
+        if age > _OLDEST_MS:
+            raise Broken("older than a hundred years")
+        return base - age / 1000
+
+    def names(self) -> list[str]:
+        return [self.short().decode("ascii", "replace") for _ in range(self.byte())]
+
+    def table(self) -> bytes:
+        """A table of neighbours from its occupied places."""
+        counts = self.take(BUCKETS // 2)
+        out = []
+        for bucket in range(BUCKETS):
+            count = counts[bucket // 2] >> 4 * (bucket % 2) & 15
+            if count > WAYS:
+                raise Broken("a bucket that overflows")
+            out.append(self.take(2 * count).ljust(2 * WAYS, b"\0"))
+        return b"".join(out)

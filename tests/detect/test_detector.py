@@ -1,0 +1,535 @@
+"""Facts of connections -> evidence: for each indicator what fires it, and what is like it and does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpe_filter.detect.detector import (
+    _DOMAINS,
+    _NAMES,
+    BURST,
+    CARRIED_FROM,
+    CROWD,
+    EMPTY_BELOW,
+    EMPTY_FROM,
+    RELEASED,
+    Connection,
+    Detector,
+    Step,
+)
+from cpe_filter.detect.device import ROUTER, Device
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE, UNSPOKEN
+from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SESSION_CLIP, SUSPECTED
+from cpe_filter.inspect.address import NULL_SENDER
+from cpe_filter.inspect.facts import Event, Reply
+from cpe_filter.inspect.session import CLOSED, LOST, OPEN, REFUSED, RESET, TRYING
+from cpe_filter.inspect.violations import VIOLATIONS
+
+MAC = b"\2\0\0\0\0\x10"
+NAME, DOMAIN = "mail.acme.example", "acme.example"
+
+
+def reply(text: str, *before: str) -> Reply:
+    return Reply(int(text[:3]), text, before)
+
+
+OK = reply("250 2.0.0 Ok")
+UNKNOWN = reply("550 5.1.1 User unknown")
+LISTED = reply("554 5.7.1 Client host [192.0.2.1] blocked using cbl.abuseat.org")
+PBL = reply("554 5.7.1 Client host [192.0.2.1] blocked using pbl.spamhaus.org")
+NO = reply("550 5.7.1 Message rejected due to content")
+LATER = reply("450 4.2.0 Greylisted, try again in 300 seconds")
+
+
+def greeting(answer: Reply = OK) -> Event:
+    return Event("greeting", "", answer)
+
+
+def hello(name: str = NAME, *offers: str, extended: bool = True) -> Event:
+    return Event("hello", name, reply("250 8BITMIME", "mx.example", *offers), int(extended))
+
+
+def sender(domain: str = DOMAIN, answer: Reply = OK) -> Event:
+    return Event("sender", domain, answer)
+
+
+def recipient(answer: Reply = OK, domain: str = "b.example") -> Event:
+    return Event("recipient", domain, answer)
+
+
+def message(answer: Reply = OK) -> Event:
+    return Event("message", DOMAIN, answer, 600)
+
+
+def sealed(size: int) -> Event:
+    return Event("sealed", "", None, size)
+
+
+def violation(name: str) -> Event:
+    return Event("violation", name)
+
+
+class Home:
+    """One device, and all that counted. Servers are numbers, a neighbourhood each; a connection lasts no time."""
+
+    def __init__(self, key: bytes = MAC) -> None:
+        self.steps: list[Step] = []
+        self.detector = Detector(self.steps.append)
+        self.device = Device(key, 0.0)
+        self.time = 0.0
+
+    def connect(
+        self, server: int, *events: Event, phase: str = CLOSED, quits: bool = False, after: float = 100.0
+    ) -> Connection:
+        """A whole connection, `after` so many seconds."""
+        self.time += after
+        connection = self.open(server)
+        for event in events:
+            self.detector.event(connection, event, self.time)
+        if phase != TRYING:
+            self.detector.ended(connection, phase, quits, self.time)
+        return connection
+
+    def open(self, server: int, host: int = 25) -> Connection:
+        address = (0xC6000000 + (server << 8) + host).to_bytes(4, "big")
+        return self.detector.opened(self.device, address, self.time)
+
+    def fired(self) -> list[str]:
+        return [step.indicator for step in self.steps]
+
+
+Play = Callable[[Home], object]
+
+
+def says(*events: Event, server: int = 1) -> Play:
+    return lambda home: home.connect(server, *events)
+
+
+def each(*connections: Play) -> Play:
+    return lambda home: [connection(home) for connection in connections]
+
+
+def lookup(foreign: bool) -> Play:
+    return lambda home: home.detector.looked_up(home.device, foreign, 0.0)
+
+
+def ends(phase: str, *, quits: bool = False, server: int = 1) -> Play:
+    return lambda home: home.connect(server, phase=phase, quits=quits)
+
+
+def spray(count: int, pause: float) -> Play:
+    return lambda home: [home.connect(number, after=pause) for number in range(count)]
+
+
+def hellos(*names: str) -> Play:
+    return each(*(says(hello(name), server=n) for n, name in enumerate(names)))
+
+
+def senders(*domains: str) -> Play:
+    return each(*(says(sender(domain), server=n) for n, domain in enumerate(domains)))
+
+
+def again(*events: Event) -> Play:
+    """The same at the same server twice: the second time is no news."""
+    return each(says(*events), forget_what_fired, says(*events))
+
+
+def forget_what_fired(home: Home) -> None:
+    home.steps.clear()
+
+
+#: The router's connections are played by a device of its key.
+OF_THE_ROUTER = {"from-router"}
+FIRES: dict[str, Play] = {
+    "new-destination": each(says(), says(server=2)),
+    "welcomed": says(hello(), sender(), recipient()),
+    "destination-burst": spray(BURST + 2, 9.0),
+    "connect-refused": ends(REFUSED),
+    "connect-lost": ends(LOST),
+    "helo-dynamic": says(hello("dsl-10-20-30-40.isp.example")),
+    "helo-address": says(hello("192.0.2.7")),
+    "helo-private": says(hello("[192.168.1.7]")),
+    "helo-bare": says(hello("localhost")),
+    "helo-empty": says(hello("")),
+    "helo-rotates": hellos("a.example", "b.example", "c.example", "d.example"),
+    "sender-unrelated": says(hello(), sender("rolex.example")),
+    "sender-rotates": senders("a.example", "b.example", "c.example", "d.example"),
+    "named-sender": says(sender()),
+    "banner-refused": says(greeting(NO)),
+    "unknown-user": says(sender(), recipient(UNKNOWN)),
+    "listed": says(sender(), recipient(LISTED)),
+    "home-line": says(greeting(PBL)),
+    "refused": says(sender(), recipient(), message(NO)),
+    "deferred": says(sender(), recipient(LATER)),
+    "turned-away": says(hello(), sealed(EMPTY_FROM)),
+    "early-talk": says(violation("early-talk")),
+    "blind-pipelining": says(violation("blind-pipelining")),
+    "content-after-refusal": says(violation("content-after-refusal")),
+    "not-smtp": says(Event("opaque", "not-smtp")),
+    "no-quit": says(violation("no-quit")),
+    "path-spaced": says(Event("quirk", "path-spaced")),
+    "odd-case": says(Event("quirk", "mixed-case")),
+    "to-itself": says(Event("quirk", "sender-is-recipient")),
+    "many-recipients": says(sender(), *[recipient()] * CROWD),
+    "helo-poses": says(hello("mx.b.example"), sender(), recipient(domain="*@b.example")),
+    "helo-not-ehlo": says(hello(extended=False)),
+    "declines-tls": says(hello(NAME, "PIPELINING", "STARTTLS"), sender()),
+    "from-router": says(),
+    "mx-lookup": lookup(foreign=False),
+    "mx-foreign": lookup(foreign=True),
+    "accepted": says(sender(), recipient(), message()),
+    "carried": says(hello(), sealed(CARRIED_FROM)),
+    "null-sender": says(sender(NULL_SENDER)),
+    "came-back": each(says(sender(), recipient(LATER)), says(sender(), recipient(), message())),
+    "took-leave": ends(CLOSED, quits=True),
+    "authenticated": says(Event("reply", "AUTH", reply("235 2.7.0 Authentication successful"))),
+}
+SILENT: dict[str, Play] = {
+    # The first server of all; another host of the same network; one met long ago.
+    "new-destination": each(says(), says(), lambda home: home.open(1, host=99)),
+    "welcomed": each(
+        says(), says(sender(), recipient()), says(sender(), recipient(UNKNOWN), server=2),
+        says(sealed(EMPTY_BELOW - 1), server=3),
+    ),
+    "destination-burst": each(spray(BURST, 0.1), spray(BURST, 0.1), says(server=9)),
+    "connect-refused": each(ends(REFUSED), forget_what_fired, ends(REFUSED), ends(RESET, server=2)),
+    "connect-lost": each(ends(LOST), forget_what_fired, ends(LOST), ends(TRYING, server=2), ends(OPEN, server=3)),
+    "helo-dynamic": hellos("mail4.isp.example", "dsl.isp.example"),
+    "helo-address": hellos("[192.0.2.7]", "mail.192.example"),
+    "helo-private": hellos("[192.0.2.7]", "192.168.1.7"),
+    "helo-bare": hellos("localhost.isp.example"),
+    "helo-empty": hellos(NAME, "[192.0.2.7]"),
+    "helo-rotates": hellos("a.example", "b.example", "c.example", "A.example", "c.Example", "b.example"),
+    "sender-unrelated": each(says(hello(), sender("news." + DOMAIN)), says(hello(), sender(NULL_SENDER), server=2),
+                             says(sender("rolex.example"), server=3)),
+    "sender-rotates": senders("a.example", "b.example", "c.example", "C.example", NULL_SENDER, "a.example"),
+    "named-sender": each(says(sender(NULL_SENDER)), says(sealed(CARRIED_FROM), server=2), says(sender(), server=2)),
+    "banner-refused": each(says(greeting(LATER)), says(greeting(LISTED), server=2), says(greeting(), server=3)),
+    "unknown-user": each(says(sender(NULL_SENDER), recipient(UNKNOWN)), says(sender(), recipient(LATER), server=2)),
+    "listed": each(says(sender(), recipient(PBL)), says(sender(), recipient(UNKNOWN), server=2)),
+    "home-line": each(says(sender(), recipient(LISTED)), says(sender(), recipient(NO), server=2)),
+    "refused": each(says(greeting(NO)), says(sender(), recipient(LATER), server=2),
+                    says(Event("reply", "unknown", reply("502 5.5.2 what?")), server=3)),
+    "deferred": each(ends(LOST), says(sender(), recipient(LATER)), says(greeting(NO), server=2)),
+    "turned-away": each(says(sealed(EMPTY_FROM - 1)), says(sealed(EMPTY_BELOW), server=2),
+                        says(recipient(LATER), server=3), says(sealed(EMPTY_FROM), server=3)),
+    "early-talk": says(violation("early-content")),
+    "blind-pipelining": says(violation("bare-lf")),
+    "content-after-refusal": says(violation("early-content")),
+    "not-smtp": says(Event("opaque", "tls")),
+    "no-quit": says(violation("data-after-quit")),
+    "path-spaced": says(Event("quirk", "lower-case")),
+    "odd-case": says(Event("quirk", "upper-case")),
+    "to-itself": says(hello(), sender("b.example"), recipient()),
+    "many-recipients": each(says(sender(), *[recipient()] * (CROWD - 1)), says(sender(), recipient(), server=2)),
+    "helo-poses": each(says(hello(), sender(), recipient(domain=DOMAIN)),
+                       says(hello("mx.c.example"), sender(), recipient(), server=2),
+                       says(sender(), recipient(domain=""), server=3)),
+    "helo-not-ehlo": says(hello()),
+    "declines-tls": each(says(hello(), sender()), says(hello(NAME, "STARTTLS"), sealed(2000), server=2)),
+    "from-router": each(says(server=2), says(server=3)),
+    "mx-lookup": lookup(foreign=True),
+    "mx-foreign": lookup(foreign=False),
+    "accepted": each(says(sender(NULL_SENDER), recipient(), message()), says(sender(), message(NO), server=2)),
+    "carried": says(sealed(CARRIED_FROM - 1)),
+    "null-sender": says(sender()),
+    "came-back": each(says(sender(), recipient(), message()), says(sender(), message(NO), server=2),
+                      says(sender(), message(), server=2)),
+    "took-leave": each(ends(CLOSED), ends(LOST, quits=True, server=2)),
+    "authenticated": says(Event("reply", "AUTH", reply("535 5.7.8 no")), Event("reply", "HELP", reply("235 hm"))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRES)
+def test_fires(name: str) -> None:
+    home = Home(ROUTER if name in OF_THE_ROUTER else MAC)
+    FIRES[name](home)
+    assert name in home.fired()
+    (step,) = (step for step in home.steps if step.indicator == name)
+    assert step.device is home.device
+    tally = home.device.score.tallies[name]
+    assert tally.count == 1
+    assert tally.weight == pytest.approx(step.added)
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_does_not_fire(name: str) -> None:
+    home = Home()
+    SILENT[name](home)
+    assert name not in home.fired()
+
+
+def test_the_router_counts_once_for_being_the_router() -> None:
+    home = Home(ROUTER)
+    each(says(), says(server=2), says(server=3))(home)
+    assert home.fired().count("from-router") == 1
+
+
+#: What stays of a contact, whatever server it is with.
+_DEAF = ("new-destination", "destination-burst", "welcomed", "came-back", "from-router", "mx-lookup", "mx-foreign")
+
+
+@pytest.mark.parametrize("settled", [message(), recipient(NO)], ids=["accepted", "turned away"])
+@pytest.mark.parametrize("name", [name for name in FIRES if name not in _DEAF])
+def test_what_a_server_says_again_is_no_news(name: str, settled: Event) -> None:
+    home = Home()
+    for server in range(BURST + 2):
+        home.connect(server, sender(), settled)
+    home.steps.clear()
+    FIRES[name](home)
+    assert home.fired() == []
+
+
+def test_a_camera_refused_12340_times_by_one_server() -> None:
+    home = Home()
+    events = (hello("axis-00408c", extended=False), sender("axis.example"), recipient(UNKNOWN), violation("no-quit"))
+    for _ in range(12340):
+        home.connect(1, *events, after=7.0)
+    assert home.device.score.standing == CLEAR
+    assert len(home.steps) < 10
+
+
+@pytest.mark.parametrize("second", [LATER, UNKNOWN, OK], ids=["later", "unknown", "accepted"])
+def test_a_server_that_puts_off_in_between_is_no_news_either(second: Reply) -> None:
+    """Neither does a camera's server convict it by and by, nor a bot's own server clear it."""
+    home = Home()
+    home.connect(1, hello(), sender(), recipient(), message(second if second is OK else UNKNOWN), recipient(LATER))
+    home.steps.clear()
+    for _ in range(50):
+        home.connect(1, hello("pc"), sender("x.example"), recipient(LATER))
+        home.connect(1, hello("pc"), sender("x.example"), recipient(second), message(OK if second is OK else NO))
+    assert home.fired() == []
+
+
+def test_an_indicator_counts_once_in_a_connection() -> None:
+    home = Home()
+    home.connect(1, sender(), *(recipient(UNKNOWN) for _ in range(100)))
+    assert home.fired().count("unknown-user") == 1
+    assert home.device.recipients == 100
+
+
+def test_an_accepted_recipient_does_not_hide_an_unknown_one() -> None:
+    home = Home()
+    home.connect(1, sender(), recipient(UNKNOWN), recipient(), message())
+    assert {"unknown-user", "accepted", "welcomed"} <= set(home.fired())
+
+
+@pytest.mark.parametrize("word", ["unknown", "AUTH"])
+def test_names_that_a_client_chooses_hide_nothing(word: str) -> None:
+    """`unknown` stands for a verb that nobody knows; a domain may be called that, too."""
+    home = Home()
+    home.connect(1, Event("sender", word, NO))
+    home.connect(2, sender(word), Event("recipient", word, UNKNOWN))
+    home.connect(3, sender(word), recipient(), Event("message", word, LISTED, 9))
+    assert {"refused", "unknown-user", "listed"} <= set(home.fired())
+
+
+@pytest.mark.parametrize(("said", "least", "most"), [(PBL, 0.0, 0.2), (LISTED, 0.0, 0.2), (NO, 0.9, 1.0)])
+def test_what_is_said_in_the_clear_explains_what_ends_early_under_tls(said: Reply, least: float, most: float) -> None:
+    """Whoever is refused in the clear for its line is refused under TLS for that, too: its short sessions tell less."""
+    home = Home()
+    for server in range(10, 30):
+        home.connect(server, greeting(said))
+    home.device.score.sums = [5.0] * len(home.device.score.sums)
+    home.connect(1, hello(), sealed(300))
+    step = home.steps[-1]
+    assert step.indicator == "turned-away"
+    whole = INDICATORS["turned-away"].weights[0]
+    assert least * whole <= step.added <= most * whole + 1e-9
+
+
+#: What a bot can do at a server of its owner's to look legitimate.
+FRIENDS = {
+    "callouts": (hello(), sender(NULL_SENDER), recipient()),
+    "AUTH": (hello(), Event("reply", "AUTH", reply("235 ok"))),
+    "its own mail": (hello(), sender(), recipient(), message()),
+    "its own mail, then put off": (hello(), sender(), recipient(), message(), recipient(LATER)),
+    "TLS": (hello(), sealed(5000)),
+    "something in TLS": (hello(), sealed(EMPTY_BELOW)),
+}
+
+
+@pytest.mark.parametrize("friend", FRIENDS)
+def test_a_server_of_its_own_does_not_clear_a_bot(friend: str) -> None:
+    alone, with_friend = Home(), Home()
+    alone.connect(1)
+    for n in range(60):
+        for _ in range(3):
+            with_friend.connect(1, *FRIENDS[friend], quits=True)
+        for home in (alone, with_friend):
+            answer = (recipient(UNKNOWN),) if n % 3 else (recipient(), message())
+            home.connect(100 + n, hello(), sender(), *answer, quits=True)
+    for home in (alone, with_friend):
+        assert home.device.score.standing == COMPROMISED
+    assert alone.device.compromised_at is not None
+    assert with_friend.device.compromised_at is not None
+    assert with_friend.device.compromised_at[1] / 4 <= alone.device.compromised_at[1] + 6
+
+
+def test_a_bot_is_suspected_then_convicted_and_both_are_told_once() -> None:
+    home = Home()
+    events = (greeting(), hello("dsl-1-2-3-4.isp.example", extended=False), sender("rolex.example"), recipient(UNKNOWN))
+    for server in range(40):
+        home.connect(server, *events, violation("no-quit"), after=1.0)
+    told = home.detector.changes
+    assert [(change.before, change.after) for change in told] in (
+        [(CLEAR, SUSPECTED), (SUSPECTED, COMPROMISED)],
+        [(CLEAR, COMPROMISED)],
+    )
+    device = home.device
+    assert device.score.standing == COMPROMISED
+    assert device.compromised_at == (told[-1].time, told[-1].connection)
+    assert device.suspected_at == (told[0].time, told[0].connection)
+    assert told[-1].connection <= 6
+    assert told[-1].device is device
+    assert told[-1].indicator in INDICATORS
+
+
+def test_a_suspicion_that_ends_is_told_and_forgotten() -> None:
+    home = Home()
+    for server in range(60):
+        home.connect(server)
+    assert home.device.score.standing == SUSPECTED
+    assert home.device.suspected_at is not None
+    for server in range(100, 160):
+        home.connect(server, hello(), sender(), recipient(), message(), quits=True)
+    assert [change.after for change in home.detector.changes] == [SUSPECTED, CLEAR]
+    assert home.device.suspected_at is None
+
+
+def test_release() -> None:
+    """Cleaned, and still a bot: found anew, and sooner. Cleaned in truth: cleared, by its usual servers."""
+    bot, cleaned, fresh = Home(), Home(), Home()
+    needed = convicted_after(bot, 100)
+    assert convicted_after(cleaned, 100) == needed
+    for home in (bot, cleaned):
+        home.detector.changes.clear()
+        assert home.detector.release(home.device, 5000.0)
+        (change,) = home.detector.changes
+        assert (change.before, change.after, change.indicator) == (COMPROMISED, SUSPECTED, RELEASED)
+        assert (home.device.score.standing, home.device.compromised_at) == (SUSPECTED, None)
+        assert home.device.suspected_at == (5000.0, home.device.connections)
+        assert not home.detector.release(home.device, 5001.0)
+    assert convicted_after(bot, 100) < convicted_after(fresh, 100)
+    for n in range(60):
+        cleaned.connect(n, hello(), sender(), recipient(), message(), quits=True)
+    assert cleaned.device.score.standing == CLEAR
+    assert [change.after for change in cleaned.detector.changes] == [SUSPECTED, CLEAR]
+
+
+@pytest.mark.parametrize("connections", [0, 60], ids=["clear", "suspected"])
+def test_who_is_not_convicted_is_not_released(connections: int) -> None:
+    home = Home()
+    for n in range(connections):
+        home.connect(n)
+    before = (home.device.score.standing, home.device.score.value, len(home.device.neighbours))
+    home.detector.changes.clear()
+    assert not home.detector.release(home.device, 5000.0)
+    assert (home.device.score.standing, home.device.score.value, len(home.device.neighbours)) == before
+    assert home.detector.changes == []
+
+
+def test_syns_alone_never_convict() -> None:
+    home = Home()
+    for server in range(3000):
+        home.detector.looked_up(home.device, True, home.time)
+        home.connect(server, phase=(LOST, REFUSED, TRYING)[server % 3], after=0.5)
+    assert {INDICATORS[name].family for name in home.fired()} <= UNSPOKEN
+    assert home.device.score.standing == SUSPECTED
+
+
+def test_counts() -> None:
+    home = Home()
+    home.connect(1, sender(), recipient(), recipient(UNKNOWN), message())
+    home.connect(1, sender(), recipient(), message(NO))
+    home.connect(2)
+    device = home.device
+    assert (device.connections, device.networks, device.messages, device.recipients) == (3, 2, 1, 3)
+    assert len(device.neighbours) == 2
+
+
+def test_memory_is_bounded_and_holds_no_names() -> None:
+    home = Home()
+    for n in range(3000):
+        home.connect(n, hello(f"host{n}.example"), sender(f"brand{n}.example"), after=0.001)
+    device = home.device
+    assert len(device.helos) == _NAMES
+    assert len(device.sender_domains) == _DOMAINS
+    assert len(device.burst) <= BURST + 1
+    assert all(isinstance(mark, int) for mark in (*device.helos, *device.sender_domains))
+    kept = [getattr(device, name) for name in Device.__slots__ if name not in ("score", "neighbours")]
+    assert "example" not in repr(kept)
+
+
+# ── properties ──────────────────────────────────────────────────────────────────────────────────
+
+REPLIES = st.sampled_from([OK, UNKNOWN, LISTED, PBL, NO, LATER, reply("421 4.3.2 busy"), reply("235 fine"), None])
+NAMES = st.sampled_from(
+    ["", NAME, "localhost", "[10.0.0.1]", "192.0.2.1", "dsl-1-2-3-4.isp.example", "unknown", "é.example", NULL_SENDER,
+     "@", "*@b.example", "AUTH", "tls", "not-smtp", "path-spaced", *sorted(VIOLATIONS)]
+)  # fmt: skip
+KINDS = (
+    "greeting", "hello", "sender", "recipient", "message", "tls", "fingerprint", "sealed", "reply", "quit", "violation",
+    "quirk", "opaque", "something else",
+)  # fmt: skip
+EVENTS = st.lists(
+    st.builds(Event, st.sampled_from(KINDS), NAMES, REPLIES, st.sampled_from([0, 1, 119, 200, 500, 1300, 1 << 40])),
+    max_size=8,
+)
+PHASES = st.sampled_from([TRYING, OPEN, CLOSED, REFUSED, RESET, LOST])
+CONNECTIONS = st.lists(st.tuples(st.integers(0, 12), EVENTS, PHASES, st.booleans()), max_size=40)
+Told = list[tuple[int, list[Event], str, bool]]
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(CONNECTIONS)
+def test_whatever_is_told_bounds_hold(told: Told) -> None:
+    home = Home()
+    for server, events, phase, quits in told:
+        before = list(home.device.score.sums)
+        home.connect(server, *events, phase=phase, quits=quits)
+        sums = home.device.score.sums
+        assert all(0 <= value <= MOST for value in sums)
+        assert all(after - start <= SESSION_CLIP + 1e-9 for start, after in zip(before, sums, strict=True))
+    for change in home.detector.changes:
+        assert change.before != change.after
+        assert change.before != COMPROMISED
+    if home.device.score.standing == COMPROMISED:
+        families = {INDICATORS[name].family for name in home.fired()} - {LEGITIMATE}
+        assert len(families) >= 2
+        assert families - UNSPOKEN
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(CONNECTIONS, st.lists(st.floats(60.0, 3e6), min_size=40, max_size=40))
+def test_time_does_not_matter(told: Told, pauses: list[float]) -> None:
+    """But for bursts: no clock resets a score, so a bot gains nothing by patience."""
+    one, other = Home(), Home()
+    for (server, events, phase, quits), pause in zip(told, pauses, strict=False):
+        one.connect(server, *events, phase=phase, quits=quits, after=61.0)
+        other.connect(server, *events, phase=phase, quits=quits, after=pause)
+    assert one.device.score.sums == other.device.score.sums
+    assert one.fired() == other.fired()
+
+
+def convicted_after(home: Home, server: int) -> int:
+    """How many of a bot's connections it takes."""
+    for n in range(100):
+        events = (hello("dsl-1-2-3-4.isp.example"), sender("rolex.example"), recipient(UNKNOWN))
+        home.connect(server + n, *events, violation("no-quit"))
+        if home.device.score.standing == COMPROMISED:
+            return n + 1
+    return 100
+
+
+@pytest.mark.parametrize("sessions", [1, 100, 7300])
+def test_a_bot_after_clean_sessions_is_found_as_fast(sessions: int) -> None:
+    clean = Home()
+    for n in range(sessions):
+        clean.connect(n % 200, hello(), sender(), recipient(), message(), quits=True)
+    assert clean.device.score.standing == CLEAR
+    assert convicted_after(clean, 1000) <= convicted_after(Home(), 1000) + 1

@@ -207,6 +207,7 @@ class Engine:
                     if flow.device is found and flow.decision.what == BLOCK:
                         # Its last packets must not have the kernel block the whole device again.
                         flow.decision = flow.decision._replace(what=REFUSE)
+                        flow.refusal = RESET_FLOW
                 self.events += self._detector.changes
                 self._detector.changes.clear()
                 return True

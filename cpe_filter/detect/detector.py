@@ -160,8 +160,11 @@ class Detector:
             if connection.before == MET:
                 self._add(connection, "connect-lost" if phase == LOST else "connect-refused", time)
                 connection.device.neighbours.settle(connection.number, DEFERRED)
-        elif phase in (CLOSED, RESET) and quit_sent:
-            self._add(connection, "took-leave", time)
+        elif phase in (CLOSED, RESET):
+            if quit_sent:
+                self._add(connection, "took-leave", time)
+            if not connection.fired & _BITS["listed"]:
+                self._add(connection, "unlisted", time)
 
     def looked_up(self, device: Device, foreign: bool, time: float) -> None:
         """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home."""

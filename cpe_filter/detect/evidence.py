@@ -35,7 +35,7 @@ UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
 #: The legitimate senders that a device is held against, the ordinary one first.
 SENDERS = ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server")
 #: The share of all legitimate sessions that are theirs, at most (judgement): a rare sender takes less to be ruled out.
-SHARES = (1.0, 1.0, 0.4, 0.06, 0.006, 0.1)
+SHARES = (1.0, 1.0, 0.4, 0.1, 0.006, 0.1)
 #: The most that one finding may weigh, nats.
 CLIP = 3.5
 #: Where a row's rates come from.
@@ -271,6 +271,18 @@ INDICATORS: dict[str, Indicator] = {
         "a server says that this line's address is on a blocklist",
         "Mail servers report that your connection is on a blocklist of spam senders.",
         "Reply text names a DNSBL listing of the WAN address (not PBL).",
+    ),
+    "unlisted": _row(
+        REPLY,
+        0.9,
+        (0.9, 0.9, 0.9, 0.9, 0.8, 0.9),
+        1,
+        JUDGEMENT,
+        "judgement",
+        "a server has answered a first contact without naming a blocklist",
+        "a server knew of no blocklist with this line's address",
+        "A mail server did not find your connection on a blocklist.",
+        "No DNSBL named at a first contact.",
     ),
     "home-line": _row(
         REPLY,

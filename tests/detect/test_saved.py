@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import statistics
+import struct
 from binascii import crc32
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -229,6 +232,34 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
             decode(data[:at] + bytes((data[at] ^ 0x10,)) + data[at + 1 :], time)
     with pytest.raises(Broken):
         decode(data + b"\0", time)
+
+
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        (lambda record: record + record, "a device twice"),
+        (lambda record: record + b"\0", "bytes too many"),
+        (lambda record: b"\5" + bytes(5) + record[7:], "without a key"),
+        (lambda record: record[:7] + b"\3" + record[8:], "a standing that there is not"),
+        (lambda record: record[:8] + b"\xff" * 8 + record[9:], "a number without end"),
+        (lambda record: record[:8] + b"\xff" * 7 + record[9:], "older than a hundred years"),
+        (lambda record: record[:17] + struct.pack(">d", math.nan) + record[25:], "a number that is none"),
+        (lambda record: record[:17] + struct.pack(">d", -1.0) + record[25:], "a number that is none"),
+        (lambda record: record[:-48] + b"\5" + record[-47:], "a bucket that overflows"),
+        (lambda record: record[:-49] + b"\1\5" + bytes(5) + record[-48:], "an address of a wrong length"),
+    ],
+)
+def test_a_record_that_makes_no_sense(forged: Callable[[bytes], bytes], why: str) -> None:
+    """With a good checksum: nothing that the table cannot hold gets in."""
+    device = Device(b"\2\0\0\0\0\1", 5.0)
+    record = saved._device(device, 5.0)  # key 7, flags 1, ages 2, counts 7, blamed at 17
+    data = encode([device], 5.0, 1)
+    assert data[-4 - len(record) : -4] == record
+    changed = forged(record)
+    count = b"\2" if changed == 2 * record else b"\1"
+    body = data[: -5 - len(record)] + count + changed
+    with pytest.raises(Broken, match=why):
+        decode(body + crc32(body).to_bytes(4, "big"), 5.0)
 
 
 def test_unknown_version() -> None:

@@ -148,7 +148,7 @@ def _in_containers(rng: random.Random, sessions: Sessions) -> Sessions:
             client, until = Client(f"{rng.getrandbits(48):012x}"), each.time + rng.uniform(7, 56) * DAY
         no = Reply(504, f"504 5.5.2 <{client.helo}>: Helo command rejected: need fully-qualified hostname")
         yield each._replace(events=tuple(
-            client.hello() if event.kind == "hello"
+            event._replace(name=client.helo) if event.kind == "hello"
             else event._replace(reply=no) if event.kind == "recipient" and event.reply in REPLIES["rejected"]
             else event
             for event in each.events

@@ -154,6 +154,7 @@ def _attempt(
         recipient=server.domain,
         recipients=mail.recipients,
         tls=tls,
+        offers=server.tls,
         quits=habits.quits >= 1 or rng.random() < habits.quits,
         spam=spam,
     )

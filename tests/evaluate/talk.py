@@ -81,6 +81,7 @@ REPLIES: dict[str, tuple[Reply, ...]] = {
 }
 BANNERS = _replies("220 mx.example.net ESMTP Postfix", "220 mx.example.net ESMTP", "220 smtp ready")
 OK_HELLO = Reply(250, "250 8BITMIME", ("mx.example", "PIPELINING"))
+OK_HELLO_TLS = Reply(250, "250 8BITMIME", ("mx.example", "PIPELINING", "STARTTLS"))
 OK_HELO = Reply(250, "250 mx.example.net")
 OK_SENDER, OK_RECIPIENT = Reply(250, "250 2.1.0 Ok"), Reply(250, "250 2.1.5 Ok")
 QUEUED = Reply(250, "250 2.0.0 Ok: queued as 4XyZ12")
@@ -106,7 +107,7 @@ _AFTER = Event("violation", "content-after-refusal")
 _NOT_ASKED = Event("reply", "unknown", Reply(502, "502 5.5.2 Error: command not recognized"))
 _AUTH = Event("reply", "AUTH", Reply(235, "235 2.7.0 Authentication successful"))
 
-_HELLOS: dict[tuple[str, int], Event] = {}
+_HELLOS: dict[tuple[str, bool, bool], Event] = {}
 _SENDERS: dict[str, Event] = {}
 
 
@@ -121,13 +122,15 @@ class Client(NamedTuple):
     stubborn: bool = False  # sends the message although DATA was refused
     authenticates: bool = False
 
-    def hello(self) -> Event:
-        key = (self.helo, self.ehlo)
+    def hello(self, offered: bool) -> Event:
+        """offered: the server's reply names STARTTLS."""
+        key = (self.helo, self.ehlo, offered)
         event = _HELLOS.get(key)
         if event is None:
             if len(_HELLOS) > 50000:
                 _HELLOS.clear()
-            event = _HELLOS[key] = Event("hello", self.helo, OK_HELLO if self.ehlo else OK_HELO, int(self.ehlo))
+            reply = (OK_HELLO_TLS if offered else OK_HELLO) if self.ehlo else OK_HELO
+            event = _HELLOS[key] = Event("hello", self.helo, reply, int(self.ehlo))
         return event
 
 
@@ -154,12 +157,14 @@ def session(
     quits: bool = True,
     spam: bool = False,
     unknown: int = 0,
+    offers: bool | None = None,
 ) -> Session:
     """One connection that brings, or fails to bring, one message.
 
     outcome: accepted, a key of `REPLIES`, banner-<key>, data-<key>, lost, closed (RST to the SYN) or cut (the server
     resets after the hello). recipients: RCPT commands, `unknown` of them refused although the message is accepted.
-    tls: STARTTLS follows the hello, and hides all of it but how much was sent.
+    offers: the server has STARTTLS (None: as most). tls: STARTTLS follows the hello, and hides all of it but how much
+    was sent.
     """
     if outcome == "lost":
         return Session(time, server, LOST, (), False, spam)
@@ -171,7 +176,7 @@ def session(
     begin: tuple[Event, ...] = (*(_EARLY if client.early else ()), rng.choice(_GREETINGS))
     if client.lower:
         begin += (_LOWER,)
-    begin += (client.hello(),)
+    begin += (client.hello(tls or (_offers(server) if offers is None else offers)),)
     if outcome == "cut":
         return Session(time, server, RESET, begin + _NO_QUIT, False, spam)
     if tls:
@@ -183,6 +188,11 @@ def session(
     begin += (_sender(sender),)
     talk = begin + _envelope(rng, outcome, client, sender, recipient, recipients, unknown)
     return Session(time, server, CLOSED, talk + (_QUIT if quits else _NO_QUIT), quits, spam)
+
+
+def _offers(server: bytes) -> bool:
+    """Whether a server offers STARTTLS, as 88 % do (80-95 %, see `internet`): the same each time it is asked."""
+    return sum(server) % 100 < 88
 
 
 def _sealed(rng: random.Random, outcome: str, recipients: int) -> Event:

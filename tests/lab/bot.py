@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import ssl
 
 from tests.lab.net import mx4, mx6
 
@@ -24,7 +25,18 @@ async def _line(reader: asyncio.StreamReader) -> str:
             return line
 
 
-async def one(number: int, six: bool, wait: float, helo: str) -> dict[str, object]:
+async def _begin_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> asyncio.StreamWriter:
+    """The writer to go on with; the certificate is not looked at. (Python 3.10 has no StreamWriter.start_tls.)"""
+    loop = asyncio.get_running_loop()
+    protocol = writer.transport.get_protocol()
+    context = ssl._create_unverified_context()  # noqa: S323 - the lab's own certificates
+    transport = await loop.start_tls(writer.transport, protocol, context, ssl_handshake_timeout=5)
+    if transport is None:
+        raise ConnectionAbortedError("gone during the handshake")
+    return asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def one(number: int, six: bool, wait: float, helo: str, tls: bool) -> dict[str, object]:
     """One connection; says how far it came."""
     server = mx6(number) if six else mx4(number)
     result: dict[str, object] = {"server": server, "ended": "connect", "reply": ""}
@@ -33,11 +45,13 @@ async def one(number: int, six: bool, wait: float, helo: str) -> dict[str, objec
     except (OSError, asyncio.TimeoutError) as error:
         result["reply"] = "refused" if isinstance(error, ConnectionRefusedError) else "timeout"
         return result
+    writers = [writer]  # of the plain one, too: it would close the connection when it is forgotten
     try:
         result["ended"] = "banner"
         reply = await _line(reader)
         recipient = f"jmbijghencgi{number}@stranger{number}.example"
         for step, command in (
+            *((("helo", helo), ("starttls", "STARTTLS")) if tls else ()),
             ("helo", helo),
             ("mail", "MAIL FROM: <no-reply@watches.example>"),
             ("rcpt", f"RCPT TO: <{recipient}>"),
@@ -49,6 +63,9 @@ async def one(number: int, six: bool, wait: float, helo: str) -> dict[str, objec
             writer.write(command.encode() + b"\r\n")
             reply = await _line(reader)
             result["ended"] = step
+            if step == "starttls" and reply[:3] == "220":
+                writer = await _begin_tls(reader, writer)
+                writers.append(writer)
         result["reply"] = reply or "closed"
         if number % 3 and reply:
             writer.write(b"QUIT\r\n")
@@ -56,7 +73,8 @@ async def one(number: int, six: bool, wait: float, helo: str) -> dict[str, objec
     except (OSError, asyncio.TimeoutError) as error:
         result["reply"] = "reset" if isinstance(error, ConnectionResetError) else type(error).__name__
     finally:
-        writer.close()
+        for writer in reversed(writers):
+            writer.close()
     return result
 
 
@@ -69,15 +87,19 @@ async def main() -> None:
     parser.add_argument("--wait", type=float, default=2.0, help="seconds to wait for a connection")
     parser.add_argument("--helo", default=f"HELO {HELO}", help="its first command")
     parser.add_argument("--six", action="store_true", help="by IPv6")
+    parser.add_argument("--starttls", action="store_true", help="begin TLS on each; needs --helo with EHLO")
+    parser.add_argument("--servers", type=int, nargs="+", help="these numbers, in place of --first and --count")
     options = parser.parse_args()
+    numbers = options.servers or range(options.first, options.first + options.count)
     gate = asyncio.Semaphore(options.parallel)
 
     async def guarded(number: int) -> None:
         async with gate:
-            print(json.dumps(await one(number, options.six, options.wait, options.helo)), flush=True)
+            result = await one(number, options.six, options.wait, options.helo, options.starttls)
+            print(json.dumps(result), flush=True)
             await asyncio.sleep(options.pause)
 
-    await asyncio.gather(*(guarded(options.first + n) for n in range(min(options.count, 5000))))
+    await asyncio.gather(*map(guarded, numbers[:5000]))
 
 
 if __name__ == "__main__":

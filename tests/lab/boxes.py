@@ -1,6 +1,6 @@
 """Boxes: real mail programs of Debian unpacked side by side, each run in a root of its own on one of the lab's hosts.
 
-Postfix, Exim and OpenSMTPD exclude each other as packages and would start services. So their packages are only
+Postfix, Exim and OpenSMTPD exclude each other as packages and would start services; PHP is large. So these are only
 downloaded and unpacked, into `.peers/<name>/` (not in git). A box is a private mount and PID namespace: a tmpfs root
 whose /usr is an overlay of the unpacked package over this machine's /usr, read-only; /etc and /var are its own. When
 the process that holds the namespace ends, everything in it is ended by the kernel and its files are gone.
@@ -21,7 +21,7 @@ from tests.lab.net import PROJECT, Lab
 
 UNPACKED = PROJECT / ".peers"
 #: Name of a box -> the Debian package, whose missing libraries come along.
-PACKAGES = {"postfix": "postfix", "exim": "exim4-daemon-light", "opensmtpd": "opensmtpd"}
+PACKAGES = {"postfix": "postfix", "exim": "exim4-daemon-light", "opensmtpd": "opensmtpd", "php": "php-cli"}
 #: Programs that may be installed beside any other: the command -> its packages.
 COMMANDS = {
     "swaks": ("swaks", "libnet-ssleay-perl", "libio-socket-inet6-perl"),  # without these no TLS and no IPv6

@@ -86,6 +86,25 @@ begin retry
 * * F,1h,15m
 """
 
+    #: Its own home's mail (bounces) is taken and thrown away.
+    _CLIENT_BY_MX = """
+tls_advertise_hosts =
+begin acl
+begin routers
+home:
+  driver = redirect
+  domains = home.example
+  data = :blackhole:
+out:
+  driver = dnslookup
+  transport = smtp
+begin transports
+smtp:
+  driver = smtp
+begin retry
+* * F,1h,15m
+"""
+
     def serve(self, ip: str, certificate: Certificate | None) -> None:
         self.ip = ip
         tls = "tls_advertise_hosts ="
@@ -100,6 +119,15 @@ begin retry
         text = self._COMMON.format(name="exim.home.example")
         host = to.replace(":", "::")  # a colon separates hosts
         self._configure(text + self._CLIENT.format(to=host, tls="" if tls else "hosts_avoid_tls = *"))
+
+    def send_by_mx(self, resolver: str) -> None:
+        """Gets ready to send to each domain's MX, as this resolver knows it; by STARTTLS where it is offered."""
+        self.box.write("etc/resolv.conf", f"nameserver {resolver}\n")
+        self._configure(self._COMMON.format(name="mail.home.example") + self._CLIENT_BY_MX)
+
+    def deliver(self, sender: str, recipients: list[str], text: str) -> None:
+        """Takes a message from a local user and tries each of its recipients once before it returns."""
+        self.box.run(["exim4", "-odf", "-oi", "-f", sender, "--", *recipients], text)
 
     def _configure(self, text: str) -> None:
         self.box.write("etc/exim4/exim4.conf", text)

@@ -251,7 +251,9 @@ class Lab:
         """Starts tcpdump on a host; end it with `stop`."""
         process = self.start(
             name,
-            ["tcpdump", "-i", interface, "--immediate-mode", "-U", "-n", "-s", "0", "-w", str(path), expression],
+            # In immediate mode each packet takes a slot of the snap length: 64 kB, the longest packet, and 512 of them.
+            # With tcpdump's defaults there are 8, and it misses packets of a burst.
+            [*"tcpdump --immediate-mode -U -n -s 65600 -B 32768 -i".split(), interface, "-w", str(path), expression],
             subprocess.PIPE,
         )
         assert process.stderr is not None

@@ -5,7 +5,8 @@ Exim, aiosmtpd. Knows who writes to whom and which letters show which feature. `
 `record`; the programs come from `boxes`, how they are called from `clients`, the MTAs and their logs from `mtas`.
 
 `python -m tests.lab.peers [NAME...]` (`make peers`, root) gets what is missing and says what it could not get, records
-again into a folder of its own and compares replay with the servers' logs. `tests.lab.record` writes to pcaps/.
+again into a folder of its own and compares replay with the servers' logs; so with the scenarios of `devices`.
+`tests.lab.record` writes to pcaps/.
 """
 
 from __future__ import annotations
@@ -239,11 +240,11 @@ def needs(name: str) -> list[str]:
 
 
 def main() -> int:
-    from tests.lab.record import record_all
+    from tests.lab.record import REAL, record_all
 
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these scenarios")
-    names = parser.parse_args().names or list(SCENARIOS)
+    names = parser.parse_args().names or list(REAL)
     begun = time.monotonic()
     lacking = boxes.get()
     for text in lacking:

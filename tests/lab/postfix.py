@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -25,6 +26,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+discard unix - - n - - discard
 showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
@@ -75,6 +77,15 @@ smtp_host_lookup = native
 smtp_dns_support_level = disabled
 smtp_tls_security_level = {tls}
 """
+    #: Its own home's mail (bounces) is taken and thrown away. A home's patience is the lab's: seconds for minutes.
+    _CLIENT_BY_MX = """
+transport_maps = inline:{ home.example=discard: }
+smtp_tls_security_level = may
+smtp_connect_timeout = 3s
+minimal_backoff_time = 5s
+maximal_backoff_time = 5s
+queue_run_delay = 3s
+"""
     _CLIENT_TOGETHER = """
 smtp_destination_concurrency_limit = 1
 smtp_connection_cache_destinations = {to}
@@ -101,6 +112,25 @@ smtp_connection_cache_destinations = {to}
         text = self._COMMON.format(name="postfix.home.example")
         text += self._CLIENT.format(to=host, tls="may" if tls else "none")
         self._start(text + (self._CLIENT_TOGETHER.format(to=host) if together else ""))
+
+    def hold_by_mx(self, resolver: str) -> None:
+        """Gets ready to send to each domain's MX, as this resolver knows it, but keeps all mail until `flush`."""
+        self.box.write("etc/resolv.conf", f"nameserver {resolver}\n")
+        self._start(self._by_mx() + "defer_transports = smtp\n")
+
+    def flush(self) -> None:
+        """Lets the queue go, all of it at once."""
+        self.box.write("etc/postfix/main.cf", self._by_mx())
+        self.box.run(["postfix", "reload"])
+        self.box.run(["postqueue", "-f"])
+
+    def _by_mx(self) -> str:
+        return self._COMMON.format(name="mail.home.example") + self._CLIENT_BY_MX
+
+    def queue(self) -> list[tuple[str, str]]:
+        """What is queued: (queue, recipient)."""
+        messages = [json.loads(line) for line in self.box.run(["postqueue", "-j"]).splitlines()]
+        return [(one["queue_name"], recipient["address"]) for one in messages for recipient in one["recipients"]]
 
     def _start(self, main: str, listen: str = "") -> None:
         self.box.write("etc/postfix/main.cf", main)

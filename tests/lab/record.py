@@ -2,7 +2,7 @@
 
 A scenario plays in the lab with no filter running; tcpdump listens on the home's bridge. Before a JSON is written, what
 replay saw is checked against what the mail servers logged: HELO, TLS, sender, recipients, outcome and bytes.
-`SCENARIOS` holds the lab's own and those of the real peers (see `peers`).
+`SCENARIOS` holds the lab's own, those of the real peers (see `peers`) and of whole devices (see `devices`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cpe_filter.replay import Options, replay
-from tests.lab import peers
+from tests.lab import devices, peers
 from tests.lab.mtas import Sessions
 from tests.lab.net import PROJECT, PYTHON, RELAY4, RELAY6, Lab, mx4, mx6
 
@@ -60,14 +60,21 @@ def _among_strangers(play: Callable[[Lab], None]) -> Callable[[Lab], Sessions]:
     return scenario
 
 
+#: Those with real programs, which may be missing.
+REAL = {**devices.SCENARIOS, **peers.SCENARIOS}
 #: A scenario plays and returns what the servers logged, in the shape of replay's sessions.
 SCENARIOS: dict[str, Callable[[Lab], Sessions]] = {
     "bot-sprayer": _among_strangers(bot_sprayer),
     "bot-sprayer-ipv6": _among_strangers(bot_sprayer_ipv6),
     "legit-laptop": _among_strangers(legit_laptop),
     "home-bot-beside-laptop": _among_strangers(home_bot_beside_laptop),
-    **peers.SCENARIOS,
+    **REAL,
 }
+
+
+def needs(name: str) -> list[str]:
+    """What a scenario needs and is not here."""
+    return devices.needs(name) if name in devices.SCENARIOS else peers.needs(name) if name in peers.SCENARIOS else []
 
 
 def expected(path: Path) -> dict[str, Any]:
@@ -115,7 +122,7 @@ def record(name: str, folder: Path) -> list[str]:
     """Records one scenario into a folder; returns differences to the servers' logs (none is right)."""
     with Lab(devices=2) as lab:
         path = lab.folder / f"{name}.pcap"
-        tcpdump = lab.capture("router", "br-lan", path)
+        tcpdump = lab.capture("router", "br-lan", path, "port 25 or port 53")
         try:
             logged = SCENARIOS[name](lab)
         except RuntimeError as error:
@@ -134,7 +141,7 @@ def record_all(names: list[str], folder: Path) -> tuple[int, int, int]:
     """Records scenarios, several at a time; returns how many agree with the servers' logs, differ, are left out."""
 
     def one(name: str) -> list[str] | None:
-        lacking = peers.needs(name) if name in peers.SCENARIOS else []
+        lacking = needs(name)
         if lacking:
             print(f"{name}: left out: {', '.join(lacking)} (make peers)", flush=True)
             return None

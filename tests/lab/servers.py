@@ -4,7 +4,7 @@
 stranger's temper follows the third number of its address (see `TEMPERS`). Each session ends as a line of JSON.
 
 With `--rules`, servers refuse by the envelope, as those in `mtas` do, and offer AUTH in the clear; with
-`--certificate FILE --key FILE` STARTTLS, too.
+`--certificate FILE --key FILE` STARTTLS, too, all but one in N of them with `--plain-every N`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import logging
 import signal
 import ssl
 import sys
+import time
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, ClassVar
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -26,15 +27,20 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 TEMPERS = ("takes", "unknown", "listed", "unknown", "takes", "grey", "unknown", "listed", "takes", "takes")
 
 
-def temper_of(address: str) -> str:
-    """How the server at this address treats strangers."""
+def number_of(address: str) -> int | None:
+    """Which stranger has this address (see `net`); None: it is the relay's."""
     packed = ip_address(address.split("%", maxsplit=1)[0]).packed
     if packed[:12] == bytes(10) + b"\xff\xff":
         packed = packed[12:]
     if len(packed) == 4:
-        return TEMPERS[packed[2] % 10] if packed[0] == 198 else "relay"
-    number = packed[5]
-    return "relay" if number == 0xFF else TEMPERS[number % 10]
+        return packed[2] if packed[0] == 198 else None
+    return None if packed[5] == 0xFF else packed[5]
+
+
+def temper_of(address: str) -> str:
+    """How the server at this address treats strangers."""
+    number = number_of(address)
+    return "relay" if number is None else TEMPERS[number % 10]
 
 
 class Stranger:
@@ -132,15 +138,22 @@ class Stranger:
 
 
 class Ruled(Stranger):
-    """Refuses by the envelope; knows one user, for AUTH."""
+    """Refuses by the envelope; knows one user, for AUTH. Recipient `new@` is greylisted: put off for GREY_S."""
 
     USER, PASSWORD = b"ann", b"open-sesame-2718"
+    GREY_S = 3.0
+    #: (client, recipient) -> when it was put off first.
+    _met: ClassVar[dict[tuple[str, str], float]] = {}
 
     def _refusal_of_sender(self, address: str) -> str:
         return "550 5.7.1 we know you" if address.startswith("spammer@") else ""
 
     def _refusal_of_recipient(self, temper: str, address: str) -> str:
         temper = {"nobody": "unknown", "later": "grey"}.get(address.partition("@")[0], "takes")
+        if address.startswith("new@") and len(self._met) < 10_000:
+            now = time.monotonic()
+            if now - self._met.setdefault((self.record["peer"], address), now) < self.GREY_S:
+                temper = "grey"
         return super()._refusal_of_recipient(temper, address)
 
     def _refusal_of_message(self, envelope: Envelope) -> str:
@@ -170,6 +183,14 @@ class LoggingSMTP(SMTP):
     """aiosmtpd that writes its handler's record when the connection is gone."""
 
     log = sys.stdout
+    plain_every = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Called again when TLS begins; aiosmtpd asks for its context only before.
+        number = number_of(transport.get_extra_info("sockname")[0])
+        if self.plain_every and number is not None and number % self.plain_every == 0:
+            self.tls_context = None
+        super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         record = self.event_handler.record
@@ -184,6 +205,7 @@ class LoggingSMTP(SMTP):
 async def main(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     LoggingSMTP.log = open(options.log, "a", buffering=1)  # noqa: ASYNC230 - open as long as the program runs
+    LoggingSMTP.plain_every = options.plain_every
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     # aiosmtpd warns of its own attributes at each AUTH.
@@ -212,4 +234,5 @@ if __name__ == "__main__":
     parser.add_argument("--rules", action="store_true")
     parser.add_argument("--certificate")
     parser.add_argument("--key")
+    parser.add_argument("--plain-every", type=int, default=0)
     asyncio.run(main(parser.parse_args()))

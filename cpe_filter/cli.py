@@ -93,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", metavar="FILE")
     check.set_defaults(work=_command_check)
 
+    explain = commands.add_parser("explain", help="answer refused mail by SMTP, saying why; take none")
+    explain.add_argument("--policy", metavar="FILE", help="the policy, TOML")
+    explain.add_argument("--port", metavar="N", help="listen there (default: the policy's)")
+    explain.set_defaults(work=_command_explain)
+
     status = commands.add_parser("status", help="what the running filter sees")
     status.add_argument("--json", action="store_true", help="the status file as it is")
     status.add_argument("--policy", metavar="FILE", help="the policy that names the status file")
@@ -114,6 +119,24 @@ def _command_run(options: argparse.Namespace) -> int:
         return router.run(_policy(options.policy))
     except router.CannotRun as error:
         raise Unusable(str(error)) from None
+
+
+def _command_explain(options: argparse.Namespace) -> int:
+    from cpe_filter.enforce import explain
+
+    policy = _policy(options.policy)
+    if options.port is not None:
+        policy = policy._replace(explain_port=_port(options.port))
+    try:
+        return explain.run(policy)
+    except explain.CannotExplain as error:
+        raise Unusable(str(error)) from None
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535):
+        raise Unusable(f"--port {text}: allowed are 1 to 65535")
+    return int(text)
 
 
 def _command_check(options: argparse.Namespace) -> int:
@@ -152,10 +175,7 @@ def _command_replay(options: argparse.Namespace) -> int:
     from cpe_filter.replay import DEFAULT_POLICY, Options
 
     policy = _policy(options.policy) if options.policy else DEFAULT_POLICY
-    for text in options.port:
-        if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535):
-            raise Unusable(f"--port {text}: allowed are 1 to 65535")
-    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *map(int, options.port)))))
+    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *map(_port, options.port)))))
     try:
         lan = tuple(ip_network(text, strict=False) for text in options.lan)
     except ValueError as error:

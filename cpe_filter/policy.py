@@ -17,6 +17,8 @@ Network = IPv4Network | IPv6Network
 MAX_FILE_BYTES = 1 << 20
 MAX_LIST = 1024
 MAX_PATHS = 8
+#: Text and URL of a refusal make one or two reply lines of RFC 5321.
+MAX_TEXT, MAX_URL = 400, 200
 
 
 class PolicyError(ValueError):
@@ -63,11 +65,22 @@ class Policy(NamedTuple):
     status_file: str = "/var/run/cpe-filter/status.json"
     status_interval_s: int = 5
     state_file: str = "/etc/cpe-filter/state"
+    explain_text: str = (
+        "Your Internet provider, not the recipient, refused this: mail may not go straight from this line to other "
+        "mail servers. Send it through your mail service's server, port 587 or 465."
+    )
+    explain_url: str = ""
+    explain_port: int = 2525
+    explain_max_connections: int = 64
+    explain_user: str = "nobody"
     exempt: tuple[Exemption, ...] = ()
 
 
 class Key(NamedTuple):
-    """One key of the file. kind: word, flag, number, text, interfaces, ports, networks or paths."""
+    """One key of the file.
+
+    kind: word, flag, number, text (a path), sentence, url, user, interfaces, ports, networks or paths.
+    """
 
     table: str
     name: str
@@ -80,8 +93,13 @@ class Key(NamedTuple):
     meaning: str
 
     @property
+    def field(self) -> str:
+        """Its name in `Policy`. What is called `port` in [explain] would say too little there."""
+        return f"explain_{self.name}" if self.table == "explain" else self.name
+
+    @property
     def default(self) -> Any:
-        return Policy._field_defaults[self.name]
+        return Policy._field_defaults[self.field]
 
 
 def _word(table: str, name: str, words: tuple[str, ...], meaning: str) -> Key:
@@ -182,6 +200,19 @@ KEYS: tuple[Key, ...] = (
         "an absolute path",
         "Where it keeps what it knows across restarts; on flash, written at most once an hour.",
     ),
+    _other(
+        "explain",
+        "text",
+        "sentence",
+        f"one line of US-ASCII, at most {MAX_TEXT} characters",
+        "What the responder says to refused mail; bounces carry it.",
+    ),
+    _other("explain", "url", "url", "an https URL, or empty", "Where subscribers read more; said after the text."),
+    _number("explain", "port", "TCP port", 1, 65535, "Where the responder listens."),
+    _number(
+        "explain", "max_connections", "connections", 8, 512, "How many it answers at once; an eighth for a client."
+    ),
+    _other("explain", "user", "user", "a user's name, not root", "Who the responder becomes when root starts it."),
 )
 
 _BY_TABLE: dict[str, dict[str, Key]] = {}
@@ -233,9 +264,11 @@ def build(data: dict[str, Any], path: str) -> Policy:
         for name, value in content.items():
             key = keys.get(name)
             if key is None:
-                hint = _home(name) or _nearest(name, list(keys))
+                # `port` in [network] is a slip for `ports`, though [explain] has a key of that name.
+                slip = any(_edits(name[:40], other) == 1 for other in keys)
+                hint = (not slip and _home(name)) or _nearest(name, list(keys))
                 raise PolicyError(f"{path}: [{table}] unknown key {_shown(name)}; {hint}")
-            values[name] = _value(key, value, f"{path}: [{table}] {name}")
+            values[key.field] = _value(key, value, f"{path}: [{table}] {name}")
     policy = Policy(**values)
     both = set(policy.lan) & set(policy.wan)
     if both:
@@ -258,6 +291,10 @@ def _value(key: Key, value: Any, where: str) -> Any:
         return _whole(value, key.low, key.high, where, key.unit)
     if key.kind == "text":
         if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+            raise PolicyError(f"{where} is {_found(value)}; allowed: {key.allowed}")
+        return value
+    if key.kind in _TEXTS:
+        if not isinstance(value, str) or not _TEXTS[key.kind](value):
             raise PolicyError(f"{where} is {_found(value)}; allowed: {key.allowed}")
         return value
     if not isinstance(value, list):
@@ -290,6 +327,36 @@ def _interfaces(value: list[Any], where: str) -> tuple[str, ...]:
                 f"{where} has {_found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @"
             )
     return tuple(dict.fromkeys(value))
+
+
+def _is_sentence(text: str) -> bool:
+    return 0 < len(text) <= MAX_TEXT and text.isascii() and text.isprintable() and text == text.strip()
+
+
+def _is_url(text: str) -> bool:
+    """Empty or https. No user name: `https://isp.example@evil.example` is not what it seems."""
+    if not text:
+        return True
+    if len(text) > MAX_URL or not text.isascii() or not text.isprintable() or any(c in ' "<>\\^`{|}' for c in text):
+        return False
+    host = text[len("https://") :].split("/", 1)[0].split("?", 1)[0].split("#", 1)[0]
+    name, _, port = host.partition(":")
+    labels = name.split(".")
+    return (
+        text.startswith("https://")
+        and all(label and all(c.isalnum() or c == "-" for c in label) for label in labels)
+        and (port.isdecimal() if ":" in host else True)
+    )
+
+
+def _is_user(text: str) -> bool:
+    """useradd's rule."""
+    rest = "abcdefghijklmnopqrstuvwxyz_0123456789-"
+    return text != "root" and 0 < len(text) <= 32 and text[0] in rest[:27] and all(c in rest for c in text)
+
+
+#: Kinds of text whose whole rule is yes or no.
+_TEXTS = {"sentence": _is_sentence, "url": _is_url, "user": _is_user}
 
 
 def _paths(value: list[Any], where: str) -> tuple[str, ...]:

@@ -58,6 +58,9 @@ def refused(data: dict[str, Any]) -> str:
 RIGHT: dict[str, list[Any]] = {
     "flag": [True, False],
     "text": ["/x", "/var/run/a file.json"],
+    "sentence": ["x", 'Mail is refused here: 100 % of it, "all"!', "x" * 400],
+    "url": ["", "https://isp.example", "https://isp.example:8443/mail?line=1#why", "https://h/" + "x" * 190],
+    "user": ["nobody", "_explain", "a-1_b", "x" * 32],
     "interfaces": [["br-lan"], ["a", "b.7", "wg_0", "eth0@if2"], ["x" * 15], ["lo", "lo"]],
     "paths": [[], ["/x"], ["/tmp/dhcp.leases", "/a b"], ["/x", "/x"]],
     "ports": [[25], [1], [65535], [25, 26, 2525], [25, 25]],
@@ -68,6 +71,13 @@ WRONG: dict[str, list[Any]] = {
     "flag": [0, 1, "true", "yes", [], {}, 1.0, datetime.date(2027, 1, 1)],
     "number": ["1", True, False, 1.0, [], {}, float("nan"), float("inf"), 10**50, -(10**9999), datetime.time(1, 2)],
     "text": ["", "relative/path", "/nul\0", 1, ["/x"], {}, True],
+    "sentence": ["", " x", "x ", "a\nb", "a\r\n250 ok", "a\tb", "a\0b", "für", "x" * 401, 1, ["x"], {}, True],
+    "url": [
+        *("http://isp.example", "isp.example", "https://", "https:///x", "https://a b", "https://a/\r\nx", "HTTPS://a"),
+        *("https://isp.example@evil.example", "https://a..b", "https://a:", "https://a:x", 'https://a/"', "https://ü"),
+        *("javascript:x", "https://h/" + "x" * 191, " https://a", 1, ["https://a"], {}, True),
+    ],
+    "user": ["", "root", "No", "1a", "-a", "a b", "a/b", "a\n", "x" * 33, "ü", 0, ["nobody"], {}, True],
     "interfaces": ["br-lan", [], [""], ["x" * 16], ["a b"], ["a/b"], ["."], [".."], [1], [None], {}, ["ä"], 1],
     "paths": ["/x", [""], ["x"], ["/nul\0"], [1], [["/x"]], [None], {}, [f"/{n}" for n in range(9)]],
     "ports": [25, [], [0], [65536], [-1], ["25"], [True], [25.0], [587], [25, 465], list(range(1, 10)), {}, [[25]]],
@@ -78,12 +88,12 @@ WRONG: dict[str, list[Any]] = {
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 def test_defaults_are_allowed_by_their_own_rules(key: Key) -> None:
     default = list(key.default) if isinstance(key.default, tuple) else key.default
-    assert getattr(build({key.table: {key.name: default}}, PATH), key.name) == key.default
+    assert getattr(build({key.table: {key.name: default}}, PATH), key.field) == key.default
 
 
 def test_an_empty_policy_is_all_defaults(policy: Load) -> None:
     assert policy("") == Policy()
-    assert {key.name for key in KEYS} | {"exempt"} == set(Policy._fields)
+    assert {key.field for key in KEYS} | {"exempt"} == set(Policy._fields)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +108,7 @@ def test_an_empty_policy_is_all_defaults(policy: Load) -> None:
 def test_bounds(key: Key, value: int, good: bool) -> None:
     data = {key.table: {key.name: value}}
     if good:
-        assert getattr(build(data, PATH), key.name) == value
+        assert getattr(build(data, PATH), key.field) == value
     else:
         text = refused(data)
         assert text.startswith(f"{PATH}: [{key.table}] {key.name} is {value}; allowed: ")
@@ -109,7 +119,7 @@ def test_bounds(key: Key, value: int, good: bool) -> None:
 def test_right_values(key: Key) -> None:
     other = {"lan": {"wan": ["other"]}, "wan": {"lan": ["other"]}}.get(key.name, {})
     for value in key.words or RIGHT[key.kind]:
-        found = getattr(build({key.table: {key.name: value, **other}}, PATH), key.name)
+        found = getattr(build({key.table: {key.name: value, **other}}, PATH), key.field)
         assert len(found) <= len(value) if isinstance(value, list) else found == value
 
 
@@ -126,7 +136,7 @@ def test_wrong_values_are_refused_with_place_finding_and_what_is_allowed(key: Ke
 @pytest.mark.parametrize("key", [key for key in KEYS if key.kind in ("interfaces", "networks")], ids=lambda k: k.name)
 def test_lists_have_an_end(key: Key) -> None:
     values = [f"10.0.{n >> 8}.{n & 255}" if key.kind == "networks" else f"eth{n}" for n in range(MAX_LIST + 1)]
-    assert len(getattr(build({key.table: {key.name: values[:-1]}}, PATH), key.name)) == MAX_LIST
+    assert len(getattr(build({key.table: {key.name: values[:-1]}}, PATH), key.field)) == MAX_LIST
     assert f"at most {MAX_LIST}" in refused({key.table: {key.name: values}})
 
 
@@ -166,12 +176,14 @@ def test_an_interface_is_lan_or_wan() -> None:
         ({"limits": {"zzzzzzzzzzzzzzzz": 1}}, "known: connections_per_hour, connections_burst,"),
         ({"network": {"mode": "block"}}, '[network] unknown key "mode"; it belongs in [filter]'),
         ({"filter": {"relays": []}}, "it belongs in [network]"),
+        ({"filter": {"port": 25}}, "it belongs in [explain]"),
+        ({"network": {"port": 25}}, '[network] unknown key "port"; did you mean ports?'),
         ({"status": {"until": 1}}, "it belongs in [[exempt]]"),
         ({"mode": "block"}, 'unknown table or key "mode"; it belongs in [filter]'),
         ({"device": "block"}, "it belongs in [[exempt]]"),
         ({"fliter": {}}, 'unknown table or key "fliter"; did you mean [filter]?'),
         ({"exemp": []}, "did you mean [[exempt]]?"),
-        ({"something": {}}, "known: [filter], [network], [limits], [detect], [status], [state], [[exempt]]"),
+        ({"something": {}}, "known: [filter], [network], [limits], [detect], [status], [state], [explain], [[exempt]]"),
         ({"x" * 5000: {}}, 'unknown table or key "xxx'),
         ({"a\nb": {}}, 'unknown table or key "a?b"'),
         ({"filter": 1}, "filter is 1; a table [filter] is wanted"),

@@ -163,7 +163,7 @@ class Detector:
         elif phase in (CLOSED, RESET):
             if quit_sent:
                 self._add(connection, "took-leave", time)
-            if not connection.fired & _BITS["listed"]:
+            if connection.new and not connection.fired & _BITS["listed"]:
                 self._add(connection, "unlisted", time)
 
     def looked_up(self, device: Device, foreign: bool, time: float) -> None:

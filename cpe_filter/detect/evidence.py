@@ -35,7 +35,7 @@ UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
 #: The legitimate senders that a device is held against, the ordinary one first.
 SENDERS = ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server")
 #: The share of all legitimate sessions that are theirs, at most (judgement): a rare sender takes less to be ruled out.
-SHARES = (1.0, 1.0, 0.4, 0.1, 0.006, 0.1)
+SHARES = (1.0, 1.0, 0.4, 0.1, 0.01, 0.1)
 #: The most that one finding may weigh, nats.
 CLIP = 3.5
 #: Where a row's rates come from.
@@ -191,7 +191,7 @@ INDICATORS: dict[str, Indicator] = {
     "helo-rotates": _row(
         IDENTITY,
         0.3,
-        (0.05, 0.03, 0.05, 0.05, 0.05, 0.03),
+        (0.08, 0.05, 0.1, 0.08, 0.1, 0.05),
         0.9,
         SIMULATED,
         "operators' rule: more than 2 a week",

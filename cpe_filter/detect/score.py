@@ -6,10 +6,11 @@ year is found as fast as one on the first day; none is reset by a clock, so a sl
 a fast one.
 
 A device is compromised when it looks like a bot rather than like *any* of `evidence.SENDERS`: the least of the sums
-decides. That is what bounds the error: whichever of these senders a device is, its own sum is a CUSUM against it, and
-passes h once in e^h sessions at most (Lorden 1971), as far as the rates of the table are true. It is suspected when it
-looks like a bot rather than like the first of them, the ordinary mail server: on SYNs alone a newsletter's first run
-does that too.
+decides. That is what bounds the error: whichever of these senders a device is, its own sum is a CUSUM against it and
+has to pass as well. (Lorden's e^h sessions between false alarms would hold if the indicators of a contact were
+independent and their absence counted, too; so the interval is measured, see below.) It is suspected when it looks like
+a bot rather than like the first of them, the ordinary mail server: on SYNs alone a newsletter's first run does that
+too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE, SENDERS, SHARES, 
 
 CLEAR, SUSPECTED, COMPROMISED = "clear", "suspected", "compromised"
 
-#: Where these lie is measured: `python -m tests.evaluate.calibrate` prints after how many first contacts each sender
-#: passes them by chance. Lorden's bound alone gives e^8 = 3,000 and e^11.3 = 80,000.
+#: The false-alarm interval is measured: `python -m tests.evaluate.calibrate` prints after how many first contacts and
+#: sessions each sender passes what convicts by chance, beside Lorden's e^h.
 SUSPECT_AT = 8.0
 CONVICT_AT = 11.3
 #: A suspicion ends below this.

@@ -48,7 +48,8 @@ def why(facts: dict[str, Any]) -> str:
     if facts["standing"] == COMPROMISED:
         if possible:
             return "was unlike every legitimate sender; now it could be " + _senders(possible)
-        return f"unlike every legitimate sender: {_sums(held)}"
+        nearest = min(held, key=lambda one: one[1] / one[2])
+        return f"unlike every legitimate sender; nearest is {_senders([nearest])}"
     if facts["standing"] == CLEAR and facts["score"] < SUSPECT_AT:
         return f"like an ordinary {held[0][0]} so far ({held[0][1]:.1f} of the {SUSPECT_AT:g} that make it suspected)"
     if not possible:
@@ -58,10 +59,6 @@ def why(facts: dict[str, Any]) -> str:
 
 def _senders(held: list[tuple[str, float, float]]) -> str:
     return " or ".join(f"a {sender} ({found:.1f} of {needed:.1f})" for sender, found, needed in held)
-
-
-def _sums(held: list[tuple[str, float, float]]) -> str:
-    return ", ".join(f"{sender} {found:.1f} of {needed:.1f}" for sender, found, needed in held)
 
 
 def _moment(value: tuple[float, int] | None) -> dict[str, Any] | None:

@@ -162,6 +162,7 @@ FIRES: dict[str, Play] = {
     "banner-refused": says(greeting(NO)),
     "unknown-user": says(sender(), recipient(UNKNOWN)),
     "listed": says(sender(), recipient(LISTED)),
+    "unlisted": says(sender(), recipient(UNKNOWN)),
     "home-line": says(greeting(PBL)),
     "refused": says(sender(), recipient(), message(NO)),
     "deferred": says(sender(), recipient(LATER)),
@@ -193,7 +194,7 @@ SILENT: dict[str, Play] = {
     "new-destination": each(says(), says(), lambda home: home.open(1, host=99)),
     "welcomed": each(
         says(), says(sender(), recipient()), says(sender(), recipient(UNKNOWN), server=2),
-        says(sealed(EMPTY_BELOW - 1), server=3),
+        says(sealed(EMPTY_BELOW - 1), server=3), says(server=4), says(sender(), message(), server=4),
     ),
     "destination-burst": each(spray(BURST, 0.1), spray(BURST, 0.1), says(server=9)),
     "connect-refused": each(ends(REFUSED), forget_what_fired, ends(REFUSED), ends(RESET, server=2)),
@@ -211,6 +212,7 @@ SILENT: dict[str, Play] = {
     "banner-refused": each(says(greeting(LATER)), says(greeting(LISTED), server=2), says(greeting(), server=3)),
     "unknown-user": each(says(sender(NULL_SENDER), recipient(UNKNOWN)), says(sender(), recipient(LATER), server=2)),
     "listed": each(says(sender(), recipient(PBL)), says(sender(), recipient(UNKNOWN), server=2)),
+    "unlisted": each(says(greeting(LISTED)), ends(LOST, server=2), ends(OPEN, server=3)),
     "home-line": each(says(sender(), recipient(LISTED)), says(sender(), recipient(NO), server=2)),
     "refused": each(says(greeting(NO)), says(sender(), recipient(LATER), server=2),
                     says(Event("reply", "unknown", reply("502 5.5.2 what?")), server=3)),
@@ -239,7 +241,7 @@ SILENT: dict[str, Play] = {
     "null-sender": says(sender()),
     "came-back": each(says(sender(), recipient(), message()), says(sender(), message(NO), server=2),
                       says(sender(), message(), server=2)),
-    "took-leave": each(ends(CLOSED), ends(LOST, quits=True, server=2)),
+    "took-leave": each(ends(CLOSED), ends(LOST, quits=True, server=2), ends(OPEN, quits=True, server=3)),
     "authenticated": says(Event("reply", "AUTH", reply("535 5.7.8 no")), Event("reply", "HELP", reply("235 hm"))),
 }  # fmt: skip
 
@@ -336,10 +338,32 @@ def test_what_is_said_in_the_clear_explains_what_ends_early_under_tls(said: Repl
         home.connect(server, greeting(said))
     home.device.score.sums = [5.0] * len(home.device.score.sums)
     home.connect(1, hello(), sealed(300))
-    step = home.steps[-1]
-    assert step.indicator == "turned-away"
+    (step,) = (step for step in home.steps if step.indicator == "turned-away")
     whole = INDICATORS["turned-away"].weights[0]
     assert least * whole <= step.added <= most * whole + 1e-9
+
+
+def test_what_was_said_long_ago_explains_less() -> None:
+    added = []
+    for order in ((NO, PBL), (PBL, NO)):
+        home = Home()
+        for n, said in enumerate(order):
+            for server in range(30):
+                home.connect(100 * n + server, greeting(said))
+        home.device.score.sums = [5.0] * len(home.device.score.sums)
+        home.connect(1000, hello(), sealed(300))
+        added += [step.added for step in home.steps if step.indicator == "turned-away"]
+    assert added[0] < 0.5 * INDICATORS["turned-away"].weights[0]
+    assert added[1] > 0.7 * INDICATORS["turned-away"].weights[0]
+
+
+@pytest.mark.parametrize("answer", [
+    reply("250 STARTTLS"), reply("250 8BITMIME", "mx.example", "starttls"), reply("250 8BITMIME", "STARTTLS "),
+])  # fmt: skip
+def test_wherever_starttls_is_offered_to_decline_it_counts(answer: Reply) -> None:
+    home = Home()
+    home.connect(1, Event("hello", NAME, answer, 1), sender())
+    assert "declines-tls" in home.fired()
 
 
 #: What a bot can do at a server of its owner's to look legitimate.
@@ -414,6 +438,9 @@ def test_release() -> None:
         assert (home.device.score.standing, home.device.compromised_at) == (SUSPECTED, None)
         assert home.device.suspected_at == (5000.0, home.device.connections)
         assert not home.detector.release(home.device, 5001.0)
+        device = home.device
+        assert (len(device.neighbours), device.helos, device.sender_domains, device.burst) == (0, set(), set(), [])
+        assert (device.blamed, device.excused) == (0.0, 0.0)
     assert convicted_after(bot, 100) < convicted_after(fresh, 100)
     for n in range(60):
         cleaned.connect(n, hello(), sender(), recipient(), message(), quits=True)

@@ -118,6 +118,19 @@ def test_the_least_sum_decides_as_far_as_each_has_to_go() -> None:
         assert score.like == SENDERS[n]
 
 
+def test_it_is_like_the_sender_that_is_least_ruled_out() -> None:
+    """As a share of what each takes, not in nats."""
+    rare, common = min(range(len(SENDERS)), key=_NEEDED.__getitem__), SENDERS.index("newsletter")
+    score = Score()
+    score.sums = [MOST] * len(SENDERS)
+    score.sums[rare], score.sums[common] = 0.9 * _NEEDED[rare], 0.8 * _NEEDED[common]
+    score._weigh()
+    assert score.sums[rare] < score.sums[common]
+    assert score.like == SENDERS[common]
+    assert [sum_ for _, sum_, _ in score.held_against] == score.sums
+    assert [needed for _, _, needed in score.held_against] == list(_NEEDED)
+
+
 def test_looking_unlike_a_mail_server_suspects_and_no_other_sum_is_needed_for_that() -> None:
     score = Score()
     score.sums = [SUSPECT_AT, *[0.0] * (len(SENDERS) - 1)]

@@ -6,7 +6,8 @@ each kind of bot and legitimate sender, `table/observed`: the share of first con
 95 % interval included; some are meant to be: a sender that could look like a bot is given a bot's rate, so that it is
 not burdened. What no scenario shows is named. Second, rows whose weight has another sign than what was seen. Third,
 how many first contacts pass between two passages of a sender's own sum over what a conviction needs, drawn by the
-table's own rates, and in the scenarios (`calibrate_alarms`). That is a bound: all sums have to be so high at once.
+table's own rates, and in the scenarios (`calibrate_alarms`). The worse of the two, if it could be counted, is said
+first. That is a bound: all sums have to be so high at once.
 
 Observed rates are those of the development set; what the scenarios do not know (JUDGEMENT) they cannot confirm.
 """
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 from cpe_filter.detect.evidence import CLIP, INDICATORS, JUDGEMENT, SENDERS, SHARES, SIMULATED
 from cpe_filter.detect.score import _NEEDED
-from tests.evaluate.calibrate_alarms import Interval, Lived, interval, life
+from tests.evaluate.calibrate_alarms import COUNTED, Interval, Lived, interval, life
 from tests.evaluate.calibrate_rates import (
     BOT_KINDS,
     OF,
@@ -182,6 +183,8 @@ def _alarms(lives: Iterable[Life], drawn: Iterable[Lived], say: Callable[[str], 
         by_table = interval([(one.contacts, one.passed) for one in table], heights, needed)
         seen = interval([(one.contacts, one.passed) for one in mine], heights, needed)
         between = by_table.low if math.isinf(by_table.contacts) else by_table.contacts
+        if seen.how == COUNTED:
+            between = min(between, seen.contacts)
         together += share / between
         drift = sum(one.drift for one in table) / len(table)
         n = _number(between * sessions / contacts)

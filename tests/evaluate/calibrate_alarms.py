@@ -32,25 +32,22 @@ _IN_THE_CLEAR = ("banner-refused", "unknown-user", "listed", "home-line", "refus
 _IN_TLS = ("turned-away", "carried")
 _LEAVE = ("no-quit", "took-leave")
 _BY_GROUP = {*_CONNECT, *_HELOS, *_SENDER, *_IN_THE_CLEAR, *_IN_TLS, *_LEAVE}
-#: What happens in a new neighbourhood, and with an acceptance.
+#: What happens in a new neighbourhood, with an acceptance, after it was put off, and wherever no list is named.
 _NEW, _BURST, _WELCOMED = "new-destination", "destination-burst", "welcomed"
-_BACK = "came-back"
+_BACK, _UNLISTED = "came-back", "unlisted"
+_OWN = (_NEW, _BURST, _WELCOMED, _BACK, _UNLISTED)
 #: A way of the program: it shows in all contacts of a device or in none.
 _WAYS = tuple(
-    name
-    for name, row in INDICATORS.items()
-    if row.fade <= 0.5 and name not in _BY_GROUP and name not in (_NEW, _BURST, _WELCOMED, _BACK)
+    name for name, row in INDICATORS.items() if row.fade <= 0.5 and name not in _BY_GROUP and name not in _OWN
 )
 _ONCE = tuple(name for name in _WAYS if INDICATORS[name].family in (DNS, ORIGIN))
 _HIDDEN_WAYS = tuple(name for name in _WAYS if name not in (*_ONCE, "helo-not-ehlo"))
-_EACH = tuple(
-    name for name in INDICATORS if name not in (*_WAYS, *_BY_GROUP, _NEW, _BURST, _WELCOMED, _BACK, "helo-rotates")
-)
+_EACH = tuple(name for name in INDICATORS if name not in (*_WAYS, *_BY_GROUP, *_OWN, "helo-rotates"))
 #: The detector counts new names up to here.
 _AT_MOST = {"helo-rotates": _NAMES - 3, "sender-rotates": _DOMAINS - 3}
 #: Fewer passages than this tell nothing of a threshold.
 _LEAST = 10
-TOO_FEW = "too few"
+TOO_FEW, COUNTED = "too few", "counted"
 _POINTS = 5
 
 
@@ -124,6 +121,8 @@ def _contact(
         shown.append(outcome)
     if not sealed and leave:
         shown.append(leave)
+    if outcome != "listed" and _UNLISTED in INDICATORS:
+        shown.append(_UNLISTED)
     return shown
 
 
@@ -164,7 +163,7 @@ def _estimate(lives: Sequence[tuple[int, tuple[int, ...]]], heights: Sequence[fl
     rates = [_passages(lives, n) for n in range(len(heights))]
     count, rate = rates[at]
     if count >= _LEAST:
-        return 1 / rate, "counted"
+        return 1 / rate, COUNTED
     points = sorted((heights[n], math.log(rate), count) for n, (count, rate) in enumerate(rates) if count >= _LEAST)
     points = points[-_POINTS:]
     if len(points) < 3:
@@ -172,7 +171,10 @@ def _estimate(lives: Sequence[tuple[int, tuple[int, ...]]], heights: Sequence[fl
     weight = sum(n for _, _, n in points)
     x, y = (sum(point[k] * point[2] for point in points) / weight for k in (0, 1))
     slope = sum(n * (h - x) * (r - y) for h, r, n in points) / sum(n * (h - x) ** 2 for h, _, n in points)
-    return math.exp(-(y + min(slope, 0.0) * (heights[at] - x))), "extrapolated"
+    found = math.exp(-(y + min(slope, 0.0) * (heights[at] - x)))
+    # A line can be wrong: what was seen, if only once, is not as rare as it says.
+    most = 1 / clopper_pearson(count, round(count / rate))[0] if count else math.inf
+    return min(found, most), "extrapolated"
 
 
 def _passages(lives: Sequence[tuple[int, tuple[int, ...]]], n: int) -> tuple[int, float]:

@@ -77,7 +77,9 @@ OF |= dict.fromkeys(("welcomed", "destination-burst"), NEW) | dict.fromkeys(("ca
 
 _FLAGS = {"hello": 1, "sender": 2, "tls": 4}
 _HEARD, _NAMES_LEFT, _DOMAINS_LEFT, _COUNTED = 8, 16, 32, 64
-OUTCOMES = ("accepted", "carried", *(name for name, row in INDICATORS.items() if row.family in (CONNECT, REPLY)))
+#: `unlisted` is what is not said: it is no outcome.
+OUTCOMES = {"accepted", "carried", *(name for name, row in INDICATORS.items() if row.family in (CONNECT, REPLY))}
+OUTCOMES.discard("unlisted")
 _OUTCOMES = sum(_BITS[name] for name in OUTCOMES)
 
 

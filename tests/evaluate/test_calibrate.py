@@ -109,6 +109,13 @@ def test_too_few_passages_give_a_bound_only() -> None:
     assert 2000 < found.low < 3500  # 10,000 / 3.7
 
 
+def test_a_line_does_not_outweigh_what_was_seen() -> None:
+    """Few devices that are quite unlike the others: nine pass all thresholds at once."""
+    lives = geometric(1.5, 400, 10_000, 1)[:-9] + [(10_000, (10,) * len(THRESHOLDS))] * 9
+    found = interval(lives, THRESHOLDS, 12)
+    assert found.contacts < 4_000_000 / 4  # binom.test(9, 4e6): 4.1 at least
+
+
 def test_drawn_lives_are_the_same_again() -> None:
     for sender in SENDERS:
         one = life(sender, 1, 200, 0.5)

@@ -36,7 +36,7 @@ async def _begin_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     return asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def one(number: int, six: bool, wait: float, helo: str, tls: bool) -> dict[str, object]:
+async def one(number: int, six: bool, wait: float, helo: str, tls: bool, size: int) -> dict[str, object]:
     """One connection; says how far it came."""
     server = mx6(number) if six else mx4(number)
     result: dict[str, object] = {"server": server, "ended": "connect", "reply": ""}
@@ -56,7 +56,7 @@ async def one(number: int, six: bool, wait: float, helo: str, tls: bool) -> dict
             ("mail", "MAIL FROM: <no-reply@watches.example>"),
             ("rcpt", f"RCPT TO: <{recipient}>"),
             ("data", "DATA"),
-            ("message", "Subject: cheap watches\r\n\r\nBuy now.\r\n."),
+            ("message", "Subject: cheap watches\r\n\r\nBuy now.\r\n" + "Cheaper than ever. \r\n" * (size // 21) + "."),
         ):
             if not reply or reply[0] in "45":
                 break
@@ -88,6 +88,7 @@ async def main() -> None:
     parser.add_argument("--helo", default=f"HELO {HELO}", help="its first command")
     parser.add_argument("--six", action="store_true", help="by IPv6")
     parser.add_argument("--starttls", action="store_true", help="begin TLS on each; needs --helo with EHLO")
+    parser.add_argument("--size", type=int, default=0, help="bytes of padding in its message")
     parser.add_argument("--servers", type=int, nargs="+", help="these numbers, in place of --first and --count")
     options = parser.parse_args()
     numbers = options.servers or range(options.first, options.first + options.count)
@@ -95,7 +96,7 @@ async def main() -> None:
 
     async def guarded(number: int) -> None:
         async with gate:
-            result = await one(number, options.six, options.wait, options.helo, options.starttls)
+            result = await one(number, options.six, options.wait, options.helo, options.starttls, options.size)
             print(json.dumps(result), flush=True)
             await asyncio.sleep(options.pause)
 

@@ -1,7 +1,7 @@
 """`make demo`: a home with a laptop and an infected TV box behind a router that runs cpe-filter. About 15 seconds.
 
 Shows what happens as it happens, ends with the verdicts, then replays a recorded capture. Exit 0 only if the bot
-was found, limited and stopped, and every mail of the laptop arrived. Without root only the replay is shown.
+was found and stopped, and every mail of the laptop arrived. Without root only the replay is shown.
 """
 
 from __future__ import annotations
@@ -130,12 +130,10 @@ def live(screen: Screen) -> list[str]:
                     f"The TV box: {found['standing']}, suspected at its connection {first}, compromised at {at}; "
                     f"{found['refused']} connections refused one by one, the rest by the kernel."
                 )
-                print(f"Its bot delivered {len(delivered)} messages in {len(bot + bot6)} attempts, none after that.")
+                print(f"Messages that its bot delivered: {len(delivered)}, in {len(bot + bot6)} attempts; none after that.")
                 late = [r for r in bot[at + 2 :] + bot6 if r["ended"] == "message"]
                 if late:
                     wrong.append(f"{len(late)} messages of the bot left after its conviction")
-                if not any("limit of" in line for line in running.log().splitlines()):
-                    wrong.append("the bot was never limited before it was stopped")
             else:
                 wrong.append("the TV box was not found")
             if not (clean and clean["standing"] == "clear"):

@@ -60,12 +60,16 @@ LETTERS: dict[str, tuple[Letter, ...]] = {
 
 
 class Certificate:
-    """A self-signed certificate, made on the spot. RSA: OpenSMTPD 6.8 cannot sign with anything else."""
+    """A self-signed certificate, made on the spot. RSA: OpenSMTPD 6.8 cannot sign with anything else.
 
-    def __init__(self, folder: Path) -> None:
+    `short`: of an elliptic curve, so that a recording is shorter.
+    """
+
+    def __init__(self, folder: Path, short: bool = False) -> None:
         self.files = folder / "peers.crt", folder / "peers.key"
         where = ["-out", str(self.files[0]), "-keyout", str(self.files[1])]
-        options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=mx.lab.example"]
+        kind = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if short else ["rsa:2048"]
+        options = ["-x509", "-newkey", *kind, "-nodes", "-days", "30", "-subj", "/CN=mx.lab.example"]
         subprocess.run(["openssl", "req", *options, *where], check=True, capture_output=True)
         self.cert, self.key = (file.read_text() for file in self.files)
 

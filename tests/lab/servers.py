@@ -184,6 +184,16 @@ class LoggingSMTP(SMTP):
 
     log = sys.stdout
     plain_every = 0
+    _held = b""
+
+    async def push(self, status: str | bytes) -> None:
+        """Sends a reply whole, as other servers do; aiosmtpd sends each line on its own."""
+        line = status if isinstance(status, bytes) else status.encode("utf-8" if self.enable_SMTPUTF8 else "ascii")
+        if line[3:4] == b"-":
+            self._held += line + b"\r\n"
+        else:
+            line, self._held = self._held + line, b""
+            await super().push(line)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Called again when TLS begins; aiosmtpd asks for its context only before.
@@ -214,6 +224,7 @@ async def main(options: argparse.Namespace) -> None:
     if options.certificate:
         more["tls_context"] = context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(options.certificate, options.key)
+        context.num_tickets = 0  # nobody resumes a session here, and a recording is shorter without
 
     def make() -> LoggingSMTP:
         handler: Stranger = Stranger()

@@ -174,7 +174,7 @@ def test_scores_stand_at_their_height() -> None:
 
 def test_thresholds_are_lines_with_labels() -> None:
     lines = chart.draw(axis(track([1.0, 1.3, 1.0])), chart.glyphs("utf-8"))
-    assert lines[0].startswith("  12 compromised │▁▁▁")
+    assert lines[0].startswith(f"{CONVICT_AT:>4g} compromised │▁▁▁")
     assert lines[3].startswith("     8 suspected │▁▁▁")
     assert all("▁▁▁" not in line for line in (*lines[1:3], *lines[4:9]))
 
@@ -287,7 +287,7 @@ def test_timeline_in_the_terminal() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     # The chart is added; all else is as without it.
     assert [line for line in done.stdout.splitlines() if line in plain.splitlines()] == [*plain.splitlines(), ""]
-    assert "12 compromised │" in done.stdout
+    assert f"{CONVICT_AT:g} compromised │" in done.stdout
     assert "▲" in done.stdout
     marked = [line.split()[-1] for line in done.stdout.splitlines() if line.endswith(("  suspected", "  compromised"))]
     assert marked == ["suspected", "compromised"]
@@ -297,7 +297,7 @@ def test_timeline_in_a_terminal_without_blocks() -> None:
     done = command("pcaps/bot-sprayer.pcap", "--timeline", encoding="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.isascii()
-    assert "12 compromised |" in done.stdout
+    assert f"{CONVICT_AT:g} compromised |" in done.stdout
 
 
 def test_timeline_as_json() -> None:

@@ -1,0 +1,38 @@
+#!/bin/busybox sh
+# The guest's first process: lays a layer in memory over the host's files, runs /command among them, switches off.
+# The console gets "exit N" of the command, or what went wrong; the second serial port the command's output.
+fail() { echo "guest: $*"; exec poweroff -f; }
+
+/bin/busybox mkdir -p /sbin /proc /sys /dev /host /layer /root /etc
+/bin/busybox --install -s /bin
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for module in virtio_pci 9pnet_virtio 9p overlay; do modprobe $module || fail "no module $module"; done
+
+# cache=loose: the host's files do not change meanwhile, or it does not matter.
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=524288,cache=loose host /host || fail "no root by 9p"
+mount -t tmpfs layer /layer && mkdir /layer/upper /layer/work
+mount -t overlay -o lowerdir=/host,upperdir=/layer/upper,workdir=/layer/work overlay /root || fail "no overlay"
+mount -t proc proc /root/proc
+mount -t sysfs sys /root/sys
+mount -t devtmpfs dev /root/dev
+mkdir -p /root/dev/pts /root/dev/shm
+mount -t devpts devpts /root/dev/pts
+mount -t tmpfs shm /root/dev/shm
+mount -t tmpfs -o mode=755 run /root/run
+mkdir -p /root/lib/modules
+mount -o bind "/root$(cat /modules)" /root/lib/modules || fail "no modules"
+
+# Later modules are loaded by the kernel itself.
+cp /bin/busybox /root/run/modprobe
+echo /run/modprobe > /proc/sys/kernel/modprobe
+ip link set lo up
+hostname guest
+stty -F /dev/ttyS1 raw -echo
+cp /command /root/run/command
+chroot /root /bin/sh /run/command > /dev/ttyS1 2>&1 < /dev/null
+echo "exit $?"
+sync
+exec poweroff -f

@@ -89,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--html", metavar="FILE", help="write a page of all that is shown, and more, to FILE")
     replay.set_defaults(work=_command_replay)
 
+    rules = commands.add_parser("rules", help="print the ruleset that run installs")
+    rules.add_argument("--policy", metavar="FILE", help="the policy, TOML")
+    rules.add_argument(
+        "--handoff", choices=("native", "xtables"), default="native", help="by nft's queue, or with xtables' NFQUEUE"
+    )
+    rules.set_defaults(work=_command_rules)
+
     check = commands.add_parser("check", help="check a policy file")
     check.add_argument("file", metavar="FILE")
     check.set_defaults(work=_command_check)
@@ -137,6 +144,15 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535):
         raise Unusable(f"--port {text}: allowed are 1 to 65535")
     return int(text)
+
+
+def _command_rules(options: argparse.Namespace) -> int:
+    from cpe_filter.enforce import nftables
+    from cpe_filter.policy import Policy
+
+    policy = _policy(options.policy) if options.policy else Policy()
+    print(nftables.render(policy, nftables.NATIVE if options.handoff == "native" else nftables.XTABLES), end="")
+    return EXIT_OK
 
 
 def _command_check(options: argparse.Namespace) -> int:

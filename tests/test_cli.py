@@ -169,6 +169,21 @@ def test_check_of_nasty_files(content: bytes, tmp_path: Path) -> None:
     refused(cli("check", policy), str(policy))
 
 
+def test_rules(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[network]\nrelays = ["192.0.2.25"]\n')
+    native, xtables = cli("rules", "--policy", policy), cli("rules", "--policy", policy, "--handoff", "xtables")
+    for ran in (native, xtables):
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith("table inet cpe_filter")
+        assert "192.0.2.25" in ran.out
+        assert ran.out.endswith("}\n")
+    assert "queue flags bypass to 25" in native.out
+    assert "queue flags" not in xtables.out
+    assert cli("rules").code == 0
+    refused(cli("rules", "--policy", tmp_path / "none.toml"), "none.toml")
+
+
 # ── status ──────────────────────────────────────────────────────────────────────────────────────
 
 STATUS: dict[str, Any] = {
@@ -218,7 +233,13 @@ def test_status_of_a_running_filter(tmp_path: Path) -> None:
     path.write_text(json.dumps({**STATUS, "pid": os.getpid(), "updated": time.time(), "devices": [device]}))
     ran = cli("status", "--file", path)
     assert (ran.code, ran.err) == (0, "")
-    for words in (f"process {os.getpid()}", "02:00:00:00:01:01", "suspected since 2026-11-23 12:00:30 UTC", "+4.3", "could still be a script (3.2 of 10.4)"):
+    expected = (
+        "02:00:00:00:01:01",
+        "suspected since 2026-11-23 12:00:30 UTC",
+        "+4.3",
+        "could still be a script (3.2 of 10.4)",
+    )
+    for words in (f"process {os.getpid()}", *expected):
         assert words in ran.out
     as_json = cli("status", "--json", "--file", path)
     assert (as_json.code, as_json.out) == (0, path.read_text())

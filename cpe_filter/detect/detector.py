@@ -32,6 +32,7 @@ EMPTY_FROM, EMPTY_BELOW, CARRIED_FROM = 120, 450, 1300
 #: In the place of an indicator where a standing changed because the device is said to have been cleaned.
 RELEASED = "released"
 _BITS = {name: 1 << number for number, name in enumerate(INDICATORS)}
+_REFUSALS = sum(_BITS[name] for name in set(FROM_REPLY.values()))
 
 
 class StandingChanged(NamedTuple):
@@ -64,6 +65,7 @@ class Connection:
         "null_sender",
         "number",
         "offered_tls",
+        "ready",
         "recipients",
         "room",
         "sender",
@@ -80,6 +82,7 @@ class Connection:
         self.null_sender = False
         self.offered_tls = False
         self.recipients = 0
+        self.ready = False  # the server agreed to a recipient
         self.sender = ""  # its registered domain
 
     @property
@@ -161,6 +164,8 @@ class Detector:
                 self._add(connection, "connect-lost" if phase == LOST else "connect-refused", time)
                 connection.device.neighbours.settle(connection.number, DEFERRED)
         elif phase in (CLOSED, RESET):
+            if connection.ready and phase == CLOSED:
+                self._ready(connection, time)
             if quit_sent:
                 self._add(connection, "took-leave", time)
             if connection.new and not connection.fired & _BITS["listed"]:
@@ -209,6 +214,13 @@ class Detector:
         if connection.before != ACCEPTED:
             outcome = DEFERRED if name == "deferred" else TURNED_AWAY
             connection.device.neighbours.settle(connection.number, outcome)
+
+    def _ready(self, connection: Connection, time: float) -> None:
+        """A server was ready to take a recipient's mail, and was told no more: as good as taking it (RFC 5321 3.3)."""
+        if connection.null_sender:
+            connection.device.neighbours.settle(connection.number, ACCEPTED)
+        elif not connection.fired & _REFUSALS:
+            self._accepted(connection, "accepted", time)
 
     def _accepted(self, connection: Connection, name: str, time: float) -> None:
         if connection.fresh:
@@ -274,8 +286,10 @@ class Detector:
         connection.recipients += 1
         if connection.recipients == CROWD:
             self._add(connection, "many-recipients", time)
-        if event.reply is not None and event.reply.positive and connection.new:
-            self._add(connection, "welcomed", time)
+        if event.reply is not None and event.reply.positive:
+            connection.ready = True
+            if connection.new:
+                self._add(connection, "welcomed", time)
         domain = registered_domain(event.name.rpartition("@")[2])
         if domain and domain == registered_domain(connection.helo) and domain != connection.sender:
             self._add(connection, "helo-poses", time)

@@ -35,7 +35,7 @@ UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
 #: The legitimate senders that a device is held against, the ordinary one first.
 SENDERS = ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server")
 #: The share of all legitimate sessions that are theirs, at most (judgement): a rare sender takes less to be ruled out.
-SHARES = (1.0, 1.0, 0.4, 0.1, 0.01, 0.1)
+SHARES = (1.0, 1.0, 0.4, 0.1, 0.02, 0.1)
 #: The most that one finding may weigh, nats.
 CLIP = 3.5
 #: Where a row's rates come from.
@@ -71,7 +71,7 @@ INDICATORS: dict[str, Indicator] = {
     "new-destination": _row(
         DESTINATION,
         0.8,
-        (0.32, 0.8, 0.55, 0.65, 0.78, 0.8),
+        (0.32, 0.8, 0.55, 0.8, 0.8, 0.8),
         1,
         SIMULATED,
         "BotFlex; Lin (unique recipients)",

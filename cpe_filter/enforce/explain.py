@@ -1,8 +1,8 @@
 """The explaining responder: an SMTP server that says why mail is refused, and never takes any.
 
-Knows the ISP's text, SMTP as far as RCPT, and sockets. Must not know devices, verdicts or where a connection was
-meant to go, and keeps and logs nothing that a client says: only counts. It is unprivileged, opens no connection, no
-name is looked up, and no file is written. `Dialogue` is the protocol without sockets; `Responder` the sockets.
+Knows sockets, time and privileges; what is said is refusal's matter. Must not know devices, verdicts or where a
+connection was meant to go, and keeps and logs nothing that a client says: only counts. It is unprivileged, opens no
+connection, looks no name up, and writes no file.
 
 Everything is bounded: connections, those of one client, bytes, commands and mistakes of a connection, its time. At
 most one reply waits for a client; before it has left, nothing more is read.
@@ -19,19 +19,14 @@ import struct
 import sys
 import time
 
+from cpe_filter.enforce.refusal import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cpe_filter.policy import Policy
 
-#: RFC 5321 sections 4.5.3.1.4 and 4.5.3.1.5. A client may have that many before its CR LF; a reply has it in all.
-MAX_LINE_BYTES = 512
-#: What a connection may say in all, and in how many commands: room for the 100 recipients of section 4.5.3.1.8.
-MAX_BYTES = 16 << 10
-MAX_COMMANDS = 120
-#: Commands that are unknown, malformed or out of order.
-MAX_MISTAKES = 10
 #: Seconds without a byte from a client, or of a connection in all.
 IDLE_S, TOTAL_S = 30.0, 120.0
 #: Seconds between two lines of counts in the log.
@@ -39,165 +34,14 @@ LOG_EVERY_S = 60.0
 _RECEIVE_BYTES = 1024
 #: Of each direction's buffer in the kernel, which doubles it: a dialogue is short, a router small.
 _KERNEL_BYTES = 4096
+#: Connections that wait in the kernel to be taken: in a burst, too, none should have to ask again after a second.
+_BACKLOG = 128
 #: Connections taken before the others are looked after again.
 _ACCEPT_TURN = 16
-
-#: A name that cannot be anybody's (RFC 2606), so no client takes the server for itself and finds a loop.
-_NAME = b"gateway.invalid"
-_GREETING = b"220 %s ESMTP\r\n" % _NAME
-#: Only what holds: addresses and content may have any bytes, since none is looked at. Without SMTPUTF8 clients would
-#: give up mail of international addresses by themselves, and their users would never read why.
-_EHLO = b"250-%s\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n" % _NAME
-_OK = b"250 2.0.0 ok\r\n"
-_SENDER_OK = b"250 2.1.0 ok\r\n"
-_BYE = b"221 2.0.0 bye\r\n"
-_NO_RECIPIENTS = b"554 5.5.1 no valid recipients\r\n"
-_UNKNOWN = b"500 5.5.2 unknown command\r\n"
-_TOO_LONG = b"500 5.5.2 line too long\r\n"
-_MALFORMED = b"501 5.5.4 syntax error\r\n"
-_NOT_HERE = b"502 5.5.1 not available here\r\n"
-_OUT_OF_ORDER = b"503 5.5.1 bad sequence of commands\r\n"
-_SHUTTING_DOWN = b"421 4.3.2 %s shuts down\r\n" % _NAME
-_TIMED_OUT = b"421 4.4.2 %s waited too long\r\n" % _NAME
-_TOO_MUCH = b"421 4.7.0 %s heard too much\r\n" % _NAME
-_TOO_MANY_MISTAKES = b"421 4.7.0 %s heard too many errors\r\n" % _NAME
-_TOO_MANY = b"421 4.7.0 %s has too many connections\r\n" % _NAME
-
-#: Commands that a server may lack.
-_UNAVAILABLE = (b"VRFY", b"EXPN", b"AUTH", b"STARTTLS", b"ETRN", b"TURN")
-#: Browsers' and proxies' first words. They hear nothing: what they would do with an SMTP reply is nobody's wish.
-_HTTP = (b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"PRI")
-#: A TLS record with a handshake (RFC 8446 section 5.1).
-_TLS = b"\x16\x03"
 
 
 class CannotExplain(RuntimeError):
     """The responder cannot start here; the text says why."""
-
-
-def fold(code: int, status: str, text: str) -> bytes:
-    """An SMTP reply of as many lines as `text` needs; each has code and status (RFC 5321 section 4.2, RFC 2034).
-
-    text: printable US-ASCII, no word longer than 400 bytes. One line where it fits: some clients show only one.
-    """
-    room = MAX_LINE_BYTES - len(f"{code} {status} \r\n")
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if len(longer) <= room:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    last = len(lines) - 1
-    out = (f"{code}{' ' if n == last else '-'}{status} {line}\r\n" for n, line in enumerate(lines))
-    return "".join(out).encode("ascii")
-
-
-class Dialogue:
-    """One client's SMTP: bytes go in by `receive`, replies come out of `reply`. No socket, no clock.
-
-    over: after the reply given last the connection ends. refused: recipients refused so far.
-    """
-
-    __slots__ = (
-        *("over", "refused", "_explanation", "_help", "_buffer", "_bytes"),
-        *("_commands", "_mistakes", "_mail", "_swallow", "_long"),
-    )
-
-    def __init__(self, explanation: bytes, help_text: bytes) -> None:
-        self.over = False
-        self.refused = 0
-        self._explanation = explanation
-        self._help = help_text
-        self._buffer = bytearray()
-        self._bytes = self._commands = self._mistakes = 0
-        self._mail = False  # a transaction is open
-        self._swallow = 0  # bytes of a BDAT chunk that are yet to come
-        self._long = False  # in a line that is too long already
-
-    def receive(self, data: bytes) -> None:
-        """What came from the client; to be called when `reply` has nothing more to say."""
-        self._bytes += len(data)
-        self._buffer += data
-
-    def reply(self) -> bytes:
-        """The next reply; b"" when the client must speak first, or when it is `over`."""
-        if self.over:
-            return b""
-        if self._bytes > MAX_BYTES:
-            return self._end(_TOO_MUCH)
-        buffer = self._buffer
-        if self._swallow:
-            taken = min(self._swallow, len(buffer))
-            del buffer[:taken]
-            self._swallow -= taken
-        if buffer.startswith(_TLS):
-            return self._end(b"")
-        # A bare LF ends a line, too: bots send it, and where no content is taken nothing can be smuggled past it.
-        end = buffer.find(b"\n")
-        if end < 0:
-            if len(buffer) > MAX_LINE_BYTES + 1:  # the CR of its end may be there
-                self._long = True
-                buffer.clear()
-            return b""
-        line = bytes(buffer[:end]).removesuffix(b"\r")
-        del buffer[: end + 1]
-        self._commands += 1
-        if self._commands > MAX_COMMANDS:
-            return self._end(_TOO_MUCH)
-        if self._long or len(line) > MAX_LINE_BYTES:
-            self._long = False
-            return self._mistake(_TOO_LONG)
-        return self._command(line)
-
-    def _command(self, line: bytes) -> bytes:
-        words = line.split(None, 1)
-        verb = words[0].upper() if words else b""
-        rest = words[1] if len(words) > 1 else b""
-        if verb == b"RCPT":
-            # In order or not, well-formed or not: this is what it is all for.
-            self.refused += 1
-            return self._explanation
-        if verb in (b"HELO", b"EHLO", b"RSET"):
-            self._mail = False
-            return _EHLO if verb == b"EHLO" else _OK if verb == b"RSET" else b"250 %s\r\n" % _NAME
-        if verb == b"MAIL":
-            if self._mail:
-                return self._mistake(_OUT_OF_ORDER)
-            if rest[:4].upper() != b"FROM":
-                return self._mistake(_MALFORMED)
-            self._mail = True
-            return _SENDER_OK
-        if verb == b"DATA":
-            return _NO_RECIPIENTS if self._mail else self._mistake(_OUT_OF_ORDER)
-        if verb == b"BDAT":
-            return self._bdat(rest)
-        if verb == b"NOOP":
-            return _OK
-        if verb == b"HELP":
-            return self._help
-        if verb == b"QUIT":
-            return self._end(_BYE)
-        if verb in _HTTP:
-            return self._end(b"")
-        return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
-
-    def _bdat(self, rest: bytes) -> bytes:
-        """The chunk comes in any case (RFC 3030 section 2); one too large ends the connection when the bytes do."""
-        size = rest.split(None, 1)[0] if rest else b""
-        if not size.isdigit() or len(size) > 20:
-            return self._mistake(_MALFORMED)
-        self._swallow = int(size)
-        return self._mistake(_OUT_OF_ORDER)
-
-    def _mistake(self, reply: bytes) -> bytes:
-        self._mistakes += 1
-        return self._end(_TOO_MANY_MISTAKES) if self._mistakes > MAX_MISTAKES else reply
-
-    def _end(self, reply: bytes) -> bytes:
-        self.over = True
-        self._buffer.clear()
-        return reply
 
 
 class _Connection:
@@ -208,7 +52,7 @@ class _Connection:
     def __init__(self, sock: socket.socket, dialogue: Dialogue, now: float, groups: tuple[bytes, ...]) -> None:
         self.socket = sock
         self.dialogue = dialogue
-        self.out = _GREETING
+        self.out = GREETING
         self.began = self.active = now
         self.groups = groups
 
@@ -267,7 +111,7 @@ class Responder:
         """Lets clients in. Raises `CannotExplain`."""
         for fd, listener in self._listeners.items():
             try:
-                listener.listen(self._most)
+                listener.listen(_BACKLOG)
             except OSError as error:
                 raise CannotExplain(f"port {self._port} cannot be listened on: {error.strerror}") from None
             self._poll.register(fd, select.POLLIN)
@@ -302,7 +146,7 @@ class Responder:
             for fd, event in self._poll.poll(None if wait is None else max(0.0, wait) * 1000):
                 self._serve(fd, event, time.monotonic())
         for connection in list(self._connections.values()):
-            self._part(connection, _SHUTTING_DOWN)
+            self._part(connection, SHUTTING_DOWN)
         self._tell()
 
     def close(self) -> None:
@@ -377,7 +221,7 @@ class Responder:
                 self._held.get(group, 0) >= self._share(group) for group in groups
             ):
                 self._counts[2] += 1
-                _say(sock, _TOO_MANY)
+                _say(sock, TOO_MANY)
                 sock.close()
                 continue
             for group in groups:
@@ -406,7 +250,7 @@ class Responder:
         for connection in list(self._connections.values()):
             if now - connection.active > self._idle_s or now - connection.began > self._total_s:
                 self._counts[3] += 1
-                self._part(connection, _TIMED_OUT)
+                self._part(connection, TIMED_OUT)
 
     def _part(self, connection: _Connection, reply: bytes) -> None:
         """Ends a connection from our side. Who has not read what was said hears no more, and holds no memory here."""

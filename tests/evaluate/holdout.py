@@ -1,8 +1,8 @@
 """The hold-out set: other devices, other ranges. **Not to be used for tuning**; it is only reported.
 
 Whoever changes a weight or a threshold because of what is printed for this set has to write a new one. Knows the same
-building blocks as `legit`; the set's bots are in `holdout_bots`. The callout verifier stood here, was convicted, and is
-in `legit` since the detector was mended for it; the devices from `container_relay` on were written after that, without
+building blocks as `legit`; the set's bots are in `holdout_bots`. The callout verifier and the check of MXes stood here,
+were convicted, and are in `legit` since the detector was mended for them; the devices from `container_relay` on were written after that, without
 a look at the detector. Rates are judgement (J) where no source is named, laid outside those of the development set.
 """
 
@@ -321,49 +321,6 @@ def line_newly_in_pbl(rng: random.Random, days: int) -> Sessions:
     return deliver(rng, written(), Client(name), internet)
 
 
-def mx_check(rng: random.Random, days: int) -> Sessions:
-    """A consultant's cron job: swaks asks 20 to 60 customers' servers whether they take their postmaster, no message.
-
-    `--quit-after RCPT`, every 4 to 24 hours, half of the jobs with --tls (J). It gives the host's name, with a domain
-    or without (swaks(1); seen: `EHLO wolfy`, MAIL FROM root@wolfy). 1-6 % of the mailboxes are gone and stay
-    in the job (J); who greylists does so once.
-    """
-    client = Client(rng.choice(("wolfy", "nuc", "debian", "ops.consult.example", "mon01.consult.example")))
-    internet = Internet(rng, refusing_home=(0.0, 0.1))
-    gone, tls, pause = rng.uniform(0.01, 0.06), rng.random() < 0.5, rng.uniform(4, 24) * HOUR
-    customers = [
-        (internet.server(rng.randrange(BIG) if rng.random() < 0.3 else BIG + rng.randrange(40000)), rng.random() < gone)
-        for _ in range(rng.randint(20, 60))
-    ]
-    met: set[str] = set()
-    time = rng.random() * pause
-    while time < days * DAY:
-        for server, unknown in customers:
-            outcome = _asked(rng, server, unknown, server.domain in met)
-            met.add(server.domain)
-            sealed = tls and server.tls
-            whole = session(
-                rng, time, rng.choice(server.addresses), client,
-                "unknown" if sealed and outcome == "accepted" else outcome,  # as short, under TLS: no message follows
-                sender=client.helo, recipient=server.domain, tls=sealed,
-            )  # fmt: skip
-            yield whole._replace(events=tuple(event for event in whole.events if event.kind != "message"))
-            time += rng.uniform(0.5, 4) if outcome != "lost" else 30.0
-        time += pause
-
-
-def _asked(rng: random.Random, server: Server, unknown: bool, met: bool) -> str:
-    if server.fate != "up":
-        return server.fate
-    if server.refuses_home:
-        return "banner-home" if server.at_banner else "home"
-    if server.greylists and not met:
-        return "deferred"
-    if rng.random() < 0.004:
-        return rng.choice(("lost", "banner-busy"))
-    return "unknown" if unknown else "accepted"
-
-
 LEGITIMATE: dict[str, Callable[[random.Random, int], Iterator[Session]]] = {
     "exim-pool-name": exim_with_pool_name,
     "large-newsletter": large_newsletter,
@@ -377,6 +334,5 @@ LEGITIMATE: dict[str, Callable[[random.Random, int], Iterator[Session]]] = {
     "list-after-import": list_after_import,
     "office-scanner": office_scanner,
     "line-newly-in-pbl": line_newly_in_pbl,
-    "mx-check": mx_check,
 }
 BOTS = holdout_bots.BOTS

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from heapq import merge
 
 from tests.evaluate.facts import Session
-from tests.evaluate.internet import BIG, Internet
+from tests.evaluate.internet import BIG, Internet, Server
 from tests.evaluate.mta import (
     DAY,
     HOUR,
@@ -266,6 +266,49 @@ def callout_verifier(rng: random.Random, days: int) -> Sessions:
     return in_order(callouts(), deliver(rng, mails, Client(name), internet))
 
 
+def mx_check(rng: random.Random, days: int) -> Sessions:
+    """A consultant's cron job: swaks asks 20 to 60 customers' servers whether they take their postmaster, no message.
+
+    `--quit-after RCPT`, every 4 to 24 hours, half of the jobs with --tls (J). It gives the host's name, with a domain
+    or without (swaks(1); seen: `EHLO wolfy`, MAIL FROM root@wolfy). 1-6 % of the mailboxes are gone and stay
+    in the job (J); who greylists does so once.
+    """
+    client = Client(rng.choice(("wolfy", "nuc", "debian", "ops.consult.example", "mon01.consult.example")))
+    internet = Internet(rng, refusing_home=(0.0, 0.1))
+    gone, tls, pause = rng.uniform(0.01, 0.06), rng.random() < 0.5, rng.uniform(4, 24) * HOUR
+    customers = [
+        (internet.server(rng.randrange(BIG) if rng.random() < 0.3 else BIG + rng.randrange(40000)), rng.random() < gone)
+        for _ in range(rng.randint(20, 60))
+    ]
+    met: set[str] = set()
+    time = rng.random() * pause
+    while time < days * DAY:
+        for server, unknown in customers:
+            outcome = _asked(rng, server, unknown, server.domain in met)
+            met.add(server.domain)
+            sealed = tls and server.tls
+            whole = session(
+                rng, time, rng.choice(server.addresses), client,
+                "unknown" if sealed and outcome == "accepted" else outcome,  # as short, under TLS: no message follows
+                sender=client.helo, recipient=server.domain, tls=sealed,
+            )  # fmt: skip
+            yield whole._replace(events=tuple(event for event in whole.events if event.kind != "message"))
+            time += rng.uniform(0.5, 4) if outcome != "lost" else 30.0
+        time += pause
+
+
+def _asked(rng: random.Random, server: Server, unknown: bool, met: bool) -> str:
+    if server.fate != "up":
+        return server.fate
+    if server.refuses_home:
+        return "banner-home" if server.at_banner else "home"
+    if server.greylists and not met:
+        return "deferred"
+    if rng.random() < 0.004:
+        return rng.choice(("lost", "banner-busy"))
+    return "unknown" if unknown else "accepted"
+
+
 LEGITIMATE = {
     "self-hosted": self_hosted,
     "queue-flush": after_queue_flush,
@@ -284,4 +327,5 @@ LEGITIMATE = {
     "mailing-list": mailing_list,
     "script": person_with_script,
     "callout-verifier": callout_verifier,
+    "mx-check": mx_check,
 }

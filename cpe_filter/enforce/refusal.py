@@ -1,0 +1,167 @@
+"""What the explaining responder says: one client's SMTP, which comes to the refusal of every recipient and no further.
+
+Knows SMTP as far as RCPT, and the bounds of one connection's talk. No socket, no clock; nothing that is said is kept.
+"""
+
+from __future__ import annotations
+
+#: RFC 5321 sections 4.5.3.1.4 and 4.5.3.1.5. A client may have that many before its CR LF; a reply has it in all.
+MAX_LINE_BYTES = 512
+#: What a connection may say in all, and in how many commands: room for the 100 recipients of section 4.5.3.1.8.
+MAX_BYTES = 16 << 10
+MAX_COMMANDS = 120
+#: Commands that are unknown, malformed or out of order.
+MAX_MISTAKES = 10
+
+#: A name that cannot be anybody's (RFC 2606), so no client takes the server for itself and finds a loop.
+_NAME = b"gateway.invalid"
+GREETING = b"220 %s ESMTP\r\n" % _NAME
+#: Only what holds: addresses and content may have any bytes, since none is looked at. Without SMTPUTF8 clients would
+#: give up mail of international addresses by themselves, and their users would never read why.
+_EHLO = b"250-%s\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n" % _NAME
+_OK = b"250 2.0.0 ok\r\n"
+_SENDER_OK = b"250 2.1.0 ok\r\n"
+_BYE = b"221 2.0.0 bye\r\n"
+_NO_RECIPIENTS = b"554 5.5.1 no valid recipients\r\n"
+_UNKNOWN = b"500 5.5.2 unknown command\r\n"
+_TOO_LONG = b"500 5.5.2 line too long\r\n"
+_MALFORMED = b"501 5.5.4 syntax error\r\n"
+_NOT_HERE = b"502 5.5.1 not available here\r\n"
+_OUT_OF_ORDER = b"503 5.5.1 bad sequence of commands\r\n"
+SHUTTING_DOWN = b"421 4.3.2 %s shuts down\r\n" % _NAME
+TIMED_OUT = b"421 4.4.2 %s waited too long\r\n" % _NAME
+_TOO_MUCH = b"421 4.7.0 %s heard too much\r\n" % _NAME
+_TOO_MANY_MISTAKES = b"421 4.7.0 %s heard too many errors\r\n" % _NAME
+TOO_MANY = b"421 4.7.0 %s has too many connections\r\n" % _NAME
+
+#: Commands that a server may lack.
+_UNAVAILABLE = (b"VRFY", b"EXPN", b"AUTH", b"STARTTLS", b"ETRN", b"TURN")
+#: Browsers' and proxies' first words. They hear nothing: what they would do with an SMTP reply is nobody's wish.
+_HTTP = (b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"PRI")
+#: A TLS record with a handshake (RFC 8446 section 5.1).
+_TLS = b"\x16\x03"
+
+
+def fold(code: int, status: str, text: str) -> bytes:
+    """An SMTP reply of as many lines as `text` needs; each has code and status (RFC 5321 section 4.2, RFC 2034).
+
+    text: printable US-ASCII, no word longer than 400 bytes. One line where it fits: some clients show only one.
+    """
+    room = MAX_LINE_BYTES - len(f"{code} {status} \r\n")
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if len(longer) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    last = len(lines) - 1
+    out = (f"{code}{' ' if n == last else '-'}{status} {line}\r\n" for n, line in enumerate(lines))
+    return "".join(out).encode("ascii")
+
+
+class Dialogue:
+    """One client's SMTP: bytes go in by `receive`, replies come out of `reply`. No socket, no clock.
+
+    over: after the reply given last the connection ends. refused: recipients refused so far.
+    """
+
+    __slots__ = (
+        *("over", "refused", "_explanation", "_help", "_buffer", "_bytes"),
+        *("_commands", "_mistakes", "_mail", "_swallow", "_long"),
+    )
+
+    def __init__(self, explanation: bytes, help_text: bytes) -> None:
+        self.over = False
+        self.refused = 0
+        self._explanation = explanation
+        self._help = help_text
+        self._buffer = bytearray()
+        self._bytes = self._commands = self._mistakes = 0
+        self._mail = False  # a transaction is open
+        self._swallow = 0  # bytes of a BDAT chunk that are yet to come
+        self._long = False  # in a line that is too long already
+
+    def receive(self, data: bytes) -> None:
+        """What came from the client; to be called when `reply` has nothing more to say."""
+        self._bytes += len(data)
+        self._buffer += data
+
+    def reply(self) -> bytes:
+        """The next reply; b"" when the client must speak first, or when it is `over`."""
+        if self.over:
+            return b""
+        if self._bytes > MAX_BYTES:
+            return self._end(_TOO_MUCH)
+        buffer = self._buffer
+        if self._swallow:
+            taken = min(self._swallow, len(buffer))
+            del buffer[:taken]
+            self._swallow -= taken
+        if buffer.startswith(_TLS) and not self._long:
+            return self._end(b"")
+        # A bare LF ends a line, too: bots send it, and where no content is taken nothing can be smuggled past it.
+        end = buffer.find(b"\n")
+        if end < 0:
+            if len(buffer) > MAX_LINE_BYTES + 1:  # the CR of its end may be there
+                self._long = True
+                buffer.clear()
+            return b""
+        line = bytes(buffer[:end]).removesuffix(b"\r")
+        del buffer[: end + 1]
+        self._commands += 1
+        if self._commands > MAX_COMMANDS:
+            return self._end(_TOO_MUCH)
+        if self._long or len(line) > MAX_LINE_BYTES:
+            self._long = False
+            return self._mistake(_TOO_LONG)
+        return self._command(line)
+
+    def _command(self, line: bytes) -> bytes:
+        words = line.split(None, 1)
+        verb = words[0].upper() if words else b""
+        rest = words[1] if len(words) > 1 else b""
+        if verb == b"RCPT":
+            # In order or not, well-formed or not: this is what it is all for.
+            self.refused += 1
+            return self._explanation
+        if verb in (b"HELO", b"EHLO", b"RSET"):
+            self._mail = False
+            return _EHLO if verb == b"EHLO" else _OK if verb == b"RSET" else b"250 %s\r\n" % _NAME
+        if verb == b"MAIL":
+            if self._mail:
+                return self._mistake(_OUT_OF_ORDER)
+            if rest[:4].upper() != b"FROM":
+                return self._mistake(_MALFORMED)
+            self._mail = True
+            return _SENDER_OK
+        if verb == b"DATA":
+            return _NO_RECIPIENTS if self._mail else self._mistake(_OUT_OF_ORDER)
+        if verb == b"BDAT":
+            return self._bdat(rest)
+        if verb == b"NOOP":
+            return _OK
+        if verb == b"HELP":
+            return self._help
+        if verb == b"QUIT":
+            return self._end(_BYE)
+        if verb in _HTTP:
+            return self._end(b"")
+        return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
+
+    def _bdat(self, rest: bytes) -> bytes:
+        """The chunk comes in any case (RFC 3030 section 2); one too large ends the connection when the bytes do."""
+        size = rest.split(None, 1)[0] if rest else b""
+        if not size.isdigit() or len(size) > 20:
+            return self._mistake(_MALFORMED)
+        self._swallow = int(size)
+        return self._mistake(_OUT_OF_ORDER)
+
+    def _mistake(self, reply: bytes) -> bytes:
+        self._mistakes += 1
+        return self._end(_TOO_MANY_MISTAKES) if self._mistakes > MAX_MISTAKES else reply
+
+    def _end(self, reply: bytes) -> bytes:
+        self.over = True
+        self._buffer.clear()
+        return reply

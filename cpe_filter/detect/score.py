@@ -29,8 +29,8 @@ CONVICT_AT = 11.3
 CLEAR_BELOW = 3.0
 #: The most that a sum may hold, so that legitimate mail can bring it down again.
 MOST = 20.0
-#: What one session may add.
-SESSION_CLIP = 9.0
+#: What one session may add: less than what convicts any but the rare senders.
+SESSION_CLIP = 10.0
 #: After a claimed clean-up each sum begins with this share of what convicts.
 PROBATION = 0.4
 #: An indicator's firings are counted up to here.

@@ -218,9 +218,8 @@ def find_handoff(policy: Policy) -> str:
     nft = program("nft")
     if nft is None:
         raise KernelError("nft is not installed (package nftables)")
-    probe = (
-        f"table inet {TABLE}_probe {{ chain c {{ type filter hook forward priority 0; queue to {policy.queue}; }} }}\n"
-    )
+    chain = f"chain c {{ type filter hook forward priority 0; queue to {policy.queue}; }}"
+    probe = f"table inet {TABLE}_probe {{ {chain}; }}\n"  # without the semicolon behind it nft 1.0.6 sees no end
     first = _nft(probe, check=True)
     if not first:
         return NATIVE

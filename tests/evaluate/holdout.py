@@ -2,8 +2,9 @@
 
 Whoever changes a weight or a threshold because of what is printed for this set has to write a new one. Knows the same
 building blocks as `legit`; the set's bots are in `holdout_bots`. The callout verifier and the check of MXes stood here,
-were convicted, and are in `legit` since the detector was mended for them; the devices from `container_relay` on were written after that, without
-a look at the detector. Rates are judgement (J) where no source is named, laid outside those of the development set.
+were convicted, and are in `legit` since the detector was mended for them; the devices from `container_relay` on were
+written without a look at the detector. Rates are judgement (J) where no source is named, laid outside those of the
+development set.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def live(screen: Screen) -> list[str]:
                     f"The TV box: {found['standing']}, suspected at its connection {first}, compromised at {at}; "
                     f"{found['refused']} connections refused one by one, the rest by the kernel."
                 )
-                print(f"Messages that its bot delivered: {len(delivered)}, in {len(bot + bot6)} attempts; none after that.")
+                tries = len(bot + bot6)
+                print(f"Messages that its bot delivered: {len(delivered)}, in {tries} attempts; none after that.")
                 late = [r for r in bot[at + 2 :] + bot6 if r["ended"] == "message"]
                 if late:
                     wrong.append(f"{len(late)} messages of the bot left after its conviction")

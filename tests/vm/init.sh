@@ -14,7 +14,9 @@ for module in virtio_pci 9pnet_virtio 9p overlay; do modprobe $module || fail "n
 # cache=loose: the host's files do not change meanwhile, or it does not matter.
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=524288,cache=loose host /host || fail "no root by 9p"
 mount -t tmpfs layer /layer && mkdir /layer/upper /layer/work
-mount -t overlay -o lowerdir=/host,upperdir=/layer/upper,workdir=/layer/work overlay /root || fail "no overlay"
+mount -t overlay -o lowerdir=/copies:/host,upperdir=/layer/upper,workdir=/layer/work overlay /root || fail "no overlay"
+# Whole folders that came along hide the host's: else each look for a file that is not there would go to the host.
+while read -r folder; do mount -o bind "/copies$folder" "/root$folder" || fail "no $folder"; done < /folders
 mount -t proc proc /root/proc
 mount -t sysfs sys /root/sys
 mount -t devtmpfs dev /root/dev
@@ -22,12 +24,11 @@ mkdir -p /root/dev/pts /root/dev/shm
 mount -t devpts devpts /root/dev/pts
 mount -t tmpfs shm /root/dev/shm
 mount -t tmpfs -o mode=755 run /root/run
-mkdir -p /root/lib/modules
-mount -o bind "/root$(cat /modules)" /root/lib/modules || fail "no modules"
 
-# Later modules are loaded by the kernel itself.
-cp /bin/busybox /root/run/modprobe
-echo /run/modprobe > /proc/sys/kernel/modprobe
+# From now on all modules: those that the kernel asks for are loaded here, outside of the command's root.
+mount -o bind "/host$(cat /modules)" /lib/modules || fail "no modules"
+ln -s /bin/busybox /sbin/modprobe
+echo /sbin/modprobe > /proc/sys/kernel/modprobe
 ip link set lo up
 hostname guest
 stty -F /dev/ttyS1 raw -echo

@@ -63,6 +63,8 @@ def get() -> None:
         found.rename(root / "busybox")
         _run([str(root / "busybox"), "depmod", "-b", str(root), release], folder)
         (root / "lib/modules").rename(root / "modules")
+        for part in ("boot", "lib", "bin", "usr"):
+            shutil.rmtree(root / part, ignore_errors=True)
         root.rename(KERNEL)
 
 
@@ -84,11 +86,13 @@ def _download(package: str, folder: Path) -> Path:
 
 def _unpack(archive: Path, root: Path, wanted: re.Pattern[str]) -> None:
     """What of a package is `wanted`: the whole would be 400 MB."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archived:
-            for member in archived:
-                if member.isfile() and wanted.fullmatch(member.name):
-                    archived.extract(member, root)
+    with (
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as archived,
+    ):
+        for member in archived:
+            if member.isfile() and wanted.fullmatch(member.name):
+                archived.extract(member, root)
     if process.returncode:
         raise NoKernel(f"{archive.name} could not be unpacked")
 

@@ -1,0 +1,80 @@
+"""The live filter in a virtual machine whose kernel has nft's own queue: each test here is one that ran in there.
+
+Needs qemu-system-x86_64 (`.ci/setup test` installs it) and Debian's kernel in `.vm/` (`python -m tests.vm.kernel`); no
+root. Where the host's own kernel has that queue the live tests show the same without it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from cpe_filter.enforce.nftables import NATIVE, KernelError, find_handoff
+from cpe_filter.policy import Policy
+from tests.conftest import LIVE_REQUIRED
+from tests.lab.net import PYTHON
+from tests.vm import kernel
+from tests.vm.machine import Ended, run
+
+#: Seconds for all of it. An idle machine of two cores takes about half.
+TIMEOUT_S = 240
+
+_NATIVE = "tests/vm/test_native.py::"
+_LIVE = "tests/test_live.py::"
+#: What is run in the guest, the most important first.
+IN_GUEST = (
+    _NATIVE + "test_the_kernel_queues_without_iptables[open-queue flags bypass to 25]",
+    _NATIVE + "test_flow_offload_blinds_unless_mail_is_kept_out[mail exempt]",
+    _NATIVE + "test_flow_offload_blinds_unless_mail_is_kept_out[mail not exempt]",
+    _NATIVE + "test_lookups_leave_mail_alone",
+    _LIVE + "test_compromised_device_keeps_its_exemption",
+    _LIVE + "test_mail_of_the_router_itself_is_seen",
+    _LIVE + "test_killed_filter_and_its_successor[closed]",
+    _LIVE + "test_recipients_over_the_limit_end_the_session",
+    _LIVE + "test_exempt_pair_passes_in_mode_block_and_stays_watched",
+)
+
+
+def own_kernel_is_native() -> bool:
+    try:
+        return os.geteuid() == 0 and find_handoff(Policy()) == NATIVE
+    except KernelError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def guest() -> Ended:
+    """The guest's whole run: pytest in it, on the tests that are named above."""
+    if own_kernel_is_native():
+        pytest.skip("this machine's own kernel has nft's queue: the live tests have shown it")
+    reason = kernel.why_not()
+    if reason and LIVE_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    plugins = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    # -v says what became of each test as soon as it has ended.
+    command = [PYTHON, "-m", "pytest", *plugins, "-o", "addopts=", "-v", "--tb=short", "--color=no", *IN_GUEST]
+    return run(command, TIMEOUT_S, {"CPE_FILTER_LIVE": "required", "CPE_FILTER_HANDOFF": "native", "COLUMNS": "200"})
+
+
+def test_the_guest_runs(guest: Ended) -> None:
+    assert "test session starts" in guest.output, guest.console
+
+
+@pytest.mark.parametrize("name", IN_GUEST)
+def test_in_guest(guest: Ended, name: str) -> None:
+    found = re.search(rf"^{re.escape(name)} (PASSED|FAILED|ERROR|SKIPPED)", guest.output, re.MULTILINE)
+    if not found and guest.code is None and not (LIVE_REQUIRED and name.startswith(_NATIVE)):
+        pytest.skip(f"not reached within {TIMEOUT_S} s")
+    assert found is not None, guest.output + guest.console
+    assert found[1] == "PASSED", _told(guest.output, name)
+
+
+def _told(output: str, name: str) -> str:
+    """What the guest's pytest said of one test: from its own heading to the next."""
+    heading = re.escape(name.split("::")[1])
+    found = re.search(rf"^_+ (ERROR at \w+ of )?{heading} _+$.*?(?=^[_=]{{3}})", output, re.MULTILINE | re.DOTALL)
+    return found[0] if found else output

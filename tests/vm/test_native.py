@@ -1,0 +1,156 @@
+"""What only a kernel with nft's own `queue` and flow tables can show. Runs where the kernel has both.
+
+On others `test_guest` runs this file in a virtual machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from cpe_filter.enforce.nftables import NATIVE, KernelError, find_handoff
+from cpe_filter.policy import Policy
+from tests.lab.net import PYTHON, Filter, Lab, mx4, mx6
+
+pytestmark = pytest.mark.live
+
+MONITOR = '[filter]\nmode = "monitor"\n'
+OTHER_PORT = 8080
+
+#: Offload as fw4 sets it up, and behind it how many packets of a direction still come by.
+_OFFLOAD = """
+table inet fw4 {
+    flowtable ft { hook ingress priority filter; devices = { br-lan, wan }; }
+    counter mail { }
+    counter other { }
+    chain forward {
+        type filter hook forward priority filter; policy accept;
+        meta l4proto { tcp, udp } flow add @ft
+    }
+    chain seen {
+        type filter hook forward priority filter + 10; policy accept;
+        tcp dport 25 counter name mail
+        tcp dport 8080 counter name other
+    }
+}
+"""
+#: The line that keeps mail out of it; in front, as fw4's own rule comes first of all.
+_EXEMPTION = "insert rule inet fw4 forward meta l4proto tcp ct original proto-dst 25 ct state established accept"
+
+_ECHO = f"""
+import socket
+server = socket.create_server(("0.0.0.0", {OTHER_PORT}))
+print("ready", flush=True)
+while True:
+    connection, _ = server.accept()
+    while connection.recv(100):
+        connection.sendall(b"x")
+    connection.close()
+"""
+_EXCHANGES = 100
+_TALK = f"""
+import socket
+connection = socket.create_connection(("{mx4(0)}", {OTHER_PORT}), 10)
+for _ in range({_EXCHANGES}):
+    connection.sendall(b"x")
+    connection.recv(100)
+"""
+#: A packet socket of one protocol on the LAN that reads nothing; `lookups` opens one of all protocols.
+_SOCKET = """
+import socket, sys, time
+packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+packets.bind(("br-lan", int(sys.argv[1])))
+print("ready", flush=True)
+time.sleep(600)
+"""
+ALL_PROTOCOLS = 3
+
+
+@pytest.fixture
+def native(live: None) -> None:
+    """Skips where the kernel has no queue of nft's own; in the guest that is a failure."""
+    try:
+        there = find_handoff(Policy()) == NATIVE
+    except KernelError:
+        there = False
+    if not there and os.environ.get("CPE_FILTER_HANDOFF") == "native":
+        pytest.fail("this kernel was to have nft's own queue")
+    if not there:
+        pytest.skip("this kernel has no nft queue (tests/vm/test_guest.py runs it in one that has)")
+
+
+def send(lab: Lab, server: str, *options: str) -> list[str]:
+    return lab.run("device1", [PYTHON, "-m", "tests.lab.send", server, *options], check=False).stdout.splitlines()
+
+
+def packets(lab: Lab, counter: str, table: str = "fw4") -> int:
+    text = lab.run("router", ["nft", "list", "counter", "inet", table, counter]).stdout
+    found = re.search(r"packets (\d+)", text)
+    assert found is not None
+    return int(found[1])
+
+
+def start_filter(lab: Lab, text: str) -> Filter:
+    return lab.start_filter(lab.policy(text), timeout=30)
+
+
+@pytest.mark.parametrize(("fail", "rule"), [("open", "queue flags bypass to 25"), ("closed", "queue to 25")])
+def test_the_kernel_queues_without_iptables(native: None, lab: Lab, fail: str, rule: str) -> None:
+    before = lab.run("router", ["nft", "list", "tables"]).stdout
+    running = start_filter(lab, f'[filter]\nmode = "limit"\nfail = "{fail}"\n')
+    assert f"queue 25 by {NATIVE}" in running.log()
+    text = lab.run("router", ["nft", "list", "ruleset"]).stdout
+    assert [line for line in text.splitlines() if line.rstrip().endswith(rule)]
+    assert "CPE_FILTER" not in text  # iptables' chain
+    for server in (mx4(0), mx6(0)):
+        (line,) = send(lab, server)
+        assert line.startswith("sent"), running.log()
+    device = running.device("device1")
+    assert device is not None
+    assert device["messages"] == 2
+    assert running.status()["handoff"] == NATIVE
+    assert running.status()["failures"] == 0
+    assert packets(lab, "queued", "cpe_filter") >= 20
+    assert running.stop() == 0
+    assert lab.run("router", ["nft", "list", "tables"]).stdout == before
+
+
+@pytest.mark.parametrize("exempt", [True, False], ids=["mail exempt", "mail not exempt"])
+def test_flow_offload_blinds_unless_mail_is_kept_out(native: None, lab: Lab, exempt: bool) -> None:
+    lab.nft("router", _OFFLOAD + (_EXEMPTION if exempt else ""))
+    running = start_filter(lab, MONITOR)
+    echo = lab.start("internet", [PYTHON, "-c", _ECHO])
+    assert echo.stdout is not None
+    echo.stdout.readline()
+    lab.run("device1", [PYTHON, "-c", _TALK])
+    assert 2 <= packets(lab, "other") < _EXCHANGES // 4  # the rest of more than a hundred went another way
+    for line in send(lab, mx4(0), "--count", "3"):
+        assert line.startswith("sent"), running.log()
+    device = running.device("device1")
+    assert device is not None
+    assert device["connections"] == 3
+    # This is what the exemption is for: without it the filter sees connections and no mail.
+    assert device["messages"] == (3 if exempt else 0)
+    assert (packets(lab, "mail") > 30) is exempt
+
+
+def test_lookups_leave_mail_alone(native: None, lab: Lab) -> None:
+    assert syns_of_ten(lab, ALL_PROTOCOLS) == 10
+
+
+def syns_of_ten(lab: Lab, protocol: int) -> int:
+    """How many SYNs it takes to send ten mails while a packet socket listens on the LAN. Each is sent in the end."""
+    start_filter(lab, MONITOR + "[detect]\nwatch_dns = false\n")
+    lab.nft(
+        "router",
+        "table inet lab_count { counter mail { }; chain c { type filter hook prerouting priority raw; "
+        'iifname "br-lan" tcp dport 25 tcp flags & (syn | ack) == syn counter name mail; }; }',
+    )
+    listener = lab.start("router", [PYTHON, "-c", _SOCKET, str(protocol)])
+    assert listener.stdout is not None
+    listener.stdout.readline()
+    lines = send(lab, mx4(0), "--count", "10")
+    assert [line[:4] for line in lines] == ["sent"] * 10
+    return packets(lab, "mail", "lab_count")

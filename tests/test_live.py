@@ -59,11 +59,11 @@ def run_command(policy: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("options", [[], ["--six"]], ids=["IPv4", "IPv6"])
-def test_bot_is_found_limited_and_stopped_and_the_laptop_unharmed(lab: Lab, options: list[str]) -> None:
-    running = lab.start_filter(lab.policy(MONITOR + "[limits]\ndestinations_burst = 1\n"))
+def test_bot_is_found_and_stopped_and_the_laptop_unharmed(lab: Lab, options: list[str]) -> None:
+    running = lab.start_filter(lab.policy(MONITOR))
     assert sent(lab, RELAY4)
     assert sent(lab, mx4(0))
-    # A name that says nothing: a sprayer of 2010 would be convicted before a limit could be seen.
+    # A name that says nothing: not by that alone is a bot found.
     attempts = bot(lab, "--count", "30", "--parallel", "2", "--helo", "EHLO smart-tv.example.net", *options)
     found, clean = running.device("device2"), running.device("device1")
     assert found is not None
@@ -73,7 +73,6 @@ def test_bot_is_found_limited_and_stopped_and_the_laptop_unharmed(lab: Lab, opti
     assert clean is not None
     assert clean["standing"] == "clear"
     assert not any(attempt["ended"] == "message" for attempt in attempts[12:])
-    assert "over the limit of" in running.log()
     # The kernel knows by itself, and refuses without asking.
     blocked = lab.run("router", ["nft", "list", "set", "inet", "cpe_filter", "blocked"]).stdout
     assert Lab.mac("device2") in blocked

@@ -47,7 +47,7 @@ SENDER_KINDS = {
         "self-hosted", "queue-flush", "office-exchange", "forwarder", "two-mtas", "wan-outage", "greylisted",
     ),
     "newsletter": ("newsletter", "mailing-list"),
-    "script": ("script", "php-localhost", "appliance-refused", "appliance-working"),
+    "script": ("script", "php-localhost", "appliance-refused", "appliance-working", "mx-check"),
     "home line": ("home-line-refused",),
     "listed line": ("listed all the time",),
     "bouncing server": ("backscatter", "callout-verifier"),

@@ -1,6 +1,6 @@
 """The commands. Knows arguments, exit codes and where output goes; every command's work is elsewhere.
 
-Exit codes: 0 done; 1 the filter is not running (status); 2 unusable input or surroundings, one line on
+Exit codes: 0 done; 1 the filter is not running (status, reload, release); 2 unusable input or surroundings, one line on
 stderr saying what, where, and what is allowed. Imports are made by the command that needs them: on a router each
 costs memory.
 """
@@ -17,6 +17,7 @@ from cpe_filter import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cpe_filter.ask import Filter
     from cpe_filter.policy import Policy
     from cpe_filter.replay import Options
     from cpe_filter.report.page import Page
@@ -89,11 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--html", metavar="FILE", help="write a page of all that is shown, and more, to FILE")
     replay.set_defaults(work=_command_replay)
 
-    rules = commands.add_parser("rules", help="print the ruleset that run installs")
+    _control_commands(commands)
+
+    rules = commands.add_parser("rules", help="print the ruleset that run installs, or remove what is left of one")
     rules.add_argument("--policy", metavar="FILE", help="the policy, TOML")
     rules.add_argument(
         "--handoff", choices=("native", "xtables"), default="native", help="by nft's queue, or with xtables' NFQUEUE"
     )
+    rules.add_argument("--remove", action="store_true", help="take out what a filter in fail closed has left")
+    rules.add_argument("--force", action="store_true", help="with --remove: also while a filter runs")
+    rules.add_argument("--socket", metavar="PATH", help="the running filter's control socket (default: the policy's)")
     rules.set_defaults(work=_command_rules)
 
     check = commands.add_parser("check", help="check a policy file")
@@ -107,10 +113,77 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="what the running filter sees")
     status.add_argument("--json", action="store_true", help="the status file as it is")
+    status.add_argument(
+        "--watch", nargs="?", const="2", metavar="SECONDS", help="again every so many seconds (2) until Ctrl-C"
+    )
     status.add_argument("--policy", metavar="FILE", help="the policy that names the status file")
     status.add_argument("--file", metavar="FILE", help="the status file itself")
     status.set_defaults(work=_command_status)
     return parser
+
+
+_EXEMPT_EXAMPLE = """\
+for example:
+  cpe-filter exempt add --device 02:00:00:12:34:56 --reason "the family's own mail server"
+  cpe-filter exempt add --device 02:00:00:12:34:56 --destination 192.0.2.25 --for 7d --reason "until it is moved"
+"""
+
+
+def _control_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Those that talk to the running filter."""
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--policy", metavar="FILE", help="the filter's policy, which names its socket and files")
+    where.add_argument("--socket", metavar="PATH", help="the filter's control socket (default: the policy's)")
+
+    reload = commands.add_parser(
+        "reload",
+        parents=[where],
+        help="have the running filter read its policy again",
+        description="Has the running filter read its policy file and its exemptions again. What is wrong is refused, "
+        "and the old policy stays. Connections that run, and what is known of devices, are not disturbed. SIGHUP does "
+        "the same.",
+    )
+    reload.set_defaults(work=_command_reload)
+
+    release = commands.add_parser(
+        "release",
+        parents=[where],
+        help="a compromised device has been cleaned: let it try again",
+        description="Says that a compromised device has been cleaned. It is a suspect from now on, no longer blocked "
+        "for what it did: new evidence blocks it again, sooner than the first time, and mail that is taken clears it.",
+    )
+    release.add_argument("device", metavar="DEVICE", help="as `status` shows it, its MAC, or its name in DHCP")
+    release.add_argument("--reason", default="", metavar="TEXT", help="one line for the log")
+    release.set_defaults(work=_command_release)
+
+    exempt = commands.add_parser(
+        "exempt",
+        help="let a device send mail straight to a destination: add, list, remove",
+        description="Exemptions, effective at once and kept across restarts. An exempt device stays watched.",
+    )
+    verbs = exempt.add_subparsers(dest="verb", metavar="add|list|remove", required=True)
+    add = verbs.add_parser(
+        "add",
+        parents=[where],
+        help="add an exemption, or change the one of the same device and destination",
+        epilog=_EXEMPT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add.add_argument("--device", default="any", metavar="MAC", help="this device (default: any)")
+    add.add_argument("--destination", default="any", metavar="NET", help="to this address or network (default: any)")
+    ends = add.add_mutually_exclusive_group()
+    ends.add_argument("--until", metavar="DATE", help="to the end of 2027-01-31, or to 2027-01-31T18:00:00Z")
+    ends.add_argument("--for", dest="lasts", metavar="DURATION", help="so long from now: 12h, 7d (default: for ever)")
+    add.add_argument("--reason", required=True, metavar="TEXT", help="one line, for the log and whoever asks later")
+    add.set_defaults(work=_command_exempt_add)
+    listing = verbs.add_parser("list", parents=[where], help="list exemptions, those of the policy file, too")
+    listing.add_argument("--json", action="store_true", help="as one JSON list; times are POSIX seconds")
+    listing.set_defaults(work=_command_exempt_list)
+    remove = verbs.add_parser("remove", parents=[where], help="remove exemptions by id, or all that match")
+    remove.add_argument("ids", nargs="*", metavar="ID", help="as `exempt list` shows it")
+    remove.add_argument("--device", metavar="MAC", help='all of this device; "any": those for any device')
+    remove.add_argument("--destination", metavar="NET", help="all for this destination")
+    remove.set_defaults(work=_command_exempt_remove)
 
 
 def _run(arguments: list[str]) -> int:
@@ -123,7 +196,7 @@ def _command_run(options: argparse.Namespace) -> int:
     from cpe_filter import router
 
     try:
-        return router.run(_policy(options.policy))
+        return router.run(_policy(options.policy), os.path.abspath(options.policy))
     except router.CannotRun as error:
         raise Unusable(str(error)) from None
 
@@ -147,12 +220,61 @@ def _port(text: str) -> int:
 
 
 def _command_rules(options: argparse.Namespace) -> int:
-    from cpe_filter.enforce import nftables
+    if options.remove:
+        from cpe_filter import ask
+
+        return ask.rules_remove(_running(options)[0], options.force)
+    if options.force:
+        raise Unusable("--force goes with --remove")
+    from cpe_filter.enforce import ruleset
     from cpe_filter.policy import Policy
 
     policy = _policy(options.policy) if options.policy else Policy()
-    print(nftables.render(policy, nftables.NATIVE if options.handoff == "native" else nftables.XTABLES), end="")
+    print(ruleset.render(policy, ruleset.NATIVE if options.handoff == "native" else ruleset.XTABLES), end="")
     return EXIT_OK
+
+
+def _running(options: argparse.Namespace) -> tuple[Filter, Policy]:
+    """The filter to talk to, and the policy that says where it is."""
+    from cpe_filter.ask import Filter
+
+    policy = _policy(options.policy)
+    return Filter(os.path.abspath(options.socket or policy.control_socket)), policy
+
+
+def _command_reload(options: argparse.Namespace) -> int:
+    from cpe_filter import ask
+
+    return ask.reload(_running(options)[0])
+
+
+def _command_release(options: argparse.Namespace) -> int:
+    from cpe_filter import ask
+
+    return ask.release(_running(options)[0], options.device, options.reason)
+
+
+def _command_exempt_add(options: argparse.Namespace) -> int:
+    from cpe_filter import ask
+
+    filter_, policy = _running(options)
+    return ask.exempt_add(
+        filter_, policy, options.device, options.destination, options.until, options.lasts, options.reason
+    )
+
+
+def _command_exempt_list(options: argparse.Namespace) -> int:
+    from cpe_filter import ask
+
+    filter_, policy = _running(options)
+    return ask.exempt_list(filter_, policy, os.path.abspath(options.policy) if options.policy else "", options.json)
+
+
+def _command_exempt_remove(options: argparse.Namespace) -> int:
+    from cpe_filter import ask
+
+    filter_, policy = _running(options)
+    return ask.exempt_remove(filter_, policy, options.policy or "", options.ids, options.device, options.destination)
 
 
 def _command_check(options: argparse.Namespace) -> int:
@@ -163,10 +285,22 @@ def _command_check(options: argparse.Namespace) -> int:
 
 
 def _command_status(options: argparse.Namespace) -> int:
-    from cpe_filter.report import status
+    from cpe_filter.report import show
 
     path = options.file or _policy(options.policy).status_file
-    return status.command(path, options.json)
+    if options.watch is None:
+        return show.once(path, options.json)
+    return show.watch(path, options.json, _seconds(options.watch, show.LEAST_S, show.MOST_S))
+
+
+def _seconds(text: str, least: float, most: float) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not least <= seconds <= most:
+        raise Unusable(f"--watch {text}: allowed are {least:g} to {most:g} seconds")
+    return seconds
 
 
 def _policy(path: str | None) -> Policy:

@@ -17,11 +17,11 @@ from cpe_filter.detect.identity import Identity
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.detect.succession import Continued, Lease, Succession
 from cpe_filter.enforce import decide
-from cpe_filter.enforce.decide import BLOCK, PASS, REFUSE, Decision
+from cpe_filter.enforce.decide import BLOCK, EXPLAIN, LIMIT, PASS, REFUSE, UNSEEN_START, Decision
 from cpe_filter.inspect.dns import is_local, mx_question
 from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import TRYING, Session
-from cpe_filter.inspect.smtp import OPAQUE, Limits
+from cpe_filter.inspect.smtp import Limits
 from cpe_filter.policy import Network, Policy
 
 __all__ = ["Continued", "Engine", "Flow", "Lease", "Refused", "StandingChanged"]
@@ -36,19 +36,27 @@ IDLE_S = 900.0
 #: Seconds that a closed connection is remembered, for stray packets.
 LINGER_S = 30.0
 # Hooks, by netfilter's numbers (linux/netfilter.h).
-LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3
+PRE_ROUTING, LOCAL_IN, FORWARD, LOCAL_OUT, POST_ROUTING = range(5)
+_OF_ROUTER = (LOCAL_IN, LOCAL_OUT)
 
-# Verdicts.
-ACCEPT = "accept"  # let it pass, go on looking at this connection
-DONE = "done"  # let it pass, this connection needs no more looking at
+# Verdicts. With all but the last three a packet passes.
+ACCEPT = "accept"  # go on as before
+LOOK = "look"  # from now on every packet of this connection is wanted
+CONTENT = "content"  # of the client no more than FIN and RST, until the server has answered
+DONE = "done"  # no more than FIN and RST
+OVER = "over"  # nothing
+REDIRECT = "explain"  # this connection goes to the responder
 RESET_FLOW = "reset"  # refuse this connection with a TCP reset
-BLOCK_DEVICE = "block"  # the same, and refuse the device's further ones without asking
+LIMIT_DEVICE = "limit"  # the same, and for seconds refuse the device's new ones without asking
+BLOCK_DEVICE = "block"  # the same, and refuse the device's further ones without asking; a new one may be redirected
+VERDICTS = (ACCEPT, LOOK, CONTENT, DONE, OVER, REDIRECT, RESET_FLOW, LIMIT_DEVICE, BLOCK_DEVICE)
+_WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER}
 
 
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "connection", "decision", "done", "recorded", "refusal", "session", "spoke")
+    __slots__ = ("attempt", "connection", "decision", "explained", "recorded", "refusal", "session", "spoke", "told")
 
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
@@ -58,7 +66,8 @@ class Flow:
         self.spoke = False
         self.recorded = False
         self.refusal = ""  # the verdict, once it is one
-        self.done = False
+        self.explained = False  # it goes to the responder
+        self.told = "everything"  # which packets the kernel has been told to show
 
     @property
     def device(self) -> Device:
@@ -109,6 +118,7 @@ class Engine:
         self._ours = ours
         self._ports = frozenset(policy.ports)
         self._flows: dict[bytes, Flow] = {}
+        self._explained: dict[bytes, bytes] = {}  # client's address and port -> key of the flow
         self._trying: dict[bytes, float] = {}
         self._buffered: dict[bytes, int] = {}  # by flow, where it is not 0
         self._buffered_sum = 0
@@ -138,12 +148,18 @@ class Engine:
         to_mail, from_mail = segment.dport in ports, segment.sport in ports
         if to_mail and from_mail:  # both are mail ports: whoever is known, or sent the first SYN
             to_mail = _reply_key(segment) not in self._flows
-        elif not to_mail and not from_mail:
-            return ACCEPT
+        if to_mail:
+            key = _key(segment)
+        elif from_mail:
+            key = _reply_key(segment)
+        else:  # what the responder says comes from its own port: it is seen before the kernel undoes the redirect
+            known = self._explained.get(_client(segment.dst, segment.dport))
+            if known is None or segment.sport != self.policy.explain_port:
+                return ACCEPT
+            key = known
         self.mail_packets += 1
         if time >= self._next_sweep:
             self.tick(time)
-        key = _key(segment) if to_mail else _reply_key(segment)
         flow = self._flows.get(key)
         if flow is not None and segment.flags & SYN and to_mail and flow.session.is_new_attempt(segment):
             self._forget(key, flow)
@@ -192,6 +208,11 @@ class Engine:
         """
         self.events += self._succession.leases(leases, time, wall)
 
+    def reload(self, policy: Policy) -> None:
+        """Decides by this policy from now on. What was decided, standings and the limits' buckets stay as they are."""
+        self.policy = policy
+        self._ports = frozenset(policy.ports)
+
     def restore(self, devices: Iterable[Device]) -> None:
         """These devices were known before a restart (see detect.saved)."""
         self.devices.restore(devices)
@@ -206,8 +227,8 @@ class Engine:
                 for flow in self._flows.values():
                     if flow.device is found and flow.decision.what == BLOCK:
                         # Its last packets must not have the kernel block the whole device again.
-                        flow.decision = flow.decision._replace(what=REFUSE)
-                        flow.refusal = RESET_FLOW
+                        flow.decision = flow.decision._replace(what=EXPLAIN if flow.explained else REFUSE)
+                        flow.refusal = REDIRECT if flow.explained else RESET_FLOW
                 self.events += self._detector.changes
                 self._detector.changes.clear()
                 return True
@@ -251,7 +272,7 @@ class Engine:
         server = segment.dst if from_client else segment.src
         if self._lan and not _within(client, self._lan):
             return None
-        seen = ROUTER if hook != FORWARD else self._identity.seen(hwaddr, client, time)
+        seen = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
         device = self.devices.get(seen, time)
         device.seen(time, client)
         self._credit_lookups(device, time)
@@ -262,9 +283,12 @@ class Engine:
         if session.from_start and from_client:
             decision = decide.on_connection(self.policy, device, server, connection.new, time)
         else:
-            decision = Decision(PASS, "began before it was watched")
+            decision = decide.on_running(self.policy, device, server, time) or UNSEEN_START
         flow = Flow(session, connection, decision, device.connections)
         self._flows[key] = flow
+        if session.from_start and from_client and self._explains(decision):
+            flow.explained = connection.explained = True
+            self._explained[_client(client, session.client_port)] = key
         if session.phase == TRYING:
             self._trying[key] = time
         self._standings(flow, time)
@@ -282,7 +306,7 @@ class Engine:
 
     def _device_key(self, hook: int, hwaddr: bytes | None, client: bytes) -> bytes:
         """The key of the device that a packet from `client` (packed address) is of."""
-        return ROUTER if hook != FORWARD else self._identity.key(hwaddr, client)
+        return ROUTER if hook in _OF_ROUTER else self._identity.key(hwaddr, client)
 
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:
         session = flow.session
@@ -300,15 +324,26 @@ class Engine:
             self._over(flow, time)
         elif session.phase != TRYING:
             self._trying.pop(key, None)
-        if flow.decision.what != PASS:
+        if flow.decision.what != PASS and not (flow.explained and session.phase != TRYING):
             if not flow.refusal:
-                blocks = flow.decision.what == BLOCK and self._kernel_knows(flow.device)
-                flow.refusal = BLOCK_DEVICE if blocks else RESET_FLOW
+                flow.refusal = self._refusal(flow)
             return flow.refusal
-        if session.dialogue.mode == OPAQUE and not flow.done:
-            flow.done = True
-            return DONE
+        wants = session.wants
+        if wants != flow.told:
+            flow.told = wants
+            return _WANTED[wants]
         return ACCEPT
+
+    def _explains(self, decision: Decision) -> bool:
+        """Whether a new connection with this decision goes to the responder."""
+        return decision.what == EXPLAIN or (decision.what == BLOCK and self.policy.refusal == "explain")
+
+    def _refusal(self, flow: Flow) -> str:
+        """The verdict on the packets of a connection that does not pass."""
+        what = flow.decision.what
+        if what in (BLOCK, LIMIT) and self._kernel_knows(flow.device):
+            return BLOCK_DEVICE if what == BLOCK else LIMIT_DEVICE
+        return REDIRECT if flow.explained else RESET_FLOW
 
     def _kernel_knows(self, device: Device) -> bool:
         """Whether to block the MAC is to block this device alone. Where not, each connection is refused by itself."""
@@ -337,6 +372,8 @@ class Engine:
     def _forget(self, key: bytes, flow: Flow) -> None:
         self._flows.pop(key, None)
         self._trying.pop(key, None)
+        if flow.explained:
+            self._explained.pop(_client(flow.session.client, flow.session.client_port), None)
         self._buffered_sum -= self._buffered.pop(key, 0)
         if not flow.recorded:
             flow.recorded = True
@@ -348,7 +385,7 @@ class Engine:
     def _over(self, flow: Flow, time: float) -> None:
         """A connection is over. Of one that we ended its end shows nothing."""
         self._dialogue_events(flow, time)
-        if flow.decision.what == PASS:
+        if flow.decision.what == PASS or flow.explained:
             session = flow.session
             self._detector.ended(flow.connection, session.phase, session.dialogue.quit_sent, time)
             self._standings(flow, time)
@@ -363,12 +400,14 @@ class Engine:
             events, dialogue.events = dialogue.events, []
             for event in events:
                 passing = flow.decision.what == PASS
-                if event.name == "no-quit" and not passing:
+                if event.name == "no-quit" and not (passing or flow.explained):
                     continue  # we cut it off
                 self._detector.event(flow.connection, event, time)
-                # What TLS hides has at least one.
-                if event.kind in ("recipient", "tls") and passing:
-                    self._obey(flow, decide.on_recipient(self.policy, flow.device, flow.session.server, time), time)
+                if passing:
+                    # What TLS hides has at least one message and one recipient.
+                    for kinds, limit in _LIMITED:
+                        if event.kind in kinds and flow.decision.what == PASS:
+                            self._obey(flow, limit(self.policy, flow.device, flow.session.server, time), time)
                 self._standings(flow, time)
 
     def _standings(self, flow: Flow, time: float) -> None:
@@ -379,7 +418,7 @@ class Engine:
         self.events += changes
         convicted = any(change.after == COMPROMISED for change in changes)
         if convicted and flow.decision.what == PASS and not flow.session.over:
-            self._obey(flow, decide.on_standing(self.policy, flow.device, flow.session.server, time), time)
+            self._obey(flow, decide.on_running(self.policy, flow.device, flow.session.server, time), time)
 
     def _obey(self, flow: Flow, decision: Decision | None, time: float) -> None:
         """A decision that ends the connection, if there is one."""
@@ -387,6 +426,14 @@ class Engine:
             flow.decision = decision
             flow.device.refused += 1
             self.events.append(Refused(time, flow))
+
+
+#: Which events count against which limit.
+_LIMITED = ((("sender", "tls"), decide.on_message), (("recipient", "tls"), decide.on_recipient))
+
+
+def _client(address: bytes, port: int) -> bytes:
+    return address + port.to_bytes(2, "big")
 
 
 def _key(segment: Segment) -> bytes:

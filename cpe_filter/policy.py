@@ -19,6 +19,10 @@ MAX_LIST = 1024
 MAX_PATHS = 8
 #: Text and URL of a refusal make one or two reply lines of RFC 5321.
 MAX_TEXT, MAX_URL = 400, 200
+#: Bytes of a Unix socket's path (sun_path, without the NUL).
+MAX_SOCKET = 107
+#: Characters of an exemption's reason.
+MAX_REASON = 200
 
 
 class PolicyError(ValueError):
@@ -43,9 +47,11 @@ class Policy(NamedTuple):
 
     mode: str = "block"
     escalate: bool = True
+    refusal: str = "explain"
     fail: str = "open"
     queue: int = 25
     queue_length: int = 64
+    queue_rate: int = 500
     block_minutes: int = 60
     lan: tuple[str, ...] = ("br-lan",)
     wan: tuple[str, ...] = ("wan",)
@@ -59,12 +65,19 @@ class Policy(NamedTuple):
     connections_burst: int = 12
     destinations_per_hour: int = 20
     destinations_burst: int = 6
+    # A household's own server writes a few messages a day; what waited during an outage goes out at once.
+    messages_per_hour: int = 60
+    messages_burst: int = 20
     recipients_per_hour: int = 100
     recipients_burst: int = 30
     watch_dns: bool = True
     status_file: str = "/var/run/cpe-filter/status.json"
     status_interval_s: int = 5
+    metrics_file: str = ""
+    metrics_interval_s: int = 60
+    control_socket: str = "/var/run/cpe-filter/control"
     state_file: str = "/etc/cpe-filter/state"
+    exemptions_file: str = "/etc/cpe-filter/exemptions.toml"
     explain_text: str = (
         "Your Internet provider, not the recipient, refused this: mail may not go straight from this line to other "
         "mail servers. Send it through your mail service's server, port 587 or 465."
@@ -79,7 +92,8 @@ class Policy(NamedTuple):
 class Key(NamedTuple):
     """One key of the file.
 
-    kind: word, flag, number, text (a path), sentence, url, user, interfaces, ports, networks or paths.
+    kind: word, flag, number, text (a path), file (a path or empty), socket, sentence, url, user, interfaces, ports,
+    networks or paths.
     """
 
     table: str
@@ -96,6 +110,11 @@ class Key(NamedTuple):
     def field(self) -> str:
         """Its name in `Policy`. What is called `port` in [explain] would say too little there."""
         return f"explain_{self.name}" if self.table == "explain" else self.name
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the file, for people."""
+        return f"[{self.table}] {self.name}"
 
     @property
     def default(self) -> Any:
@@ -130,6 +149,12 @@ KEYS: tuple[Key, ...] = (
     ),
     _word(
         "filter",
+        "refusal",
+        ("explain", "reset"),
+        "What a refused device gets: the responder's explanation, or a reset at once. Over a limit always a reset.",
+    ),
+    _word(
+        "filter",
         "fail",
         ("open", "closed"),
         "When the filter does not run: mail passes unseen, or nothing leaves on these ports.",
@@ -137,6 +162,14 @@ KEYS: tuple[Key, ...] = (
     _number("filter", "queue", "NFQUEUE number", 0, 65535, "The kernel queue that carries packets to the filter."),
     _number(
         "filter", "queue_length", "packets", 1, 65535, "How many packets wait in the kernel before the queue is full."
+    ),
+    _number(
+        "filter",
+        "queue_rate",
+        "packets/s",
+        10,
+        1000000,
+        "So many packets of a device reach the filter; beyond, they pass unseen or, where mail is limited, wait.",
     ),
     _number(
         "filter",
@@ -182,6 +215,8 @@ KEYS: tuple[Key, ...] = (
         "limits", "destinations_per_hour", "servers/h", 1, 100000, "Mode limit: servers the device had not used before."
     ),
     _number("limits", "destinations_burst", "servers", 1, 100000, "How many of these at once."),
+    _number("limits", "messages_per_hour", "messages/h", 1, 100000, "Mode limit: a device's MAIL commands."),
+    _number("limits", "messages_burst", "messages", 1, 100000, "How many of these at once."),
     _number("limits", "recipients_per_hour", "recipients/h", 1, 1000000, "Mode limit: a device's RCPT commands."),
     _number("limits", "recipients_burst", "recipients", 1, 1000000, "How many of these at once."),
     _other(
@@ -194,11 +229,33 @@ KEYS: tuple[Key, ...] = (
     _other("status", "status_file", "text", "an absolute path", "Where the running filter writes what it knows."),
     _number("status", "status_interval_s", "seconds", 1, 3600, "How often it is written."),
     _other(
+        "status",
+        "metrics_file",
+        "file",
+        "an absolute path, or empty",
+        "Where it writes its counters for Prometheus' node exporter (textfile); empty: nowhere.",
+    ),
+    _number("status", "metrics_interval_s", "seconds", 1, 3600, "How often these are written."),
+    _other(
+        "status",
+        "control_socket",
+        "socket",
+        f"an absolute path of at most {MAX_SOCKET} bytes",
+        "Where the running filter takes commands: `reload`, `exempt` and `release`.",
+    ),
+    _other(
         "state",
         "state_file",
         "text",
         "an absolute path",
         "Where it keeps what it knows across restarts; on flash, written at most once an hour.",
+    ),
+    _other(
+        "state",
+        "exemptions_file",
+        "text",
+        "an absolute path",
+        "Where `cpe-filter exempt` keeps its exemptions, apart from this file's.",
     ),
     _other(
         "explain",
@@ -218,6 +275,23 @@ KEYS: tuple[Key, ...] = (
 _BY_TABLE: dict[str, dict[str, Key]] = {}
 for _key in KEYS:
     _BY_TABLE.setdefault(_key.table, {})[_key.name] = _key
+#: Fields that a running filter takes over from a new policy only when it starts again: they are bound to its queue, its
+#: sockets and its files. The rest takes effect by a reload.
+AT_START = (
+    "fail",
+    "queue",
+    "queue_length",
+    "lan",
+    "wan",
+    "leases",
+    "status_file",
+    "control_socket",
+    "state_file",
+    "exemptions_file",
+    "explain_port",
+)
+#: Those that the responder, a process of its own, reads when it starts.
+OF_RESPONDER = ("explain_text", "explain_url", "explain_max_connections", "explain_user")
 _EXEMPT_KEYS = ("device", "destination", "until", "reason")
 #: Submission is the way for people to send mail; RFC 5068 section 3.1 forbids blocking it.
 _NEVER_PORTS = (465, 587)
@@ -225,26 +299,31 @@ _NEVER_PORTS = (465, 587)
 
 def load(path: str) -> Policy:
     """Reads and checks a policy file. Raises `PolicyError`."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from None
+    return build(parse(raw, path), path)
+
+
+def parse(raw: bytes, path: str) -> dict[str, Any]:
+    """TOML as tables. Raises `PolicyError`, which names `path`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     if len(raw) > MAX_FILE_BYTES:
-        raise PolicyError(f"{path}: too large; a policy has at most {MAX_FILE_BYTES} bytes")
+        raise PolicyError(f"{path}: too large; allowed: {MAX_FILE_BYTES} bytes")
     try:
-        data = tomllib.loads(raw.decode("utf-8"))
+        data: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise PolicyError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except ValueError as error:  # TOMLDecodeError, or int()'s own refusal of thousands of digits
         raise PolicyError(f"{path}: not TOML: {error}") from None
     except RecursionError:
         raise PolicyError(f"{path}: not TOML: nested too deeply") from None
-    return build(data, path)
+    return data
 
 
 def build(data: dict[str, Any], path: str) -> Policy:
@@ -258,7 +337,7 @@ def build(data: dict[str, Any], path: str) -> Policy:
         if keys is None:
             known = [f"[{name}]" for name in _BY_TABLE] + ["[[exempt]]"]
             hint = _home(table) or _nearest(f"[{table}]", known)
-            raise PolicyError(f"{path}: unknown table or key {_shown(table)}; {hint}")
+            raise PolicyError(f"{path}: unknown table or key {shown(table)}; {hint}")
         if not isinstance(content, dict):
             raise PolicyError(f"{path}: {table} is {_found(content)}; a table [{table}] is wanted")
         for name, value in content.items():
@@ -267,7 +346,7 @@ def build(data: dict[str, Any], path: str) -> Policy:
                 # `port` in [network] is a slip for `ports`, though [explain] has a key of that name.
                 slip = any(_edits(name[:40], other) == 1 for other in keys)
                 hint = (not slip and _home(name)) or _nearest(name, list(keys))
-                raise PolicyError(f"{path}: [{table}] unknown key {_shown(name)}; {hint}")
+                raise PolicyError(f"{path}: [{table}] unknown key {shown(name)}; {hint}")
             values[key.field] = _value(key, value, f"{path}: [{table}] {name}")
     policy = Policy(**values)
     both = set(policy.lan) & set(policy.wan)
@@ -288,11 +367,7 @@ def _value(key: Key, value: Any, where: str) -> Any:
             raise PolicyError(f"{where} is {_found(value)}; allowed: true, false")
         return value
     if key.kind == "number":
-        return _whole(value, key.low, key.high, where, key.unit)
-    if key.kind == "text":
-        if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-            raise PolicyError(f"{where} is {_found(value)}; allowed: {key.allowed}")
-        return value
+        return whole(value, key.low, key.high, where, key.unit)
     if key.kind in _TEXTS:
         if not isinstance(value, str) or not _TEXTS[key.kind](value):
             raise PolicyError(f"{where} is {_found(value)}; allowed: {key.allowed}")
@@ -310,7 +385,8 @@ def _value(key: Key, value: Any, where: str) -> Any:
     return tuple(_network(item, where) for item in value)
 
 
-def _whole(value: Any, low: int, high: int, where: str, unit: str) -> int:
+def whole(value: Any, low: int, high: int, where: str, unit: str) -> int:
+    """A whole number within bounds. Raises `PolicyError`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise PolicyError(f"{where} is {_found(value)}; allowed: a whole number from {low} to {high} ({unit})")
     return value
@@ -355,8 +431,27 @@ def _is_user(text: str) -> bool:
     return text != "root" and 0 < len(text) <= 32 and text[0] in rest[:27] and all(c in rest for c in text)
 
 
+def _is_path(text: str) -> bool:
+    return text.startswith("/") and "\0" not in text
+
+
+def _is_file(text: str) -> bool:
+    return not text or _is_path(text)
+
+
+def _is_socket(text: str) -> bool:
+    return _is_path(text) and len(text.encode("utf-8", "surrogateescape")) <= MAX_SOCKET
+
+
 #: Kinds of text whose whole rule is yes or no.
-_TEXTS = {"sentence": _is_sentence, "url": _is_url, "user": _is_user}
+_TEXTS = {
+    "text": _is_path,
+    "file": _is_file,
+    "socket": _is_socket,
+    "sentence": _is_sentence,
+    "url": _is_url,
+    "user": _is_user,
+}
 
 
 def _paths(value: list[Any], where: str) -> tuple[str, ...]:
@@ -372,7 +467,7 @@ def _ports(value: list[Any], where: str) -> tuple[int, ...]:
     if not 0 < len(value) <= 8:
         raise PolicyError(f"{where} has {len(value)} entries; allowed: 1 to 8 ports")
     for port in value:
-        _whole(port, 1, 65535, where, "port")
+        whole(port, 1, 65535, where, "port")
         if port in _NEVER_PORTS:
             raise PolicyError(
                 f"{where} has {port}; allowed: any but 465 and 587, the way of submission (RFC 5068 section 3.1)"
@@ -401,12 +496,13 @@ def _exemptions(content: Any, path: str) -> tuple[Exemption, ...]:
             raise PolicyError(f"{where} is {_found(entry)}; a table is wanted")
         for name in entry:
             if name not in _EXEMPT_KEYS:
-                raise PolicyError(f"{where} unknown key {_shown(name)}; {_nearest(name, list(_EXEMPT_KEYS))}")
-        out.append(_exemption(entry, where))
+                raise PolicyError(f"{where} unknown key {shown(name)}; {_nearest(name, list(_EXEMPT_KEYS))}")
+        out.append(exemption(entry, where))
     return tuple(out)
 
 
-def _exemption(entry: dict[str, Any], where: str) -> Exemption:
+def exemption(entry: dict[str, Any], where: str) -> Exemption:
+    """A table [[exempt]], its keys known. Raises `PolicyError`, which begins with `where`."""
     device = entry.get("device", "any")
     packed = None if device == "any" else parse_mac(device)
     if device != "any" and packed is None:
@@ -417,22 +513,25 @@ def _exemption(entry: dict[str, Any], where: str) -> Exemption:
         raise PolicyError(f"{where} exempts every device for every destination; name a device or a destination")
     until = entry.get("until")
     if until is not None:
-        if not hasattr(until, "timetuple"):  # a TOML date or date-time
-            raise PolicyError(
-                f"{where} until is {_found(until)}; allowed: a date such as 2027-01-31, or a date and time"
-            )
-        import calendar
-
-        # A date alone lasts to its end; a time without zone is UTC, as the router's clock is.
-        try:
-            utc = until.utctimetuple() if hasattr(until, "utctimetuple") else None
-        except OverflowError:  # in UTC it lies outside the years 1 to 9999
-            raise PolicyError(f"{where} until is {until}; allowed: a date from the years 1 to 9999") from None
-        until = float(calendar.timegm(utc)) if utc else float(calendar.timegm(until.timetuple())) + 86399.0
+        until = moment(until, f"{where} until")
     reason = entry.get("reason", "")
-    if not isinstance(reason, str) or len(reason) > 200 or not reason.isprintable():
-        raise PolicyError(f"{where} reason is {_found(reason)}; allowed: one line of at most 200 characters")
+    if not isinstance(reason, str) or len(reason) > MAX_REASON or not reason.isprintable():
+        raise PolicyError(f"{where} reason is {_found(reason)}; allowed: one line of at most {MAX_REASON} characters")
     return Exemption(packed, network, until, reason)
+
+
+def moment(value: Any, where: str) -> float:
+    """The last second of a date, or a date and time, as POSIX time. Raises `PolicyError`."""
+    if not hasattr(value, "timetuple"):  # a TOML date or date-time
+        raise PolicyError(f"{where} is {_found(value)}; allowed: a date such as 2027-01-31, or a date and time")
+    import calendar
+
+    # A date alone lasts to its end; a time without zone is UTC, as the router's clock is.
+    try:
+        utc = value.utctimetuple() if hasattr(value, "utctimetuple") else None
+    except OverflowError:  # in UTC it lies outside the years 1 to 9999
+        raise PolicyError(f"{where} is {value}; allowed: a date from the years 1 to 9999") from None
+    return float(calendar.timegm(utc)) if utc else float(calendar.timegm(value.timetuple())) + 86399.0
 
 
 def parse_mac(text: Any) -> bytes | None:
@@ -454,13 +553,14 @@ def _found(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return _shown(value)
+        return shown(value)
     if isinstance(value, dict):
         return "a table"
     return "a list" if isinstance(value, list) else "a date or time"
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A text from a file or a person for an error message: short, printable, in quotes."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     return f'"{text[:40]}..."' if len(text) > 40 else f'"{text}"'
 

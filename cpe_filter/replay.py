@@ -20,7 +20,8 @@ from cpe_filter.report.text import clock, shorten, table
 from cpe_filter.report.timeline import Timeline, Track, as_json
 
 #: Without a policy nothing is refused until a device is suspected, as on a router in mode monitor.
-DEFAULT_POLICY = Policy(mode="monitor")
+#: A capture shows servers' own answers, not the responder's.
+DEFAULT_POLICY = Policy(mode="monitor", refusal="reset")
 #: A file's owner has more memory than a router.
 _LIMITS = Limits(waiting=20000, waiting_bytes=1 << 20, transactions=1000, recipients=10000)
 _FLOWS = 1 << 17

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cpe_filter.capture import frames, network_layer
 from cpe_filter.inspect.packet import parse
+from tests.lab.mail import bot, send, sent
 from tests.lab.net import PYTHON, RELAY4, RELAY6, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live
@@ -20,20 +19,6 @@ pytestmark = pytest.mark.live
 MONITOR = '[filter]\nmode = "monitor"\n'
 BLOCK = '[filter]\nmode = "block"\n'
 LIMIT = '[filter]\nmode = "limit"\n'
-
-
-def send(lab: Lab, server: str, *options: str, device: str = "device1") -> list[str]:
-    """Sends mail; a line "sent ..." or "not sent: ..." for each message."""
-    return lab.run(device, [PYTHON, "-m", "tests.lab.send", server, *options], check=False).stdout.splitlines()
-
-
-def sent(lab: Lab, server: str, *options: str, device: str = "device1") -> bool:
-    return all(line.startswith("sent") for line in send(lab, server, *options, device=device))
-
-
-def bot(lab: Lab, *options: str, device: str = "device2") -> list[dict[str, Any]]:
-    done = lab.run(device, [PYTHON, "-m", "tests.lab.bot", "--pause", "0.02", *options])
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def ruleset(lab: Lab) -> str:

@@ -13,11 +13,15 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 from cpe_filter.policy import Policy
 
-PASS, REFUSE, BLOCK = "pass", "refuse", "block"
+PASS, REFUSE, LIMIT, EXPLAIN, BLOCK = "pass", "refuse", "limit", "explain", "block"
 
 
 class Decision(NamedTuple):
-    """what: pass; refuse (this connection gets a reset); block (the whole device is refused for a while)."""
+    """What becomes of a connection, and why.
+
+    what: pass; refuse (it gets a reset); limit (the same, and so do the device's next ones, for seconds); explain (it
+    goes to the responder); block (the whole device is refused for a while; of that the responder gets a few).
+    """
 
     what: str
     reason: str
@@ -25,6 +29,8 @@ class Decision(NamedTuple):
 
 MONITORED = Decision(PASS, "mode monitor")
 WITHIN_LIMITS = Decision(PASS, "within limits")
+UNSEEN_START = Decision(PASS, "began before it was watched")
+COMPROMISED_DEVICE = Decision(BLOCK, "device compromised")
 
 
 def effective_mode(policy: Policy, device: Device) -> str:
@@ -58,36 +64,47 @@ def on_connection(policy: Policy, device: Device, server: bytes, new_server: boo
     mode = effective_mode(policy, device)
     if mode == "monitor":
         return MONITORED
-    if mode == "block":
-        return _blocked(device)
+    if device.score.standing == COMPROMISED and mode == "block":
+        return COMPROMISED_DEVICE
+    # In mode block this is no limit of mail, but of asking: a flood is refused in the kernel.
     if not _take(device, "connections", policy.connections_per_hour, policy.connections_burst, time):
-        return Decision(REFUSE, f"over the limit of {policy.connections_per_hour} connections/h")
+        return Decision(LIMIT, f"over the limit of {policy.connections_per_hour} connections/h")
+    if mode == "block":
+        return Decision(EXPLAIN if policy.refusal == "explain" else REFUSE, "mode block: no direct mail")
     if new_server and not _take(device, "destinations", policy.destinations_per_hour, policy.destinations_burst, time):
         return Decision(REFUSE, f"over the limit of {policy.destinations_per_hour} new servers/h")
     return WITHIN_LIMITS
 
 
+def on_message(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
+    """A MAIL in a running session. A decision only where it ends the session."""
+    return _on_command(policy, device, server, time, "messages", policy.messages_per_hour, policy.messages_burst)
+
+
 def on_recipient(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
     """A RCPT in a running session. A decision only where it ends the session."""
+    return _on_command(policy, device, server, time, "recipients", policy.recipients_per_hour, policy.recipients_burst)
+
+
+def _on_command(
+    policy: Policy, device: Device, server: bytes, time: float, name: str, per_hour: int, burst: int
+) -> Decision | None:
     if effective_mode(policy, device) != "limit":
         return None
-    if exempt(policy, device, server, time):
+    if exempt(policy, device, server, time) or _take(device, name, per_hour, burst, time):
         return None
-    if _take(device, "recipients", policy.recipients_per_hour, policy.recipients_burst, time):
-        return None
-    return Decision(REFUSE, f"over the limit of {policy.recipients_per_hour} recipients/h")
+    return Decision(REFUSE, f"over the limit of {per_hour} {name}/h")
 
 
-def on_standing(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
-    """The device's standing has risen during a session. A decision only where it ends the session."""
+def on_running(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
+    """A connection runs that was not seen to begin, or whose device's standing has just risen.
+
+    A decision only where it ends the connection: it is too late for an explanation.
+    """
     if effective_mode(policy, device) != "block" or exempt(policy, device, server, time):
         return None
-    return _blocked(device)
-
-
-def _blocked(device: Device) -> Decision:
     if device.score.standing == COMPROMISED:
-        return Decision(BLOCK, "device compromised")
+        return COMPROMISED_DEVICE
     return Decision(REFUSE, "mode block: no direct mail")
 
 

@@ -98,3 +98,11 @@ def is_no_content(line: bytes) -> bool:
     """Whether a line is a command that hardly stands in a message: content that was expected is not being sent."""
     upper = line[:10].upper()
     return upper in (b"QUIT", b"RSET") or upper.startswith((b"MAIL FROM:", b"EHLO ", b"HELO "))
+
+
+def is_no_prose(line: bytes) -> bool:
+    """Whether a line is a command in a form that is hardly a line of a message's text, however the verb is written."""
+    verb, rest, _ = parse_command(line)
+    if verb == "MAIL" or verb == "RCPT":
+        return b":" in rest
+    return verb in ("EHLO", "HELO", "AUTH", "BDAT") or (verb != "" and not rest.strip())

@@ -9,21 +9,25 @@ from __future__ import annotations
 class ContentReader:
     """Looks for the line with a dot alone. A client that ends its commands with a bare LF ends its message so, too."""
 
-    __slots__ = ("_tail", "bare_lf", "ended_bare")
+    __slots__ = ("_tail", "bare_lf", "ended_bare", "lost")
 
     def __init__(self) -> None:
         self._tail = b"\r\n"  # content begins at the beginning of a line
         self.bare_lf = False
         #: The last message ended with LF.LF.
         self.ended_bare = False
+        #: Bytes of this message were not seen.
+        self.lost = False
 
     def start(self) -> None:
         """A message begins."""
         self._tail = b"\r\n"
+        self.lost = False
 
     def forget(self) -> None:
-        """Bytes were lost."""
+        """Bytes were not seen."""
         self._tail = b""
+        self.lost = True
 
     def end_in(self, data: bytes, at: int) -> tuple[int, int]:
         """Where the message ends in `data[at:]`: the offset behind its terminator (-1 if it goes on), and how many

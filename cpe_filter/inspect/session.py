@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, Segment
 from cpe_filter.inspect.sealed import Sealed
-from cpe_filter.inspect.smtp import OPAQUE, Dialogue, Limits
-from cpe_filter.inspect.stream import Chunk, Stream
+from cpe_filter.inspect.smtp import COMMAND, OPAQUE, Dialogue, Limits
+from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
 
 # How far the connection got.
 TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refused", "reset", "lost"
+# What of it still has to be seen.
+EVERYTHING, REPLIES, ENDS, NOTHING = "everything", "replies", "ends", "nothing"
 
 
 class Session:
     """A connection from `client` to `server` (packed addresses).
 
-    `phase`: trying (SYN only), open, closed (FIN), refused (RST to the SYN), reset, lost (no answer).
+    `phase`: trying (SYN only), open, closed (FIN, or 221 to QUIT), refused (RST to the SYN), reset, lost (no answer).
     `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen.
     """
 
@@ -67,6 +69,19 @@ class Session:
         """Bytes of the wire that are kept because something before them, or a reply to them, is still to come."""
         return self._client_stream.waiting + self._server_stream.waiting + self.dialogue.buffered
 
+    @property
+    def wants(self) -> str:
+        """What must still be seen: `EVERYTHING`; `REPLIES`, of the client FIN and RST alone, until the server's next
+
+        reply; `ENDS`, FIN and RST of both; `NOTHING`. More may be shown, and what may be left out may be lost.
+        """
+        dialogue = self.dialogue
+        if dialogue.mode == COMMAND:
+            return NOTHING if dialogue.dismissed and self.over else EVERYTHING
+        if dialogue.mode == OPAQUE:
+            return ENDS
+        return REPLIES if dialogue.unneeded and not self.over else EVERYTHING
+
     def is_new_attempt(self, segment: Segment) -> bool:
         """Whether this SYN begins another connection with the same addresses and ports."""
         return (
@@ -79,6 +94,8 @@ class Session:
         """Takes one segment. What happened is found in `phase` and in `dialogue`."""
         self.last = time
         self.packets += 1
+        if self.over and self.dialogue.dismissed:
+            return
         flags = segment.flags
         if flags & SYN:
             self._syn(segment, from_client)
@@ -90,6 +107,8 @@ class Session:
         if flags & RST:
             if self._sealed is not None and from_client and flags & ACK:
                 self._sealed.reset(segment.seq)
+            if self.dialogue.unneeded and (from_client or flags & ACK):
+                self._left_out(segment.seq if from_client else segment.ack)
             self._reset()
             return
         if self.dialogue.mode == OPAQUE:
@@ -117,6 +136,9 @@ class Session:
                     self._pass(chunks, from_client)
                 if mine.conflict and not had:
                     self.dialogue.violate("overlapping-data")
+            if self.dialogue.dismissed and not (self.over or self._client_stream.waiting):
+                self._over(CLOSED)
+                return
         if flags & FIN:
             if from_client:
                 self._client_fin = True
@@ -126,8 +148,13 @@ class Session:
             self._over(CLOSED)
 
     def _complete(self) -> bool:
-        """Whether all before both FINs has arrived: a FIN may overtake data. What is opaque nobody waits for."""
-        return self.dialogue.mode == OPAQUE or (self._client_stream.finished and self._server_stream.finished)
+        """Whether all before both FINs has arrived: a FIN may overtake data. What need not be seen nobody waits for."""
+        dialogue = self.dialogue
+        if dialogue.mode == OPAQUE:
+            return True
+        return self._server_stream.finished and (
+            self._client_stream.finished or dialogue.unneeded or dialogue.resuming
+        )
 
     def _syn(self, segment: Segment, from_client: bool) -> None:
         if from_client:
@@ -144,6 +171,16 @@ class Session:
             self._over(REFUSED)
         elif not self.over:
             self._over(RESET)
+
+    def _left_out(self, upto: int) -> None:
+        """Content that need not be seen ends with a reset at this sequence number: what went by before it is counted.
+
+        The stream stays where it is: a reset may be forged.
+        """
+        stream = self._client_stream
+        size = (upto - stream.next) & 0xFFFFFFFF
+        if 0 < size <= FARTHEST and stream.started and stream.end < 0:
+            self.dialogue.client_gap(size)
 
     def _pass(self, chunks: list[Chunk], from_client: bool) -> None:
         dialogue = self.dialogue

@@ -21,6 +21,10 @@ is counted and passes; no byte of it is kept. What a client's bytes are read as:
        ├──STARTTLS 220──► HANDSHAKE ──TLS record──► OPAQUE (for good); anything else: COMMAND, in the clear
        └──no SMTP at all──► OPAQUE
 
+Content need not be seen (`unneeded`): the server's next reply ends it, whatever passed meanwhile. A client may have
+sent commands behind the content (RFC 2920), which then were not seen either: replies that nothing visible asked for are
+theirs. The first of these ends the leniency (`watch_all`), and each that may be RCPT's counts as a recipient.
+
 Bounds, per dialogue, whatever is sent: `LINE` bytes of an unfinished line a side, `HELD_BYTES` held, and the
 counts in `Limits`. What exceeds them makes the dialogue opaque with a reason, or is counted and not kept.
 """
@@ -47,10 +51,13 @@ from cpe_filter.inspect.command import (
     EFFECTS,
     LIMITS,
     LINE,
+    MAIL,
     NEW,
+    READY,
     TURNS,
     is_command,
     is_no_content,
+    is_no_prose,
     parse_chunk,
     parse_command,
 )
@@ -74,6 +81,8 @@ __all__ = [
 ]
 
 HELD_BYTES = 8192
+#: So much of a chunk must still be to come for the client's bytes to be `unneeded`: less is not worth the change.
+CHUNK_UNNEEDED = 16384
 #: What a command that waits takes besides its text, bytes.
 WAITING_COST = 120
 #: Local-parts of the running transaction that are remembered by checksum, to blank them in replies.
@@ -113,7 +122,8 @@ class Dialogue:
     """One SMTP conversation. Feed it with `client`, `server`, `client_gap`, `server_gap`, end with `close`.
 
     `last_reply` is the last to anything but QUIT: a 221 would say nothing. `after_hello`: bytes of the client that came
-    in after its ClientHello (`client_hello`), before the watcher stopped to feed it.
+    in after its ClientHello (`client_hello`), before the watcher stopped to feed it. `dismissed`: the server has said
+    221 to QUIT, and the client nothing after that.
     Facts are attributes; events collect in `events`, which the caller empties.
     """
 
@@ -125,15 +135,19 @@ class Dialogue:
         "_content",
         "_client_lost",
         "_client_skip",
+        "_content_agreed",
         "_data_refused",
         "_guessed",
         "_held",
         "_hello_sent",
+        "_hidden",
         "_limits",
         "_mailed_from",
         "_lost_replies",
         "_quotable",
         "_replies",
+        "_resuming",
+        "_unmeasured",
         "_unseen",
         "_waiting",
         "_waiting_bytes",
@@ -141,6 +155,7 @@ class Dialogue:
         "authenticated",
         "client_hello",
         "commands",
+        "dismissed",
         "ehlo",
         "envelope",
         "events",
@@ -155,6 +170,7 @@ class Dialogue:
         "server_seen",
         "tls",
         "violations",
+        "watch_all",
     )
 
     def __init__(self, limits: Limits = Limits(), greeting_expected: bool = True) -> None:  # noqa: B008
@@ -197,11 +213,29 @@ class Dialogue:
         self._hello_sent = False
         self._assumed = False  # some command was taken as agreed to, its reply unseen
         self._unseen = not greeting_expected  # something may have been said that was not seen
+        self.dismissed = False
+        self.watch_all = False
+        self._content_agreed = False  # the content that is being sent follows a 354 that was seen
+        self._hidden = False  # content went by unseen, and with it there may have been commands
+        self._resuming = False  # since such content nothing of the client was seen
+        self._unmeasured: Transaction | None = None  # its size may count a QUIT
 
     @property
     def buffered(self) -> int:
         """Bytes that are kept: unfinished lines, what is held, and commands that wait for a reply."""
         return len(self._client_line) + len(self._replies.unfinished) + len(self._held) + self._waiting_bytes
+
+    @property
+    def unneeded(self) -> bool:
+        """What the client sends until the server's next reply need not be seen: it is message content."""
+        if self.mode == CONTENT:
+            return self._content_agreed
+        return self.mode == CHUNK and self._chunk_left > CHUNK_UNNEEDED and not self.watch_all
+
+    @property
+    def resuming(self) -> bool:
+        """Nothing of the client was seen since content that was `unneeded`: what is missing before a FIN was that."""
+        return self._resuming
 
     @property
     def transactions(self) -> list[Transaction]:
@@ -236,12 +270,14 @@ class Dialogue:
         if self.mode == OPAQUE:
             self.after_hello += size
             return
+        if self.mode == HANDSHAKE:
+            self.become_opaque("tls")
+            return
+        left_out = self.unneeded or self._resuming
         if self.mode == CONTENT:
             self.envelope.count_content(size)
             self._content.forget()
-            return
-        if self.mode == HANDSHAKE:
-            self.become_opaque("tls")
+            self._hidden = self._hidden or left_out
             return
         if self.mode == CHUNK:
             taken = min(size, self._chunk_left)
@@ -249,8 +285,13 @@ class Dialogue:
             size -= taken
             if not self._chunk_left:
                 self.mode = COMMAND
+                self._resuming = left_out
             if not size:
                 return
+        if left_out:
+            self._hidden = self._client_lost = True
+            self._unmeasured = None
+            return
         if self.mode == HELD:
             # What was held is no use without what followed; the reply will still say how to go on.
             self._held = b""
@@ -277,11 +318,8 @@ class Dialogue:
         total = len(line) + skipped
         bare = not line.endswith(b"\r")
         line = line.rstrip(b"\r")
-        if self._client_lost:
-            # Segments nearly always begin at a line: trust it if it looks like a command.
-            self._client_lost = False
-            if self.mode == COMMAND and not is_command(line):
-                return end + 1
+        if (self._client_lost or self._resuming) and not self._resumes(line):
+            return end + 1
         if self.mode == SECRET:
             if total > AUTH_LIMIT:
                 self.violate("overlong-command")
@@ -290,9 +328,17 @@ class Dialogue:
             self._command(line, bare, total + 1)
         return end + 1
 
+    def _resumes(self, line: bytes) -> bool:
+        """The first line behind bytes that were not seen. Segments nearly always begin at a line: is it a command?"""
+        verb = parse_command(line).verb
+        if self._resuming and verb in ("RCPT", "DATA", "BDAT"):
+            self._unseen = True  # MAIL was sent behind the content
+        self._client_lost = self._resuming = False
+        return bool(verb) or self.mode != COMMAND
+
     def _leaves_refused(self, line: bytes) -> bool:
-        """Content is being sent although DATA was refused: is this line a command again?"""
-        if is_no_content(line):
+        """Content may be sent although DATA or the message was refused: is this line a command again?"""
+        if is_no_content(line) or (self._hidden and not self._data_refused and is_no_prose(line)):
             self.mode = COMMAND
             return True
         if line == b".":
@@ -513,6 +559,7 @@ class Dialogue:
 
     def _start_content(self) -> None:
         self.mode = CONTENT
+        self._content_agreed = False
         self._content.start()
 
     def _in_content(self, data: bytes, at: int) -> int:
@@ -577,12 +624,7 @@ class Dialogue:
         if waiting and waiting[0].verb == "stray" and reply.code < 500:
             self._take()  # a line of content that was taken for a command can only have been refused
         early = False
-        # A 421 says that the connection ends (RFC 5321 section 3.8), nothing about a message that is under way.
-        if not waiting and self.mode == CONTENT and self.envelope.current is not None and reply.code != 421:
-            # The server saw the end of the message where we did not (bytes lost, or an end it is lenient about),
-            # or has heard enough and the rest is still to come.
-            self._end_content()
-            self._unseen = True
+        if not waiting and self.mode == CONTENT and self._ends_content(reply):
             early = not reply.positive
         elif not waiting and self.mode == SECRET:
             self._wait_for(_Waiting("auth-line"))  # what this answers was not seen
@@ -598,26 +640,100 @@ class Dialogue:
         self._settle(item, reply)
         if early:
             self.mode = REFUSED
-        if item.verb in TURNS:
+        if item.verb == "QUIT":
+            if reply.code == 221:
+                self._dismiss()
+        elif item.verb in TURNS:
             if self.mode == HELD:
                 self.mode = COMMAND
             self._release()
 
+    def _ends_content(self, reply: Reply) -> bool:
+        """A reply comes although the end of the content was not seen: does it answer the message?
+
+        The server saw the end where we did not (not shown, bytes lost, or an end it is lenient about), or has heard
+        enough and the rest is still to come.
+        """
+        left_out = self._content_agreed and self._content.lost
+        # A 421 says that the connection ends (RFC 5321 section 3.8), nothing about a message that is under way. Where
+        # content was left out it most likely is no longer: some large providers refuse a message so.
+        if not left_out and (self.envelope.current is None or reply.code == 421):
+            return False
+        if left_out:
+            self.envelope.count_content(-2 if self._content.bare_lf else -3)  # the dot and its line end
+            self._unmeasured = self.envelope.current
+        else:
+            self._unseen = True
+        if self._content_agreed:
+            self._hidden = self._resuming = True
+            self._mailed_from = -1  # the next MAIL may go by unseen
+        self._end_content()
+        return True
+
     def _answers_unseen(self, item: _Waiting, reply: Reply) -> bool:
-        """Where client bytes were lost, agreement with what is no answer to DATA answers a command in the gap."""
-        return self._unseen and item.verb == "DATA" and 200 <= reply.code <= 299
+        """Where client bytes were not seen: does the reply answer a command among them, and not this one?
+
+        So does agreement with DATA that is no 354, and any reply to QUIT that is no farewell.
+        """
+        if item.verb == "DATA":
+            return (self._unseen or self._hidden) and 200 <= reply.code <= 299
+        return self._hidden and item.verb == "QUIT" and reply.code not in (221, 421)
 
     def _unasked(self, reply: Reply) -> None:
+        """Nothing that was seen asked for this reply."""
+        if self.mode == CHUNK and reply.code != 421:
+            # The server takes for commands what we take for a chunk.
+            self.mode = COMMAND
+            self._hidden = self._client_lost = True
+        if self._hidden and reply.code != 421:
+            self._answers_hidden(reply)
+            return
         if reply.code == 354:
             self._effect_content(None)  # the DATA that this answers was not seen
             return
         if self._unseen and reply.code == 221:
             self.quit_sent = True  # nothing else is answered so
+            self._dismiss()
         if not (self._unseen or self._assumed or self.quit_sent or reply.code == 421):
             self.violate("unasked-reply")
         if not self.quit_sent:
             self.last_reply = reply._replace(before=())
         self.events.append(Event("reply", "", reply))
+
+    def _answers_hidden(self, reply: Reply) -> None:
+        """The reply to a command that went by unseen with message content."""
+        if reply.code == 221:
+            if not self.quit_sent:
+                self.quit_sent = True
+                self.events.append(Event("quit"))
+            if self._unmeasured is not None:
+                self._unmeasured.size = max(0, self._unmeasured.size - len(b"QUIT\r\n"))
+                self._unmeasured = None
+            self.events.append(Event("reply", "QUIT", reply))
+            self._dismiss()
+            return
+        # Whoever sends more than QUIT there could hide whole envelopes so.
+        self.watch_all = self._unseen = True
+        self._unmeasured = None
+        if reply.code == 354:
+            self._effect_content(None)
+            return
+        self.last_reply = reply._replace(before=())
+        if reply.code == 334:
+            self._effect_auth(reply)
+        elif reply.code == 220 and self.mode == COMMAND:
+            self._settle(_Waiting("STARTTLS"), reply)
+        elif reply.code in (250, 251) and self.envelope.state in (NEW, READY):
+            self.envelope.state = MAIL  # RCPT is not agreed to before MAIL
+            self.events.append(Event("reply", "", reply))
+        elif reply.code in (250, 251) or reply.code >= 400:
+            self._settle(_Waiting("RCPT"), reply)
+        else:
+            self.events.append(Event("reply", "", reply))
+
+    def _dismiss(self) -> None:
+        """The server has said 221 to QUIT: the connection ends (RFC 5321 section 4.1.1.10)."""
+        self.dismissed = not (self._waiting or self._client_line or self._held)
 
     def _resynchronise(self, reply: Reply) -> None:
         """Replies were lost: find the command that this one answers, drop those before it as unanswered."""
@@ -715,6 +831,7 @@ class Dialogue:
         if not self._guessed:
             self._start_content()
         self._guessed = False
+        self._content_agreed = reply is not None and reply.code == 354 and not self.watch_all
 
     def _refused_content(self, reply: Reply | None) -> None:
         self._data_refused = True
@@ -806,5 +923,6 @@ class Dialogue:
         if not closed:
             return
         self.envelope.close(one_side_only=not self.server_seen)
-        if self.commands and not self.quit_sent and self.mode != OPAQUE and not self._client_lost:
+        left_out = self.mode == CONTENT and self._content.lost  # QUIT may have been behind it
+        if self.commands and not (self.quit_sent or self.mode == OPAQUE or self._client_lost or left_out):
             self.violate("no-quit")

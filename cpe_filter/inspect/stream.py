@@ -17,7 +17,7 @@ REMEMBERED = 8
 
 _HALF, _MASK = 0x80000000, 0xFFFFFFFF
 #: No TCP window is larger (RFC 7323 section 2.3): what lies farther ahead belongs to something else.
-_FARTHEST = 0x40000000
+FARTHEST = 0x40000000
 
 #: What `feed` and `acknowledged` yield: bytes in order, or the length of a gap before the next bytes.
 Chunk = bytes | int
@@ -80,7 +80,7 @@ class Stream:
             return []
         ahead = (seq - self._next) & _MASK
         end = (seq + len(payload) + cut) & _MASK
-        if fin and self._end < 0 and (end - self._next) & _MASK <= _FARTHEST:
+        if fin and self._end < 0 and (end - self._next) & _MASK <= FARTHEST:
             self._end = end
         if ahead == 0 and not self._pending:  # the ordinary case
             return self._deliver(payload, cut)
@@ -95,7 +95,7 @@ class Stream:
             payload = payload[old:]
             seq = self._next
             ahead = 0
-        elif ahead > _FARTHEST:
+        elif ahead > FARTHEST:
             return []
         self._hold(seq, payload, cut)
         if not ahead:
@@ -117,7 +117,7 @@ class Stream:
         if self._end >= 0 and (ack - self._end) & _MASK < _HALF:
             ack = self._end  # the FIN takes a number, too, but is no byte
         out: list[Chunk] = []
-        while 0 < (ack - self._next) & _MASK <= _FARTHEST:
+        while 0 < (ack - self._next) & _MASK <= FARTHEST:
             first = self._pending[0][0] if self._pending else ack
             out += self._give_up(first if (ack - first) & _MASK < _HALF else ack)
         return out
@@ -138,7 +138,7 @@ class Stream:
         out: list[Chunk] = []
         while self._pending:
             out += self._give_up(self._pending[0][0])
-        if self._end >= 0 and 0 < (self._end - self._next) & _MASK <= _FARTHEST:
+        if self._end >= 0 and 0 < (self._end - self._next) & _MASK <= FARTHEST:
             out += self._give_up(self._end)
         return out
 

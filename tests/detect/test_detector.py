@@ -560,3 +560,29 @@ def test_a_bot_after_clean_sessions_is_found_as_fast(sessions: int) -> None:
         clean.connect(n % 200, hello(), sender(), recipient(), message(), quits=True)
     assert clean.device.score.standing == CLEAR
     assert convicted_after(clean, 1000) <= convicted_after(Home(), 1000) + 1
+
+
+# ── with the responder in the server's place ────────────────────────────────────────────────────────
+
+
+def test_what_the_responder_says_is_no_server_s_word() -> None:
+    """Its refusals say nothing about the device, and a second talk about the same server is no news."""
+    detector, device = Detector(), Device(b"\2\0\0\0\0\1", 0.0)
+    server = bytes([198, 51, 100, 25])
+    refusal = Reply(554, "554 5.7.1 Your Internet provider, not the recipient, refused this")
+    scores = []
+    for time in (0.0, 1000.0):
+        connection = detector.opened(device, server, time)
+        connection.explained = True
+        for event in (
+            Event("hello", "7-0-2-198.dynamic.example.net", OK, 0),
+            Event("sender", "a.example", OK),
+            Event("recipient", "b.example", refusal),
+        ):
+            detector.event(connection, event, time)
+        detector.ended(connection, CLOSED, True, time)
+        scores.append(device.score.value)
+    assert scores[0] > 0
+    assert scores[1] == scores[0]
+    assert not {"refused", "unlisted", "took-leave"} & {*device.score.tallies}
+    assert device.recipients == 2

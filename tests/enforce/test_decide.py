@@ -10,12 +10,15 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.enforce.decide import (
     BLOCK,
+    EXPLAIN,
+    LIMIT,
     PASS,
     REFUSE,
     effective_mode,
     on_connection,
+    on_message,
     on_recipient,
-    on_standing,
+    on_running,
 )
 from cpe_filter.policy import Exemption, Policy
 
@@ -55,7 +58,7 @@ def test_standing_raises_the_mode_and_never_lowers_it(mode: str, standing: str, 
     [
         ("monitor", CLEAR, PASS),
         ("limit", CLEAR, PASS),
-        ("block", CLEAR, REFUSE),
+        ("block", CLEAR, EXPLAIN),
         ("block", COMPROMISED, BLOCK),
         ("monitor", COMPROMISED, BLOCK),
     ],
@@ -83,7 +86,7 @@ def test_on_connection(mode: str, standing: str, what: str) -> None:
 def test_exemptions_come_first(rule: Exemption, passes: bool, standing: str) -> None:
     policy = Policy(mode="block", exempt=(rule,))
     assert (on_connection(policy, device(standing), SERVER, True, 1000.0).what == PASS) is passes
-    assert (on_standing(policy, device(standing), SERVER, 1000.0) is None) is passes
+    assert (on_running(policy, device(standing), SERVER, 1000.0) is None) is passes
 
 
 def test_the_reason_of_an_exemption_is_told() -> None:
@@ -97,7 +100,7 @@ def test_connections_burst_then_rate() -> None:
     outcomes = [
         on_connection(policy, one, SERVER, False, t).what for t in (0, 0, 0, 0, 30, 61, 62, 3000, 3000, 3000, 3000)
     ]
-    assert outcomes == [PASS] * 3 + [REFUSE] * 2 + [PASS, REFUSE] + [PASS] * 3 + [REFUSE]
+    assert outcomes == [PASS] * 3 + [LIMIT] * 2 + [PASS, LIMIT] + [PASS] * 3 + [LIMIT]
 
 
 def test_new_servers_have_a_limit_of_their_own() -> None:
@@ -122,6 +125,29 @@ def test_recipients_end_a_session_only_over_the_limit() -> None:
     assert on_recipient(free, one, SERVER, 360.1) is None
 
 
+def test_messages_have_a_limit_of_their_own() -> None:
+    policy = Policy(mode="limit", messages_per_hour=10, messages_burst=1)
+    one = device()
+    assert on_message(policy, one, SERVER, 0.0) is None
+    over = on_message(policy, one, SERVER, 0.0)
+    assert over is not None
+    assert (over.what, over.reason) == (REFUSE, "over the limit of 10 messages/h")
+    assert on_recipient(policy, one, SERVER, 0.0) is None
+
+
+@pytest.mark.parametrize(("refusal", "what"), [("explain", EXPLAIN), ("reset", REFUSE)])
+def test_mode_block_explains_or_resets_and_a_flood_is_the_kernels(refusal: str, what: str) -> None:
+    policy = Policy(mode="block", refusal=refusal, connections_burst=2)
+    one = device()
+    decisions = [on_connection(policy, one, SERVER, True, 0.0) for _ in range(3)]
+    assert [decision.what for decision in decisions] == [what, what, LIMIT]
+    assert "connections/h" in decisions[2].reason
+    # What runs already cannot be explained any more.
+    running = on_running(policy, one, SERVER, 0.0)
+    assert running is not None
+    assert running.what == REFUSE
+
+
 def test_what_is_exempt_takes_no_tokens() -> None:
     policy = Policy(mode="limit", recipients_burst=1, exempt=(Exemption(None, NETWORK, None, ""),))
     one = device()
@@ -136,7 +162,7 @@ def test_devices_do_not_share_limits() -> None:
     policy = Policy(mode="limit", connections_burst=1)
     one, other = device(), Device(b"\2\0\0\0\0\2", 0.0)
     assert on_connection(policy, one, SERVER, False, 0.0).what == PASS
-    assert on_connection(policy, one, SERVER, False, 0.0).what == REFUSE
+    assert on_connection(policy, one, SERVER, False, 0.0).what == LIMIT
     assert on_connection(policy, other, SERVER, False, 0.0).what == PASS
 
 
@@ -144,4 +170,4 @@ def test_a_clock_that_goes_back_gives_no_tokens() -> None:
     policy = Policy(mode="limit", connections_burst=1)
     one = device()
     assert on_connection(policy, one, SERVER, False, 5000.0).what == PASS
-    assert on_connection(policy, one, SERVER, False, 10.0).what == REFUSE
+    assert on_connection(policy, one, SERVER, False, 10.0).what == LIMIT

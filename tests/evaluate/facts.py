@@ -48,11 +48,12 @@ class Session(NamedTuple):
         return any(event.kind == "tls" for event in self.events)
 
 
-def play(detector: Detector, device: Device, session: Session) -> Connection:
-    """Tells the detector the whole session at once."""
+def play(detector: Detector, device: Device, session: Session, explained: bool = False) -> Connection:
+    """Tells the detector the whole session at once. explained: it was redirected to our responder."""
     time = session.time
     device.last_seen = time
     connection = detector.opened(device, session.server, time)
+    connection.explained = explained
     if session.phase == LOST:
         time += LOST_AFTER_S
     tell = detector.event

@@ -14,7 +14,7 @@ from cpe_filter.detect import saved
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SUSPECTED
-from cpe_filter.engine import ACCEPT, BLOCK_DEVICE, DONE, FORWARD, LOCAL_OUT, RESET_FLOW, Engine
+from cpe_filter.engine import FORWARD, LOCAL_OUT, VERDICTS, Engine
 from cpe_filter.inspect import dns, packet, smtp, stream
 from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue, Limits
@@ -209,7 +209,7 @@ def fuzz_engine(data: bytes) -> None:
         time += (kind & 0x3F) ** 2 / 100
         hwaddr = bytes([2, 0, 0, 0, 0, mac & 7]) if mac & 8 else None
         verdict = engine.packet(time, LOCAL_OUT if kind & 0x80 else FORWARD, hwaddr, piece)
-        if verdict not in (ACCEPT, DONE, RESET_FLOW, BLOCK_DEVICE):
+        if verdict not in VERDICTS:
             raise Wrong(f"verdict {verdict!r}")
         if engine.flow_count > 8 or len(engine.devices) > 4:
             raise Wrong("a table overflows")

@@ -234,7 +234,9 @@ class Lab:
         path.write_text(
             f'[network]\nlan = ["br-lan"]\nwan = ["wan"]\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
             f'[status]\nstatus_file = "{self.folder}/status.json"\nstatus_interval_s = 1\n'
-            f'[state]\nstate_file = "{self.folder}/flash/state"\n{text}'
+            f'control_socket = "{self.folder}/control"\n'
+            f'[state]\nstate_file = "{self.folder}/flash/state"\n'
+            f'exemptions_file = "{self.folder}/flash/exemptions.toml"\n{text}'
         )
         return path
 
@@ -246,6 +248,17 @@ class Lab:
         running = Filter(self, process, log, policy)
         running.wait_for("running:", timeout)
         return running
+
+    def start_responder(self, policy: Path) -> subprocess.Popen[str]:
+        """Starts `cpe-filter explain` on the router and waits until it listens."""
+        process = self.start(
+            "router", [PYTHON, "-m", "cpe_filter", "explain", "--policy", str(policy)], subprocess.PIPE
+        )
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        if "explaining on port" not in line:
+            raise RuntimeError(f"the responder did not start: {line}")
+        return process
 
     def capture(self, name: str, interface: str, path: Path, expression: str = "port 25") -> subprocess.Popen[str]:
         """Starts tcpdump on a host; end it with `stop`."""

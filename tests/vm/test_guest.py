@@ -11,7 +11,8 @@ import re
 
 import pytest
 
-from cpe_filter.enforce.nftables import NATIVE, KernelError, find_handoff
+from cpe_filter.enforce.nftables import KernelError, find_handoff
+from cpe_filter.enforce.ruleset import NATIVE
 from cpe_filter.policy import Policy
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PYTHON

@@ -10,7 +10,8 @@ import re
 
 import pytest
 
-from cpe_filter.enforce.nftables import NATIVE, KernelError, find_handoff
+from cpe_filter.enforce.nftables import KernelError, find_handoff
+from cpe_filter.enforce.ruleset import NATIVE
 from cpe_filter.policy import Policy
 from tests.lab.net import PYTHON, Filter, Lab, mx4, mx6
 

@@ -194,7 +194,9 @@ class Lookups:
                 self._poll.unregister(one)
 
     def close(self) -> None:
-        for _, packet_socket in self._sockets.values():
+        for fd, (_, packet_socket) in self._sockets.items():
+            if not self._resting:
+                self._poll.unregister(fd)
             packet_socket.close()
         self._sockets.clear()
 

@@ -19,6 +19,8 @@ MAX_LIST = 1024
 MAX_PATHS = 8
 #: Text and URL of a refusal make one or two reply lines of RFC 5321.
 MAX_TEXT, MAX_URL = 400, 200
+#: Characters of a policy's version (report-v1.schema.json).
+MAX_VERSION = 64
 #: Bytes of a Unix socket's path (sun_path, without the NUL).
 MAX_SOCKET = 107
 #: Characters of an exemption's reason.
@@ -45,6 +47,7 @@ class Exemption(NamedTuple):
 class Policy(NamedTuple):
     """What the ISP or the owner of the router has decided. Keys, units and ranges: `KEYS`."""
 
+    version: str = ""
     mode: str = "block"
     escalate: bool = True
     refusal: str = "explain"
@@ -86,14 +89,22 @@ class Policy(NamedTuple):
     explain_port: int = 2525
     explain_max_connections: int = 64
     explain_user: str = "nobody"
+    report_url: str = ""
+    report_ca: str = "/etc/cpe-filter/collector-ca.pem"
+    report_certificate: str = "/etc/cpe-filter/router.pem"
+    report_key: str = "/etc/cpe-filter/router.key"
+    report_user: str = "cpe-filter"
+    report_heartbeat: bool = True
+    report_update_minutes: int = 15
+    report_hostnames: bool = False
     exempt: tuple[Exemption, ...] = ()
 
 
 class Key(NamedTuple):
     """One key of the file.
 
-    kind: word, flag, number, text (a path), file (a path or empty), socket, sentence, url, user, interfaces, ports,
-    networks or paths.
+    kind: word, flag, number, text (a path), file (a path or empty), socket, sentence, url, user, version, interfaces,
+    ports, networks or paths.
     """
 
     table: str
@@ -109,7 +120,7 @@ class Key(NamedTuple):
     @property
     def field(self) -> str:
         """Its name in `Policy`. What is called `port` in [explain] would say too little there."""
-        return f"explain_{self.name}" if self.table == "explain" else self.name
+        return f"{self.table}_{self.name}" if self.table in ("explain", "report") else self.name
 
     @property
     def place(self) -> str:
@@ -134,6 +145,13 @@ def _other(table: str, name: str, kind: str, allowed: str, meaning: str) -> Key:
 
 
 KEYS: tuple[Key, ...] = (
+    _other(
+        "filter",
+        "version",
+        "version",
+        f"at most {MAX_VERSION} letters, digits, and ._+-",
+        "What this policy is called; reports to the Internet provider name it.",
+    ),
     _word(
         "filter",
         "mode",
@@ -270,6 +288,20 @@ KEYS: tuple[Key, ...] = (
         "explain", "max_connections", "connections", 8, 512, "How many it answers at once; an eighth for a client."
     ),
     _other("explain", "user", "user", "a user's name, not root", "Who the responder becomes when root starts it."),
+    _other(
+        "report",
+        "url",
+        "url",
+        "an https URL, or empty",
+        "Where `cpe-filter send` brings reports of compromised devices; empty: nothing is reported.",
+    ),
+    _other("report", "ca", "text", "an absolute path", "The certificates (PEM) by which the collector is recognised."),
+    _other("report", "certificate", "text", "an absolute path", "This router's certificate (PEM); it says who it is."),
+    _other("report", "key", "text", "an absolute path", "Its private key (PEM), mode 0600 or 0640."),
+    _other("report", "user", "user", "a user's name, not root", "Who `send` becomes when root starts it."),
+    _other("report", "heartbeat", "flag", "true, false", "Report once a day that the filter works, with counts."),
+    _number("report", "update_minutes", "minutes", 5, 1440, "How often at most an incident is told of while it lasts."),
+    _other("report", "hostnames", "flag", "true, false", "Report what a device calls itself in DHCP, too."),
 )
 
 _BY_TABLE: dict[str, dict[str, Key]] = {}
@@ -314,7 +346,7 @@ def parse(raw: bytes, path: str) -> dict[str, Any]:
     else:
         import tomli as tomllib
     if len(raw) > MAX_FILE_BYTES:
-        raise PolicyError(f"{path}: too large; allowed: {MAX_FILE_BYTES} bytes")
+        raise PolicyError(f"{path}: too large; allowed: at most {MAX_FILE_BYTES} bytes")
     try:
         data: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -431,6 +463,10 @@ def _is_user(text: str) -> bool:
     return text != "root" and 0 < len(text) <= 32 and text[0] in rest[:27] and all(c in rest for c in text)
 
 
+def _is_version(text: str) -> bool:
+    return len(text) <= MAX_VERSION and text.isascii() and all(c.isalnum() or c in "._+-" for c in text)
+
+
 def _is_path(text: str) -> bool:
     return text.startswith("/") and "\0" not in text
 
@@ -451,6 +487,7 @@ _TEXTS = {
     "sentence": _is_sentence,
     "url": _is_url,
     "user": _is_user,
+    "version": _is_version,
 }
 
 

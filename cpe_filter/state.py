@@ -36,6 +36,9 @@ class State:
         self._changed_at: float | None = None  # of the first standing that is not on flash yet
         self._flash_after = self._recent_after = float("-inf")
         self._told: dict[str, str] = {}
+        #: What else is kept on flash, each in a file beside ours and written with it: what its name ends in, and what
+        #: gives its content at a time.
+        self.beside: dict[str, Callable[[float], bytes]] = {}
 
     def load(self, now: float) -> list[Device]:
         """The devices as they were last written; none where nothing can be used."""
@@ -60,6 +63,11 @@ class State:
         if device.score.standing == COMPROMISED:
             self._recent_after = float("-inf")  # once a device: nobody can make us write all the time
 
+    def at_once(self, now: float) -> None:
+        """A person has changed a standing: both files are written at the next tick, whatever was written last."""
+        self._changed_at = now - SETTLE_S
+        self._flash_after = self._recent_after = float("-inf")
+
     def tick(self, devices: Iterable[Device], now: float) -> None:
         """Writes what is due."""
         if now >= self._recent_after:
@@ -78,6 +86,12 @@ class State:
         self._flash_after = now + FLASH_S  # also where it fails: a full file system is not helped by trying
         if self._write(self._flash, devices, now):
             self._changed_at = None
+        for ending, content in self.beside.items():
+            path = self._flash + ending
+            try:
+                replace(path, content(now))
+            except OSError as error:
+                self._tell_once(path, f"not written: {path}: {error.strerror}")
 
     def _write(self, path: str, devices: Iterable[Device], now: float) -> bool:
         # By the wall's clock it is higher than those of files that could not be read; by itself, than those that could.
@@ -165,3 +179,26 @@ def replace(path: str, content: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def lock_folder(folder: str, wait_s: float) -> int:
+    """A descriptor that holds the folder's lock until it is closed; -1 where somebody else holds it. Raises OSError.
+
+    The folder's own: a file to lock would have to be kept beside each file that is replaced.
+    """
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                os.close(handle)
+                return -1
+            time.sleep(0.02)
+        except OSError:
+            os.close(handle)
+            raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -182,6 +183,147 @@ def test_rules(tmp_path: Path) -> None:
     assert "queue flags" not in xtables.out
     assert cli("rules").code == 0
     refused(cli("rules", "--policy", tmp_path / "none.toml"), "none.toml")
+
+
+@pytest.mark.parametrize("option", [["--force"]])
+def test_rules_wrongly(option: list[str]) -> None:
+    refused(cli("rules", *option), "--force goes with --remove")
+
+
+# ── what a running filter is told ───────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A policy whose files and socket are in a folder of their own; no filter runs."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        f'[status]\ncontrol_socket = "{tmp_path}/control"\n[state]\nexemptions_file = "{tmp_path}/exemptions.toml"\n'
+        '[[exempt]]\ndestination = "2001:db8::/48"\nreason = "the ISP\'s test"\n'
+    )
+    return policy
+
+
+MAC = "02:00:00:12:34:56"
+
+
+def test_exemptions_without_a_filter(home: Path) -> None:
+    env = {"SUDO_UID": "1000", "SUDO_USER": "anna"}
+    ran = cli("exempt", "add", "--policy", home, "--device", MAC, "--for", "2w", "--reason", 'Anna\'s "own"', env=env)
+    assert (ran.code, ran.err) == (0, "")
+    first, second = ran.out.splitlines()
+    assert first.startswith(f"exemption 1 added: device {MAC}, destination any, until 2")
+    assert second == (
+        f"no filter runs ({home.parent}/control): it counts from the next start, by {home.parent}/exemptions.toml"
+    )
+    assert cli("exempt", "add", "--policy", home, "--destination", "192.0.2.25", "--reason", "x").code == 0
+    listed = cli("exempt", "list", "--policy", home)
+    assert listed.code == 0
+    assert listed.err == f"cpe-filter: no filter runs ({home.parent}/control): this is what the files say\n"
+    titles, policy, one, two = (line.split() for line in listed.out.splitlines())
+    assert titles == ["id", "device", "destination", "until", "reason", "added", "by"]
+    assert (policy[:3], policy[-1]) == (["policy-1", "any", "2001:db8::/48"], str(home))
+    assert one[:3] == ["1", MAC, "any"]
+    assert listed.out.splitlines()[2].endswith(f"uid {os.getuid()}, through sudo uid 1000 (anna)")
+    assert two[:5] == ["2", "any", "192.0.2.25", "for", "ever"]
+    rows = json.loads(cli("exempt", "list", "--json", "--policy", home).out)
+    assert [row["id"] for row in rows] == ["policy-1", "1", "2"]
+    assert rows[1]["until"] - rows[1]["added"] == pytest.approx(14 * 86400, abs=2)
+    assert (rows[0]["reason"], rows[1]["reason"]) == ("the ISP's test", 'Anna\'s "own"')
+    gone = cli("exempt", "remove", "--policy", home, "1", "--destination", "192.0.2.25")
+    assert gone.out.splitlines()[:2] == ["exemption 1 removed", "exemption 2 removed"]
+    assert len(json.loads(cli("exempt", "list", "--json", "--policy", home).out)) == 1
+
+
+def test_no_exemptions(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'[state]\nexemptions_file = "{tmp_path}/none.toml"\n')
+    ran = cli("exempt", "list", "--policy", policy, "--socket", tmp_path / "none")
+    assert (ran.code, ran.out) == (0, "There are no exemptions.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["add", "--reason", "x"], "exempt add: exempts every device for every destination; name a device or"),
+        (["add", "--device", "tv", "--reason", "x"], 'device is "tv"; allowed: a MAC such as 02:00:00:12:34:56, or'),
+        (["add", "--device", MAC, "--reason", ""], "reason is empty; say in a few words what it is for"),
+        (["add", "--device", MAC, "--reason", "a\nb"], 'reason is "a?b"; allowed: one line of at most 200'),
+        (["add", "--destination", "mx.example", "--reason", "x"], 'destination has "mx.example"; allowed: an address'),
+        (["add", "--destination", "fe80::1%lan", "--reason", "x"], "allowed: an address or network"),
+        (["add", "--device", MAC, "--until", "tomorrow", "--reason", "x"], '--until is "tomorrow"; allowed: a'),
+        (["add", "--device", MAC, "--until", "2027-02-30", "--reason", "x"], '--until is "2027-02-30"; allowed'),
+        (["add", "--device", MAC, "--until", "2020-01-31", "--reason", "x"], "until 2020-01-31 23:59:59 UTC is over"),
+        (["add", "--device", MAC, "--until", "0001-01-01T00:00+23:00", "--reason", "x"], "years 1 to 9999"),
+        (["add", "--device", MAC, "--for", "7", "--reason", "x"], '--for is "7"; allowed: 1m to 3650d, such as 90m'),
+        (["add", "--device", MAC, "--for", "0d", "--reason", "x"], '--for is "0d"; allowed'),
+        (["add", "--device", MAC, "--for", "3651d", "--reason", "x"], '--for is "3651d"; allowed'),
+        (["add", "--device", MAC, "--for", "٧d", "--reason", "x"], "--for is"),
+        (["add", "--device", MAC, "--for", "", "--reason", "x"], '--for is ""; allowed'),
+        (["remove"], "say which: an id, or --device or --destination"),
+        (["remove", "1"], 'no exemption has the id "1"; there are none'),
+        (["remove", "policy-1"], 'exemption "policy-1" is the policy\'s: take it out of '),
+        (["remove", "--destination", "2001:db8::/48"], "only the policy has such an exemption: take it out of "),
+        (["remove", "--device", "tv"], 'device is "tv"; allowed: a MAC'),
+    ],
+)
+def test_exempt_wrongly(words: list[str], says: str, home: Path) -> None:
+    refused(cli("exempt", *words, "--policy", home), says)
+    assert not (home.parent / "exemptions.toml").exists()
+
+
+@pytest.mark.parametrize("words", [["add", "--device", MAC, "--reason", "x"], ["remove", "1"], ["list"]])
+def test_exempt_with_a_damaged_file(words: list[str], home: Path) -> None:
+    file = home.parent / "exemptions.toml"
+    file.write_text("[[exempt")
+    ran = cli("exempt", *words, "--policy", home)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"cpe-filter: {file}: not TOML" in ran.err
+    assert file.read_text() == "[[exempt"
+
+
+def test_a_file_that_cannot_be_written(home: Path, tmp_path: Path) -> None:
+    home.write_text(home.read_text().replace(f"{tmp_path}/exemptions.toml", "/proc/none/exemptions.toml"))
+    refused(cli("exempt", "add", "--policy", home, "--device", MAC, "--reason", "x"), "/proc/none/exemptions.toml: ")
+
+
+@pytest.mark.parametrize("words", [["reload"], ["release", "tv", "--reason", "new firmware"]])
+def test_nothing_runs(words: list[str], home: Path) -> None:
+    refused(cli(*words, "--policy", home), f"no filter runs here: there is no {home.parent}/control", code=1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
+        stale.bind(f"{home.parent}/control")
+    refused(cli(*words, "--policy", home), f"no filter runs here: nobody answers at {home.parent}/control", code=1)
+
+
+@pytest.mark.parametrize("words", [["reload"], ["release", "tv"], ["exempt", "list"], ["rules", "--remove"]])
+def test_a_bad_policy_that_names_the_socket(words: list[str], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[status]\ncontrol_socket = "control"\n')
+    refused(cli(*words, "--policy", policy), f'{policy}: [status] control_socket is "control"; allowed: an absolute')
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exempt"],
+        ["exempt", "add", "--device", MAC],
+        ["exempt", "add", "--device", MAC, "--for", "1d", "--until", "2027-01-31", "--reason", "x"],
+        ["exempt", "nonsense"],
+        ["release"],
+        ["reload", "now"],
+    ],
+)
+def test_wrong_usage_of_these(words: list[str]) -> None:
+    ran = cli(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("usage: cpe-filter")
+
+
+@pytest.mark.parametrize("words", [["reload"], ["release"], ["exempt"], ["exempt", "add"], ["exempt", "remove"]])
+def test_help(words: list[str]) -> None:
+    ran = cli(*words, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(f"usage: cpe-filter {' '.join(words)}")
 
 
 # ── status ──────────────────────────────────────────────────────────────────────────────────────

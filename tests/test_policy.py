@@ -18,7 +18,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpe_filter.enforce import ruleset
-from cpe_filter.policy import KEYS, MAX_FILE_BYTES, MAX_LIST, Key, Policy, PolicyError, build, load, parse_mac
+from cpe_filter.policy import (
+    AT_START,
+    KEYS,
+    MAX_FILE_BYTES,
+    MAX_LIST,
+    OF_RESPONDER,
+    Key,
+    Policy,
+    PolicyError,
+    build,
+    load,
+    parse_mac,
+)
+from tests.lab.net import PROJECT
 
 PATH = "some/policy.toml"
 
@@ -63,6 +76,7 @@ RIGHT: dict[str, list[Any]] = {
     "sentence": ["x", 'Mail is refused here: 100 % of it, "all"!', "x" * 400],
     "url": ["", "https://isp.example", "https://isp.example:8443/mail?line=1#why", "https://h/" + "x" * 190],
     "user": ["nobody", "_explain", "a-1_b", "x" * 32],
+    "version": ["", "7", "2027-01-31.2", "v1.0+isp_3", "x" * 64],
     "interfaces": [["br-lan"], ["a", "b.7", "wg_0", "eth0@if2"], ["x" * 15], ["lo", "lo"]],
     "paths": [[], ["/x"], ["/tmp/dhcp.leases", "/a b"], ["/x", "/x"]],
     "ports": [[25], [1], [65535], [25, 26, 2525], [25, 25]],
@@ -81,6 +95,7 @@ WRONG: dict[str, list[Any]] = {
         *("https://isp.example@evil.example", "https://a..b", "https://a:", "https://a:x", 'https://a/"', "https://ü"),
         *("javascript:x", " https://a", 1, ["https://a"], {}, True),
     ],
+    "version": ["a b", "v1/2", "ü", "٣", "a\n", "x" * 65, 1, 1.5, ["1"], {}, True],
     "user": ["", "root", "No", "1a", "-a", "a b", "a/b", "a\n", "x" * 33, "ü", 0, ["nobody"], {}, True],
     "interfaces": ["br-lan", [], [""], ["x" * 16], ["a b"], ["a/b"], ["."], [".."], [1], [None], {}, ["ä"], 1],
     "paths": ["/x", [""], ["x"], ["/nul\0"], [1], [["/x"]], [None], {}, [f"/{n}" for n in range(9)]],
@@ -193,7 +208,10 @@ def test_an_interface_is_lan_or_wan() -> None:
         ({"device": "block"}, "it belongs in [[exempt]]"),
         ({"fliter": {}}, 'unknown table or key "fliter"; did you mean [filter]?'),
         ({"exemp": []}, "did you mean [[exempt]]?"),
-        ({"something": {}}, "known: [filter], [network], [limits], [detect], [status], [state], [explain], [[exempt]]"),
+        (
+            {"something": {}},
+            "known: [filter], [network], [limits], [detect], [status], [state], [explain], [report], [[exempt]]",
+        ),
         ({"x" * 5000: {}}, 'unknown table or key "xxx'),
         ({"a\nb": {}}, 'unknown table or key "a?b"'),
         ({"filter": 1}, "filter is 1; a table [filter] is wanted"),
@@ -426,3 +444,16 @@ def test_any_file_gives_a_policy_or_an_error(text: str, raw: bytes, policy: Load
         except PolicyError as error:
             refusal = str(error)
         assert not refusal or "policy.toml: " in refusal
+
+
+# ── what a reload changes ───────────────────────────────────────────────────────────────────────
+
+
+def test_what_waits_for_a_restart_is_in_the_readme() -> None:
+    assert set(AT_START) | set(OF_RESPONDER) <= set(Policy._fields)
+    text = (PROJECT / "README.md").read_text()
+    start = text.index("waits for a\nrestart: ")
+    told = text[start : text.index(". The responder", start)]
+    for key in (key for key in KEYS if key.field in AT_START):
+        assert (f"`[explain] {key.name}`" if key.table == "explain" else f"`{key.name}`") in told
+    assert told.count("`") == 2 * len(AT_START)

@@ -18,7 +18,7 @@ from cpe_filter.detect import saved
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.engine import BLOCK_DEVICE, RESET_FLOW
-from cpe_filter.state import FLASH_S, RECENT_S, SETTLE_S, State, read, replace
+from cpe_filter.state import FLASH_S, RECENT_S, SETTLE_S, State, lock_folder, read, replace
 from tests.build import START, session
 from tests.lab.net import PROJECT
 from tests.test_engine import Home, bot_session
@@ -342,3 +342,28 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
     replace(str(path), b"end")
     assert read(str(path)) == b"end"
     assert os.listdir(tmp_path) == ["state"]
+
+
+def test_what_a_person_has_changed_is_written_at_once(kept: Kept) -> None:
+    device = kept.device(CLEAR)
+    kept.changes(device, COMPROMISED, START)
+    assert kept.tick(START + SETTLE_S) == (True, True)
+    device.score.standing = SUSPECTED
+    assert kept.tick(START + SETTLE_S + 1) == (False, False)
+    kept.state.at_once(START + SETTLE_S + 1)
+    assert kept.tick(START + SETTLE_S + 1) == (True, True)
+    (found,) = kept.start(START + SETTLE_S + 2)
+    assert found.score.standing == SUSPECTED
+
+
+def test_a_folder_s_lock(tmp_path: Path) -> None:
+    first = lock_folder(str(tmp_path), 0.0)
+    assert first >= 0
+    begun = clock.monotonic()
+    assert lock_folder(str(tmp_path), 0.1) == -1
+    assert 0.1 <= clock.monotonic() - begun < 1.0
+    os.close(first)
+    second = lock_folder(str(tmp_path), 0.0)
+    os.close(second)
+    with pytest.raises(NotADirectoryError):
+        lock_folder("/etc/passwd", 0.0)

@@ -98,7 +98,9 @@ def live(screen: Screen) -> list[str]:
     with Lab(devices=2) as lab:
         lab.start_servers()
         screen.say("lab", "a home, its router (NAT44, IPv6) and 256 strangers' mail servers stand")
-        running = lab.start_filter(lab.policy(POLICY))
+        policy = lab.policy(POLICY)
+        lab.start_responder(policy)
+        running = lab.start_filter(policy)
         stop = threading.Event()
         follower = threading.Thread(target=follow_log, args=(running, screen, stop))
         follower.start()
@@ -124,11 +126,12 @@ def live(screen: Screen) -> list[str]:
             program = [PYTHON, "-m", "cpe_filter", "status", "--policy", str(running.policy)]
             print(lab.run("router", program).stdout.strip(), flush=True)
             screen.title("Verdicts")
+            told = sum("Your Internet provider" in r["reply"] for r in bot + bot6)
             if found and found["compromised_at"]:
                 first, at = found["suspected_at"]["connection"], found["compromised_at"]["connection"]
                 print(
                     f"The TV box: {found['standing']}, suspected at its connection {first}, compromised at {at}; "
-                    f"{found['refused']} connections refused one by one, the rest by the kernel."
+                    f"{found['refused']} connections refused one by one, {told} with an explanation; the rest by the kernel."
                 )
                 tries = len(bot + bot6)
                 print(f"Messages that its bot delivered: {len(delivered)}, in {tries} attempts; none after that.")

@@ -33,6 +33,8 @@ from typing import IO, Any
 RELAY4, RELAY6 = "203.0.113.25", "2001:db8:1ff::25"
 ROUTER_WAN4 = "192.0.2.1"
 PYTHON = sys.executable
+#: How many times longer programs may take to start: in an emulated machine (tests.vm) they do.
+PATIENCE = 6 if os.environ.get("CPE_FILTER_HANDOFF") == "native" else 1
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -246,7 +248,7 @@ class Lab:
         with log.open("w") as file:
             process = self.start("router", [PYTHON, "-m", "cpe_filter", "run", "--policy", str(policy)], stderr=file)
         running = Filter(self, process, log, policy)
-        running.wait_for("running:", timeout)
+        running.wait_for("running:", timeout * PATIENCE)
         return running
 
     def start_responder(self, policy: Path) -> subprocess.Popen[str]:

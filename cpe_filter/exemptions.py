@@ -1,0 +1,292 @@
+"""The exemptions that `cpe-filter exempt` keeps: a file of its own, apart from the policy's.
+
+Knows the file's form, how it is changed (under a lock, in one step, never half) and which exemptions are in force.
+Must not know the kernel, the engine or the control socket. The form is the policy's `[[exempt]]` with three more keys:
+`id` (a number, never given twice), `added` and `by`. Bounded: `MAX_KEPT` exemptions.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from cpe_filter import policy as rules
+from cpe_filter import state
+from cpe_filter.policy import Exemption, Network, PolicyError
+
+#: As many as a home will ever have, and some more.
+MAX_KEPT = 256
+MAX_ID = 10**9
+MAX_BY = 100
+#: Seconds from the year 1 to the year 9999: what TOML can hold.
+EARLIEST, LATEST = -62135596800.0, 253402300799.0
+
+_KEYS = ("id", "device", "destination", "until", "reason", "added", "by")
+_OPENING = """\
+# Exemptions that `cpe-filter exempt` has added, beside those of the policy. Change them with that command.
+"""
+
+
+class Damaged(PolicyError):
+    """The file is no exemptions file (any more). The text names file, place and what is allowed."""
+
+
+class Kept(NamedTuple):
+    """An exemption of the file. added: POSIX time; by: who added it."""
+
+    id: int
+    exemption: Exemption
+    added: float | None
+    by: str
+
+
+class Contents(NamedTuple):
+    """The file. next: the next exemption's id."""
+
+    next: int = 1
+    kept: tuple[Kept, ...] = ()
+
+
+# ── the file ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def load(path: str) -> Contents:
+    """The file as it is; nothing where there is none. Raises `Damaged`, and `PolicyError` where it cannot be read."""
+    try:
+        raw = state.read(path)
+    except FileNotFoundError:
+        return Contents()
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from None
+    try:
+        return _build(rules.parse(raw, path), path)
+    except PolicyError as error:
+        raise Damaged(str(error)) from None
+
+
+def _build(data: dict[str, Any], path: str) -> Contents:
+    following = data.pop("next", 1)
+    entries = data.pop("exempt", [])
+    if data:
+        raise PolicyError(f"{path}: unknown table or key {rules.shown(next(iter(data)))}; known: next, [[exempt]]")
+    rules.whole(following, 1, MAX_ID, f"{path}: next", "id")
+    if not isinstance(entries, list) or len(entries) > MAX_KEPT:
+        raise PolicyError(f"{path}: exempt must be tables [[exempt]], at most {MAX_KEPT}")
+    kept: list[Kept] = []
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}: [[exempt]] number {number}"
+        if not isinstance(entry, dict):
+            raise PolicyError(f"{where} is no table")
+        for name in entry:
+            if name not in _KEYS:
+                raise PolicyError(f"{where} unknown key {rules.shown(name)}; known: {', '.join(_KEYS)}")
+        kept.append(_entry(entry, where))
+    given = [one.id for one in kept if one.id]
+    if len(set(given)) < len(given):
+        twice = next(number for number in given if given.count(number) > 1)
+        raise PolicyError(f"{path}: two [[exempt]] have the id {twice}; each has its own")
+    following = max([following, *(number + 1 for number in given)])
+    for place, one in enumerate(kept):
+        if not one.id:  # written by hand
+            kept[place] = one._replace(id=following)
+            following += 1
+    return Contents(following, tuple(kept))
+
+
+def _entry(entry: dict[str, Any], where: str) -> Kept:
+    number, added, by = entry.get("id", 0), entry.get("added"), entry.get("by", "")
+    if number:
+        rules.whole(number, 1, MAX_ID, f"{where} id", "number")
+    if added is not None:
+        added = rules.moment(added, f"{where} added")
+    if not isinstance(by, str) or len(by) > MAX_BY or not by.isprintable():
+        raise PolicyError(f"{where} by must be one line of at most {MAX_BY} characters")
+    return Kept(int(number), rules.exemption(entry, where), added, by)
+
+
+def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0) -> tuple[Contents, Contents]:
+    """Reads the file, changes it, writes it whole; nobody else changes it meanwhile. Returns it before and after.
+
+    wait_s: how long to wait for somebody else who changes it. Raises `PolicyError`; so may `what`, and the file stays.
+    """
+    folder = os.path.dirname(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        lock = state.lock_folder(folder, wait_s)
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from None
+    if lock < 0:
+        raise PolicyError(f"{path}: somebody else is changing it; try again")
+    try:
+        before = load(path)
+        after = what(before)
+        if after != before:
+            state.replace(path, render(after).encode())
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}; it stays as it was") from None
+    finally:
+        os.close(lock)
+    return before, after
+
+
+def set_aside(path: str) -> str:
+    """A damaged file makes room, for the owner to mend. Says where it is now."""
+    try:
+        os.replace(path, f"{path}.bad")
+    except OSError as error:
+        return f"it stays there: {error.strerror}"
+    return f"kept as {path}.bad"
+
+
+def render(contents: Contents) -> str:
+    """The file's text."""
+    out = [_OPENING, f"next = {contents.next}\n"]
+    for one in contents.kept:
+        device, destination, until, reason = one.exemption
+        out.append(f"\n[[exempt]]\nid = {one.id}\n")
+        out.append(f'device = "{device_text(device)}"\ndestination = "{destination_text(destination)}"\n')
+        if until is not None:
+            out.append(f"until = {_toml_time(until)}\n")
+        out.append(f"reason = {_toml_text(reason)}\n")
+        if one.added is not None:
+            out.append(f"added = {_toml_time(one.added)}\n")
+        out.append(f"by = {_toml_text(one.by)}\n")
+    return "".join(out)
+
+
+def _toml_text(text: str) -> str:
+    """A basic string. It is printable, so there is nothing else to escape."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _toml_time(seconds: float) -> str:
+    moment = time.gmtime(min(max(seconds, EARLIEST), LATEST))
+    return f"{moment[0]:04}-{moment[1]:02}-{moment[2]:02}T{moment[3]:02}:{moment[4]:02}:{moment[5]:02}Z"
+
+
+# ── changes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def added(contents: Contents, exemption: Exemption, now: float, by: str) -> tuple[Contents, Kept, bool]:
+    """With one more; the file, the new one, and whether it takes the place of one of the same device and destination.
+
+    now: POSIX time. Raises `PolicyError` where there are too many.
+    """
+    for place, one in enumerate(contents.kept):
+        if one.exemption[:2] == exemption[:2]:
+            new = Kept(one.id, exemption, float(int(now)), by)
+            kept = (*contents.kept[:place], new, *contents.kept[place + 1 :])
+            return contents._replace(kept=kept), new, True
+    if len(contents.kept) >= MAX_KEPT:
+        raise PolicyError(f"there are {MAX_KEPT} exemptions already, and no more are kept; remove one first")
+    new = Kept(contents.next, exemption, float(int(now)), by)
+    return Contents(contents.next + 1, (*contents.kept, new)), new, False
+
+
+def without(contents: Contents, ids: Iterable[int]) -> Contents:
+    """Without those of these ids."""
+    gone = frozenset(ids)
+    return contents._replace(kept=tuple(one for one in contents.kept if one.id not in gone))
+
+
+def over(exemption: Exemption, wall: float) -> bool:
+    """Whether its time is over at POSIX time `wall`."""
+    return exemption.until is not None and wall > exemption.until
+
+
+def in_force(exemptions: Iterable[Exemption], wall: float) -> tuple[Exemption, ...]:
+    """Those whose time is not over, without an end: who holds them asks again.
+
+    The end goes by the wall's clock, which may jump. The engine's does not, so it cannot tell.
+    """
+    return tuple(one._replace(until=None) for one in exemptions if not over(one, wall))
+
+
+# ── for people ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def device_text(device: bytes | None) -> str:
+    return device.hex(":") if device else "any"
+
+
+def destination_text(destination: Network | None) -> str:
+    """A network of one address as that address."""
+    if destination is None:
+        return "any"
+    return str(destination.network_address if destination.num_addresses == 1 else destination)
+
+
+def describe(exemption: Exemption) -> str:
+    """In one line."""
+    until = f"until {clock(exemption.until)} UTC" if exemption.until is not None else "for ever"
+    reason = f" ({exemption.reason})" if exemption.reason else ""
+    destination = destination_text(exemption.destination)
+    return f"device {device_text(exemption.device)}, destination {destination}, {until}{reason}"
+
+
+def clock(seconds: float) -> str:
+    """POSIX seconds as `2027-01-31 23:59:59`, UTC."""
+    return _toml_time(seconds).replace("T", " ").rstrip("Z")
+
+
+def rows(policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: float) -> list[dict[str, Any]]:
+    """All exemptions, those of the policy file `path` first, as objects for `exempt list`."""
+    out = []
+    listed: list[tuple[str, Exemption, float | None, str, str]]
+    listed = [(f"policy-{number}", one, None, "", path) for number, one in enumerate(policy, 1)]
+    listed += [(str(one.id), one.exemption, one.added, one.by, file) for one in contents.kept]
+    for name, exemption, added, by, where in listed:
+        out.append(
+            {
+                "id": name,
+                "device": device_text(exemption.device),
+                "destination": destination_text(exemption.destination),
+                "until": exemption.until,
+                "reason": exemption.reason,
+                "added": added,
+                "by": by,
+                "file": where,
+                "in_force": not over(exemption, wall),
+            }
+        )
+    return out
+
+
+def chosen(
+    contents: Contents,
+    policy: Iterable[Exemption],
+    path: str,
+    names: Iterable[str],
+    device: str | None,
+    destination: str | None,
+) -> list[int]:
+    """The ids of the exemptions to remove: those named, and those of this device and destination.
+
+    None for a device or destination stands for each. Raises `PolicyError`: unknown ones, and those of the policy file.
+    """
+    ids = {str(one.id): one.id for one in contents.kept}
+    out: list[int] = []
+    for name in names:
+        if name.startswith("policy-"):
+            raise PolicyError(f"exemption {rules.shown(name)} is the policy's: take it out of {path}, and reload")
+        if name not in ids:
+            known = f"there are {', '.join(ids)}" if ids else "there are none"
+            raise PolicyError(f"no exemption has the id {rules.shown(name)}; {known}")
+        out.append(ids[name])
+    if device is None and destination is None:
+        return out
+    wanted = rules.exemption({"device": device or "any", "destination": destination or "::", "reason": ""}, "exempt:")
+
+    def matches(one: Exemption) -> bool:
+        return (device is None or one.device == wanted.device) and (
+            destination is None or one.destination == wanted.destination
+        )
+
+    found = [one.id for one in contents.kept if matches(one.exemption)]
+    if not found:
+        if any(map(matches, policy)):
+            raise PolicyError(f"only the policy has such an exemption: take it out of {path}, and reload")
+        raise PolicyError("no exemption is of that device and destination")
+    return out + found

@@ -24,17 +24,23 @@ TIMEOUT_S = 240
 
 _NATIVE = "tests/vm/test_native.py::"
 _LIVE = "tests/test_live.py::"
+_RULES = "tests/enforce/test_live_ruleset.py::"
 #: What is run in the guest, the most important first.
 IN_GUEST = (
     _NATIVE + "test_the_kernel_queues_without_iptables[open-queue flags bypass to 25]",
-    _NATIVE + "test_flow_offload_blinds_unless_mail_is_kept_out[mail exempt]",
-    _NATIVE + "test_flow_offload_blinds_unless_mail_is_kept_out[mail not exempt]",
+    _NATIVE + "test_flow_offload_blinds_unless_mail_is_kept_out[fw4]",
+    _NATIVE + "test_flow_offload_blinds_unless_mail_is_kept_out[home]",
     _NATIVE + "test_lookups_leave_mail_alone",
+    _RULES + "test_mode_block_explains_and_nothing_leaves[IPv4-device1]",
+    _RULES + "test_mode_block_explains_and_nothing_leaves[IPv6-router]",
+    _RULES + "test_a_message_queues_few_packets_whatever_its_size[100000]",
+    _RULES + "test_a_compromised_device_is_explained_to_twice_and_then_reset_without_conntrack",
+    "tests/enforce/test_nftables.py::test_an_update_keeps_what_the_kernel_has_learnt_and_replaces_what_the_policy_says",
     _LIVE + "test_compromised_device_keeps_its_exemption",
     _LIVE + "test_mail_of_the_router_itself_is_seen",
     _LIVE + "test_killed_filter_and_its_successor[closed]",
     _LIVE + "test_recipients_over_the_limit_end_the_session",
-    _LIVE + "test_exempt_pair_passes_in_mode_block_and_stays_watched",
+    "tests/test_live_outlook.py::test_a_flushed_ruleset_is_back_within_five_seconds",
 )
 
 

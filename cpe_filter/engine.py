@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
+from itertools import islice
 from typing import NamedTuple
 
 from cpe_filter.detect.asked import RecentlyAsked
 from cpe_filter.detect.detector import Connection, Detector, StandingChanged, Step
 from cpe_filter.detect.device import BEHIND, ROUTER, Device, Devices
 from cpe_filter.detect.identity import Identity
-from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.detect.succession import Continued, Lease, Succession
 from cpe_filter.enforce import decide
-from cpe_filter.enforce.decide import BLOCK, EXPLAIN, LIMIT, PASS, REFUSE, UNSEEN_START, Decision
+from cpe_filter.enforce.decide import BLOCK, EXPLAIN, LIMIT, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
 from cpe_filter.inspect.dns import is_local, mx_question
 from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import TRYING, Session
@@ -35,6 +36,8 @@ LOST_AFTER_S = 10.0
 IDLE_S = 900.0
 #: Seconds that a closed connection is remembered, for stray packets.
 LINGER_S = 30.0
+#: So many connections are given up in one sweep, and what is left so many seconds later.
+_SWEEP, _SWEEP_AGAIN_S = 256, 0.05
 # Hooks, by netfilter's numbers (linux/netfilter.h).
 PRE_ROUTING, LOCAL_IN, FORWARD, LOCAL_OUT, POST_ROUTING = range(5)
 _OF_ROUTER = (LOCAL_IN, LOCAL_OUT)
@@ -86,7 +89,8 @@ class Engine:
 
     `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called with
     each flow that is over, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
-    the router's own.
+    the router's own. whole: every connection is read, whatever the policy says (`read_known`). Where one is not, it is
+    let go at its SYN and counted, but not what is in it, and `ended` is not called.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Engine:
         ended: Callable[[Flow], None] | None = None,
         trace: Callable[[Step], None] | None = None,
         ours: Callable[[bytes], bool] | None = None,
+        whole: bool = True,
     ) -> None:
         self.policy = policy
         self.devices = Devices()
@@ -116,6 +121,7 @@ class Engine:
         self._max_flows = flows
         self._ended = ended
         self._ours = ours
+        self._whole = whole
         self._ports = frozenset(policy.ports)
         self._flows: dict[bytes, Flow] = {}
         self._explained: dict[bytes, bytes] = {}  # client's address and port -> key of the flow
@@ -127,6 +133,10 @@ class Engine:
     @property
     def flow_count(self) -> int:
         return len(self._flows)
+
+    def flows_of(self, device: Device) -> list[Flow]:
+        """The connections of a device that are remembered."""
+        return [flow for flow in self._flows.values() if flow.device is device]
 
     @property
     def buffered(self) -> int:
@@ -171,9 +181,10 @@ class Engine:
                 and not (segment.flags & (SYN | FIN | RST) == 0 and segment.cut)
             ):
                 return ACCEPT
-            flow = self._begin(key, segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
-            if flow is None:
-                return ACCEPT
+            begun = self._begin(key, segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
+            if isinstance(begun, str):
+                return begun
+            flow = begun
         return self._advance(flow, key, segment, time, to_mail)
 
     def lookup(self, time: float, hwaddr: bytes | None, data: bytes) -> None:
@@ -237,7 +248,9 @@ class Engine:
     def tick(self, time: float) -> None:
         """Time passes: attempts without an answer are lost, silent connections forgotten."""
         self._next_sweep = time + 1.0
-        for key in [k for k, since in self._trying.items() if time - since >= LOST_AFTER_S]:
+        # Oldest first. After a flood thousands are due at once: other packets must not wait for all of them.
+        lost = [k for k, since in islice(self._trying.items(), _SWEEP) if time - since >= LOST_AFTER_S]
+        for key in lost:
             del self._trying[key]
             flow = self._flows.get(key)
             if flow is not None and flow.session.phase == TRYING:
@@ -248,7 +261,9 @@ class Engine:
             for key, flow in self._flows.items()
             if time - flow.session.last > (LINGER_S if flow.session.over else IDLE_S)
         ]
-        for key, flow in stale:
+        if max(len(lost), len(stale)) >= _SWEEP:
+            self._next_sweep = time + _SWEEP_AGAIN_S
+        for key, flow in stale[:_SWEEP]:
             if not flow.session.over:  # else its end has been counted
                 flow.session.give_up()
                 self._over(flow, time)
@@ -267,26 +282,30 @@ class Engine:
 
     def _begin(
         self, key: bytes, segment: Segment, time: float, hook: int, hwaddr: bytes | None, from_client: bool
-    ) -> Flow | None:
+    ) -> Flow | str:
+        """A connection to follow, or the verdict on its first packet where it is not followed."""
         client = segment.src if from_client else segment.dst
         server = segment.dst if from_client else segment.src
         if self._lan and not _within(client, self._lan):
-            return None
+            return ACCEPT
         seen = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
         device = self.devices.get(seen, time)
         device.seen(time, client)
         self._credit_lookups(device, time)
-        if len(self._flows) >= self._max_flows:
-            self._make_room(time)
-        session = Session(segment, time, self._limits, from_client)
         connection = self._detector.opened(device, server, time)
-        if session.from_start and from_client:
+        syn = from_client and segment.flags & SYN != 0
+        if syn:
             decision = decide.on_connection(self.policy, device, server, connection.new, time)
         else:
             decision = decide.on_running(self.policy, device, server, time) or UNSEEN_START
+        if self._skips(connection, decision):
+            return OVER
+        if len(self._flows) >= self._max_flows:
+            self._make_room(time)
+        session = Session(segment, time, self._limits, from_client)
         flow = Flow(session, connection, decision, device.connections)
         self._flows[key] = flow
-        if session.from_start and from_client and self._explains(decision):
+        if syn and self._explains(decision):
             flow.explained = connection.explained = True
             self._explained[_client(client, session.client_port)] = key
         if session.phase == TRYING:
@@ -295,6 +314,16 @@ class Engine:
         if decision.what != PASS:
             self._obey(flow, decision, time)
         return flow
+
+    def _skips(self, connection: Connection, decision: Decision) -> bool:
+        """Whether a connection need not be read: it is not limited, and nothing said in it would be evidence."""
+        return (
+            not (self._whole or self.policy.read_known)
+            and not connection.fresh
+            and decision.what == PASS
+            and decision is not WITHIN_LIMITS
+            and connection.device.score.standing == CLEAR
+        )
 
     def _credit_lookups(self, device: Device, time: float) -> None:
         """A device mails for the first time: what it asked before counts now."""

@@ -626,3 +626,59 @@ def test_a_convicted_device_with_a_new_random_mac_is_blocked_at_once() -> None:
     assert (event.before, event.device.key) == (MAC, OTHER)
     assert set(home.play(session(sport=41000, time=START + 130), OTHER)) == {BLOCK_DEVICE}
     assert set(home.play(session(sport=41001, time=START + 140), MAC)) <= PASSES
+
+
+# ── what need not be read ───────────────────────────────────────────────────────────────────────────
+
+
+def test_known_servers_of_a_clear_device_are_let_go_at_the_syn() -> None:
+    home = Home(Policy(mode="monitor"), whole=False)
+    first = home.play(session())
+    assert CONTENT in first
+    again = Conversation(sport=40001).syn()
+    assert home.give(again) == OVER
+    assert (home.device().connections, home.device().sessions) == (2, 1)
+    assert home.engine.flow_count == 1  # the first, which lingers
+    # One of another network is new.
+    assert home.give(Conversation(server="203.0.113.25", sport=40002).syn()) == ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("policy", "whole", "standing"),
+    [
+        (Policy(mode="limit"), False, "clear"),
+        (Policy(mode="monitor"), True, "clear"),
+        (Policy(mode="monitor", read_known=True), False, "clear"),
+        (Policy(mode="monitor"), False, "suspected"),
+        (Policy(mode="monitor", escalate=False), False, "suspected"),
+    ],
+)
+def test_they_are_read_where_it_matters(policy: Policy, whole: bool, standing: str) -> None:
+    home = Home(policy, whole=whole)
+    home.play(session())
+    home.device().score.standing = standing
+    assert home.give(Conversation(sport=40001).syn()) == ACCEPT
+    assert home.engine.flow_count == 2
+
+
+def test_an_exempt_device_s_are_let_go_in_any_mode() -> None:
+    from cpe_filter.policy import Exemption
+
+    home = Home(BLOCK._replace(exempt=(Exemption(MAC, None, None, ""),)), whole=False)
+    home.play(session())
+    assert home.give(Conversation(sport=40001).syn()) == OVER
+
+
+def test_thousands_of_lost_attempts_are_given_up_in_turns() -> None:
+    home = Home()
+    for n in range(1000):
+        home.give(Conversation(server=f"198.51.{n // 200}.{n % 200 + 1}", sport=20000 + n, time=START).syn())
+    time, sweeps = START + LOST_AFTER_S, []
+    while home.engine.flow_count and time < START + 60:
+        before = len(home.engine._trying)
+        home.engine.tick(time)
+        sweeps.append(before - len(home.engine._trying))
+        time += 0.05
+    assert max(sweeps) <= 256
+    assert sum(sweeps) == 1000
+    assert sweeps[4] == 0  # four turns did it

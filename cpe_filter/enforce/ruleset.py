@@ -47,6 +47,8 @@ PRIVATE6 = ("::1/128", "fc00::/7", "fe80::/10")
 LIMITED_S = 10
 #: A blocked device's connections that the responder still gets: how many at once, and how many a minute.
 EXPLAINED_BURST, EXPLAINED_PER_MINUTE = 2, 6
+#: So many SYNs more than the limit of connections may be in the queue.
+SYNS_MORE = 4
 #: The named counters.
 COUNTERS = ("queued", "refused", "blocked", "limited", "explained", "guarded")
 
@@ -116,7 +118,7 @@ def _sets(policy: Policy) -> list[str]:
     lines: list[str] = []
     for name, kind, flags, elements in _static_sets(policy):
         lines += _set(name, kind, flags, elements)
-    for name in ("blocked", "limited", "explained", "guard"):
+    for name in ("blocked", "limited", "explained", "syns", "guard"):
         lines += _dynamic_set(name, "ether_addr")
     for family in "46":
         lines += _dynamic_set(f"guard_replies{family}", f"ipv{family}_addr")
@@ -271,6 +273,12 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
     too_much = ["\t\tcounter name guarded return"]
     if policy.mode != "monitor" or policy.fail == "closed":
         too_much = [f"\t\t{_SYN} counter name guarded reject with tcp reset", "\t\tcounter name guarded drop"]
+    # Where connections are limited a device cannot be within its limit with more of them at once. So in a flood the
+    # kernel does not have to wait for the filter's word.
+    syns = []
+    if policy.mode != "monitor":
+        rate = f"{1 + policy.connections_per_hour // 1800}/second burst {policy.connections_burst + SYNS_MORE} packets"
+        syns = [f"\t\t{_SYN} update @syns {{ ether saddr limit rate over {rate} }} jump limited_device"]
     return [
         "\tchain inspect_out {",
         *known,
@@ -278,6 +286,7 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
         f"\t\tct mark & {MARK_MASK:#010x} {{ {DONE:#010x}, {CONTENT:#010x} }} {no_end}",
         *acks,
         f"\t\t{_SYN} ether saddr @limited jump limited_device",
+        *syns,
         # A blocked device's other connections: those that run, and whatever begins without a SYN.
         f"\t\t{_decided(0)} tcp flags & syn == 0 ether saddr @blocked jump blocked_running",
         f"\t\tupdate @guard {{ ether saddr {over} }} goto guarded",

@@ -301,6 +301,13 @@ def test_a_message_queues_few_packets_whatever_its_size(lab: Lab, wan: Wan, size
     assert len(record["messages"]) == 1
 
 
+def test_a_known_server_s_message_queues_one_packet(lab: Lab) -> None:
+    lab.start_filter(lab.policy(MONITOR, whole=False))
+    assert sent(lab, mx4(0), "--count", "3")
+    time.sleep(0.2)
+    assert 13 <= counters(lab)["queued"] <= 15 + 2
+
+
 def test_no_mark_of_ours_stays_on_packets(lab: Lab) -> None:
     lab.nft(
         "router",

@@ -131,7 +131,8 @@ def live(screen: Screen) -> list[str]:
                 first, at = found["suspected_at"]["connection"], found["compromised_at"]["connection"]
                 print(
                     f"The TV box: {found['standing']}, suspected at its connection {first}, compromised at {at}; "
-                    f"{found['refused']} connections refused one by one, {told} with an explanation; the rest by the kernel."
+                    f"{found['refused']} connections refused one by one, {told} of them with an explanation, "
+                    "the rest by the kernel."
                 )
                 tries = len(bot + bot6)
                 print(f"Messages that its bot delivered: {len(delivered)}, in {tries} attempts; none after that.")

@@ -230,15 +230,19 @@ class Lab:
         path = self.folder / "mail.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def policy(self, text: str = "", name: str = "policy.toml") -> Path:
-        """Writes a policy for the lab's router: relays and interfaces set, `text` added ([network] is taken)."""
+    def policy(self, text: str = "", name: str = "policy.toml", whole: bool = True) -> Path:
+        """Writes a policy for the lab's router: relays and interfaces set, `text` added ([network] is taken).
+
+        whole: every connection is read, so that all messages are counted.
+        """
         path = self.folder / name
         path.write_text(
             f'[network]\nlan = ["br-lan"]\nwan = ["wan"]\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
             f'[status]\nstatus_file = "{self.folder}/status.json"\nstatus_interval_s = 1\n'
             f'control_socket = "{self.folder}/control"\n'
             f'[state]\nstate_file = "{self.folder}/flash/state"\n'
-            f'exemptions_file = "{self.folder}/flash/exemptions.toml"\n{text}'
+            f'exemptions_file = "{self.folder}/flash/exemptions.toml"\n'
+            + (text if "read_known" in text else _with(text, "detect", f"read_known = {str(whole).lower()}"))
         )
         return path
 
@@ -298,6 +302,12 @@ class Lab:
         for name in self._names:
             subprocess.run(["ip", "netns", "del", self.namespace(name)], capture_output=True)
         shutil.rmtree(self.folder)
+
+
+def _with(text: str, table: str, line: str) -> str:
+    """A line added to a table of TOML text."""
+    header = f"[{table}]\n"
+    return text.replace(header, f"{header}{line}\n") if header in text else f"{text}{header}{line}\n"
 
 
 class Filter:

@@ -1,0 +1,115 @@
+"""Keeps mail out of flow offload, which would carry it past the queue.
+
+Knows the firewall's table `inet fw4` and flow tables. Must not know our own ruleset. An offloaded connection's packets
+pass no chain: of a session three would be seen, none with content. fw4 offloads by the first rule of its chain
+`forward`, so the exemption has to stand before that, by `insert`, anew whenever fw4 writes its table. Its `accept` ends
+no other table's chains: the filter still sees what it accepts, and fw4 accepts established connections itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cpe_filter.enforce import nfnetlink, nftables
+from cpe_filter.enforce.nfnetlink import Change, attributes, listing, name
+from cpe_filter.enforce.watch import Ward
+from cpe_filter.policy import Policy
+
+FIREWALL, CHAIN = "fw4", "forward"
+COMMENT = "cpe-filter: no flow offload"
+
+_FIREWALL, _CHAIN, _COMMENT = FIREWALL.encode(), CHAIN.encode(), COMMENT.encode()
+_TABLE_NAME, _CHAIN_TABLE, _CHAIN_NAME, _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE = 1, 1, 3, 1, 2, 3
+#: The name of the expression `flow add` among a rule's bytes.
+_FLOW_ADD = b"flow_offload\0"
+_MOST_TOLD = 16
+
+
+def install(policy: Policy) -> str:
+    """Puts the exemption first in fw4's chain `forward`, in place of an earlier one; "" or why not.
+
+    Where there is no such chain there is nothing to do.
+    """
+    try:
+        rules = _rules()
+        if rules is None:
+            return ""
+        # One for each port: nft 1.0.6 lists a set of them as what it cannot read again.
+        insertions = [
+            f"insert rule inet {FIREWALL} {CHAIN} meta l4proto tcp ct original proto-dst {port} "
+            f'ct state established accept comment "{COMMENT}"'
+            for port in reversed(policy.ports)
+        ]
+        return nftables.load("\n".join([*_deletions(rules), *insertions]) + "\n")
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def installed(policy: Policy) -> bool:
+    """Whether nothing is to be done: the exemption stands once, and first, or there is no fw4. Raises OSError."""
+    rules = _rules()
+    wanted = len(policy.ports)
+    return rules is None or [place for place, (_, ours) in enumerate(rules) if ours] == list(range(wanted))
+
+
+def remove() -> str:
+    """Takes the exemption out; "" or why not. What is not there is no error."""
+    try:
+        deletions = _deletions(_rules() or [])
+    except OSError as error:
+        return error.strerror or str(error)
+    return nftables.load("\n".join(deletions) + "\n") if deletions else ""
+
+
+def others() -> list[str]:
+    """Tables of other firewalls that offload connections, which we cannot keep mail out of. Raises OSError."""
+    found = set()
+    for family, data in listing(nfnetlink.RULE, nfnetlink.ANY):
+        if _FLOW_ADD not in data:
+            continue
+        rule = dict(attributes(data))
+        table, chain = name(rule.get(_RULE_TABLE, b"")), name(rule.get(_RULE_CHAIN, b""))
+        if (family, table, chain) != (nfnetlink.INET, _FIREWALL, _CHAIN):
+            found.add(f"{nfnetlink.FAMILIES.get(family, family)} {table.decode('utf-8', 'replace')}")
+    return sorted(found)
+
+
+def ward(policy: Callable[[], Policy], log: Callable[[str], None]) -> Ward:
+    """For enforce.watch. `policy` gives the one that is in force. Tables of others are told once each."""
+    told: set[str] = set()
+
+    def concerns(change: Change) -> bool:
+        if change.what == nfnetlink.FLOWTABLE:
+            return True
+        parts = (nfnetlink.TABLE, nfnetlink.CHAIN, nfnetlink.RULE)
+        return change.what in parts and change.family == nfnetlink.INET and change.table == _FIREWALL
+
+    def wrong() -> str:
+        for table in others():
+            if table not in told and len(told) < _MOST_TOLD:
+                told.add(table)
+                log(f"table {table} offloads connections (flow add): mail that it carries passes unseen")
+        return "" if installed(policy()) else "is missing"
+
+    return Ward("the exemption of mail from fw4's flow offload", concerns, wrong, lambda: install(policy()))
+
+
+def _rules() -> list[tuple[int, bool]] | None:
+    """Handle of each rule of fw4's chain `forward`, and whether it is ours; None where there is no such chain."""
+    chains = (dict(attributes(data)) for _, data in listing(nfnetlink.CHAIN, nfnetlink.INET))
+    if not any(name(c.get(_CHAIN_TABLE, b"")) == _FIREWALL and name(c.get(_CHAIN_NAME, b"")) == _CHAIN for c in chains):
+        return None
+    rules = []
+    try:
+        given = ((_RULE_TABLE, _FIREWALL + b"\0"), (_RULE_CHAIN, _CHAIN + b"\0"))
+        for _, data in listing(nfnetlink.RULE, nfnetlink.INET, *given):
+            rule = dict(attributes(data))
+            if name(rule.get(_RULE_TABLE, b"")) == _FIREWALL and name(rule.get(_RULE_CHAIN, b"")) == _CHAIN:
+                rules.append((int.from_bytes(rule.get(_RULE_HANDLE, b""), "big"), _COMMENT in data))
+    except FileNotFoundError:
+        return None
+    return rules
+
+
+def _deletions(rules: list[tuple[int, bool]]) -> list[str]:
+    return [f"delete rule inet {FIREWALL} {CHAIN} handle {handle}" for handle, ours in rules if ours]

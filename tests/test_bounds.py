@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 
 from cpe_filter.engine import BUFFERED, FORWARD, Engine
+from cpe_filter.inspect.packet import Segment, parse
+from cpe_filter.inspect.session import Session
 from cpe_filter.inspect.smtp import HELD_BYTES, LINE, Limits
 from cpe_filter.policy import Policy
 from tests.bench.engine import tcp
+from tests.build import Conversation as Talk
+from tests.build import Packet
 from tests.fuzz.targets import deep_size
+from tests.inspect.test_tls import openssl_hello
 
 POLICY = Policy(mode="monitor")
-#: What `router` gives its engine.
-ROUTER = Limits(waiting=500, transactions=1, recipients=0)
+#: The least that an engine may be given to keep.
+ROUTER = Limits(waiting=500, transactions=0, recipients=0, last_reply=False)
 
 GREETING = [(False, b"220 mx\r\n"), (True, b"EHLO a.example\r\n"), (False, b"250-mx\r\n250 PIPELINING\r\n")]
 
@@ -101,3 +109,70 @@ def test_an_ordinary_connection_keeps_next_to_nothing() -> None:
     (flow,) = engine._flows.values()
     assert flow.session.buffered == 0
     assert deep_size(flow) < 12_000
+
+
+# ── what a connection takes that has come so far, bytes of Python's memory ──────────────────────
+
+_TO_EHLO = """
+S: 220 mx.example.net ESMTP Postfix
+C: EHLO host-12.example.org
+S: 250-mx.example.net
+S: 250-PIPELINING
+S: 250-SIZE 10240000
+S: 250-STARTTLS
+S: 250-ENHANCEDSTATUSCODES
+S: 250-8BITMIME
+S: 250 SMTPUTF8
+"""
+_TO_RCPT = _TO_EHLO + "C: MAIL FROM:<alice@example.org>\nS: 250 Ok\nC: RCPT TO:<bob@example.net>\nS: 250 Ok"
+HELLO = openssl_hello("mx.example.org")
+
+
+def attempt(talk: Talk) -> None:
+    talk.syn()
+
+
+def greeted(talk: Talk) -> None:
+    talk.open().say(_TO_EHLO)
+
+
+def in_envelope(talk: Talk) -> None:
+    talk.open().say(_TO_RCPT)
+
+
+def in_tls(talk: Talk) -> None:
+    talk.open().say(_TO_EHLO + "C: STARTTLS\nS: 220 go").packet(True, 0x18, HELLO)
+
+
+def _watch(packets: list[Packet]) -> Session:
+    session: Session | None = None
+    for packet in packets:
+        segment = parse(bytes(bytearray(packet.data)))
+        assert isinstance(segment, Segment)
+        time = packet.time + 0.0
+        session = session or Session(segment, time, ROUTER, packet.from_client)
+        session.segment(segment, time, packet.from_client)
+        session.dialogue.events.clear()
+    assert session is not None
+    return session
+
+
+@pytest.mark.parametrize(("how_far", "most"), [(attempt, 500), (greeted, 1700), (in_envelope, 2100), (in_tls, 2000)])
+def test_an_idle_connection_takes_little(how_far: object, most: int) -> None:
+    assert callable(how_far)
+    conversations = []
+    for number in range(100):
+        talk = Talk(sport=2000 + number, isn=100000 + number * 777)
+        how_far(talk)
+        conversations.append(talk.packets)
+    _watch(conversations[0])
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [_watch(packets) for packets in conversations]
+        gc.collect()
+        each = (tracemalloc.get_traced_memory()[0] - before) / len(kept)
+    finally:
+        tracemalloc.stop()
+    assert 200 < each <= most

@@ -130,7 +130,7 @@ def test_addresses_only_when_asked_for(tmp_path: Path) -> None:
 
 def test_policy_decides(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pcap")
-    (blocked,) = judge(path, sessions=True, policy=Policy(mode="block"))["sessions"]
+    (blocked,) = judge(path, sessions=True, policy=Policy(mode="block", refusal="reset"))["sessions"]
     assert (blocked["decision"], blocked["reason"]) == ("refuse", "mode block: no direct mail")
     (passed,) = judge(path, sessions=True)["sessions"]
     assert passed["decision"] == "pass"

@@ -76,7 +76,7 @@ def local_part(path: bytes) -> bytes:
     return path[: mark if mark >= 0 else len(path)].strip(b'"')
 
 
-def hide_words(reply: Reply, checks: list[int]) -> Reply:
+def hide_words(reply: Reply, checks: tuple[int, ...]) -> Reply:
     """A reply with each word blanked that is one of the local-parts with these checksums (CRC-32, lower case).
 
     Servers quote them without a domain, too: `550 5.1.1 john.doe: no such user`.

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 
 class ContentReader:
-    """Looks for the line with a dot alone. A client that ends its commands with a bare LF ends its message so, too."""
+    """Looks for the line with a dot alone in one message.
 
-    __slots__ = ("_tail", "bare_lf", "ended_bare", "lost")
+    bare_lf: the client ends its commands with a bare LF, so it may end its message so, too.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_bare_lf", "_tail", "ended_bare", "lost")
+
+    def __init__(self, bare_lf: bool) -> None:
         self._tail = b"\r\n"  # content begins at the beginning of a line
-        self.bare_lf = False
-        #: The last message ended with LF.LF.
+        self._bare_lf = bare_lf
+        #: The message ended with LF.LF.
         self.ended_bare = False
         #: Bytes of this message were not seen.
-        self.lost = False
-
-    def start(self) -> None:
-        """A message begins."""
-        self._tail = b"\r\n"
         self.lost = False
 
     def forget(self) -> None:
@@ -45,7 +43,7 @@ class ContentReader:
             end = found + 5 if found >= 0 else -1
         dot = 3
         self.ended_bare = False
-        if self.bare_lf:
+        if self._bare_lf:
             found = (tail + data[at : end if end >= 0 else None]).find(b"\n.\n")
             if found >= 0:
                 end = at + found + 3 - len(tail)

@@ -20,12 +20,12 @@ class Envelope:
         self._limits = limits
         self.state = NEW
         self.current: Transaction | None = None
-        self.transactions: list[Transaction] = []
+        self.transactions: tuple[Transaction, ...] = ()
         self.count = 0
         self.messages = 0  # accepted ones
         self.recipients = 0  # RCPT commands that were answered
         self._orphan = False  # content without MAIL was refused and counted
-        self._strays: list[str] = []  # recipients that were refused for want of MAIL
+        self._strays: tuple[str, ...] = ()  # recipients that were refused for want of MAIL
 
     def open(self, mail_from: str | None) -> Transaction:
         """A transaction begins: with MAIL, or (None) with content that came without it."""
@@ -33,7 +33,7 @@ class Envelope:
         self.current = transaction
         self.count += 1
         if len(self.transactions) < self._limits.transactions:
-            self.transactions.append(transaction)
+            self.transactions += (transaction,)
         return transaction
 
     def greeted(self) -> None:
@@ -44,7 +44,7 @@ class Envelope:
     def reset(self) -> None:
         """RSET, or a new MAIL: what was begun is over."""
         self._orphan = False
-        self._strays.clear()
+        self._strays = ()
         if self.current is not None:
             self.current.end()
             self.current = None
@@ -67,10 +67,9 @@ class Envelope:
         if transaction is not None:
             transaction.recipients += 1
             transaction.accepted += agreed
-            if len(transaction.rcpt_to) < self._limits.recipients:
-                transaction.rcpt_to.append(name)
+            transaction.keep(name, self._limits.recipients)
         elif len(self._strays) < self._limits.recipients:
-            self._strays.append(name)
+            self._strays += (name,)
         if agreed:
             self.state = RCPT
         self.recipients += 1
@@ -80,11 +79,12 @@ class Envelope:
         if self.current is not None:
             self.current.refused = True
         elif not self._orphan:
-            strays = self._strays[:]
+            strays = self._strays
             attempt = self.open(None)
             attempt.refused = True
-            attempt.rcpt_to = strays
             attempt.recipients = len(strays)
+            for name in strays:
+                attempt.keep(name, len(strays))
             self.reset()
             self._orphan = True
 

@@ -16,6 +16,7 @@ class Limits(NamedTuple):
     transactions: int = 8  # kept with their envelope; the counts go on
     recipients: int = 100  # kept by name for each transaction; the counts go on
     local_parts: bool = False  # keep whole addresses (a file's owner asked for it)
+    last_reply: bool = True  # keep it
 
 
 class Reply(NamedTuple):
@@ -66,17 +67,30 @@ class Transaction:
     content as sent (dots not unstuffed, the final `.` not counted).
     """
 
-    __slots__ = ("accepted", "content_sent", "mail_from", "outcome", "rcpt_to", "recipients", "refused", "size")
+    __slots__ = ("accepted", "content_sent", "_kept", "mail_from", "outcome", "recipients", "refused", "size")
 
     def __init__(self, mail_from: str | None) -> None:
         self.mail_from = mail_from
-        self.rcpt_to: list[str] = []
+        self._kept: list[str] | None = None
         self.recipients = 0  # RCPT commands answered either way
         self.accepted = 0  # of these, answered 2yz
         self.outcome = "open"
         self.size = 0
         self.content_sent = False
         self.refused = False  # MAIL, DATA or content answered 4yz or 5yz
+
+    @property
+    def rcpt_to(self) -> list[str]:
+        """Recipients, as many as `Limits` lets be kept."""
+        return self._kept or []
+
+    def keep(self, name: str, most: int) -> None:
+        """Keeps a recipient's name, if it is one of so many."""
+        kept = self._kept
+        if kept is None:
+            self._kept = [name] if most else None
+        elif len(kept) < most:
+            kept.append(name)
 
     def end(self) -> None:
         """The attempt is over without a final reply to its content."""

@@ -21,40 +21,38 @@ Violate = Callable[[str], None]
 class ReplyReader:
     """Puts lines together. `unfinished`: bytes of a line whose end has not come."""
 
-    __slots__ = ("_before", "_code", "_cut", "_local_parts", "_line", "_skip")
+    __slots__ = ("_before", "_code", "_cut", "_local_parts", "_skip", "unfinished")
 
     def __init__(self, local_parts: bool) -> None:
         self._local_parts = local_parts
-        self._line = b""
+        self.unfinished = b""
         self._skip = 0  # bytes of an over-long line thrown away
         self._code = 0  # of the lines so far of a reply that goes on
-        self._before: list[str] = []
+        self._before: tuple[str, ...] = ()
         self._cut = False  # the next line may be the end of one that was lost
-
-    @property
-    def unfinished(self) -> bytes:
-        return self._line
 
     def forget(self) -> None:
         """Bytes were lost: what was begun is no use."""
-        self._line = b""
+        self.unfinished = b""
         self._skip = 0
         self._code = 0
-        self._before.clear()
+        self._before = ()
         self._cut = True
 
     def next(self, data: bytes, at: int, violate: Violate) -> tuple[Reply | None, int]:
         """Reads one line from `data[at:]`: the reply that it completes, if it does, and where the next line begins."""
         end = data.find(b"\n", at)
         if end < 0:
-            room = LINE - len(self._line)
-            self._line += data[at : at + room]
+            room = LINE - len(self.unfinished)
+            self.unfinished += data[at : at + room]
             self._skip += max(0, len(data) - at - room)
             return None, len(data)
-        line = self._line + data[at : min(end, at + LINE)]
+        line = data[at : min(end, at + LINE)]
+        if self.unfinished:
+            line = self.unfinished + line
+            self.unfinished = b""
         if len(line) + self._skip + 1 > REPLY_LIMIT:
             violate("overlong-reply")
-        self._line = b""
         self._skip = 0
         return self._whole(line.rstrip(b"\r"), violate), end + 1
 
@@ -68,16 +66,15 @@ class ReplyReader:
         if self._code and code != self._code:
             violate("reply-code")
         text = readable(line)
-        if not self._local_parts:
+        if not self._local_parts and "@" in text:
             text = hide_local_parts(text)
         if separator == b"-":
             self._code = code
             if len(self._before) < LINES:
-                self._before.append(text[4:])
+                self._before += (text[4:],)
             return None
-        before = tuple(self._before)
+        before, self._before = self._before, ()
         self._code = 0
-        self._before.clear()
         if separator not in (b" ", b""):
             violate("malformed-reply")
         if not 200 <= code <= 599:

@@ -14,6 +14,8 @@ from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
 TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refused", "reset", "lost"
 # What of it still has to be seen.
 EVERYTHING, REPLIES, ENDS, NOTHING = "everything", "replies", "ends", "nothing"
+#: Of all connections in which nothing has been said: most attempts of a bot never get further, and shall cost little.
+_SILENCE = Dialogue()
 
 
 class Session:
@@ -24,8 +26,10 @@ class Session:
     """
 
     __slots__ = (
+        "_begun",
         "_client_fin",
         "_client_stream",
+        "_limits",
         "_sealed",
         "_server_fin",
         "_server_stream",
@@ -59,14 +63,16 @@ class Session:
         self.over = False  # nothing more is to come
         self._syn_seq = -1
         self._client_fin = self._server_fin = False
-        self._client_stream = Stream()
-        self._server_stream = Stream()
         self._sealed: Sealed | None = None  # once a ClientHello was seen
-        self.dialogue = Dialogue(limits, greeting_expected=self.from_start)
+        self._limits = limits
+        self._begun = False
+        self.dialogue = _SILENCE
 
     @property
     def buffered(self) -> int:
         """Bytes of the wire that are kept because something before them, or a reply to them, is still to come."""
+        if not self._begun:
+            return 0
         return self._client_stream.waiting + self._server_stream.waiting + self.dialogue.buffered
 
     @property
@@ -76,8 +82,10 @@ class Session:
         reply; `ENDS`, FIN and RST of both; `NOTHING`. More may be shown, and what may be left out may be lost.
         """
         dialogue = self.dialogue
+        if self.over and dialogue.dismissed:
+            return NOTHING
         if dialogue.mode == COMMAND:
-            return NOTHING if dialogue.dismissed and self.over else EVERYTHING
+            return EVERYTHING
         if dialogue.mode == OPAQUE:
             return ENDS
         return REPLIES if dialogue.unneeded and not self.over else EVERYTHING
@@ -97,21 +105,27 @@ class Session:
         if self.over and self.dialogue.dismissed:
             return
         flags = segment.flags
-        if flags & SYN:
-            self._syn(segment, from_client)
-        mine, other = (
-            (self._client_stream, self._server_stream) if from_client else (self._server_stream, self._client_stream)
-        )
-        if not from_client:
-            self.dialogue.server_seen = True
-        if flags & RST:
-            if self._sealed is not None and from_client and flags & ACK:
-                self._sealed.reset(segment.seq)
-            if self.dialogue.unneeded and (from_client or flags & ACK):
-                self._left_out(segment.seq if from_client else segment.ack)
-            self._reset()
-            return
-        if self.dialogue.mode == OPAQUE:
+        if not self._begun:
+            if from_client and flags & (SYN | ACK | FIN | RST) == SYN and not (segment.payload or segment.cut):
+                self._syn_seq = segment.seq if self._syn_seq < 0 else self._syn_seq
+                return
+            if flags & RST and self.phase == TRYING:
+                self._over(REFUSED)
+                return
+            self._begin()
+        dialogue = self.dialogue
+        if from_client:
+            mine, other = self._client_stream, self._server_stream
+        else:
+            mine, other = self._server_stream, self._client_stream
+            dialogue.server_seen = True
+        if flags & (SYN | RST):
+            if flags & SYN:
+                self._syn(segment, from_client)
+            if flags & RST:
+                self._reset(segment, from_client)
+                return
+        if dialogue.mode == OPAQUE:
             if segment.payload:
                 self.spoken = True
             if flags & FIN and self._sealed is not None:
@@ -120,14 +134,14 @@ class Session:
                 elif flags & ACK:
                     self._sealed.server_fin(segment.ack)
         else:
-            if flags & ACK and other.started:
+            if flags & ACK:
                 gone = other.acknowledged(segment.ack)
                 if gone:
                     self._pass(gone, not from_client)
             if segment.payload or segment.cut or flags & FIN:
-                seq = segment.seq + 1 if flags & SYN else segment.seq
+                seq = (segment.seq + 1) & 0xFFFFFFFF if flags & SYN else segment.seq
                 had = mine.conflict
-                chunks = mine.feed(seq & 0xFFFFFFFF, segment.payload, segment.cut, bool(flags & FIN))
+                chunks = mine.feed(seq, segment.payload, segment.cut, bool(flags & FIN))
                 if segment.payload:
                     self.spoken = True
                     if self.phase == TRYING and not from_client:
@@ -135,8 +149,8 @@ class Session:
                 if chunks:
                     self._pass(chunks, from_client)
                 if mine.conflict and not had:
-                    self.dialogue.violate("overlapping-data")
-            if self.dialogue.dismissed and not (self.over or self._client_stream.waiting):
+                    dialogue.violate("overlapping-data")
+            if dialogue.dismissed and not (self.over or self._client_stream.waiting):
                 self._over(CLOSED)
                 return
         if flags & FIN:
@@ -147,14 +161,21 @@ class Session:
         if self._client_fin and self._server_fin and not self.over and self._complete():
             self._over(CLOSED)
 
+    def _begin(self) -> None:
+        """More than an attempt: from here on there is something to read."""
+        self._begun = True
+        self._client_stream = Stream()
+        self._server_stream = Stream()
+        if self._syn_seq >= 0:
+            self._client_stream.syn(self._syn_seq)
+        self.dialogue = Dialogue(self._limits, greeting_expected=self.from_start)
+
     def _complete(self) -> bool:
         """Whether all before both FINs has arrived: a FIN may overtake data. What need not be seen nobody waits for."""
         dialogue = self.dialogue
         if dialogue.mode == OPAQUE:
             return True
-        return self._server_stream.finished and (
-            self._client_stream.finished or dialogue.unneeded or dialogue.resuming
-        )
+        return self._server_stream.finished and (self._client_stream.finished or dialogue.unneeded or dialogue.resuming)
 
     def _syn(self, segment: Segment, from_client: bool) -> None:
         if from_client:
@@ -166,7 +187,12 @@ class Session:
             if self.phase == TRYING:
                 self.phase = OPEN
 
-    def _reset(self) -> None:
+    def _reset(self, segment: Segment, from_client: bool) -> None:
+        acknowledges = segment.flags & ACK
+        if self._sealed is not None and from_client and acknowledges:
+            self._sealed.reset(segment.seq)
+        if self.dialogue.unneeded and (from_client or acknowledges):
+            self._left_out(segment.seq if from_client else segment.ack)
         if self.phase == TRYING:
             self._over(REFUSED)
         elif not self.over:
@@ -205,6 +231,8 @@ class Session:
 
     def stop_reading(self, reason: str) -> None:
         """Nothing more of this connection is read, and what was kept of it goes."""
+        if not self._begun:
+            self._begin()
         if self.dialogue.mode != OPAQUE:
             self.dialogue.become_opaque(reason)
         self._client_stream.drop()
@@ -217,6 +245,8 @@ class Session:
 
     def end_of_input(self) -> None:
         """Nothing more will be seen, though the connection may live on."""
+        if not self._begun:
+            return
         self._flush()
         self._tell_sealed()
         self.dialogue.close(closed=self._client_fin or self._server_fin or self.over)
@@ -224,6 +254,8 @@ class Session:
     def _over(self, phase: str) -> None:
         self.phase = phase
         self.over = True
+        if not self._begun:
+            return
         self._flush()
         self._tell_sealed()
         self.dialogue.close(closed=True)

@@ -8,12 +8,17 @@ told: of bytes already delivered only checksums are kept.
 
 from __future__ import annotations
 
+import struct
 from binascii import crc32
 
 PENDING_SEGMENTS = 16
 PENDING_BYTES = 24576
 #: How many delivered segments are remembered by checksum (no bytes) to tell a resent copy from a changed one.
 REMEMBERED = 8
+
+_COPY = struct.Struct("!III")  # sequence number, size and checksum of a delivered segment
+_REMEMBERED_BYTES = REMEMBERED * _COPY.size
+_copy = _COPY.pack
 
 _HALF, _MASK = 0x80000000, 0xFFFFFFFF
 #: No TCP window is larger (RFC 7323 section 2.3): what lies farther ahead belongs to something else.
@@ -32,9 +37,9 @@ class Stream:
         self._next = -1
         self._end = -1  # sequence number of the FIN, once one was seen
         # What came early: sequence number, bytes, how many more were cut off. Sorted; no byte is in it twice.
-        self._pending: list[tuple[int, bytes, int]] = []
+        self._pending: tuple[tuple[int, bytes, int], ...] = ()
         self._pending_bytes = 0
-        self._recent: list[tuple[int, int, int]] = []
+        self._recent = b""  # as `_COPY`
         self.position = 0
         #: True once a byte came again with another value (an evasion: Ptacek & Newsham 1998).
         self.conflict = False
@@ -112,7 +117,7 @@ class Stream:
         Returns the gap and what waited behind it. Nothing where nothing is missing, where the stream has
         not begun, or where the number lies more than 1 GiB ahead (no TCP window is that large).
         """
-        if self._next < 0 or self.finished:
+        if ack == self._next or self._next < 0 or self.finished:
             return []
         if self._end >= 0 and (ack - self._end) & _MASK < _HALF:
             ack = self._end  # the FIN takes a number, too, but is no byte
@@ -129,9 +134,10 @@ class Stream:
         return self._give_up(seq) if seq != self._next else []
 
     def drop(self) -> None:
-        """Forgets what waits."""
-        self._pending.clear()
+        """Forgets what waits, and what was delivered."""
+        self._pending = ()
         self._pending_bytes = 0
+        self._recent = b""
 
     def flush(self) -> list[Chunk]:
         """The connection is over: what waits for lost segments comes out, gaps included."""
@@ -151,21 +157,18 @@ class Stream:
             self.finished = True
         if not size:
             return [cut] if cut else []
-        recent = self._recent
-        recent.append((seq, size, crc32(payload)))
-        if len(recent) > REMEMBERED:
-            del recent[0]
+        self._recent = (self._recent + _copy(seq, size, crc32(payload)))[-_REMEMBERED_BYTES:]
         return [payload, cut] if cut else [payload]
 
     def _compare(self, seq: int, payload: bytes) -> None:
-        for start, size, check in self._recent:
+        for start, size, check in _COPY.iter_unpack(self._recent):
             at = (start - seq) & _MASK
             if at + size <= len(payload) and crc32(payload[at : at + size]) != check:
                 self.conflict = True
 
     def _hold(self, seq: int, payload: bytes, cut: int) -> None:
         """Keeps what came early, in order of sequence; of a byte that waits already the first copy stays."""
-        pending = self._pending
+        pending = list(self._pending)
         at = (seq - self._next) & _MASK
         i = 0
         while i < len(pending):
@@ -190,6 +193,7 @@ class Stream:
         if payload or (cut and item not in pending):
             pending.insert(i, item)
             self._pending_bytes += len(payload)
+        self._pending = tuple(pending)
 
     def _give_up(self, upto: int) -> list[Chunk]:
         """Declares everything before `upto` lost and goes on with what waits from there."""
@@ -198,13 +202,12 @@ class Stream:
 
     def _drain(self) -> list[Chunk]:
         out: list[Chunk] = []
-        pending = self._pending
-        while pending:
-            seq, payload, cut = pending[0]
+        while self._pending:
+            seq, payload, cut = self._pending[0]
             ahead = (seq - self._next) & _MASK
             if 0 < ahead < _HALF:
                 break
-            del pending[0]
+            self._pending = self._pending[1:]
             self._pending_bytes -= len(payload)
             # A part may have been declared lost meanwhile, or lie in what was cut off an earlier segment.
             old = -ahead & _MASK

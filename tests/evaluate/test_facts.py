@@ -48,7 +48,7 @@ def by_facts(sessions: Iterable[Session], key: bytes) -> tuple[list[Event | str]
 
 
 def by_packets(sessions: Iterable[Session], key: bytes, mode: str) -> tuple[list[Event | str], list[str]]:
-    engine, detector, standings = Engine(Policy(mode=mode, escalate=False)), Listening(), []
+    engine, detector, standings = Engine(Policy(mode=mode, escalate=False, refusal="reset")), Listening(), []
     engine._detector = detector
     to, back = (LOCAL_OUT, LOCAL_IN) if key == ROUTER else (FORWARD, FORWARD)
     for number, session in enumerate(sessions):

@@ -20,7 +20,8 @@ sent without waiting. Within a line these stand for what cannot be written:
 Alone in a line: `[gap 100]`, so many bytes are sent and not seen; `[fin]`, this side closes; `[rst]`, it resets. Where
 neither is written both sides close at the end, the client first. What is different about a dialogue stands before its
 lines: `@client-only` (the server's packets are not seen), `@mid-stream` (the beginning is not seen), `@unfinished` (the
-end is not seen). `@not-in: WAY: reason` leaves out a way of playing.
+end is not seen), `@obeying` (what the session does not want to see is left out). `@not-in: WAY: reason` leaves out a
+way of playing.
 
 Facts that are not stated are expected to be absent: no HELO, no reply, no transaction, no violation. `-> secret: text`
 demands that the text is found nowhere in the dialogue once the line with it is over.
@@ -35,7 +36,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cpe_filter.inspect.packet import ACK, FIN, PSH, RST, SYN, Segment
-from cpe_filter.inspect.session import Session
+from cpe_filter.inspect.session import ENDS, EVERYTHING, NOTHING, REPLIES, Session
 from cpe_filter.inspect.smtp import Event, Limits
 
 FOLDER = Path(__file__).parent / "transcripts"
@@ -51,7 +52,7 @@ FACTS = (
     "recipients",
     "messages",
 )
-SETTINGS = ("client-only", "mid-stream", "unfinished")
+SETTINGS = ("client-only", "mid-stream", "unfinished", "obeying")
 #: A file's owner sees whole addresses.
 OWNER = Limits(local_parts=True)
 
@@ -353,20 +354,34 @@ class Played(NamedTuple):
     session: Session
 
 
+def wanted(session: Session, segment: Segment, from_client: bool) -> bool:
+    """Whether a kernel that does as the session says shows it this segment."""
+    ends = bool(segment.flags & (FIN | RST | SYN))
+    shown = {EVERYTHING: True, REPLIES: ends or not from_client, ENDS: ends, NOTHING: segment.flags & SYN}
+    return bool(shown[session.wants])
+
+
 def play(
     transcript: Transcript,
     way: Way,
     seed: int,
     limits: Limits = OWNER,
     after_each: Callable[[Session], None] | None = None,
+    obeying: bool | None = None,
 ) -> Played:
-    """Plays a dialogue through a session of its own."""
+    """Plays a dialogue through a session of its own.
+
+    obeying: only what it wants to see, as a kernel does that leaves out the rest. None: as the transcript has it.
+    """
+    obeying = "obeying" in transcript.settings if obeying is None else obeying
     session: Session | None = None
     time = 1000.0
     for from_client, segment in segments(transcript, way, random.Random(seed)):
         if not from_client and "client-only" in transcript.settings:
             continue
         time += 0.01
+        if obeying and session and not wanted(session, segment, from_client):
+            continue
         session = session or Session(segment, time, limits, from_client)
         session.segment(segment, time, from_client)
         if after_each:

@@ -20,7 +20,7 @@ from tests.vm import kernel
 from tests.vm.machine import Ended, run
 
 #: Seconds for all of it. An idle machine of two cores takes about half.
-TIMEOUT_S = 240
+TIMEOUT_S = 360
 
 _NATIVE = "tests/vm/test_native.py::"
 _LIVE = "tests/test_live.py::"

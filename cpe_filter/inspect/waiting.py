@@ -1,0 +1,91 @@
+"""The commands that wait for their replies, in the order in which they went out.
+
+Knows that replies come in the order of the commands (RFC 5321 section 2.4), which replies only some commands get, and
+that either may not have been seen. Must not know what a reply does. Bounded by `facts.Limits`, through whoever adds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cpe_filter.inspect.facts import Reply
+
+#: What a command that waits takes besides its text, bytes.
+WAITING_COST = 120
+#: For how many lines of content there may be replies, where they were not told apart.
+UNCOUNTED = 1 << 30
+#: Replies that only these commands get.
+_ANSWERED_BY = {
+    354: ("DATA",),
+    221: ("QUIT",),
+    334: ("AUTH", "auth-line"),
+    235: ("AUTH", "auth-line"),
+}
+#: Agreement with these has a code of its own.
+_SPECIAL = ("DATA", "AUTH", "auth-line", "QUIT")
+
+
+class Pending(NamedTuple):
+    """What waits. verb: a command's, or connect (for the greeting), content, auth-line, unknown, stray.
+
+    `stray` stands for `size` lines of content that the server may take for commands. last: of a BDAT.
+    """
+
+    verb: str
+    name: str = ""
+    size: int = 0
+    last: bool = False
+
+
+class Waiting(list[Pending]):
+    """The queue. `bytes`: what it takes. `lost`: how many of the first may have been answered unseen."""
+
+    __slots__ = ("bytes", "lost")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+        self.lost = 0
+
+    def add(self, command: Pending) -> None:
+        self.append(command)
+        self.bytes += len(command.name) + WAITING_COST
+
+    def take(self, index: int = 0) -> Pending:
+        """The command that has waited longest (or the last, -1), no longer waiting."""
+        command = self.pop(index)
+        self.bytes -= len(command.name) + WAITING_COST
+        return command
+
+    def take_all(self) -> list[Pending]:
+        commands = self[:]
+        self.clear()
+        self.bytes = 0
+        return commands
+
+    def stray(self, lines: int = 1) -> None:
+        """The server may take `lines` more of content for commands and answer each of them."""
+        if self and self[-1].verb == "stray":
+            lines += self.take(-1).size
+        self.add(Pending("stray", size=lines))
+
+    def next(self) -> Pending:
+        """The command that a reply answers, no longer waiting; of several strays one."""
+        command = self.take()
+        if command.verb == "stray" and command.size > 1:
+            self.insert(0, command._replace(size=command.size - 1))
+            self.bytes += WAITING_COST
+        return command
+
+    def unanswered_before(self, reply: Reply) -> int:
+        """Replies were lost: how many commands stand before the one that this reply answers."""
+        waiting = min(self.lost, len(self))
+        wanted = _ANSWERED_BY.get(reply.code, ())
+        agreed_to = [command.verb in wanted for command in self]
+        if any(agreed_to):
+            return agreed_to.index(True)
+        # The last that can be meant.
+        index = waiting - 1
+        while index > 0 and reply.positive and self[index].verb in _SPECIAL:
+            index -= 1
+        return max(0, index)

@@ -15,7 +15,7 @@ import time
 from datetime import date, datetime
 from typing import Any
 
-from cpe_filter import control, exemptions
+from cpe_filter import control, exemptions, policy_file
 from cpe_filter import policy as rules
 from cpe_filter.control_socket import NoAnswer, NotRunning, ask, listens
 from cpe_filter.exemptions import clock
@@ -204,7 +204,7 @@ def moment(text: str) -> float:
             f"--until is {rules.shown(text)}; allowed: a date such as 2027-01-31, or a date and time such as "
             "2027-01-31T18:00:00Z"
         )
-    return rules.moment(value, "--until")
+    return policy_file.moment(value, "--until")
 
 
 def seconds(text: str) -> float:

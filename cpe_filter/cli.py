@@ -1,26 +1,23 @@
-"""The commands. Knows arguments, exit codes and where output goes; every command's work is elsewhere.
+"""Where the program begins and ends: exit codes, where output goes, and the way to the commands.
 
-Exit codes: 0 done; 1 the filter is not running (status, reload, release); 2 unusable input or surroundings, one line on
-stderr saying what, where, and what is allowed. Imports are made by the command that needs them: on a router each
-costs memory.
+Exit codes: 0 done; 1 the filter is not running (status, reload, release), nothing was delivered (send); 2 unusable
+input or surroundings, one line on stderr saying what, where, and what is allowed.
+
+`run` stays in a router's memory for good, so it goes past argparse, which takes 1.4 MB. All other commands, and `run`
+with anything unusual, are in `commands`.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
-from typing import NoReturn
-
-from cpe_filter import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cpe_filter.ask import Filter
+    from typing import NoReturn
+
     from cpe_filter.policy import Policy
-    from cpe_filter.replay import Options
-    from cpe_filter.report.page import Page
 
 EXIT_OK, EXIT_UNUSABLE = 0, 2
 
@@ -31,8 +28,7 @@ class Unusable(Exception):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point of `cpe-filter`. Never returns; never shows a traceback for bad input."""
-    if sys.stdout is None:  # started with it closed
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    _open_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names from the wire in a terminal that knows ASCII only
     try:
@@ -45,10 +41,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = EXIT_UNUSABLE
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing to say, and nobody to say it to.
-        _silence()
+        silence()
         code = EXIT_OK
     except OSError as error:
-        _silence()
+        silence()
         print(f"cpe-filter: {error.strerror or error}", file=sys.stderr)
         code = EXIT_UNUSABLE
     except KeyboardInterrupt:
@@ -56,254 +52,46 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _silence() -> None:
+def _open_streams() -> None:
+    """Opens the standard streams that were closed at our start, or what is opened next would take their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.set_inheritable(number, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def silence() -> None:
     """Output that could not be written must not be tried again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cpe-filter",
-        description="An SMTP egress filter for subscribers' routers: finds the compromised device, lets mail be.",
-    )
-    parser.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    run = commands.add_parser("run", help="filter live traffic (as root, on the router)")
-    run.add_argument("--policy", required=True, metavar="FILE", help="the policy, TOML")
-    run.set_defaults(work=_command_run)
-
-    replay = commands.add_parser("replay", help="judge what is in capture files")
-    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="a pcap or pcapng file")
-    replay.add_argument("--json", action="store_true", help="one JSON object for each capture, a line each")
-    replay.add_argument("--sessions", action="store_true", help="list the SMTP sessions, too")
-    replay.add_argument("--addresses", action="store_true", help="show whole addresses, not only domains")
-    replay.add_argument(
-        "--lan", action="append", default=[], metavar="CIDR", help="only clients in this network are devices"
-    )
-    replay.add_argument(
-        "--leases", action="append", default=[], metavar="FILE", help="name devices by this lease file of the router"
-    )
-    replay.add_argument("--port", action="append", default=[], metavar="N", help="count this port as mail, too")
-    replay.add_argument("--policy", metavar="FILE", help="decide by this policy (default: monitor, escalating)")
-    replay.add_argument("--timeline", action="store_true", help="draw how each device's score came about")
-    replay.add_argument("--html", metavar="FILE", help="write a page of all that is shown, and more, to FILE")
-    replay.set_defaults(work=_command_replay)
-
-    _control_commands(commands)
-
-    rules = commands.add_parser("rules", help="print the ruleset that run installs, or remove what is left of one")
-    rules.add_argument("--policy", metavar="FILE", help="the policy, TOML")
-    rules.add_argument(
-        "--handoff", choices=("native", "xtables"), default="native", help="by nft's queue, or with xtables' NFQUEUE"
-    )
-    rules.add_argument("--remove", action="store_true", help="take out what a filter in fail closed has left")
-    rules.add_argument("--force", action="store_true", help="with --remove: also while a filter runs")
-    rules.add_argument("--socket", metavar="PATH", help="the running filter's control socket (default: the policy's)")
-    rules.set_defaults(work=_command_rules)
-
-    check = commands.add_parser("check", help="check a policy file")
-    check.add_argument("file", metavar="FILE")
-    check.set_defaults(work=_command_check)
-
-    explain = commands.add_parser("explain", help="answer refused mail by SMTP, saying why; take none")
-    explain.add_argument("--policy", metavar="FILE", help="the policy, TOML")
-    explain.add_argument("--port", metavar="N", help="listen there (default: the policy's)")
-    explain.set_defaults(work=_command_explain)
-
-    status = commands.add_parser("status", help="what the running filter sees")
-    status.add_argument("--json", action="store_true", help="the status file as it is")
-    status.add_argument(
-        "--watch", nargs="?", const="2", metavar="SECONDS", help="again every so many seconds (2) until Ctrl-C"
-    )
-    status.add_argument("--policy", metavar="FILE", help="the policy that names the status file")
-    status.add_argument("--file", metavar="FILE", help="the status file itself")
-    status.set_defaults(work=_command_status)
-    return parser
-
-
-_EXEMPT_EXAMPLE = """\
-for example:
-  cpe-filter exempt add --device 02:00:00:12:34:56 --reason "the family's own mail server"
-  cpe-filter exempt add --device 02:00:00:12:34:56 --destination 192.0.2.25 --for 7d --reason "until it is moved"
-"""
-
-
-def _control_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Those that talk to the running filter."""
-    where = argparse.ArgumentParser(add_help=False)
-    where.add_argument("--policy", metavar="FILE", help="the filter's policy, which names its socket and files")
-    where.add_argument("--socket", metavar="PATH", help="the filter's control socket (default: the policy's)")
-
-    reload = commands.add_parser(
-        "reload",
-        parents=[where],
-        help="have the running filter read its policy again",
-        description="Has the running filter read its policy file and its exemptions again. What is wrong is refused, "
-        "and the old policy stays. Connections that run, and what is known of devices, are not disturbed. SIGHUP does "
-        "the same.",
-    )
-    reload.set_defaults(work=_command_reload)
-
-    release = commands.add_parser(
-        "release",
-        parents=[where],
-        help="a compromised device has been cleaned: let it try again",
-        description="Says that a compromised device has been cleaned. It is a suspect from now on, no longer blocked "
-        "for what it did: new evidence blocks it again, sooner than the first time, and mail that is taken clears it.",
-    )
-    release.add_argument("device", metavar="DEVICE", help="as `status` shows it, its MAC, or its name in DHCP")
-    release.add_argument("--reason", default="", metavar="TEXT", help="one line for the log")
-    release.set_defaults(work=_command_release)
-
-    exempt = commands.add_parser(
-        "exempt",
-        help="let a device send mail straight to a destination: add, list, remove",
-        description="Exemptions, effective at once and kept across restarts. An exempt device stays watched.",
-    )
-    verbs = exempt.add_subparsers(dest="verb", metavar="add|list|remove", required=True)
-    add = verbs.add_parser(
-        "add",
-        parents=[where],
-        help="add an exemption, or change the one of the same device and destination",
-        epilog=_EXEMPT_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add.add_argument("--device", default="any", metavar="MAC", help="this device (default: any)")
-    add.add_argument("--destination", default="any", metavar="NET", help="to this address or network (default: any)")
-    ends = add.add_mutually_exclusive_group()
-    ends.add_argument("--until", metavar="DATE", help="to the end of 2027-01-31, or to 2027-01-31T18:00:00Z")
-    ends.add_argument("--for", dest="lasts", metavar="DURATION", help="so long from now: 12h, 7d (default: for ever)")
-    add.add_argument("--reason", required=True, metavar="TEXT", help="one line, for the log and whoever asks later")
-    add.set_defaults(work=_command_exempt_add)
-    listing = verbs.add_parser("list", parents=[where], help="list exemptions, those of the policy file, too")
-    listing.add_argument("--json", action="store_true", help="as one JSON list; times are POSIX seconds")
-    listing.set_defaults(work=_command_exempt_list)
-    remove = verbs.add_parser("remove", parents=[where], help="remove exemptions by id, or all that match")
-    remove.add_argument("ids", nargs="*", metavar="ID", help="as `exempt list` shows it")
-    remove.add_argument("--device", metavar="MAC", help='all of this device; "any": those for any device')
-    remove.add_argument("--destination", metavar="NET", help="all for this destination")
-    remove.set_defaults(work=_command_exempt_remove)
-
-
 def _run(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
-    code: int = options.work(options)
-    return code
+    # As argparse takes it: what begins with a dash is no file's name.
+    if len(arguments) == 3 and arguments[:2] == ["run", "--policy"] and not arguments[2].startswith("-"):
+        return run_filter(arguments[2])
+    from cpe_filter import commands
+
+    return commands.run(arguments)
 
 
-def _command_run(options: argparse.Namespace) -> int:
+def run_filter(path: str) -> int:
+    """`cpe-filter run --policy PATH`."""
+    policy = policy_of(path)
     from cpe_filter import router
 
     try:
-        return router.run(_policy(options.policy), os.path.abspath(options.policy))
+        return router.run(policy, os.path.abspath(path))
     except router.CannotRun as error:
         raise Unusable(str(error)) from None
 
 
-def _command_explain(options: argparse.Namespace) -> int:
-    from cpe_filter.enforce import explain
-
-    policy = _policy(options.policy)
-    if options.port is not None:
-        policy = policy._replace(explain_port=_port(options.port))
-    try:
-        return explain.run(policy)
-    except explain.CannotExplain as error:
-        raise Unusable(str(error)) from None
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535):
-        raise Unusable(f"--port {text}: allowed are 1 to 65535")
-    return int(text)
-
-
-def _command_rules(options: argparse.Namespace) -> int:
-    if options.remove:
-        from cpe_filter import ask
-
-        return ask.rules_remove(_running(options)[0], options.force)
-    if options.force:
-        raise Unusable("--force goes with --remove")
-    from cpe_filter.enforce import ruleset
-    from cpe_filter.policy import Policy
-
-    policy = _policy(options.policy) if options.policy else Policy()
-    print(ruleset.render(policy, ruleset.NATIVE if options.handoff == "native" else ruleset.XTABLES), end="")
-    return EXIT_OK
-
-
-def _running(options: argparse.Namespace) -> tuple[Filter, Policy]:
-    """The filter to talk to, and the policy that says where it is."""
-    from cpe_filter.ask import Filter
-
-    policy = _policy(options.policy)
-    return Filter(os.path.abspath(options.socket or policy.control_socket)), policy
-
-
-def _command_reload(options: argparse.Namespace) -> int:
-    from cpe_filter import ask
-
-    return ask.reload(_running(options)[0])
-
-
-def _command_release(options: argparse.Namespace) -> int:
-    from cpe_filter import ask
-
-    return ask.release(_running(options)[0], options.device, options.reason)
-
-
-def _command_exempt_add(options: argparse.Namespace) -> int:
-    from cpe_filter import ask
-
-    filter_, policy = _running(options)
-    return ask.exempt_add(
-        filter_, policy, options.device, options.destination, options.until, options.lasts, options.reason
-    )
-
-
-def _command_exempt_list(options: argparse.Namespace) -> int:
-    from cpe_filter import ask
-
-    filter_, policy = _running(options)
-    return ask.exempt_list(filter_, policy, os.path.abspath(options.policy) if options.policy else "", options.json)
-
-
-def _command_exempt_remove(options: argparse.Namespace) -> int:
-    from cpe_filter import ask
-
-    filter_, policy = _running(options)
-    return ask.exempt_remove(filter_, policy, options.policy or "", options.ids, options.device, options.destination)
-
-
-def _command_check(options: argparse.Namespace) -> int:
-    policy = _policy(options.file)
-    exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
-    print(f"{options.file}: good. Mode {policy.mode}, fail {policy.fail}, {len(policy.relays)} relays{exemptions}.")
-    return EXIT_OK
-
-
-def _command_status(options: argparse.Namespace) -> int:
-    from cpe_filter.report import show
-
-    path = options.file or _policy(options.policy).status_file
-    if options.watch is None:
-        return show.once(path, options.json)
-    return show.watch(path, options.json, _seconds(options.watch, show.LEAST_S, show.MOST_S))
-
-
-def _seconds(text: str, least: float, most: float) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not least <= seconds <= most:
-        raise Unusable(f"--watch {text}: allowed are {least:g} to {most:g} seconds")
-    return seconds
-
-
-def _policy(path: str | None) -> Policy:
+def policy_of(path: str | None) -> Policy:
     """The policy of a file; without a file all defaults."""
     from cpe_filter.policy import Policy, PolicyError, load
 
@@ -313,83 +101,3 @@ def _policy(path: str | None) -> Policy:
         return load(path)
     except PolicyError as error:
         raise Unusable(str(error)) from None
-
-
-def _command_replay(options: argparse.Namespace) -> int:
-    from ipaddress import ip_network
-
-    try:
-        import dpkt  # noqa: F401
-    except ImportError:
-        raise Unusable("replay needs dpkt: pip install 'cpe-filter[replay]'") from None
-    from cpe_filter.replay import DEFAULT_POLICY, Options
-
-    policy = _policy(options.policy) if options.policy else DEFAULT_POLICY
-    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *map(_port, options.port)))))
-    try:
-        lan = tuple(ip_network(text, strict=False) for text in options.lan)
-    except ValueError as error:
-        raise Unusable(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
-    for path in options.leases:
-        if not os.path.isfile(path):
-            raise Unusable(f"--leases {path}: no such file")
-    how = Options(policy, lan, options.addresses, options.sessions, options.timeline, tuple(options.leases))
-    if options.json and isinstance(sys.stdout, io.TextIOWrapper):
-        # RFC 8259 section 8.1. Bytes of a file's name that are no UTF-8 come out as \udcXX, which is JSON's way, too.
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    if options.html is None:
-        return _replay_each(options, how, None)
-    from cpe_filter.report.file import CannotWrite, Whole
-    from cpe_filter.report.page import Page
-
-    try:
-        with Whole(options.html, begins=b"<!DOCTYPE html>") as file:
-            page = Page()
-            code = _replay_each(options, how, page)
-            file.text = page.text()
-    except CannotWrite as error:
-        raise Unusable(f"--html {options.html}: {error}") from None
-    return code
-
-
-def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -> int:
-    """Judges and shows one capture after the other; `page`, if there is one, takes what came of each."""
-    import json
-
-    from cpe_filter.capture import CaptureError
-    from cpe_filter.replay import replay, show
-    from cpe_filter.report.timeline import Timeline
-
-    code = EXIT_OK
-    for number, path in enumerate(options.captures):
-        warnings: list[str] = []
-
-        def warn(text: str, path: str = path, warnings: list[str] = warnings) -> None:
-            warnings.append(text)
-            print(f"cpe-filter: {path}: warning: {text}", file=sys.stderr)
-
-        try:
-            timeline = Timeline()
-            traced = timeline if options.timeline or page else None
-            result = replay(path, how, warn, traced)
-        except (CaptureError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            print(f"cpe-filter: {path}: {reason}", file=sys.stderr)
-            code = EXIT_UNUSABLE
-            if page:
-                page.failed(path, str(reason))
-            continue
-        if page:
-            page.add(result, timeline, warnings)
-        try:
-            if options.json:
-                print(json.dumps(result, ensure_ascii=False))
-            else:
-                if number:
-                    print()
-                show(result, print, timeline if options.timeline else None, sys.stdout.encoding)
-        except BrokenPipeError:
-            if page is None:
-                raise
-            _silence()  # the page is wanted all the same
-    return code

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
 
 from cpe_filter import exemptions
 from cpe_filter import policy as rules
@@ -20,7 +19,32 @@ from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.exemptions import Contents, Kept, describe
 from cpe_filter.leases import clean
-from cpe_filter.policy import AT_START, KEYS, MAX_REASON, OF_RESPONDER, Exemption, Key, Policy, PolicyError
+from cpe_filter.policy import MAX_REASON, Exemption, Policy, PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    Answer = dict[str, Any]
+
+    class Surroundings(Protocol):
+        """What the control needs of the filter around it. What fails is said in a text, "" where nothing did."""
+
+        def devices(self) -> Iterable[Device]:
+            """All devices."""
+
+        def host_name(self, device: Device) -> str:
+            """What the device calls itself in DHCP, "" where nothing is known."""
+
+        def apply(self, policy: Policy) -> str:
+            """Kernel and engine go by this policy from now on, or both by the one of before."""
+
+        def release(self, device: Device) -> str:
+            """A compromised device is a suspect from now on, the kernel refuses it no more; both is written down."""
+
+        def unblock(self, device: Device) -> str:
+            """The kernel refuses the device by itself no more."""
+
 
 #: Exemptions in one answer, ids in one request, devices named in an error.
 PAGE, MAX_IDS, MAX_NAMED = 12, 64, 8
@@ -29,27 +53,6 @@ PAGE, MAX_IDS, MAX_NAMED = 12, 64, 8
 KEEP_OVER_S = 3600.0
 #: Seconds until what the kernel refused is tried again.
 RETRY_S = 10.0
-
-Answer = dict[str, Any]
-
-
-class Surroundings(Protocol):
-    """What the control needs of the filter around it. What fails is said in a text, "" where nothing did."""
-
-    def devices(self) -> Iterable[Device]:
-        """All devices."""
-
-    def host_name(self, device: Device) -> str:
-        """What the device calls itself in DHCP, "" where nothing is known."""
-
-    def apply(self, policy: Policy) -> str:
-        """Kernel and engine go by this policy from now on, or both by the one of before."""
-
-    def release(self, device: Device) -> str:
-        """A compromised device is a suspect from now on, the kernel refuses it no more, and both is written down."""
-
-    def unblock(self, device: Device) -> str:
-        """The kernel refuses the device by itself no more."""
 
 
 class Control:
@@ -129,25 +132,23 @@ class Control:
         try:
             if os.path.exists(self._path) and not os.path.isfile(self._path):  # a pipe would hold up the packets
                 raise PolicyError(f"{self._path}: not a regular file, so it cannot be read again")
-            new = rules.load(self._path)
+            found = rules.reread(self._path, self._policy)
             contents = exemptions.load(self._file)
         except PolicyError as error:
             return self._refuse(who, str(error))
-        old = self._policy
-        asked = [key for key in KEYS if getattr(old, key.field) != getattr(new, key.field)]
-        later = [key for key in asked if key.field in AT_START]
-        new = new._replace(**{key.field: getattr(old, key.field) for key in later})
+        old, new = self._policy, found.policy
         refused = self._around.apply(self._effective(new, contents))
         if refused:
             return self._refuse(who, refused)
         self._policy = new
         self._read_at, self._refused = self._wall(), ""
-        lines = [f"{self._path} is in effect: {_changes(old, new)}"]
-        if later:
-            lines.append(f"only after a restart of the filter: {_places(later)}")
-        responder = [key for key in asked if key.field in OF_RESPONDER or key.field == "explain_port"]
-        if responder:
-            lines.append(f"only after a restart of the responder (cpe-filter explain): {_places(responder)}")
+        changed = f"changed {', '.join(found.changed)}" if found.changed else "nothing in it has changed"
+        lines = [f"{self._path} is in effect: {changed}"]
+        if found.later:
+            lines.append(f"only after a restart of the filter: {', '.join(found.later)}")
+        if found.responder:
+            responder = ", ".join(found.responder)
+            lines.append(f"only after a restart of the responder (cpe-filter explain): {responder}")
         self._log(f"reload by {who}: {'; '.join(lines)}")
         self._settle(contents, f"in {self._file}, found by a reload by {who}")
         self._unblock(old, new)
@@ -370,15 +371,3 @@ def unwanted(request: Answer, contents: Contents, policy: Policy, path: str) -> 
 def added_line(one: Kept, replaces: bool) -> str:
     """What was done, for people."""
     return f"exemption {one.id} {'changed' if replaces else 'added'}: {describe(one.exemption)}"
-
-
-def _places(keys: Iterable[Key]) -> str:
-    return ", ".join(key.place for key in keys)
-
-
-def _changes(old: Policy, new: Policy) -> str:
-    """Which keys are others now."""
-    changed = [key.place for key in KEYS if getattr(old, key.field) != getattr(new, key.field)]
-    if old.exempt != new.exempt:
-        changed.append("[[exempt]]")
-    return f"changed {', '.join(changed)}" if changed else "nothing in it has changed"

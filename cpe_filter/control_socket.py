@@ -8,14 +8,23 @@ bytes, `PATIENCE_S` seconds; who is late makes room for who comes. Only root and
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
-import socket
 import stat
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+
+from cpe_filter import apart
+from cpe_filter import plain_socket as socket
+from cpe_filter.json_text import encode
+from cpe_filter.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    #: (who asks, request) -> answer. What it raises becomes an answer, too.
+    Handle = Callable[["Peer", dict[str, Any]], dict[str, Any]]
 
 CLIENTS = 4
 #: Bytes of a request and of an answer.
@@ -43,10 +52,6 @@ class NotRunning(Exception):
 
 class NoAnswer(Exception):
     """Somebody is there, but there was no answer; the text says why."""
-
-
-#: (who asks, request) -> answer. What it raises becomes an answer, too.
-Handle = Callable[[Peer, dict[str, Any]], dict[str, Any]]
 
 
 class ControlSocket:
@@ -111,21 +116,21 @@ class ControlSocket:
 
     def _answer(self, peer: Peer, request: bytes) -> bytes:
         if len(request) > REQUEST:
-            return _encode({"error": f"the request is too long; allowed: {REQUEST} bytes"})
+            return encode({"error": f"the request is too long; allowed: {REQUEST} bytes"}).encode()
         try:
-            asked = json.loads(request)
-        except (ValueError, RecursionError):
+            asked = apart.result(lambda: _decode(request), ValueError)
+        except (ValueError, apart.Unfinished):
             asked = None
         if not isinstance(asked, dict):
-            return _encode({"error": "the request is no JSON object"})
+            return encode({"error": "the request is no JSON object"}).encode()
         try:
-            answer = _encode(self._handle(peer, asked))
+            answer = encode(self._handle(peer, asked)).encode()
         except Exception as error:  # a defect; mail still wants its verdicts
             text = f"internal error: {type(error).__name__}: {error}"
             self._log(f"control: {text}")
-            return _encode({"error": text[:400]})
+            return encode({"error": text[:400]}).encode()
         if len(answer) > ANSWER:
-            return _encode({"error": "the answer is too long"})
+            return encode({"error": "the answer is too long"}).encode()
         return answer
 
     def _drop(self, fd: int) -> None:
@@ -202,7 +207,7 @@ def listens(path: str) -> bool:
 
 def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str, Any]:
     """The running filter's answer. Raises `NotRunning` and `NoAnswer`."""
-    content = _encode(request)
+    content = encode(request).encode()
     if len(content) > REQUEST:
         raise NoAnswer(f"the request is too long; allowed: {REQUEST} bytes")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
@@ -224,7 +229,7 @@ def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str,
         except OSError as error:
             raise NoAnswer(f"{path}: {error.strerror}") from None
     try:
-        answer = json.loads(raw)
+        answer = _decode(raw)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
@@ -232,9 +237,10 @@ def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str,
     return answer
 
 
-def _encode(content: dict[str, Any]) -> bytes:
-    # A file's name may hold bytes that are no UTF-8: as \udcXX in JSON.
-    return json.dumps(content, separators=(",", ":")).encode()
+def _decode(content: bytes) -> Any:
+    import json
+
+    return json.loads(content)
 
 
 def _credentials(client: socket.socket) -> tuple[int, int, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from itertools import islice
-from typing import NamedTuple
 
 from cpe_filter.detect.asked import RecentlyAsked
 from cpe_filter.detect.detector import Connection, Detector, StandingChanged, Step
@@ -23,6 +22,7 @@ from cpe_filter.inspect.dns import is_local, mx_question
 from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import TRYING, Session
 from cpe_filter.inspect.smtp import Limits
+from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Network, Policy
 
 __all__ = ["Continued", "Engine", "Flow", "Lease", "Refused", "StandingChanged"]

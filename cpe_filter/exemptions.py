@@ -1,8 +1,8 @@
 """The exemptions that `cpe-filter exempt` keeps: a file of its own, apart from the policy's.
 
-Knows the file's form, how it is changed (under a lock, in one step, never half) and which exemptions are in force.
-Must not know the kernel, the engine or the control socket. The form is the policy's `[[exempt]]` with three more keys:
-`id` (a number, never given twice), `added` and `by`. Bounded: `MAX_KEPT` exemptions.
+Knows how the file is written and changed (under a lock, in one step, never half) and which exemptions are in force.
+Must not know the kernel, the engine or the control socket; reading is exemptions_file's, done apart. Bounded:
+`MAX_KEPT` exemptions.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
 
+from cpe_filter import apart, state
 from cpe_filter import policy as rules
-from cpe_filter import state
+from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Exemption, Network, PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: As many as a home will ever have, and some more.
 MAX_KEPT = 256
@@ -23,7 +27,6 @@ MAX_BY = 100
 #: Seconds from the year 1 to the year 9999: what TOML can hold.
 EARLIEST, LATEST = -62135596800.0, 253402300799.0
 
-_KEYS = ("id", "device", "destination", "until", "reason", "added", "by")
 _OPENING = """\
 # Exemptions that `cpe-filter exempt` has added, beside those of the policy. Change them with that command.
 """
@@ -60,50 +63,32 @@ def load(path: str) -> Contents:
         return Contents()
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from None
+
+    def work() -> Any:
+        from cpe_filter.exemptions_file import parse
+
+        return _plain(parse(raw, path))
+
     try:
-        return _build(rules.parse(raw, path), path)
+        return _from_plain(apart.result(work, PolicyError))
     except PolicyError as error:
         raise Damaged(str(error)) from None
+    except apart.Unfinished as error:
+        raise PolicyError(f"{path}: could not be read: {error}") from None
 
 
-def _build(data: dict[str, Any], path: str) -> Contents:
-    following = data.pop("next", 1)
-    entries = data.pop("exempt", [])
-    if data:
-        raise PolicyError(f"{path}: unknown table or key {rules.shown(next(iter(data)))}; known: next, [[exempt]]")
-    rules.whole(following, 1, MAX_ID, f"{path}: next", "id")
-    if not isinstance(entries, list) or len(entries) > MAX_KEPT:
-        raise PolicyError(f"{path}: exempt must be tables [[exempt]], at most {MAX_KEPT}")
-    kept: list[Kept] = []
-    for number, entry in enumerate(entries, 1):
-        where = f"{path}: [[exempt]] number {number}"
-        if not isinstance(entry, dict):
-            raise PolicyError(f"{where} is no table")
-        for name in entry:
-            if name not in _KEYS:
-                raise PolicyError(f"{where} unknown key {rules.shown(name)}; known: {', '.join(_KEYS)}")
-        kept.append(_entry(entry, where))
-    given = [one.id for one in kept if one.id]
-    if len(set(given)) < len(given):
-        twice = next(number for number in given if given.count(number) > 1)
-        raise PolicyError(f"{path}: two [[exempt]] have the id {twice}; each has its own")
-    following = max([following, *(number + 1 for number in given)])
-    for place, one in enumerate(kept):
-        if not one.id:  # written by hand
-            kept[place] = one._replace(id=following)
-            following += 1
-    return Contents(following, tuple(kept))
+def _plain(contents: Contents) -> tuple[Any, ...]:
+    """As apart.result can carry it."""
+    kept = [(one.id, rules.plain_exemption(one.exemption), one.added, one.by) for one in contents.kept]
+    return contents.next, kept
 
 
-def _entry(entry: dict[str, Any], where: str) -> Kept:
-    number, added, by = entry.get("id", 0), entry.get("added"), entry.get("by", "")
-    if number:
-        rules.whole(number, 1, MAX_ID, f"{where} id", "number")
-    if added is not None:
-        added = rules.moment(added, f"{where} added")
-    if not isinstance(by, str) or len(by) > MAX_BY or not by.isprintable():
-        raise PolicyError(f"{where} by must be one line of at most {MAX_BY} characters")
-    return Kept(int(number), rules.exemption(entry, where), added, by)
+def _from_plain(plain: tuple[Any, ...]) -> Contents:
+    following, kept = plain
+    return Contents(
+        following,
+        tuple(Kept(number, rules.from_plain_exemption(one), added, by) for number, one, added, by in kept),
+    )
 
 
 def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0) -> tuple[Contents, Contents]:

@@ -8,12 +8,12 @@ they never go upstream. A file that is missing, cut off or nonsense gives the le
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
+from cpe_filter import plain_socket as socket
 from cpe_filter.detect.device import ROUTER, Device
 from cpe_filter.detect.succession import Lease
+from cpe_filter.named_tuple import NamedTuple
 
 #: Seconds between two looks at the files.
 INTERVAL_S = 30.0

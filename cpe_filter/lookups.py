@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import array
 import select
-import socket
 import struct
 from collections.abc import Callable
+
+from cpe_filter import plain_socket as socket
 
 #: Frames read from a socket in one turn, and from all of them within a second: no flood costs more than that.
 TURN = 32

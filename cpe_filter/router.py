@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-import socket
 import sys
 import time
+from collections.abc import Iterable
 
+from cpe_filter import plain_signal as signal
+from cpe_filter import plain_socket as socket
+from cpe_filter.control import Control
+from cpe_filter.control_socket import ControlSocket, Taken
 from cpe_filter.detect.detector import RELEASED
 from cpe_filter.detect.device import Device, device_name
 from cpe_filter.detect.score import CLEAR
-from cpe_filter.enforce import nftables
+from cpe_filter.enforce import command, nftables
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.nfqueue import Queue, QueueTaken
 from cpe_filter.engine import Continued, Engine, Refused, StandingChanged
@@ -26,13 +29,19 @@ from cpe_filter.lookups import Lookups, is_ours
 from cpe_filter.onlink import on_link
 from cpe_filter.policy import Policy
 from cpe_filter.report import status
+from cpe_filter.report.refusals import Refusals
 from cpe_filter.state import State
+from cpe_filter.upkeep import Upkeep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cpe_filter.report.outbox import Outbox
 
 _CAP_NET_ADMIN = 12
 #: Nobody reads envelopes here: the counts are enough.
-_LIMITS = Limits(waiting=500, transactions=1, recipients=0)
-#: Lines about refusals in the log, for one device within a minute; the rest is counted.
-_REFUSAL_LINES = 6
+_LIMITS = Limits(waiting=500, transactions=0, recipients=0, last_reply=False)
 #: Seconds between two looks at the router's own networks: a new prefix is in use seconds after it is announced.
 _NETWORKS_S = 5.0
 
@@ -50,12 +59,15 @@ def log(text: str) -> None:
         pass  # nobody listens any more; the packets still want their verdicts
 
 
-def run(policy: Policy) -> int:
-    """Filters until told to stop. Returns the exit code; raises `CannotRun` if it cannot start."""
+def run(policy: Policy, path: str) -> int:
+    """Filters until told to stop, by the policy of file `path`. Returns the exit code; raises `CannotRun`."""
     check_surroundings(policy)
-    filter_ = _Filter(policy)
+    filter_ = _Filter(policy, path)
     try:
         filter_.start()
+    except Taken as error:
+        filter_.close()
+        raise CannotRun(f"[status] control_socket: {error.strerror}") from None
     except (QueueTaken, nftables.KernelError) as error:
         filter_.close()
         raise CannotRun(str(error)) from None
@@ -66,24 +78,33 @@ def run(policy: Policy) -> int:
         filter_.loop()
     except Exception as error:
         log(f"internal error, stopping: {type(error).__name__}: {error}")
-        if policy.fail == "closed":
-            log("the ruleset stays: fail is closed, no direct mail leaves until the filter runs again")
-        else:
-            filter_.remove_rules()
-        filter_.close()
+        _end(filter_, policy.fail, save=False)
         return 70  # EX_SOFTWARE: the supervisor starts us again
-    filter_.remove_rules()
-    filter_.save_state()
-    filter_.close()
-    log("stopped, ruleset removed")
+    _end(filter_, policy.fail, save=True)
     return 0
+
+
+def _end(filter_: _Filter, fail: str, save: bool) -> None:
+    """In fail closed the ruleset outlives the filter: nothing leaves unseen while it is down."""
+    if fail == "open":
+        filter_.remove_rules()  # first: from now on no packet waits for us
+    if save:
+        filter_.save_state()
+    filter_.close()
+    if fail == "open":
+        log("stopped, ruleset removed")
+    else:
+        log(
+            "stopped; the ruleset stays, since fail is closed: no direct mail leaves until the filter runs again "
+            "(`cpe-filter rules --remove` takes it out)"
+        )
 
 
 def check_surroundings(policy: Policy) -> None:
     """Everything that can be known before anything is changed. Raises `CannotRun`."""
     if not _may_administer():
         raise CannotRun("not allowed to filter: run it as root, or with the capability CAP_NET_ADMIN")
-    if nftables.program("nft") is None:
+    if command.find("nft") is None:
         raise CannotRun("nft is not installed (package nftables)")
     try:
         import netfilterqueue  # noqa: F401
@@ -110,23 +131,26 @@ def _may_administer() -> bool:
 
 
 class _Filter:
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, path: str) -> None:
+        self.policy = policy  # with the exemptions that are in force
         # The engine's time never goes back, whatever is done to the wall clock; it starts as the wall's.
         self._offset = time.time() - time.monotonic()
         self.since = time.time()
-        self.engine = Engine(policy, _LIMITS, ours=is_ours)
+        self.engine = Engine(policy, _LIMITS, ours=is_ours, whole=False)
         self.leases = Leases(policy.leases)
         self.state = State(policy.state_file, os.path.join(os.path.dirname(policy.status_file), "state"), log)
+        self.control = Control(policy, path, self, log)
+        self.control_socket: ControlSocket | None = None
         self.queue: Queue | None = None
         self.lookups: Lookups | None = None
         self._poll = select.poll()
         self.handoff = ""
         self._installed = False
         self._status_is_ours = False
-        self._stop = False
-        self._refused_lines: dict[bytes, list[float]] = {}
-        self._suppressed = 0
+        self._stop = self._hung_up = False
+        self.refusals = Refusals(log)
+        self.upkeep: Upkeep | None = None
+        self.outbox: Outbox | None = None
         self._failures_told = 0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -137,17 +161,22 @@ class _Filter:
 
     def start(self) -> None:
         policy = self.policy
+        signal.signal(signal.SIGHUP, self._on_hangup)  # at once: by itself it would end us
         self.handoff = nftables.find_handoff(policy)
         os.makedirs(os.path.dirname(policy.status_file), exist_ok=True)
         self._look_around(self.now())
         self.queue = Queue(policy.queue, policy.queue_length, self._judge, policy.fail == "closed")
+        # Before the exemptions are read: who adds one meanwhile finds a filter that will read it.
+        self.control_socket = ControlSocket(policy.control_socket, self._poll, self.control.handle, log)
+        self.policy = policy = self.control.begin()
+        self.engine.reload(policy)
         self.engine.restore(self.state.load(self.now()))
+        self._report()
         self._write_status()
         nftables.install(policy, self.handoff)
         self._installed = True
-        if policy.watch_dns:
-            self.lookups = Lookups(policy.lan, self._poll, self._judge_lookup, log)
-            self.lookups.tick(self.now())
+        self.upkeep = Upkeep(lambda: self.policy, self.handoff, self._poll, self._install_again, log)
+        self._watch_dns()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -158,6 +187,47 @@ class _Filter:
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stop = True
+
+    def _on_hangup(self, number: int, frame: object) -> None:
+        self._hung_up = True
+
+    def _watch_dns(self) -> None:
+        """Begins or ends to watch lookups, as the policy says."""
+        if self.policy.watch_dns and self.lookups is None:
+            self.lookups = Lookups(self.policy.lan, self._poll, self._judge_lookup, log)
+            self.lookups.tick(self.now())
+        elif not self.policy.watch_dns and self.lookups is not None:
+            self.lookups.close()
+            self.lookups = None
+
+    def _report(self) -> None:
+        """Begins or ends to make reports for the Internet provider, as the policy says."""
+        now = self.now()
+        if not self.policy.report_url:
+            if self.outbox is not None:
+                self.outbox.close(now)
+                self.outbox = None
+                self.state.beside.clear()
+        elif self.outbox is not None:
+            self.outbox.reload(self.policy)
+        else:
+            from cpe_filter.report import outbox
+
+            try:
+                self.outbox = outbox.Outbox(self.policy, self.engine, self.leases.name, self._figures, log, now)
+            except OSError as error:
+                log(f"no reports are made: {error.filename or self.policy.state_file}: {error.strerror}")
+            else:
+                self.state.beside[outbox.BESIDE] = self.outbox.encoded
+
+    def _figures(self) -> dict[str, int]:
+        """For heartbeats."""
+        return {
+            "exempt": len(self.control.in_force()),
+            "packets": self.engine.mail_packets,
+            "failures": self.queue.failures if self.queue else 0,
+            "restored": self.upkeep.restored if self.upkeep else 0,
+        }
 
     def _judge(self, hook: int, hwaddr: bytes | None, packet: bytes) -> str:
         return self.engine.packet(self.now(), hook, hwaddr, packet)
@@ -173,11 +243,23 @@ class _Filter:
         poll.register(self._wake_read, select.POLLIN)
         next_tick = next_status = next_look = 0.0
         while not self._stop:
+            if self._hung_up:
+                self._hung_up = False
+                self.control.hang_up()
             now = self.now()
             if now >= next_tick:
                 self.engine.tick(now)
+                self.control.tick(now)
+                if self.control_socket is not None:
+                    self.control_socket.tick(now)
                 if self.lookups is not None:
                     self.lookups.tick(now)
+                self.refusals.tick(now)
+                if self.upkeep is not None:
+                    self.upkeep.tick(now)
+                    self.upkeep.write_metrics(now, self._status)
+                if self.outbox is not None:
+                    self.outbox.tick(now)
                 if now >= next_look:
                     self._look_around(now)
                     next_look = now + _NETWORKS_S
@@ -190,8 +272,12 @@ class _Filter:
             for fd, _ in poll.poll(max(0.0, min(next_tick, next_status) - now) * 1000):
                 if fd == self.queue.fd:
                     self.queue.serve()
+                elif self.control_socket is not None and fd in self.control_socket:
+                    self.control_socket.serve(fd)
                 elif self.lookups is not None and fd in self.lookups:
                     self.lookups.serve(fd)
+                elif self.upkeep is not None and fd in self.upkeep:
+                    self.upkeep.serve(self.now())
                 else:
                     self._drain_wakeups()
 
@@ -201,9 +287,46 @@ class _Filter:
         if self.leases.refresh(now):
             self.engine.leases(self.leases, now, time.time())
 
+    # ── what the control needs (control.Surroundings) ───────────────────────────────────────────
+
+    def devices(self) -> Iterable[Device]:
+        return self.engine.devices
+
+    def host_name(self, device: Device) -> str:
+        return self.leases.name(device)
+
+    def apply(self, policy: Policy) -> str:
+        try:
+            nftables.update(policy, self.handoff)
+        except nftables.KernelError as error:
+            return str(error)
+        self.policy = policy
+        self.engine.reload(policy)
+        if self.upkeep is not None:
+            self.upkeep.rules_changed()
+        self._watch_dns()
+        self._report()
+        return ""
+
+    def release(self, device: Device) -> str:
+        self.engine.release(device.key, self.now())
+        failed = self.unblock(device)
+        self._tell()
+        self.state.at_once(self.now())
+        self.state.tick(self.engine.devices, self.now())
+        return failed
+
+    def unblock(self, device: Device) -> str:
+        # A host behind a second router is never blocked by that router's MAC.
+        return nftables.release(device.key) if len(device.key) == 6 else ""
+
+    # ── telling ─────────────────────────────────────────────────────────────────────────────────
+
     def save_state(self) -> None:
         """At an orderly end. After an internal error what was written before counts."""
         self._tell()  # what has changed in the last moment
+        if self.outbox is not None:
+            self.outbox.close(self.now())
         self.state.close(self.engine.devices, self.now())
 
     def _drain_wakeups(self) -> None:
@@ -230,6 +353,8 @@ class _Filter:
                     f"device {device_name(event.before)} goes on as {self._called(event.device)}: the same DHCP "
                     f"{event.why}; it is {event.device.score.standing}"
                 )
+                if self.outbox is not None:
+                    self.outbox.continued(event.before, event.device.key)
                 if event.device.score.standing != CLEAR:
                     self.state.changed(event.device, event.time)
 
@@ -250,34 +375,38 @@ class _Filter:
         self._write_status()
 
     def _tell_refused(self, event: Refused) -> None:
-        device, session = event.flow.device, event.flow.session
-        lines = self._refused_lines.setdefault(device.key, [])
-        lines[:] = [told for told in lines if event.time - told < 60.0]
-        if len(lines) >= _REFUSAL_LINES:
-            self._suppressed += 1
-            return
-        lines.append(event.time)
-        more = f" ({self._suppressed} more not shown)" if self._suppressed else ""
-        self._suppressed = 0
-        server = socket.inet_ntop(socket.AF_INET if len(session.server) == 4 else socket.AF_INET6, session.server)
-        reason = event.flow.decision.reason
-        log(f"refused {self._called(device)} to {server} port {session.server_port}: {reason}{more}")
-        if len(self._refused_lines) > 512:
-            self._refused_lines.clear()
+        device, session, reason = event.flow.device, event.flow.session, event.flow.decision.reason
+        called = self._called(device)
+        self.refusals.told(event.time, device.key, called, session.server, session.server_port, reason)
 
-    def _write_status(self) -> None:
+    def _install_again(self) -> str:
+        """Somebody took the ruleset out. "", or why it could not be put back."""
+        try:
+            nftables.install(self.policy, self.handoff)
+        except nftables.KernelError as error:
+            return str(error)
+        return ""
+
+    def _status(self) -> dict[str, Any]:
         queue = self.queue
-        about = {
+        about: dict[str, Any] = {
             "pid": os.getpid(),
             "since": round(self.since, 3),
             "queue": self.policy.queue,
             "handoff": self.handoff,
             "fail": self.policy.fail,
+            "policy": self.control.about(),
+            **status.exemptions(self.control.in_force()),
             "failures": queue.failures if queue else 0,
             "lookup_packets": self.lookups.seen if self.lookups else 0,
+            "refusals": self.refusals.counts,
+            **(self.upkeep.figures() if self.upkeep else {}),
         }
+        return status.snapshot(self.engine, about, time.time(), self.leases.name)
+
+    def _write_status(self) -> None:
         try:
-            status.write(self.policy.status_file, status.snapshot(self.engine, about, time.time(), self.leases.name))
+            status.write(self.policy.status_file, self._status())
             self._status_is_ours = True
         except OSError as error:
             if not self._installed:
@@ -295,6 +424,11 @@ class _Filter:
             self.queue = None
         if self.lookups is not None:
             self.lookups.close()
+        if self.control_socket is not None:
+            self.control_socket.close()
+        self.refusals.close()
+        if self.upkeep is not None:
+            self.upkeep.close(rules_stay=self._installed)
         signal.set_wakeup_fd(-1)
         for fd in (self._wake_read, self._wake_write):
             try:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
-from typing import Any
 
 from cpe_filter.enforce import offload
 from cpe_filter.enforce.watch import Counters, Ruleset, Watch
 from cpe_filter.policy import Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _QUEUES = "/proc/net/netfilter/nfnetlink_queue"
 

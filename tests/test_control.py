@@ -20,7 +20,8 @@ from cpe_filter.detect.device import ROUTER, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.engine import Engine
 from cpe_filter.exemptions import MAX_KEPT
-from cpe_filter.policy import AT_START, KEYS, OF_RESPONDER, Exemption, Policy, load
+from cpe_filter.policy import Exemption, Policy, load
+from cpe_filter.policy_keys import AT_START, KEYS, OF_RESPONDER
 
 _quiet = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -18,19 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpe_filter.enforce import ruleset
-from cpe_filter.policy import (
-    AT_START,
-    KEYS,
-    MAX_FILE_BYTES,
-    MAX_LIST,
-    OF_RESPONDER,
-    Key,
-    Policy,
-    PolicyError,
-    build,
-    load,
-    parse_mac,
-)
+from cpe_filter.policy import Policy, PolicyError, parse_mac
+from cpe_filter.policy_file import MAX_FILE_BYTES, MAX_LIST, build, load
+from cpe_filter.policy_keys import AT_START, KEYS, OF_RESPONDER, Key
 from tests.lab.net import PROJECT
 
 PATH = "some/policy.toml"

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cpe_filter.policy import KEYS, Policy, load
+from cpe_filter.policy import Policy, load
+from cpe_filter.policy_keys import KEYS
 from tests.lab.net import PROJECT
 
 README = (PROJECT / "README.md").read_text()

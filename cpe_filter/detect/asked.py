@@ -8,7 +8,7 @@ others this one piece of evidence, and nothing else.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from cpe_filter.named_tuple import NamedTuple
 
 KEYS = 256
 #: Seconds after its last lookup that a device is remembered. A bot resolves just before it sends.

@@ -8,7 +8,6 @@ thing that happened, `ended`; whoever has no packets (a simulation of years) mak
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from cpe_filter.detect import replies
 from cpe_filter.detect.device import ROUTER, Device
@@ -19,6 +18,7 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECTED
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
+from cpe_filter.named_tuple import NamedTuple
 
 #: More new servers than this within a minute is a burst.
 BURST = 5

@@ -17,7 +17,8 @@ the source named.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+
+from cpe_filter.named_tuple import NamedTuple
 
 DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN, LEGITIMATE = (
     "destination",

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple
 
 from cpe_filter.detect.device import DEVICES, Devices
 from cpe_filter.detect.score import CLEAR
+from cpe_filter.named_tuple import NamedTuple
 
 #: Hosts told apart behind one MAC.
 HOSTS = 32

@@ -22,12 +22,12 @@ import math
 import struct
 from binascii import crc32
 from collections.abc import Iterable, Sized
-from typing import NamedTuple
 
 from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS, SENDERS
 from cpe_filter.detect.neighbours import BUCKETS, SIZE, WAYS, Neighbours
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
+from cpe_filter.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
 VERSION = 1

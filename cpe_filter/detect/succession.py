@@ -17,9 +17,13 @@ the new MAC has a device already, the one with the worse standing goes on. A MAC
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 from cpe_filter.detect.device import Device, Devices
+from cpe_filter.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Leases that count; dnsmasq gives out 1,000 at most unless told otherwise.
 LEASES = 1024

@@ -7,10 +7,10 @@ raised by the device's standing (suspected: limit, compromised: block) and never
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import NamedTuple
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Policy
 
 PASS, REFUSE, LIMIT, EXPLAIN, BLOCK = "pass", "refuse", "limit", "explain", "block"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from cpe_filter import plain_socket as socket
+from cpe_filter.named_tuple import NamedTuple
 
 #: Families (linux/netfilter.h, NFPROTO_...). `ANY` lists those of all.
 ANY, INET, IPV4, IPV6 = 0, 1, 2, 10
@@ -32,7 +33,8 @@ _HEADER, _GENERIC = struct.Struct("=IHHII"), struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
 _TYPE = 0x3FFF  # without the flags for nesting and byte order
 _TIMEOUT_S = 2.0
-_DATAGRAM = 1 << 16
+#: Bytes of a datagram: of a list the kernel makes them no longer than the room that the reader offers.
+_LISTED, _TOLD = 1 << 14, 1 << 16
 #: Bytes of one list. A set of a thousand networks has 60,000.
 _LONGEST = 16 << 20
 
@@ -100,7 +102,7 @@ def _list_once(
     found: list[tuple[int, bytes]] = []
     whole, size = True, 0
     while True:
-        datagram = netlink.recv(_DATAGRAM)
+        datagram = netlink.recv(_LISTED)
         size += len(datagram)
         if size > _LONGEST:
             raise OSError(errno.EFBIG, "the list has no end")
@@ -138,7 +140,7 @@ def changes(netlink: socket.socket) -> list[Change]:
     Raises BlockingIOError where nothing waits, and OSError (ENOBUFS) where news was lost.
     """
     found = []
-    for kind, _, _, content in messages(netlink.recv(_DATAGRAM)):
+    for kind, _, _, content in messages(netlink.recv(_TOLD)):
         if kind & 0xFF00 != _SUBSYSTEM or len(content) < 4:
             continue
         what = _TAKEN_AWAY.get(kind & 0xFF, kind & 0xFF)

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
+import sys
+import time
 from collections.abc import Callable
 
+from cpe_filter import plain_socket as socket
 from cpe_filter.enforce.ruleset import (
     BLOCKED,
     CONTENT,
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a packet that are copied to us. With the library's own 4016 large (GSO) packets would hang.
 COPY_RANGE = 2048
-#: Packets handled in one turn before timers and signals get theirs: the library alone starves them under a flood.
-TURN = 64
+#: Packets handled in one turn, and seconds after which no other is begun, before timers and signals get theirs: the
+#: library alone starves them under a flood. Where a packet takes a millisecond it is the time that counts.
+TURN, TURN_S = 64, 0.02
 _RECEIVE_BUFFER = 1 << 20
 _REST = 0xFFFFFFFF ^ MARK_MASK
 
@@ -82,6 +85,9 @@ class Queue:
     def __init__(self, number: int, length: int, judge: Judge, fail_closed: bool) -> None:
         from netfilterqueue import COPY_PACKET, NetfilterQueue
 
+        # Its run_socket imports the module socket, for the name socket.error alone. Where nobody else has done so it
+        # gets ours, which has that name, and 0.4 MB are not loaded.
+        sys.modules.setdefault("socket", socket)
         self.failures = 0
         self.last_failure = ""
         self._judge = judge
@@ -94,6 +100,7 @@ class Queue:
             why = f"the program with netlink port {holder} holds it" if holder else str(error)
             raise QueueTaken(f"queue {number} cannot be bound: {why}") from None
         self.fd: int = self._queue.get_fd()
+        os.set_inheritable(self.fd, False)  # a program that hangs must not hold the queue when we are gone
         os.set_blocking(self.fd, False)
         self._turn = _Turn(self.fd)
         refusal, earlier = set_fail_open(self.fd, number, not fail_closed)
@@ -103,8 +110,8 @@ class Queue:
         self._run(_Read(earlier))
 
     def serve(self) -> None:
-        """Handles what waits, at most `TURN` packets."""
-        self._turn.left = TURN
+        """Handles what waits, at most `TURN` packets and hardly longer than `TURN_S`."""
+        self._turn.begin()
         self._run(self._turn)
 
     def _run(self, source: _Turn | _Read) -> None:
@@ -133,16 +140,21 @@ class Queue:
 
 
 class _Turn:
-    """A socket that runs dry after so many datagrams, for the library's `run_socket`."""
+    """A socket that runs dry after so many datagrams or so much time, for the library's `run_socket`."""
 
     def __init__(self, fd: int) -> None:
-        self.left = 0
+        self._left = 0
+        self._end = 0.0
         self._socket = socket.socket(fileno=os.dup(fd))
 
+    def begin(self) -> None:
+        self._left = TURN
+        self._end = time.monotonic() + TURN_S
+
     def recv(self, size: int) -> bytes:
-        if self.left <= 0:
+        if self._left <= 0 or time.monotonic() > self._end:
             raise BlockingIOError(errno.EAGAIN, "the turn is over")
-        self.left -= 1
+        self._left -= 1
         return self._socket.recv(size)
 
     def close(self) -> None:

@@ -1,15 +1,13 @@
 """The ruleset into the kernel and out again.
 
 Knows nft's and iptables' programs and what they say; what is in the ruleset is ruleset's matter. Must not know packets,
-devices' standings or the queue's loop. Verbs: `find_handoff`, `install`, `update`, `release`, `remove`. Programs are
-run without a shell; data reaches nft on its standard input.
+devices' standings or the queue's loop. Verbs: `find_handoff`, `install`, `update`, `release`, `remove`. Data reaches
+nft on its standard input.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-
+from cpe_filter.enforce import command
 from cpe_filter.enforce.ruleset import (
     HAND_OFF,
     MARK_MASK,
@@ -23,7 +21,6 @@ from cpe_filter.enforce.ruleset import (
 )
 from cpe_filter.policy import Policy
 
-_TIMEOUT_S = 20
 _HOOKS = ("PREROUTING", "POSTROUTING", "OUTPUT", "INPUT")
 
 
@@ -33,8 +30,7 @@ class KernelError(RuntimeError):
 
 def find_handoff(policy: Policy) -> str:
     """NATIVE where nft and the kernel can queue, else XTABLES. Raises `KernelError` where neither works."""
-    nft = program("nft")
-    if nft is None:
+    if command.find("nft") is None:
         raise KernelError("nft is not installed (package nftables)")
     chain = f"chain c {{ type filter hook forward priority 0; queue to {policy.queue}; }}"
     probe = f"table inet {TABLE}_probe {{ {chain}; }}\n"  # without the semicolon behind it nft 1.0.6 sees no end
@@ -43,7 +39,7 @@ def find_handoff(policy: Policy) -> str:
         return NATIVE
     if "Operation not permitted" in first:
         raise KernelError("nft may not change the ruleset: the capability CAP_NET_ADMIN is missing")
-    if program("iptables-nft") is None or program("ip6tables-nft") is None:
+    if command.find("iptables-nft") is None or command.find("ip6tables-nft") is None:
         raise KernelError(
             "the kernel has no nft queue (kmod-nft-queue), and iptables-nft is not installed to do without"
         )
@@ -106,7 +102,7 @@ def remove_left() -> bool:
     for reason in ("not installed", "not permitted"):
         if reason in missing:
             raise KernelError(missing)
-    hooked = program("iptables-nft") and not _call("iptables-nft", "-w", "-t", XTABLES_TABLE, "-S", XTABLES_CHAIN)
+    hooked = command.find("iptables-nft") and not _call("iptables-nft", "-w", "-t", XTABLES_TABLE, "-S", XTABLES_CHAIN)
     if missing and not hooked:
         return False
     remove(XTABLES if hooked else NATIVE)
@@ -148,15 +144,6 @@ def load(rules: str) -> str:
     return _nft(rules)
 
 
-def program(name: str) -> str | None:
-    """Where a program is, looking where administrators' programs are as well."""
-    for folder in (*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/sbin"):
-        path = os.path.join(folder, name)
-        if folder and os.access(path, os.X_OK):
-            return path
-    return None
-
-
 def _nft(ruleset: str, check: bool = False) -> str:
     return _call("nft", *(["-c"] if check else []), "-f", "-", given=ruleset)
 
@@ -164,27 +151,19 @@ def _nft(ruleset: str, check: bool = False) -> str:
 def _call(name: str, *arguments: str, given: str = "") -> str:
     """Runs a program; "" where it succeeded, else the first line that says why not."""
     try:
-        done = subprocess.run(
-            [program(name) or name, *arguments],
-            input=given.encode(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        done = command.run(name, *arguments, given=given.encode())
     except FileNotFoundError:
         return f"{name} is not installed"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{name}: {error}"
-    if not done.returncode:
+    except OSError as error:
+        return f"{name}: {error.strerror}"
+    if not done.code:
         return ""
-    lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[0].strip() if lines else f"{name} failed with {done.returncode}"
+    lines = [line for line in done.errors.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[0].strip() if lines else f"{name} failed with {done.code}"
 
 
 def _output(name: str, *arguments: str) -> str:
     try:
-        done = subprocess.run([program(name) or name, *arguments], capture_output=True, timeout=_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        return command.run(name, *arguments).out.decode("utf-8", "replace")
+    except OSError:
         return ""
-    return done.stdout.decode("utf-8", "replace")

@@ -6,11 +6,14 @@ Knows the device's memory and the table of indicators. Must not judge, and keeps
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def device_facts(device: Device) -> dict[str, Any]:

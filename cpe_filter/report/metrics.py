@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 from cpe_filter import __version__
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect.packet import REFUSALS
+from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.report.refusals import KINDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Label and value, of each sample of a metric; one without a label has "".
 Samples = Iterable[tuple[str, float | None]]

@@ -6,15 +6,18 @@ themselves in DHCP, so it stays on the router; no names from mail.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from typing import Any
 
 from cpe_filter.detect.device import Device
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
+from cpe_filter.json_text import parts
 from cpe_filter.report.devices import device_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 #: Exemptions in a status.
@@ -30,7 +33,7 @@ class NotRunning(Exception):
 def snapshot(engine: Engine, about: dict[str, Any], now: float, named: Callable[[Device], str]) -> dict[str, Any]:
     """The status object. `about`: what the router adds (pid, since, handoff, counters); `now`: POSIX seconds.
 
-    `named`: a device's host name, "" where none is known.
+    `named`: a device's host name, "" where none is known. `devices` is an iterator: it can be read once, at once.
     """
     return {
         "version": VERSION,
@@ -42,7 +45,8 @@ def snapshot(engine: Engine, about: dict[str, Any], now: float, named: Callable[
         "flows": engine.flow_count,
         "evicted_flows": engine.evicted_flows,
         **about,
-        "devices": [_device(engine, device, named(device)) for device in engine.devices],
+        # Not a list: 256 devices would take 0.7 MB for a moment, and Python seldom gives it back.
+        "devices": (_device(engine, device, named(device)) for device in engine.devices),
     }
 
 
@@ -67,7 +71,7 @@ def write(path: str, content: dict[str, Any]) -> None:
     # The name is ours and the folder root's; still, never write through somebody's link.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
     with os.fdopen(handle, "w") as file:
-        json.dump(content, file, separators=(",", ":"))
+        file.writelines(parts(content))
         file.write("\n")
     os.replace(temporary, path)
 
@@ -80,6 +84,8 @@ def read(path: str) -> tuple[str, dict[str, Any]]:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(_LONGEST)
+        import json
+
         content = json.loads(text)
         pid = content["pid"]
     except FileNotFoundError:

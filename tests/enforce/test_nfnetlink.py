@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from cpe_filter import plain_socket as socket
 from cpe_filter.enforce import nfnetlink
 from cpe_filter.enforce.nfnetlink import ANY, Change, attributes, changes, listing, messages, name
 from tests.lab.alone import network

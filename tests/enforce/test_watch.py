@@ -12,7 +12,8 @@ import pytest
 from cpe_filter.enforce import nfnetlink, nftables, watch
 from cpe_filter.enforce.ruleset import COUNTERS, XTABLES
 from cpe_filter.enforce.watch import BLIND_S, LONGEST_REST_S, SAY_S, Counters, Ruleset, Ward, Watch, counters
-from cpe_filter.policy import Policy, build
+from cpe_filter.policy import Policy
+from cpe_filter.policy_file import build
 from tests.lab.alone import network
 
 pytestmark = pytest.mark.live

@@ -91,9 +91,9 @@ def main() -> None:
         for name, found in rows.items():
             convicted = sorted(at for _, at, _ in found if at)
             median = convicted[len(convicted) // 2] if convicted else "-"
-            suspected = sum(s for s, _, _ in found)
+            doubted = sum(s for s, _, _ in found)
             print(
-                f"  {name:22} suspected {suspected:3}  convicted {len(convicted):3}  median {median:>4}  "
+                f"  {name:22} suspected {doubted:3}  convicted {len(convicted):3}  median {median:>4}  "
                 f"{found[0][2][:100]}"
             )
         total = [at for rows_ in rows.values() for _, at, _ in rows_]

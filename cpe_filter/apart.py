@@ -1,0 +1,115 @@
+"""Work done apart: in a child process, which takes the memory that it needed along when it ends.
+
+Knows processes, pipes and marshal. Must not know what is worked on. TOML's parser and what it imports take 1.5 MB, are
+wanted for a moment, and would stay for good: Python forgets no module. A small router has 64 MB in all.
+
+The child is a copy of this process, so the work may use all that is here; what it changes is lost. It must not touch
+sockets: those are the same on both sides. It ends without an interpreter's end: nothing of ours is flushed, closed or
+removed by it.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import select
+import time
+from collections.abc import Callable
+
+from cpe_filter import plain_signal as signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+#: Seconds that work may take. A policy of a megabyte takes half a second here, and 20 times that on a small router.
+WAIT_S = 20.0
+#: Bytes of a result.
+LONGEST = 16 << 20
+_CHUNK = 1 << 16
+_DONE, _REFUSED, _FAILED = range(3)
+
+
+class Unfinished(RuntimeError):
+    """There is no result; the text says why."""
+
+
+def result(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> Any:
+    """What `work` returns: None, booleans, numbers, texts, bytes, and tuples, lists and dicts of these, no subclasses.
+
+    A `refusal` that it raises is raised here, too, made of its text. Raises `Unfinished` for all that goes wrong else.
+    """
+    end = time.monotonic() + wait_s
+    try:
+        read, write = os.pipe()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
+    except OSError as error:
+        raise Unfinished(f"no process for it: {error.strerror}") from None
+    if not child:
+        _be_child(work, refusal, write, wait_s)
+    os.close(write)
+    data, code = b"", 0
+    try:
+        data = _read(read, end)
+    finally:
+        os.close(read)
+        code = _end(child, kill=not data)
+    try:
+        kind, value = marshal.loads(data)  # noqa: S302 - of our own making
+    except (EOFError, ValueError, TypeError):
+        raise Unfinished(f"its process ended with {code}") from None
+    if kind == _REFUSED:
+        raise refusal(value)
+    if kind == _FAILED:
+        raise Unfinished(value)
+    return value
+
+
+def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wait_s: float) -> NoReturn:
+    code = 1
+    try:
+        gc.disable()  # it would only copy pages, and might close what is the parent's
+        signal.alarm(int(wait_s) + 2)  # where nobody is left to end us
+        try:
+            answer = _DONE, work()
+        except refusal as error:
+            answer = _REFUSED, str(error)
+        except Exception as error:
+            answer = _FAILED, f"{type(error).__name__}: {error}"
+        left = memoryview(marshal.dumps(answer))
+        while left:
+            left = left[os.write(write, left) :]
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _read(read: int, end: float) -> bytes:
+    """All that the child writes. Raises `Unfinished`."""
+    poll = select.poll()
+    poll.register(read, select.POLLIN)
+    data = bytearray()
+    while len(data) <= LONGEST:
+        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            raise Unfinished("it took too long")
+        chunk = os.read(read, _CHUNK)
+        if not chunk:
+            return bytes(data)
+        data += chunk
+    raise Unfinished("its result is too long")
+
+
+def _end(child: int, kill: bool) -> int:
+    """Waits for the child's end; its exit code, or minus the signal that ended it."""
+    try:
+        if kill:
+            os.kill(child, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except (ProcessLookupError, ChildProcessError):  # SIGCHLD is ignored: nobody can tell
+        return 0

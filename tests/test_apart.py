@@ -1,0 +1,174 @@
+"""Work in a child process: its result, its refusals, everything that can end it, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cpe_filter.apart import LONGEST, Unfinished, result
+from tests.lab.net import PROJECT
+
+
+class Refused(ValueError):
+    pass
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """No descriptor, and no process that nobody has waited for."""
+    before = descriptors()
+    yield
+    assert descriptors() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    def work() -> Any:
+        raise error
+
+    return work
+
+
+VALUE: Any = (None, True, -(1 << 99), 1.5, "ü\udcff", b"\0\xff", [1, (2,)], {"a": {}}, float("inf"))
+
+
+def test_the_result() -> None:
+    assert result(lambda: VALUE, Refused) == VALUE
+    assert result(lambda: None, Refused) is None
+    long = os.urandom(3_000_000)  # more than a pipe holds
+    assert result(lambda: long, Refused) == long
+
+
+def test_memory_is_not_shared() -> None:
+    seen: list[int] = []
+
+    def work() -> int:
+        import quopri
+
+        seen.append(1)
+        return len(seen) + len(quopri.encodestring(b"x"))
+
+    sys.modules.pop("quopri", None)
+    assert result(work, Refused) == 2
+    assert seen == []
+    assert "quopri" not in sys.modules
+
+
+def test_a_refusal_is_raised_here() -> None:
+    with pytest.raises(Refused, match=r"^wrong: ü\udcff$"):
+        result(raising(Refused("wrong: ü\udcff")), Refused)
+    with pytest.raises(Unfinished, match=r"^ValueError: 5$"):
+        result(raising(ValueError(5)), Refused)
+
+
+@pytest.mark.parametrize(
+    ("work", "says"),
+    [
+        (raising(RecursionError("deep")), "RecursionError: deep"),
+        (raising(KeyboardInterrupt()), "ended with 1"),
+        (raising(SystemExit(0)), "ended with 1"),
+        (object, "ended with 1"),
+        (lambda: os._exit(0), "ended with 0"),
+        (lambda: os._exit(7), "ended with 7"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "ended with -9"),
+        (lambda: b"x" * (LONGEST + 1), "too long"),
+    ],
+)
+def test_no_result(work: Callable[[], Any], says: str) -> None:
+    with pytest.raises(Unfinished, match=says):
+        result(work, Refused)
+
+
+def test_what_takes_too_long_is_ended() -> None:
+    read, write = os.pipe()
+
+    def work() -> None:
+        os.write(write, str(os.getpid()).encode())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(60)
+
+    begun = time.monotonic()
+    with pytest.raises(Unfinished, match="too long"):
+        result(work, Refused, 0.3)
+    assert time.monotonic() - begun < 2
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(os.read(read, 99)), 0)
+    os.close(read)
+    os.close(write)
+
+
+def test_it_ends_by_itself_where_nobody_waits() -> None:
+    """A child whose parent was killed."""
+    program = (
+        "import os, signal, sys, time\n"
+        "from cpe_filter import apart\n"
+        "def work():\n"
+        "    print('begun', flush=True)\n"
+        "    os.kill(os.getppid(), signal.SIGKILL)\n"
+        "    while True: pass\n"
+        "apart.result(work, ValueError, 0.9)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=PROJECT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    assert process.wait() == -signal.SIGKILL
+    # Its end can be read once all who could write have gone.
+    assert select.select([process.stdout], [], [], 5)[0]
+    assert process.stdout.read() == b""
+    process.stdout.close()
+
+
+def test_signals_are_the_parents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes meanwhile is handled, and wakes the loop, while the work goes on."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    seen: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, frame: seen.append(number))
+    signal.set_wakeup_fd(write)
+    try:
+
+        def work() -> int:
+            os.kill(os.getppid(), signal.SIGHUP)
+            time.sleep(0.1)
+            return 5
+
+        assert result(work, Refused) == 5
+        assert seen == [signal.SIGHUP]
+        assert os.read(read, 9) == bytes([signal.SIGHUP])
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGHUP, before)
+        os.close(read)
+        os.close(write)
+
+
+def test_where_children_are_not_waited_for() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert result(lambda: VALUE, Refused) == VALUE
+        with pytest.raises(Unfinished):
+            result(lambda: os._exit(3), Refused)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_where_there_can_be_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(Unfinished, match=r"^no process for it: Resource"):
+        result(lambda: 1, Refused)

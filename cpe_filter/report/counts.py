@@ -1,0 +1,54 @@
+"""What of a device is counted for reports: numbers and indicators, and what has been added to them since.
+
+Knows devices. Must not know incidents.
+"""
+
+from __future__ import annotations
+
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
+from cpe_filter.named_tuple import NamedTuple
+
+_AGAINST = frozenset(name for name, row in INDICATORS.items() if row.family != LEGITIMATE)
+
+
+class Counts(NamedTuple):
+    """What is counted of a device. indicators: in how many connections each was seen."""
+
+    connections: int
+    networks: int
+    messages: int
+    recipients: int
+    refused: int
+    indicators: dict[str, int]
+
+    def since(self, base: Counts) -> Counts:
+        """What has been added. Indicators that a release has set back begin anew."""
+        grown = {
+            name: count - base.indicators.get(name, 0) if count >= base.indicators.get(name, 0) else count
+            for name, count in self.indicators.items()
+        }
+        return Counts(
+            max(0, self.connections - base.connections),
+            max(0, self.networks - base.networks),
+            max(0, self.messages - base.messages),
+            max(0, self.recipients - base.recipients),
+            max(0, self.refused - base.refused),
+            {name: count for name, count in grown.items() if count},
+        )
+
+
+NOTHING = Counts(0, 0, 0, 0, 0, {})
+
+
+def counts(device: Device) -> Counts:
+    """Those of a device's whole life. Only evidence against it: messages that were taken are counted as such."""
+    tallies = device.score.tallies
+    return Counts(
+        device.connections,
+        device.networks,
+        device.messages,
+        device.recipients,
+        device.refused,
+        {name: tally.count for name, tally in tallies.items() if name in _AGAINST},
+    )

@@ -1,0 +1,114 @@
+"""When the router speaks to the collector: pure, times are uptimes in seconds.
+
+Knows what happened before, as `Plan`, and what the collector answered. Must not know files, sockets or clocks.
+
+Millions of routers do this at once, so no moment may be the same for many of them: after a boot the first report waits
+a random part of the splay; after a failure the next try comes at a random time of a window that doubles (full jitter;
+base `BASE_S`, at most `CAP_S`); when an outage lasts the window is no less than the splay, so that all are back over
+its length and not at once. `Retry-After` comes before the jitter, not in its place. The splay is the collector's to
+tune. New events of a router that is well go at a second of the minute that is its own; the heartbeat at its own time
+of the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.report.incident import HEARTBEAT
+from cpe_filter.report.spool import Waiting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Seconds: the splay until the collector names another, and what it may name.
+SPLAY_S, MOST_SPLAY_S = 3600, 86400
+#: Seconds of the first window after a failure (before it is doubled), and of the longest.
+BASE_S, CAP_S = 20.0, 5120.0
+#: So many failures in a row are an outage.
+OUTAGE = 4
+#: Seconds between two exchanges of a router that is well.
+PAUSE_S = 60.0
+#: Seconds of the first window after a refusal of this router or its request: nothing but people will mend that.
+SLOW_S = 3600.0
+#: The longest that `Retry-After` may ask for.
+MOST_AFTER_S = 86400.0
+DAY_S, HALF_DAY_S = 86400.0, 43200.0
+
+Random = Callable[[], float]  # 0 to 1
+
+
+class Plan(NamedTuple):
+    """due: no exchange before it; beat: no heartbeat before it; failures: in a row. All of one boot.
+
+    policy: the version that the collector says is current.
+    """
+
+    boot: str
+    due: float
+    beat: float = 0.0
+    failures: int = 0
+    splay: int = SPLAY_S
+    policy: str = ""
+
+
+def begin(boot: str, up: float, random: Random) -> Plan:
+    """The first of a boot."""
+    return Plan(boot, up + random() * SPLAY_S)
+
+
+def known(content: Any, boot: str) -> Plan | None:
+    """A plan as it was written; None for anything else, and for one of another boot."""
+    try:
+        boot_of, due, beat, failures, splay, policy = content
+        plan = Plan(str(boot_of), float(due), float(beat), int(failures), int(splay), str(policy))
+    except (TypeError, ValueError):
+        return None
+    good = 0 <= plan.due < 1e12 and 0 <= plan.beat < 1e12 and plan.failures >= 0 and 0 <= plan.splay <= MOST_SPLAY_S
+    return plan if plan.boot == boot and good else None
+
+
+def next_at(plan: Plan, events: Iterable[Waiting], slot: int) -> float | None:
+    """When the next exchange is due; None where nothing waits. slot: of this router, seconds of the day."""
+    reports = [event.up for event in events if event.kind != HEARTBEAT]
+    times = [min(reports) + slot % PAUSE_S] if reports else []
+    times += [plan.beat for event in events if event.kind == HEARTBEAT]
+    return max(plan.due, min(times)) if times else None
+
+
+def to_send(plan: Plan, events: Iterable[Waiting], up: float) -> list[Waiting]:
+    """What goes: all but a heartbeat that is not due."""
+    return [event for event in events if event.kind != HEARTBEAT or up >= plan.beat]
+
+
+def delivered(plan: Plan, up: float, wall: float, slot: int, beat: bool, splay: int | None, policy: str | None) -> Plan:
+    """All is well. wall: POSIX time; beat: a heartbeat was among what was sent."""
+    plan = plan._replace(due=up + PAUSE_S, failures=0)
+    if beat:
+        # The next time of day that is ours, and not within half a day: the clock may have been set since.
+        wait = (slot - wall) % DAY_S
+        plan = plan._replace(beat=up + (wait if wait >= HALF_DAY_S else wait + DAY_S))
+    return told(plan, splay, policy)
+
+
+def told(plan: Plan, splay: int | None, policy: str | None) -> Plan:
+    """What the collector says beside."""
+    if splay is not None:
+        plan = plan._replace(splay=max(0, min(MOST_SPLAY_S, splay)))
+    return plan if policy is None else plan._replace(policy=policy)
+
+
+def failed(plan: Plan, up: float, after: float, random: Random) -> Plan:
+    """The collector was not reached, or asked to come again; `after` so many seconds."""
+    failures = plan.failures + 1
+    window = min(CAP_S, BASE_S * 2 ** min(failures, 16))
+    if failures >= OUTAGE:
+        window = max(window, float(plan.splay))
+    return plan._replace(due=up + max(0.0, min(MOST_AFTER_S, after)) + random() * window, failures=failures)
+
+
+def refused(plan: Plan, up: float, random: Random) -> Plan:
+    """The collector does not want this router, or does not understand it."""
+    window = min(DAY_S, SLOW_S * 2 ** min(plan.failures, 8))
+    return plan._replace(due=up + window / 2 + random() * window / 2, failures=plan.failures + 1)

@@ -1,0 +1,46 @@
+"""The spool's file, read: by `send`, and by a filter that has started again.
+
+Knows the form of the file and JSON. No part of the running filter, which only writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cpe_filter.report.kept import Broken, unsealed
+from cpe_filter.report.spool import MOST, MOST_BYTES, ORDER, About, Waiting
+
+
+def decode(data: bytes) -> tuple[About, list[Waiting]]:
+    """What `Spool.encode` wrote. Raises `Broken`."""
+    if len(data) > 2 * MOST_BYTES:
+        raise Broken("too large")
+    head, *lines = unsealed(data).split(b"\n")
+    try:
+        content = json.loads(head)
+        about = About(
+            str(content["boot"]),
+            _number(content["next"]),
+            _number(content["dropped"]),
+            str(content["pol"]),
+            str(content["ver"]),
+        )
+        events = [_waiting(line) for line in lines if line]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise Broken("not a spool of cpe-filter") from None
+    return about, events
+
+
+def _waiting(line: bytes) -> Waiting:
+    event: dict[str, Any] = json.loads(line)
+    kind = event["kind"]
+    if kind not in ORDER:
+        raise ValueError
+    return Waiting(_number(event["seq"]), kind, str(event.get("id", "")), _number(event["up"]), line + b"\n")
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
+        raise ValueError
+    return value

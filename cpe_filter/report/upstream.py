@@ -1,0 +1,255 @@
+"""The collector, as a router sees it: one TLS connection, one POST at a time, bounded answers.
+
+Knows TLS with certificates of both sides, HTTP and the collector's answers. Must not know the spool, or when to send.
+It speaks to the host of the policy's URL and to nothing else: no redirect is followed, no proxy asked (http.client
+looks at no environment), no list of revoked certificates fetched. Only the CA of the policy is trusted, none of the
+system's.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import ssl
+import time
+import zlib
+from email.utils import parsedate_to_datetime
+from types import FrameType
+from typing import Any, NamedTuple
+
+from cpe_filter import __version__
+
+#: Seconds: for an address to connect, for the other side to say anything, and for a whole exchange.
+CONNECT_S, SILENCE_S, EXCHANGE_S = 15.0, 30.0, 120.0
+#: Bytes of an answer, characters of a reason in it.
+MOST_ANSWER, _MOST_WHY = 64 << 10, 120
+_PATH = "/v1/reports"
+
+#: What becomes of a request: taken; too large or wrong as a whole; come again later; not this way, not this router.
+TAKEN, WRONG, LATER, REFUSED = "taken", "wrong", "later", "refused"
+_WRONG = (400, 413, 422)
+_LATER = (408, 425, 429)
+
+
+class Unusable(Exception):
+    """Certificate, key or CA cannot be used. The text says which and why."""
+
+
+class Unreached(Exception):
+    """The collector was not reached, or not understood. refused: it does not accept this router's certificate."""
+
+    def __init__(self, text: str, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+
+class Answer(NamedTuple):
+    """what: one of the above. acked, rejected: seqs, and why not; after: seconds (Retry-After).
+
+    splay, policy: as in schedule.Plan, None where it does not say.
+    """
+
+    what: str
+    status: int
+    acked: frozenset[int]
+    rejected: dict[int, str]
+    after: float
+    splay: int | None
+    policy: str | None
+
+
+def context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """TLS of a router. Raises `Unusable`, OSError."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, and compares the host's name
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.hostname_checks_common_name = False
+    try:
+        made.load_verify_locations(ca)
+    except ssl.SSLError:
+        raise Unusable(f"[report] ca: {ca} holds no certificates (PEM)") from None
+    try:
+        made.load_cert_chain(certificate, key, password="")  # nobody is there to ask for one
+    except ssl.SSLError as error:
+        why = "does not belong to the certificate" if "MISMATCH" in (error.reason or "") else "cannot be read (PEM)"
+        raise Unusable(f"[report] key: {key} {why}") from None
+    return made
+
+
+def compress(body: bytes) -> bytes:
+    """gzip, without a time in it."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()
+
+
+class Collector:
+    """`post` as often as wanted, then `close`. Both raise `Unreached` at most."""
+
+    def __init__(self, url: str, tls: ssl.SSLContext) -> None:
+        """url: https, as policy.py allows it. Raises `Unusable`."""
+        host, _, path = url.removeprefix("https://").partition("/")
+        self._path = f"/{path}".rstrip("/") + _PATH
+        name, _, port = host.partition(":")
+        try:
+            self.host = name.encode("idna").decode()  # which also loads what the look-up of a name needs
+        except UnicodeError:
+            raise Unusable(f"[report] url {url}: {name} is no host's name") from None
+        number = int(port or 443)
+        if not 0 < number < 65536:
+            raise Unusable(f"[report] url {url}: {number} is no port")
+        self._connection = http.client.HTTPSConnection(self.host, number, timeout=CONNECT_S, context=tls)
+        self._until = time.monotonic() + EXCHANGE_S
+        self._answered = False
+
+    def post(self, body: bytes) -> Answer:
+        """Sends a report (gzip'd JSON). The answer, whatever it is."""
+        left = self._until - time.monotonic()
+        before = signal.signal(signal.SIGALRM, _too_long)
+        signal.setitimer(signal.ITIMER_REAL, max(0.01, left))
+        try:
+            return self._post(body)
+        except ssl.SSLCertVerificationError as error:
+            why = error.verify_message.rstrip(".")
+            raise Unreached(f"the certificate of {self.host} is not accepted: {why}{_clock(why)}") from None
+        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError) as error:
+            raise self._hung_up(error) from None
+        except ssl.SSLError as error:
+            raise _alert(self.host, error) from None
+        except socket.gaierror as error:
+            raise Unreached(f"{self.host} has no address: {error.strerror}") from None
+        except TimeoutError:
+            raise Unreached(f"{self.host} does not answer in time") from None
+        except http.client.HTTPException as error:
+            raise Unreached(f"{self.host} does not speak HTTP: {type(error).__name__}") from None
+        except (OSError, UnicodeError) as error:
+            raise Unreached(f"{self.host} is not reached: {getattr(error, 'strerror', None) or error}") from None
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _hung_up(self, error: OSError) -> Unreached:
+        """In TLS 1.3 a server looks at our certificate when we think that all is well, and may hang up on our request.
+
+        Its reason then waits to be read, unless the end of the connection has overtaken it.
+        """
+        connection: socket.socket | None = self._connection.sock
+        if connection is None:
+            return Unreached(f"{self.host} hung up")
+        try:
+            connection.recv(1)
+        except ssl.SSLError as reason:
+            if not isinstance(reason, ssl.SSLEOFError):
+                return _alert(self.host, reason)
+        except OSError:
+            pass
+        if self._answered:
+            return Unreached(f"{self.host} hung up")
+        return Unreached(f"{self.host} hung up at once: it may not accept this router's certificate")
+
+    def _post(self, body: bytes) -> Answer:
+        connection = self._connection
+        if connection.sock is None:
+            connection.connect()
+            _be_patient(connection.sock)
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
+            "Accept": "application/json",
+            "User-Agent": f"cpe-filter/{__version__}",
+        }
+        connection.request("POST", self._path, body, headers)
+        response = connection.getresponse()
+        self._answered = True
+        data = response.read(MOST_ANSWER + 1)
+        if not response.isclosed():  # longer than anything we want to read
+            connection.close()
+        return _answer(response.status, response.headers, data)
+
+
+def _be_patient(sock: socket.socket | None) -> None:
+    if sock is not None:
+        sock.settimeout(SILENCE_S)
+
+
+def _too_long(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError
+
+
+def _clock(why: str) -> str:
+    """A router without a clock that goes on by itself finds every certificate too new."""
+    if "not yet valid" in why or "expired" in why:
+        return f" (this router's clock says {time.strftime('%Y-%m-%d', time.gmtime())})"
+    return ""
+
+
+def _alert(host: str, error: ssl.SSLError) -> Unreached:
+    reason = (error.reason or "").lower().replace("_", " ")
+    what = reason.partition("alert ")[2]
+    if "certificate" in what or what in ("unknown ca", "access denied"):
+        return Unreached(f"{host} does not accept this router's certificate: {what}", refused=True)
+    return Unreached(f"no TLS with {host}: {reason or error}")
+
+
+def _answer(status: int, headers: http.client.HTTPMessage, data: bytes) -> Answer:
+    content = _content(data)
+    acked = content.get("acked") if status == 200 else None
+    rejected = content.get("rejected") if status == 200 else None
+    splay, policy = content.get("retry_splay"), content.get("policy_version")
+    if status == 200 and isinstance(acked, list):
+        what = TAKEN
+    elif status in _WRONG:
+        what = WRONG
+    elif status in _LATER or status >= 500 or status == 200:
+        what = LATER
+    else:
+        what = REFUSED
+    return Answer(
+        what,
+        status,
+        frozenset(seq for seq in acked if type(seq) is int) if isinstance(acked, list) else frozenset(),
+        _rejected(rejected),
+        _after(headers),
+        splay if type(splay) is int else None,
+        policy if _is_version(policy) else None,
+    )
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    if len(data) > MOST_ANSWER:
+        return {}
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _rejected(content: Any) -> dict[int, str]:
+    found = {}
+    for one in content if isinstance(content, list) else ():
+        if isinstance(one, dict) and type(one.get("seq")) is int:
+            why = "".join(c if c.isascii() and c.isprintable() else "?" for c in str(one.get("why", "")))
+            found[one["seq"]] = why[:_MOST_WHY]
+    return found
+
+
+def _is_version(value: Any) -> bool:
+    good = isinstance(value, str) and len(value) <= 64 and value.isascii()
+    return good and all(c.isalnum() or c in "._+-" for c in value)
+
+
+def _after(headers: http.client.HTTPMessage) -> float:
+    """Seconds to wait (RFC 9110 section 10.2.3). A date counts from the collector's own: our clock may be wrong."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal() and len(text) < 10:
+        return float(text)
+    try:
+        then = parsedate_to_datetime(text).timestamp()
+        date = headers.get("Date", "")
+        return max(0.0, then - (parsedate_to_datetime(date).timestamp() if date else time.time()))
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return 0.0

@@ -1,0 +1,495 @@
+"""Incidents: when one begins, is raised, goes on and ends; what each event says; what no crowd of devices can do."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from cpe_filter.detect.device import ROUTER, Device
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, Tally
+from cpe_filter.policy import Exemption, Policy
+from cpe_filter.report.incident import (
+    EXAMPLES,
+    EXPIRE_S,
+    MOST_CLOSED,
+    OPEN_BURST,
+    OPEN_EVERY_S,
+    Example,
+    Incidents,
+    heartbeat,
+)
+from cpe_filter.report.kept import Broken, Kept, encode, sealed, unsealed
+from tests.report.wire import check_event
+
+BOOTED = 1_795_000_000.0
+START = BOOTED + 1000.0
+MAC, OTHER = bytes.fromhex("0017c8112233"), bytes.fromhex("020000000102")
+MINUTE = 60.0
+
+
+class Home:
+    """Devices, their incidents, and the events so far. Each event is held against the schema."""
+
+    def __init__(self, policy: Policy = Policy(mode="monitor"), booted: float = BOOTED) -> None:  # noqa: B008
+        numbers = itertools.count(1)
+        self.policy = policy
+        self.now = START
+        self.devices: dict[bytes, Device] = {}
+        self.events: list[dict[str, Any]] = []
+        self.incidents = Incidents(
+            lambda key: key.hex().rjust(16, "0")[-16:], booted, lambda n: next(numbers).to_bytes(n, "big")
+        )
+
+    def device(self, key: bytes = MAC, standing: str = CLEAR) -> Device:
+        device = self.devices[key] = Device(key, self.now)
+        self.works(device, standing)
+        return device
+
+    def works(self, device: Device, standing: str, connections: int = 1, **tallies: int) -> None:
+        """It opens connections; its standing is then this one."""
+        device.last_seen = self.now
+        device.connections += connections
+        device.networks += connections
+        device.recipients += 2 * connections
+        device.score.standing = standing
+        device.score.value = {CLEAR: 0.0, SUSPECTED: 9.0, COMPROMISED: 12.0}[standing]
+        for name, count in tallies.items():
+            tally = device.score.tallies.setdefault(name.replace("_", "-"), Tally())
+            tally.count += count
+
+    def look(self, later: float = 1.0, named: str = "") -> list[dict[str, Any]]:
+        """Time passes; the events of it."""
+        self.now += later
+        found = self.incidents.look(self.devices.values(), self.policy, self.now, lambda device: named)
+        for number, event in enumerate(found):
+            check_event({"seq": number, **event})
+        self.events += found
+        return found
+
+    def kinds(self, later: float = 1.0) -> list[str]:
+        return [event["kind"] for event in self.look(later)]
+
+    def restarted(self, boot: str = "b", lost: bool = False, booted: float = BOOTED, off: float = 0.0) -> Home:
+        """The filter starts again with what was kept; `off` seconds later."""
+        again = Home(self.policy, booted)
+        again.now, again.devices = self.now + off, self.devices
+        Kept(encode(self.incidents, "a", 7, self.now)).restore(again.incidents, boot, again.now, lost)
+        again.incidents.begin(again.devices.values(), again.now)
+        return again
+
+
+# ── from opened to closed ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_life() -> None:
+    home = Home()
+    device = home.device()
+    assert home.kinds() == []
+    home.works(device, SUSPECTED, 3, new_destination=3)
+    (opened,) = home.look()
+    assert opened == {
+        "up": 1002,
+        "kind": "opened",
+        "id": "0000000000000001",
+        "dev": "00000017c8112233",
+        "oui": "0017c8",
+        "standing": "suspected",
+        "first": 1001,
+        "last": 1001,
+        "conns": 3,
+        "nets": 3,
+        "msgs": 0,
+        "rcpts": 6,
+        "refused": 0,
+        "ind": {"new-destination": 3},
+        "act": "limit",
+    }
+    home.works(device, COMPROMISED, 2, unknown_user=2)
+    (raised,) = home.look()
+    assert (raised["kind"], raised["standing"], raised["act"]) == ("raised", "compromised", "explain")
+    assert (raised["conns"], raised["ind"]) == (5, {"new-destination": 3, "unknown-user": 2})
+    assert list(raised["ind"]) == [name for name in INDICATORS if name in raised["ind"]]
+    home.works(device, COMPROMISED)
+    assert home.kinds(14 * MINUTE) == []
+    assert home.kinds(MINUTE) == ["updated"]
+    assert home.kinds(60 * MINUTE) == []  # nothing has grown
+    device.score.standing = SUSPECTED  # released
+    (closed,) = home.look()
+    assert (closed["kind"], closed["why"], closed["standing"]) == ("closed", "released", "suspected")
+    assert {event["id"] for event in home.events} == {"0000000000000001"}
+
+
+def test_a_suspicion_that_ends() -> None:
+    home = Home()
+    device = home.device(standing=SUSPECTED)
+    assert home.kinds() == ["opened"]
+    home.works(device, CLEAR)
+    (closed,) = home.look()
+    assert (closed["why"], closed["standing"], closed["conns"]) == ("cleared", "clear", 2)
+    assert home.kinds(86400) == []
+    home.works(device, SUSPECTED)
+    (again,) = home.look()
+    assert again["id"] != closed["id"]
+    assert again["conns"] == 1
+
+
+def test_a_conviction_at_once_begins_with_opened_all_the_same() -> None:
+    home = Home()
+    home.device(standing=COMPROMISED)
+    opened, raised = home.look()
+    assert [opened["kind"], raised["kind"]] == ["opened", "raised"]
+    assert [opened["standing"], raised["standing"]] == [SUSPECTED, COMPROMISED]
+    assert opened["id"] == raised["id"]
+
+
+def test_a_released_device_has_an_incident_only_if_it_is_convicted_again() -> None:
+    home = Home()
+    device = home.device(standing=COMPROMISED)
+    home.look()
+    device.score.tallies.clear()
+    home.works(device, SUSPECTED)
+    assert [event["why"] for event in home.look()] == ["released"]
+    home.works(device, SUSPECTED, 4)
+    assert home.kinds(3600) == []
+    assert home.restarted().kinds(3600) == []
+    home.works(device, COMPROMISED, unknown_user=1)
+    _, raised = home.look()
+    assert raised["conns"] == 5
+    assert raised["ind"] == {"unknown-user": 1}
+    assert raised["id"] != home.events[0]["id"]
+
+
+def test_a_released_device_that_is_cleared_is_like_any_other() -> None:
+    home = Home()
+    device = home.device(standing=COMPROMISED)
+    home.look()
+    home.works(device, SUSPECTED)
+    home.look()
+    home.works(device, CLEAR)
+    assert home.kinds() == []
+    home.works(device, SUSPECTED)
+    assert home.kinds() == ["opened"]
+
+
+def test_a_device_that_is_forgotten_or_not_seen_for_long() -> None:
+    home = Home()
+    home.device(standing=SUSPECTED)
+    silent = home.device(OTHER, COMPROMISED)
+    home.look()
+    del home.devices[MAC]
+    (closed,) = home.look()
+    assert (closed["why"], closed["conns"]) == ("expired", 1)
+    assert home.kinds(EXPIRE_S - 10) == []
+    assert [event["why"] for event in home.look(10)] == ["expired"]
+    assert home.kinds(3600) == []
+    home.works(silent, COMPROMISED)
+    assert home.kinds() == ["opened", "raised"]
+
+
+def test_exempt_devices_have_none() -> None:
+    home = Home()
+    home.device(standing=COMPROMISED)
+    home.look()
+    everywhere = Exemption(MAC, None, None, "its own mail server")
+    home.policy = home.policy._replace(exempt=(Exemption(MAC, ip_network("192.0.2.0/24"), None, ""),))
+    assert home.kinds() == []
+    home.policy = home.policy._replace(exempt=(everywhere,))
+    assert [event["why"] for event in home.look()] == ["exempt"]
+    home.device(OTHER, SUSPECTED)
+    assert home.kinds() == ["opened"]
+    home.policy = home.policy._replace(exempt=())
+    assert home.kinds() == ["opened", "raised"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "standing", "act"),
+    [
+        (Policy(mode="monitor", escalate=False), COMPROMISED, "monitor"),
+        (Policy(mode="monitor"), SUSPECTED, "limit"),
+        (Policy(mode="monitor"), COMPROMISED, "explain"),
+        (Policy(mode="block", refusal="reset"), SUSPECTED, "reset"),
+        (Policy(mode="block"), SUSPECTED, "explain"),
+        (Policy(mode="limit", refusal="reset"), COMPROMISED, "reset"),
+    ],
+)
+def test_what_happens_to_its_mail(policy: Policy, standing: str, act: str) -> None:
+    home = Home(policy)
+    home.device(standing=standing)
+    assert home.look()[-1]["act"] == act
+
+
+# ── what is said of a device ────────────────────────────────────────────────────────────────────────
+
+
+def test_counts_begin_with_the_evidence() -> None:
+    home = Home()
+    device = home.device()
+    for _ in range(30):
+        home.works(device, CLEAR, 10, accepted=9, named_sender=10)
+        home.look(86400)
+    quiet = home.now
+    device.score.value = 0.4
+    home.works(device, CLEAR, 2, unknown_user=2)
+    device.score.value = 5.0
+    home.look(3600)
+    home.works(device, SUSPECTED, 3, unknown_user=3)
+    (opened,) = home.look(3600)
+    assert opened["conns"] == 5
+    assert opened["ind"] == {"unknown-user": 5}
+    assert opened["first"] == int(quiet - BOOTED)
+
+
+def test_what_was_known_before_a_restart_is_not_counted() -> None:
+    home = Home()
+    device = home.device()
+    home.works(device, CLEAR, 500)
+    device.score.value = 6.0
+    home = home.restarted()
+    home.works(device, SUSPECTED, 3)
+    assert home.look()[0]["conns"] == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "oui"),
+    [
+        (bytes.fromhex("0017c8112233"), "0017c8"),
+        (bytes.fromhex("f217c8112233"), ""),
+        (bytes.fromhex("0117c8112233"), ""),
+        (bytes.fromhex("0017c8112233c0a80705"), ""),
+        (bytes.fromhex("0017c811223320010db800070000"), ""),
+        (bytes.fromhex("c0a80105"), ""),
+        (bytes(16), ""),
+        (ROUTER, ""),
+    ],
+)
+def test_the_manufacturer_only_where_it_is_the_device_s_own(key: bytes, oui: str) -> None:
+    home = Home()
+    home.device(key, SUSPECTED)
+    assert home.look()[0].get("oui", "") == oui
+
+
+def test_a_name_only_where_the_policy_allows_it() -> None:
+    home = Home()
+    home.device(standing=SUSPECTED)
+    assert "name" not in home.look(named="annas-phone")[0]
+    home = Home(Policy(mode="monitor", report_hostnames=True))
+    home.device(standing=SUSPECTED)
+    assert home.look(named="annas-phone")[0]["name"] == "annas-phone"
+
+
+def test_every_indicator_has_a_name_that_the_schema_takes() -> None:
+    home = Home()
+    device = home.device(standing=COMPROMISED)
+    home.works(device, COMPROMISED, **dict.fromkeys(INDICATORS, 3))
+    ind = home.look()[-1]["ind"]
+    assert set(ind) == {name for name, row in INDICATORS.items() if row.family != "legitimate"}
+
+
+def test_huge_numbers_stay_within_the_schema() -> None:
+    home = Home(booted=-1e12)
+    device = home.device(standing=COMPROMISED)
+    device.connections = device.refused = 1 << 50
+    device.first_seen = -1e15
+    event = home.look()[-1]
+    assert event["conns"] == event["refused"] == (1 << 32) - 1
+
+
+def test_examples_are_told_and_count_as_news() -> None:
+    home = Home()
+    home.device(standing=SUSPECTED)
+    home.look()
+    incident = home.incidents.find(MAC)
+    assert incident is not None
+    for port in range(6):
+        home.incidents.example(incident, Example(home.now, 40000 + port, 4), (home.now, port))
+    assert len(incident.examples) == EXAMPLES
+    (event,) = home.look(15 * MINUTE)
+    assert event["sp"][0] == {"up": int(START + 1 - BOOTED), "port": 40000, "family": 4}
+    assert home.kinds(15 * MINUTE) == []
+
+
+def test_a_device_that_goes_on_under_another_mac_keeps_incident_and_pseudonym() -> None:
+    home = Home()
+    device = home.device(OTHER, SUSPECTED)
+    (opened,) = home.look()
+    after = bytes.fromhex("020000000777")
+    home.devices = {after: device}
+    device.key = after
+    home.incidents.continued(OTHER, after)
+    assert home.kinds() == []
+    home.works(device, COMPROMISED)
+    (raised,) = home.look()
+    assert (raised["id"], raised["dev"]) == (opened["id"], opened["dev"])
+
+
+def test_heartbeat() -> None:
+    home = Home()
+    for number, standing in enumerate((CLEAR, CLEAR, SUSPECTED, COMPROMISED)):
+        home.device(bytes((2, 0, 0, 0, 0, number)), standing)
+    figures = {"exempt": 1, "packets": 1 << 40, "failures": 0, "restored": 2}
+    beat = heartbeat(home.devices.values(), home.policy, 77.9, figures)
+    check_event({"seq": 1, **beat})
+    assert (beat["up"], beat["devices"], beat["suspected"], beat["compromised"]) == (77, 4, 1, 1)
+    assert (beat["packets"], beat["restored"]) == ((1 << 32) - 1, 2)
+
+
+# ── bounds ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_made_up_macs_open_few_incidents() -> None:
+    home = Home()
+    opened = 0
+    for turn in range(600):
+        home.devices = {}
+        for number in range(256):
+            home.device(turn.to_bytes(4, "big") + number.to_bytes(2, "big"), SUSPECTED)
+        opened += home.kinds().count("opened")
+        assert len(home.incidents) <= 256
+        assert len(home.incidents.all()) <= 256 + MOST_CLOSED
+    assert opened <= OPEN_BURST + 600 / OPEN_EVERY_S + 1
+    # Less than an event a second, so an uptime is a seq that was never given.
+    assert len(home.events) < home.now - BOOTED
+
+
+def test_those_that_found_no_room_are_opened_later() -> None:
+    home = Home()
+    for number in range(OPEN_BURST + 2):
+        home.device(number.to_bytes(6, "big"), SUSPECTED)
+    assert len(home.look()) == OPEN_BURST
+    assert home.kinds(2 * OPEN_EVERY_S) == ["opened", "opened"]
+
+
+# ── restarts ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_restart_within_a_boot_tells_nothing_again() -> None:
+    home = Home()
+    device = home.device(standing=COMPROMISED)
+    home.look()
+    again = home.restarted("a")
+    assert again.kinds(60) == []
+    home.works(device, COMPROMISED)
+    (updated,) = again.look(15 * MINUTE)
+    assert updated["id"] == home.events[0]["id"]
+    assert (updated["conns"], updated["first"]) == (2, 1000)
+
+
+def test_the_clock_set_between_two_starts_of_a_boot_changes_no_time() -> None:
+    home = Home()
+    device = home.device(standing=SUSPECTED)
+    home.look()
+    again = home.restarted("a", booted=BOOTED + 5e7, off=5e7)
+    again.now = home.now + 5e7
+    device.first_seen += 5e7
+    device.last_seen = again.now
+    device.connections += 1
+    (updated,) = again.look(15 * MINUTE)
+    assert (updated["first"], updated["last"]) == (1000, 1001)
+
+
+@pytest.mark.parametrize(
+    ("arrived", "expected"),
+    [((), ["opened", "raised"]), (("opened",), ["raised"]), (("opened", "raised"), ["updated"])],
+)
+def test_a_reboot_tells_what_may_be_lost(arrived: tuple[str, ...], expected: list[str]) -> None:
+    home = Home()
+    home.device(standing=COMPROMISED)
+    opened, _ = home.look()
+    for kind in arrived:
+        home.incidents.arrived(opened["id"], kind)
+    again = home.restarted("b", lost=True, booted=home.now + 10, off=60.0)
+    events = again.look()
+    assert [event["kind"] for event in events] == expected
+    assert {event["id"] for event in events} == {opened["id"]}
+    assert events[0]["first"] == -11
+    assert again.kinds() == []
+
+
+def test_an_end_is_told_again_until_it_has_arrived() -> None:
+    home = Home()
+    device = home.device(standing=SUSPECTED)
+    home.look()
+    home.works(device, CLEAR)
+    (closed,) = home.look()
+    again = home.restarted(lost=True)
+    (repeated,) = again.look()
+    assert (repeated["id"], repeated["kind"], repeated["why"]) == (closed["id"], "closed", "cleared")
+    again.incidents.arrived(closed["id"], "closed")
+    assert again.restarted(lost=True).look() == []
+
+
+def test_an_incident_whose_device_is_gone_is_closed_after_a_reboot() -> None:
+    home = Home()
+    home.device(standing=SUSPECTED)
+    home.look()
+    home.devices = {}
+    assert [event["why"] for event in home.restarted(lost=True).look()] == ["expired"]
+
+
+@pytest.mark.parametrize("jump", [-1e9, 1e9])
+def test_after_a_reboot_with_a_wrong_clock_it_began_just_now(jump: float) -> None:
+    home = Home()
+    home.device(standing=SUSPECTED)
+    home.look()
+    again = home.restarted("b", lost=True, booted=home.now + jump - 30, off=jump)
+    for device in again.devices.values():
+        device.last_seen = again.now
+    (event,) = again.look()
+    assert 0 <= event["first"] <= 30
+
+
+def test_all_that_is_known_survives() -> None:
+    home = Home(Policy(mode="monitor", report_hostnames=True))
+    for number, standing in enumerate((SUSPECTED, COMPROMISED, SUSPECTED)):
+        device = home.device(bytes((0, 0, 0, 0, 0, number)), standing)
+        home.works(device, standing, 3, unknown_user=2, listed=1)
+    home.look(named="x")
+    incident = home.incidents.find(bytes(6))
+    assert incident is not None
+    home.incidents.example(incident, Example(START, 4711, 6), (START, 1))
+    del home.devices[b"\0\0\0\0\0\2"]
+    home.look(named="x")
+    data = encode(home.incidents, "a", 7, home.now)
+    again = Incidents(lambda key: "", BOOTED)
+    Kept(data).restore(again, "a", home.now, False)
+    assert encode(again, "a", 7, home.now) == data
+
+
+def test_bytes_that_are_no_incidents() -> None:
+    home = Home()
+    home.device(standing=COMPROMISED)
+    home.look()
+    data = encode(home.incidents, "a", 7, home.now)
+    draw = random.Random(6)
+    for _ in range(500):
+        at = draw.randrange(len(data))
+        with pytest.raises(Broken):
+            Kept(data[:at] + bytes((data[at] ^ 1 << draw.randrange(8),)) + data[at + 1 :])
+        with pytest.raises(Broken):
+            Kept(data[:at])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "x"}, {"id": 1}, {"key": "zz"}, {"key": "00"}, {"dev": None}, {"standing": "good"}, {"first": "nan"},
+        {"base": []}, {"counts": [1, 2, 3, 4, 5, []]}, {"examples": [[1, 70000, 4]]}, {"examples": 1}, {"why": "so"},
+        {"name": "a\nb"}, {"name": "é"}, {"act": None}, {"last": 1e400},
+    ],
+)  # fmt: skip
+def test_incidents_that_are_none(change: dict[str, Any]) -> None:
+    home = Home()
+    home.device(standing=COMPROMISED)
+    home.look()
+    content = json.loads(unsealed(encode(home.incidents, "a", 7, home.now)))
+    content["incidents"][0].update(change)
+    again = Incidents(lambda key: "", BOOTED)
+    with pytest.raises(Broken):
+        Kept(sealed(json.dumps(content).encode())).restore(again, "a", home.now, False)
+    assert len(again) == 0

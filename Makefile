@@ -1,16 +1,18 @@
 # make demo   the whole thing at work: a home, a bot, the filter (root for the live part)
 # make test   all tests (root for the live ones; without it they are skipped and say why)
 # make lint   ruff and mypy
-# make bench  what the engine costs, and that it stays linear
+# make bench  what the engine costs, that it stays linear, and what the live filter costs (root; 6 minutes; BENCH=--quick: 2)
 # make fuzz   12 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
+# make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 5 minutes; FAULTS="kill flood")
 # make evaluate the detector's goals, measured (10 minutes); EVALUATE=--quick make evaluate for less than one
 # make calibrate the table's rates beside those observed, and the false alarms (2 minutes; CALIBRATE=--quick: 10 s)
+# make fleet  a collector with its page, and simulated routers that report to it, until Ctrl-C (FLEET="--routers 500")
 # make record record pcaps/ again (root)
 # make peers  real mail programs talk through the lab, and their logs are compared with what the filter saw (root; Debian)
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint bench fuzz evaluate calibrate record peers clean
+.PHONY: demo test lint bench fuzz faults evaluate calibrate fleet record peers clean
 
 FUZZ_RUNS ?= 2000000
 
@@ -30,11 +32,16 @@ bench:
 	@.ci/setup test
 	@$(PYTHON) -m tests.bench.engine
 	@$(PYTHON) -m tests.bench.linear
+	@$(PYTHON) -m tests.bench.cost $(BENCH)
 
 # Six targets, so many inputs each.
 fuzz:
 	@.ci/setup test
 	@$(PYTHON) -m tests.fuzz.run --runs $(FUZZ_RUNS)
+
+faults:
+	@.ci/setup test
+	@$(PYTHON) -m tests.faults $(FAULTS)
 
 evaluate:
 	@.ci/setup test
@@ -43,6 +50,10 @@ evaluate:
 calibrate:
 	@.ci/setup test
 	@$(PYTHON) -m tests.evaluate.calibrate $(CALIBRATE)
+
+fleet:
+	@.ci/setup test
+	@$(PYTHON) -m tests.fleet $(FLEET)
 
 record:
 	@.ci/setup test

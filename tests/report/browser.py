@@ -102,8 +102,16 @@ class Browser:
 
     def open(self, path: Path) -> None:
         """Loads a file, until its `load` event."""
+        self.visit(path.as_uri())
+
+    def visit(self, url: str) -> None:
+        """Loads an address, until its `load` event."""
         self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=url)
+        self.loaded()
+
+    def loaded(self) -> None:
+        """Waits for the `load` event that is next in `events`, or there already."""
         deadline = time.monotonic() + 30
         while all(method != "Page.loadEventFired" for method, _ in self.events):
             self._next(deadline)

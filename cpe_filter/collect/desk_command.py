@@ -1,0 +1,102 @@
+"""`cpe-filter collector --config F`: export xarf|intelmq|csv, rebuild, webhook list|retry. Each does its work and ends.
+
+Knows the command line's words. What it says goes to stderr; stdout is for what was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from cpe_filter.collect import desk, exports, webhook
+from cpe_filter.collect.cases import CaseError
+from cpe_filter.collect.config import Config
+from cpe_filter.collect.exports import CannotExport
+from cpe_filter.collect.items import Want
+from cpe_filter.collect.store import Store
+
+WORK = ("export", "rebuild", "webhook")
+
+
+class WrongWords(Exception):
+    """A command line that cannot be followed. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """of: what to export, or what to do with the webhook's events. The rest as on the command line."""
+
+    of: str | None = None
+    since: str | None = None
+    case: str | None = None
+    output: str | None = None
+    mark: str | None = None
+
+
+def check(work: str, asked: Asked) -> None:
+    """Whether these words go together. Raises `WrongWords`."""
+    wanted = {"export": exports.KINDS, "webhook": ("list", "retry")}.get(work, ())
+    if wanted and asked.of not in wanted:
+        raise WrongWords(f"collector {work} needs one of {', '.join(wanted)}")
+    if not wanted and asked.of is not None:
+        raise WrongWords(f"collector {work} takes no further word, such as {asked.of[:40]!a}")
+    for name in ("since", "case", "output", "mark"):
+        if work != "export" and getattr(asked, name) is not None:
+            raise WrongWords(f"--{name} is for collector export")
+    if asked.since is not None:
+        moment(asked.since)
+
+
+async def run(config: Config, store: Store, work: str, asked: Asked) -> None:
+    """Does it. Raises `WrongWords`, `desk.WrongDesk`, `StoreError`."""
+    now = int(time.time())
+    if work == "webhook":
+        await _webhook(store, asked, now)
+        return
+    async with desk.mapped(config) as whose:
+        book = await desk.casebook(config, store, whose, now)
+        if work == "rebuild":
+            _say(f"{await book.rebuild(now) + await book.remap(now)} devices' cases built anew")
+            return
+        await book.catch_up(now)
+        want = Want(None if asked.since is None else moment(asked.since), asked.case)
+        kind = asked.of or ""
+        try:
+            render = exports.renderer(kind, desk.reporter(config))
+            if asked.mark is None:
+                done = await exports.once(store, whose, kind, render, want, asked.output, now)
+            else:
+                done = await exports.under(store, whose, kind, render, want, asked.output, asked.mark, now)
+        except (CannotExport, CaseError) as error:
+            raise WrongWords(str(error)) from None
+    held = ", ".join(f"{why} {count}" for why, count in sorted(done.held.items()))
+    _say(f"{done.exported} incidents exported" + (f"; held back: {held}" if held else ""))
+
+
+async def _webhook(store: Store, asked: Asked, now: int) -> None:
+    if asked.of == "retry":
+        _say(f"{await webhook.revive(store, now)} events wait again")
+        return
+    for row in await webhook.dead(store):
+        print(json.dumps(row))
+
+
+def moment(text: str) -> int:
+    """`2026-11-24` (UTC) or `2026-11-24T12:00:00Z` -> POSIX seconds. Raises `WrongWords`."""
+    try:
+        # Python 3.10 does not know Z.
+        found = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text)
+    except ValueError:
+        raise WrongWords(f"--since is {text[:40]!a}; 2026-11-24 or 2026-11-24T12:00:00Z is wanted") from None
+    if found.tzinfo is None:
+        if len(text) > 10:
+            raise WrongWords("--since has no zone; Z says UTC")
+        found = found.replace(tzinfo=timezone.utc)
+    return int(found.timestamp())
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,72 @@
+"""The collector's own counters, for Prometheus. Figures of the fleet are not here: they come from the store.
+
+No label holds what a sender could choose: its values are from lists of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from cpe_filter.collect.wire import Report
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
+
+
+class Metrics:
+    """One process's; `registry` is what is shown."""
+
+    def __init__(self) -> None:
+        self.log = logging.getLogger("cpe_filter.collect")
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"cpe_collector_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"cpe_collector_{name}", text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(f"cpe_collector_{name}", text, buckets=_SECONDS, registry=self.registry)
+
+        self.requests = counter("requests", "Requests answered, by status.", "status")
+        self.refused = counter("refused", "Requests and handshakes refused, by reason.", "reason")
+        self.events = counter("events", "Events: stored, duplicate, rejected or queued.", "outcome")
+        self.reports = counter("reports", "Reports kept.")
+        self.request_seconds = histogram("request_seconds", "From a request's head to its answer.")
+        self.commit_seconds = histogram("commit_seconds", "A batch's way into the store, or a report's into the queue.")
+        self.waiting = gauge("waiting", "Reports that wait for a commit.")
+        self.connections = gauge("connections", "Connections of routers.")
+        self.crl_entries = gauge("crl_entries", "Certificates on the revocation list.")
+        self.crl_next_update = gauge("crl_next_update_seconds", "When the revocation list is out of date, POSIX time.")
+        self.crl_failed = gauge("crl_failed", "1 while the revocation list's file cannot be used.")
+        self.retained = counter("retention_rows", "Rows that retention deleted, emptied or rolled up.", "what")
+        self.pages = counter("page_responses", "Answers of the fleet page, by status.", "status")
+        self.logins = counter("page_logins", "Logins to the fleet page: good, failed or slowed.", "outcome")
+        self.webhook = counter("webhook", "Tries to notify: delivered, failed (comes again) or dead.", "outcome")
+        self.cases_built = counter("cases_built", "Devices whose cases were brought up to date.")
+        self.subscribers_failed = gauge("subscribers_failed", "1 while the map of subscribers cannot be used.")
+        #: Of the store, so the same in each process.
+        self._desk = {
+            "cases": gauge("cases", "Cases, by state.", "state"),
+            "unmapped": gauge("unmapped_routers", "Routers with cases that the map of subscribers does not have."),
+            "exported": gauge("exported_incidents", "Incidents exported under marks.", "format"),
+            "held": gauge("held_incidents", "Incidents that the last export held back, by reason.", "format", "reason"),
+            "webhook_events": gauge("webhook_events", "Events for the webhook, by state.", "state"),
+        }
+        self.poison = counter("queue_poison", "Messages of the queue that were no reports, or that the store refused.")
+
+    def stored(self, reports: Sequence[Report], new: int) -> None:
+        """Counts reports that a store has taken, `new` of whose events it had not known."""
+        events = sum(len(report.events) for report in reports)
+        self.reports.inc(len(reports))
+        self.events.labels("stored").inc(new)
+        self.events.labels("duplicate").inc(events - new)
+
+    def desk(self, figures: Mapping[str, Mapping[tuple[str, ...], int]]) -> None:
+        """Shows the desk's figures: metric -> labels' values -> value."""
+        for name, values in figures.items():
+            for labels, value in values.items():
+                (self._desk[name].labels(*labels) if labels else self._desk[name]).set(value)

@@ -1,0 +1,190 @@
+"""Reports -> rows and the statements that keep them, the same for both engines.
+
+Knows the tables of migrations/. Must not know an engine. Reports come more than once, late and in any order, so each
+statement does the same no matter how often it runs: a known event is passed over; an incident's row is replaced only
+by a later event (by seq within a boot, by time across boots); the times of opening and raising are the earliest seen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cpe_filter.collect.wire import Event, Report
+
+Rows = list[dict[str, Any]]
+
+REPORT = """
+INSERT INTO report (router, boot, seq, received, at, kind, incident, address, body)
+VALUES (:router, :boot, :seq, :received, :at, :kind, :incident, :address, :body)
+ON CONFLICT (router, boot, seq) DO NOTHING
+"""
+
+_LATER = (
+    "(CASE WHEN excluded.boot = incident.boot THEN excluded.seq > incident.seq"
+    " ELSE excluded.updated_at > incident.updated_at END)"
+)
+_STATE = (
+    "dev", "kind", "standing", "why", "act", "first_at", "last_at", "conns", "nets", "msgs", "rcpts", "refused",
+    "ind", "address", "boot", "seq", "updated_at", "closed_at",
+)  # fmt: skip
+#: What only some events say: the last that was said stays.
+_SAID = ("oui", "name", "sp")
+_ALL = ("router", "id", *_STATE, *_SAID, "opened_at", "raised_at", "changed_at")
+
+
+def _incident() -> str:
+    sets = [f"{name} = CASE WHEN {_LATER} THEN excluded.{name} ELSE incident.{name} END" for name in _STATE]
+    sets += [
+        f"{name} = CASE WHEN {_LATER} THEN COALESCE(excluded.{name}, incident.{name})"
+        f" ELSE COALESCE(incident.{name}, excluded.{name}) END"
+        for name in _SAID
+    ]
+    sets += [
+        f"{name} = CASE WHEN incident.{name} IS NULL OR excluded.{name} < incident.{name}"
+        f" THEN excluded.{name} ELSE incident.{name} END"
+        for name in ("opened_at", "raised_at")
+    ]
+    sets.append("changed_at = excluded.changed_at")
+    # A repetition must not look like a change.
+    news = [_LATER, *(f"excluded.{name} < incident.{name}" for name in ("opened_at", "raised_at"))]
+    news += [f"(incident.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in ("raised_at", *_SAID)]
+    return (
+        f"INSERT INTO incident ({', '.join(_ALL)}) VALUES ({', '.join(':' + name for name in _ALL)})\n"  # noqa: S608
+        f"ON CONFLICT (router, id) DO UPDATE SET\n    {(',' + chr(10) + '    ').join(sets)}\n"
+        f"WHERE {' OR '.join(news)}\n"
+    )
+
+
+INCIDENT = _incident()
+
+# A report that is heard late (a retry, a queue) must not hide a later one.
+ROUTER = """
+INSERT INTO router_state (router, address, boot, up, heard_first, heard_at, clock_off, ver, pol, model, dropped, drops)
+VALUES (:router, :address, :boot, :up, :heard_at, :heard_at, :clock_off, :ver, :pol, :model, :dropped, :dropped)
+ON CONFLICT (router) DO UPDATE SET
+    address = excluded.address, boot = excluded.boot, up = excluded.up,
+    heard_at = CASE WHEN excluded.heard_at > router_state.heard_at
+        THEN excluded.heard_at ELSE router_state.heard_at END,
+    clock_off = excluded.clock_off, ver = excluded.ver, pol = excluded.pol,
+    model = COALESCE(excluded.model, router_state.model), dropped = excluded.dropped,
+    drops = router_state.drops + CASE WHEN excluded.boot <> router_state.boot THEN excluded.dropped
+        WHEN excluded.dropped > router_state.dropped THEN excluded.dropped - router_state.dropped ELSE 0 END
+WHERE (excluded.boot = router_state.boot AND excluded.up >= router_state.up)
+    OR (excluded.boot <> router_state.boot AND excluded.heard_at >= router_state.heard_at)
+"""
+
+HEARTBEAT = """
+UPDATE router_state SET heartbeat_at = :at, devices = :devices, suspected = :suspected, compromised = :compromised,
+    exempt = :exempt, mode = :mode, fail = :fail, packets = :packets, failures = :failures, restored = :restored
+WHERE router = :router AND (heartbeat_at IS NULL OR heartbeat_at <= :at)
+"""
+
+
+def rows(reports: Sequence[Report]) -> list[tuple[str, Rows]]:
+    """Statements, each with the rows to run it for, in this order. Rows of all reports are in the order of their keys,
+    so that two who write at once wait for each other instead of locking each other out."""
+    events: Rows = []
+    incidents: Rows = []
+    routers: Rows = []
+    heartbeats: Rows = []
+    for report in reports:
+        routers.append(_router(report))
+        for event in report.events:
+            events.append(_event(report, event))
+            if event["kind"] == "heartbeat":
+                heartbeats.append(_heartbeat(report, event))
+            else:
+                incidents.append(_incident_row(report, event))
+    events.sort(key=lambda row: (row["router"], row["boot"], row["seq"]))
+    incidents.sort(key=lambda row: (row["router"], row["id"], row["updated_at"], row["seq"]))
+    routers.sort(key=lambda row: row["router"])  # stable: one router's reports stay in order
+    heartbeats.sort(key=lambda row: (row["router"], row["at"]))
+    pairs = [(REPORT, events), (INCIDENT, incidents), (ROUTER, routers), (HEARTBEAT, heartbeats)]
+    return [(statement, values) for statement, values in pairs if values]
+
+
+def _event(report: Report, event: Event) -> dict[str, Any]:
+    return {
+        "router": report.router,
+        "boot": report.boot,
+        "seq": event["seq"],
+        "received": report.received,
+        "at": report.at(event["up"]),
+        "kind": event["kind"],
+        "incident": event.get("id"),
+        "address": report.address,
+        "body": _json(event),
+    }
+
+
+def _incident_row(report: Report, event: Event) -> dict[str, Any]:
+    at = report.at(event["up"])
+    examples = [{"at": report.at(x["up"]), "port": x["port"], "family": x["family"]} for x in event.get("sp", ())]
+    return {
+        "router": report.router,
+        "id": event["id"],
+        "dev": event["dev"],
+        "oui": event.get("oui"),
+        "name": event.get("name"),
+        "kind": event["kind"],
+        "standing": event["standing"],
+        "why": event.get("why") if event["kind"] == "closed" else None,
+        "act": event["act"],
+        "first_at": report.at(event["first"]),
+        "last_at": report.at(event["last"]),
+        "conns": event["conns"],
+        "nets": event["nets"],
+        "msgs": event["msgs"],
+        "rcpts": event["rcpts"],
+        "refused": event["refused"],
+        "ind": _json(event["ind"]),
+        "sp": _json(examples) if examples else None,
+        "address": report.address,
+        "boot": report.boot,
+        "seq": event["seq"],
+        "opened_at": at,
+        "raised_at": at if event["standing"] == "compromised" else None,
+        "updated_at": at,
+        "closed_at": at if event["kind"] == "closed" else None,
+        "changed_at": report.received,
+    }
+
+
+def _router(report: Report) -> dict[str, Any]:
+    return {
+        "router": report.router,
+        "address": report.address,
+        "boot": report.boot,
+        "up": report.up,
+        "heard_at": report.received,
+        "clock_off": report.t - report.received if report.synced and report.t is not None else None,
+        "ver": report.ver,
+        "pol": report.pol,
+        "model": report.model,
+        "dropped": report.dropped,
+    }
+
+
+def _heartbeat(report: Report, event: Event) -> dict[str, Any]:
+    names = ("devices", "suspected", "compromised", "mode", "fail", "packets", "failures", "restored")
+    return {
+        "router": report.router,
+        "at": report.at(event["up"]),
+        "exempt": event.get("exempt"),
+        **{name: event[name] for name in names},
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+_NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+
+
+def percent(sql: str) -> str:
+    """`:name` as psycopg's `%(name)s`."""
+    return _NAMED.sub(r"%(\1)s", sql)

@@ -1,0 +1,214 @@
+"""Whose router is it? A router's id and a time -> the subscriber then, and the line's public addresses then.
+
+Knows a row of the map of subscribers, which the ISP gives as a CSV file (`subscriber_file`) or by an HTTP lookup
+(`subscriber_lookup`). Must not know cases.
+A router may move between subscribers, and a line's address may change: each row holds from `since` to `until`. Who is
+not in the map is unknown, and never guessed.
+
+Names of columns, in the file and in the lookup's answer; `router` and `subscriber` are wanted, the others may be empty
+or left out:
+
+    router      the router's id, as in its certificate
+    subscriber  the ISP's own, opaque id
+    region, line, model, contact   what the desk filters by, and whom to turn to (a reference)
+    asn         number of the autonomous system
+    address     public addresses or prefixes of the line, with a space between
+    ports       1024-2047: the line shares its address, and these source ports of it are the line's
+    since, until   ISO 8601 with zone (2026-11-24T12:00:00Z); empty: no bound. since is in, until is not.
+
+Several rows may hold for one router at a time, one for each address say, if they name the same subscriber.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple, Protocol
+
+COLUMNS = ("router", "subscriber", "region", "line", "model", "contact", "asn", "address", "ports", "since", "until")
+#: Letters in one field.
+MAX_FIELD = 256
+#: Rows of one router.
+MAX_OF_ONE = 1000
+_ALWAYS = (-(1 << 62), 1 << 62)
+
+Place = IPv4Address | IPv6Address | IPv4Network | IPv6Network
+
+
+class WrongMap(ValueError):
+    """A map that cannot be used. The text has a line for each error: where and what."""
+
+
+class MapAway(Exception):
+    """Nobody can be asked now; the same may succeed later."""
+
+
+class Owned(NamedTuple):
+    """An address or prefix of the line. ports: first and last of those that are the line's; None: all."""
+
+    place: Place
+    ports: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the map. since, until: POSIX seconds."""
+
+    router: str
+    subscriber: str
+    region: str
+    line: str
+    model: str
+    contact: str
+    asn: int | None
+    places: tuple[Owned, ...]
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is known of a router's line at one time. places: of all rows that hold then."""
+
+    subscriber: str
+    region: str
+    line: str
+    model: str
+    contact: str
+    asn: int | None
+    places: tuple[Owned, ...]
+
+    @property
+    def key(self) -> str:
+        """Changes with anything that a case shows."""
+        return "\x1f".join([self.subscriber, self.region, self.line, self.model, self.contact, str(self.asn)])
+
+
+class Subscribers(Protocol):
+    """The map."""
+
+    async def find(self, router: str, at: int) -> Line | None:
+        """None: not in the map. Raises `MapAway`."""
+
+    async def refresh(self, now: float) -> bool:
+        """To be called now and then: True where any router's line may have become another."""
+
+
+class Nobody:
+    """No map: every router is unknown."""
+
+    async def find(self, router: str, at: int) -> Line | None:
+        return None
+
+    async def refresh(self, now: float) -> bool:
+        return False
+
+
+def line_at(rows: Iterable[Row], at: int) -> Line | None:
+    """What rows of one router say of a time. The row that began last names the line."""
+    holding = sorted((row for row in rows if row.since <= at < row.until), key=lambda row: row.since)
+    if not holding:
+        return None
+    last = holding[-1]
+    places = dict.fromkeys(place for row in holding for place in row.places)
+    return Line(last.subscriber, last.region, last.line, last.model, last.contact, last.asn, tuple(places))
+
+
+# ── one row ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def row(values: dict[str, str]) -> Row:
+    """Columns -> a row. Raises `WrongMap` with the column's name and what is allowed."""
+    text = {name: _text(name, values.get(name, "")) for name in COLUMNS}
+    for name in ("router", "subscriber"):
+        if not text[name]:
+            raise WrongMap(f"{name} is empty")
+    ports = _ports(text["ports"])
+    places = tuple(Owned(_place(word), ports) for word in text["address"].split())
+    if ports and not places:
+        raise WrongMap("ports without an address")
+    since, until = _time("since", text["since"], _ALWAYS[0]), _time("until", text["until"], _ALWAYS[1])
+    if since >= until:
+        raise WrongMap("until is not after since")
+    return Row(
+        text["router"],
+        text["subscriber"],
+        text["region"],
+        text["line"],
+        text["model"],
+        text["contact"],
+        _asn(text["asn"]),
+        places,
+        since,
+        until,
+    )
+
+
+def check_overlaps(rows: Iterable[Row]) -> None:
+    """Rows of one router. Raises `WrongMap` where two subscribers have it at once, or there are too many."""
+    ordered = sorted(rows, key=lambda one: one.since)
+    if len(ordered) > MAX_OF_ONE:
+        raise WrongMap(f"router has over {MAX_OF_ONE} rows")
+    latest: dict[str, int] = {}  # subscriber -> until; there are two at most
+    for one in ordered:
+        if any(until > one.since for subscriber, until in latest.items() if subscriber != one.subscriber):
+            raise WrongMap("two subscribers have the router at once")
+        latest = {one.subscriber: max(one.until, latest.get(one.subscriber, one.until))}
+
+
+def _text(name: str, value: str) -> str:
+    value = value.strip()
+    if len(value) > MAX_FIELD:
+        raise WrongMap(f"{name} has over {MAX_FIELD} letters")
+    if not value.isprintable():
+        raise WrongMap(f"{name} has characters that cannot be printed")
+    return value
+
+
+def _ports(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    first, _, last = text.partition("-")
+    numbers = [int(word) if word.isascii() and word.isdigit() and len(word) < 6 else 0 for word in (first, last)]
+    if not 1 <= numbers[0] <= numbers[1] <= 65535:
+        raise WrongMap("ports is not like 1024-2047")
+    return numbers[0], numbers[1]
+
+
+def _place(word: str) -> Place:
+    try:
+        found: Place = ip_network(word) if "/" in word else ip_address(word)
+    except ValueError:
+        raise WrongMap("address is no address or prefix") from None
+    if not public(found):
+        raise WrongMap("address is not public")
+    return found
+
+
+def public(place: Place) -> bool:
+    """Whether strangers see it: neither private, shared (100.64.0.0/10), reserved, for documentation nor multicast."""
+    return place.is_global and not place.is_multicast
+
+
+def _asn(text: str) -> int | None:
+    digits = text.upper().removeprefix("AS")
+    if not digits:
+        return None
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and 0 < int(digits) < 1 << 32):
+        raise WrongMap("asn is not a number from 1 to 4294967295")
+    return int(digits)
+
+
+def _time(name: str, text: str, default: int) -> int:
+    if not text:
+        return default
+    try:
+        # Python 3.10 does not know Z.
+        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1] in "Zz" else text)
+    except ValueError:
+        raise WrongMap(f"{name} is not like 2026-11-24T12:00:00Z") from None
+    if moment.tzinfo is None:
+        raise WrongMap(f"{name} has no zone; Z says UTC")
+    return int(moment.timestamp())

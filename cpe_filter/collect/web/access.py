@@ -1,0 +1,175 @@
+"""Who asks for a page: a person with a name, who may look (viewer) or also act (desk).
+
+Two ways, of which the configuration chooses one, never both at once: `ByPassword` believes a session's cookie, and
+refuses a request that brings the proxy's header; `ByProxy` believes the header of a reverse proxy at a trusted address
+and knows no passwords. Knows headers and cookies. Must not know pages or stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import NamedTuple, Protocol
+
+from cpe_filter.collect.web import password
+from cpe_filter.collect.web.sessions import Session, Sessions, Tries
+
+Network = IPv4Network | IPv6Network
+Headers = Iterable[tuple[bytes, bytes]]
+
+VIEWER, DESK = "viewer", "desk"
+ROLES = (VIEWER, DESK)
+#: A user's name, in the configuration and from a proxy.
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}")
+
+
+class Refused(Exception):
+    """Not let in, whatever is tried. reason: one word for counters. The text is safe to show and to log."""
+
+    def __init__(self, status: int, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.status, self.reason = status, reason
+
+
+class Person(NamedTuple):
+    """token: what this person's forms must carry."""
+
+    name: str
+    desk: bool
+    token: str
+
+    @property
+    def role(self) -> str:
+        return DESK if self.desk else VIEWER
+
+
+class Access(Protocol):
+    """Tells who asks."""
+
+    #: Whether this page has a login of its own.
+    login: bool
+
+    def person(self, peer: str | None, headers: Headers, cookie: str, now: float) -> Person | None:
+        """Who it is; None for nobody yet. peer: the connection's address, None for a Unix socket. Raises `Refused`."""
+
+
+class User(NamedTuple):
+    """A line of `[page] users`: `name:role:hash`."""
+
+    name: str
+    desk: bool
+    hash: str
+
+
+def user(text: str) -> User | None:
+    """Reads such a line; None where it is none."""
+    name, _, rest = text.partition(":")
+    role, _, hashed = rest.partition(":")
+    if not NAME.fullmatch(name) or role not in ROLES or not password.usable(hashed):
+        return None
+    return User(name, role == DESK, hashed)
+
+
+class Slow(Exception):
+    """Too many tries; wait_s: until the next."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"too many tries; {wait_s:.0f} s to the next")
+        self.wait_s = wait_s
+
+
+class ByPassword:
+    """Names and hashes of the configuration, sessions by cookie."""
+
+    login = True
+
+    def __init__(self, users: Iterable[User], sessions: Sessions, header: bytes) -> None:
+        self._users = {one.name: one for one in users}
+        self._sessions, self._header = sessions, header
+        self._tries = Tries()
+        # One at a time: so many guesses at once cost no more memory and no more than one core.
+        self._one = asyncio.Semaphore(1)
+
+    def person(self, _peer: str | None, headers: Headers, cookie: str, now: float) -> Person | None:
+        """Raises `Refused` where a header claims to say who it is."""
+        if any(name == self._header for name, _ in headers):
+            raise Refused(403, "header", "who you are is not taken from a header here")
+        session: Session | None = self._sessions.find(cookie, now) if cookie else None
+        return Person(session.user, session.desk, session.token) if session else None
+
+    async def log_in(self, address: str, name: str, given: str, now: float) -> str | None:
+        """The secret for a new session's cookie; None where name or password are wrong. Raises `Slow`."""
+        wait = self._tries.take(address, name, now)
+        if wait:
+            raise Slow(wait)
+        known = self._users.get(name)
+        async with self._one:
+            good = await asyncio.to_thread(password.fits, given, known.hash if known else password.NOBODY)
+        return self._sessions.begin(known.name, known.desk, now) if known and good else None
+
+    def log_out(self, cookie: str) -> None:
+        self._sessions.end(cookie)
+
+
+class ByProxy:
+    """A reverse proxy at one of `trusted`, or at the other end of a Unix socket, says who it is.
+
+    groups_header, desk_group: whoever is in this group is desk, everybody else a viewer. viewer_group: if not empty,
+    whoever is in neither is refused.
+    """
+
+    login = False
+
+    def __init__(
+        self, trusted: tuple[Network, ...], header: bytes, groups_header: bytes, desk_group: str, viewer_group: str
+    ) -> None:
+        self._trusted, self._header, self._groups_header = trusted, header, groups_header
+        self._desk_group, self._viewer_group = desk_group, viewer_group
+        self._key = secrets.token_bytes(32)
+
+    def person(self, peer: str | None, headers: Headers, _cookie: str, _now: float) -> Person | None:
+        """Raises `Refused` where the connection is not the proxy's, or the proxy names nobody."""
+        if peer is not None and not _within(peer, self._trusted):
+            raise Refused(403, "hop", "this page is behind a proxy; connections from here are not its")
+        found: dict[bytes, list[str]] = {}
+        for header, value in headers:
+            found.setdefault(header, []).append(value.decode("latin-1").strip())
+        names = found.get(self._header, [])
+        if len(names) != 1 or not NAME.fullmatch(names[0]):
+            raise Refused(403, "nobody", "the proxy does not say who you are")
+        groups = {word.strip() for line in found.get(self._groups_header, []) for word in re.split(r"[,;|]", line)}
+        desk = self._desk_group in groups
+        if not desk and self._viewer_group and self._viewer_group not in groups:
+            raise Refused(403, "group", "you are in no group that may see this page")
+        # No session to keep a token in: it is the name's, for as long as this process runs.
+        token = hmac.new(self._key, names[0].encode(), hashlib.sha256).hexdigest()
+        return Person(names[0], desk, token)
+
+
+def _within(peer: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        address = ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in networks)
+
+
+def same_origin(headers: Mapping[str, str], scheme: str, url: str) -> bool:
+    """Whether a POST comes from a page of this site, by what the browser says (Origin, Sec-Fetch-Site).
+
+    url: how browsers reach the page, where that is not by `scheme` and Host. A program that says neither is believed:
+    what it does carries a token all the same.
+    """
+    site = headers.get("sec-fetch-site", "")
+    if site and site != "same-origin":
+        return False
+    origin = headers.get("origin", "")
+    if not origin:
+        return True
+    return hmac.compare_digest(origin.encode(), (url or f"{scheme}://{headers.get('host', '')}").encode())

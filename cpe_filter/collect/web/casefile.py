@@ -1,0 +1,270 @@
+"""One case: what is known, what happened when, what is to be done; and doing it.
+
+Knows cases and how they are shown. Whatever subscribers' and routers' strings hold is hostile, and so are remarks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cpe_filter.collect import cases, history
+from cpe_filter.collect.cases import MAX_TEXT, Case, CaseError, Detail, NoCase, NotNow
+from cpe_filter.collect.store import Row, Store
+from cpe_filter.collect.web.access import Person
+from cpe_filter.collect.web.caselist import device, state
+from cpe_filter.collect.web.layout import form, link, span, when
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.report.markup import Column, note, shown, table
+
+#: Last part of the address -> what it does.
+ACTS = {
+    "acknowledge": history.ACKNOWLEDGED,
+    "notified": history.NOTIFIED,
+    "close": history.CLOSED,
+    "reopen": history.REOPENED,
+    "note": history.NOTE,
+}
+#: What is said after it.
+DONE = {
+    "acknowledge": "The case is acknowledged.",
+    "notified": "The subscriber counts as notified.",
+    "close": "The case is closed.",
+    "reopen": "The case is open again.",
+    "note": "The note is kept.",
+}
+_BUTTONS = {
+    "acknowledge": "Acknowledge",
+    "notified": "Subscriber was told",
+    "close": "Close the case",
+    "reopen": "Reopen the case",
+    "note": "Add the note",
+}
+_SHOWN_INCIDENTS = 50
+_SHOWN_PORTS = 20
+_SHOWN_MOMENTS = 200
+_ENDS = {
+    "cleared": "Clean again, by its conduct",
+    "released": "Clean again, says its owner",
+    "expired": "Not seen for long",
+    "exempt": "Exempt now",
+    "silent": "Nothing heard of it for long",
+}
+_DID = {
+    history.NOTIFIED: "Subscriber notified",
+    history.ACKNOWLEDGED: "Acknowledged",
+    history.CLOSED: "Closed",
+    history.REOPENED: "Reopened",
+    history.NOTE: "Note",
+}
+_ACTED = {"monitor": "only watched", "limit": "limited", "explain": "refused, with the reason", "reset": "refused"}
+
+
+class Refusal(NamedTuple):
+    """Why an action was not done: HTTP's status, and a sentence of ours."""
+
+    status: int
+    why: str
+
+
+async def act(store: Store, number: str, name: str, who: str, text: str, now: int) -> Refusal | None:
+    """Does one of `ACTS`: None when it is done. Raises `StoreError`."""
+    text = "\n".join(line.rstrip() for line in text.replace("\r", "").split("\n")).strip()
+    if len(text) > MAX_TEXT:
+        return Refusal(400, f"A remark has at most {MAX_TEXT:,} characters.")
+    if name == "note" and not text:
+        return Refusal(400, "A note needs text.")
+    try:
+        await cases.act(store, number, ACTS[name], who, text, now)
+    except NoCase:
+        return Refusal(404, "There is no such case.")
+    except NotNow:
+        return Refusal(409, "The case is in another state by now. Look at it again.")
+    except CaseError:
+        return Refusal(400, "This remark cannot be kept.")
+    return None
+
+
+async def page(store: Store, number: str, person: Person) -> str | None:
+    """The page's content; None where there is no such case. Raises `StoreError`."""
+    found = await cases.detail(store, number)
+    if found is None:
+        return None
+    case = found.case
+    title = shown(case.subscriber, 60) if case.subscriber else f"router {shown(case.router)}"
+    return "".join(
+        [
+            '<p class="back"><a href="/cases">All cases</a></p>',
+            f'<h1>{title}</h1><p class="lead">Case <span class="code">{shown(case.id)}</span>, ',
+            f"{state(case.state)}. {_sentence(case)}</p>",
+            '<div class="both"><div>',
+            _facts(case),
+            _indicators(case),
+            "</div><div>",
+            _form(case, person),
+            _timeline(found),
+            "</div></div>",
+            _incidents(found),
+            _ports(found),
+        ]
+    )
+
+
+def _sentence(case: Case) -> str:
+    if case.state in history.ACTIVE:
+        return f"Compromised since {when(case.begun_at)}; seen last {when(case.last_at)}."
+    if case.state == history.CLEAN:
+        took = span(case.clean_at - case.begun_at) if case.clean_at is not None else "&ndash;"
+        return f"Clean since {when(case.clean_at)}, {took} after it was found."
+    by = "by the desk" if case.why == history.DESK else _ENDS.get(case.why or "", "").lower()
+    return f"Closed {when(case.closed_at)}{f': {by}' if by else ''}."
+
+
+def _facts(case: Case) -> str:
+    facts: list[tuple[str, str]] = [
+        ("Subscriber", shown(case.subscriber) if case.subscriber else "not known"),
+        ("Contact", shown(case.contact) if case.contact else "&ndash;"),
+        ("Region", shown(case.region) if case.region else "&ndash;"),
+        ("Line", shown(case.line) if case.line else "&ndash;"),
+        ("Router", f'<span class="code">{shown(case.router)}</span>'),
+        ("Model", shown(case.model) if case.model else "&ndash;"),
+        ("Device", device(case.dev, case.oui)),
+        ("Standing now", shown(case.standing)),
+        ("Its mail now", _ACTED.get(case.act, shown(case.act))),
+        ("Seen", f"{when(case.first_at)} to {when(case.last_at)}"),
+        ("Found", f"{case.episodes:,} times" if case.episodes != 1 else "once"),
+        ("Connections", f"{case.conns:,}, of these {case.refused:,} refused"),
+        ("Messages", f"{case.msgs:,} taken by servers, to {case.rcpts:,} recipients named"),
+    ]
+    rows = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in facts)
+    return f'<section class="card"><h2>What is known</h2><dl class="facts even">{rows}</dl></section>'
+
+
+def _indicators(case: Case) -> str:
+    rows = []
+    for name in sorted(case.ind, key=lambda name: (-case.ind[name], name)):
+        known = INDICATORS.get(name)
+        meaning = known.desk if known else "Not known to this version of the collector."
+        family = f" &middot; {known.family}" if known else ""
+        rows.append(("", [f"{shown(meaning)}{note(f'<code>{shown(name)}</code>{family}')}", f"{case.ind[name]:,}"]))
+    columns = [Column("Indicator"), Column("Connections", "n")]
+    body = f'<div class="quiet">{table("Indicators", columns, rows)}</div>' if rows else '<p class="none">None.</p>'
+    return (
+        '<section class="card"><h2>Indicators</h2><p class="note">Of all its incidents: in how many connections each '
+        f"was seen.</p>{body}</section>"
+    )
+
+
+def _form(case: Case, person: Person) -> str:
+    if not person.desk:
+        return ""
+    may = [name for name, what in ACTS.items() if what in case.may and (name != "reopen" or case.why == history.DESK)]
+    buttons = "".join(
+        f"<button{' class=main' if at == 0 and name != 'note' else ''} "
+        f'formaction="{link(f"/cases/{case.id}/{name}", {})}">{_BUTTONS[name]}</button>'
+        for at, name in enumerate(may)
+    )
+    body = (
+        f'<label for="text">Remark, kept with what you do (a note needs one)</label>'
+        f'<textarea id="text" name="text" maxlength="{MAX_TEXT}" rows="3"></textarea><div class="acts">{buttons}</div>'
+    )
+    made = form(link(f"/cases/{case.id}/note", {}), person, body)
+    return f'<section class="card"><h2>What to do</h2>{made}</section>'
+
+
+def _timeline(found: Detail) -> str:
+    moments: list[tuple[int, int, str, str, str]] = []
+    for row in found.incidents:
+        moments.append((row["opened_at"], 0, "opened", "Suspected", ""))
+        if row["raised_at"] is not None:
+            moments.append((row["raised_at"], 1, "raised", "Compromised", ""))
+        if row["closed_at"] is not None:
+            clean = "clean" if row["why"] in ("cleared", "released") else "closed"
+            moments.append((row["closed_at"], 4, clean, _ENDS.get(row["why"] or "", "Over"), ""))
+    for row in found.episodes[1:]:
+        moments.append((row["begun_at"], 2, "recurring", f"Recurring, the {_nth(row['number'] + 1)} time", ""))
+    for row in found.actions:
+        text = f'<span class="text">{lines(row["text"])}</span>' if row["text"] else ""
+        moments.append((row["at"], 3, "act", f"{_DID.get(row['what'], '?')}, by {shown(row['who'], 64)}", text))
+    for row in found.events:
+        moments.append((row["done_at"] or row["at"], 5, "told", f"Told others: {shown(row['kind'])}", _delivery(row)))
+    moments.sort(key=lambda one: (-one[0], -one[1]))
+    items = "".join(
+        f'<li class="{kind}">{when(at)}<strong>{title}</strong>{f"<br>{text}" if text else ""}</li>'
+        for at, _, kind, title, text in moments[:_SHOWN_MOMENTS]
+    )
+    more = (
+        f'<p class="note">The latest {_SHOWN_MOMENTS} of {len(moments):,}.</p>' if len(moments) > _SHOWN_MOMENTS else ""
+    )
+    return f'<section class="card"><h2>What happened</h2>{more}<ol class="timeline">{items}</ol></section>'
+
+
+def _delivery(row: Row) -> str:
+    if row["state"] == "delivered":
+        return ""
+    why = f": {shown(row['why'], 120)}" if row["why"] else ""
+    said = {"queued": "waits", "dead": "given up", "skipped": "not sent: before notifications were set up"}
+    return f'<span class="note">{said.get(row["state"], "?")}{why}</span>'
+
+
+def _incidents(found: Detail) -> str:
+    columns = [
+        Column("Incident"),
+        Column("Suspected", "nowrap"),
+        Column("Compromised", "nowrap"),
+        Column("Over", "nowrap"),
+        Column("Connections", "n"),
+        Column("Networks", "n narrow-off"),
+        Column("Messages", "n narrow-off"),
+        Column("Refused", "n"),
+        Column("Called", "narrow-off"),
+    ]
+    rows = []
+    for row in found.incidents[:_SHOWN_INCIDENTS]:
+        counts = [f"{row[name]:,}" for name in ("conns", "nets", "msgs", "refused")]
+        over = when(row["closed_at"]) + (note(shown(row["why"])) if row["why"] else "")
+        name = shown(row["name"]) if row["name"] else "&ndash;"
+        rows.append(
+            (
+                "",
+                [
+                    f'<span class="code">{shown(row["id"])}</span>',
+                    when(row["opened_at"]),
+                    when(row["raised_at"]),
+                    over,
+                    *counts,
+                    name,
+                ],
+            )
+        )
+    listed = table(f"{len(rows)} incidents, the newest first" if len(rows) != 1 else "1 incident", columns, rows)
+    return f'<section class="card"><h2>Incidents</h2>{listed}</section>'
+
+
+def _ports(found: Detail) -> str:
+    """Examples of connections, for networks that share addresses (RFC 6302)."""
+    examples: list[tuple[int, Any, Any, str]] = []
+    for row in found.incidents:
+        for one in row["sp"]:
+            examples.append((one["at"], one["port"], one["family"], row["address"] or ""))
+    if not examples:
+        return ""
+    examples.sort(key=lambda one: -one[0])
+    rows = [
+        ("", [when(at), f"{port}", f"IPv{family}", shown(address) if address else "&ndash;"])
+        for at, port, family, address in examples[:_SHOWN_PORTS]
+    ]
+    columns = [Column("Began"), Column("Source port", "n"), Column("Family"), Column("Router reported from")]
+    return (
+        '<section class="card"><h2>Examples of connections</h2><p class="note">Source ports behind the router\'s own '
+        f"NAT, to find the line where addresses are shared.</p>{table('The latest first', columns, rows)}</section>"
+    )
+
+
+def lines(text: str) -> str:
+    """Somebody's text with its line ends, which the style shows."""
+    return "\n".join(shown(line, MAX_TEXT) if line else "" for line in text.split("\n"))
+
+
+def _nth(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number}{ending}"

@@ -1,0 +1,168 @@
+"""The list of cases, with its filter and its pages.
+
+Knows what is asked for and how it is shown. Whatever subscribers' and routers' strings hold is hostile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from cpe_filter.collect import cases
+from cpe_filter.collect.cases import ORDERS, Case, Filter, Listed
+from cpe_filter.collect.history import ACTIVE, STATES
+from cpe_filter.collect.store import Store
+from cpe_filter.collect.web.layout import attribute, choose, link, option, plain, when
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.report.markup import Column, code, note, shown, table
+
+PAGE = 50
+#: Further than this nobody turns pages; the filter is for that.
+_LAST_PAGE = 2000
+_MAX_TEXT = 200
+_TODO = "active"
+_SORTED = {
+    "last": "seen last",
+    "opened": "opened last",
+    "changed": "changed last",
+    "incidents": "most incidents",
+    "refused": "most refused",
+}
+
+
+class Wanted(NamedTuple):
+    """As in the address: empty where it does not say. page: from 1."""
+
+    state: str
+    region: str
+    model: str
+    indicator: str
+    text: str
+    order: str
+    page: int
+
+    def query(self) -> dict[str, str]:
+        values = {**self._asdict(), "page": str(self.page) if self.page > 1 else ""}
+        return {name: str(value) for name, value in values.items()}
+
+
+def wanted(query: Mapping[str, str]) -> Wanted:
+    """What a query asks for; what it says wrongly is taken as not said."""
+    state, order, page = query.get("state", _TODO), query.get("order", ""), query.get("page", "")
+    indicator = query.get("indicator", "")
+    return Wanted(
+        state if state in (_TODO, "all", *STATES) else _TODO,
+        plain(query.get("region", ""), _MAX_TEXT),
+        plain(query.get("model", ""), _MAX_TEXT),
+        indicator if indicator in INDICATORS else "",
+        plain(query.get("text", ""), _MAX_TEXT).strip(),
+        order if order in ORDERS else "last",
+        min(_LAST_PAGE, int(page)) if page.isascii() and page.isdecimal() and len(page) < 9 and int(page) else 1,
+    )
+
+
+async def page(store: Store, asked: Wanted) -> str:
+    """The page's content. Raises `StoreError`."""
+    states = {"all": (), _TODO: ACTIVE}.get(asked.state, (asked.state,))
+    want = Filter(
+        states=states,
+        region=asked.region or None,
+        model=asked.model or None,
+        indicator=asked.indicator or None,
+        text=asked.text,
+    )
+    found = await cases.listed(store, want, asked.order, (asked.page - 1) * PAGE, PAGE)
+    counts = await cases.states(store)
+    known = await cases.choices(store)
+    return f"<h1>Cases</h1>{_filter(asked, counts, known)}{_list(found, asked)}"
+
+
+def _filter(asked: Wanted, counts: dict[str, int], known: dict[str, list[str]]) -> str:
+    todo = sum(counts[state] for state in ACTIVE)
+    states = [(_TODO, f"to do ({todo:,})"), *((state, f"{state} ({counts[state]:,})") for state in STATES)]
+    states.append(("all", f"all ({sum(counts.values()):,})"))
+
+    def names(of: str, chosen: str) -> list[tuple[str, str]]:
+        there = known[of]
+        there = [*there, chosen] if chosen and chosen not in there else there
+        return [("", "all"), *((name, option(name)) for name in there)]
+
+    indicators = [("", "all"), *((name, name) for name in INDICATORS)]
+    return (
+        '<form class="filter card loose" method="get" action="/cases" role="search" aria-label="Which cases">'
+        f'<div class="wide"><label for="f-text">Text</label><input id="f-text" name="text" type="search" '
+        f'value="{attribute(asked.text)}" maxlength="{_MAX_TEXT}" '
+        'placeholder="case, subscriber, router, device, contact, line"></div>'
+        + choose("state", "State", states, asked.state)
+        + choose("region", "Region", names("regions", asked.region), asked.region)
+        + choose("model", "Model", names("models", asked.model), asked.model)
+        + choose("indicator", "Indicator", indicators, asked.indicator)
+        + choose("order", "Order", list(_SORTED.items()), asked.order)
+        + '<div class="go"><button class="main">Show</button><a href="/cases">Reset</a></div></form>'
+    )
+
+
+def _list(found: Listed, asked: Wanted) -> str:
+    if not found.cases:
+        said = "There is nothing on this page." if found.total else "No case fits."
+        return f'<div class="card"><p class="none" role="status">{said}</p>{_pages(found, asked)}</div>'
+    columns = [
+        Column("Case"),
+        Column("State"),
+        Column("Subscriber", "whose"),
+        Column("Device", "narrow-off nowrap"),
+        Column("Seen last", "n"),
+        Column("Incidents", "n"),
+        Column("Refused", "n narrow-off"),
+        Column("Seen of it", "narrow-off last"),
+    ]
+    first = (asked.page - 1) * PAGE
+    caption = f"{first + 1:,} to {first + len(found.cases):,} of {found.total:,}"
+    rows = [("", _cells(case)) for case in found.cases]
+    return f'<div class="card cases">{table(caption, columns, rows)}{_pages(found, asked)}</div>'
+
+
+def _cells(case: Case) -> list[str]:
+    where = [shown(text, 40) for text in (case.region, case.model) if text]
+    top = sorted(case.ind, key=lambda name: -case.ind[name])
+    return [
+        f'<a class="code nowrap" href="{link(f"/cases/{case.id}", {})}">{shown(case.id)}</a>',
+        state(case.state),
+        (shown(case.subscriber, 40) if case.subscriber else f'<span class="soft">router {shown(case.router)}</span>')
+        + (note(" &middot; ".join(where)) if where else ""),
+        device(case.dev, case.oui),
+        when(case.last_at),
+        f"{case.incidents:,}" + (note(f"found {case.episodes} times") if case.episodes > 1 else ""),
+        f"{case.refused:,}",
+        ", ".join(f"<code>{shown(name, 32)}</code>" for name in top[:2])
+        + (f" and&nbsp;{len(top) - 2}&nbsp;more" if len(top) > 2 else ""),
+    ]
+
+
+def _pages(found: Listed, asked: Wanted) -> str:
+    last = max(1, min(_LAST_PAGE, -(-found.total // PAGE)))
+    if last == 1 and asked.page == 1:
+        return ""
+    links = []
+    query = asked.query()
+    if asked.page > 1:
+        back = link("/cases", query, page=str(min(asked.page - 1, last)))
+        links.append(f'<a class="button" rel="prev" href="{back}">Previous</a>')
+    if asked.page < last:
+        links.append(f'<a class="button" rel="next" href="{link("/cases", query, page=str(asked.page + 1))}">Next</a>')
+    return (
+        f'<nav class="pages" aria-label="Pages of the list"><span class="soft">Page {asked.page:,} of {last:,}</span>'
+        f'<span class="links">{"".join(links)}</span></nav>'
+    )
+
+
+def state(name: str) -> str:
+    """A case's state: a mark of its own shape and the word. name: of history.STATES."""
+    known = name if name in STATES else ""
+    return f'<span class="state {known}">{shown(name)}</span>'
+
+
+def device(dev: str, oui: str | None) -> str:
+    """What is known of a device: its pseudonym, and who made it."""
+    maker = note(f"made by {shown(':'.join(oui[i : i + 2] for i in (0, 2, 4)))}") if oui else ""
+    return code(dev) + maker

@@ -1,0 +1,176 @@
+"""Counts as charts: columns over time as inline SVG, bars in the cells of a table. Light, dark, narrow; no script.
+
+Knows SVG and the page's class names. Takes numbers and our own words, or HTML that is escaped already. Each chart
+comes with its words (title, desc), a legend whose marks differ in shape as well as in colour, and its table. Positions
+across are percentages and text is in pixels, so that a narrow chart is as readable as a wide one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cpe_filter.report.markup import Column, table
+
+#: Pixels.
+_HEIGHT = 220
+_BELOW = 26
+#: Labels below the columns; every second one makes way on a narrow screen.
+_LABELS = 8
+#: A column, percent of the width.
+_WIDEST = 9.0
+
+
+class Series(NamedTuple):
+    """One number for each column. kind: a class of the style. down: drawn below the line."""
+
+    title: str
+    kind: str
+    values: Sequence[int]
+    down: bool = False
+
+
+class Chart(NamedTuple):
+    """name: an id, unique on the page. title: what it shows. words: what there is to see in it, plain text.
+
+    labels: of the columns; ticks: the same, short, for below them. what: what a column is (Day, Month).
+    stacked: series on one another, those that are `down` below the line. outline: one drawn as a stepped line, or None.
+    """
+
+    name: str
+    title: str
+    words: str
+    what: str
+    labels: Sequence[str]
+    ticks: Sequence[str]
+    stacked: Sequence[Series]
+    outline: Series | None = None
+
+
+def figure(chart: Chart, extra: Sequence[Series] = (), opened: bool = False) -> str:
+    """The chart, its legend, and its table behind a summary. extra: series that only the table has."""
+    everything = [*([chart.outline] if chart.outline else []), *chart.stacked]
+    legend = "".join(f'<li><span class="mark {series.kind}"></span>{series.title}</li>' for series in everything)
+    rows = [
+        ("", [label, *(f"{series.values[at]:,}" for series in (*everything, *extra))])
+        for at, label in reversed(list(enumerate(chart.labels)))
+    ]
+    columns = [Column(chart.what, "nowrap"), *(Column(series.title, "n") for series in (*everything, *extra))]
+    listed = table(f"{chart.title}, the latest first", columns, rows)
+    more = " open" if opened else ""
+    return (
+        f'<figure class="columns">{_svg(chart)}<figcaption><ul class="legend">{legend}</ul></figcaption></figure>'
+        f'<details class="data"{more}><summary>{chart.title}: as a table</summary>'
+        f'<p class="note">{chart.words}</p>{listed}</details>'
+    )
+
+
+def _svg(chart: Chart) -> str:
+    ups = [series for series in chart.stacked if not series.down]
+    downs = [series for series in chart.stacked if series.down]
+    count = max(1, len(chart.labels))
+    highest = max(
+        [0, *(chart.outline.values if chart.outline else ()), *(sum(values) for values in _across(ups, count))]
+    )
+    lowest = max([0, *(sum(values) for values in _across(downs, count))])
+    step, above, below = scale(highest, lowest)
+    pixels = _HEIGHT / max(1, above + below)
+    zero = above * pixels
+    parts = [
+        f'<svg class="chart" role="img" aria-labelledby="{chart.name}-title {chart.name}-text" width="100%" '
+        f'height="{_HEIGHT + _BELOW}"><title id="{chart.name}-title">{chart.title}</title>'
+        f'<desc id="{chart.name}-text">{chart.words}</desc>'
+    ]
+    for value in range(-below, above + 1, step):
+        y = _n(zero - value * pixels)
+        kind = "base" if value == 0 else "grid"
+        parts.append(f'<line class="{kind}" x2="100%" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text class="scale" x="-8" y="{_n(zero - value * pixels + 4)}">{abs(value):,}</text>')
+    wide = 100 / count
+    bar = min(_WIDEST, wide * (0.8 if count < 60 else 1))
+    for at in range(count):
+        left = at * wide + (wide - bar) / 2
+        for series, sign in ((ups, -1), (downs, 1)):
+            edge = zero
+            for one in series:
+                height = one.values[at] * pixels if at < len(one.values) else 0
+                if height > 0:
+                    top = edge - height if sign < 0 else edge
+                    across = f'x="{_n(left)}%" width="{_n(bar)}%"'
+                    parts.append(f'<rect class="{one.kind}" {across} y="{_n(top)}" height="{_n(height)}"/>')
+                edge += sign * height
+    if chart.outline:
+        line = _steps(chart.outline.values, count, zero, pixels)
+        parts.append(f'<svg width="100%" height="{_HEIGHT}" viewBox="0 0 1000 {_HEIGHT}" preserveAspectRatio="none">')
+        parts.append(f'<path class="area" d="{line}V{_n(zero)}H0Z"/><path class="line" d="{line}"/></svg>')
+    parts += _labels(chart, count, wide)
+    for at, label in enumerate(chart.labels):
+        said = [f"{s.values[at]:,} {s.title.lower()}" for s in (chart.outline, *chart.stacked) if s]
+        parts.append(
+            f'<rect class="touch" x="{_n(at * wide)}%" width="{_n(wide)}%" height="{_HEIGHT}">'
+            f"<title>{label}: {', '.join(said)}</title></rect>"
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def _across(series: Sequence[Series], count: int) -> list[list[int]]:
+    return [[one.values[at] for one in series if at < len(one.values)] for at in range(count)]
+
+
+def _steps(values: Sequence[int], count: int, zero: float, pixels: float) -> str:
+    parts = []
+    for at, value in enumerate(values):
+        y = _n(zero - value * pixels)
+        parts.append(f"{'V' if at else 'M0 '}{y}H{_n((at + 1) * 1000 / count)}")
+    return "".join(parts) or f"M0 {_n(zero)}H1000"
+
+
+def _labels(chart: Chart, count: int, wide: float) -> list[str]:
+    every = max(1, -(-count // _LABELS))
+    parts = []
+    shown = range((count - 1) % every, count, every)
+    for number, at in enumerate(reversed(shown)):  # the latest always has its label
+        x = at * wide + wide / 2
+        edge = " first" if x < 4 else " last" if x > 96 else ""
+        second = " second" if number % 2 else ""
+        parts.append(f'<text class="tick{edge}{second}" x="{_n(x)}%" y="{_HEIGHT + 19}">{chart.ticks[at]}</text>')
+    return parts
+
+
+def scale(highest: int, lowest: int = 0) -> tuple[int, int, int]:
+    """A round step, and how far the axis goes up and down: multiples of it; about five lines in all."""
+    wanted = (highest + lowest) / 5
+    step = 1
+    while step < wanted:
+        digits = str(step)
+        step = step * 5 // 2 if digits[0] == "2" else step * 2
+    up, down = -(-highest // step) * step, -(-lowest // step) * step
+    return step, max(up, step), down
+
+
+def bar(value: float, most: float, kind: str = "") -> str:
+    """A bar for the cell of a table whose number stands beside it: part of `most`."""
+    width = min(100.0, max(0.0, 100 * value / most)) if most > 0 else 0.0
+    known = f"fill {kind}".strip()
+    return (
+        '<svg class="share" aria-hidden="true"><rect class="track" width="100%" height="100%" rx="2"/>'
+        f'<rect class="{known}" width="{_n(width)}%" height="100%" rx="2"/></svg>'
+    )
+
+
+def percent(part: float, whole: float) -> str:
+    """`37 %`; a dash where there is no whole. Never 0 or 100 for what is not quite."""
+    if not whole:
+        return "&ndash;"
+    share = 100 * part / whole
+    if 0 < share < 0.1:
+        return "&lt; 0.1 %"
+    if 99.9 < share < 100:
+        return "&gt; 99.9 %"
+    if share in (0, 100) or 10 <= share <= 90:
+        return f"{share:.0f} %"
+    return f"{share:.1f} %"
+
+
+def _n(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")

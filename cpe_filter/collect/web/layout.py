@@ -1,0 +1,123 @@
+"""The frame of every page, and the pieces that several use: forms, links with a query, times.
+
+Knows HTML and the style's class names. Strings that are not our own go through `report.markup.shown` (or
+`attribute`, where they stand in one) before they come here: arguments are HTML.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from cpe_filter import __version__
+from cpe_filter.collect.web.access import Person
+from cpe_filter.collect.web.style import ICON_PATH, STYLE_PATH
+
+#: Names of a form's fields.
+TOKEN = "token"  # noqa: S105 - the field's name
+
+
+class Section(NamedTuple):
+    title: str
+    path: str
+
+
+SECTIONS = (Section("Overview", "/"), Section("Cases", "/cases"))
+
+
+def frame(title: str, body: str, person: Person | None, login: bool, section: str = "", said: str = "") -> str:
+    """A whole page. login: whether there is a way out. section: the path of the one that this page is of.
+
+    said: what has just been done, HTML.
+    """
+    top = ""
+    if person is not None:
+        links = "".join(
+            f'<li><a href="{one.path}"{" aria-current=page" if one.path == section else ""}>{one.title}</a></li>'
+            for one in SECTIONS
+        )
+        out = ""
+        if login:
+            out = form("/logout", person, '<button class="plain">Log out</button>')
+        top = (
+            f'<header class="top"><strong>cpe-filter fleet</strong><nav aria-label="Pages"><ul>{links}</ul></nav>'
+            f'<div class="who"><span>{html.escape(person.name)}, {person.role}</span>{out}</div></header>'
+        )
+    told = f'<p class="said" role="status">{said}</p>' if said else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{title} - cpe-filter fleet</title>'
+        f'<link rel="stylesheet" href="{STYLE_PATH}"><link rel="icon" type="image/svg+xml" href="{ICON_PATH}">'
+        "</head><body>"
+        f'<a class="skip" href="#main">To the content</a><div class="page">{top}\n<main id="main">{told}{body}</main>\n'
+        f"<footer>cpe-filter {__version__}. All times are UTC.</footer></div></body></html>\n"
+    )
+
+
+def form(action: str, person: Person, body: str, kind: str = "") -> str:
+    """A form that changes something: with the token that says it is this person's own. action: a path of ours."""
+    named = f' class="{kind}"' if kind else ""
+    return (
+        f'<form method="post" action="{action}"{named}>'
+        f'<input type="hidden" name="{TOKEN}" value="{html.escape(person.token)}">{body}</form>'
+    )
+
+
+def choose(name: str, title: str, choices: Sequence[tuple[str, str]], chosen: str) -> str:
+    """A labelled list to choose from. choices: values and their HTML; values may be anybody's."""
+    options = "".join(
+        f'<option value="{attribute(value)}"{" selected" if value == chosen else ""}>{text}</option>'
+        for value, text in choices
+    )
+    return f'<div><label for="f-{name}">{title}</label><select id="f-{name}" name="{name}">{options}</select></div>'
+
+
+def attribute(text: str) -> str:
+    """Anybody's string within double quotes, as it is: for values that come back to us."""
+    return html.escape("".join(c for c in text if c.isprintable()), quote=True)
+
+
+def plain(text: str, width: int) -> str:
+    """Anybody's string as something to look for: without what no name holds, and no longer than `width`."""
+    return "".join(c for c in text if c.isprintable())[:width]
+
+
+def option(text: str, width: int = 60) -> str:
+    """Anybody's string as the text of an option, where no other markup may stand."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return html.escape(plain if len(plain) <= width else plain[: width - 3] + "...")
+
+
+def link(path: str, query: Mapping[str, str], **change: str) -> str:
+    """A path of ours with a query, for an attribute; empty values are left out."""
+    values = {name: value for name, value in {**query, **change}.items() if value}
+    encoded = urlencode(values, errors="replace")
+    return html.escape(f"{path}?{encoded}" if encoded else path)
+
+
+def when(seconds: int | None) -> str:
+    """A time for people: `2026-11-24 04:27`; a dash for none."""
+    if seconds is None:
+        return "&ndash;"
+    try:
+        parts = time.gmtime(seconds)
+    except (OverflowError, ValueError, OSError):
+        return "?"
+    written = time.strftime("%Y-%m-%d %H:%M", parts)
+    return f'<time datetime="{written.replace(" ", "T")}Z" class="nowrap">{written}</time>'
+
+
+def span(seconds: float | None) -> str:
+    """How long: `40 min`, `5 h`, `3.2 days`; a dash for none."""
+    if seconds is None:
+        return "&ndash;"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 36 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    days = seconds / 86_400
+    return f"{days:.1f} days" if days < 10 else f"{days:.0f} days"

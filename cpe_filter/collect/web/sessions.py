@@ -1,0 +1,101 @@
+"""Who is logged in, and how often somebody may try to be.
+
+Knows random tokens and clocks that are given to it. Must not know HTTP or passwords. Sessions live in memory: a
+restart ends them all, and so does a user's removal, which takes a restart. Everything is bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from cpe_filter.collect.limits import Buckets
+
+#: Of everybody; the one not used for longest ends first.
+MOST = 1000
+#: Of one user.
+MOST_OF_ONE = 20
+#: Tries from one address: so many at once, and so many in an hour after that. A good one counts, too.
+ADDRESS_BURST, ADDRESS_PER_HOUR = 10, 30
+#: Tries of one name, from wherever.
+NAME_BURST, NAME_PER_HOUR = 50, 120
+_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class Session:
+    """began, seen: seconds of the caller's clock. token: what this session's forms carry."""
+
+    user: str
+    desk: bool
+    token: str
+    began: float
+    seen: float
+
+
+class Sessions:
+    """lasts_s: from the login on. idle_s: since the last request."""
+
+    def __init__(self, lasts_s: float, idle_s: float) -> None:
+        self._lasts_s, self._idle_s = lasts_s, idle_s
+        self._all: OrderedDict[bytes, Session] = OrderedDict()
+
+    def begin(self, user: str, desk: bool, now: float) -> str:
+        """A new session: the secret for its cookie. Only a hash of it is kept."""
+        own = [key for key, session in self._all.items() if session.user == user]
+        for key in own[: max(0, len(own) - MOST_OF_ONE + 1)]:
+            del self._all[key]
+        while len(self._all) >= MOST:
+            self._all.popitem(last=False)
+        secret = secrets.token_urlsafe(32)
+        self._all[_key(secret)] = Session(user, desk, secrets.token_urlsafe(32), now, now)
+        return secret
+
+    def find(self, secret: str, now: float) -> Session | None:
+        """The session of a cookie, if it is still good; using it keeps it from getting idle."""
+        key = _key(secret)
+        session = self._all.get(key)
+        if session is None:
+            return None
+        if now - session.began >= self._lasts_s or now - session.seen >= self._idle_s:
+            del self._all[key]
+            return None
+        session.seen = now
+        self._all.move_to_end(key)
+        return session
+
+    def end(self, secret: str) -> None:
+        self._all.pop(_key(secret), None)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+class Tries:
+    """Bounds guesses: by address (of IPv6 by /64), and by name."""
+
+    def __init__(self) -> None:
+        self._addresses = Buckets(ADDRESS_PER_HOUR, ADDRESS_BURST, _REMEMBERED)
+        self._names = Buckets(NAME_PER_HOUR, NAME_BURST, _REMEMBERED)
+
+    def take(self, address: str, name: str, now: float) -> float:
+        """Counts a try: 0 if it may be made, else the seconds until one may."""
+        wait = self._addresses.take(_home(address), 1, now)
+        # Only who is within the first bound uses up the second: one address cannot lock a name out for long.
+        return wait or self._names.take(_key(name).hex(), 1, now)
+
+
+def _home(address: str) -> str:
+    from ipaddress import IPv6Address, ip_address
+
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "unix"
+    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped else str(parsed)
+
+
+def _key(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,186 @@
+"""A report's bytes -> `Report`: checked against the published schema, with times of this server.
+
+Knows the wire format (cpe_filter/report/report-v1.schema.json). Must not know HTTP, who may send, or where reports are
+kept. Routers have no clock of their own, so times are uptimes; this server's time of an event is when its report
+came, less how long before that the event was. What a router sends is hostile: every error says where and which rule,
+and never repeats what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any, NoReturn
+
+import jsonschema_rs
+
+VERSION = 1
+MAX_EVENTS = 256
+#: A sequence number that can be given back although its event is wrong.
+_MAX_SEQ = 1 << 32
+
+Event = dict[str, Any]
+
+
+class WrongReport(ValueError):
+    """Bytes that are no report. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An event that was not taken. seq: None where it has none that could be given back. index: its place, from 0."""
+
+    seq: int | None
+    index: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report of a router, as it is kept.
+
+    router: its id, from the certificate. address: where the connection came from, None if not known. received: POSIX
+    seconds, this server's. boot, up, t, synced, pol, ver, model, dropped: as in the schema; t is the router's own
+    clock and for information only. events: those that fit the schema, each seq once.
+    """
+
+    router: str
+    address: str | None
+    received: int
+    boot: str
+    up: int
+    t: int | None
+    synced: bool
+    pol: str
+    ver: str
+    model: str | None
+    dropped: int
+    events: tuple[Event, ...] = field(default=())
+
+    def at(self, up: int) -> int:
+        """This server's POSIX time of an uptime in this report; never later than the report itself."""
+        return self.received - max(0, self.up - up)
+
+    def pack(self) -> bytes:
+        """For the way through a queue; `unpack` reads it."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+
+def unpack(data: bytes) -> Report:
+    """What `Report.pack` wrote. Raises `WrongReport`."""
+    try:
+        values = json.loads(data)
+        return Report(**{**values, "events": tuple(values["events"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise WrongReport(f"not a packed report: {error}") from None
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The published JSON Schema."""
+    text = resources.files("cpe_filter.report").joinpath("report-v1.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+@cache
+def _validators() -> dict[str, Any]:
+    """One for the report without its events, one for each sort of event: so errors name the rule that was broken."""
+    whole = schema()
+    base = {"$schema": whole["$schema"], "$defs": whole["$defs"]}
+    envelope = {key: value for key, value in whole.items() if key not in ("$id", "properties")}
+    envelope["properties"] = {
+        **whole["properties"],
+        "events": {key: value for key, value in whole["properties"]["events"].items() if key != "items"},
+    }
+    return {
+        "report": jsonschema_rs.Draft202012Validator(envelope),
+        **{
+            name: jsonschema_rs.Draft202012Validator({**base, "$ref": f"#/$defs/{name}"})
+            for name in ("incident", "heartbeat")
+        },
+    }
+
+
+def parse(data: bytes, router: str, address: str | None, received: int) -> tuple[Report, list[Rejected]]:
+    """A report's JSON text. Raises `WrongReport` where nothing of it can be used; wrong events come back apart."""
+    body = _json(data)
+    why = _fault("report", body)
+    if why:
+        raise WrongReport(why)
+    events: dict[int, Event] = {}
+    rejected = []
+    for index, event in enumerate(body["events"]):
+        heartbeat = isinstance(event, dict) and event.get("kind") == "heartbeat"
+        why = _fault("heartbeat" if heartbeat else "incident", event)
+        if why:
+            rejected.append(Rejected(_seq(event), index, why))
+        else:
+            events.setdefault(int(event["seq"]), _whole(event))
+    report = Report(
+        router=router,
+        address=address,
+        received=received,
+        boot=body["boot"],
+        up=int(body["up"]),
+        t=None if body["t"] is None else int(body["t"]),
+        synced=body["synced"],
+        pol=body["pol"],
+        ver=body["ver"],
+        model=body.get("model"),
+        dropped=int(body["dropped"]),
+        events=tuple(events.values()),
+    )
+    return report, rejected
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise WrongReport("not UTF-8 text") from None
+    except RecursionError:
+        raise WrongReport("JSON nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError, or int()'s own refusal of thousands of digits
+        where = f" (byte {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
+        raise WrongReport(f"not JSON{where}") from None
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _fault(name: str, value: Any) -> str:
+    """Which rule a value breaks first, and where; empty if none. Nothing of the value is in it."""
+    try:
+        error = next(_validators()[name].iter_errors(value), None)
+    except (ValueError, RecursionError):  # lone surrogates
+        return "text that is no Unicode"
+    if error is None:
+        return ""
+    rule = [str(step) for step in error.schema_path]
+    # The schema's own names say where; those of the instance may be the sender's.
+    place = [rule[i + 1] for i, step in enumerate(rule[:-1]) if step == "properties" and i + 1 < len(rule)]
+    place += [str(step) for step in error.instance_path if isinstance(step, int)]
+    missing = getattr(error.kind, "property", None) if rule[-1] == "required" else None
+    said = f"{rule[-1]} {missing}" if isinstance(missing, str) else rule[-1]
+    return f"{' '.join(place)}: {said}" if place else said
+
+
+def _seq(event: Any) -> int | None:
+    seq = event.get("seq") if isinstance(event, dict) else None
+    good = isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < _MAX_SEQ
+    return seq if good else None
+
+
+def _whole(value: Any) -> Any:
+    """JSON Schema takes 3.0 for an integer; the store shall have 3."""
+    if isinstance(value, float):
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value

@@ -1,0 +1,65 @@
+"""Fixtures of the collector's tests: each engine's store, and a PostgreSQL shared by the session."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from cpe_filter.collect.store import Store
+from tests.collect import cluster
+from tests.conftest import LIVE_REQUIRED
+
+T = TypeVar("T")
+#: A store for a place: called once for each store the test opens on it.
+Opener = Callable[[], Store]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[cluster.Cluster]:
+    reason = cluster.why_not()
+    if reason and LIVE_REQUIRED and os.geteuid() == 0:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    with cluster.Cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """Of each engine, on an empty place."""
+    if request.param == "sqlite":
+        from cpe_filter.collect.sqlite import SQLite
+
+        return lambda: SQLite(str(tmp_path / "collector.db"))
+    from cpe_filter.collect.postgres import Postgres
+
+    running: cluster.Cluster = request.getfixturevalue("postgres")
+    dsn = running.create(f"t{next(_numbers)}")
+    return lambda: Postgres(dsn)
+
+
+@pytest.fixture
+def with_store(opener: Opener) -> Callable[[Callable[[Store], Awaitable[T]]], T]:
+    """Runs a coroutine function with an open store."""
+
+    def run(work: Callable[[Store], Awaitable[Any]]) -> Any:
+        async def inside() -> Any:
+            store = opener()
+            await store.open()
+            try:
+                return await work(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(inside())
+
+    return run

@@ -1,0 +1,6 @@
+"""A simulated fleet of routers, each with its own certificate, that reports to a real collector.
+
+lives       what becomes of each router over weeks: pure, from a seed
+senders     the lives as reports over mTLS: first the weeks that were, then live
+__main__    `python -m tests.fleet`: authority, collector on SQLite, fleet; prints where the page is
+"""

@@ -1,0 +1,62 @@
+"""`python -m tests.fleet.pictures`: the pictures of the fleet page in docs/, taken anew from a simulated fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fleet.__main__ import Fleet, say
+from tests.lab.net import PROJECT
+from tests.report.browser import Browser
+
+DOCS = PROJECT / "docs"
+WIDTH = 1100
+#: Bytes: more is a burden on everybody who clones.
+MOST = 150_000
+
+
+def log_in(browser: Browser, fleet: Fleet) -> None:
+    browser.visit(fleet.url)
+    browser.ask("document.querySelector('#name').value = 'admin'; 0")
+    browser.ask(f"document.querySelector('#password').value = {fleet.users['admin']!r}; 0")
+    browser.events.clear()
+    browser.ask("document.querySelector('button').click()")
+    browser.loaded()
+
+
+def main() -> int:
+    DOCS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fleet-") as folder, Fleet(Path(folder), 400) as fleet:
+        asyncio.run(fleet.history())
+        with Browser() as browser:
+            browser.size(WIDTH, 900)
+            log_in(browser, fleet)
+            browser.visit(fleet.url + "cases?state=all&text=S-1")
+            case = browser.ask(
+                "[...document.querySelectorAll('tbody tr')].find(row => row.innerText.includes('acknowledged')"
+                " && row.innerText.includes('times')).querySelector('a').getAttribute('href').slice(1)"
+            )
+            for name, scheme, path, top, height in (
+                ("overview", "light", "?days=90", 0, 1130),
+                ("more", "dark", "?days=90", 1190, 1130),
+                ("cases", "light", "cases", 0, 640),
+                ("case", "light", case, 0, 960),
+            ):
+                browser.scheme(scheme)
+                browser.size(WIDTH, height)
+                browser.visit(fleet.url + path)
+                browser.ask(f"window.scrollTo(0, {top})")
+                picture = DOCS / f"fleet-{name}.png"
+                browser.screenshot(picture)
+                size = picture.stat().st_size
+                say(f"{picture.relative_to(PROJECT)}: {size} bytes")
+                if size > MOST:
+                    say(f"{picture.name} has over {MOST} bytes")
+                    return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""The faults: what can go wrong on a router while mail passes, each a function of a scene.
+
+Knows how to do harm, bounded, inside the lab. A fault's docstring is what the table says of it. Each gets the seconds
+that it shall last about, and leaves in `scene.notes` what it saw beside the dialogues.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from cpe_filter.capture import frames, network_layer
+from cpe_filter.inspect.packet import FIN, RST, SYN, parse
+from tests.faults.scene import CLOSED, OPEN, Scene
+from tests.faults.shim import set_ahead
+
+#: What the flush gives back at once: the router's own NAT, as fw4 does when it restarts.
+_NAT = "table ip lab_nat { chain post { type nat hook postrouting priority srcnat; oifname wan masquerade; }; }"
+TEN_YEARS_S = 10 * 365.25 * 86400
+#: Seconds from a kill to the supervisor's restart.
+RESPAWN_S = 0.3
+FLOOD_RATE = 50_000
+_TURNS = ("--turns", "{lab}/turns.json")
+_FIVE_YEARS = f"[[exempt]]\ndestination = '198.18.2.0/24'\nuntil = {time.gmtime().tm_year + 5}-01-01\n"
+_UNLIMITED = OPEN + "escalate = false\n"
+
+
+class CannotTry(RuntimeError):
+    """The fault cannot be tried here; the text says why."""
+
+
+class Fault(NamedTuple):
+    """do: the fault itself. The rest: the scene that it wants. What is added to `policy` is of [filter]."""
+
+    name: str
+    do: Callable[[Scene, float], None]
+    policy: str = OPEN
+    shim: tuple[str, ...] = ()
+    tmpfs: bool = False
+    filtered: bool = True
+
+    @property
+    def about(self) -> str:
+        return (self.do.__doc__ or "").strip().rstrip(".")
+
+
+def nothing(scene: Scene, seconds: float) -> None:
+    """Nothing happens, for comparison."""
+    before = scene.packets_judged()
+    time.sleep(seconds)
+    scene.notes["packets_judged"] = scene.packets_judged() - before
+
+
+def kill(scene: Scene, seconds: float) -> None:
+    """kill -9, restarted after 0.3 s, again and again."""
+    ready = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        scene.kill_filter()
+        time.sleep(RESPAWN_S)
+        ready.append(scene.start_filter())
+        time.sleep(1.0)
+    scene.notes["kills"] = len(ready)
+    scene.notes["ready_s"] = round(max(ready), 3)
+
+
+def restart(scene: Scene, seconds: float) -> None:
+    """An orderly end and a new start, again and again."""
+    ready = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if scene.filter.stop() != 0:
+            raise RuntimeError(f"the filter did not end in order:\n{scene.log()}")
+        ready.append(scene.start_filter())
+        time.sleep(1.0)
+    scene.notes["restarts"] = len(ready)
+    scene.notes["ready_s"] = round(max(ready), 3)
+
+
+def stop(scene: Scene, seconds: float) -> None:
+    """SIGSTOP for 3 s, then SIGCONT."""
+    scene.filter.process.send_signal(signal.SIGSTOP)
+    time.sleep(3.0)
+    scene.filter.process.send_signal(signal.SIGCONT)
+    time.sleep(max(0.0, seconds - 3.0))
+
+
+def pulses(scene: Scene, seconds: float) -> None:
+    """Stopped for 250 ms of every 300."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        scene.filter.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.25)
+        scene.filter.process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+
+
+def reload(scene: Scene, seconds: float) -> None:
+    """SIGHUP every 0.2 s; every fourth time the policy is wrong, every other one of two."""
+    if not _catches(scene.filter.process.pid, signal.SIGHUP):
+        raise CannotTry("the filter does not know SIGHUP")
+    good = scene.policy.read_text()
+    count = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        count += 1
+        wrong = "[filter\n" if count % 4 == 0 else ""
+        _replace(
+            scene.policy, wrong + good + (f"[[exempt]]\ndestination = '198.18.{count % 250}.0/24'\n" * (count % 2))
+        )
+        scene.filter.process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+    _replace(scene.policy, good)
+    scene.filter.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    scene.notes["signals"] = count + 1
+    scene.notes["in_effect"] = scene.log().count("is in effect")
+    scene.notes["refused"] = scene.log().count("reload by SIGHUP refused")
+
+
+def flush(scene: Scene, seconds: float) -> None:
+    """`nft flush ruleset`, as by a firewall's restart; the filter has to find it."""
+    before = _rules(scene)
+    restored = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        begun = time.monotonic()
+        scene.lab.nft("router", "flush ruleset\n" + _NAT)
+        while _rules(scene) != before:
+            if time.monotonic() - begun > 8.0:
+                scene.notes["restored_s"] = None
+                return
+            time.sleep(0.05)
+        restored.append(time.monotonic() - begun)
+        time.sleep(2.0)
+    scene.notes["flushes"] = len(restored)
+    scene.notes["restored_s"] = round(max(restored), 2)
+
+
+def slow(scene: Scene, seconds: float) -> None:
+    """A filter of 1 ms a packet, and 3,000 SYN/s from the other device, unlimited."""
+    scene.flooded(scene.flood(3000, seconds))
+
+
+def flooded(scene: Scene, seconds: float) -> None:
+    """50,000 SYN/s from the other device."""
+    scene.flooded(scene.flood(FLOOD_RATE, min(seconds, 5.0)))
+
+
+def answered(scene: Scene, seconds: float) -> None:
+    """10,000 SYN/s from the other device to servers that answer."""
+    scene.flooded(scene.flood(10_000, seconds, "answered"))
+
+
+def macs(scene: Scene, seconds: float) -> None:
+    """10,000 SYN/s, each with a MAC of its own: no guard knows who it is."""
+    scene.flooded(scene.flood(10_000, seconds, "macs"))
+
+
+def full(scene: Scene, seconds: float) -> None:
+    """The tmpfs with the filter's files is full."""
+    filler = scene.files / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(512))
+        except OSError:
+            pass
+    time.sleep(seconds)
+    complaints = [line for line in scene.log().splitlines() if "not written" in line]
+    filler.unlink()
+    freed = time.time()
+    time.sleep(2.5)
+    scene.notes["complaints"] = len(complaints)
+    scene.notes["written_again"] = (scene.files / "status.json").stat().st_mtime > freed
+
+
+def clock(scene: Scene, seconds: float) -> None:
+    """The wall clock jumps 10 years ahead, then 20 back, then to where it was."""
+    for ahead in (TEN_YEARS_S, -TEN_YEARS_S, 0.0):
+        set_ahead(scene.clock, ahead)
+        time.sleep(max(1.5, seconds / 3))
+    # Exemptions go by the wall clock, all else by one that does not jump.
+    scene.notes["exemption_over"] = "is over" in scene.log()
+    scene.notes["and_in_force_again"] = "is in force again" in scene.log()
+
+
+def closed_kill(scene: Scene, seconds: float) -> None:
+    """fail closed: kill -9, restarted after 1.5 s."""
+    path = scene.lab.folder / "wan.pcap"
+    tcpdump = scene.lab.capture("internet", "isp", path, "tcp dst port 25")
+    scene.harm_begins()
+    spans = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        scene.kill_filter()
+        begun = time.time()
+        time.sleep(1.5)
+        scene.start_filter()
+        spans.append((begun, float((scene.lab.folder / "begun").read_text())))
+        time.sleep(1.5)
+    time.sleep(0.3)
+    scene.lab.stop(tcpdump)
+    scene.notes["down_s"] = round(sum(b - a for a, b in spans), 1)
+    scene.notes["left_unseen"] = left_between(path, spans)
+
+
+def closed_stop(scene: Scene, seconds: float) -> None:
+    """fail closed: SIGSTOP for 3 s, then SIGCONT."""
+    path = scene.lab.folder / "wan.pcap"
+    tcpdump = scene.lab.capture("internet", "isp", path, "tcp dst port 25")
+    scene.harm_begins()
+    scene.filter.process.send_signal(signal.SIGSTOP)
+    begun = time.time()
+    time.sleep(3.0)
+    spans = [(begun + 0.05, time.time())]
+    scene.filter.process.send_signal(signal.SIGCONT)
+    time.sleep(max(0.0, seconds - 3.0))
+    scene.lab.stop(tcpdump)
+    scene.notes["left_unseen"] = left_between(path, spans)
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault("nothing", nothing),
+        Fault("kill", kill),
+        Fault("restart", restart),
+        Fault("stop", stop),
+        Fault("pulses", pulses),
+        Fault("reload", reload),
+        Fault("flush", flush),
+        Fault("slow", slow, _UNLIMITED, ("--slow", "1")),
+        Fault("flood", flooded, shim=_TURNS),
+        Fault("flood-unlimited", flooded, _UNLIMITED, _TURNS),
+        Fault("flood-unguarded", flooded, _UNLIMITED + "queue_rate = 1000000\n", _TURNS),
+        Fault("flood-answered", answered, _UNLIMITED, _TURNS),
+        Fault("flood-macs", macs, _UNLIMITED, _TURNS),
+        Fault("flood-no-filter", flooded, filtered=False),
+        Fault("full", full, tmpfs=True),
+        Fault("clock", clock, _FIVE_YEARS + OPEN, ("--clock", "{lab}/clock")),
+        Fault("closed-kill", closed_kill, CLOSED, ("--begun", "{lab}/begun")),
+        Fault("closed-stop", closed_stop, CLOSED),
+    )
+}
+
+
+def left_between(path: Path, spans: list[tuple[float, float]]) -> int:
+    """Packets of a capture by which mail went out in these times: all but pure acknowledgements."""
+    count = 0
+    for frame in frames(str(path), print):
+        layer = network_layer(frame)
+        segment = parse(layer[1]) if layer else "no IP"
+        if isinstance(segment, str) or not any(a <= frame.time < b for a, b in spans):
+            continue
+        if segment.payload or segment.flags & (SYN | FIN | RST):
+            count += 1
+    return count
+
+
+def _replace(path: Path, text: str) -> None:
+    """As an editor saves: never half a file."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _rules(scene: Scene) -> list[str]:
+    """The rules there are, without handles, counts or elements. Tables are listed in the order of their making."""
+    return sorted(scene.lab.run("router", ["nft", "-s", "-t", "list", "ruleset"]).stdout.splitlines())
+
+
+def _catches(pid: int, number: int) -> bool:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False

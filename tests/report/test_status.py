@@ -89,6 +89,27 @@ def test_nobody_has_sent_mail() -> None:
     assert "No device has sent mail" in shown(status())
 
 
+# ── a configuration that cannot be used ─────────────────────────────────────────────────────────────
+
+WRONG = "cpe-filter.limits.connections_burst is 0; allowed: a whole number from 1 to 100000 (connections)"
+
+
+def test_a_configuration_that_cannot_be_used_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps({**HOME, "pid": os.getpid()}))
+    assert show.once(str(path), True) == 0
+    assert "config_error" not in json.loads(capsys.readouterr().out)
+    (tmp_path / "config-error").write_text(f"{WRONG}\x1b[2J\nmore\n")
+    assert show.once(str(path), True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {**HOME, "pid": os.getpid(), "config_error": f"{WRONG}?[2J"}
+    assert show.once(str(path), False) == 0
+    assert f"\nconfiguration: not used, the policy is an earlier one: {WRONG}?[2J\n" in capsys.readouterr().out
+    path.unlink()
+    assert show.once(str(path), False) == 1
+    assert f"; the configuration cannot be used: {WRONG}" in capsys.readouterr().err
+
+
 # ── watching ────────────────────────────────────────────────────────────────────────────────────────
 
 

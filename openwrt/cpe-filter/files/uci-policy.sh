@@ -282,7 +282,7 @@ policy_device() {
 	local network="$1" proto turn
 	network_get_device device "$1" && [ -n "$device" ] && return
 	for turn in 1 2 3 4; do
-		proto="$(uci -q get "network.$network.proto")" || return
+		proto="$(uci -q get "network.$network.proto")"
 		case "$proto" in
 		ppp | pppoe | pppoa | pptp | l2tp | 6in4 | 6rd | 6to4 | map) device="$proto-$network" && return ;;
 		dslite) device="ds-$network" && return ;;

@@ -1,7 +1,7 @@
 """A small procd: starts, respawns, signals and ends what the init script declares.
 
-`python -m tests.openwrt.procd FOLDER`; FOLDER is the stand-ins' (see stand_in/rc.common): messages/ is taken from, log is
-written to. Ends on SIGTERM, and all that it started with it.
+`python -m tests.openwrt.procd FOLDER`; FOLDER is the stand-ins' (see stand_in/rc.common): messages/ is taken from, log
+is written to. Ends on SIGTERM, and all that it started with it.
 
 Knows what is documented of procd, as far as our script uses it: an instance whose description is another one is started
 anew, one that is not named any more is ended, one that ends by itself comes again after its timeout unless it has done

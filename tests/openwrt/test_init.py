@@ -6,6 +6,7 @@ procd itself is not here (tests/vm/test_service.py has one that starts what it i
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_the_instances(router: Router) -> None:
     instances = started(router, shipped)
     program, policy = str(router.path("/usr/bin/cpe-filter")), str(router.path(f"{RUN}/policy.toml"))
     assert list(instances) == ["run", "explain"]
-    assert instances["run"]["command"] == [program, "run", "--policy", policy]
+    assert instances["run"]["command"] == [sys.executable, program, "run", "--policy", policy]
     assert instances["explain"]["command"] == [program, "explain", "--policy", policy]
     assert instances["run"]["respawn"] == ["3600", "5", "0"]
     assert all(instance["stderr"] == ["1"] for instance in instances.values())
@@ -128,9 +129,9 @@ def test_a_jail_where_there_is_one(router: Router) -> None:
     jail.write_text("")
     jail.chmod(0o755)
     jailed = started(router, "")["run"]
-    assert jailed["jail"] == ["cpe-filter", "procfs", "sysfs"]
+    assert jailed["jail"] == ["cpe-filter", "procfs"]
     assert jailed["no_new_privs"] == ["1"]
-    assert {"/usr/sbin", "/usr/bin", "/usr/lib", "/lib", "/tmp", "/tmp/hosts"} <= set(jailed["jail_mount"])
+    assert {"/usr/sbin/nft", "/usr/lib", "/lib", "/tmp", "/tmp/hosts"} <= set(jailed["jail_mount"])
     assert jailed["jail_mount_rw"] == ["/var/run/cpe-filter", "/etc/cpe-filter"]
     assert jailed["capabilities"] == [str(router.path("/etc/capabilities/cpe-filter.json"))]
     assert "jail" not in started(router, "config cpe-filter 'main'\n\toption jail '0'\n")["run"]

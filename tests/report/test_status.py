@@ -21,6 +21,7 @@ import pytest
 
 from cpe_filter.report import show
 from cpe_filter.report.overview import describe
+from cpe_filter.report.status import pid_namespace
 from tests.lab.net import PROJECT
 from tests.report.statuses import UPDATED, device, status
 
@@ -108,6 +109,22 @@ def test_a_configuration_that_cannot_be_used_is_told(tmp_path: Path, capsys: pyt
     path.unlink()
     assert show.once(str(path), False) == 1
     assert f"; the configuration cannot be used: {WRONG}" in capsys.readouterr().err
+
+
+def test_a_filter_in_a_jail_is_known_by_the_services_pid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes itself for process 1, and some process 1 always runs."""
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps({**HOME, "pid": 1, "pid_namespace": 4026530000}))
+    assert show.once(str(path), True) == 1
+    (tmp_path / "run.pid").write_text(f"{os.getpid()}\n")
+    assert show.once(str(path), True) == 0
+    for text in ("4194305\n", "x", "", "-1", "0", "9" * 40):
+        (tmp_path / "run.pid").write_text(text)
+        assert show.once(str(path), True) == 1, text
+    (tmp_path / "run.pid").unlink()
+    path.write_text(json.dumps({**HOME, "pid": os.getpid(), "pid_namespace": pid_namespace()}))
+    assert show.once(str(path), True) == 0
+    capsys.readouterr()
 
 
 # ── watching ────────────────────────────────────────────────────────────────────────────────────────

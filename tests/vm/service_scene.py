@@ -75,7 +75,7 @@ class Router:
     def start_procd(self) -> None:
         os.environ["STAND_IN"] = str(STAND_IN)
         self.lab.start("router", [PYTHON, "-m", "tests.openwrt.procd", str(STAND_IN)])
-        wait(lambda: (STAND_IN / "procd.pid").exists())
+        wait((STAND_IN / "procd.pid").exists)
 
     def ash(self, *arguments: str) -> str:
         done = self.lab.run("router", ["busybox", "ash", *arguments], timeout=240, check=False)
@@ -197,22 +197,21 @@ def second(router: Router) -> None:
         delivered=len(router.lab.mail()) - delivered,
         laptop=router.sends("device1", mx4(0)),
     )
-    see("convicted", bot=router.standing("device2"), since=router.status()["devices"][0]["compromised_at"] is not None)
+    see("convicted", bot=router.standing("device2"))
     router.service("stop")
     see(
         "stopped", laptop=router.sends("device1", mx4(4)), relay=router.sends("device1", RELAY4), rules=router.filters()
     )
     # An interface that comes later.
-    router.service("start")
-    router.wait_for("running: queue 25", 2)
-    router.service("stop")
-    router.lab.run("router", ["ip", "link", "set", "wan", "name", "wan9"])
+    for words in ("down", "name wan9"):
+        router.lab.run("router", ["ip", "link", "set", "wan", *words.split()])
     router.service("start")
     waits = router.wait_for("waiting for the interface wan")
-    router.lab.run("router", ["ip", "link", "set", "wan9", "name", "wan"])
+    for words in ("wan9 name wan", "wan up"):
+        router.lab.run("router", ["ip", "link", "set", *words.split()])
     (STAND_IN / "up" / "wan").write_text("wan\n")
     (STAND_IN / "events" / "wan").write_text("")
-    see("late", waits=waits, starts=router.wait_for("running: queue 25", 3))
+    see("late", waits=waits, starts=router.wait_for("running: queue 25", 2))
     # What a package's removal does.
     router.service("disable")
     router.service("stop")

@@ -149,6 +149,7 @@ def _make(
         policy.notice_language,
         policy.notice_provider,
         policy.notice_help_url,
+        policy.mode,
         bool(policy.report_url),
         policy.report_hostnames,
     )

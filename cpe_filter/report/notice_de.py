@@ -14,8 +14,8 @@ TEXTS = {
     "first": "Zuerst bemerkt",
     "last": "Zuletzt bemerkt",
     "h_blocked": "Was gesperrt ist",
+    "h_limited": "Was gebremst wird",
     "blocked_block": "E-Mails, die dieses Gerät direkt an fremde Mailserver schickt (Port 25).",
-    "blocked_limit": "E-Mails, die dieses Gerät direkt an fremde Mailserver schickt (Port 25), werden gebremst.",
     "blocked_monitor": "Nichts. Der Filter beobachtet nur.",
     "h_works": "Was weiterhin funktioniert",
     "works": "Alles andere auf diesem Gerät: Webseiten, Videos, Webmail und E-Mails über Ihren Mailanbieter (Port "
@@ -29,9 +29,9 @@ TEXTS = {
     "step_3": "Melden Sie, dass es sauber ist: Wählen Sie „Ich habe dieses Gerät gesäubert“ unter „Mailfilter“ in "
     "den Einstellungen des Routers oder sagen Sie es dem Anbieter ({provider}). Dann darf es wieder E-Mails "
     "verschicken; der Filter beobachtet es weiter.",
-    "h_own": "Ist es Ihr eigener Mailserver?",
-    "own": "Dann erlauben Sie ihm, selbst E-Mails zu verschicken: Wählen Sie „Das ist mein Mailserver“ unter "
-    "„Mailfilter“ in den Einstellungen des Routers oder sagen Sie es dem Anbieter ({provider}).",
+    "h_own": "Betreiben Sie einen eigenen Mailserver?",
+    "own": "Dann erlauben Sie diesem Gerät, selbst E-Mails zu verschicken: Wählen Sie „Das ist mein Mailserver“ "
+    "unter „Mailfilter“ in den Einstellungen des Routers oder sagen Sie es dem Anbieter ({provider}).",
     "h_object": "Wenn Sie nicht einverstanden sind",
     "object": "Sie können jederzeit widersprechen. Wenden Sie sich an den Anbieter ({provider}) und nennen Sie das "
     "Gerät und die hier angegebenen Zeiten.",
@@ -65,6 +65,8 @@ TEXTS = {
     "h_others": "Andere Geräte, die E-Mails verschickt haben",
     "more_devices": "Und {count} weitere.",
     "nothing": "Bisher hat kein Gerät E-Mails direkt an einen Mailserver geschickt.",
+    "blocked_all": "Von diesem Anschluss darf kein Gerät E-Mails direkt an fremde Mailserver schicken (Port 25), es "
+    "sei denn, Sie erlauben es. E-Mails über Ihren Mailanbieter sind nicht betroffen.",
     "h_privacy": "Was der Filter sieht",
     "privacy": "Er betrachtet nur E-Mails, die Geräte direkt an Mailserver schicken (Port 25): welche Server sie "
     "ansprechen, wie sie sich vorstellen, was die Server antworten und wie viel verschickt wird; und wie oft ein "

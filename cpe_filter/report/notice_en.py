@@ -14,8 +14,8 @@ TEXTS = {
     "first": "First noticed",
     "last": "Last noticed",
     "h_blocked": "What is blocked",
+    "h_limited": "What is slowed down",
     "blocked_block": "E-mail that this device sends straight to other mail servers (port 25).",
-    "blocked_limit": "E-mail that this device sends straight to other mail servers (port 25) is slowed down.",
     "blocked_monitor": "Nothing. The filter only watches.",
     "h_works": "What still works",
     "works": "Everything else on this device: websites, video, webmail, and e-mail through your mail service (ports "
@@ -27,9 +27,9 @@ TEXTS = {
     "it. A TV box, a camera or the like: reset it to factory settings and give it a new password.",
     "step_3": "Say that it is clean: choose “I have cleaned this device” under “Mail filter” in the router's "
     "settings, or tell {provider}. Then it may send mail again, and the filter goes on watching it.",
-    "h_own": "Is it your own mail server?",
-    "own": "Then allow it to send mail itself: choose “This is my mail server” under “Mail filter” in the router's "
-    "settings, or tell {provider}.",
+    "h_own": "Do you run your own mail server?",
+    "own": "Then allow its device to send mail itself: choose “This is my mail server” under “Mail filter” in the "
+    "router's settings, or tell {provider}.",
     "h_object": "If you do not agree",
     "object": "You can object at any time. Tell {provider}, and name the device and the times given here.",
     "help": "Help and objections:",
@@ -61,6 +61,8 @@ TEXTS = {
     "h_others": "Other devices that have sent mail",
     "more_devices": "And {count} more.",
     "nothing": "No device has sent mail straight to a mail server so far.",
+    "blocked_all": "From this connection no device may send mail straight to other mail servers (port 25), unless "
+    "you allow it. E-mail through your mail service is not affected.",
     "h_privacy": "What the filter sees",
     "privacy": "It looks only at mail that devices send straight to mail servers (port 25): which servers they call, "
     "how they introduce themselves, what the servers answer, and how much is sent; and at how often a device looks "

@@ -14,8 +14,8 @@ TEXTS = {
     "first": "Voor het eerst opgemerkt",
     "last": "Voor het laatst opgemerkt",
     "h_blocked": "Wat geblokkeerd is",
+    "h_limited": "Wat afgeremd wordt",
     "blocked_block": "E-mail die dit apparaat rechtstreeks naar andere mailservers stuurt (poort 25).",
-    "blocked_limit": "E-mail die dit apparaat rechtstreeks naar andere mailservers stuurt (poort 25) wordt afgeremd.",
     "blocked_monitor": "Niets. Het filter kijkt alleen mee.",
     "h_works": "Wat blijft werken",
     "works": "Al het andere op dit apparaat: websites, video, webmail en e-mail via uw maildienst (poort 587 en "
@@ -29,8 +29,8 @@ TEXTS = {
     "step_3": "Meld dat het schoon is: kies “Ik heb dit apparaat schoongemaakt” onder “Mailfilter” in de "
     "instellingen van de router, of laat het {provider} weten. Daarna mag het weer mail versturen; het filter "
     "blijft opletten.",
-    "h_own": "Is het uw eigen mailserver?",
-    "own": "Sta dan toe dat het zelf mail verstuurt: kies “Dit is mijn mailserver” onder “Mailfilter” in de "
+    "h_own": "Hebt u een eigen mailserver?",
+    "own": "Sta dan toe dat dat apparaat zelf mail verstuurt: kies “Dit is mijn mailserver” onder “Mailfilter” in de "
     "instellingen van de router, of laat het {provider} weten.",
     "h_object": "Als u het er niet mee eens bent",
     "object": "U kunt op elk moment bezwaar maken. Laat het {provider} weten en noem het apparaat en de tijdstippen "
@@ -64,6 +64,8 @@ TEXTS = {
     "h_others": "Andere apparaten die mail hebben verstuurd",
     "more_devices": "En nog {count}.",
     "nothing": "Tot nu toe heeft geen apparaat rechtstreeks mail naar een mailserver gestuurd.",
+    "blocked_all": "Vanaf deze aansluiting mag geen apparaat rechtstreeks mail naar andere mailservers sturen (poort "
+    "25), tenzij u dat toestaat. E-mail via uw maildienst blijft gewoon werken.",
     "h_privacy": "Wat het filter ziet",
     "privacy": "Het kijkt alleen naar mail die apparaten rechtstreeks naar mailservers sturen (poort 25): welke "
     "servers ze benaderen, hoe ze zich voorstellen, wat de servers antwoorden en hoeveel er wordt verstuurd; en hoe "

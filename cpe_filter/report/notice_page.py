@@ -24,12 +24,13 @@ _STEPS = ("step_1", "step_2", "step_3")
 
 
 class About(NamedTuple):
-    """language: of notice_text. provider, help_url: may be empty. reports: the provider is told of incidents; names:
-    of what devices call themselves, too."""
+    """language: of notice_text. provider, help_url: may be empty. mode: of every device at least. reports: the provider
+    is told of incidents; names: of what devices call themselves, too."""
 
     language: str
     provider: str
     help_url: str
+    mode: str
     reports: bool
     names: bool
 
@@ -97,7 +98,8 @@ def _facts(words: Words, one: Entry) -> list[str]:
     if one.first:
         facts.append(("", "first", _local(words, one.first)))
     facts.append(("", "last", _local(words, one.last)))
-    facts.append(("", "h_blocked", _said(words, f"blocked_{one.mode}")))
+    blocked = "blocked_monitor" if one.mode == "monitor" else "blocked_block"
+    facts.append(("", "h_limited" if one.mode == "limit" else "h_blocked", _said(words, blocked)))
     facts.append(("", "h_works", _said(words, "works")))
     return [f'<div class="{kind}"><dt>{_said(words, key)}</dt><dd>{said}</dd></div>' for kind, key, said in facts]
 
@@ -106,16 +108,16 @@ def _steps(words: Words, one: Entry) -> str:
     if one.place == "router":
         return f'<p class="steps">{_said(words, "step_router")}</p>'
     steps = "".join(f"<li>{_said(words, key)}</li>" for key in _STEPS)
-    own = f"<h3>{_said(words, 'h_own')}</h3><p>{_said(words, 'own')}</p>"
-    return f'<h3>{_said(words, "h_steps")}</h3><ol class="steps">{steps}</ol>{own}'
+    return f'<h3>{_said(words, "h_steps")}</h3><ol class="steps">{steps}</ol>'
 
 
 def _others(words: Words, others: Sequence[Entry], some: bool) -> str:
     if not others:
         return "" if some else f"<section><p>{_said(words, 'nothing')}</p></section>"
     items = "".join(
-        f'<li><span class="name">{_name(words, one)}</span>{_marks(words, one)}'
-        f'<span class="mark">{_said(words, "action" if one.standing == COMPROMISED else "no_action")}</span></li>'
+        f'<li><span class="name">{_name(words, one)}</span> '
+        f'<span class="mark">{_said(words, "action" if one.standing == COMPROMISED else "no_action")}</span>'
+        f"{_marks(words, one)}</li>"
         for one in others[:NAMED]
     )
     left = len(others) - NAMED
@@ -124,12 +126,14 @@ def _others(words: Words, others: Sequence[Entry], some: bool) -> str:
 
 
 def _rights(words: Words, about: About) -> str:
-    """How to object, and what the filter sees."""
+    """What is allowed, how to object, and what the filter sees."""
     told = ["privacy_reports", *(["privacy_names"] if about.names else [])] if about.reports else ["privacy_local"]
     privacy = " ".join(_said(words, key) for key in ("privacy", *told))
     url = escape(about.help_url)
     link = f'<p>{_said(words, "help")} <a href="{url}" rel="noreferrer">{url}</a></p>' if url else ""
+    general = f"<p>{_said(words, 'blocked_all')}</p>" if about.mode == "block" else ""
     return (
+        f"<section><h2>{_said(words, 'h_own')}</h2>{general}<p>{_said(words, 'own')}</p></section>"
         f"<section><h2>{_said(words, 'h_object')}</h2><p>{_said(words, 'object')}</p>{link}</section>"
         f"<section><h2>{_said(words, 'h_privacy')}</h2><p>{privacy}</p></section>"
     )

@@ -66,8 +66,7 @@ ol li::marker { font-weight: 650; }
 }
 .others li:first-child { border-top: 0; }
 .others .name { font-weight: 550; overflow-wrap: anywhere; }
-.others .marks { margin: 0; }
-.others .mark { margin-left: auto; }
+.others .marks { margin: 0; flex-basis: 100%; }
 footer { color: var(--soft); font-size: .88rem; padding-bottom: 2.5rem; }
 @media (max-width: 36rem) {
   body { font-size: 16px; }
@@ -75,7 +74,6 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 2.5rem; }
   header { padding: 1.5rem 0 1.3rem; }
   article, section { padding: 1.05rem 1rem .95rem; }
   dl { grid-template-columns: 1fr; }
-  .others .mark { margin-left: 0; }
 }
 @media print {
   :root { color-scheme: light; --paper: #fff; --back: #fff; --ink: #000; --soft: #444; --rule: #bbb; --link: #000;
@@ -88,4 +86,4 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 2.5rem; }
   ol li, dl div, section { break-inside: avoid; }
 }
 """
-HASH = "sha256-vA4bf+WlMLDJG44ZaU+4fmrhrj3We9DkJ/wGvXkz5EI="
+HASH = "sha256-NNGHw/DIGwZ9xXwTX1/MooW6f8KXFt7bx3USrGNcxpA="

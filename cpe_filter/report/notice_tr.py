@@ -14,8 +14,8 @@ TEXTS = {
     "first": "İlk fark edilme",
     "last": "Son fark edilme",
     "h_blocked": "Engellenenler",
+    "h_limited": "Yavaşlatılanlar",
     "blocked_block": "Bu cihazın başka posta sunucularına doğrudan gönderdiği e-postalar (port 25).",
-    "blocked_limit": "Bu cihazın başka posta sunucularına doğrudan gönderdiği e-postalar (port 25) yavaşlatılıyor.",
     "blocked_monitor": "Hiçbir şey. Filtre yalnızca izliyor.",
     "h_works": "Çalışmaya devam edenler",
     "works": "Bu cihazdaki diğer her şey: web siteleri, video, web postası ve e-posta hizmetiniz üzerinden "
@@ -29,9 +29,9 @@ TEXTS = {
     "step_3": "Temizlendiğini bildirin: yönlendirici ayarlarında “Posta filtresi” bölümünde “Bu cihazı temizledim” "
     "seçeneğini seçin veya sağlayıcıya ({provider}) haber verin. Cihaz bundan sonra yeniden e-posta gönderebilir; "
     "filtre onu izlemeye devam eder.",
-    "h_own": "Bu sizin kendi posta sunucunuz mu?",
-    "own": "O halde kendi başına e-posta göndermesine izin verin: yönlendirici ayarlarında “Posta filtresi” "
-    "bölümünde “Bu benim posta sunucum” seçeneğini seçin veya sağlayıcıya ({provider}) haber verin.",
+    "h_own": "Kendi posta sunucunuz mu var?",
+    "own": "O halde bu cihazın kendi başına e-posta göndermesine izin verin: yönlendirici ayarlarında “Posta "
+    "filtresi” bölümünde “Bu benim posta sunucum” seçeneğini seçin veya sağlayıcıya ({provider}) haber verin.",
     "h_object": "Aynı görüşte değilseniz",
     "object": "Dilediğiniz zaman itiraz edebilirsiniz. Sağlayıcıya ({provider}) başvurun; cihazı ve burada yazan "
     "zamanları belirtin.",
@@ -65,6 +65,8 @@ TEXTS = {
     "h_others": "E-posta göndermiş diğer cihazlar",
     "more_devices": "Ve {count} cihaz daha.",
     "nothing": "Şimdiye kadar hiçbir cihaz bir posta sunucusuna doğrudan e-posta göndermedi.",
+    "blocked_all": "Bu hattan hiçbir cihaz, siz izin vermedikçe, başka posta sunucularına doğrudan e-posta "
+    "gönderemez (port 25). E-posta hizmetiniz üzerinden gönderilen e-postalar bundan etkilenmez.",
     "h_privacy": "Filtre neleri görür?",
     "privacy": "Yalnızca cihazların posta sunucularına doğrudan gönderdiği e-postalara bakar (port 25): hangi "
     "sunuculara bağlandıklarına, kendilerini nasıl tanıttıklarına, sunucuların ne yanıt verdiğine ve ne kadar "

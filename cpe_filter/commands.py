@@ -210,9 +210,14 @@ def _command_explain(options: argparse.Namespace) -> int:
 
 def _command_send(options: argparse.Namespace) -> int:
     try:
-        from cpe_filter.report import send
+        return _send(options)
     except ImportError:  # on a router it is in a package of its own, as TLS and HTTP are, which nothing else needs
         raise Unusable("send needs the package cpe-filter-report, which is not installed, or not as a whole") from None
+
+
+def _send(options: argparse.Namespace) -> int:
+    from cpe_filter.report import send
+
     try:
         return send.run(policy_of(options.policy), "once" if options.once else "wait" if options.wait else "")
     except send.NoReports as error:
@@ -344,6 +349,7 @@ def _command_replay(options: argparse.Namespace) -> int:
 
     try:
         import dpkt  # noqa: F401
+
         from cpe_filter.replay import DEFAULT_POLICY, Options
     except ImportError as error:  # a router's package has neither
         raise Unusable(f"replay needs {error.name}: pip install 'cpe-filter[replay]'") from None

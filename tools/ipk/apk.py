@@ -1,7 +1,7 @@
 """Packages -> what `apk mkpkg` makes an .apk of: files, scripts, and the command itself.
 
-Knows apk-tools 3 and where OpenWrt keeps what opkg had in its control archive: /lib/apk/packages. Must not know recipes'
-words. Signing and the index are the ISP's, or the SDK's.
+Knows apk-tools 3 and where OpenWrt keeps what opkg had in its control archive: /lib/apk/packages. Must not know the
+words of recipes. Signing and the index are the ISP's, or the SDK's.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ def _command(package: Package, scripts: dict[str, str]) -> str:
     for name in scripts:
         words += ["--script", f"{name}:{name}"]
     words += ["--files", "files", "--output", file_name(package)]
-    return f'#!/bin/sh\n# Run by root, or under fakeroot: files keep their owner.\ncd "$(dirname "$0")" && exec {shlex.join(words)}\n'
+    return (
+        "#!/bin/sh\n# For root, or under fakeroot: the files are packed as those of whoever owns them.\n"
+        f'cd "$(dirname "$0")" && exec {shlex.join(words)}\n'
+    )
 
 
 def _write(path: Path, mode: int, content: bytes | None, time: int) -> None:

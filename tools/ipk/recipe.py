@@ -1,7 +1,7 @@
 """What a recipe makes: its packages, and the files of each.
 
-Knows GNU make, the stand-ins of buildroot/ and the words of an OpenWrt recipe. Must not know archives, or this project's
-recipes.
+Knows GNU make, the stand-ins of buildroot/ and the words of an OpenWrt recipe. Must not know archives, or what the
+recipes of this project say.
 """
 
 from __future__ import annotations
@@ -56,15 +56,16 @@ def interpreter(minor: str) -> str:
     found = shutil.which(f"python{minor}")
     if found:
         try:
-            said = subprocess.run([found, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], **_quiet())
+            code = "import sys; print(*sys.version_info[:2], sep='.')"
+            said = subprocess.run([found, "-c", code], capture_output=True, text=True)
         except OSError:
             pass
         else:
             if said.stdout.strip() == minor:
                 return found
     raise Unbuildable(
-        f"python{minor} is not installed. Bytecode is for one minor of Python, and that makes it: 3.10 for OpenWrt 22.03, "
-        "3.11 for 23.05 and 24.10, 3.13 for 25.12"
+        f"python{minor} is not installed. Bytecode is for one minor of Python, and that makes it: 3.10 for OpenWrt "
+        "22.03, 3.11 for 23.05 and 24.10, 3.13 for 25.12"
     )
 
 
@@ -83,10 +84,6 @@ def recipes() -> list[Path]:
     return sorted(path.parent for path in FEED.glob("*/Makefile"))
 
 
-def _quiet() -> dict[str, bool]:
-    return {"capture_output": True, "text": True}
-
-
 def _made(goal: str, recipe: Path, out: Path, minor: str, python: str) -> list[Package]:
     if shutil.which("make") is None:
         raise Unbuildable("GNU make is not installed")
@@ -102,11 +99,15 @@ def _made(goal: str, recipe: Path, out: Path, minor: str, python: str) -> list[P
     }
     words = [f"{name}={value}" for name, value in variables.items()]
     # What a make around this one has set is none of a recipe's business.
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    }
     done = subprocess.run(
         ["make", "--no-print-directory", "-C", str(recipe), goal, *words],
-        **_quiet(),
+        capture_output=True,
+        text=True,
         env=environment | {"LC_ALL": "C.UTF-8"},
+        umask=0o022,  # what make and its programs write is for everybody to read, as in a package
     )
     if done.returncode:
         raise Unbuildable(f"{recipe.name}: {_last_words(done.stderr)}")
@@ -142,7 +143,7 @@ def _read(folder: Path) -> Package:
 
 
 def _dependencies(package: str, text: str) -> tuple[str, ...]:
-    """`+name` and `name` are packages, `@SYMBOL` is the configuration's. Conditions on symbols only the SDK can answer."""
+    """`+name` and `name` are packages, `@SYMBOL` is the configuration's. Conditions are for the SDK."""
     words = [word.lstrip("+") for word in text.split() if not word.startswith("@")]
     for word in words:
         if ":" in word:

@@ -1,8 +1,8 @@
 """What the stand-ins have done by Python. Knows pip and folders; must not know what a recipe is.
 
-    unpack REQUIREMENT ARCHIVE SHA256 FOLDER   the source archive of a requirement, fetched unless it is there
-    install SOURCE FOLDER                      a pure-Python source's packages, as an installation has them
-    pick FILESPEC SOURCE TARGET                the files that a recipe's filespec names
+unpack REQUIREMENT ARCHIVE SHA256 FOLDER   the source archive of a requirement, fetched unless it is there
+install SOURCE FOLDER                      a pure-Python source's packages, as an installation has them
+pick FILESPEC SOURCE TARGET                the files that a recipe's filespec names
 """
 
 from __future__ import annotations

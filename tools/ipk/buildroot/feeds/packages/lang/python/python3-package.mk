@@ -11,7 +11,7 @@ cd "$(or $(strip $(1)),.)" && PYTHONDONTWRITEBYTECODE=1 PYTHONOPTIMIZE= $(3) $(H
 endef
 
 define Python3/CompileAll
-$(call Python3/Run,,-m compileall -q -b -d / $(1),PYTHONHASHSEED=0)
+$(call Python3/Run,,-m compileall -q -b -d / --invalidation-mode unchecked-hash $(1),PYTHONHASHSEED=0)
 endef
 
 # A source archive is fetched by pip, and has to be the one that the recipe means.

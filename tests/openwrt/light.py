@@ -74,15 +74,19 @@ def with_netfilterqueue(folder: Path) -> Path | None:
     return folder
 
 
+def command(root: Path, packages: tuple[str, ...], *words: str, more: Path | None = None) -> list[str]:
+    """How the root's `cpe-filter` is run with these words; of the standard library's packages only those are there."""
+    missing = " ".join(name for package, names in ELSEWHERE.items() if package not in packages for name in names)
+    folders = ":".join(str(folder) for folder in (site_packages(root), more) if folder)
+    program = str(root / "usr" / "bin" / "cpe-filter")
+    return [sys.executable, "-I", "-S", "-c", _PROGRAM, missing, folders, program, *words]
+
+
 def run(
     root: Path, packages: tuple[str, ...], *words: str, more: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The root's `cpe-filter` with these words; of the standard library's packages only those named are there."""
-    missing = " ".join(name for package, names in ELSEWHERE.items() if package not in packages for name in names)
-    folders = ":".join(str(folder) for folder in (site_packages(root), more) if folder)
-    program = root / "usr" / "bin" / "cpe-filter"
     return subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _PROGRAM, missing, folders, str(program), *words],
+        command(root, packages, *words, more=more),
         capture_output=True,
         text=True,
         timeout=60,

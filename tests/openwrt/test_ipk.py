@@ -138,6 +138,12 @@ def test_what_cannot_be_built_is_said_in_a_line(tmp_path: Path, words: tuple[str
     assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / MINOR).write_text("a file")
+    done = build(tmp_path, "cpe-filter")
+    assert (done.returncode, done.stderr) == (2, f"ipk: {tmp_path / MINOR}: File exists\n")
+
+
 def test_what_only_the_sdk_can_build_is_said(tmp_path: Path) -> None:
     done = build(tmp_path, "python-netfilterqueue")
     assert done.returncode == 0

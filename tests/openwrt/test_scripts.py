@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.openwrt import ipk
+from tests.lab.net import PROJECT
+from tests.openwrt import ipk, light
 from tools.ipk import apk, archive
 from tools.ipk.recipe import Package
 
@@ -104,6 +107,40 @@ def test_they_are_clean(packages: Path, read: Read, tmp_path: Path) -> None:
     # Base-files' functions are the router's.
     done = subprocess.run(["shellcheck", "-e", "SC1091", *map(str, scripts)], capture_output=True, text=True)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "code"),
+    [
+        ("cpe-filter", "VERSION", 0),
+        ("cpe-filter", "0.0.9-r1", 1),
+        ("cpe-filter-report", "VERSION", 0),
+        ("something-else", "1-r1", 0),
+    ],
+)
+def test_the_feeds_test_tells_a_good_package(
+    root: Path, read: Read, tmp_path: Path, package: str, version: str, code: int
+) -> None:
+    """test.sh, with the programs that it calls run from the package."""
+    report = read("cpe-filter-report")
+    report.unpack(root)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    words = light.command(root, (*light.ELSEWHERE,))
+    (programs / "cpe-filter").write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    (programs / "python3").write_text(
+        f'#!/bin/sh\nPYTHONPATH={light.site_packages(root)} exec {sys.executable} -S "$@"\n'
+    )
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    script = PROJECT / "openwrt" / "cpe-filter" / "test.sh"
+    done = subprocess.run(
+        ["sh", str(script), package, read("cpe-filter").control["Version"] if version == "VERSION" else version],
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+    )
+    assert (done.returncode, done.stderr) == (code, ""), done.stdout
 
 
 # ── what apk takes ──────────────────────────────────────────────────────────────────────────────────

@@ -36,6 +36,8 @@ def main(words: list[str] | None = None) -> int:
             _build(recipe, out, options.python)
         except Unbuildable as error:
             code = _say(str(error))
+        except OSError as error:
+            code = _say(f"{error.filename or 'output'}: {error.strerror}")
     return code
 
 

@@ -1,7 +1,7 @@
 """`cpe-filter status`: once, or again and again.
 
 Knows terminals and pipes, and where the router's service leaves word of a configuration that it cannot use (a line in
-`config-error` beside the status file). Must not know what a status says; see overview. On a terminal a watch redraws in
+`config-error`, see status.of_service). Must not know what a status says; see overview. On a terminal a watch redraws in
 place, by plain control sequences (ECMA-48) and no more of the status than fits; into a pipe it appends what is new.
 """
 
@@ -13,7 +13,7 @@ import sys
 import time
 
 from cpe_filter.report.overview import describe
-from cpe_filter.report.status import NotRunning, read
+from cpe_filter.report.status import NotRunning, of_service, read
 
 #: Seconds between two looks, as allowed.
 LEAST_S, MOST_S = 0.1, 3600.0
@@ -77,7 +77,7 @@ def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
 def config_error(path: str) -> str:
     """Why the service does not use its configuration, one line; "" where it does, or where there is no service."""
     try:
-        with open(os.path.join(os.path.dirname(path), "config-error"), encoding="utf-8", errors="replace") as file:
+        with open(of_service(path, "config-error"), encoding="utf-8", errors="replace") as file:
             line = file.readline(_LONGEST_ERROR).rstrip("\n")
     except OSError:
         return ""

@@ -13,6 +13,7 @@ from cpe_filter.detect.device import Device
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
 from cpe_filter.json_text import parts
+from cpe_filter.policy import Policy
 from cpe_filter.report.devices import device_facts
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
-#: Beside the status file, written by the router's service: the filter's process, as everybody else sees it.
+#: Written by the router's service: the filter's process, as everybody else sees it.
 _PID_FILE = "run.pid"
 #: Exemptions in a status.
 EXEMPT = 32
@@ -112,10 +113,16 @@ def pid_namespace() -> int | None:
         return None
 
 
+def of_service(path: str, name: str) -> str:
+    """Where the router's service leaves a file: beside status file `path`, or where that is by default."""
+    beside, usual = (os.path.join(os.path.dirname(one), name) for one in (path, Policy().status_file))
+    return beside if os.path.exists(beside) else usual
+
+
 def _alive_in_jail(path: str) -> bool:
     """Whether a filter in a jail runs. By itself it is process 1 there, which says nothing here."""
     try:
-        with open(os.path.join(os.path.dirname(path), _PID_FILE), encoding="ascii") as file:
+        with open(of_service(path, _PID_FILE), encoding="ascii") as file:
             pid = int(file.read(32))
             return pid > 0 and _alive(pid)
     except (OSError, ValueError):

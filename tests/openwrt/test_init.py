@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cpe_filter.policy_file import load
 from tests.conftest import LIVE_REQUIRED
+from tests.openwrt import ipk
 from tests.openwrt.package import FILES, INSTALL, Router, why_not
 
 RUN = "/var/run/cpe-filter"
@@ -401,6 +403,9 @@ def test_defaults_without_a_firewall(router: Router) -> None:
     assert "_network" not in defaults(router)
 
 
-def test_every_file_is_installed() -> None:
+def test_every_file_is_installed_where_the_recipe_has_it(read: Callable[[str], ipk.Ipk]) -> None:
     assert set(INSTALL) == {path.name for path in FILES.iterdir()}
     assert (FILES / "cpe-filter.keep").read_text() == "/etc/cpe-filter/\n"
+    packed = {**read("cpe-filter").files, **read("cpe-filter-report").files}
+    for name, (place, mode) in INSTALL.items():
+        assert (packed[place].content, packed[place].mode) == ((FILES / name).read_bytes(), mode), name

@@ -296,7 +296,7 @@ config interface 'loop'
         ("dhcp", {}, [], [], ("eth1",)),  # the service waits for it
         ("pppoe", {}, [], [], ("pppoe-wan",)),
         ("pppoe", {"wan": "pppoe-wan"}, ["pppoe-wan"], [], ("pppoe-wan",)),
-        ("pppoe", {"wan": "ppp9", "wan6": "ppp9"}, ["ppp9"], [], ("ppp9",)),
+        ("pppoe", {"wan": "ppp9"}, ["ppp9"], [], ("ppp9",)),
         ("dhcp", {}, ["eth1"], ["wan", "tunnel"], ("eth1",)),  # the tunnel is taken in when it comes
         ("dhcp", {"tunnel": "6in4-tunnel"}, ["eth1", "6in4-tunnel"], ["wan", "tunnel"], ("eth1", "6in4-tunnel")),
         ("dhcp", {"modem": "wwan0"}, ["eth1", "wwan0"], ["wan", "modem"], ("eth1", "wwan0")),

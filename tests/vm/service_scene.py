@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.net import PYTHON, RELAY4, Lab, mx4
-from tests.openwrt import package
+from tests.openwrt import light, package
 
 STAND_IN = Path("/tmp/stand-in")
 RUN = Path("/var/run/cpe-filter")
@@ -50,11 +50,14 @@ class Router:
             Path("/", name).mkdir(parents=True, exist_ok=True)
             subprocess.run(["mount", "--bind", f"/kept/{name}", f"/{name}"], check=True)
         before = {} if fresh else {path: path.read_bytes() for path in Path("/etc/config").iterdir()}
-        package.install(Path("/"))
+        shutil.copytree("/kept/package", "/", dirs_exist_ok=True)
         for path, content in before.items():
             path.write_bytes(content)
+        # The guest's Python is not a router's: it is another file, and looks for modules elsewhere.
         program = Path("/usr/bin/cpe-filter")
         program.write_text(program.read_text().replace("#!/usr/bin/python3", f"#!{PYTHON}", 1))
+        folders = (light.site_packages(Path("/")), light.with_netfilterqueue(Path("/tmp/more")))
+        os.environ["PYTHONPATH"] = ":".join(map(str, folders))
         for name, place in (("functions.sh", "/lib/functions.sh"), ("network.sh", "/lib/functions/network.sh")):
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(package.STAND_IN / name, place)
@@ -63,7 +66,7 @@ class Router:
         shutil.copy(package.STAND_IN / "functions.sh", STAND_IN)
         for name, text in (
             ("uci", f'exec {PYTHON} -I -S {package.UCI} "$@"'),
-            ("logger", f'[ $# -lt 5 ] && cat >>{self.log} || printf "%s\\n" "$5" >>{self.log}'),
+            ("logger", f'printf "%s\\n" "$5" >>{self.log}'),
         ):
             path = Path("/usr/bin", name)
             path.write_text(f"#!/bin/sh\n{text}\n")
@@ -132,6 +135,15 @@ def wait(what: Any, seconds: float = WAIT_S) -> bool:
     return False
 
 
+def modules(pid: int) -> str:
+    """Which cpe_filter a process has: the folder that it was told to look in first."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    path = next(one for one in environment if one.startswith(b"PYTHONPATH="))
+    folder = path.decode().removeprefix("PYTHONPATH=").split(":")[0]
+    return f"{words[1].decode()} with {folder}" if Path(folder, "cpe_filter").is_dir() else ""
+
+
 def first(router: Router) -> None:
     """Installed, started, put to work and upset; then switched off in good order, fail closed."""
     router.uci("set", "cpe-filter.filter.mode=monitor")
@@ -141,6 +153,7 @@ def first(router: Router) -> None:
     router.service("start")
     running = router.wait_for("running: queue 25")
     see("started", running=running, responder=router.wait_for("explaining on port 2525"))
+    see("modules", of=modules(router.status()["pid"]))
     see("mail", laptop=router.sends("device1", mx4(0)), bot=router.bot(10, 20))
     router.wait_for("is now compromised")
     see("convicted", bot=router.standing("device2"), laptop=router.standing("device1"))

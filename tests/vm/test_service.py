@@ -6,6 +6,7 @@ Two boots of one router, whose flash is a folder that outlives them; what is don
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PYTHON
-from tests.openwrt import package
+from tests.openwrt import ipk, package
+from tests.openwrt.conftest import build
 from tests.vm import kernel
 from tests.vm.machine import run
 
@@ -30,7 +32,12 @@ def flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
-    return tmp_path_factory.mktemp("flash")
+    folder = tmp_path_factory.mktemp("flash")
+    built = build(folder / "built", "cpe-filter")
+    assert built.returncode == 0, built.stderr
+    for path in folder.glob("built/*/*.ipk"):
+        ipk.read(path.read_bytes()).unpack(folder / "package")
+    return folder
 
 
 def boot(flash: Path, which: str) -> Seen:
@@ -63,6 +70,8 @@ def refused(replies: list[str]) -> bool:
 def test_installed_and_started_it_filters(first: Seen) -> None:
     log = first["log"]["text"]
     assert first["started"] == {"running": True, "responder": True}, log
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    assert first["modules"]["of"] == f"/usr/bin/cpe-filter with /usr/lib/{version}/site-packages"
     assert first["mail"]["laptop"], log
     assert refused(first["mail"]["bot"][8:])
     assert first["convicted"] == {"bot": "compromised", "laptop": "clear"}

@@ -58,12 +58,12 @@ def why_not() -> str:
 class Router:
     """A router's files below a folder: UCI, the package, and stand-ins for netifd, procd, nft and the log."""
 
-    def __init__(self, folder: Path, uci: str | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.root, self.stand_in, self.bin = folder / "root", folder / "stand-in", folder / "bin"
         for path in (self.root, self.bin, self.stand_in / "messages", self.stand_in / "up"):
             path.mkdir(parents=True)
         install(self.root, str(self.root))
-        self._programs(uci)
+        self._programs()
         for name, place in (("functions.sh", "functions.sh"), ("network.sh", "functions/network.sh")):
             target = self.root / "lib" / place
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,13 +79,14 @@ class Router:
         )
         self.devices("br-lan", "wan")
 
-    def _programs(self, uci: str | None) -> None:
+    def _programs(self) -> None:
         busybox = shutil.which("busybox")
         assert busybox is not None, why_not()
         for name in APPLETS:
             (self.bin / name).symlink_to(busybox)
+        uci = os.environ.get("CPE_FILTER_UCI")  # the real one, where somebody has it
         if uci:
-            self._script("uci", f'exec {uci} -c "$UCI_CONFIG_DIR" -P "$UCI_CONFIG_DIR/.state" "$@"')
+            self._script("uci", f'exec {uci} -c "$UCI_CONFIG_DIR" -t "$UCI_CONFIG_DIR/.state" "$@"')
         else:
             self._script("uci", f'exec {sys.executable} -I -S {UCI} "$@"')
         # What it would log, and what it would ask of the kernel. `tables` says what is there.

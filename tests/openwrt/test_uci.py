@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 from tests.openwrt.package import FILES, Router, why_not
 
-#: Another `uci` than the stand-in: the real one, where somebody has it.
-REAL_UCI = os.environ.get("CPE_FILTER_UCI")
 UCI_ONLY = {("network", "lan_network"), ("network", "wan_network")}
 EMPTY = "".join(f"config {table} '{table}'\n\n" for table in BY_TABLE)
 
@@ -32,7 +29,7 @@ def router(tmp_path: Path) -> Router:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
-    return Router(tmp_path, REAL_UCI)
+    return Router(tmp_path)
 
 
 def quoted(value: str) -> str:

@@ -75,7 +75,7 @@ class Collector(running.Collector):
     fault: tuple[str, int] | None = None
 
     def __init__(self, lab: Lab, authority: Authority, **tables: dict[str, Any]) -> None:
-        super().__init__(lab.folder / "collector", authority, **tables)
+        super().__init__(lab.folder / "collector", authority, "run", **tables)
         self.lab = lab
 
     def command(self, what: str | None = None) -> list[str]:
@@ -165,7 +165,8 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
 
 @pytest.fixture
 def scene(live: None) -> Iterator[Scene]:
-    with Rebooting(devices=2) as lab:
+    lab = Rebooting(devices=2)
+    with lab:
         lab.start_servers()
         made = Scene(lab)
         with made.collector:

@@ -96,14 +96,20 @@ def _unusable(error: OSError) -> str:
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, with a bound on the time of each request's head, and the client's certificate in the scope."""
+    """uvicorn's, with a bound on the time of each request's head, and the client's certificate in the scope.
+
+    peer: address and port as accept(2) told them, None for a Unix socket. uvicorn asks the socket, which does not know
+    any more who sent what lies in it once the sender has reset the connection, and then says None, too.
+    """
 
     head_s = 10.0
+    peer: tuple[str, int] | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _gone: Callable[[], None] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self.client = self.peer
         session = transport.get_extra_info("ssl_object")
         extensions: dict[str, Any] = {}
         if session is not None:
@@ -267,6 +273,7 @@ class _Acceptor:
         def protocol() -> _Protocol:
             new = _Protocol(config=self._config, server_state=self._server.server_state, app_state={}, _loop=loop)
             new.head_s = self._times.head_s
+            new.peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
             made.append(new)
             return new
 

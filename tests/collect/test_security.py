@@ -7,9 +7,11 @@ import gzip
 import http.client
 import json
 import os
+import signal
 import socket
 import sqlite3
 import ssl
+import struct
 import time
 import zlib
 from collections.abc import Iterator
@@ -184,6 +186,27 @@ def test_hop_that_is_not_trusted(tmp_path: Path) -> None:
         assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "hop")] * 3
         with sqlite3.connect(tmp_path / "c" / "collector.db") as connection_:
             assert connection_.execute("SELECT COUNT(*) FROM report").fetchone() == (0,)
+
+
+def test_hop_that_is_not_trusted_and_gone_before_anybody_asks(tmp_path: Path) -> None:
+    """Reset behind its request, a connection has no peer any more; that must not look like a Unix socket."""
+    port = free_port()
+    hop = {"address": f"127.0.0.1:{port}", "trusted": ["192.0.2.0/24"], "header_holds": "id"}
+    data = packed(body(incident(1)))
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**JSON, "Host": "x", "X-Router-Id": "victim"}.items())
+    with Collector(tmp_path / "c", Authority(tmp_path / "ca"), hop=hop) as collector:
+        assert collector.process is not None
+        collector.process.send_signal(signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            plain.sendall(f"POST /v1/reports HTTP/1.1\r\n{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.2)
+        collector.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: any(line["event"] == "refused" for line in collector.lines()))
+        lines = [line for line in collector.lines() if line["event"] == "refused"]
+        assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "hop")]
+        with sqlite3.connect(tmp_path / "c" / "collector.db") as connection:
+            assert connection.execute("SELECT COUNT(*) FROM report").fetchone() == (0,)
 
 
 def test_new_server_certificate_without_a_restart(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
+from cpe_filter.collect import secrecy
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import Store, StoreAway, StoreError, Unstorable
 from cpe_filter.collect.wire import Report, WrongReport, unpack
@@ -66,6 +67,8 @@ class Link:
 
     async def open(self) -> None:
         """Raises `StoreAway`."""
+        if wrong := secrecy.fault(self._credentials):
+            raise StoreAway(wrong)
         more: dict[str, Any] = {"user_credentials": self._credentials} if self._credentials else {}
         if self._ca:
             try:

@@ -25,6 +25,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cpe_filter.collect import secrecy
+from cpe_filter.collect.limits import home
 from cpe_filter.collect.metrics import Metrics
 
 #: Bytes of a request's head.
@@ -55,7 +57,8 @@ class Times:
 
 @dataclass(slots=True)
 class Door:
-    """address: `host:port`, `[v6]:port` or `unix:/path`. tls: None for plain HTTP. most: connections at once.
+    """address: `host:port`, `[v6]:port` or `unix:/path`. tls: None for plain HTTP. most: connections at once, and
+    most_of_one: those of one address (of IPv6 of a /64), where TLS ends here; elsewhere a proxy's is the only one.
 
     routers: whether it is for them.
     """
@@ -64,6 +67,7 @@ class Door:
     application: Application
     tls: ssl.SSLContext | None = None
     most: int = 10_000
+    most_of_one: int = 256
     reuse_port: bool = False
     routers: bool = True
 
@@ -84,6 +88,8 @@ def server_context(certificate: str, key: str, client_ca: str) -> ssl.SSLContext
         context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError, too
         raise CannotListen(f"{certificate}, {key}: {_unusable(error)}") from None
+    if wrong := secrecy.fault(key):
+        raise CannotListen(wrong)
     try:
         context.load_verify_locations(client_ca)
     except OSError as error:
@@ -229,6 +235,7 @@ class _Acceptor:
         self._times, self._metrics = times, metrics
         self._log = logging.getLogger("cpe_filter.collect.server")
         self._open = 0
+        self._open_of: dict[str, int] = {}
         self._tls: dict[str, Any] = {}
         if door.tls is not None:
             self._tls = {"ssl": door.tls, "ssl_handshake_timeout": times.handshake_s}
@@ -257,11 +264,12 @@ class _Acceptor:
                 self._log.error("accept failed", extra={"about": {"why": error.strerror}})
                 await asyncio.sleep(0.1)
                 continue
-            if self._open >= self._door.most:
-                self._refused(peer, "full", "too many connections")
+            full = self._full(peer)
+            if full:
+                self._refused(peer, "full", full)
                 connection.close()
                 continue
-            self._count(+1)
+            self._count(peer, +1)
             task = asyncio.create_task(self._serve(connection, peer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -282,20 +290,32 @@ class _Acceptor:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(protocol, sock=connection, **self._tls)
             if made[0].transport.is_closing():
-                self._count(-1)
+                self._count(peer, -1)
             else:
-                made[0]._gone = lambda: self._count(-1)
+                made[0]._gone = lambda: self._count(peer, -1)
         except (OSError, asyncio.TimeoutError) as error:
             connection.close()
-            self._count(-1)
+            self._count(peer, -1)
             self._refused(peer, "handshake", _why(error))
         except BaseException:
             connection.close()
-            self._count(-1)
+            self._count(peer, -1)
             raise
 
-    def _count(self, change: int) -> None:
+    def _full(self, peer: Any) -> str:
+        """Why there is no room for a connection more; "" where there is."""
+        if self._open >= self._door.most:
+            return "too many connections"
+        if self._door.tls is not None and self._open_of.get(_home(peer), 0) >= self._door.most_of_one:
+            return "too many connections from there"
+        return ""
+
+    def _count(self, peer: Any, change: int) -> None:
         self._open += change
+        where = _home(peer)
+        self._open_of[where] = self._open_of.get(where, 0) + change
+        if not self._open_of[where]:
+            del self._open_of[where]
         if self._door.tls is not None and self._door.routers:
             self._metrics.connections.set(self._open)
 
@@ -303,6 +323,10 @@ class _Acceptor:
         self._metrics.refused.labels(reason).inc()
         about = {"peer": peer[0] if isinstance(peer, tuple) else "unix", "reason": reason, "why": why}
         self._log.warning("refused", extra={"about": about})
+
+
+def _home(peer: Any) -> str:
+    return home(str(peer[0]) if isinstance(peer, tuple) else "")
 
 
 def _why(error: BaseException) -> str:

@@ -49,6 +49,7 @@ def authority(tmp_path: Path) -> Authority:
 def files(tmp_path: Path) -> dict[str, Path]:
     made = {"map": tmp_path / "map.csv", "secret": tmp_path / "secret", "out": tmp_path / "out"}
     made["map"].write_text(MAP)
+    made["secret"].touch(0o600)
     made["secret"].write_text(SECRET)
     made["out"].mkdir()
     return made
@@ -196,6 +197,9 @@ def test_check_reads_what_the_desk_needs(tmp_path: Path, authority: Authority, f
         assert said in done.stderr
         assert "guess-me" not in done.stderr
         files[name].write_text(before)
+    files["secret"].write_text(SECRET)
+    files["secret"].chmod(0o644)
+    assert "secret: others can read or change it (mode 0644); allowed: 0600 or 0640" in run(it, "check").stderr
     files["secret"].unlink()
     assert "secret: No such file or directory" in run(it, "check").stderr
 

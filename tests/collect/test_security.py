@@ -497,6 +497,56 @@ def test_too_many_reports(running: Scene) -> None:
     assert len([row for row in running.stored() if row[0] == pair.certificate.stem]) == 10
 
 
+def test_bodies_that_never_end_cost_as_reports_do(running: Scene) -> None:
+    """One certificate and many connections: no more bodies at once than reports."""
+    head = b"POST /v1/reports HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    context = running.authority.client_context(running.router())
+
+    def connect() -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", running.collector.port), timeout=15)
+        return context.wrap_socket(plain, server_hostname="localhost")
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(connect()).sendall(head % 60_000 + b" " * 30_000)
+        wait_for(lambda: running.collector.metrics()["cpe_collector_connections"] >= 10)
+        time.sleep(0.3)
+        with connect() as last:
+            last.sendall(head % 2 + b"{}")
+            assert last.recv(4096).startswith(b"HTTP/1.1 429")
+
+
+def test_too_many_connections_from_one_address(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    pair = authority.router("r1")
+    with Collector(tmp_path / "c", authority, listen={"max_of_one": 3}) as collector:
+        held = [collector.connect(pair) for _ in range(3)]
+        for connection in held:
+            connection.connect()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            collector.post(pair, body(heartbeat(1)))
+        context = authority.client_context(pair)
+        other = http.client.HTTPSConnection(
+            "127.0.0.1", collector.port, timeout=20, context=context, source_address=("127.0.0.2", 0)
+        )
+        assert post(other, packed(body(heartbeat(1))), JSON).status == 200
+        for connection in held:
+            connection.close()
+        wait_for(lambda: collector.metrics()["cpe_collector_connections"] <= 1)
+        assert collector.post(pair, body(heartbeat(2))).status == 200
+        lines = [line for line in collector.lines() if line["event"] == "refused"]
+        assert [(line["reason"], line["why"]) for line in lines] == [("full", "too many connections from there")]
+
+
+def test_key_that_others_can_read(tmp_path: Path) -> None:
+    collector = Collector(tmp_path / "c", Authority(tmp_path / "ca"))
+    key = tmp_path / "ca" / "server.key"
+    key.chmod(0o644)
+    with pytest.raises(RuntimeError, match="did not start"):
+        collector.start()
+    assert f"{key}: others can read or change it (mode 0644); allowed: 0600 or 0640" in collector.log.read_text()
+
+
 def test_too_many_events(running: Scene) -> None:
     pair = running.router()
     connection = running.collector.connect(pair)

@@ -52,7 +52,7 @@ calibrate:
 	@$(PYTHON) -m tests.evaluate.calibrate $(CALIBRATE)
 
 fleet:
-	@.ci/setup test
+	@.ci/setup fleet
 	@$(PYTHON) -m tests.fleet $(FLEET)
 
 record:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Lines about one thing (event and reason) in a minute: whoever can connect can cause them. Metrics count all.
+#: Lines about one refusal or failure (event and reason) in a minute: whoever can connect can cause them. Metrics count all.
 MOST_A_MINUTE = 300
 
 
@@ -41,6 +41,8 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         about: dict[str, Any] = getattr(record, "about", {})
+        if record.levelno < logging.WARNING and "reason" not in about:
+            return True  # what is done, not what is refused
         thing = record.getMessage(), str(about.get("reason", ""))
         began, count = self._seen.get(thing, (float("-inf"), 0))
         if self._clock() - began >= 60:

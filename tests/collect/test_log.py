@@ -9,8 +9,8 @@ from typing import Any
 from cpe_filter.collect.log import MOST_A_MINUTE, Lines, Sparing
 
 
-def record(event: str, **about: Any) -> logging.LogRecord:
-    made = logging.LogRecord("x", logging.WARNING, "f.py", 1, event, (), None)
+def record(event: str, level: int = logging.WARNING, **about: Any) -> logging.LogRecord:
+    made = logging.LogRecord("x", level, "f.py", 1, event, (), None)
     made.about = about
     return made
 
@@ -30,6 +30,7 @@ def test_refusals_are_many_and_lines_are_not() -> None:
     # It hides nothing else.
     assert sparing.filter(record("refused", reason="revoked"))
     assert sparing.filter(record("store away"))
+    assert all(sparing.filter(record("webhook delivered", logging.INFO)) for _ in range(1000))
     now = 60.0
     next_ = record("refused", reason="handshake", peer="192.0.2.1")
     assert sparing.filter(next_)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,7 +145,7 @@ class _Reports:
             self._log.error("store away", extra={"about": {"why": str(error)}})
             # Spread: those who were refused together must not come back together.
             spread = self._terms.retry_after_s
-            raise _Answer(503, "store-away", "try again later", spread + random.randrange(spread + 1)) from None  # noqa: S311
+            raise _Answer(503, "store-away", "try again later", spread + secrets.randbelow(spread + 1)) from None
         except Unstorable as error:
             self._log.error("store refuses", extra={"about": {"router": report.router, "why": str(error)}})
             raise _Answer(400, "unstorable", "the store refuses this report") from None

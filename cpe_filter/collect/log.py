@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Lines about one refusal or failure (event and reason) in a minute: whoever can connect causes them. Metrics count all.
+#: Lines about one refusal or failure (event and reason) in a minute: whoever can connect causes them.
 MOST_A_MINUTE = 300
 
 

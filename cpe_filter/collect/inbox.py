@@ -17,7 +17,7 @@ from cpe_filter.collect.wire import Report
 #: Reports in one transaction.
 MAX_BATCH = 256
 #: Events that wait, for each report that may: most reports have one, the largest 256, which take 3 MB.
-_EVENTS_EACH = 16
+EVENTS_EACH = 16
 #: How long a commit may take before those who wait are told to come again. It may still be done: no harm.
 COMMIT_S = 15.0
 
@@ -42,7 +42,7 @@ class Inbox:
         self._work: asyncio.Task[None] | None = None
 
     async def put(self, report: Report) -> None:
-        if len(self._waiting) >= self._most or self._events >= self._most * _EVENTS_EACH:
+        if len(self._waiting) >= self._most or self._events >= self._most * EVENTS_EACH:
             raise StoreAway(f"{len(self._waiting)} reports with {self._events} events wait already")
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((report, kept))

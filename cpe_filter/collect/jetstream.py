@@ -166,7 +166,8 @@ def decode(data: bytes) -> Report:
 
 
 class Queue:
-    """A `Sink`: publishes, and returns when the stream has answered; at most `most` at once, and 16 times as many events."""
+    """A `Sink`: publishes, and returns when the stream has answered; at most `most` reports at once, and 16 times as
+    many events."""
 
     def __init__(self, link: Link, metrics: Metrics, most: int = 4096) -> None:
         self._link, self._metrics, self._most = link, metrics, most

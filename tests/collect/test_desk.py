@@ -96,7 +96,7 @@ def test_from_a_report_to_everybody(tmp_path: Path, authority: Authority, files:
     out = files["out"]
     done = run(it, "export", "xarf", "--output", str(out), "--mark", "desk")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert done.stderr.endswith("1 incidents exported\n")
+    assert done.stderr.endswith("1 incident exported\n")
     made = [json.loads(path.read_text()) for path in out.iterdir()]
     assert [SchemaValidator().validate(one) for one in made] == [[]]
     assert (made[0]["source_identifier"], made[0]["source_port"]) == ("8.8.1.1", 40000)

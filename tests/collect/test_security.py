@@ -403,7 +403,8 @@ def test_other_methods(scene: Scene, method: str) -> None:
     ],
 )
 def test_heads_that_are_no_http(scene: Scene, head: bytes) -> None:
-    with raw(scene) as tls:
+    said = b""
+    with raw(scene) as tls, contextlib.suppress(OSError):  # it may hang up before all of it is sent
         tls.sendall(head)
         said = tls.recv(1000)
     assert said == b"" or said.startswith(b"HTTP/1.1 4")

@@ -197,18 +197,18 @@ class Dialogue(ClientSide):
             self.violate("unasked-reply")
         if not self.quit_sent:
             self._keep(reply)
-        self.events.append(Event("reply", "", reply))
+        self._tell(Event("reply", "", reply))
 
     def _answers_hidden(self, reply: Reply) -> None:
         """The reply to a command that went by unseen with message content."""
         if reply.code == 221:
             if not self.quit_sent:
                 self.quit_sent = True
-                self.events.append(Event("quit"))
+                self._tell(Event("quit"))
             if self._unmeasured is not None:
                 self._unmeasured.size = max(0, self._unmeasured.size - len(b"QUIT\r\n"))
                 self._unmeasured = None
-            self.events.append(Event("reply", "QUIT", reply))
+            self._tell(Event("reply", "QUIT", reply))
             self._dismiss()
             return
         # Whoever sends more than QUIT there could hide whole envelopes so.
@@ -217,7 +217,7 @@ class Dialogue(ClientSide):
         if reply.code == 354:
             if self._data_refused:  # no, a hidden RCPT was
                 self.envelope.recipient("", False)
-                self.events.append(Event("recipient"))
+                self._tell(Event("recipient"))
                 self._data_refused = False
             self._effect_content(None)
             return
@@ -228,11 +228,11 @@ class Dialogue(ClientSide):
             self._settle(Pending("STARTTLS"), reply)
         elif reply.code in (250, 251) and first:
             self.envelope.state = MAIL  # RCPT is not agreed to before MAIL
-            self.events.append(Event("reply", "", reply))
+            self._tell(Event("reply", "", reply))
         elif reply.code in (250, 251) or reply.code >= 400:
             self._settle(Pending("RCPT"), reply)
         else:
-            self.events.append(Event("reply", "", reply))
+            self._tell(Event("reply", "", reply))
 
     def _dismiss(self) -> None:
         """The server has said 221 to QUIT: the connection ends (RFC 5321 section 4.1.1.10)."""
@@ -249,7 +249,7 @@ class Dialogue(ClientSide):
 
     def seal(self, size: int) -> None:
         """The client has sent `size` bytes after its ClientHello, and no more will come."""
-        self.events.append(Event("sealed", "", None, size))
+        self._tell(Event("sealed", "", None, size))
 
     def close(self, closed: bool) -> None:
         """The connection is over (`closed`), or nobody watches it any longer."""

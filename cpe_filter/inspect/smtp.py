@@ -90,7 +90,9 @@ class Dialogue(ClientSide):
         while at < len(data) and self.mode != OPAQUE:
             reply, at = self._replies.next(data, at, self.violate)
             if reply is not None:
-                self._reply(hide_words(reply, self._quotable) if self._quotable else reply)
+                if self._quotable and (reply.code >= 400 or self._limits.last_reply):  # else nobody looks at its text
+                    reply = hide_words(reply, self._quotable)
+                self._reply(reply)
 
     def server_gap(self, size: int) -> None:
         """`size` bytes from the server were not seen."""

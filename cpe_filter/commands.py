@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="filter live traffic (as root, on the router)")
     run.add_argument("--policy", required=True, metavar="FILE", help="the policy, TOML")
+    run.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
     run.set_defaults(work=lambda options: run_filter(options.policy))
 
     replay = commands.add_parser("replay", help="judge what is in capture files")
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="check a policy file")
     check.add_argument("file", metavar="FILE")
+    check.add_argument("--service", action="store_true", help="say what a supervisor has to know of it, for scripts")
     check.set_defaults(work=_command_check)
 
     explain = commands.add_parser("explain", help="answer refused mail by SMTP, saying why; take none")
@@ -207,6 +209,13 @@ def _command_explain(options: argparse.Namespace) -> int:
 
 
 def _command_send(options: argparse.Namespace) -> int:
+    try:
+        return _send(options)
+    except ImportError:  # on a router it is in a package of its own, as TLS and HTTP are, which nothing else needs
+        raise Unusable("send needs the package cpe-filter-report, which is not installed, or not as a whole") from None
+
+
+def _send(options: argparse.Namespace) -> int:
     from cpe_filter.report import send
 
     try:
@@ -306,6 +315,11 @@ def _command_collector(options: argparse.Namespace) -> int:
 
 def _command_check(options: argparse.Namespace) -> int:
     policy = policy_of(options.file)
+    if options.service:
+        from cpe_filter import service
+
+        print("\n".join(service.lines(policy)))
+        return EXIT_OK
     exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
     print(f"{options.file}: good. Mode {policy.mode}, fail {policy.fail}, {len(policy.relays)} relays{exemptions}.")
     return EXIT_OK
@@ -335,10 +349,10 @@ def _command_replay(options: argparse.Namespace) -> int:
 
     try:
         import dpkt  # noqa: F401
-    except ImportError:
-        raise Unusable("replay needs dpkt: pip install 'cpe-filter[replay]'") from None
-    from cpe_filter.replay import DEFAULT_POLICY, Options
 
+        from cpe_filter.replay import DEFAULT_POLICY, Options
+    except ImportError as error:  # a router's package has neither
+        raise Unusable(f"replay needs {error.name}: pip install 'cpe-filter[replay]'") from None
     policy = policy_of(options.policy) if options.policy else DEFAULT_POLICY
     policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *map(_port, options.port)))))
     try:

@@ -216,7 +216,7 @@ class CostLab:
 
     def filter_command(self, policy: Path, watch: Path | None = None) -> list[str]:
         # The router's own script: `-m` imports what no script needs.
-        program = [str(PROJECT / "openwrt" / "cpe-filter")]
+        program = [str(PROJECT / "openwrt" / "cpe-filter" / "files" / "cpe-filter")]
         if watch is not None:
             program = ["-m", "tests.bench.cost_loop", str(watch)]
         return [*self.python, *program, "run", "--policy", str(policy)]

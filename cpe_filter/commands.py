@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="filter live traffic (as root, on the router)")
     run.add_argument("--policy", required=True, metavar="FILE", help="the policy, TOML")
+    run.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
     run.set_defaults(work=lambda options: run_filter(options.policy))
 
     replay = commands.add_parser("replay", help="judge what is in capture files")
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="check a policy file")
     check.add_argument("file", metavar="FILE")
+    check.add_argument("--service", action="store_true", help="say what a supervisor has to know of it, for scripts")
     check.set_defaults(work=_command_check)
 
     explain = commands.add_parser("explain", help="answer refused mail by SMTP, saying why; take none")
@@ -95,13 +97,28 @@ def _parser() -> argparse.ArgumentParser:
         "what",
         nargs="?",
         default="run",
-        choices=("run", "ingest", "consume", "migrate", "retain", "check", "password", "export", "rebuild", "webhook"),
+        choices=(
+            "run",
+            "ingest",
+            "consume",
+            "migrate",
+            "retain",
+            "check",
+            "password",
+            "export",
+            "rebuild",
+            "webhook",
+            "notice",
+        ),
         help="run (default): all in one process; ingest, consume: with NATS JetStream between; migrate, retain, check; "
-        "password: a user for the fleet page; export xarf|intelmq|csv; rebuild: all cases; webhook list|retry",
+        "password: a user for the fleet page; export xarf|intelmq|csv; rebuild: all cases; webhook list|retry; "
+        "notice: what may be written to the subscriber of a case",
     )
     collector.add_argument("of", nargs="?", metavar="OF", help="of export: xarf, intelmq, csv; of webhook: list, retry")
     collector.add_argument("--since", metavar="TIME", help="export: incidents since 2026-11-24 or 2026-11-24T12:00:00Z")
-    collector.add_argument("--case", metavar="ID", help="export: incidents of this case")
+    collector.add_argument("--case", metavar="ID", help="export: incidents of this case; notice: of this case")
+    collector.add_argument("--language", metavar="LANG", help="notice: en, nl, de or tr (default: [notice] language)")
+    collector.add_argument("--format", metavar="FORMAT", help="notice: mail (default, RFC 5322) or json")
     collector.add_argument("--output", metavar="PATH", help="export: to a file, or into a folder (default: stdout)")
     collector.add_argument("--mark", metavar="NAME", help="export: what was not exported under this mark before")
     collector.set_defaults(work=_command_collector)
@@ -207,6 +224,13 @@ def _command_explain(options: argparse.Namespace) -> int:
 
 
 def _command_send(options: argparse.Namespace) -> int:
+    try:
+        return _send(options)
+    except ImportError:  # on a router it is in a package of its own, as TLS and HTTP are, which nothing else needs
+        raise Unusable("send needs the package cpe-filter-report, which is not installed, or not as a whole") from None
+
+
+def _send(options: argparse.Namespace) -> int:
     from cpe_filter.report import send
 
     try:
@@ -298,7 +322,7 @@ def _command_collector(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise Unusable(f"collector needs {error.name}: pip install 'cpe-filter[collector]'") from None
     try:
-        names = ("of", "since", "case", "output", "mark")
+        names = ("of", "since", "case", "output", "mark", "language", "format")
         return command.main(options.config, options.what, **{name: getattr(options, name) for name in names})
     except command.Unusable as error:
         raise Unusable(str(error)) from None
@@ -306,6 +330,11 @@ def _command_collector(options: argparse.Namespace) -> int:
 
 def _command_check(options: argparse.Namespace) -> int:
     policy = policy_of(options.file)
+    if options.service:
+        from cpe_filter import service
+
+        print("\n".join(service.lines(policy)))
+        return EXIT_OK
     exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
     print(f"{options.file}: good. Mode {policy.mode}, fail {policy.fail}, {len(policy.relays)} relays{exemptions}.")
     return EXIT_OK
@@ -335,10 +364,10 @@ def _command_replay(options: argparse.Namespace) -> int:
 
     try:
         import dpkt  # noqa: F401
-    except ImportError:
-        raise Unusable("replay needs dpkt: pip install 'cpe-filter[replay]'") from None
-    from cpe_filter.replay import DEFAULT_POLICY, Options
 
+        from cpe_filter.replay import DEFAULT_POLICY, Options
+    except ImportError as error:  # a router's package has neither
+        raise Unusable(f"replay needs {error.name}: pip install 'cpe-filter[replay]'") from None
     policy = policy_of(options.policy) if options.policy else DEFAULT_POLICY
     policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *map(_port, options.port)))))
     try:

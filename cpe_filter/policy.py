@@ -78,10 +78,7 @@ class Policy(NamedTuple):
     control_socket: str = "/var/run/cpe-filter/control"
     state_file: str = "/etc/cpe-filter/state"
     exemptions_file: str = "/etc/cpe-filter/exemptions.toml"
-    explain_text: str = (
-        "Your Internet provider, not the recipient, refused this: mail may not go straight from this line to other "
-        "mail servers. Send it through your mail service's server, port 587 or 465."
-    )
+    explain_text: str = ""
     explain_url: str = ""
     explain_port: int = 2525
     explain_max_connections: int = 64
@@ -94,6 +91,10 @@ class Policy(NamedTuple):
     report_heartbeat: bool = True
     report_update_minutes: int = 15
     report_hostnames: bool = False
+    notice_language: str = "en"
+    notice_provider: str = ""
+    notice_help_url: str = ""
+    notice_page: str = ""
     exempt: tuple[Exemption, ...] = ()
 
 

@@ -16,6 +16,7 @@ from cpe_filter.policy_keys import (
     BY_TABLE,
     KEYS,
     MAX_PATHS,
+    MAX_PROVIDER,
     MAX_SOCKET,
     MAX_TEXT,
     MAX_URL,
@@ -154,7 +155,11 @@ def _interfaces(value: list[Any], where: str) -> tuple[str, ...]:
 
 
 def _is_sentence(text: str) -> bool:
-    return 0 < len(text) <= MAX_TEXT and text.isascii() and text.isprintable() and text == text.strip()
+    return len(text) <= MAX_TEXT and text.isascii() and text.isprintable() and text == text.strip()
+
+
+def _is_title(text: str) -> bool:
+    return len(text) <= MAX_PROVIDER and text.isprintable() and text == text.strip()
 
 
 def _is_url(text: str) -> bool:
@@ -204,6 +209,7 @@ _TEXTS = {
     "url": _is_url,
     "user": _is_user,
     "version": _is_version,
+    "title": _is_title,
 }
 
 

@@ -15,6 +15,10 @@ from cpe_filter.policy import Policy
 MAX_TEXT, MAX_URL = 400, 200
 #: Characters of a policy's version (report-v1.schema.json).
 MAX_VERSION = 64
+#: Characters of the provider's name: with it the longest text of a refusal still fits `MAX_TEXT`.
+MAX_PROVIDER = 60
+#: Languages that there are texts in (report.notice_text).
+LANGUAGES = ("en", "nl", "de", "tr")
 #: Bytes of a Unix socket's path (sun_path, without the NUL).
 MAX_SOCKET = 107
 #: Paths in a list.
@@ -24,8 +28,8 @@ MAX_PATHS = 8
 class Key(NamedTuple):
     """One key of the file.
 
-    kind: word, flag, number, text (a path), file (a path or empty), socket, sentence, url, user, version, interfaces,
-    ports, networks or paths.
+    kind: word, flag, number, text (a path), file (a path or empty), socket, sentence, url, user, version, title,
+    interfaces, ports, networks or paths.
     """
 
     table: str
@@ -41,7 +45,7 @@ class Key(NamedTuple):
     @property
     def field(self) -> str:
         """Its name in `Policy`. What is called `port` in [explain] would say too little there."""
-        return f"{self.table}_{self.name}" if self.table in ("explain", "report") else self.name
+        return f"{self.table}_{self.name}" if self.table in ("explain", "report", "notice") else self.name
 
     @property
     def place(self) -> str:
@@ -207,10 +211,16 @@ KEYS: tuple[Key, ...] = (
         "explain",
         "text",
         "sentence",
-        f"one line of US-ASCII, at most {MAX_TEXT} characters",
-        "What the responder says to refused mail; bounces carry it.",
+        f"one line of US-ASCII, at most {MAX_TEXT} characters, or empty",
+        "What the responder says to refused mail; bounces carry it. Empty: the text in the language of [notice].",
     ),
-    _other("explain", "url", "url", "an https URL, or empty", "Where subscribers read more; said after the text."),
+    _other(
+        "explain",
+        "url",
+        "url",
+        "an https URL, or empty",
+        "Where subscribers read more, said after the text. Empty: `[notice] help_url`.",
+    ),
     _number("explain", "port", "TCP port", 1, 65535, "Where the responder listens."),
     _number(
         "explain", "max_connections", "connections", 8, 512, "How many it answers at once; an eighth for a client."
@@ -230,6 +240,28 @@ KEYS: tuple[Key, ...] = (
     _other("report", "heartbeat", "flag", "true, false", "Report once a day that the filter works, with counts."),
     _number("report", "update_minutes", "minutes", 5, 1440, "How often at most an incident is told of while it lasts."),
     _other("report", "hostnames", "flag", "true, false", "Report what a device calls itself in DHCP, too."),
+    _word("notice", "language", LANGUAGES, "The language of what subscribers are told: page and refusals."),
+    _other(
+        "notice",
+        "provider",
+        "title",
+        f"one line of at most {MAX_PROVIDER} characters, or empty",
+        "The Internet provider's name, as subscribers know it.",
+    ),
+    _other(
+        "notice",
+        "help_url",
+        "url",
+        "an https URL, or empty",
+        "Where the provider helps and takes objections. Nothing else is linked to.",
+    ),
+    _other(
+        "notice",
+        "page",
+        "file",
+        "an absolute path, or empty",
+        "Where the running filter writes the subscriber's page, in tmpfs, for uhttpd; empty: nowhere.",
+    ),
 )
 BY_TABLE: dict[str, dict[str, Key]] = {}
 for _key in KEYS:
@@ -250,4 +282,12 @@ AT_START = (
     "explain_port",
 )
 #: Those that the responder, a process of its own, reads when it starts.
-OF_RESPONDER = ("explain_text", "explain_url", "explain_max_connections", "explain_user")
+OF_RESPONDER = (
+    "explain_text",
+    "explain_url",
+    "explain_max_connections",
+    "explain_user",
+    "notice_language",
+    "notice_provider",
+    "notice_help_url",
+)

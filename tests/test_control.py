@@ -210,7 +210,7 @@ def other(value: Any) -> str:
         return '["other"]' if value and not value[0].startswith("/") else '["/other"]'
     if isinstance(value, int):
         return str(value + 1)
-    words = {"open": "closed", "nobody": "other", "": "https://isp.example"}
+    words = {"open": "closed", "nobody": "other", "en": "nl", "": "https://isp.example"}
     return f'"{words.get(value, "/other" if value.startswith("/") else "Other.")}"'
 
 

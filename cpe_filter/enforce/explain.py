@@ -20,6 +20,7 @@ import sys
 import time
 
 from cpe_filter.enforce.refusal import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
+from cpe_filter.report.notice_text import Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ _ACCEPT_TURN = 16
 
 class CannotExplain(RuntimeError):
     """The responder cannot start here; the text says why."""
+
+
+def said(policy: Policy) -> str:
+    """What a refusal says: the policy's own text or, where it has none, that of the notice's language."""
+    url = policy.explain_url or policy.notice_help_url
+    if policy.explain_text:
+        return f"{policy.explain_text} {url}".rstrip()
+    return Words(policy.notice_language, policy.notice_provider).refusal(url)
 
 
 class _Connection:
@@ -67,7 +76,7 @@ class Responder:
     def __init__(
         self, policy: Policy, log: Callable[[str], None], idle_s: float = IDLE_S, total_s: float = TOTAL_S
     ) -> None:
-        text = f"{policy.explain_text} {policy.explain_url}"
+        text = said(policy)
         self._explanation = fold(554, "5.7.1", text)
         self._help = fold(214, "2.0.0", text)
         self._most = policy.explain_max_connections

@@ -88,7 +88,9 @@ class Router:
         else:
             self._script("uci", f'exec {sys.executable} -I -S {STAND_IN / "uci"} "$@"')
         # What it would log, and what it would ask of the kernel. `tables` says what is there.
-        self._script("logger", f'[ $# -lt 5 ] && cat >>{self.stand_in}/log || printf "%s\\n" "$5" >>{self.stand_in}/log')
+        self._script(
+            "logger", f'[ $# -lt 5 ] && cat >>{self.stand_in}/log || printf "%s\\n" "$5" >>{self.stand_in}/log'
+        )
         self._script(
             "nft",
             f'echo "$@" >>{self.stand_in}/nft\n[ "$1" != list ] || [ -e {self.stand_in}/table ] || exit 1\n'

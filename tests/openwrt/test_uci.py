@@ -127,13 +127,13 @@ def samples(key: Key) -> list[tuple[str | list[str], Any]]:
     if key.kind == "url":
         return [("https://isp.example:8443/a?b=%20&c", "https://isp.example:8443/a?b=%20&c")]
     if key.kind in ("text", "file", "socket"):
-        return [(path, path) for path in ("/", '/a "b" $(id) `id` \\n\'c\'', "/grüße/\U0001f4ee", "/tab\there")]
+        return [(path, path) for path in ("/", "/a \"b\" $(id) `id` \\n'c'", "/grüße/\U0001f4ee", "/tab\there")]
     if key.kind == "sentence":
-        return [("\"quoted\", \\backslash\\ and $HOME `id` it's", "\"quoted\", \\backslash\\ and $HOME `id` it's")]
+        return [('"quoted", \\backslash\\ and $HOME `id` it\'s', '"quoted", \\backslash\\ and $HOME `id` it\'s')]
     return {
         "user": [("mail_9", "mail_9")],
         "version": [("2026.11-a+b", "2026.11-a+b"), ("007", "007")],
-        "title": [("Müller & Söhne \"Netz\" \\o/", "Müller & Söhne \"Netz\" \\o/")],
+        "title": [('Müller & Söhne "Netz" \\o/', 'Müller & Söhne "Netz" \\o/')],
     }[key.kind]
 
 
@@ -187,7 +187,9 @@ def test_hostile_numbers_dates_and_flags_are_refused(router: Router, value: str)
 
 
 def test_bytes_that_are_no_text(router: Router) -> None:
-    assert refused(router, section("state", "state_file", "/a\udcff")) == "cpe-filter.state.state_file is not UTF-8 text"
+    assert (
+        refused(router, section("state", "state_file", "/a\udcff")) == "cpe-filter.state.state_file is not UTF-8 text"
+    )
 
 
 def test_exemptions(router: Router) -> None:
@@ -219,12 +221,18 @@ def test_exemptions(router: Router) -> None:
             section("limits", "connections_burst", "0"),
             "cpe-filter.limits.connections_burst is 0; allowed: a whole number from 1 to 100000 (connections)",
         ),
-        (section("limits", "messages_burst", "-5"), 'cpe-filter.limits.messages_burst is "-5"; allowed: a whole number'),
+        (
+            section("limits", "messages_burst", "-5"),
+            'cpe-filter.limits.messages_burst is "-5"; allowed: a whole number',
+        ),
         (section("filter", "escalate", "maybe"), 'cpe-filter.filter.escalate is "maybe"; allowed: true, false'),
         (section("filter", "mod", "block"), 'cpe-filter.filter: unknown key "mod"; did you mean mode?'),
         ("config limit\n", 'cpe-filter: unknown table or key "limit"; did you mean [limits]?'),
         (section("network", "ports", ["25", "587"]), "cpe-filter.network.ports has 587; allowed: any but 465 and 587"),
-        (section("network", "relays", "mail.example"), 'cpe-filter.network.relays has "mail.example"; allowed: an address'),
+        (
+            section("network", "relays", "mail.example"),
+            'cpe-filter.network.relays has "mail.example"; allowed: an address',
+        ),
         (section("filter", "mode", ["block"]), "cpe-filter.filter.mode is a list; allowed: monitor"),
         (
             "config exempt\n\toption device 'any'\n\toption destination '192.0.2.1'\nconfig exempt\n\toption device 'x'\n",

@@ -220,7 +220,7 @@ def _move(gone: str, into: str) -> list[Statement]:
 def traces(number: str) -> list[Statement]:
     """Takes away what people did with a case, and what was told of it."""
     tables = (("desk_case_action", "case_id"), ("desk_event", "case_id"), ("desk_case_alias", "id"))
-    return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]  # noqa: S608
+    return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]
 
 
 _NAMES = (
@@ -229,12 +229,12 @@ _NAMES = (
     "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why", "acted", "changed_at",
 )  # fmt: skip
 _CASE = (
-    f"INSERT INTO desk_case ({', '.join(_NAMES)}) VALUES ({', '.join(':' + name for name in _NAMES)})"  # noqa: S608
+    f"INSERT INTO desk_case ({', '.join(_NAMES)}) VALUES ({', '.join(':' + name for name in _NAMES)})"
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _NAMES[1:])}"
 )
 _PLACE = ("router", "incident", "dev", "case_id", "begun_at", "seen", "mapped")
 _INCIDENT = (
-    f"INSERT INTO desk_incident ({', '.join(_PLACE)}) VALUES ({', '.join(':' + name for name in _PLACE)})"  # noqa: S608
+    f"INSERT INTO desk_incident ({', '.join(_PLACE)}) VALUES ({', '.join(':' + name for name in _PLACE)})"
     f" ON CONFLICT (router, incident) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PLACE[2:])}"
 )
 #: Those beyond the bound: older than all that were read, and of no case.
@@ -244,7 +244,7 @@ SELECT i.router, i.id, i.dev, NULL, i.opened_at, {SEEN}, '' FROM incident i
 WHERE i.router = :router AND i.dev = :dev
     AND (i.opened_at < :opened_at OR (i.opened_at = :opened_at AND i.id > :id))
 ON CONFLICT (router, incident) DO UPDATE SET dev = excluded.dev, case_id = NULL, seen = excluded.seen
-"""  # noqa: S608
+"""
 _FORGET = """
 DELETE FROM desk_incident WHERE router = :router AND incident = :incident AND dev = :dev
     AND NOT EXISTS (SELECT 1 FROM incident i WHERE i.router = :router AND i.id = :incident AND i.dev = :dev)

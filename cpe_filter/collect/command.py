@@ -235,7 +235,14 @@ def _routers_doors(config: Config, metrics: Metrics, sink: Sink) -> tuple[list[D
         by_certificate = identity.ByCertificate(config.listen_id_from, revoked, header)
         application = app.application(by_certificate, sink, terms, limits, metrics)
         doors.append(
-            Door(config.listen_address, application, tls, config.listen_max_connections, config.listen_reuse_port)
+            Door(
+                config.listen_address,
+                application,
+                tls,
+                config.listen_max_connections,
+                config.listen_max_of_one,
+                config.listen_reuse_port,
+            )
         )
     if config.hop_address:
         by_header = identity.ByHeader(

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from cpe_filter.collect import aging, caseplan, lease, notice, webhook
+from cpe_filter.collect import aging, caseplan, lease, notice, secrecy, webhook
 from cpe_filter.collect.casebook import Casebook
 from cpe_filter.collect.config import Config
 from cpe_filter.collect.metrics import Metrics
@@ -252,6 +252,8 @@ def _secret(path: str) -> str:
         raise WrongDesk(f"{path}: not ASCII text") from None
     if not text or not text.isprintable():
         raise WrongDesk(f"{path}: one line of text is wanted")
+    if wrong := secrecy.fault(path):
+        raise WrongDesk(wrong)
     return text
 
 

@@ -90,7 +90,8 @@ async def run(config: Config, store: Store, work: str, asked: Asked) -> None:
         except (CannotExport, CaseError) as error:
             raise WrongWords(str(error)) from None
     held = ", ".join(f"{why} {count}" for why, count in sorted(done.held.items()))
-    _say(f"{done.exported} incidents exported" + (f"; held back: {held}" if held else ""))
+    what = "incident" if done.exported == 1 else "incidents"
+    _say(f"{done.exported} {what} exported" + (f"; held back: {held}" if held else ""))
 
 
 async def _webhook(store: Store, asked: Asked, now: int) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ BUSYBOX = shutil.which("busybox") or ""
 
 #: 2026-11-24 18:00:00 UTC; the filter started an hour before what it knows first.
 START = 1795543200.0
-BOX, SUSPECT, LAPTOP, SERVER, NAS = (f"02:00:00:00:01:{end}" for end in ("0b", "0c", "01", "05", "07"))
+#: RFC 7042's MACs for documentation; the telephone makes up its own.
+BOX, LAPTOP, SERVER, NAS = (f"00:00:5e:00:53:{end}" for end in ("0b", "01", "05", "07"))
+SUSPECT = "0a:5c:33:7e:90:1d"
 NAMES = {BOX: "tv-box", SUSPECT: "old-phone", LAPTOP: "annas-laptop", SERVER: "mail", NAS: "nas"}
 #: What each device does: its MAC, the capture, the MAC there, seconds after START; and whether it ends once suspected.
 STORY = (
@@ -100,7 +103,7 @@ class Router:
         self.filter = Filter(load(str(self.policy_file)), str(self.policy_file), story)
         return self.filter
 
-    def plugin(self, *words: str, given: bytes | str = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    def plugin(self, *words: str, given: bytes | str = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs it as rpcd does: arguments on stdin, which then ends."""
         return subprocess.run(
             [BUSYBOX, "ash", str(PLUGIN), *words],
@@ -108,15 +111,18 @@ class Router:
             capture_output=True,
             timeout=60,
             cwd=PROJECT,
-            env={
-                "PATH": f"{self._bin}:/usr/bin:/bin",
-                "IPKG_INSTROOT": str(self.root),
-                "JSHN": str(HERE / "luci_jshn.py"),
-                "JSHN_PYTHON": sys.executable,
-                "TZ": "UTC",
-                **environment,
-            },
+            env=self.environment(),
         )
+
+    def environment(self) -> dict[str, str]:
+        """What the plugin finds around it."""
+        return {
+            "PATH": f"{self._bin}:/usr/bin:/bin",
+            "IPKG_INSTROOT": str(self.root),
+            "JSHN": str(HERE / "luci_jshn.py"),
+            "JSHN_PYTHON": sys.executable,
+            "TZ": "UTC",
+        }
 
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         """A method's answer, which has to be one JSON object."""
@@ -168,6 +174,9 @@ class Filter:
             self.engine.packet(self.now, FORWARD, sender, found[1], receiver)
             if brief and any(device.key == ours and device.suspected_at for device in self.engine.devices):
                 break
+        for device in self.engine.devices:
+            if device.key == ours:
+                device.addresses[:] = [ip_address(f"192.168.1.{100 + ours[5] % 100}").packed]
         if self.outbox is not None:
             self.outbox.tick(self.now)
 

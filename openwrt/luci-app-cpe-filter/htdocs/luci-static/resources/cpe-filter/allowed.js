@@ -17,7 +17,7 @@ const PATHS = 8, PORTS = 8, ITEMS = 1024;
 const NEVER = [ 465, 587 ];
 
 /* What Python's isprintable refuses that can be typed or pasted: controls, marks of direction, separators, unassigned. */
-const UNPRINTABLE = /[^\P{C}]|[^\P{Z} ]/u;
+const UNPRINTABLE = /\p{C}|[^\P{Z} ]/u;
 const ASCII = /^[ -~]*$/;
 
 function whole(text, low, high) {

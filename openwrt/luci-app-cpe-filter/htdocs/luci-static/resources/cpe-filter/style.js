@@ -38,6 +38,7 @@ const RULES = [
 	'.cpe-form label { display: block; font-weight: bold; margin: .8em 0 .2em; width: auto; text-align: left; float: none; padding: 0 }',
 	'.cpe-form select, .cpe-form input { width: 100%; max-width: 30em; box-sizing: border-box }',
 	'.cpe-form .cpe-hint { display: block; margin-top: .2em }',
+	'.cpe-form p { margin: 1em 0 }',
 	'.cpe-wide { overflow-x: auto }',
 	'.cpe-wide td, .cpe-wide .td, .cpe-any { overflow-wrap: anywhere }',
 	'.cpe-word { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 20em; overflow-y: auto; margin: .3em 0 }'

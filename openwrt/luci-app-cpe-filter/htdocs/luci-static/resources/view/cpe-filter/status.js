@@ -87,7 +87,7 @@ function card(device) {
 		E('h4', {}, [ _('What to do') ]),
 		list('ol', standing.steps),
 		E('div', { 'class': 'cpe-buttons' }, buttons),
-		E('details', {}, [ E('summary', {}, [ _('Why the filter thinks so') ]), why.root, plot.root ])
+		E('details', { 'open': standing.action ? '' : null }, [ E('summary', {}, [ _('Why the filter thinks so') ]), why.root, plot.root ])
 	]);
 
 	return {

@@ -41,19 +41,7 @@ def result(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WA
     A `refusal` that it raises is raised here, too, made of its text. Raises `Unfinished` for all that goes wrong else.
     """
     end = time.monotonic() + wait_s
-    try:
-        read, write = os.pipe()
-        try:
-            child = os.fork()
-        except OSError:
-            os.close(read)
-            os.close(write)
-            raise
-    except OSError as error:
-        raise Unfinished(f"no process for it: {error.strerror}") from None
-    if not child:
-        _be_child(work, refusal, write, wait_s)
-    os.close(write)
+    child, read = _fork(work, refusal, wait_s)
     data, code = b"", 0
     try:
         data = _read(read, end)
@@ -69,6 +57,66 @@ def result(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WA
     if kind == _FAILED:
         raise Unfinished(value)
     return value
+
+
+class Errand:
+    """Work that nobody waits for: its child runs beside us. Ask `over` now and then, or `stop` it.
+
+    Raises `Unfinished` where there is no process for it.
+    """
+
+    def __init__(self, work: Callable[[], None], refusal: type[Exception], wait_s: float = WAIT_S) -> None:
+        self._end = time.monotonic() + wait_s
+        self._child, self._read = _fork(work, refusal, wait_s)
+
+    def over(self) -> str | None:
+        """None while it goes on; then, once, "" or what went wrong."""
+        if not _ready(self._read):
+            if time.monotonic() < self._end:
+                return None
+            self.stop()
+            return "it took too long"
+        try:
+            # A word or a line: it came whole, since it is less than PIPE_BUF.
+            data = os.read(self._read, _CHUNK)
+        finally:
+            os.close(self._read)
+        code = _end(self._child, kill=not data)
+        try:
+            kind, value = marshal.loads(data)  # noqa: S302 - of our own making
+        except (EOFError, ValueError, TypeError):
+            return f"its process ended with {code}"
+        return "" if kind == _DONE else str(value)
+
+    def stop(self, patience_s: float = 0.0) -> None:
+        """Ends it; wherever it is then, when it has been waited for."""
+        _ready(self._read, patience_s)
+        os.close(self._read)
+        _end(self._child, kill=True)
+
+
+def _ready(fd: int, wait_s: float = 0.0) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(wait_s * 1000))
+
+
+def _fork(work: Callable[[], Any], refusal: type[Exception], wait_s: float) -> tuple[int, int]:
+    """The child's number, and what to read its answer from. Raises `Unfinished`."""
+    try:
+        read, write = os.pipe()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
+    except OSError as error:
+        raise Unfinished(f"no process for it: {error.strerror}") from None
+    if not child:
+        _be_child(work, refusal, write, wait_s)
+    os.close(write)
+    return child, read
 
 
 def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wait_s: float) -> NoReturn:

@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cpe_filter.report.notice import Notice
     from cpe_filter.report.outbox import Outbox
 
 _CAP_NET_ADMIN = 12
@@ -151,6 +152,7 @@ class _Filter:
         self.refusals = Refusals(log)
         self.upkeep: Upkeep | None = None
         self.outbox: Outbox | None = None
+        self.notice: Notice | None = None
         self._failures_told = 0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -172,6 +174,7 @@ class _Filter:
         self.engine.reload(policy)
         self.engine.restore(self.state.load(self.now()))
         self._report()
+        self._show()
         self._write_status()
         nftables.install(policy, self.handoff)
         self._installed = True
@@ -220,6 +223,15 @@ class _Filter:
             else:
                 self.state.beside[outbox.BESIDE] = self.outbox.encoded
 
+    def _show(self) -> None:
+        """Begins to keep the subscriber's page, or has it follow the policy."""
+        if self.notice is not None:
+            self.notice.reload()
+        elif self.policy.notice_page:
+            from cpe_filter.report.notice import Notice
+
+            self.notice = Notice(self.leases.name, log)
+
     def _figures(self) -> dict[str, int]:
         """For heartbeats."""
         return {
@@ -260,6 +272,8 @@ class _Filter:
                     self.upkeep.write_metrics(now, self._status)
                 if self.outbox is not None:
                     self.outbox.tick(now)
+                if self.notice is not None:
+                    self.notice.tick(self.engine.devices, self.policy, now)
                 if now >= next_look:
                     self._look_around(now)
                     next_look = now + _NETWORKS_S
@@ -306,6 +320,7 @@ class _Filter:
             self.upkeep.rules_changed()
         self._watch_dns()
         self._report()
+        self._show()
         return ""
 
     def release(self, device: Device) -> str:
@@ -355,6 +370,8 @@ class _Filter:
                 )
                 if self.outbox is not None:
                     self.outbox.continued(event.before, event.device.key)
+                if self.notice is not None:
+                    self.notice.continued(event.before, event.device.key)
                 if event.device.score.standing != CLEAR:
                     self.state.changed(event.device, event.time)
 
@@ -372,6 +389,8 @@ class _Filter:
             f"at its connection {event.connection}, {why}; mode {mode}"
         )
         self.state.changed(device, self.now())
+        if self.notice is not None:
+            self.notice.changed(device, event.before, event.indicator, event.time)
         self._write_status()
 
     def _tell_refused(self, event: Refused) -> None:
@@ -427,6 +446,8 @@ class _Filter:
         if self.control_socket is not None:
             self.control_socket.close()
         self.refusals.close()
+        if self.notice is not None:
+            self.notice.close()
         if self.upkeep is not None:
             self.upkeep.close(rules_stay=self._installed)
         signal.set_wakeup_fd(-1)

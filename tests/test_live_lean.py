@@ -55,6 +55,13 @@ FORBIDDEN = {
     "cpe_filter.ask": "other commands'",
     "cpe_filter.replay": "other commands'",
     "cpe_filter.report.overview": "other commands'",
+    "cpe_filter.report.notice_devices": "the page is made apart",
+    "cpe_filter.report.notice_page": "the page is made apart",
+    "cpe_filter.report.notice_style": "the page is made apart",
+    "cpe_filter.report.notice_text": "the page is made apart",
+    "cpe_filter.report.notice_en": "the page is made apart",
+    "cpe_filter.report.markup": "the page is made apart",
+    "cpe_filter.report.file": "the page is made apart",
 }
 #: A bare interpreter, our modules and the queue's library, as on a router: without what a development install adds.
 PROGRAM = f"""
@@ -83,7 +90,8 @@ def told(lab: Lab, policy: Path, *words: str) -> str:
 
 
 def test_the_running_filter_loads_no_more_than_it_must(lab: Lab) -> None:
-    policy = lab.policy('[filter]\nmode = "monitor"\n')
+    page = lab.folder / "notice" / "index.html"
+    policy = lab.policy(f'[notice]\npage = "{page}"\n[filter]\nmode = "monitor"\n')
     metrics = lab.folder / "filter.prom"
     text = policy.read_text()
     policy.write_text(text.replace("[status]\n", f'[status]\nmetrics_file = "{metrics}"\nmetrics_interval_s = 1\n'))
@@ -99,13 +107,14 @@ def test_the_running_filter_loads_no_more_than_it_must(lab: Lab) -> None:
     lab.nft("router", "flush ruleset")
     running.wait_for("restored")
     end = time.monotonic() + 5
-    while not metrics.exists() and time.monotonic() < end:
+    while not (metrics.exists() and page.exists()) and time.monotonic() < end:
         time.sleep(0.05)
     assert metrics.exists()
+    assert page.exists()
     running.process.send_signal(signal.SIGTERM)
     out, _ = running.process.communicate(timeout=20)
     loaded = set(out.split())
-    assert {"cpe_filter.router", "netfilterqueue"} <= loaded
+    assert {"cpe_filter.router", "cpe_filter.report.notice", "netfilterqueue"} <= loaded
     assert {name: why for name, why in FORBIDDEN.items() if name in loaded} == {}
     assert "socket" not in loaded, "0.2 MB, and enum: plain_socket"
 

@@ -20,7 +20,7 @@ import sys
 import time
 
 from cpe_filter.enforce.refusal import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
-from cpe_filter.report import notice_text
+from cpe_filter.report.notice_text import Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def said(policy: Policy) -> str:
     url = policy.explain_url or policy.notice_help_url
     if policy.explain_text:
         return f"{policy.explain_text} {url}".rstrip()
-    return notice_text.refusal(policy.notice_language, policy.notice_provider, url)
+    return Words(policy.notice_language, policy.notice_provider).refusal(url)
 
 
 class _Connection:

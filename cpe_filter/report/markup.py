@@ -1,16 +1,22 @@
 """Pieces of HTML: escaped strings of a capture, tables, second lines, numbers.
 
 Knows HTML and the page's class names. Whatever a capture holds is hostile until `shown` has escaped it; all other
-arguments are HTML, or our own words.
+arguments are HTML, or our own words. Without `html` and `typing`: the router writes its page with these pieces, too.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.report.text import shorten
+
+_MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+
+
+def escape(text: str) -> str:
+    """Text as HTML, between tags or as an attribute's value in quotes."""
+    return text.translate(_MARKUP)
 
 
 def shown(text: object, width: int = 160) -> str:
@@ -19,7 +25,7 @@ def shown(text: object, width: int = 160) -> str:
     What Unicode does not count as printable (controls, overrides of direction, lone surrogates) is spelt out.
     """
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-    return f"<bdi>{html.escape(shorten(plain, width))}</bdi>"
+    return f"<bdi>{escape(shorten(plain, width))}</bdi>"
 
 
 class Column(NamedTuple):

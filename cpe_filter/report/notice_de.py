@@ -3,6 +3,131 @@
 TEXTS = {
     "provider_first": "Ihr Internetanbieter",
     "provider": "Ihr Internetanbieter",
+    "months": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "moment": "{day}. {month} {year}, {hour}:{minute} Uhr",
+    # ── the responder ──
     "refusal": "{Provider} hat diese Nachricht abgelehnt, nicht der Empfaenger: Von diesem Anschluss duerfen E-Mails "
     "nicht direkt an fremde Mailserver gehen. Bitte ueber den Server Ihres Mailanbieters senden, Port 587 oder 465.",
+    # ── the page and the mail ──
+    "standing_compromised": "Dieses Gerät verschickt E-Mails so, wie es Spam-Programme tun. Sehr wahrscheinlich ist "
+    "es mit Schadsoftware befallen. Man selbst bemerkt das selten.",
+    "first": "Zuerst bemerkt",
+    "last": "Zuletzt bemerkt",
+    "h_blocked": "Was gesperrt ist",
+    "h_limited": "Was gebremst wird",
+    "blocked_block": "E-Mails, die dieses Gerät direkt an fremde Mailserver schickt (Port 25).",
+    "blocked_monitor": "Nichts. Der Filter beobachtet nur.",
+    "h_works": "Was weiterhin funktioniert",
+    "works": "Alles andere auf diesem Gerät: Webseiten, Videos, Webmail und E-Mails über Ihren Mailanbieter (Port "
+    "587 und 465). Für Ihre anderen Geräte ändert sich nichts.",
+    "h_steps": "Was Sie tun können, in drei Schritten",
+    "step_1": "Nehmen Sie das Gerät vom Internet: Ziehen Sie das Netzwerkkabel oder schalten Sie das WLAN des Geräts "
+    "aus. Name und Hardware-Adresse helfen Ihnen, es zu finden.",
+    "step_2": "Säubern Sie es: Installieren Sie alle Updates, entfernen Sie Programme, die Sie nicht kennen, und "
+    "lassen Sie es von einem Virenscanner prüfen. Eine TV-Box, eine Kamera oder Ähnliches setzen Sie auf die "
+    "Werkseinstellungen zurück und vergeben ein neues Passwort.",
+    "step_3": "Melden Sie, dass es sauber ist: Wählen Sie „Ich habe dieses Gerät gesäubert“ unter „Mailfilter“ in "
+    "den Einstellungen des Routers oder sagen Sie es dem Anbieter ({provider}). Dann darf es wieder E-Mails "
+    "verschicken; der Filter beobachtet es weiter.",
+    "h_own": "Betreiben Sie einen eigenen Mailserver?",
+    "own": "Dann erlauben Sie diesem Gerät, selbst E-Mails zu verschicken: Wählen Sie „Das ist mein Mailserver“ "
+    "unter „Mailfilter“ in den Einstellungen des Routers oder sagen Sie es dem Anbieter ({provider}).",
+    "h_object": "Wenn Sie nicht einverstanden sind",
+    "object": "Sie können jederzeit widersprechen. Wenden Sie sich an den Anbieter ({provider}) und nennen Sie das "
+    "Gerät und die hier angegebenen Zeiten.",
+    "help": "Hilfe und Widerspruch:",
+    # ── the page ──
+    "title": "Ihre Geräte und E-Mail",
+    "h_action_one": "Ein Gerät braucht Ihre Aufmerksamkeit",
+    "h_action_many": "{count} Geräte brauchen Ihre Aufmerksamkeit",
+    "h_none": "Sie müssen nichts tun",
+    "lead_action": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
+    "verschicken. {Provider} stellt ihn bereit. Er hat etwas gefunden, um das Sie sich kümmern sollten.",
+    "lead_none": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
+    "verschicken. {Provider} stellt ihn bereit. Er hat nichts gefunden, um das Sie sich kümmern müssten.",
+    "action": "Handeln erforderlich",
+    "no_action": "Kein Handeln erforderlich",
+    "since": "seit {time}",
+    "standing_suspected": "Dieses Gerät verschickt E-Mails auf ungewöhnliche Weise. Der Filter beobachtet es. Sie "
+    "müssen nichts tun.",
+    "standing_clear": "Nichts Ungewöhnliches.",
+    "released": "Dieses Gerät wurde als gesäubert gemeldet ({time}). Der Filter beobachtet es noch eine Weile.",
+    "cleared": "In Ordnung seit {time}: Der Filter sieht an diesem Gerät nichts Auffälliges mehr.",
+    "h_noticed": "Was bemerkt wurde",
+    "unnamed": "Gerät ohne Namen",
+    "router": "Der Router selbst",
+    "behind": "Hinter einem weiteren Router",
+    "maker": "Herstellerkennung {oui}",
+    "random": "Zufällig gewählte Hardware-Adresse",
+    "tail": "Hardware-Adresse endet auf {tail}",
+    "step_router": "Das ist der Router selbst. Bitte wenden Sie sich an den Anbieter ({provider}): Der Router muss "
+    "aktualisiert oder ausgetauscht werden.",
+    "h_others": "Andere Geräte, die E-Mails verschickt haben",
+    "more_devices": "Und {count} weitere.",
+    "nothing": "Bisher hat kein Gerät E-Mails direkt an einen Mailserver geschickt.",
+    "blocked_all": "Von diesem Anschluss darf kein Gerät E-Mails direkt an fremde Mailserver schicken (Port 25), es "
+    "sei denn, Sie erlauben es. E-Mails über Ihren Mailanbieter sind nicht betroffen.",
+    "h_privacy": "Was der Filter sieht",
+    "privacy": "Er betrachtet nur E-Mails, die Geräte direkt an Mailserver schicken (Port 25): welche Server sie "
+    "ansprechen, wie sie sich vorstellen, was die Server antworten und wie viel verschickt wird; und wie oft ein "
+    "Gerät Mailserver nachschlägt. Der Inhalt von Nachrichten wird nie gelesen, E-Mail-Adressen werden nicht "
+    "gespeichert.",
+    "privacy_local": "Nichts davon verlässt Ihr Zuhause.",
+    "privacy_reports": "{Provider} erfährt, wenn ein Gerät im Verdacht steht, Spam zu verschicken: Zeiten, Mengen, "
+    "Anzeichen und Herstellerkennung, unter einer erfundenen Nummer; und dass der Filter arbeitet. Inhalte und "
+    "E-Mail-Adressen werden nie weitergegeben.",
+    "privacy_names": "Auch der Name, den sich das Gerät selbst gibt, wird weitergegeben.",
+    "as_of": "Stand: {time} ({zone}). Laden Sie diese Seite neu, um den neuesten Stand zu sehen.",
+    # ── the provider's mail and its short message ──
+    "mail_subject": "Ein Gerät bei Ihnen zu Hause braucht Ihre Aufmerksamkeit",
+    "mail_hello": "Guten Tag,",
+    "mail_intro": "der Mailfilter auf Ihrem Router hat bei Ihnen zu Hause ein Gerät gefunden, das Ihre "
+    "Aufmerksamkeit braucht.",
+    "mail_device": "Gerät",
+    "mail_unnamed": "der Name steht auf der Seite Ihres Routers",
+    "mail_case": "Vorgangsnummer",
+    "mail_page": "Die Seite Ihres Routers („Mailfilter“) nennt das Gerät beim Namen und sagt, was bemerkt wurde.",
+    "mail_safety": "Diese Nachricht fragt nach keinem Passwort und führt zu keiner Anmeldeseite. Wenn Sie Zweifel "
+    "haben, rufen Sie den Anbieter ({provider}) unter der Ihnen bekannten Nummer an.",
+    "mail_bye": "Freundliche Grüße",
+    "sms": "{Provider}: Ein Geraet bei Ihnen zu Hause scheint befallen. Was zu tun ist, steht in unserer E-Mail.",
+}
+
+NOTICED = {
+    "new-destination": "Es hat Mailserver in aller Welt angesprochen, die es nie zuvor benutzt hatte.",
+    "destination-burst": "Es hat innerhalb einer Minute viele neue Mailserver angesprochen.",
+    "connect-refused": "Es hat es bei Mailservern versucht, die Verbindungen ablehnen.",
+    "connect-lost": "Es hat es bei Mailservern versucht, die es nicht mehr gibt.",
+    "helo-dynamic": "Es stellt sich mit einem erfundenen technischen Namen vor.",
+    "helo-address": "Es stellt sich mit einer Nummer statt mit einem Namen vor.",
+    "helo-private": "Es stellt sich mit einer Adresse vor, die es nur bei Ihnen zu Hause gibt.",
+    "helo-bare": "Es stellt sich mit einem einzigen Wort vor.",
+    "helo-empty": "Es stellt sich ganz ohne Namen vor.",
+    "helo-rotates": "Es stellt sich unter immer neuen Namen vor.",
+    "sender-unrelated": "Es verschickt E-Mails im Namen einer Domain, die nicht seine eigene ist.",
+    "sender-rotates": "Es verschickt E-Mails unter vielen verschiedenen Absender-Domains.",
+    "named-sender": "Es schreibt von sich aus an Fremde.",
+    "banner-refused": "Mailserver weisen es ab, sobald es sich meldet.",
+    "unknown-user": "Es hat an viele Adressen geschrieben, die es nicht gibt.",
+    "listed": "Mailserver melden, dass Ihr Anschluss auf einer Sperrliste für Spam-Versender steht.",
+    "unlisted": "Ein Mailserver fand Ihren Anschluss auf keiner Sperrliste.",
+    "home-line": "Mailserver nehmen keine E-Mails direkt von Privatanschlüssen an.",
+    "refused": "Mailserver haben abgelehnt, was es verschickt hat.",
+    "deferred": "Ein Mailserver hat es gebeten, später wiederzukommen.",
+    "turned-away": "Seine verschlüsselten Verbindungen zu Mailservern enden, ohne dass eine Nachricht angenommen wird.",
+    "early-talk": "Es verhält sich wie ein Spam-Programm: Es wartet die Begrüßung des Servers nicht ab.",
+    "blind-pipelining": "Es verhält sich wie ein Spam-Programm: Es wartet keine Antworten ab.",
+    "content-after-refusal": "Es verhält sich wie ein Spam-Programm: Es sendet, obwohl es abgelehnt wurde.",
+    "not-smtp": "Es benutzt den Mail-Port für etwas anderes.",
+    "no-quit": "Es beendet Verbindungen so, wie es Spam-Programme tun.",
+    "path-spaced": "Es schreibt Mail-Befehle so, wie es Spam-Programme tun.",
+    "helo-not-ehlo": "Es benutzt eine veraltete Begrüßung, wie viele Spam-Programme.",
+    "declines-tls": "Es verschlüsselt nicht, obwohl es das könnte.",
+    "odd-case": "Es schreibt Mail-Befehle so, wie es Spam-Programme tun.",
+    "many-recipients": "Es schreibt an sehr viele Menschen auf einmal.",
+    "to-itself": "Es verschickt E-Mails, die vom Empfänger selbst zu kommen scheinen.",
+    "helo-poses": "Es gibt sich als der Mailserver aus, den es anspricht.",
+    "from-router": "Der Router selbst verschickt E-Mails, was er nie tun sollte.",
+    "mx-lookup": "Es schlägt Mailserver nach, wie es nur Mailserver tun.",
+    "mx-foreign": "Es schlägt Mailserver an Ihrem Router vorbei nach.",
 }

@@ -1,8 +1,88 @@
-"""What subscribers are told, in English. The keys and their placeholders: notice_text."""
+"""What subscribers are told, in English. The keys and their placeholders: notice_text. What was noticed: evidence."""
 
 TEXTS = {
     "provider_first": "Your Internet provider",
     "provider": "your Internet provider",
+    "months": "January February March April May June July August September October November December",
+    "moment": "{day} {month} {year}, {hour}:{minute}",
+    # ── the responder ──
     "refusal": "{Provider}, not the recipient, refused this: mail may not go straight from this line to other mail "
     "servers. Send it through your mail service's server, port 587 or 465.",
+    # ── the page and the mail ──
+    "standing_compromised": "This device sends e-mail the way spam programs do. It is most likely infected with "
+    "malicious software. People rarely notice that themselves.",
+    "first": "First noticed",
+    "last": "Last noticed",
+    "h_blocked": "What is blocked",
+    "h_limited": "What is slowed down",
+    "blocked_block": "E-mail that this device sends straight to other mail servers (port 25).",
+    "blocked_monitor": "Nothing. The filter only watches.",
+    "h_works": "What still works",
+    "works": "Everything else on this device: websites, video, webmail, and e-mail through your mail service (ports "
+    "587 and 465). For your other devices nothing changes.",
+    "h_steps": "What to do, in three steps",
+    "step_1": "Take the device off the Internet: unplug its network cable or switch off its Wi-Fi. Its name and "
+    "hardware address help you to find it.",
+    "step_2": "Clean it: install all updates, remove programs that you do not know, and have a virus scanner check "
+    "it. A TV box, a camera or the like: reset it to factory settings and give it a new password.",
+    "step_3": "Say that it is clean: choose “I have cleaned this device” under “Mail filter” in the router's "
+    "settings, or tell {provider}. Then it may send mail again, and the filter goes on watching it.",
+    "h_own": "Do you run your own mail server?",
+    "own": "Then allow its device to send mail itself: choose “This is my mail server” under “Mail filter” in the "
+    "router's settings, or tell {provider}.",
+    "h_object": "If you do not agree",
+    "object": "You can object at any time. Tell {provider}, and name the device and the times given here.",
+    "help": "Help and objections:",
+    # ── the page ──
+    "title": "Your devices and e-mail",
+    "h_action_one": "One device needs your attention",
+    "h_action_many": "{count} devices need your attention",
+    "h_none": "No action required",
+    "lead_action": "A mail filter of {provider} runs on this router, so that infected devices cannot send spam from "
+    "your connection. It has found something that you need to see to.",
+    "lead_none": "A mail filter of {provider} runs on this router, so that infected devices cannot send spam from "
+    "your connection. It has found nothing that you need to see to.",
+    "action": "Action required",
+    "no_action": "No action required",
+    "since": "since {time}",
+    "standing_suspected": "This device sends e-mail in an unusual way. The filter is watching it. You do not need to "
+    "do anything.",
+    "standing_clear": "Nothing unusual.",
+    "released": "On {time} it was reported that this device has been cleaned. The filter watches it for a while.",
+    "cleared": "Cleared on {time}: the filter sees nothing wrong with this device any more.",
+    "h_noticed": "What was noticed",
+    "unnamed": "Device without a name",
+    "router": "The router itself",
+    "behind": "Behind another router",
+    "maker": "Maker code {oui}",
+    "random": "Hardware address made up at random",
+    "tail": "Hardware address ends in {tail}",
+    "step_router": "This is the router itself. Please tell {provider}: it has to be updated or replaced.",
+    "h_others": "Other devices that have sent mail",
+    "more_devices": "And {count} more.",
+    "nothing": "No device has sent mail straight to a mail server so far.",
+    "blocked_all": "From this connection no device may send mail straight to other mail servers (port 25), unless "
+    "you allow it. E-mail through your mail service is not affected.",
+    "h_privacy": "What the filter sees",
+    "privacy": "It looks only at mail that devices send straight to mail servers (port 25): which servers they call, "
+    "how they introduce themselves, what the servers answer, and how much is sent; and at how often a device looks "
+    "up mail servers. What a message says is never read, and no e-mail address is kept.",
+    "privacy_local": "None of this leaves your home.",
+    "privacy_reports": "{Provider} is told when a device is suspected of sending spam: the times, the amounts, the "
+    "signs and the maker code, under a made-up number; and that the filter works. Contents and e-mail addresses are "
+    "never told.",
+    "privacy_names": "The name that the device gives itself is told, too.",
+    "as_of": "As of {time} ({zone}). Load this page again for news.",
+    # ── the provider's mail and its short message ──
+    "mail_subject": "A device in your home needs your attention",
+    "mail_hello": "Dear customer,",
+    "mail_intro": "The mail filter on your router has found a device in your home that needs your attention.",
+    "mail_device": "Device",
+    "mail_unnamed": "its name is shown on your router's own page",
+    "mail_case": "Case number",
+    "mail_page": "Your router's own page (“Mail filter”) names the device and says what was noticed.",
+    "mail_safety": "This message asks for no password and leads to no login page. If you doubt it, call {provider} "
+    "at the number that you know.",
+    "mail_bye": "Kind regards",
+    "sms": "{Provider}: a device in your home seems to be infected. Our e-mail to you says what to do.",
 }

@@ -3,6 +3,129 @@
 TEXTS = {
     "provider_first": "Uw internetprovider",
     "provider": "uw internetprovider",
+    "months": "januari februari maart april mei juni juli augustus september oktober november december",
+    "moment": "{day} {month} {year}, {hour}:{minute} uur",
+    # ── the responder ──
     "refusal": "{Provider} heeft dit bericht geweigerd, niet de ontvanger: vanaf deze aansluiting mag mail niet "
     "rechtstreeks naar andere mailservers. Verstuur het via de server van uw maildienst, poort 587 of 465.",
+    # ── the page and the mail ──
+    "standing_compromised": "Dit apparaat verstuurt e-mail zoals spamprogramma's dat doen. Waarschijnlijk is het "
+    "besmet met schadelijke software. Zelf merkt u daar meestal niets van.",
+    "first": "Voor het eerst opgemerkt",
+    "last": "Voor het laatst opgemerkt",
+    "h_blocked": "Wat geblokkeerd is",
+    "h_limited": "Wat afgeremd wordt",
+    "blocked_block": "E-mail die dit apparaat rechtstreeks naar andere mailservers stuurt (poort 25).",
+    "blocked_monitor": "Niets. Het filter kijkt alleen mee.",
+    "h_works": "Wat blijft werken",
+    "works": "Al het andere op dit apparaat: websites, video, webmail en e-mail via uw maildienst (poort 587 en "
+    "465). Voor uw andere apparaten verandert er niets.",
+    "h_steps": "Wat u kunt doen, in drie stappen",
+    "step_1": "Haal het apparaat van het internet: trek de netwerkkabel eruit of zet de wifi uit. De naam en het "
+    "hardwareadres helpen u om het te vinden.",
+    "step_2": "Maak het schoon: installeer alle updates, verwijder programma's die u niet kent en laat een "
+    "virusscanner het controleren. Een tv-kastje, camera of iets dergelijks: zet het terug naar de "
+    "fabrieksinstellingen en stel een nieuw wachtwoord in.",
+    "step_3": "Meld dat het schoon is: kies “Ik heb dit apparaat schoongemaakt” onder “Mailfilter” in de "
+    "instellingen van de router, of laat het {provider} weten. Daarna mag het weer mail versturen; het filter "
+    "blijft opletten.",
+    "h_own": "Hebt u een eigen mailserver?",
+    "own": "Sta dan toe dat dat apparaat zelf mail verstuurt: kies “Dit is mijn mailserver” onder “Mailfilter” in de "
+    "instellingen van de router, of laat het {provider} weten.",
+    "h_object": "Als u het er niet mee eens bent",
+    "object": "U kunt op elk moment bezwaar maken. Laat het {provider} weten en noem het apparaat en de tijdstippen "
+    "die hier staan.",
+    "help": "Hulp en bezwaar:",
+    # ── the page ──
+    "title": "Uw apparaten en e-mail",
+    "h_action_one": "Eén apparaat vraagt uw aandacht",
+    "h_action_many": "{count} apparaten vragen uw aandacht",
+    "h_none": "Geen actie nodig",
+    "lead_action": "Op deze router draait een mailfilter van {provider}, zodat besmette apparaten geen spam kunnen "
+    "versturen via uw aansluiting. Het heeft iets gevonden waar u naar moet kijken.",
+    "lead_none": "Op deze router draait een mailfilter van {provider}, zodat besmette apparaten geen spam kunnen "
+    "versturen via uw aansluiting. Het heeft niets gevonden waar u naar moet kijken.",
+    "action": "Actie nodig",
+    "no_action": "Geen actie nodig",
+    "since": "sinds {time}",
+    "standing_suspected": "Dit apparaat verstuurt e-mail op een ongewone manier. Het filter houdt het in de gaten. U "
+    "hoeft niets te doen.",
+    "standing_clear": "Niets ongewoons.",
+    "released": "Op {time} is gemeld dat dit apparaat is schoongemaakt. Het filter houdt het nog even in de gaten.",
+    "cleared": "In orde sinds {time}: het filter ziet niets verkeerds meer aan dit apparaat.",
+    "h_noticed": "Wat er is opgemerkt",
+    "unnamed": "Apparaat zonder naam",
+    "router": "De router zelf",
+    "behind": "Achter een andere router",
+    "maker": "Fabrikantcode {oui}",
+    "random": "Willekeurig gekozen hardwareadres",
+    "tail": "Hardwareadres eindigt op {tail}",
+    "step_router": "Dit is de router zelf. Laat het {provider} weten: hij moet worden bijgewerkt of vervangen.",
+    "h_others": "Andere apparaten die mail hebben verstuurd",
+    "more_devices": "En nog {count}.",
+    "nothing": "Tot nu toe heeft geen apparaat rechtstreeks mail naar een mailserver gestuurd.",
+    "blocked_all": "Vanaf deze aansluiting mag geen apparaat rechtstreeks mail naar andere mailservers sturen (poort "
+    "25), tenzij u dat toestaat. E-mail via uw maildienst blijft gewoon werken.",
+    "h_privacy": "Wat het filter ziet",
+    "privacy": "Het kijkt alleen naar mail die apparaten rechtstreeks naar mailservers sturen (poort 25): welke "
+    "servers ze benaderen, hoe ze zich voorstellen, wat de servers antwoorden en hoeveel er wordt verstuurd; en hoe "
+    "vaak een apparaat mailservers opzoekt. De inhoud van berichten wordt nooit gelezen en e-mailadressen worden "
+    "niet bewaard.",
+    "privacy_local": "Niets daarvan verlaat uw huis.",
+    "privacy_reports": "{Provider} krijgt te horen wanneer een apparaat ervan wordt verdacht spam te versturen: de "
+    "tijdstippen, de aantallen, de kenmerken en de fabrikantcode, onder een verzonnen nummer; en dat het filter "
+    "werkt. Inhoud en e-mailadressen worden nooit doorgegeven.",
+    "privacy_names": "Ook de naam die het apparaat zichzelf geeft, wordt doorgegeven.",
+    "as_of": "Stand van {time} ({zone}). Laad deze pagina opnieuw voor het laatste nieuws.",
+    # ── the provider's mail and its short message ──
+    "mail_subject": "Een apparaat bij u thuis vraagt uw aandacht",
+    "mail_hello": "Geachte klant,",
+    "mail_intro": "Het mailfilter op uw router heeft bij u thuis een apparaat gevonden dat uw aandacht vraagt.",
+    "mail_device": "Apparaat",
+    "mail_unnamed": "de naam staat op de pagina van uw router",
+    "mail_case": "Zaaknummer",
+    "mail_page": "Op de pagina van uw router (“Mailfilter”) staan de naam van het apparaat en wat er is opgemerkt.",
+    "mail_safety": "Dit bericht vraagt niet om een wachtwoord en leidt niet naar een inlogpagina. Twijfelt u? Bel "
+    "{provider} op het nummer dat u kent.",
+    "mail_bye": "Met vriendelijke groet",
+    "sms": "{Provider}: een apparaat bij u thuis lijkt besmet. In onze e-mail aan u staat wat u kunt doen.",
+}
+
+NOTICED = {
+    "new-destination": "Het benaderde mailservers over de hele wereld die het nog nooit had gebruikt.",
+    "destination-burst": "Het benaderde binnen een minuut veel nieuwe mailservers.",
+    "connect-refused": "Het probeerde mailservers die verbindingen weigeren.",
+    "connect-lost": "Het probeerde mailservers die niet meer bestaan.",
+    "helo-dynamic": "Het stelt zich voor met een verzonnen technische naam.",
+    "helo-address": "Het stelt zich voor met een nummer in plaats van een naam.",
+    "helo-private": "Het stelt zich voor met een adres dat alleen bij u thuis bestaat.",
+    "helo-bare": "Het stelt zich voor met één enkel woord.",
+    "helo-empty": "Het stelt zich voor zonder een naam te noemen.",
+    "helo-rotates": "Het stelt zich telkens onder een andere naam voor.",
+    "sender-unrelated": "Het verstuurt mail uit naam van een domein dat niet het zijne is.",
+    "sender-rotates": "Het verstuurt mail onder veel verschillende afzenderdomeinen.",
+    "named-sender": "Het schrijft uit zichzelf naar onbekenden.",
+    "banner-refused": "Mailservers weigeren het zodra het contact zoekt.",
+    "unknown-user": "Het schreef naar veel adressen die niet bestaan.",
+    "listed": "Mailservers melden dat uw aansluiting op een zwarte lijst van spamverzenders staat.",
+    "unlisted": "Een mailserver vond uw aansluiting niet op een zwarte lijst.",
+    "home-line": "Mailservers nemen geen mail aan die rechtstreeks van thuisaansluitingen komt.",
+    "refused": "Mailservers weigerden wat het verstuurde.",
+    "deferred": "Een mailserver vroeg het om later terug te komen.",
+    "turned-away": "Zijn versleutelde verbindingen met mailservers eindigen zonder dat een bericht wordt aangenomen.",
+    "early-talk": "Het gedraagt zich als een spamprogramma: het wacht niet op de begroeting van de server.",
+    "blind-pipelining": "Het gedraagt zich als een spamprogramma: het wacht niet op antwoorden.",
+    "content-after-refusal": "Het gedraagt zich als een spamprogramma: het verstuurt, hoewel het geweigerd werd.",
+    "not-smtp": "Het gebruikt de mailpoort voor iets anders.",
+    "no-quit": "Het verbreekt de verbinding zoals spamprogramma's dat doen.",
+    "path-spaced": "Het schrijft mailopdrachten zoals spamprogramma's dat doen.",
+    "helo-not-ehlo": "Het gebruikt een verouderde begroeting, zoals veel spamprogramma's.",
+    "declines-tls": "Het versleutelt niet, hoewel dat zou kunnen.",
+    "odd-case": "Het schrijft mailopdrachten zoals spamprogramma's dat doen.",
+    "many-recipients": "Het schrijft naar heel veel mensen tegelijk.",
+    "to-itself": "Het verstuurt mail die van de ontvanger zelf lijkt te komen.",
+    "helo-poses": "Het doet zich voor als de mailserver die het benadert.",
+    "from-router": "De router zelf verstuurt mail, wat hij nooit zou moeten doen.",
+    "mx-lookup": "Het zoekt mailservers op zoals alleen mailservers dat doen.",
+    "mx-foreign": "Het zoekt mailservers op buiten uw router om.",
 }

@@ -3,6 +3,130 @@
 TEXTS = {
     "provider_first": "İnternet sağlayıcınız",
     "provider": "internet sağlayıcınız",
+    "months": "Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık",
+    "moment": "{day} {month} {year}, {hour}:{minute}",
+    # ── the responder ──
     "refusal": "Bu iletiyi alici degil, {provider} reddetti: Bu hattan baska posta sunucularina dogrudan e-posta "
     "gonderilemez. Lutfen e-posta hizmetinizin sunucusu uzerinden gonderin, port 587 veya 465.",
+    # ── the page and the mail ──
+    "standing_compromised": "Bu cihaz, spam programlarının yaptığı gibi e-posta gönderiyor. Büyük olasılıkla cihaza "
+    "zararlı yazılım bulaşmış. Kullanıcılar bunu genellikle fark etmez.",
+    "first": "İlk fark edilme",
+    "last": "Son fark edilme",
+    "h_blocked": "Engellenenler",
+    "h_limited": "Yavaşlatılanlar",
+    "blocked_block": "Bu cihazın başka posta sunucularına doğrudan gönderdiği e-postalar (port 25).",
+    "blocked_monitor": "Hiçbir şey. Filtre yalnızca izliyor.",
+    "h_works": "Çalışmaya devam edenler",
+    "works": "Bu cihazdaki diğer her şey: web siteleri, video, web postası ve e-posta hizmetiniz üzerinden "
+    "gönderilen e-postalar (port 587 ve 465). Diğer cihazlarınız için hiçbir şey değişmez.",
+    "h_steps": "Üç adımda yapmanız gerekenler",
+    "step_1": "Cihazın internet bağlantısını kesin: ağ kablosunu çıkarın veya Wi-Fi bağlantısını kapatın. Adı ve "
+    "donanım adresi, cihazı bulmanıza yardımcı olur.",
+    "step_2": "Cihazı temizleyin: tüm güncellemeleri yükleyin, tanımadığınız programları kaldırın ve cihazı bir "
+    "virüs tarayıcısıyla taratın. TV kutusu, kamera ve benzeri cihazları fabrika ayarlarına döndürün ve yeni bir "
+    "parola belirleyin.",
+    "step_3": "Temizlendiğini bildirin: yönlendirici ayarlarında “Posta filtresi” bölümünde “Bu cihazı temizledim” "
+    "seçeneğini seçin veya sağlayıcıya ({provider}) haber verin. Cihaz bundan sonra yeniden e-posta gönderebilir; "
+    "filtre onu izlemeye devam eder.",
+    "h_own": "Kendi posta sunucunuz mu var?",
+    "own": "O halde bu cihazın kendi başına e-posta göndermesine izin verin: yönlendirici ayarlarında “Posta "
+    "filtresi” bölümünde “Bu benim posta sunucum” seçeneğini seçin veya sağlayıcıya ({provider}) haber verin.",
+    "h_object": "Aynı görüşte değilseniz",
+    "object": "Dilediğiniz zaman itiraz edebilirsiniz. Sağlayıcıya ({provider}) başvurun; cihazı ve burada yazan "
+    "zamanları belirtin.",
+    "help": "Yardım ve itiraz:",
+    # ── the page ──
+    "title": "Cihazlarınız ve e-posta",
+    "h_action_one": "Bir cihaz ilginizi bekliyor",
+    "h_action_many": "{count} cihaz ilginizi bekliyor",
+    "h_none": "Yapmanız gereken bir şey yok",
+    "lead_action": "Zararlı yazılım bulaşmış cihazlar hattınızdan spam gönderemesin diye bu yönlendiricide bir posta "
+    "filtresi çalışıyor. Filtreyi sunan: {provider}. Filtre, ilgilenmeniz gereken bir durum buldu.",
+    "lead_none": "Zararlı yazılım bulaşmış cihazlar hattınızdan spam gönderemesin diye bu yönlendiricide bir posta "
+    "filtresi çalışıyor. Filtreyi sunan: {provider}. Filtre, ilgilenmeniz gereken bir durum bulmadı.",
+    "action": "İşlem gerekli",
+    "no_action": "İşlem gerekmiyor",
+    "since": "başlangıç: {time}",
+    "standing_suspected": "Bu cihaz alışılmadık bir şekilde e-posta gönderiyor. Filtre onu izliyor. Bir şey yapmanız "
+    "gerekmiyor.",
+    "standing_clear": "Olağan dışı bir durum yok.",
+    "released": "Bu cihazın temizlendiği bildirildi ({time}). Filtre onu bir süre daha izliyor.",
+    "cleared": "Sorun giderildi ({time}): filtre bu cihazda artık bir sorun görmüyor.",
+    "h_noticed": "Fark edilenler",
+    "unnamed": "Adsız cihaz",
+    "router": "Yönlendiricinin kendisi",
+    "behind": "Başka bir yönlendiricinin arkasında",
+    "maker": "Üretici kodu {oui}",
+    "random": "Rastgele seçilmiş donanım adresi",
+    "tail": "Donanım adresinin sonu {tail}",
+    "step_router": "Bu, yönlendiricinin kendisi. Lütfen sağlayıcıya ({provider}) haber verin: yönlendiricinin "
+    "güncellenmesi veya değiştirilmesi gerekiyor.",
+    "h_others": "E-posta göndermiş diğer cihazlar",
+    "more_devices": "Ve {count} cihaz daha.",
+    "nothing": "Şimdiye kadar hiçbir cihaz bir posta sunucusuna doğrudan e-posta göndermedi.",
+    "blocked_all": "Bu hattan hiçbir cihaz, siz izin vermedikçe, başka posta sunucularına doğrudan e-posta "
+    "gönderemez (port 25). E-posta hizmetiniz üzerinden gönderilen e-postalar bundan etkilenmez.",
+    "h_privacy": "Filtre neleri görür?",
+    "privacy": "Yalnızca cihazların posta sunucularına doğrudan gönderdiği e-postalara bakar (port 25): hangi "
+    "sunuculara bağlandıklarına, kendilerini nasıl tanıttıklarına, sunucuların ne yanıt verdiğine ve ne kadar "
+    "gönderildiğine; bir de bir cihazın posta sunucularını ne sıklıkta sorguladığına. İletilerin içeriği hiçbir "
+    "zaman okunmaz, e-posta adresleri saklanmaz.",
+    "privacy_local": "Bunların hiçbiri evinizden dışarı çıkmaz.",
+    "privacy_reports": "Bir cihazın spam gönderdiğinden şüphelenildiğinde sağlayıcıya ({provider}) şunlar "
+    "bildirilir: zamanlar, miktarlar, belirtiler ve üretici kodu, uydurma bir numara altında; ayrıca filtrenin "
+    "çalıştığı. İçerik ve e-posta adresleri hiçbir zaman bildirilmez.",
+    "privacy_names": "Cihazın kendine verdiği ad da bildirilir.",
+    "as_of": "Durum: {time} ({zone}). Yenilikleri görmek için sayfayı yeniden yükleyin.",
+    # ── the provider's mail and its short message ──
+    "mail_subject": "Evinizdeki bir cihaz ilginizi bekliyor",
+    "mail_hello": "Sayın müşterimiz,",
+    "mail_intro": "Yönlendiricinizdeki posta filtresi, evinizde ilgilenmeniz gereken bir cihaz buldu.",
+    "mail_device": "Cihaz",
+    "mail_unnamed": "adı, yönlendiricinizin sayfasında yazıyor",
+    "mail_case": "Kayıt numarası",
+    "mail_page": "Yönlendiricinizin sayfasında (“Posta filtresi”) cihazın adı ve neyin fark edildiği yazıyor.",
+    "mail_safety": "Bu ileti sizden parola istemez ve bir giriş sayfasına yönlendirmez. Şüpheniz varsa sağlayıcıyı "
+    "({provider}) bildiğiniz numaradan arayın.",
+    "mail_bye": "Saygılarımızla",
+    "sms": "{Provider}: Evinizdeki bir cihaza virus bulasmis olabilir. Yapilacaklar size yazdigimiz e-postada.",
+}
+
+NOTICED = {
+    "new-destination": "Dünyanın dört bir yanında, daha önce hiç kullanmadığı posta sunucularına bağlandı.",
+    "destination-burst": "Bir dakika içinde çok sayıda yeni posta sunucusuna bağlandı.",
+    "connect-refused": "Bağlantıları reddeden posta sunucularını denedi.",
+    "connect-lost": "Artık var olmayan posta sunucularını denedi.",
+    "helo-dynamic": "Kendini uydurma bir teknik adla tanıtıyor.",
+    "helo-address": "Kendini bir ad yerine bir numarayla tanıtıyor.",
+    "helo-private": "Kendini yalnızca evinizde var olan bir adresle tanıtıyor.",
+    "helo-bare": "Kendini tek bir sözcükle tanıtıyor.",
+    "helo-empty": "Kendini hiçbir ad vermeden tanıtıyor.",
+    "helo-rotates": "Kendini sürekli yeni adlarla tanıtıyor.",
+    "sender-unrelated": "Kendisine ait olmayan bir alan adı adına e-posta gönderiyor.",
+    "sender-rotates": "Çok sayıda farklı gönderen alan adıyla e-posta gönderiyor.",
+    "named-sender": "Tanımadığı kişilere kendiliğinden yazıyor.",
+    "banner-refused": "Posta sunucuları onu bağlanır bağlanmaz geri çeviriyor.",
+    "unknown-user": "Var olmayan pek çok adrese yazdı.",
+    "listed": "Posta sunucuları, hattınızın spam gönderenler listesinde olduğunu bildiriyor.",
+    "unlisted": "Bir posta sunucusu, hattınızı hiçbir kara listede bulmadı.",
+    "home-line": "Posta sunucuları, ev hatlarından doğrudan gelen e-postaları kabul etmiyor.",
+    "refused": "Posta sunucuları gönderdiklerini reddetti.",
+    "deferred": "Bir posta sunucusu daha sonra yeniden gelmesini istedi.",
+    "turned-away": "Posta sunucularıyla kurduğu şifreli bağlantılar, hiçbir ileti kabul edilmeden sona eriyor.",
+    "early-talk": "Spam programı gibi davranıyor: sunucunun karşılama iletisini beklemiyor.",
+    "blind-pipelining": "Spam programı gibi davranıyor: yanıtları beklemiyor.",
+    "content-after-refusal": "Spam programı gibi davranıyor: reddedildiği halde gönderiyor.",
+    "not-smtp": "Posta portunu başka bir iş için kullanıyor.",
+    "no-quit": "Bağlantıyı spam programlarının yaptığı gibi kapatıyor.",
+    "path-spaced": "Posta komutlarını spam programlarının yaptığı gibi yazıyor.",
+    "helo-not-ehlo": "Birçok spam programı gibi, eskimiş bir karşılama komutu kullanıyor.",
+    "declines-tls": "Mümkün olduğu halde şifreleme kullanmıyor.",
+    "odd-case": "Posta komutlarını spam programlarının yaptığı gibi yazıyor.",
+    "many-recipients": "Aynı anda çok sayıda kişiye yazıyor.",
+    "to-itself": "Alıcının kendisinden geliyormuş gibi görünen e-postalar gönderiyor.",
+    "helo-poses": "Kendini, bağlandığı posta sunucusuymuş gibi gösteriyor.",
+    "from-router": "Yönlendiricinin kendisi e-posta gönderiyor; bunu hiçbir zaman yapmamalı.",
+    "mx-lookup": "Posta sunucularını, yalnızca posta sunucularının yaptığı gibi sorguluyor.",
+    "mx-foreign": "Posta sunucularını yönlendiricinizi atlayarak sorguluyor.",
 }

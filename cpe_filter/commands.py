@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="check a policy file")
     check.add_argument("file", metavar="FILE")
+    check.add_argument("--service", action="store_true", help="say what a supervisor has to know of it, for scripts")
     check.set_defaults(work=_command_check)
 
     explain = commands.add_parser("explain", help="answer refused mail by SMTP, saying why; take none")
@@ -306,6 +307,11 @@ def _command_collector(options: argparse.Namespace) -> int:
 
 def _command_check(options: argparse.Namespace) -> int:
     policy = policy_of(options.file)
+    if options.service:
+        from cpe_filter import service
+
+        print("\n".join(service.lines(policy)))
+        return EXIT_OK
     exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
     print(f"{options.file}: good. Mode {policy.mode}, fail {policy.fail}, {len(policy.relays)} relays{exemptions}.")
     return EXIT_OK

@@ -1,0 +1,193 @@
+"""The package's files where the recipe puts them, and how a router's shell runs them.
+
+Knows the install list and busybox. Must not know what the scripts do. In a test they run below a folder of its own: the
+paths in the copies are changed, and nothing else. `STAND_IN` is what stands for OpenWrt's own programs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.lab.net import PROJECT
+
+FILES = PROJECT / "openwrt" / "cpe-filter" / "files"
+STAND_IN = Path(__file__).with_name("stand_in")
+#: File of the feed -> its place on the router and its mode.
+INSTALL: dict[str, tuple[str, int]] = {
+    "cpe-filter": ("/usr/bin/cpe-filter", 0o755),
+    "cpe-filter.init": ("/etc/init.d/cpe-filter", 0o755),
+    "cpe-filter.config": ("/etc/config/cpe-filter", 0o600),
+    "cpe-filter.defaults": ("/etc/uci-defaults/90-cpe-filter", 0o755),
+    "cpe-filter.keep": ("/lib/upgrade/keep.d/cpe-filter", 0o644),
+    "cpe-filter.capabilities": ("/etc/capabilities/cpe-filter.json", 0o644),
+    "uci-policy.sh": ("/usr/share/cpe-filter/uci-policy.sh", 0o644),
+    "cpe-filter-send": ("/usr/libexec/cpe-filter-send", 0o755),
+}
+#: Programs of busybox that the scripts may use: those that OpenWrt's has by default.
+APPLETS = (
+    *("awk", "basename", "cat", "chmod", "cmp", "cp", "cut", "date", "grep", "head", "ln", "ls", "md5sum", "mkdir"),
+    *("mv", "printf", "readlink", "rm", "sed", "sleep", "sort", "tail", "touch", "tr", "wc"),
+)
+_PATHS = re.compile(
+    r"(?<![\w}])(/etc/(?:config|cpe-filter|init\.d|capabilities|uci-defaults)|/lib/functions|/usr/share/cpe-filter"
+    r"|/usr/share/nftables\.d|/usr/libexec|/usr/bin/cpe-filter|/var/run/cpe-filter|/sys/class/net|/sbin/ujail)\b"
+)
+
+
+def install(root: Path, below: str = "") -> None:
+    """Every file in its place under `root`; with `below` its paths begin with that."""
+    for name, (place, mode) in INSTALL.items():
+        target = root / place[1:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = (FILES / name).read_text()
+        target.write_text(_PATHS.sub(rf"{below}\1", text) if below and name != "cpe-filter" else text)
+        target.chmod(mode)
+
+
+def why_not() -> str:
+    """Why no router's shell can be had; "" where it can."""
+    return "" if shutil.which("busybox") else "the scripts run in busybox's shell (package busybox)"
+
+
+class Router:
+    """A router's files below a folder: UCI, the package, and stand-ins for netifd, procd, nft and the log."""
+
+    def __init__(self, folder: Path, uci: str | None = None) -> None:
+        self.root, self.stand_in, self.bin = folder / "root", folder / "stand-in", folder / "bin"
+        for path in (self.root, self.bin, self.stand_in / "messages", self.stand_in / "up"):
+            path.mkdir(parents=True)
+        install(self.root, str(self.root))
+        self._programs(uci)
+        for name, place in (("functions.sh", "functions.sh"), ("network.sh", "functions/network.sh")):
+            target = self.root / "lib" / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(STAND_IN / name, target)
+        shutil.copy(STAND_IN / "functions.sh", self.stand_in)
+        (self.root / "usr/bin/cpe-filter").write_text(
+            f"#!{sys.executable}\nfrom cpe_filter.cli import main\n\nmain()\n"
+        )
+        self.config(
+            "network",
+            "config interface 'lan'\n\toption device 'br-lan'\n\toption proto 'static'\n"
+            "config interface 'wan'\n\toption device 'wan'\n\toption proto 'dhcp'\n",
+        )
+        self.devices("br-lan", "wan")
+
+    def _programs(self, uci: str | None) -> None:
+        busybox = shutil.which("busybox")
+        assert busybox is not None, why_not()
+        for name in APPLETS:
+            (self.bin / name).symlink_to(busybox)
+        if uci:
+            self._script("uci", f'exec {uci} -c "$UCI_CONFIG_DIR" -P "$UCI_CONFIG_DIR/.state" "$@"')
+        else:
+            self._script("uci", f'exec {sys.executable} -I -S {STAND_IN / "uci"} "$@"')
+        # What it would log, and what it would ask of the kernel. `tables` says what is there.
+        self._script("logger", f'[ $# -lt 5 ] && cat >>{self.stand_in}/log || printf "%s\\n" "$5" >>{self.stand_in}/log')
+        self._script(
+            "nft",
+            f'echo "$@" >>{self.stand_in}/nft\n[ "$1" != list ] || [ -e {self.stand_in}/table ] || exit 1\n'
+            f"[ ! -e {self.stand_in}/refuses ]",
+        )
+
+    def _script(self, name: str, text: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    # ── what is there ───────────────────────────────────────────────────────────────────────────
+
+    def config(self, name: str, text: str) -> None:
+        """A configuration of UCI."""
+        path = self.root / "etc/config" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    def devices(self, *names: str) -> None:
+        """These interfaces exist, and no others."""
+        folder = self.root / "sys/class/net"
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in names:
+            (folder / name).mkdir(parents=True)
+
+    def up(self, network: str, device: str) -> None:
+        """netifd has a logical network up."""
+        (self.stand_in / "up" / network).write_text(f"{device}\n")
+
+    def down(self, network: str) -> None:
+        (self.stand_in / "up" / network).unlink(missing_ok=True)
+
+    def path(self, place: str) -> Path:
+        return self.root / place[1:]
+
+    def text(self, place: str) -> str:
+        return self.path(place).read_text()
+
+    @property
+    def log(self) -> str:
+        path = self.stand_in / "log"
+        return path.read_text() if path.exists() else ""
+
+    # ── what is done ────────────────────────────────────────────────────────────────────────────
+
+    def ash(self, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+        """busybox's shell with the router's programs and no others."""
+        environment = {
+            "PATH": str(self.bin),
+            "STAND_IN": str(self.stand_in),
+            "UCI_CONFIG_DIR": str(self.root / "etc/config"),
+            "RC_D": str(self.root / "etc/rc.d"),
+            "PYTHONPATH": str(PROJECT),
+            "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
+        }
+        busybox = shutil.which("busybox")
+        assert busybox is not None, why_not()
+        return subprocess.run(
+            [busybox, "ash", *map(str, arguments)], capture_output=True, env=environment, cwd=self.root, timeout=60
+        )
+
+    def policy(self) -> subprocess.CompletedProcess[bytes]:
+        """The translator's output."""
+        return self.ash(self.root / "usr/share/cpe-filter/uci-policy.sh")
+
+    def init(self, action: str) -> list[Message]:
+        """An action of the init script; what it told procd."""
+        script = self.root / "etc/init.d/cpe-filter"
+        done = self.ash(STAND_IN / "rc.common", script, action)
+        assert not done.stderr, done.stderr.decode()
+        messages = sorted((self.stand_in / "messages").iterdir())
+        told = [Message(path.read_bytes()) for path in messages]
+        for path in messages:
+            path.unlink()
+        return told
+
+
+class Message:
+    """What the init script tells procd: see stand_in/rc.common."""
+
+    def __init__(self, data: bytes) -> None:
+        calls: list[list[str]] = [[]]
+        for word in data.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+            if word:
+                calls[-1].append(word)
+            else:
+                calls.append([])
+        self.verb, *self.about = calls[0]
+        self.triggers = [call for call in calls[1:] if call and call[0].endswith("trigger")]
+        self.instances: dict[str, dict[str, list[str]]] = {}
+        name = ""
+        for call in calls[1:]:
+            if not call or call[0].endswith("trigger"):
+                continue
+            if call[0] == "open_instance":
+                name = call[1]
+                self.instances[name] = {}
+            elif call[0] == "set_param":
+                self.instances[name][call[1]] = call[2:]
+            elif call[0].startswith("add_jail"):
+                self.instances[name].setdefault(call[0][4:], []).extend(call[1:])

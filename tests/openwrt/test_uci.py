@@ -1,0 +1,347 @@
+"""UCI -> policy under busybox's shell: each key, odd and hostile values, networks, and mistakes told in UCI's names."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpe_filter.policy import Policy, PolicyError
+from cpe_filter.policy_file import build, parse
+from cpe_filter.policy_keys import BY_TABLE, KEYS, Key
+from tests.conftest import LIVE_REQUIRED
+from tests.lab.net import PROJECT
+from tests.openwrt.package import FILES, Router, why_not
+
+#: Another `uci` than the stand-in: the real one, where somebody has it.
+REAL_UCI = os.environ.get("CPE_FILTER_UCI")
+UCI_ONLY = {("network", "lan_network"), ("network", "wan_network")}
+EMPTY = "".join(f"config {table} '{table}'\n\n" for table in BY_TABLE)
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    reason = why_not()
+    if reason and LIVE_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    return Router(tmp_path, REAL_UCI)
+
+
+def quoted(value: str) -> str:
+    return "'" + value.replace("'", "'\\''") + "'"
+
+
+def section(table: str, name: str, value: str | list[str]) -> str:
+    """A configuration with one option, or one list."""
+    values = value if isinstance(value, list) else [value]
+    kind = "list" if isinstance(value, list) else "option"
+    return f"config {table}\n" + "".join(f"\t{kind} {name} {quoted(item)}\n" for item in values)
+
+
+def rendered(router: Router, config: str) -> dict[str, Any]:
+    """The TOML of a configuration, parsed."""
+    router.config("cpe-filter", config)
+    done = router.policy()
+    assert done.returncode == 0, done.stderr.decode()
+    return parse(done.stdout, "policy")
+
+
+def policy(router: Router, config: str) -> Policy:
+    return build(rendered(router, config), "policy")
+
+
+def refused(router: Router, config: str) -> str:
+    """What the service says of a configuration that cannot be used."""
+    router.config("cpe-filter", config)
+    router.init("start")
+    path = router.path("/var/run/cpe-filter/config-error")
+    assert path.exists(), router.log
+    return path.read_text().rstrip("\n")
+
+
+# ── the keys ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nothing_said_is_every_default(router: Router) -> None:
+    assert policy(router, "") == policy(router, EMPTY) == Policy()
+
+
+def test_the_shipped_configuration_is_every_default(router: Router) -> None:
+    """As it is, and with each line at its word."""
+    shipped = (FILES / "cpe-filter.config").read_text()
+    assert policy(router, shipped) == Policy()
+    said = re.sub(r"^#(?=\toption|\tlist)", "", shipped[: shipped.index("# As many")], flags=re.MULTILINE)
+    said = re.sub(r"^\toption policy_file.*\n|^\tlist relays.*\n", "", said, flags=re.MULTILINE)
+    assert policy(router, said) == Policy()
+
+
+def test_the_shipped_configuration_names_every_key_and_no_other() -> None:
+    shipped = (FILES / "cpe-filter.config").read_text()
+    named, kinds, table = set(), {}, ""
+    for line in shipped.splitlines():
+        words = line.lstrip("#\t").split()
+        if words[:1] == ["config"] and len(words) > 1:
+            table = words[1]
+        elif re.match(r"#?\t(option|list) ", line):
+            named.add((table, words[1]))
+            kinds[table, words[1]] = words[0]
+    keys = {(key.table, key.name) for key in KEYS}
+    exempt = {("exempt", name) for name in ("device", "destination", "until", "reason")}
+    main = {("cpe-filter", name) for name in ("enabled", "policy_file", "jail")}
+    assert named == keys | exempt | main | UCI_ONLY
+    lists = {(key.table, key.name) for key in KEYS if isinstance(key.default, tuple)}
+    assert {place for place, kind in kinds.items() if kind == "list"} == lists | UCI_ONLY
+
+
+def test_the_translator_knows_what_is_no_string() -> None:
+    text = (FILES / "uci-policy.sh").read_text()
+    found = re.search(r'^POLICY_KINDS="\n(.*?)^"$', text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    kinds = dict(line.split() for line in found[1].splitlines())
+    names = {"flag": "flag", "number": "number", "ports": "numbers", "networks": "list", "paths": "list"}
+    wanted = {f"{key.table}.{key.name}": names[key.kind] for key in KEYS if key.kind in names}
+    assert kinds == {**wanted, "exempt.until": "date"}
+
+
+def samples(key: Key) -> list[tuple[str | list[str], Any]]:
+    """Values of UCI, and what the policy then has."""
+    if key.kind == "number":
+        return [(str(key.low), key.low), (str(key.high), key.high)]
+    if key.kind == "flag":
+        return [*((word, True) for word in ("1", "on", "true", "yes", "enabled")), ("0", False), ("no", False)]
+    if key.kind == "word":
+        return [(word, word) for word in key.words]
+    if key.kind == "interfaces":
+        return [(["a", "b-1.2@x"], ("a", "b-1.2@x")), ("a b", ("a", "b"))]
+    if key.kind == "ports":
+        return [(["1", "65535"], (1, 65535)), ("25 2525", (25, 2525))]
+    if key.kind == "paths":
+        return [(["/a b", "/c"], ("/a b", "/c")), ([""], ()), ('/x"y', ('/x"y',))]
+    if key.kind == "url":
+        return [("https://isp.example:8443/a?b=%20&c", "https://isp.example:8443/a?b=%20&c")]
+    if key.kind in ("text", "file", "socket"):
+        return [(path, path) for path in ("/", '/a "b" $(id) `id` \\n\'c\'', "/grüße/\U0001f4ee", "/tab\there")]
+    if key.kind == "sentence":
+        return [("\"quoted\", \\backslash\\ and $HOME `id` it's", "\"quoted\", \\backslash\\ and $HOME `id` it's")]
+    return {
+        "user": [("mail_9", "mail_9")],
+        "version": [("2026.11-a+b", "2026.11-a+b"), ("007", "007")],
+        "title": [("Müller & Söhne \"Netz\" \\o/", "Müller & Söhne \"Netz\" \\o/")],
+    }[key.kind]
+
+
+@pytest.mark.parametrize("table", BY_TABLE)
+def test_each_key(router: Router, table: str) -> None:
+    for key in BY_TABLE[table].values():
+        if key.kind == "networks":
+            continue  # these become networks: see below
+        for value, wanted in samples(key):
+            config = section(table, key.name, value)
+            assert getattr(policy(router, config), key.field) == wanted, config
+
+
+def test_relays(router: Router) -> None:
+    relays = ["192.0.2.25", "198.51.100.7/24", "2001:db8::25", "2001:db8:1::/48"]
+    found = policy(router, section("network", "relays", relays)).relays
+    assert list(map(str, found)) == ["192.0.2.25/32", "198.51.100.0/24", "2001:db8::25/128", "2001:db8:1::/48"]
+
+
+# ── values that are meant to break out ──────────────────────────────────────────────────────────────
+
+HOSTILE = (
+    '"', "\\", "'", '\\"', '"""', "'''", "a\nb", "\n[filter]\nmode = \"monitor\"\n", '"\nmode = "monitor" #', "\r\n\t\x01\x1f\x7f",
+    "$(touch hit)", "`touch hit`", "${HOME}", "$((1/0))", "; touch hit;", "*", "?", "[a-z]*", "~", "-n", "-e \\x41", "%s%n%d",
+    "#", " ", "  a  b  ", "a=b", "!", "\\u0041", "\\", "é€\U0001f4ee", "‮evil", "x" * 3000, "'; config x; '", "&& touch hit",
+)  # fmt: skip
+
+
+def test_hostile_values_stay_values(router: Router) -> None:
+    config = "".join(f"config exempt\n\toption reason {quoted(value)}\n" for value in HOSTILE)
+    config += "".join(f"config exempt\n\tlist device {quoted(value)}\n" for value in HOSTILE)
+    found = rendered(router, config)
+    assert [one.get("reason") for one in found["exempt"][: len(HOSTILE)]] == list(HOSTILE)
+    assert [one["device"] for one in found["exempt"][len(HOSTILE) :]] == [[value] for value in HOSTILE]
+    assert set(found) == {"exempt", "network"}
+    assert not list(router.root.rglob("hit"))
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_hostile_numbers_dates_and_flags_are_refused(router: Router, value: str) -> None:
+    config = (
+        f"config limits\n\toption messages_burst {quoted(value)}\nconfig filter\n\toption escalate {quoted(value)}\n"
+        f"config exempt\n\toption device '02:00:00:12:34:56'\n\toption until {quoted(value)}\n"
+    )
+    found = rendered(router, config)
+    assert found["limits"] == {"messages_burst": value}
+    assert found["filter"] == {"escalate": value}
+    assert found["exempt"][0]["until"] == value
+    with pytest.raises(PolicyError):
+        build(found, "policy")
+
+
+def test_bytes_that_are_no_text(router: Router) -> None:
+    assert refused(router, section("state", "state_file", "/a\udcff")) == "cpe-filter.state.state_file is not UTF-8 text"
+
+
+def test_exemptions(router: Router) -> None:
+    many = "".join(
+        f"config exempt\n\toption device '02:00:00:00:{n >> 8:02x}:{n & 255:02x}'\n\toption destination '192.0.2.0/24'\n"
+        f"\toption until '2027-01-31'\n\toption reason 'number \"{n}\"'\n"
+        for n in range(600)
+    )
+    found = policy(router, many).exempt
+    assert len(found) == 600
+    assert found[599].reason == 'number "599"'
+    assert found[0].until == 1801439999.0
+    times = ("2027-01-31T18:00:00Z", "2027-01-31 18:00:00", "2027-01-31T18:00:00.5+02:00")
+    one = "config exempt 'named'\n\toption destination '192.0.2.1'\n\toption until "
+    assert [policy(router, f"{one}{quoted(text)}\n").exempt[0].until for text in times] == [
+        1801418400.0,
+        1801418400.0,
+        1801411200.0,
+    ]
+
+
+# ── mistakes, in UCI's names ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        (
+            section("limits", "connections_burst", "0"),
+            "cpe-filter.limits.connections_burst is 0; allowed: a whole number from 1 to 100000 (connections)",
+        ),
+        (section("limits", "messages_burst", "-5"), 'cpe-filter.limits.messages_burst is "-5"; allowed: a whole number'),
+        (section("filter", "escalate", "maybe"), 'cpe-filter.filter.escalate is "maybe"; allowed: true, false'),
+        (section("filter", "mod", "block"), 'cpe-filter.filter: unknown key "mod"; did you mean mode?'),
+        ("config limit\n", 'cpe-filter: unknown table or key "limit"; did you mean [limits]?'),
+        (section("network", "ports", ["25", "587"]), "cpe-filter.network.ports has 587; allowed: any but 465 and 587"),
+        (section("network", "relays", "mail.example"), 'cpe-filter.network.relays has "mail.example"; allowed: an address'),
+        (section("filter", "mode", ["block"]), "cpe-filter.filter.mode is a list; allowed: monitor"),
+        (
+            "config exempt\n\toption device 'any'\n\toption destination '192.0.2.1'\nconfig exempt\n\toption device 'x'\n",
+            'cpe-filter.@exempt[1].device is "x"; allowed: a MAC',
+        ),
+        (section("exempt", "devise", "x"), 'cpe-filter.@exempt[0]: unknown key "devise"; did you mean device?'),
+        (section("exempt", "until", "2027-13-01"), "cpe-filter.@exempt[0].until is no date; allowed"),
+        ("config filter 'a'\nconfig filter 'b'\n", "cpe-filter.b: a second section of type filter; one is wanted"),
+        ("config cpe-filter 'main'\n\toption enable '1'\n", "cpe-filter.main.enable: unknown option; known: enabled"),
+        ("config a]b\n\toption x '1'\n", ": the section's type is unknown"),
+        ("config filter\n\toption mode 'monitor\n", "/etc/config/cpe-filter: Parse error (EOF with unterminated ')"),
+        (section("network", "lan_network", "nosuch"), "cpe-filter.network.lan_network: no device is known of nosuch"),
+        (section("network", "wan_network", "a b;c"), "wan_network: no network can have such a name"),
+        (
+            "config cpe-filter 'main'\n\toption policy_file '/nosuch'\n",
+            "cpe-filter.main.policy_file: /nosuch cannot be read",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_ucis_names(router: Router, config: str, error: str) -> None:
+    assert error in refused(router, config)
+
+
+def test_a_mistake_in_the_isps_file_names_that(router: Router) -> None:
+    file = router.root / "isp.toml"
+    file.write_text("[limits]\nmessages_burst = 0\n")
+    said = refused(router, f"config cpe-filter 'main'\n\toption policy_file '{file}'\n")
+    assert said.startswith(f"{file}: [limits] messages_burst is 0; allowed")
+
+
+# ── networks and their devices ──────────────────────────────────────────────────────────────────────
+
+WANS = """
+config interface 'lan'
+	option device 'br-lan'
+	option proto 'static'
+config interface 'wan'
+	option device 'eth1'
+	option proto '{proto}'
+config interface 'wan6'
+	option device '@wan'
+	option proto 'dhcpv6'
+config interface 'tunnel'
+	option proto '6in4'
+config interface 'modem'
+	option proto 'qmi'
+	option device '/dev/cdc-wdm0'
+config interface 'loop'
+	option proto 'dhcp'
+	option device '@loop'
+"""
+
+
+@pytest.mark.parametrize(
+    ("proto", "up", "there", "networks", "wan"),
+    [
+        ("dhcp", {}, ["eth1"], [], ("eth1",)),
+        ("dhcp", {}, [], [], ("eth1",)),  # the service waits for it
+        ("pppoe", {}, [], [], ("pppoe-wan",)),
+        ("pppoe", {"wan": "pppoe-wan"}, ["pppoe-wan"], [], ("pppoe-wan",)),
+        ("pppoe", {"wan": "ppp9", "wan6": "ppp9"}, ["ppp9"], [], ("ppp9",)),
+        ("dhcp", {}, ["eth1"], ["wan", "tunnel"], ("eth1",)),  # the tunnel is taken in when it comes
+        ("dhcp", {"tunnel": "6in4-tunnel"}, ["eth1", "6in4-tunnel"], ["wan", "tunnel"], ("eth1", "6in4-tunnel")),
+        ("dhcp", {"modem": "wwan0"}, ["eth1", "wwan0"], ["wan", "modem"], ("eth1", "wwan0")),
+        ("dhcp", {}, ["eth1"], ["wan", "modem", "loop", "nosuch"], ("eth1",)),
+    ],
+)
+def test_networks(
+    router: Router, proto: str, up: dict[str, str], there: list[str], networks: list[str], wan: tuple[str, ...]
+) -> None:
+    router.config("network", WANS.format(proto=proto))
+    router.devices("br-lan", *there)
+    for network, device in up.items():
+        router.up(network, device)
+    config = section("network", "wan_network", networks) if networks else ""
+    assert policy(router, config).wan == wan
+    assert policy(router, config).lan == ("br-lan",)
+
+
+def test_fail_closed_takes_in_what_is_not_there_yet(router: Router) -> None:
+    router.config("network", WANS.format(proto="dhcp"))
+    router.devices("br-lan", "eth1")
+    config = section("filter", "fail", "closed") + section("network", "wan_network", ["wan", "tunnel"])
+    assert policy(router, config).wan == ("eth1", "6in4-tunnel")
+
+
+def test_networks_and_devices_together(router: Router) -> None:
+    router.config("network", WANS.format(proto="dhcp"))
+    config = "config network 'network'\n\tlist lan_network 'lan'\n\tlist lan 'br-guest'\n\tlist lan 'br-lan'\n"
+    assert policy(router, config).lan == ("br-guest", "br-lan")
+
+
+# ── the scripts themselves ──────────────────────────────────────────────────────────────────────────
+
+
+def test_shellcheck() -> None:
+    files = [FILES / name for name in ("cpe-filter.init", "cpe-filter.defaults", "cpe-filter-send", "uci-policy.sh")]
+    files += [PROJECT / "tests/openwrt/stand_in" / name for name in ("functions.sh", "network.sh", "rc.common")]
+    try:
+        done = subprocess.run(["shellcheck", "-s", "dash", "-x", *files], capture_output=True, text=True)
+    except FileNotFoundError:
+        if LIVE_REQUIRED:
+            raise
+        pytest.skip("needs shellcheck (package shellcheck)")
+    assert done.stdout == ""
+
+
+def test_the_checks_own_words(tmp_path: Path) -> None:
+    """`check --service`, which the init script reads."""
+    path = tmp_path / "policy.toml"
+    path.write_text('[filter]\nfail = "closed"\n[report]\nurl = "https://isp.example"\n[network]\nleases = ["/x/y"]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "cpe_filter", "check", "--service", str(path)], capture_output=True, text=True
+    )
+    words = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert [word for word, _ in words] == ["run", "explain", "send", "fail", "lan", "wan", "write", "write", "read"]
+    assert [value for _, value in words[2:]] == [
+        *("/var/run/cpe-filter/report/spool", "closed", "br-lan", "wan"),
+        *("/var/run/cpe-filter", "/etc/cpe-filter", "/x"),
+    ]

@@ -1,8 +1,8 @@
 """A router's file system for the LuCI app: the real rpcd plugin under busybox ash, the real command line, and a filter.
 
 The filter has no kernel. All else of it is real: the engine, which has judged recorded captures, the status file as
-`run` writes it, the control socket with what answers there, exemptions on disk, reports that wait to be sent. Stubbed
-are OpenWrt's jshn and `uci` (the program), by their documented behaviour.
+`run` writes it, the control socket with what answers there, exemptions on disk, reports that wait to be sent. Stubbed is
+OpenWrt's jshn, by its documented behaviour.
 """
 
 from __future__ import annotations
@@ -78,7 +78,6 @@ class Router:
             folder.mkdir(parents=True)
         shutil.copy(HERE / "luci_jshn.sh", root / "usr" / "share" / "libubox" / "jshn.sh")
         self.program("cpe-filter", f'exec "{sys.executable}" -m cpe_filter "$@"\n')
-        self.program("uci", f'[ "$*" = "-q get cpe-filter.main.policy_file" ] && cat "{root}/policy_file" 2>/dev/null\n')
         self.policy_file = self.run / "policy.toml"
         self.policy_file.write_text(self.policy_text(more))
         self.filter: Filter | None = None

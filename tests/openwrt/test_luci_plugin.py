@@ -51,7 +51,7 @@ def test_methods_are_those_of_acl_and_pages(router: Router) -> None:
     assert rights["read"] == {"ubus": {"cpe-filter": ["status", "exempt_list", "reported"]}}
     assert rights["write"] == {"ubus": {"cpe-filter": ["exempt_add", "exempt_remove", "release"]}}
     assert acl["luci-app-cpe-filter-settings"] == {
-        "description": "Change the settings of the outgoing mail filter",
+        "description": "Change the settings of the mail filter",
         "read": {"uci": ["cpe-filter"]},
         "write": {"uci": ["cpe-filter"]},
     }
@@ -137,14 +137,11 @@ def test_as_many_devices_as_there_can_be(router: Router) -> None:
 
 
 def test_the_policy_s_own_status_file(router: Router) -> None:
-    """That of the policy file which UCI names, in place of the rendered one."""
-    elsewhere = router.root / "isp.toml"
-    elsewhere.write_text(f"[status]\n# status_file = \"/no\"\n  status_file = '{router.root}/other.json' # ours\n")
-    (router.root / "policy_file").write_text(f"{elsewhere}\n")
-    (router.root / "other.json").write_text(json.dumps(status()))
-    assert router.call("status")["running"] is True
-    (router.root / "policy_file").write_text("/no/such/file\n")
+    other = router.root / "other.json"
+    other.write_text(json.dumps(status()))
     assert router.call("status")["running"] is False
+    router.policy_file.write_text(f"[status]\n# status_file = \"/no\"\n  status_file = '{other}' # ours\n")
+    assert router.call("status")["running"] is True
 
 
 # ── changes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -309,7 +306,7 @@ def test_against_the_running_filter(lab: Lab, tmp_path: Path) -> None:
     policy = lab.policy(MONITOR)
     running = lab.start_filter(policy)
     router = Router(tmp_path / "root")
-    (router.root / "policy_file").write_text(f"{policy}\n")
+    shutil.copy(policy, router.policy_file)
 
     def call(method: str, **arguments: str) -> dict[str, Any]:
         command = lab.command("router", [BUSYBOX, "ash", str(PLUGIN), "call", method])

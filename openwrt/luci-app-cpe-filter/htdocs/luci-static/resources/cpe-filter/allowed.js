@@ -113,6 +113,9 @@ return baseclass.extend({
 		interfaces: kind('DynamicList', function(text) {
 			return text != '.' && text != '..' && /^[0-9A-Za-z._@-]{1,15}$/.test(text);
 		}, _('names of interfaces, such as br-lan'), counted(1, ITEMS)),
+		names: kind('DynamicList', function(text) {
+			return /^[0-9A-Za-z_]{1,15}$/.test(text);
+		}, _('names of networks, such as lan'), counted(1, ITEMS)),
 		ports: kind('DynamicList', function(text) {
 			return whole(text, 1, 65535) && NEVER.indexOf(+text) < 0;
 		}, _('ports from 1 to 65535, but never 465 and 587, by which people send their mail'), counted(1, PORTS)),

@@ -53,41 +53,40 @@ const SIGNS = {
 	'authenticated': _('It has an account with the mail server.')
 };
 
-/* What a standing means, whether somebody has to do something, and what to do. */
+/*
+ * What a standing means, whether somebody has to do something, and what. Most of the sentences are those of the notice
+ * that subscribers get without LuCI (cpe_filter/report/notice_en.py); a test keeps them alike, in each language.
+ */
 const STANDINGS = {
 	compromised: {
 		label: _('Compromised'),
 		action: true,
-		means: _('This device sends spam, or tries to. Somebody else has got hold of it: often through an app from outside its own store, or because it was not updated for long. Its owner seldom notices.'),
+		means: _('This device sends e-mail the way spam programs do. It is most likely infected with malicious software. People rarely notice that themselves.'),
 		steps: [
-			_('Switch the device off, or take it off the network, until you have time for it.'),
-			_('Update it and remove apps that you do not know. If that does not help, or it is a TV box, a camera or the like, reset it to factory settings. Change the passwords that were used on it.'),
-			_('Then say here that you have cleaned it.')
+			_('Take the device off the Internet: unplug its network cable or switch off its Wi-Fi. Its name and hardware address help you to find it.'),
+			_('Clean it: install all updates, remove programs that you do not know, and have a virus scanner check it. A TV box, a camera or the like: reset it to factory settings and give it a new password.'),
+			_('Say that it is clean: choose “I have cleaned this device”. Then it may send mail again, and the filter goes on watching it.')
 		]
 	},
 	suspected: {
 		label: _('Suspected'),
 		action: false,
-		means: _('This device sends mail in a way that spam programs do, but it could still be something harmless. Its mail is slowed down until that is known.'),
-		steps: [
-			_('If it is a mail server of your own, say so here.'),
-			_('If you do not know why it sends mail, look for updates, and for apps that you do not know.'),
-			_('Otherwise wait: mail that is accepted clears the device by itself.')
-		]
+		means: _('This device sends e-mail in an unusual way. The filter is watching it. You do not need to do anything.'),
+		steps: []
 	},
 	clear: {
-		label: _('No problem found'),
+		label: _('Nothing unusual'),
 		action: false,
-		means: _('Nothing speaks against this device.'),
+		means: _('Nothing unusual.'),
 		steps: []
 	}
 };
 
-/* What happens to mail that a device sends straight to strangers' servers. */
+/* By mode, what happens to mail that a device sends straight to strangers' servers: a title, and a sentence. */
 const MODES = {
-	monitor: _('Its mail passes and is watched.'),
-	limit: _('Mail that it sends straight to other mail servers is limited to a few messages an hour.'),
-	block: _('Mail that it sends straight to other mail servers is blocked.')
+	monitor: [ _('What is blocked'), _('Nothing. The filter only watches.') ],
+	limit: [ _('What is slowed down'), _('E-mail that this device sends straight to other mail servers (port 25).') ],
+	block: [ _('What is blocked'), _('E-mail that this device sends straight to other mail servers (port 25).') ]
 };
 
 const MAC = /^([0-9a-f]{2}(?::[0-9a-f]{2}){5})(?: (\S+))?$/;
@@ -103,24 +102,31 @@ return baseclass.extend({
 	STANDINGS: STANDINGS,
 	SIGNS: SIGNS,
 
-	/* That everything but direct mail goes on as ever. */
-	works: function() {
-		return _('Everything else works as ever: websites, video, games, and mail through your mail service (in a mail app, port 587 or 465, or on its website).');
-	},
-
 	standing: function(device) {
 		return STANDINGS[device.standing] || STANDINGS.clear;
 	},
 
+	/* [title, sentence] of what is blocked or slowed down. */
 	mode: function(device) {
-		return MODES[device.mode] || '';
+		return MODES[device.mode] || MODES.monitor;
+	},
+
+	works: function() {
+		return [ _('What still works'), _('Everything else on this device: websites, video, webmail, and e-mail through your mail service (ports 587 and 465). For your other devices nothing changes.') ];
+	},
+
+	/* What to do, in steps; of the router itself one. */
+	steps: function(device) {
+		if (device.device == 'router' && device.standing == 'compromised')
+			return [ _('This is the router itself. Please tell your Internet provider: it has to be updated or replaced.') ];
+		return this.standing(device).steps;
 	},
 
 	/* What a device is called: by its name, or by what it is. */
 	called: function(device) {
 		if (device.name)
 			return String(device.name);
-		return device.device == 'router' ? _('The router itself') : _('A device without a name');
+		return device.device == 'router' ? _('The router itself') : _('Device without a name');
 	},
 
 	/* The same with the end of its address, for where there is little room. */
@@ -140,12 +146,12 @@ return baseclass.extend({
 		const found = MAC.exec(String(device.device)), out = [];
 		if (found) {
 			out.push(_('Hardware address: %s').format(found[1]));
-			if (parseInt(found[1].charAt(1), 16) & 2)
-				out.push(_('This address was made up by the device itself, so it does not tell the manufacturer.'));
-			else
-				out.push(_('Its first half, %s, tells the manufacturer.').format(found[1].substr(0, 8)));
 			if (found[2])
-				out.push(_('Behind another router in your home, as %s').format(found[2]));
+				out.push('%s: %s'.format(_('Behind another router'), found[2]));
+			else if (parseInt(found[1].charAt(1), 16) & 2)
+				out.push(_('Hardware address made up at random'));
+			else
+				out.push(_('Maker code %s').format(found[1].substr(0, 8).toUpperCase()));
 		}
 		if (Array.isArray(device.addresses) && device.addresses.length)
 			out.push(_('Network addresses: %s').format(device.addresses.slice(0, 4).join(', ')));

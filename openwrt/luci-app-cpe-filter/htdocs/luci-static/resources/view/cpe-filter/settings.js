@@ -6,7 +6,8 @@
 
 /*
  * The settings: UCI's `cpe-filter`, whose sections and options are the tables and keys of the policy. Knows their names,
- * defaults and meanings, as cpe_filter/policy_keys.py has them; a test keeps the two alike. What is not set has its
+ * defaults and meanings, as cpe_filter/policy_keys.py has them; a test keeps the two alike. Beside these there are the
+ * service's own, and networks by the names that netifd gives them (uci-policy.sh). What is not set has its
  * default, which is shown in its place. The service checks all of it again before it goes by it.
  */
 
@@ -35,9 +36,13 @@ const SECTIONS = [
 			_('How long the kernel refuses a blocked device by itself before it asks again.') ]
 	] ],
 	[ 'network', _('Network'), _('Where devices and the Internet are, and which mail is not looked at.'), [
-		[ 'lan', kinds.interfaces, [ 'br-lan' ], _('Interfaces of the home'),
+		[ 'lan_network', kinds.names, [ 'lan' ], _('Networks of the home'),
+			_('As they are called under Network, Interfaces.') ],
+		[ 'wan_network', kinds.names, [ 'wan', 'wan6' ], _('Networks of the Internet'),
+			_('As they are called under Network, Interfaces.') ],
+		[ 'lan', kinds.interfaces, [], _('Devices of the home'),
 			_('Where subscribers\' devices are.') ],
-		[ 'wan', kinds.interfaces, [ 'wan' ], _('Interfaces to the Internet'),
+		[ 'wan', kinds.interfaces, [], _('Devices of the Internet'),
 			_('Where the Internet is.') ],
 		[ 'ports', kinds.ports, [ '25' ], _('Mail ports'),
 			_('Destination ports that count as mail. 587 and 465 are never touched.') ],
@@ -176,13 +181,14 @@ function add(section, name, kind, fallback, title, meaning) {
 return view.extend({
 	render: function() {
 		style.use();
-		const map = new form.Map('cpe-filter', _('Settings of the outgoing mail filter'),
+		const map = new form.Map('cpe-filter', _('Settings of the mail filter'),
 			_('What is left empty has the default that is shown in grey. If your Internet provider sets the filter up, it may undo what is changed here.'));
 		map.tabbed = true;
 
 		const main = map.section(form.NamedSection, 'main', 'cpe-filter', _('Service'), _('Whether the filter runs, and by what.'));
-		add(main, 'enabled', kinds.flag, '0', _('Run the filter'), _('Started at once, and whenever the router starts.'));
+		add(main, 'enabled', kinds.flag, '1', _('Run the filter'), _('Started at once, and whenever the router starts.'));
 		add(main, 'policy_file', kinds.file, '', _('Policy file'), _('A policy of the provider (TOML) in place of all that is set on these pages.'));
+		add(main, 'jail', kinds.flag, '1', _('Jail'), _('Run the filter in a jail (procd-ujail), where there is one.'));
 
 		SECTIONS.forEach(function(row) {
 			const section = map.section(form.NamedSection, row[0], row[0], row[1], row[2]);

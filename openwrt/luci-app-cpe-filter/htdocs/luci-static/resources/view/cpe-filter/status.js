@@ -59,7 +59,7 @@ function place(tag, attributes) {
 function card(device) {
 	const standing = words.standing(device), mac = words.mac(device.device);
 	const counts = place('p'), plot = place('div'), why = place('div');
-	const since = words.since(device);
+	const since = words.since(device), steps = words.steps(device);
 	const title = 'cpe-device-' + String(device.device).replace(/[^0-9a-z]/gi, '-');
 
 	const buttons = [];
@@ -79,16 +79,17 @@ function card(device) {
 		E('p', {}, [
 			E('span', { 'class': 'cpe-standing' }, [ standing.label ]),
 			E('strong', {}, [ standing.action ? _('Action required') : _('No action required') ]),
-			since == null ? '' : E('div', {}, [ _('Since %s').format(words.time(since)) ])
+			since == null ? '' : E('div', {}, [ _('since %s').format(words.time(since)) ])
 		]),
 		E('p', {}, [ standing.means ]),
-		E('p', {}, [ words.mode(device), ' ', words.works() ]),
-		counts.root,
-		E('h4', {}, [ _('What to do') ]),
-		list('ol', standing.steps),
+		E('dl', { 'class': 'cpe-facts' }, [ words.mode(device), words.works() ].map(function(fact) {
+			return E('div', {}, [ E('dt', {}, [ fact[0] ]), E('dd', {}, [ fact[1] ]) ]);
+		})),
+		counts.root
+	].concat(steps.length ? [ E('h4', {}, [ _('What to do') ]), list(steps.length > 1 ? 'ol' : 'ul', steps) ] : [], [
 		E('div', { 'class': 'cpe-buttons' }, buttons),
-		E('details', { 'open': standing.action ? '' : null }, [ E('summary', {}, [ _('Why the filter thinks so') ]), why.root, plot.root ])
-	]);
+		E('details', { 'open': standing.action ? '' : null }, [ E('summary', {}, [ _('What was noticed') ]), why.root, plot.root ])
+	]));
 
 	return {
 		root: root,
@@ -114,7 +115,7 @@ function others(devices) {
 	if (!devices.length)
 		return [];
 	return [
-		E('h3', {}, [ _('Devices without a problem') ]),
+		E('h3', {}, [ _('Other devices that have sent mail') ]),
 		E('div', { 'class': 'cpe-wide' }, [ E('table', { 'class': 'table' }, [
 			E('tr', { 'class': 'tr table-titles' }, [ _('Device'), _('Messages'), _('Connections'), _('Last seen') ].map(function(title) {
 				return E('th', { 'class': 'th', 'scope': 'col' }, [ title ]);
@@ -142,7 +143,7 @@ function summary(answer, devices) {
 	if (bad.length)
 		return [ 'danger', [ _('Action required'), _('Sending spam: %s').format(bad.map(words.short, words).join(', ')) ] ];
 	return [ 'success', [ _('No action required'), devices.length ? _('No device in your home is known to send spam.')
-		: _('No device in your home has sent mail straight to other mail servers yet.') ] ];
+		: _('No device has sent mail straight to a mail server so far.') ] ];
 }
 
 return view.extend({
@@ -156,7 +157,7 @@ return view.extend({
 
 	render: function(answer) {
 		style.use();
-		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' });
+		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), all = place('div');
 		const suspects = E('div'), rest = place('div'), figures = place('div'), age = place('p');
 		let cards = {};
 
@@ -179,6 +180,9 @@ return view.extend({
 			});
 			if (status)
 				chart.add(status);
+			all.put(status && status.mode == 'block' ? 'block' : '', function() {
+				return status && status.mode == 'block' ? [ E('p', {}, [ _('From this connection no device may send mail straight to other mail servers (port 25), unless you allow it. E-mail through your mail service is not affected.') ]) ] : [];
+			});
 
 			const now = {};
 			devices.filter(function(device) { return device.standing != 'clear'; }).forEach(function(device) {
@@ -210,9 +214,9 @@ return view.extend({
 			return filter.asked('status').then(show);
 		});
 		return E('div', {}, [
-			E('h2', {}, [ _('Outgoing Mail Filter') ]),
+			E('h2', {}, [ _('Mail filter') ]),
 			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
-			first.root, wrong.root, suspects, rest.root, figures.root, age.root
+			first.root, wrong.root, all.root, suspects, rest.root, figures.root, age.root
 		]);
 	}
 });

@@ -41,7 +41,7 @@ function sentence(event, devices) {
 }
 
 function sentences(events, devices) {
-	return E('ul', {}, (Array.isArray(events) ? events : []).map(function(event) {
+	return E('ul', { 'class': 'cpe-list' }, (Array.isArray(events) ? events : []).map(function(event) {
 		return E('li', { 'class': 'cpe-any' }, [ sentence(event, devices) ]);
 	}));
 }
@@ -73,7 +73,7 @@ return view.extend({
 		const found = L.isObject(answer.reported) ? answer.reported : null;
 		const page = [
 			E('h2', {}, [ _('Reported to your Internet provider') ]),
-			E('p', {}, [ _('When a device sends spam your provider is told so that it can help. It is told counts and signs, under a made-up name for the device; never addresses, names or what is in a message. Here is all of it.') ])
+			E('p', {}, [ _('When a device sends spam your provider is told so that it can help. It is told counts and signs, under a made-up name for the device; never addresses, or what is in a message. Here is all of it.') ])
 		];
 		if (!found)
 			return E('div', {}, page.concat([ E('div', { 'class': 'alert-message notice', 'role': 'status' }, [

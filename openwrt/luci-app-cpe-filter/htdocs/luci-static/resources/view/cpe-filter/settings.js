@@ -185,7 +185,7 @@ return view.extend({
 			_('What is left empty has the default that is shown in grey. If your Internet provider sets the filter up, it may undo what is changed here.'));
 		map.tabbed = true;
 
-		const main = map.section(form.NamedSection, 'main', 'cpe-filter', _('Service'), _('Whether the filter runs, and by what.'));
+		const main = map.section(form.NamedSection, 'main', 'cpe-filter', _('Service'), _('Whether the filter runs, and how.'));
 		add(main, 'enabled', kinds.flag, '1', _('Run the filter'), _('Started at once, and whenever the router starts.'));
 		add(main, 'policy_file', kinds.file, '', _('Policy file'), _('A policy of the provider (TOML) in place of all that is set on these pages.'));
 		add(main, 'jail', kinds.flag, '1', _('Jail'), _('Run the filter in a jail (procd-ujail), where there is one.'));

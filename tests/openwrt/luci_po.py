@@ -1,4 +1,4 @@
-"""The app's texts: what its sources say (`_('...')`, titles of menu and ACL), the template made of it, and the translations.
+"""The app's texts: what its sources say (`_('...')`, titles of menu and ACL), the template of it, and the translations.
 
 `python -m tests.openwrt.luci_po` writes po/templates/cpe-filter.pot anew. As LuCI's own scan does, it takes the menu's
 titles and the ACL's descriptions, too.

@@ -1,8 +1,8 @@
 """A router's file system for the LuCI app: the real rpcd plugin under busybox ash, the real command line, and a filter.
 
 The filter has no kernel. All else of it is real: the engine, which has judged recorded captures, the status file as
-`run` writes it, the control socket with what answers there, exemptions on disk, reports that wait to be sent. Stubbed is
-OpenWrt's jshn, by its documented behaviour.
+`run` writes it, the control socket with what answers there, exemptions on disk, reports that wait to be sent. OpenWrt's
+jshn is stubbed, by its documented behaviour.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Filter:
             else None
         )
         for mac, capture, there, after, brief in story:
-            self._feed(mac, capture, there, START + after, brief)
+            self.feed(mac, capture, there, START + after, brief)
         self.since, self.updated = START - 3600.0, START + 3000.0
         self.write()
         poll = select.poll()
@@ -158,7 +158,7 @@ class Filter:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def _feed(self, mac: str, capture: str, there: str, begin: float, brief: bool) -> None:
+    def feed(self, mac: str, capture: str, there: str, begin: float, brief: bool) -> None:
         """A capture, as if it had begun at `begin`, of this device instead of the one that was recorded."""
         ours, theirs = (bytes.fromhex(text.replace(":", "")) for text in (mac, there))
         shift = None
@@ -180,7 +180,12 @@ class Filter:
             self.outbox.tick(self.now)
 
     def _figures(self) -> dict[str, int]:
-        return {"exempt": len(self.control.in_force()), "packets": self.engine.mail_packets, "failures": 0, "restored": 0}
+        return {
+            "exempt": len(self.control.in_force()),
+            "packets": self.engine.mail_packets,
+            "failures": 0,
+            "restored": 0,
+        }
 
     def write(self, **more: Any) -> None:
         """The status file, as `run` writes it."""

@@ -1,12 +1,13 @@
 """The web server of a router for tests: the app's pages on loopback, over a stub of LuCI, and ubus behind them.
 
-ubus lets a session do what the app's own ACL file grants it, and nothing else; `cpe-filter` is the real rpcd plugin (see
-luci_router), `uci` keeps one configuration in memory. With a checkout of LuCI in place of the stub its own JavaScript and
-theme are served, for looking at by hand.
+ubus lets a session do what the app's own ACL file grants it, and nothing else; `cpe-filter` is the real rpcd plugin
+(see luci_router), `uci` keeps one configuration in memory. With a checkout of LuCI in place of the stub its own
+JavaScript and theme are served, for looking at by hand.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mimetypes
 import threading
@@ -108,7 +109,8 @@ class LuciServer:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the browser has gone on
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -162,7 +164,9 @@ class LuciServer:
         if self.luci is None:
             places.append(STUB / Path(path).name)
         else:
-            places += [self.luci / part / "htdocs" / inside for part in ("modules/luci-base", "themes/luci-theme-bootstrap")]
+            places += [
+                self.luci / part / "htdocs" / inside for part in ("modules/luci-base", "themes/luci-theme-bootstrap")
+            ]
         return next((place for place in places if place.is_file()), None)
 
     def _html(self, name: str, role: str, lang: str) -> str:
@@ -187,7 +191,11 @@ class LuciServer:
         # LuCI makes its modal itself, and needs cbi.js for `_` and E.
         own = "" if self.luci else '<div id="modal_overlay"><div class="modal"></div></div>'
         cbi = '<script src="/luci-static/resources/cbi.js"></script>' if self.luci else ""
-        narrow = '<link rel="stylesheet" media="only screen and (max-device-width: 854px)" href="/luci-static/bootstrap/mobile.css">'
+        media = 'media="only screen and (max-device-width: 854px)"'
+        narrow = f'<link rel="stylesheet" {media} href="/luci-static/bootstrap/mobile.css">' if self.luci else ""
+        dark = (
+            "document.documentElement.setAttribute('data-darkmode', matchMedia('(prefers-color-scheme: dark)').matches)"
+        )
         links = "".join(
             f'<li><a href="{BASE}/{path}?role={role}&amp;lang={lang}">{node["title"]}</a></li>'
             for path, node in MENU.items()
@@ -196,8 +204,8 @@ class LuciServer:
         return f"""<!DOCTYPE html>
 <html lang="{lang}"><head><meta charset="utf-8"><title>OpenWrt</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<script>document.documentElement.setAttribute('data-darkmode', matchMedia('(prefers-color-scheme: dark)').matches)</script>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="/luci-static/bootstrap/cascade.css">{narrow if self.luci else ""}
+<script>{dark}</script>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/luci-static/bootstrap/cascade.css">{narrow}
 <script src="{BASE}/admin/translations/{lang}"></script>{cbi}</head>
 <body class="lang_{lang}" data-page="{name.replace("/", "-")}">
 <header><a class="brand" href="/">OpenWrt</a><ul class="nav" id="topmenu" style="display:none"></ul>
@@ -247,10 +255,14 @@ class LuciServer:
 
 
 def _node(name: str, role: str) -> dict[str, Any]:
-    """A menu's entry as LuCI's dispatcher gives it to a page: whether its ACLs are met, and whether only for reading."""
+    """A menu's entry as LuCI's dispatcher gives it to a page: whether its ACLs are met, or only for reading."""
     groups = [group for path in (PAGES, name) for group in MENU[path].get("depends", {}).get("acl", [])]
     held = [ROLES[role].get(group, ()) for group in groups]
-    return {**MENU[name], "satisfied": all("read" in kinds for kinds in held), "readonly": not all("write" in kinds for kinds in held)}
+    return {
+        **MENU[name],
+        "satisfied": all("read" in kinds for kinds in held),
+        "readonly": not all("write" in kinds for kinds in held),
+    }
 
 
 def menu(role: str) -> dict[str, Any]:
@@ -258,7 +270,9 @@ def menu(role: str) -> dict[str, Any]:
     root: dict[str, Any] = {"satisfied": True, "children": {}}
     at = root
     for name, title in (("admin", "Administration"), ("services", "Services")):
-        at = at["children"].setdefault(name, {"title": title, "satisfied": True, "order": 1, "children": {}, "action": {"type": "firstchild"}})
+        at = at["children"].setdefault(
+            name, {"title": title, "satisfied": True, "order": 1, "children": {}, "action": {"type": "firstchild"}}
+        )
     app = at["children"].setdefault("cpe-filter", {**MENU[PAGES], "satisfied": True, "children": {}})
     for path, node in MENU.items():
         if path != PAGES:

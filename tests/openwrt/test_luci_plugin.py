@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from cpe_filter.policy import load
-from tests.lab.net import PYTHON, Lab, mx4
+from tests.lab.net import Lab, mx4
 from tests.openwrt.luci_router import APP, BOX, BUSYBOX, LAPTOP, NAS, PLUGIN, REPORTING, SUSPECT, Router
 from tests.report.statuses import device, status
-from tests.test_live_control import MONITOR, blocked, convict, refused, sent
+from tests.test_live_control import MONITOR, blocked, convict, sent
 
 pytestmark = pytest.mark.skipif(not BUSYBOX, reason="no busybox here to run the plugin with")
 
@@ -64,9 +64,7 @@ def test_methods_are_those_of_acl_and_pages(router: Router) -> None:
 @pytest.mark.parametrize("path", [PLUGIN, Path(__file__).parent / "luci_jshn.sh"], ids=lambda path: path.name)
 def test_shellcheck(path: Path) -> None:
     # dash: ash without a `[[`. SC2154: the stub sets variables by eval.
-    done = subprocess.run(
-        ["shellcheck", "-s", "dash", "-e", "SC2154", str(path)], capture_output=True, text=True
-    )
+    done = subprocess.run(["shellcheck", "-s", "dash", "-e", "SC2154", str(path)], capture_output=True, text=True)
     assert done.stdout == ""
 
 
@@ -148,7 +146,7 @@ def test_the_policy_s_own_status_file(router: Router) -> None:
 
 
 def test_an_exemption_comes_and_goes(running: Router) -> None:
-    reason = "our server; it's \"mine\" $(reboot) `id` \\ * ü"
+    reason = 'our server; it\'s "mine" $(reboot) `id` \\ * ü'
     added = running.call("exempt_add", device=LAPTOP, destination="192.0.2.25", **{"for": "7d"}, reason=reason)
     assert added["text"].startswith(f"exemption 1 added: device {LAPTOP}, destination 192.0.2.25, until ")
     listed = running.call("exempt_list")
@@ -195,7 +193,9 @@ def test_exemptions_that_are_refused(running: Router, arguments: dict[str, Any],
     assert len(running.call("exempt_list")["items"]) == 1
 
 
-@pytest.mark.parametrize("number", ["", "--help", "-1", "1 2", "1;id", "policy-", "policy-x", "policy-1-2", "x", "$(id)"])
+@pytest.mark.parametrize(
+    "number", ["", "--help", "-1", "1 2", "1;id", "policy-", "policy-x", "policy-1-2", "x", "$(id)"]
+)
 def test_ids_that_are_none(running: Router, number: str) -> None:
     assert running.call("exempt_remove", id=number) == {
         "error": "id is no exemption's; cpe-filter exempt list shows them"
@@ -262,7 +262,16 @@ def test_arguments_that_are_none(router: Router, method: str, given: bytes) -> N
     assert done.returncode == 0
 
 
-WORDS = ("$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"; touch pwned; "', "a\n$(touch pwned)", "${IFS}", "*", "\\")
+WORDS = (
+    "$(touch pwned)",
+    "`touch pwned`",
+    "'; touch pwned; '",
+    '"; touch pwned; "',
+    "a\n$(touch pwned)",
+    "${IFS}",
+    "*",
+    "\\",
+)
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -274,7 +283,9 @@ def test_no_argument_is_ever_run(running: Router, tmp_path: Path, word: str) -> 
         f"<exempt><add><--device={word}><--destination={word}><--for={word}><--reason={word}>"
         f"<--policy={running.policy_file}>"
     )
-    assert running.call("release", device=f"x{word}", reason=word)["text"].startswith(f"<release><x{word}><--reason={word}>")
+    assert running.call("release", device=f"x{word}", reason=word)["text"].startswith(
+        f"<release><x{word}><--reason={word}>"
+    )
     assert not list(tmp_path.rglob("pwned"))
     assert not Path("pwned").exists()
 

@@ -389,11 +389,12 @@ const TypedSection = Section.extend({
 		return this.frame(this.cfgsections().map(function(id) {
 			return E('div', {}, [ E('button', { 'class': 'cbi-button', 'click': function() {
 				uci.gone[id] = true;
-				this.map.draw();
+				this.map.save();
 			}.bind(this) }, [ _('Delete') ]), this.rows(id) ]);
 		}, this).concat(E('button', { 'class': 'cbi-button cbi-button-add', 'click': function() {
+			/* What was filled in elsewhere is saved with it. */
 			uci.add(this.map.config, this.sectiontype);
-			this.map.draw();
+			this.map.save();
 		}.bind(this) }, [ this.addbtntitle ])));
 	}
 });
@@ -439,6 +440,8 @@ const AbstractValue = Base.extend({
 		return this.input(id).value;
 	},
 	parse: function(id) {
+		if (!this.nodes[id]) // a section that has just been added
+			return;
 		if (!this.isValid(id))
 			throw new TypeError('%s %s'.format(_('Option "%s" contains an invalid input value.').format(this.title), this.getValidationError(id)));
 		const value = this.formvalue(id), before = this.cfgvalue(id);

@@ -49,23 +49,27 @@ function tell(answer, done) {
 	return !bad;
 }
 
-/* Asks before something is done: a dialogue with a reason to fill in where `reason` has its label. Resolves to whether it was done. */
+/*
+ * Asks before something is done: a dialogue with a reason to fill in, where `reason` is its label. Resolves when it is
+ * over. The focus goes into it, and back to where it was.
+ */
 function confirm(title, children, button, reason, act) {
 	const before = document.activeElement;
 	const field = reason ? E('input', { 'id': 'cpe-filter-reason', 'type': 'text', 'class': 'cbi-input-text',
 		'maxlength': 200, 'autocomplete': 'off', 'style': 'width:100%;max-width:30em' }) : null;
 
 	return new Promise(function(resolve) {
-		function end(done) {
+		function end() {
 			ui.hideModal();
 			if (before && before.isConnected)
 				before.focus();
-			resolve(done);
+			resolve();
 		}
 
 		function go() {
 			return act(field ? field.value : '').then(function(answer) {
-				end(tell(answer));
+				tell(answer);
+				end();
 			});
 		}
 
@@ -74,7 +78,7 @@ function confirm(title, children, button, reason, act) {
 		const dialogue = ui.showModal(E('span', { 'id': 'cpe-filter-dialogue' }, [ title ]), children.concat([
 			field ? E('p', {}, [ E('label', { 'for': 'cpe-filter-reason', 'style': 'display:block' }, [ reason ]), field ]) : '',
 			E('div', { 'class': 'right button-row' }, [
-				E('button', { 'class': 'btn cbi-button', 'click': function() { end(false); } }, [ _('Cancel') ]), ' ', go_on
+				E('button', { 'class': 'btn cbi-button', 'click': end }, [ _('Cancel') ]), ' ', go_on
 			])
 		]));
 
@@ -83,7 +87,7 @@ function confirm(title, children, button, reason, act) {
 		dialogue.setAttribute('aria-labelledby', 'cpe-filter-dialogue');
 		dialogue.addEventListener('keydown', function(event) {
 			if (event.key == 'Escape')
-				end(false);
+				end();
 		});
 		(field || go_on).focus();
 	});

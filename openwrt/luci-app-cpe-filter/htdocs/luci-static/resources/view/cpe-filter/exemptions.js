@@ -1,7 +1,6 @@
 'use strict';
 'require view';
 'require dom';
-'require ui';
 'require cpe-filter.filter as filter';
 'require cpe-filter.words as words';
 'require cpe-filter.style as style';
@@ -68,7 +67,7 @@ return view.extend({
 			[ _('Remove'), [ fixed ? _('By your provider or in the settings; not to be removed here.')
 				: filter.readonly() ? '–' : E('button', { 'class': 'btn cbi-button cbi-button-remove',
 					'aria-label': _('Remove the exemption of %s').format(this.named(one.device)),
-					'click': ui.createHandlerFn(this, 'remove', one) }, [ _('Remove') ]) ] ]
+					'click': this.remove.bind(this, one) }, [ _('Remove') ]) ] ]
 		];
 		return E('tr', { 'class': 'tr', 'data-exemption': one.id }, cells.map(function(cell) {
 			return E('td', { 'class': 'td', 'data-title': cell[0] }, cell[1]);

@@ -77,7 +77,7 @@ function card(device) {
 		E('h3', { 'id': title }, [ words.called(device) ]),
 		E('div', { 'class': 'cpe-marks' }, words.marks(device).map(function(mark) { return E('div', {}, [ mark ]); })),
 		E('p', {}, [
-			E('span', { 'class': 'cpe-standing' }, [ standing.label ]),
+			E('span', { 'class': 'cpe-standing' }, [ standing.label ]), ' ',
 			E('strong', {}, [ standing.action ? _('Action required') : _('No action required') ]),
 			since == null ? '' : E('div', {}, [ _('since %s').format(words.time(since)) ])
 		]),
@@ -88,7 +88,7 @@ function card(device) {
 		counts.root
 	].concat(steps.length ? [ E('h4', {}, [ _('What to do') ]), list(steps.length > 1 ? 'ol' : 'ul', steps) ] : [], [
 		E('div', { 'class': 'cpe-buttons' }, buttons),
-		E('details', { 'open': standing.action ? '' : null }, [ E('summary', {}, [ _('What was noticed') ]), why.root, plot.root ])
+		E('details', { 'open': standing.action ? '' : null }, [ E('summary', {}, [ _('What was noticed') ]), plot.root, why.root ])
 	]));
 
 	return {

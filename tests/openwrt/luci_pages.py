@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cpe_filter.policy_keys import BY_TABLE
@@ -33,6 +33,9 @@ def shipped() -> dict[str, dict[str, Any]]:
     return {name: dict(options) for name, options in SHIPPED.items()}
 
 
+_Pages = TypeVar("_Pages", bound="Pages")
+
+
 class Pages:
     """One tab that looks at the pages of one server."""
 
@@ -41,6 +44,13 @@ class Pages:
         self.server = server
         browser.call("Emulation.setTimezoneOverride", timezoneId="Europe/Amsterdam")
         browser.call("Page.addScriptToEvaluateOnNewDocument", source="window.alert = () => { window.hurt = true; }")
+
+    def __enter__(self: _Pages) -> _Pages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the page, which would go on asking a server that has gone."""
+        self.browser.visit("about:blank")
 
     def open(self, view: str, role: str = "root", lang: str = "en", more: str = "", there: str = "h2") -> None:
         """Loads a page, until `there` stands in it."""

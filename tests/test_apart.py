@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cpe_filter.apart import LONGEST, Unfinished, result
+from cpe_filter.apart import LONGEST, Errand, Unfinished, result
 from tests.lab.net import PROJECT
 
 
@@ -172,3 +173,58 @@ def test_where_there_can_be_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(Unfinished, match=r"^no process for it: Resource"):
         result(lambda: 1, Refused)
+
+
+# ── work that nobody waits for ──────────────────────────────────────────────────────────────────────
+
+
+def over(errand: Errand, seconds: float = 10) -> str:
+    end = time.monotonic() + seconds
+    while (said := errand.over()) is None:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return said
+
+
+def test_an_errand_does_not_hold_us_up(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    def work() -> None:
+        time.sleep(0.3)
+        mark.write_text("done")
+
+    began = time.monotonic()
+    errand = Errand(work, Refused)
+    assert errand.over() is None
+    assert time.monotonic() - began < 0.2
+    assert over(errand) == ""
+    assert mark.read_text() == "done"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(Refused("not this"), "not this"), (KeyError("x"), "KeyError: 'x'"), (SystemExit(3), "its process ended with 1")],
+)
+def test_what_goes_wrong_on_an_errand_is_said(error: BaseException, says: str) -> None:
+    assert over(Errand(raising(error), Refused)) == says
+
+
+def test_an_errand_that_takes_too_long_is_ended() -> None:
+    assert over(Errand(lambda: time.sleep(60), Refused, wait_s=0.2)) == "it took too long"
+
+
+def test_an_errand_is_stopped() -> None:
+    Errand(lambda: time.sleep(60), Refused).stop()
+    errand = Errand(lambda: time.sleep(0.2), Refused)
+    began = time.monotonic()
+    errand.stop(5)  # it is waited for, and no longer than it takes
+    assert 0.1 < time.monotonic() - began < 4
+
+
+def test_an_errand_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(Unfinished, match="no process for it: Resource temporarily unavailable"):
+        Errand(lambda: None, Refused)

@@ -27,11 +27,12 @@ SEEN = (
 
 class Terms(NamedTuple):
     """suspected: a device that is only suspected makes a case, too. notify: events are kept for notification systems;
-    those of incidents without news since `notify_since` (POSIX seconds) count as told."""
+    those of incidents without news since `notify_since` (POSIX seconds) count as told. texts: they carry, too."""
 
     suspected: bool = False
     notify: bool = False
     notify_since: int = 0
+    texts: outgoing.Texts | None = None
 
 
 class Planner:
@@ -134,7 +135,8 @@ class Planner:
             rows = await self._store.read("SELECT slot FROM desk_event WHERE case_id = :id ORDER BY n", id=number)
             slots |= {row["slot"]: None for row in rows}
         old = values["heard_at"] < self._terms.notify_since
-        return outgoing.statements(values, outgoing.news(told, slots, values["heard_at"]), len(slots), now, old)
+        news = outgoing.news(told, slots, values["heard_at"])
+        return outgoing.statements(values, news, len(slots), now, old, self._terms.texts)
 
 
 def case_id(subscriber: str, router: str, dev: str) -> str:

@@ -9,6 +9,7 @@
     export   writes incidents of cases for others: xarf, intelmq or csv
     rebuild  builds all cases anew from incidents, actions and the map of subscribers
     webhook  list: events that were given up, one JSON object a line;   retry: puts them back into the queue
+    notice   what may be written to the subscriber of a case, in a language: --case ID --language de --format mail|json
     password asks for a name and a password for the fleet page, and prints the line for the configuration
 
 Knows how the parts go together. Any number of `ingest` and `consume` may run, with one file of configuration.

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
+from cpe_filter.collect.notice import is_zone
 from cpe_filter.collect.web import access
 from cpe_filter.policy import shown
+from cpe_filter.report.notice_text import LANGUAGES
 
 MAX_FILE = 1 << 20
 
@@ -88,6 +90,11 @@ class Config:
     webhook_give_up_hours: int
     webhook_queue: int
     webhook_notified: bool
+    webhook_texts: bool
+    notice_language: str
+    notice_provider: str
+    notice_help_url: str
+    notice_zone: str
     metrics_address: str
     page_address: str
     page_certificate: str
@@ -187,6 +194,7 @@ _URL = (
     r"(https://[0-9A-Za-z.\-]{1,200}|https://\[[0-9A-Fa-f:.]{2,45}\]|http://(127(\.[0-9]{1,3}){3}|\[::1\]|localhost))"
     r"(:[0-9]{1,5})?/"
 )
+_URL_HOST = r"[0-9A-Za-z.\-]{1,200}(:[0-9]{1,5})?(/|(?=$))"
 _GROUP = r"[^,;|\s\0]{1,64}"
 
 KEYS: tuple[Key, ...] = (
@@ -264,6 +272,14 @@ KEYS: tuple[Key, ...] = (
     _number("webhook", "queue", 100_000, 1, 10_000_000, "events", "That wait at most; then the oldest are dead."),
     Key("webhook", "notified", True, lambda v: isinstance(v, bool), "true, false",
         "An event that was taken means that the subscriber has been told."),
+    Key("webhook", "texts", False, lambda v: isinstance(v, bool), "true, false",
+        "Events of compromised devices carry what may be written to the subscriber, by [notice]."),
+    _word("notice", "language", LANGUAGES, "Of what is written to subscribers, unless a command says another."),
+    Key("notice", "provider", "", lambda v: isinstance(v, str) and len(v) <= 60 and v.isprintable() and v == v.strip(),
+        "one line of at most 60 characters, or empty", "The Internet provider's name, as subscribers know it."),
+    _text("notice", "help_url", "", f"(https://{_URL_HOST}[^\\s\\0\"<>]{{0,150}})?", "an https URL, or empty",
+          "Where the provider helps and takes objections."),
+    Key("notice", "zone", "UTC", is_zone, "a time zone such as Europe/Amsterdam", "Of the times in it."),
     Key("metrics", "address", "127.0.0.1:9464", _is_address, _ADDRESSES,
         "Where /metrics and /healthz are, plain HTTP."),
     Key("page", "address", "", _is_address, _ADDRESSES, "Where browsers find the fleet page."),

@@ -8,11 +8,12 @@
 # make calibrate the table's rates beside those observed, and the false alarms (2 minutes; CALIBRATE=--quick: 10 s)
 # make fleet  a collector with its page, and simulated routers that report to it, until Ctrl-C (FLEET="--routers 500")
 # make record record pcaps/ again (root)
+# make ipk    the OpenWrt packages, without an SDK, for a router's Python (PYTHON=3.11)
 # make peers  real mail programs talk through the lab, and their logs are compared with what the filter saw (root; Debian)
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint bench fuzz faults evaluate calibrate fleet record peers clean
+.PHONY: demo test lint bench fuzz faults evaluate calibrate fleet record ipk peers clean
 
 FUZZ_RUNS ?= 2000000
 
@@ -26,7 +27,7 @@ test:
 
 lint:
 	@.ci/setup test
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/mypy openwrt/cpe-filter/compact.py
 
 bench:
 	@.ci/setup test
@@ -58,6 +59,11 @@ fleet:
 record:
 	@.ci/setup test
 	@$(PYTHON) -m tests.lab.record
+
+# PYTHON is ours in this file; of the command line it is the router's.
+ipk:
+	@.ci/setup ipk
+	@.venv/bin/python -m tools.ipk $(if $(filter command,$(origin PYTHON)),--python $(PYTHON))
 
 peers:
 	@.ci/setup test

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="filter live traffic (as root, on the router)")
     run.add_argument("--policy", required=True, metavar="FILE", help="the policy, TOML")
+    run.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
     run.set_defaults(work=lambda options: run_filter(options.policy))
 
     replay = commands.add_parser("replay", help="judge what is in capture files")
@@ -223,6 +224,13 @@ def _command_explain(options: argparse.Namespace) -> int:
 
 
 def _command_send(options: argparse.Namespace) -> int:
+    try:
+        return _send(options)
+    except ImportError:  # on a router it is in a package of its own, as TLS and HTTP are, which nothing else needs
+        raise Unusable("send needs the package cpe-filter-report, which is not installed, or not as a whole") from None
+
+
+def _send(options: argparse.Namespace) -> int:
     from cpe_filter.report import send
 
     try:
@@ -356,10 +364,10 @@ def _command_replay(options: argparse.Namespace) -> int:
 
     try:
         import dpkt  # noqa: F401
-    except ImportError:
-        raise Unusable("replay needs dpkt: pip install 'cpe-filter[replay]'") from None
-    from cpe_filter.replay import DEFAULT_POLICY, Options
 
+        from cpe_filter.replay import DEFAULT_POLICY, Options
+    except ImportError as error:  # a router's package has neither
+        raise Unusable(f"replay needs {error.name}: pip install 'cpe-filter[replay]'") from None
     policy = policy_of(options.policy) if options.policy else DEFAULT_POLICY
     policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *map(_port, options.port)))))
     try:

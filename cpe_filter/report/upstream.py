@@ -83,6 +83,20 @@ def compress(body: bytes) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
+class _Connection(http.client.HTTPSConnection):
+    """Names the host in bytes. Python sends text through its codec for names in other scripts, and on a router that
+    would need 2 MB of tables (python3-codecs)."""
+
+    tls: ssl.SSLContext
+
+    def connect(self) -> None:
+        host = self.host.encode("ascii")
+        address: Any = (host, self.port)  # bytes are allowed, and what type checkers know is not all
+        plain = socket.create_connection(address, self.timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self.tls.wrap_socket(plain, server_hostname=host)
+
+
 class Collector:
     """`post` as often as wanted, then `close`. Both raise `Unreached` at most."""
 
@@ -91,14 +105,14 @@ class Collector:
         host, _, path = url.removeprefix("https://").partition("/")
         self._path = f"/{path}".rstrip("/") + _PATH
         name, _, port = host.partition(":")
-        try:
-            self.host = name.encode("idna").decode()  # which also loads what the look-up of a name needs
-        except UnicodeError:
-            raise Unusable(f"[report] url {url}: {name} is no host's name") from None
+        if not (name.isascii() and all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))):
+            raise Unusable(f"[report] url {url}: {name} is no host's name")
+        self.host = name
         number = int(port or 443)
         if not 0 < number < 65536:
             raise Unusable(f"[report] url {url}: {number} is no port")
-        self._connection = http.client.HTTPSConnection(self.host, number, timeout=CONNECT_S, context=tls)
+        self._connection = _Connection(self.host, number, timeout=CONNECT_S, context=tls)
+        self._connection.tls = tls
         self._until = time.monotonic() + EXCHANGE_S
         self._answered = False
 

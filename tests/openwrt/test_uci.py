@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_the_translator_knows_what_is_no_string() -> None:
     assert kinds == {**wanted, "exempt.until": "date"}
 
 
-def samples(key: Key) -> list[tuple[str | list[str], Any]]:
+def samples(key: Key) -> Sequence[tuple[str | list[str], Any]]:
     """Values of UCI, and what the policy then has."""
     if key.kind == "number":
         return [(str(key.low), key.low), (str(key.high), key.high)]
@@ -127,13 +128,13 @@ def samples(key: Key) -> list[tuple[str | list[str], Any]]:
     if key.kind == "url":
         return [("https://isp.example:8443/a?b=%20&c", "https://isp.example:8443/a?b=%20&c")]
     if key.kind in ("text", "file", "socket"):
-        return [(path, path) for path in ("/", '/a "b" $(id) `id` \\n\'c\'', "/grüße/\U0001f4ee", "/tab\there")]
+        return [(path, path) for path in ("/", "/a \"b\" $(id) `id` \\n'c'", "/grüße/\U0001f4ee", "/tab\there")]
     if key.kind == "sentence":
-        return [("\"quoted\", \\backslash\\ and $HOME `id` it's", "\"quoted\", \\backslash\\ and $HOME `id` it's")]
+        return [('"quoted", \\backslash\\ and $HOME `id` it\'s', '"quoted", \\backslash\\ and $HOME `id` it\'s')]
     return {
         "user": [("mail_9", "mail_9")],
         "version": [("2026.11-a+b", "2026.11-a+b"), ("007", "007")],
-        "title": [("Müller & Söhne \"Netz\" \\o/", "Müller & Söhne \"Netz\" \\o/")],
+        "title": [('Müller & Söhne "Netz" \\o/', 'Müller & Söhne "Netz" \\o/')],
     }[key.kind]
 
 
@@ -156,10 +157,11 @@ def test_relays(router: Router) -> None:
 # ── values that are meant to break out ──────────────────────────────────────────────────────────────
 
 HOSTILE = (
-    '"', "\\", "'", '\\"', '"""', "'''", "a\nb", "\n[filter]\nmode = \"monitor\"\n", '"\nmode = "monitor" #', "\r\n\t\x01\x1f\x7f",
-    "$(touch hit)", "`touch hit`", "${HOME}", "$((1/0))", "; touch hit;", "*", "?", "[a-z]*", "~", "-n", "-e \\x41", "%s%n%d",
-    "#", " ", "  a  b  ", "a=b", "!", "\\u0041", "\\", "é€\U0001f4ee", "‮evil", "x" * 3000, "'; config x; '", "&& touch hit",
-)  # fmt: skip
+    *('"', "\\", "'", '\\"', '"""', "'''", "a\nb", '\n[filter]\nmode = "monitor"\n', '"\nmode = "monitor" #'),
+    *("\r\n\t\x01\x1f\x7f", "$(touch hit)", "`touch hit`", "${HOME}", "$((1/0))", "; touch hit;", "&& touch hit"),
+    *("*", "?", "[a-z]*", "~", "-n", "-e \\x41", "%s%n%d", "#", " ", "  a  b  ", "a=b", "!", "\\u0041"),
+    *("é€\U0001f4ee", "\u202eevil", "x" * 3000, "'; config x; '"),
+)
 
 
 def test_hostile_values_stay_values(router: Router) -> None:
@@ -187,12 +189,15 @@ def test_hostile_numbers_dates_and_flags_are_refused(router: Router, value: str)
 
 
 def test_bytes_that_are_no_text(router: Router) -> None:
-    assert refused(router, section("state", "state_file", "/a\udcff")) == "cpe-filter.state.state_file is not UTF-8 text"
+    assert (
+        refused(router, section("state", "state_file", "/a\udcff")) == "cpe-filter.state.state_file is not UTF-8 text"
+    )
 
 
 def test_exemptions(router: Router) -> None:
     many = "".join(
-        f"config exempt\n\toption device '02:00:00:00:{n >> 8:02x}:{n & 255:02x}'\n\toption destination '192.0.2.0/24'\n"
+        f"config exempt\n\toption device '02:00:00:00:{n >> 8:02x}:{n & 255:02x}'\n"
+        "\toption destination '192.0.2.0/24'\n"
         f"\toption until '2027-01-31'\n\toption reason 'number \"{n}\"'\n"
         for n in range(600)
     )
@@ -219,15 +224,21 @@ def test_exemptions(router: Router) -> None:
             section("limits", "connections_burst", "0"),
             "cpe-filter.limits.connections_burst is 0; allowed: a whole number from 1 to 100000 (connections)",
         ),
-        (section("limits", "messages_burst", "-5"), 'cpe-filter.limits.messages_burst is "-5"; allowed: a whole number'),
+        (
+            section("limits", "messages_burst", "-5"),
+            'cpe-filter.limits.messages_burst is "-5"; allowed: a whole number',
+        ),
         (section("filter", "escalate", "maybe"), 'cpe-filter.filter.escalate is "maybe"; allowed: true, false'),
         (section("filter", "mod", "block"), 'cpe-filter.filter: unknown key "mod"; did you mean mode?'),
         ("config limit\n", 'cpe-filter: unknown table or key "limit"; did you mean [limits]?'),
         (section("network", "ports", ["25", "587"]), "cpe-filter.network.ports has 587; allowed: any but 465 and 587"),
-        (section("network", "relays", "mail.example"), 'cpe-filter.network.relays has "mail.example"; allowed: an address'),
+        (
+            section("network", "relays", "mail.example"),
+            'cpe-filter.network.relays has "mail.example"; allowed: an address',
+        ),
         (section("filter", "mode", ["block"]), "cpe-filter.filter.mode is a list; allowed: monitor"),
         (
-            "config exempt\n\toption device 'any'\n\toption destination '192.0.2.1'\nconfig exempt\n\toption device 'x'\n",
+            "config exempt\n\toption destination '192.0.2.1'\n" + section("exempt", "device", "x"),
             'cpe-filter.@exempt[1].device is "x"; allowed: a MAC',
         ),
         (section("exempt", "devise", "x"), 'cpe-filter.@exempt[0]: unknown key "devise"; did you mean device?'),
@@ -285,7 +296,7 @@ config interface 'loop'
         ("dhcp", {}, [], [], ("eth1",)),  # the service waits for it
         ("pppoe", {}, [], [], ("pppoe-wan",)),
         ("pppoe", {"wan": "pppoe-wan"}, ["pppoe-wan"], [], ("pppoe-wan",)),
-        ("pppoe", {"wan": "ppp9", "wan6": "ppp9"}, ["ppp9"], [], ("ppp9",)),
+        ("pppoe", {"wan": "ppp9"}, ["ppp9"], [], ("ppp9",)),
         ("dhcp", {}, ["eth1"], ["wan", "tunnel"], ("eth1",)),  # the tunnel is taken in when it comes
         ("dhcp", {"tunnel": "6in4-tunnel"}, ["eth1", "6in4-tunnel"], ["wan", "tunnel"], ("eth1", "6in4-tunnel")),
         ("dhcp", {"modem": "wwan0"}, ["eth1", "wwan0"], ["wan", "modem"], ("eth1", "wwan0")),

@@ -1,0 +1,1 @@
+"""What developers and builders run; nothing of it is on a router."""

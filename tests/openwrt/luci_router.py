@@ -33,6 +33,8 @@ APP = PROJECT / "openwrt" / "luci-app-cpe-filter"
 PLUGIN = APP / "root" / "usr" / "libexec" / "rpcd" / "cpe-filter"
 HERE = Path(__file__).parent
 BUSYBOX = shutil.which("busybox") or ""
+#: Programs of busybox that the plugin uses; OpenWrt's has them by default.
+APPLETS = ("cat", "head", "mktemp", "readlink", "rm", "sed")
 
 #: 2026-11-24 18:00:00 UTC; the filter started an hour before what it knows first.
 START = 1795543200.0
@@ -77,6 +79,8 @@ class Router:
         for folder in (self.run, self.etc, self._bin, root / "usr" / "share" / "libubox"):
             folder.mkdir(parents=True)
         shutil.copy(HERE / "luci_jshn.sh", root / "usr" / "share" / "libubox" / "jshn.sh")
+        for applet in APPLETS:
+            (self._bin / applet).symlink_to(BUSYBOX)
         self.program("cpe-filter", f'exec "{sys.executable}" -m cpe_filter "$@"\n')
         self.policy_file = self.run / "policy.toml"
         self.policy_file.write_text(self.policy_text(more))
@@ -116,7 +120,7 @@ class Router:
     def environment(self) -> dict[str, str]:
         """What the plugin finds around it."""
         return {
-            "PATH": f"{self._bin}:/usr/bin:/bin",
+            "PATH": str(self._bin),
             "IPKG_INSTROOT": str(self.root),
             "JSHN": str(HERE / "luci_jshn.py"),
             "JSHN_PYTHON": sys.executable,

@@ -119,6 +119,29 @@ def test_names_cannot_pose_as_the_process(router: Router) -> None:
         assert answer["status"] == content
 
 
+def test_a_filter_in_a_jail(router: Router) -> None:
+    """Process 1 of its own numbering; the service says which it is here."""
+    file = router.run / "status.json"
+    own = os.stat("/proc/self/ns/pid").st_ino
+    file.write_text(json.dumps(status(pid_namespace=own)))
+    assert router.call("status")["running"] is True
+    file.write_text(json.dumps(status(pid=1, pid_namespace=own + 1)))
+    assert router.call("status")["running"] is False
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for said, running in (
+        (f"{os.getpid()}\n", True),
+        (f"{gone.pid}\n", False),
+        ("", False),
+        ("-1", False),
+        ("x;id", False),
+    ):
+        (router.run / "run.pid").write_text(said)
+        assert router.call("status")["running"] is running
+    file.write_text(json.dumps(status(pid_namespace=None)))
+    assert router.call("status")["running"] is True
+
+
 def test_a_status_too_long_for_ubus(router: Router) -> None:
     (router.run / "status.json").write_text(json.dumps({"pid": os.getpid(), "x": "y" * 950_000}))
     answer = router.call("status")
@@ -320,10 +343,9 @@ def test_against_the_running_filter(lab: Lab, tmp_path: Path) -> None:
     shutil.copy(policy, router.policy_file)
 
     def call(method: str, **arguments: str) -> dict[str, Any]:
-        command = lab.command("router", [BUSYBOX, "ash", str(PLUGIN), "call", method])
-        done = subprocess.run(
-            command, input=json.dumps(arguments), capture_output=True, text=True, timeout=60, env=router.environment()
-        )
+        around = [f"{name}={value}" for name, value in router.environment().items()]
+        command = lab.command("router", ["env", "-i", *around, BUSYBOX, "ash", str(PLUGIN), "call", method])
+        done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, timeout=60)
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 

@@ -410,6 +410,7 @@ class _Filter:
         queue = self.queue
         about: dict[str, Any] = {
             "pid": os.getpid(),
+            "pid_namespace": status.pid_namespace(),
             "since": round(self.since, 3),
             "queue": self.policy.queue,
             "handoff": self.handoff,

@@ -20,8 +20,10 @@ _EXEMPTIONS = 8
 _COUNTED = ("queued", "refused", "blocked", "limited", "explained", "guarded")
 
 
-def describe(content: dict[str, Any], now: float, width: int | None = None) -> list[str]:
+def describe(content: dict[str, Any], now: float, width: int | None = None, config_error: str = "") -> list[str]:
     """Lines of at most `width` characters; None: as long as they are. now: POSIX seconds.
+
+    config_error: why the service does not use its configuration, if it does not.
 
     Raises ArithmeticError, AttributeError, LookupError, TypeError or ValueError where the content is no status.
     """
@@ -32,6 +34,7 @@ def describe(content: dict[str, Any], now: float, width: int | None = None) -> l
         f"mode {content['mode']}, queue {content['queue']} by {content['handoff']}",
         f"{content['mail_packets']} packets of mail looked at, {content['flows']} connections open, "
         f"{content['failures']} failures; as of {age:.0f} s ago",
+        *([f"configuration: not used, the policy is an earlier one: {config_error}"] if config_error else []),
         *_fares(content),
     ]
     lines = [part for line in lines for part in _folded(line, width)]

@@ -1,7 +1,8 @@
 """`cpe-filter status`: once, or again and again.
 
-Knows terminals and pipes. Must not know what a status says; see overview. On a terminal a watch redraws in place, by
-plain control sequences (ECMA-48) and no more of the status than fits; into a pipe it appends what is new.
+Knows terminals and pipes, and where the router's service leaves word of a configuration that it cannot use (a line in
+`config-error`, see status.of_service). Must not know what a status says; see overview. On a terminal a watch redraws in
+place, by plain control sequences (ECMA-48) and no more of the status than fits; into a pipe it appends what is new.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import sys
 import time
 
 from cpe_filter.report.overview import describe
-from cpe_filter.report.status import NotRunning, read
+from cpe_filter.report.status import NotRunning, of_service, read
 
 #: Seconds between two looks, as allowed.
 LEAST_S, MOST_S = 0.1, 3600.0
 
+#: Characters of a line in `config-error`.
+_LONGEST_ERROR = 1000
 _HOME, _TO_LINE_END, _TO_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -26,7 +29,7 @@ def once(path: str, as_json: bool) -> int:
     try:
         text = _text(path, as_json, _size()[0])[0]
     except NotRunning as why:
-        print(f"cpe-filter: {why}", file=sys.stderr)
+        print(f"cpe-filter: {_with_error(str(why), path)}", file=sys.stderr)
         return 1
     sys.stdout.write(text if as_json else f"{text}\n")
     return 0
@@ -42,8 +45,10 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
             try:
                 text, new = _text(path, as_json, columns)
             except NotRunning as why:
-                new = str(why)
-                text = json.dumps({"running": False, "why": new}) if as_json else f"cpe-filter: {why}"
+                error = config_error(path)
+                new = _with_error(str(why), path)
+                object_ = {"running": False, "why": str(why), **({"config_error": error} if error else {})}
+                text = json.dumps(object_) if as_json else f"cpe-filter: {new}"
             if terminal:
                 _redraw(text, columns or 80, rows or 24)
             elif new != last:
@@ -59,13 +64,29 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
 def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
     """What to show, and what tells this status from the next. Raises `NotRunning`."""
     text, content = read(path)
-    which = f"{content['pid']} {content.get('updated')}"
+    error = config_error(path)
+    which = f"{content['pid']} {content.get('updated')} {error}"
     if as_json:
-        return text, which
+        return (f'{{"config_error":{json.dumps(error)},{text.lstrip()[1:]}' if error else text), which
     try:
-        return "\n".join(describe(content, time.time(), columns)), which
+        return "\n".join(describe(content, time.time(), columns, error)), which
     except _WRONG:
         raise NotRunning(f"{path}: not a status file") from None
+
+
+def config_error(path: str) -> str:
+    """Why the service does not use its configuration, one line; "" where it does, or where there is no service."""
+    try:
+        with open(of_service(path, "config-error"), encoding="utf-8", errors="replace") as file:
+            line = file.readline(_LONGEST_ERROR).rstrip("\n")
+    except OSError:
+        return ""
+    return "".join(c if c.isprintable() else "?" for c in line)
+
+
+def _with_error(why: str, path: str) -> str:
+    error = config_error(path)
+    return f"{why}; the configuration cannot be used: {error}" if error else why
 
 
 def _size() -> tuple[int | None, int | None]:

@@ -13,6 +13,7 @@ from cpe_filter.detect.device import Device
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
 from cpe_filter.json_text import parts
+from cpe_filter.policy import Policy
 from cpe_filter.report.devices import device_facts
 
 TYPE_CHECKING = False
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
+#: Written by the router's service: the filter's process, as everybody else sees it.
+_PID_FILE = "run.pid"
 #: Exemptions in a status.
 EXEMPT = 32
 #: Bytes of a status file.
@@ -96,9 +99,34 @@ def read(path: str) -> tuple[str, dict[str, Any]]:
         raise NotRunning(f"{path}: not a status file") from None
     if not isinstance(pid, int) or pid < 1:
         raise NotRunning(f"{path}: not a status file")
-    if not _alive(pid):
+    in_jail = content.get("pid_namespace") not in (None, pid_namespace())
+    if not (_alive_in_jail(path) if in_jail else _alive(pid)):
         raise NotRunning(f"the filter that wrote {path} (process {pid}) does not run any more")
     return text, content
+
+
+def pid_namespace() -> int | None:
+    """What tells this process's numbering of processes from others; None where the kernel has one only."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def of_service(path: str, name: str) -> str:
+    """Where the router's service leaves a file: beside status file `path`, or where that is by default."""
+    beside, usual = (os.path.join(os.path.dirname(one), name) for one in (path, Policy().status_file))
+    return beside if os.path.exists(beside) else usual
+
+
+def _alive_in_jail(path: str) -> bool:
+    """Whether a filter in a jail runs. By itself it is process 1 there, which says nothing here."""
+    try:
+        with open(of_service(path, _PID_FILE), encoding="ascii") as file:
+            pid = int(file.read(32))
+            return pid > 0 and _alive(pid)
+    except (OSError, ValueError):
+        return False
 
 
 def _alive(pid: int) -> bool:

@@ -17,6 +17,7 @@ from tests.lab.net import PROJECT
 
 FILES = PROJECT / "openwrt" / "cpe-filter" / "files"
 STAND_IN = Path(__file__).with_name("stand_in")
+UCI = Path(__file__).with_name("uci.py")
 #: File of the feed -> its place on the router and its mode.
 INSTALL: dict[str, tuple[str, int]] = {
     "cpe-filter": ("/usr/bin/cpe-filter", 0o755),
@@ -86,7 +87,7 @@ class Router:
         if uci:
             self._script("uci", f'exec {uci} -c "$UCI_CONFIG_DIR" -P "$UCI_CONFIG_DIR/.state" "$@"')
         else:
-            self._script("uci", f'exec {sys.executable} -I -S {STAND_IN / "uci"} "$@"')
+            self._script("uci", f'exec {sys.executable} -I -S {UCI} "$@"')
         # What it would log, and what it would ask of the kernel. `tables` says what is there.
         self._script(
             "logger", f'[ $# -lt 5 ] && cat >>{self.stand_in}/log || printf "%s\\n" "$5" >>{self.stand_in}/log'

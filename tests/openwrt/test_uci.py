@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_the_translator_knows_what_is_no_string() -> None:
     assert kinds == {**wanted, "exempt.until": "date"}
 
 
-def samples(key: Key) -> list[tuple[str | list[str], Any]]:
+def samples(key: Key) -> Sequence[tuple[str | list[str], Any]]:
     """Values of UCI, and what the policy then has."""
     if key.kind == "number":
         return [(str(key.low), key.low), (str(key.high), key.high)]
@@ -156,10 +157,11 @@ def test_relays(router: Router) -> None:
 # ── values that are meant to break out ──────────────────────────────────────────────────────────────
 
 HOSTILE = (
-    '"', "\\", "'", '\\"', '"""', "'''", "a\nb", "\n[filter]\nmode = \"monitor\"\n", '"\nmode = "monitor" #', "\r\n\t\x01\x1f\x7f",
-    "$(touch hit)", "`touch hit`", "${HOME}", "$((1/0))", "; touch hit;", "*", "?", "[a-z]*", "~", "-n", "-e \\x41", "%s%n%d",
-    "#", " ", "  a  b  ", "a=b", "!", "\\u0041", "\\", "é€\U0001f4ee", "‮evil", "x" * 3000, "'; config x; '", "&& touch hit",
-)  # fmt: skip
+    *('"', "\\", "'", '\\"', '"""', "'''", "a\nb", '\n[filter]\nmode = "monitor"\n', '"\nmode = "monitor" #'),
+    *("\r\n\t\x01\x1f\x7f", "$(touch hit)", "`touch hit`", "${HOME}", "$((1/0))", "; touch hit;", "&& touch hit"),
+    *("*", "?", "[a-z]*", "~", "-n", "-e \\x41", "%s%n%d", "#", " ", "  a  b  ", "a=b", "!", "\\u0041"),
+    *("é€\U0001f4ee", "\u202eevil", "x" * 3000, "'; config x; '"),
+)
 
 
 def test_hostile_values_stay_values(router: Router) -> None:
@@ -194,7 +196,8 @@ def test_bytes_that_are_no_text(router: Router) -> None:
 
 def test_exemptions(router: Router) -> None:
     many = "".join(
-        f"config exempt\n\toption device '02:00:00:00:{n >> 8:02x}:{n & 255:02x}'\n\toption destination '192.0.2.0/24'\n"
+        f"config exempt\n\toption device '02:00:00:00:{n >> 8:02x}:{n & 255:02x}'\n"
+        "\toption destination '192.0.2.0/24'\n"
         f"\toption until '2027-01-31'\n\toption reason 'number \"{n}\"'\n"
         for n in range(600)
     )
@@ -235,7 +238,7 @@ def test_exemptions(router: Router) -> None:
         ),
         (section("filter", "mode", ["block"]), "cpe-filter.filter.mode is a list; allowed: monitor"),
         (
-            "config exempt\n\toption device 'any'\n\toption destination '192.0.2.1'\nconfig exempt\n\toption device 'x'\n",
+            "config exempt\n\toption destination '192.0.2.1'\n" + section("exempt", "device", "x"),
             'cpe-filter.@exempt[1].device is "x"; allowed: a MAC',
         ),
         (section("exempt", "devise", "x"), 'cpe-filter.@exempt[0]: unknown key "devise"; did you mean device?'),
@@ -293,7 +296,7 @@ config interface 'loop'
         ("dhcp", {}, [], [], ("eth1",)),  # the service waits for it
         ("pppoe", {}, [], [], ("pppoe-wan",)),
         ("pppoe", {"wan": "pppoe-wan"}, ["pppoe-wan"], [], ("pppoe-wan",)),
-        ("pppoe", {"wan": "ppp9", "wan6": "ppp9"}, ["ppp9"], [], ("ppp9",)),
+        ("pppoe", {"wan": "ppp9"}, ["ppp9"], [], ("ppp9",)),
         ("dhcp", {}, ["eth1"], ["wan", "tunnel"], ("eth1",)),  # the tunnel is taken in when it comes
         ("dhcp", {"tunnel": "6in4-tunnel"}, ["eth1", "6in4-tunnel"], ["wan", "tunnel"], ("eth1", "6in4-tunnel")),
         ("dhcp", {"modem": "wwan0"}, ["eth1", "wwan0"], ["wan", "modem"], ("eth1", "wwan0")),

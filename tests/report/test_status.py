@@ -21,6 +21,7 @@ import pytest
 
 from cpe_filter.report import show
 from cpe_filter.report.overview import describe
+from cpe_filter.report.status import pid_namespace
 from tests.lab.net import PROJECT
 from tests.report.statuses import UPDATED, device, status
 
@@ -87,6 +88,43 @@ def test_the_worst_stand_first() -> None:
 
 def test_nobody_has_sent_mail() -> None:
     assert "No device has sent mail" in shown(status())
+
+
+# ── a configuration that cannot be used ─────────────────────────────────────────────────────────────
+
+WRONG = "cpe-filter.limits.connections_burst is 0; allowed: a whole number from 1 to 100000 (connections)"
+
+
+def test_a_configuration_that_cannot_be_used_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps({**HOME, "pid": os.getpid()}))
+    assert show.once(str(path), True) == 0
+    assert "config_error" not in json.loads(capsys.readouterr().out)
+    (tmp_path / "config-error").write_text(f"{WRONG}\x1b[2J\nmore\n")
+    assert show.once(str(path), True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {**HOME, "pid": os.getpid(), "config_error": f"{WRONG}?[2J"}
+    assert show.once(str(path), False) == 0
+    assert f"\nconfiguration: not used, the policy is an earlier one: {WRONG}?[2J\n" in capsys.readouterr().out
+    path.unlink()
+    assert show.once(str(path), False) == 1
+    assert f"; the configuration cannot be used: {WRONG}" in capsys.readouterr().err
+
+
+def test_a_filter_in_a_jail_is_known_by_the_services_pid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes itself for process 1, and some process 1 always runs."""
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps({**HOME, "pid": 1, "pid_namespace": 4026530000}))
+    assert show.once(str(path), True) == 1
+    (tmp_path / "run.pid").write_text(f"{os.getpid()}\n")
+    assert show.once(str(path), True) == 0
+    for text in ("4194305\n", "x", "", "-1", "0", "9" * 40):
+        (tmp_path / "run.pid").write_text(text)
+        assert show.once(str(path), True) == 1, text
+    (tmp_path / "run.pid").unlink()
+    path.write_text(json.dumps({**HOME, "pid": os.getpid(), "pid_namespace": pid_namespace()}))
+    assert show.once(str(path), True) == 0
+    capsys.readouterr()
 
 
 # ── watching ────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,8 @@
 """A virtual machine with Debian's kernel on this machine's own files: `run` runs one command in it, as root.
 
 The host's root is there by 9p, read-only, under a layer in memory: the same programs, the same virtual environment, the
-same checkout; nothing that happens in the guest reaches the host but the command's output. What the tests use all the
+same checkout; nothing that happens in the guest reaches the host but the command's output, and what it writes into a
+folder that it is given for that. What the tests use all the
 time (see `memory`) comes along in memory, since every look through 9p costs a round trip. No network. Emulated by
 software (TCG), so it runs where KVM does not, some ten times slower. Knows qemu. Must not know tests.
 """
@@ -36,8 +37,13 @@ class Ended:
     seconds: float
 
 
-def run(command: list[str], timeout_s: float, environment: dict[str, str] | None = None) -> Ended:
-    """Boots the guest, runs `command` in the checkout, switches off. After `timeout_s` seconds the guest is ended."""
+def run(
+    command: list[str], timeout_s: float, environment: dict[str, str] | None = None, kept: Path | None = None
+) -> Ended:
+    """Boots the guest, runs `command` in the checkout, switches off. After `timeout_s` seconds the guest is ended.
+
+    kept: a folder that the guest has as /kept and can write to, for what is to outlive it.
+    """
     variables = [f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items()]
     script = "".join([*variables, f"cd {shlex.quote(str(PROJECT))}\n", f"exec {shlex.join(command)}\n"])
     begun = time.monotonic()
@@ -47,7 +53,7 @@ def run(command: list[str], timeout_s: float, environment: dict[str, str] | None
             _write_initrd(memory.Archive(file), script)
         # qemu goes where this process goes, however it ends.
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *_qemu(folder)],
+            ["setpriv", "--pdeathsig", "KILL", *_qemu(folder), *(_qemu_kept(kept) if kept else [])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -82,6 +88,13 @@ def _qemu(folder: Path) -> list[str]:
         *("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
         *("-serial", f"file:{folder / 'console'}", "-serial", f"file:{folder / 'output'}"),
+    ]
+
+
+def _qemu_kept(folder: Path) -> list[str]:
+    return [
+        *("-fsdev", f"local,id=kept,path={folder},security_model=none"),
+        *("-device", "virtio-9p-pci,fsdev=kept,mount_tag=kept"),
     ]
 
 

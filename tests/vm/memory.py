@@ -17,7 +17,21 @@ from typing import IO
 from tests.lab.net import PROJECT, PYTHON
 
 PROGRAMS = (
-    *("cat", "env", "grep", "ip", "ip6tables-nft", "iptables-nft", "mount", "nft", "openssl", "setpriv", "sh", "sleep"),
+    *(
+        "busybox",
+        "cat",
+        "env",
+        "grep",
+        "ip",
+        "ip6tables-nft",
+        "iptables-nft",
+        "mount",
+        "nft",
+        "openssl",
+        "setpriv",
+        "sh",
+        "sleep",
+    ),
     *("sysctl", "tcpdump"),
 )
 

@@ -280,9 +280,9 @@ policy_exists() {
 # The device of a logical network, in $device: as netifd has it or, while it is down, as netifd will call it.
 policy_device() {
 	local network="$1" proto turn
-	network_get_device device "$1" && [ -n "$device" ] && return
-	for turn in 1 2 3 4; do
-		proto="$(uci -q get "network.$network.proto")" || return
+	for turn in 1 2 3 4; do # an alias of an alias of...
+		network_get_device device "$network" && [ -n "$device" ] && return
+		proto="$(uci -q get "network.$network.proto")"
 		case "$proto" in
 		ppp | pppoe | pppoa | pptp | l2tp | 6in4 | 6rd | 6to4 | map) device="$proto-$network" && return ;;
 		dslite) device="ds-$network" && return ;;
@@ -293,10 +293,10 @@ policy_device() {
 		device="${device%% *}"
 		case "$device" in
 		'' | /*) return 1 ;; # a modem's own device, not the network's
+		@*[!A-Za-z0-9_]*) return 1 ;;
 		@*) network="${device#@}" ;; # an alias
 		*) return ;;
 		esac
-		case "$network" in *[!A-Za-z0-9_]*) return 1 ;; esac
 	done
 	return "$turn"
 }

@@ -1,0 +1,411 @@
+"""The init script under busybox's shell: what it tells procd, when it waits, what becomes of rules and old policies.
+
+procd itself is not here (tests/vm/test_service.py has one that starts what it is told).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cpe_filter.policy_file import load
+from tests.conftest import LIVE_REQUIRED
+from tests.openwrt import ipk
+from tests.openwrt.package import FILES, INSTALL, Router, why_not
+
+RUN = "/var/run/cpe-filter"
+RULES = "/usr/share/nftables.d/ruleset-post/20-cpe-filter.nft"
+LAST = "/etc/cpe-filter/policy.last.toml"
+CLOSED = "config filter 'filter'\n\toption fail 'closed'\n"
+BAD = "config limits 'limits'\n\toption messages_burst '0'\n"
+REPORTS = "config report 'report'\n\toption url 'https://isp.example'\n"
+
+
+def limits(messages: int) -> str:
+    return f"config limits 'limits'\n\toption messages_burst '{messages}'\n"
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    reason = why_not()
+    if reason and LIVE_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    made = Router(tmp_path)
+    made.config("cpe-filter", "")
+    return made
+
+
+def started(router: Router, config: str, action: str = "start") -> dict[str, dict[str, list[str]]]:
+    """The instances that procd is told of."""
+    router.config("cpe-filter", config)
+    message = router.init(action)[0]
+    assert message.verb == "set"
+    assert message.about == ["cpe-filter"]
+    return message.instances
+
+
+def run_alive(router: Router, pid: str = "1") -> None:
+    """procd has started `run`: a process that is there."""
+    router.path(f"{RUN}/run.pid").write_text(pid)
+
+
+# ── what runs ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_instances(router: Router) -> None:
+    shipped = (FILES / "cpe-filter.config").read_text()
+    instances = started(router, shipped)
+    program, policy = str(router.path("/usr/bin/cpe-filter")), str(router.path(f"{RUN}/policy.toml"))
+    assert list(instances) == ["run", "explain"]
+    assert instances["run"]["command"] == [sys.executable, program, "run", "--policy", policy]
+    assert instances["explain"]["command"] == [program, "explain", "--policy", policy]
+    assert instances["run"]["respawn"] == ["3600", "5", "0"]
+    assert all(instance["stderr"] == ["1"] for instance in instances.values())
+    assert load(policy).mode == "block"
+    assert load(policy).wan == ("wan",)
+
+
+@pytest.mark.parametrize(
+    ("mode", "escalate", "refusal", "there"),
+    [
+        ("block", "0", "explain", True),
+        ("monitor", "1", "explain", True),
+        ("limit", "0", "explain", False),
+        ("block", "1", "reset", False),
+    ],
+)
+def test_the_responder_runs_where_the_policy_can_block(
+    router: Router, mode: str, escalate: str, refusal: str, there: bool
+) -> None:
+    config = f"config filter\n\toption mode {mode}\n\toption escalate {escalate}\n\toption refusal {refusal}\n"
+    assert ("explain" in started(router, config)) is there
+
+
+def test_the_sender_runs_where_reports_are_made_and_it_is_installed(router: Router) -> None:
+    assert "send" not in started(router, "")
+    instances = started(router, REPORTS)
+    command = instances["send"]["command"]
+    assert command[0] == str(router.path("/usr/libexec/cpe-filter-send"))
+    assert command[2] == "/var/run/cpe-filter/report/spool"
+    router.path("/usr/libexec/cpe-filter-send").unlink()
+    assert "send" not in started(router, REPORTS)
+
+
+def test_a_disabled_service_runs_nothing(router: Router) -> None:
+    assert started(router, "config cpe-filter 'main'\n\toption enabled '0'\n") == {}
+
+
+def test_the_isps_file_in_place_of_uci(router: Router) -> None:
+    file = router.root / "isp policy.toml"
+    file.write_text('[filter]\nversion = "isp-7"\n[network]\nlan = ["br-lan"]\nwan = ["wan"]\n')
+    router.config("cpe-filter", f"config cpe-filter 'main'\n\toption policy_file '{file}'\n" + limits(3))
+    (message,) = router.init("start")
+    assert load(str(router.path(f"{RUN}/policy.toml"))).version == "isp-7"
+    # It names devices, and netifd tells of networks: each of these counts.
+    wanted = ["add_raw_trigger", "interface.*", "2000", "/etc/init.d/cpe-filter", "reload"]
+    assert [word.replace(str(router.root), "") for word in message.triggers[1]] == wanted
+
+
+def test_triggers(router: Router) -> None:
+    (message,) = router.init("start")
+    assert message.triggers[0] == ["add_reload_trigger", "cpe-filter", "network"]
+    assert [trigger[1:3] for trigger in message.triggers[1:]] == [
+        ["interface.*", name] for name in ("lan", "wan", "wan6")
+    ]
+
+
+# ── the jail ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_jail_where_there_is_one(router: Router) -> None:
+    (plain,) = [started(router, "")["run"]]
+    assert not {"jail", "capabilities", "no_new_privs"} & set(plain)
+    jail = router.path("/sbin/ujail")
+    jail.parent.mkdir()
+    jail.write_text("")
+    jail.chmod(0o755)
+    jailed = started(router, "")["run"]
+    assert jailed["jail"] == ["cpe-filter", "procfs"]
+    assert jailed["no_new_privs"] == ["1"]
+    assert {"/usr/sbin/nft", "/usr/lib", "/lib", "/tmp", "/tmp/hosts"} <= set(jailed["jail_mount"])
+    assert jailed["jail_mount_rw"] == ["/var/run/cpe-filter", "/etc/cpe-filter"]
+    assert jailed["capabilities"] == [str(router.path("/etc/capabilities/cpe-filter.json"))]
+    assert "jail" not in started(router, "config cpe-filter 'main'\n\toption jail '0'\n")["run"]
+
+
+def test_a_folder_that_procd_cannot_mount_means_no_jail(router: Router) -> None:
+    jail = router.path("/sbin/ujail")
+    jail.parent.mkdir()
+    jail.write_text("")
+    jail.chmod(0o755)
+    config = "config state 'state'\n\toption state_file '/etc/a b/state'\n"
+    assert "jail" not in started(router, config)["run"]
+    assert "not in a jail: procd cannot mount /etc/a b" in router.log
+
+
+def test_the_jails_capabilities_are_few() -> None:
+    sets = json.loads((FILES / "cpe-filter.capabilities").read_text())
+    assert set(sets) == {"bounding", "effective", "ambient", "permitted", "inheritable"}
+    (only,) = {tuple(names) for names in sets.values()}
+    # The last three: the folder that is handed over to [report] user.
+    assert only == ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_READ_SEARCH")
+
+
+# ── changes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_reload_can_change_is_a_signal(router: Router) -> None:
+    before = started(router, limits(3))["run"]["env"]
+    run_alive(router)
+    router.config("cpe-filter", limits(4))
+    told = router.init("reload")
+    assert [message.verb for message in told] == ["set", "signal"]
+    assert told[0].instances["run"]["env"] == before
+    assert told[1].about == ["cpe-filter", "run", "HUP"]
+    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 4
+
+
+def test_what_a_reload_cannot_change_has_procd_start_it_anew(router: Router) -> None:
+    before = started(router, "")
+    run_alive(router)
+    router.config("cpe-filter", "config filter\n\toption queue '7'\n")
+    (message,) = router.init("reload")
+    assert message.instances["run"]["env"] != before["run"]["env"]
+    assert message.instances["explain"] == before["explain"]
+    router.config("cpe-filter", "config filter\n\toption queue '7'\nconfig explain\n\toption text 'No.'\n")
+    after = router.init("reload")[0].instances
+    assert after["run"]["env"] == message.instances["run"]["env"]
+    assert after["explain"]["env"] != before["explain"]["env"]
+
+
+def test_nothing_new_is_neither(router: Router) -> None:
+    before = started(router, limits(3))
+    run_alive(router)
+    checked = router.path(f"{RUN}/service").stat().st_mtime_ns
+    (message,) = router.init("reload")
+    assert message.instances == before
+    assert router.path(f"{RUN}/service").stat().st_mtime_ns == checked  # no Python was started
+
+
+# ── interfaces ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_waits_for_an_interface(router: Router) -> None:
+    router.config(
+        "network", "config interface 'lan'\n\toption device 'br-lan'\nconfig interface 'wan'\n\toption proto 'pppoe'\n"
+    )
+    router.devices("br-lan")
+    assert started(router, "config network\n\tlist lan 'br-lan'\n") == {}
+    assert "waiting for the interface pppoe-wan" in router.log
+    router.devices("br-lan", "pppoe-wan")
+    router.up("wan", "pppoe-wan")
+    assert "run" in router.init("reload")[0].instances
+
+
+def test_a_filter_that_runs_goes_on_while_an_interface_is_away(router: Router) -> None:
+    before = started(router, "")
+    run_alive(router)
+    router.devices("br-lan")
+    assert router.init("reload")[0].instances == before
+    # Another policy would have it started anew, and it could not start.
+    router.config("cpe-filter", "config filter\n\toption queue '7'\n")
+    assert router.init("reload")[0].instances == {}
+
+
+def test_a_second_uplink_is_taken_in_and_kept(router: Router) -> None:
+    router.config(
+        "network",
+        "config interface 'lan'\n\toption device 'br-lan'\nconfig interface 'wan'\n\toption device 'wan'\n"
+        "config interface 'lte'\n\toption device 'wwan0'\n",
+    )
+    both = "config network\n\tlist wan_network 'wan'\n\tlist wan_network 'lte'\n"
+    policy = router.path(f"{RUN}/policy.toml")
+    started(router, both)
+    assert load(str(policy)).wan == ("wan",)
+    assert 'wan is "wan" for now, without "wwan0"' in router.log
+    run_alive(router)
+    router.devices("br-lan", "wan", "wwan0")
+    router.init("reload")
+    assert load(str(policy)).wan == ("wan", "wwan0")
+    router.devices("br-lan", "wan")
+    router.init("reload")
+    assert load(str(policy)).wan == ("wan", "wwan0")
+
+
+# ── configurations that cannot be used ──────────────────────────────────────────────────────────────
+
+
+def test_the_last_good_policy_stays(router: Router) -> None:
+    before = started(router, limits(3))
+    run_alive(router)
+    router.config("cpe-filter", BAD)
+    told = router.init("reload")
+    assert [message.verb for message in told] == ["set"]
+    assert told[0].instances == before
+    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 3
+    error = router.text(f"{RUN}/config-error")
+    assert error.startswith("cpe-filter.limits.messages_burst is 0; allowed:")
+    assert f"configuration not used, the policy stays as it was: {error}" in router.log
+    router.config("cpe-filter", limits(3))
+    router.init("reload")
+    assert not router.path(f"{RUN}/config-error").exists()
+
+
+def test_after_a_boot_too(router: Router) -> None:
+    started(router, limits(3))
+    for path in router.path(RUN).iterdir():
+        path.unlink()
+    assert "run" in started(router, BAD)
+    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 3
+    assert "the last good policy is" in router.log
+    assert router.path(f"{RUN}/config-error").exists()
+
+
+def test_with_none_from_before_nothing_runs(router: Router) -> None:
+    assert started(router, BAD) == {}
+    assert "nothing is filtered" in router.log
+    assert "run" in started(router, "", "reload")
+
+
+def test_the_flash_is_written_when_the_configuration_is_another(router: Router) -> None:
+    started(router, limits(3))
+    inode = router.path(LAST).stat().st_ino
+    router.up("wan", "ppp0")
+    router.devices("br-lan", "ppp0")
+    router.init("reload")
+    assert load(str(router.path(f"{RUN}/policy.toml"))).wan == ("ppp0",)
+    assert router.path(LAST).stat().st_ino == inode
+    started(router, limits(4))
+    assert load(str(router.path(LAST))).messages_burst == 4
+
+
+# ── rules ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_fail_closed_has_its_rules_where_the_firewall_finds_them(router: Router) -> None:
+    router.init("enable")
+    started(router, CLOSED)
+    rules = router.text(RULES)
+    assert rules.startswith("table inet cpe_filter\ndelete table inet cpe_filter\ntable inet cpe_filter {")
+    assert "queue to 25" in rules
+    asked = (router.stand_in / "nft").read_text().splitlines()
+    new = router.path(f"{RUN}/rules.new")
+    assert asked == [f"-c -f {new}", "list table inet cpe_filter", f"-f {new}"]  # and in the kernel at once
+    inode = router.path(RULES).stat().st_ino
+    router.init("restart")
+    assert router.path(RULES).stat().st_ino == inode  # not written again
+    started(router, "")
+    assert not router.path(RULES).exists()
+
+
+def test_rules_that_the_kernel_refuses_are_not_left_for_the_firewall(router: Router) -> None:
+    (router.stand_in / "refuses").write_text("")
+    started(router, CLOSED)
+    assert not router.path(RULES).exists()
+    assert "the kernel does not take the rules" in router.log
+
+
+def test_fail_open_leaves_none(router: Router) -> None:
+    started(router, "")
+    assert not router.path(RULES).exists()
+    assert not (router.stand_in / "nft").exists()
+
+
+def test_a_stop_leaves_fail_closeds_rules(router: Router) -> None:
+    """Stopped and enabled: nothing leaves. Stopped and disabled, as by a removal: all is as if it had never been."""
+    router.init("enable")
+    started(router, CLOSED)
+    (router.stand_in / "table").write_text("")
+    (message,) = router.init("stop")
+    assert (message.verb, message.about) == ("delete", ["cpe-filter"])
+    assert router.path(RULES).exists()
+    started(router, CLOSED)
+    router.init("disable")
+    router.init("stop")
+    assert not router.path(RULES).exists()
+    assert "table inet cpe_filter" in router.log  # what `cpe-filter rules --remove` says where nft is a stand-in
+
+
+def test_a_service_that_uci_disables_takes_its_rules_out(router: Router) -> None:
+    router.init("enable")
+    started(router, CLOSED)
+    (router.stand_in / "table").write_text("")
+    started(router, "config cpe-filter 'main'\n\toption enabled '0'\n" + CLOSED, "reload")
+    assert not router.path(RULES).exists()
+
+
+def test_closed_waits_with_its_rules_in_place(router: Router) -> None:
+    router.devices("br-lan")
+    assert started(router, CLOSED) == {}
+    assert router.path(RULES).exists()
+
+
+# ── the first boot ──────────────────────────────────────────────────────────────────────────────────
+
+FIREWALL = """
+config zone
+	option name 'lan'
+	list network 'lan'
+config zone
+	option name 'guest'
+	option network 'guest'
+config zone
+	option name 'cameras'
+	list network 'cameras'
+config zone
+	option name 'wan'
+	list network 'wan'
+	list network 'wan6'
+	list network 'lte'
+config forwarding
+	option src 'lan'
+	option dest 'wan'
+config forwarding
+	option src 'guest'
+	option dest 'wan'
+"""
+
+
+def defaults(router: Router) -> str:
+    done = router.ash(router.path("/etc/uci-defaults/90-cpe-filter"))
+    assert (done.returncode, done.stderr) == (0, b"")
+    return router.text("/etc/config/cpe-filter")
+
+
+def test_defaults_take_the_firewalls_networks(router: Router) -> None:
+    router.config("cpe-filter", (FILES / "cpe-filter.config").read_text())
+    router.config("firewall", FIREWALL)
+    first = defaults(router)
+    for name, networks in (("lan", ("lan", "guest")), ("wan", ("wan", "wan6", "lte"))):
+        for network in networks:
+            assert f"\tlist {name}_network '{network}'\n" in first
+    assert "cameras" not in first
+    assert defaults(router) == first
+
+
+def test_defaults_leave_alone_what_is_usual_or_configured(router: Router) -> None:
+    usual = FIREWALL.replace("\tlist network 'lte'\n", "").replace("'guest'\n\toption dest 'wan'", "'guest'\n")
+    router.config("firewall", usual)
+    assert "_network" not in defaults(router)
+    router.config("firewall", FIREWALL)
+    for option in ("list lan 'br0'", "list wan_network 'lte'"):
+        router.config("cpe-filter", f"config network 'network'\n\t{option}\n")
+        assert defaults(router).count("list") == 1
+
+
+def test_defaults_without_a_firewall(router: Router) -> None:
+    assert "_network" not in defaults(router)
+
+
+def test_every_file_is_installed_where_the_recipe_has_it(read: Callable[[str], ipk.Ipk]) -> None:
+    assert set(INSTALL) == {path.name for path in FILES.iterdir()}
+    assert (FILES / "cpe-filter.keep").read_text() == "/etc/cpe-filter/\n"
+    packed = {**read("cpe-filter").files, **read("cpe-filter-report").files}
+    for name, (place, mode) in INSTALL.items():
+        assert (packed[place].content, packed[place].mode) == ((FILES / name).read_bytes(), mode), name

@@ -304,6 +304,24 @@ def test_fail_closed_has_its_rules_where_the_firewall_finds_them(router: Router)
     assert not router.path(RULES).exists()
 
 
+def test_the_defaults_of_an_image_make_them_before_the_firewall_starts(router: Router) -> None:
+    """uci-defaults call the init script, which is a stand-in's matter here: what it is asked for, and what it does."""
+    router.config("cpe-filter", CLOSED)
+    script = router.path("/etc/init.d/cpe-filter")
+    text = script.read_text()
+    script.write_text(f'#!/bin/sh\necho "$@" >{router.stand_in}/asked\n')
+    defaults(router)
+    assert (router.stand_in / "asked").read_text() == "rules\n"
+    script.write_text(text)
+    router.devices()  # no interface is there yet, and netifd does not run
+    assert router.init("rules") == []
+    assert router.path(RULES).exists()
+    router.path(RULES).unlink()
+    router.config("cpe-filter", "config cpe-filter 'main'\n\toption enabled '0'\n" + CLOSED)
+    router.init("rules")
+    assert not router.path(RULES).exists()
+
+
 def test_rules_that_the_kernel_refuses_are_not_left_for_the_firewall(router: Router) -> None:
     (router.stand_in / "refuses").write_text("")
     started(router, CLOSED)

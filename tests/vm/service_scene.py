@@ -211,6 +211,9 @@ def second(router: Router) -> None:
         laptop=router.sends("device1", mx4(0)),
     )
     see("convicted", bot=router.standing("device2"))
+    router.lab.run("router", ["nft", "-f", str(RULES / "20-cpe-filter.nft")])  # fw4 reloads
+    back = router.wait_for("restored")
+    see("firewall", back=back, bot=router.bot(70, 3), laptop=router.sends("device1", mx4(0)))
     router.service("stop")
     see(
         "stopped", laptop=router.sends("device1", mx4(4)), relay=router.sends("device1", RELAY4), rules=router.filters()

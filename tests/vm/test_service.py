@@ -113,6 +113,12 @@ def test_standings_survive_a_reboot(second: Seen) -> None:
     assert (second["mail"]["delivered"], second["mail"]["laptop"]) == (0, True)
 
 
+def test_a_reload_of_the_firewall_is_no_matter(second: Seen) -> None:
+    seen = second["firewall"]
+    assert (seen["back"], seen["laptop"]) == (True, True)
+    assert refused(seen["bot"])
+
+
 def test_stopped_in_fail_closed_nothing_leaves(second: Seen) -> None:
     assert second["stopped"] == {"laptop": False, "relay": True, "rules": True}
 

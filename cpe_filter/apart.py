@@ -3,9 +3,9 @@
 Knows processes, pipes and marshal. Must not know what is worked on. TOML's parser and what it imports take 1.5 MB, are
 wanted for a moment, and would stay for good: Python forgets no module. A small router has 64 MB in all.
 
-The child is a copy of this process, so the work may use all that is here; what it changes is lost. It must not touch
-sockets: those are the same on both sides. It ends without an interpreter's end: nothing of ours is flushed, closed or
-removed by it.
+The child is a copy of this process, so the work may use all that is here; what it changes is lost. Of what the parent
+has open it has the standard streams alone. It ends without an interpreter's end: nothing of ours is flushed or removed
+by it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ WAIT_S = 20.0
 #: Bytes of a result.
 LONGEST = 16 << 20
 _CHUNK = 1 << 16
+#: No descriptor of the filter has so high a number. Where libc has no close_range each is closed by a call of its own.
+_DESCRIPTORS = 1024
 _DONE, _REFUSED, _FAILED = range(3)
 
 
@@ -124,6 +126,7 @@ def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wai
     try:
         gc.disable()  # it would only copy pages, and might close what is the parent's
         signal.alarm(int(wait_s) + 2)  # where nobody is left to end us
+        _let_go(write)
         try:
             answer = _DONE, work()
         except refusal as error:
@@ -136,6 +139,13 @@ def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wai
         code = 0
     finally:
         os._exit(code)
+
+
+def _let_go(kept: int) -> None:
+    """Closes what the parent has open: killed, it would else hold its queue through us."""
+    signal.set_wakeup_fd(-1)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, _DESCRIPTORS)
 
 
 def _read(read: int, end: float) -> bytes:

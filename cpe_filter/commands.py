@@ -97,13 +97,28 @@ def _parser() -> argparse.ArgumentParser:
         "what",
         nargs="?",
         default="run",
-        choices=("run", "ingest", "consume", "migrate", "retain", "check", "password", "export", "rebuild", "webhook"),
+        choices=(
+            "run",
+            "ingest",
+            "consume",
+            "migrate",
+            "retain",
+            "check",
+            "password",
+            "export",
+            "rebuild",
+            "webhook",
+            "notice",
+        ),
         help="run (default): all in one process; ingest, consume: with NATS JetStream between; migrate, retain, check; "
-        "password: a user for the fleet page; export xarf|intelmq|csv; rebuild: all cases; webhook list|retry",
+        "password: a user for the fleet page; export xarf|intelmq|csv; rebuild: all cases; webhook list|retry; "
+        "notice: what may be written to the subscriber of a case",
     )
     collector.add_argument("of", nargs="?", metavar="OF", help="of export: xarf, intelmq, csv; of webhook: list, retry")
     collector.add_argument("--since", metavar="TIME", help="export: incidents since 2026-11-24 or 2026-11-24T12:00:00Z")
-    collector.add_argument("--case", metavar="ID", help="export: incidents of this case")
+    collector.add_argument("--case", metavar="ID", help="export: incidents of this case; notice: of this case")
+    collector.add_argument("--language", metavar="LANG", help="notice: en, nl, de or tr (default: [notice] language)")
+    collector.add_argument("--format", metavar="FORMAT", help="notice: mail (default, RFC 5322) or json")
     collector.add_argument("--output", metavar="PATH", help="export: to a file, or into a folder (default: stdout)")
     collector.add_argument("--mark", metavar="NAME", help="export: what was not exported under this mark before")
     collector.set_defaults(work=_command_collector)
@@ -307,7 +322,7 @@ def _command_collector(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise Unusable(f"collector needs {error.name}: pip install 'cpe-filter[collector]'") from None
     try:
-        names = ("of", "since", "case", "output", "mark")
+        names = ("of", "since", "case", "output", "mark", "language", "format")
         return command.main(options.config, options.what, **{name: getattr(options, name) for name in names})
     except command.Unusable as error:
         raise Unusable(str(error)) from None

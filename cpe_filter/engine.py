@@ -19,8 +19,9 @@ from cpe_filter.detect.succession import Continued, Lease, Succession
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import BLOCK, EXPLAIN, LIMIT, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
 from cpe_filter.inspect.dns import is_local, mx_question
+from cpe_filter.inspect.effects import NO_EVENTS
 from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
-from cpe_filter.inspect.session import TRYING, Session
+from cpe_filter.inspect.session import TRYING, Session, key_of
 from cpe_filter.inspect.smtp import Limits
 from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Network, Policy
@@ -59,7 +60,7 @@ _WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "connection", "decision", "explained", "recorded", "refusal", "session", "spoke", "told")
+    __slots__ = ("attempt", "connection", "decision", "explained", "refusal", "session", "spoke", "told")
 
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
@@ -67,7 +68,6 @@ class Flow:
         self.decision = decision
         self.attempt = attempt  # the device's how many-th connection
         self.spoke = False
-        self.recorded = False
         self.refusal = ""  # the verdict, once it is one
         self.explained = False  # it goes to the responder
         self.told = "everything"  # which packets the kernel has been told to show
@@ -157,11 +157,11 @@ class Engine:
         ports = self._ports
         to_mail, from_mail = segment.dport in ports, segment.sport in ports
         if to_mail and from_mail:  # both are mail ports: whoever is known, or sent the first SYN
-            to_mail = _reply_key(segment) not in self._flows
+            to_mail = key_of(segment, False) not in self._flows
         if to_mail:
-            key = _key(segment)
+            key = key_of(segment, True)
         elif from_mail:
-            key = _reply_key(segment)
+            key = key_of(segment, False)
         else:  # what the responder says comes from its own port: it is seen before the kernel undoes the redirect
             known = self._explained.get(_client(segment.dst, segment.dport))
             if known is None or segment.sport != self.policy.explain_port:
@@ -303,6 +303,7 @@ class Engine:
         if len(self._flows) >= self._max_flows:
             self._make_room(time)
         session = Session(segment, time, self._limits, from_client)
+        key = session.key  # the same bytes, kept once
         flow = Flow(session, connection, decision, device.connections)
         self._flows[key] = flow
         if syn and self._explains(decision):
@@ -399,15 +400,13 @@ class Engine:
         self.evicted_flows += 1
 
     def _forget(self, key: bytes, flow: Flow) -> None:
-        self._flows.pop(key, None)
+        known = self._flows.pop(key, None)
         self._trying.pop(key, None)
         if flow.explained:
             self._explained.pop(_client(flow.session.client, flow.session.client_port), None)
         self._buffered_sum -= self._buffered.pop(key, 0)
-        if not flow.recorded:
-            flow.recorded = True
-            if self._ended:
-                self._ended(flow)
+        if known is flow and self._ended:
+            self._ended(flow)
 
     # ── evidence ────────────────────────────────────────────────────────────────────────────────
 
@@ -426,7 +425,7 @@ class Engine:
             flow.spoke = True
             flow.device.sessions += 1
         while dialogue.events:
-            events, dialogue.events = dialogue.events, []
+            events, dialogue.events = dialogue.events, NO_EVENTS
             for event in events:
                 passing = flow.decision.what == PASS
                 if event.name == "no-quit" and not (passing or flow.explained):
@@ -463,14 +462,6 @@ _LIMITED = ((("sender", "tls"), decide.on_message), (("recipient", "tls"), decid
 
 def _client(address: bytes, port: int) -> bytes:
     return address + port.to_bytes(2, "big")
-
-
-def _key(segment: Segment) -> bytes:
-    return segment.src + segment.dst + (segment.sport << 16 | segment.dport).to_bytes(4, "big")
-
-
-def _reply_key(segment: Segment) -> bytes:
-    return segment.dst + segment.src + (segment.dport << 16 | segment.sport).to_bytes(4, "big")
 
 
 def _within(address: bytes, networks: tuple[Network, ...]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.net import PROJECT, Lab, why_not
+from tests.report.browser import PROGRAM
 
 #: Set in CI: a live test that cannot run is then a failure.
 LIVE_REQUIRED = os.environ.get("CPE_FILTER_LIVE") == "required"
@@ -40,6 +41,15 @@ def live() -> None:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """Skips where there is no browser to look at pages with; fails instead where CI requires one."""
+    if not PROGRAM and LIVE_REQUIRED:
+        pytest.fail("no chromium here to look at the page with")
+    if not PROGRAM:
+        pytest.skip("no chromium here to look at the page with")
 
 
 @pytest.fixture

@@ -209,6 +209,24 @@ def test_killed_filter_and_its_successor(lab: Lab, fail: str) -> None:
     assert ("cpe_filter" in ruleset(lab).lower()) is (fail == "closed")
 
 
+@pytest.mark.parametrize(("fail", "leaves"), [("open", True), ("closed", False)])
+def test_without_its_hand_off_nothing_leaves_only_when_failing_closed(lab: Lab, fail: str, leaves: bool) -> None:
+    running = lab.start_filter(lab.policy(f'[filter]\nmode = "monitor"\nfail = "{fail}"\n'))
+    if "xtables" not in running.log():
+        pytest.skip("nft queues here: there is no hand-off apart from the table")
+    running.process.send_signal(signal.SIGSTOP)  # else it is back within a second
+    try:
+        for tables in ("iptables-nft", "ip6tables-nft"):
+            lab.run("router", [tables, "-t", "mangle", "-F", "CPE_FILTER"])
+        for server in (mx4(0), mx6(0)):
+            program = f"import socket;socket.create_connection(('{server}',25),1.5)"
+            done = lab.run("device1", [PYTHON, "-c", program], check=False)
+            assert (done.returncode == 0) == leaves, done.stderr
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+    assert sent(lab, mx4(0))
+
+
 @pytest.mark.parametrize(("fail", "kept"), [("open", False), ("closed", True)])
 def test_a_crash_keeps_the_ruleset_only_when_failing_closed(lab: Lab, fail: str, kept: bool) -> None:
     policy = lab.policy(f'[filter]\nmode = "monitor"\nfail = "{fail}"\n')

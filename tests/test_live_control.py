@@ -159,9 +159,10 @@ def test_hang_up_changes_relays_and_mode(lab: Lab) -> None:
 def test_a_port_is_added_and_lookups_are_no_longer_watched(lab: Lab) -> None:
     policy = lab.policy(BLOCK)
     running = lab.start_filter(policy)
-    policy.write_text(policy.read_text().replace("[network]\n", "[network]\nports = [25, 2599]\n"))
-    with policy.open("a") as file:
-        file.write("queue = 99\n[detect]\nwatch_dns = false\n")
+    text = policy.read_text()
+    for table, more in (("network", "ports = [25, 2599]"), ("filter", "queue = 99"), ("detect", "watch_dns = false")):
+        text = text.replace(f"[{table}]\n", f"[{table}]\n{more}\n")
+    policy.write_text(text)
     said = told(lab, policy, "reload").splitlines()
     assert said[0].endswith("changed [network] ports, [detect] watch_dns")
     assert said[1] == "only after a restart of the filter: [filter] queue"
@@ -215,7 +216,7 @@ def test_a_device_is_let_go_that_the_new_policy_does_not_block(lab: Lab) -> None
     policy = lab.policy(MONITOR)
     running = lab.start_filter(policy)
     convict(lab, running)
-    policy.write_text(policy.read_text() + "escalate = false\n")
+    policy.write_text(policy.read_text().replace("[filter]\n", "[filter]\nescalate = false\n"))
     told(lab, policy, "reload")
     assert sent(lab, "device2", mx4(0))
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import re
+import ssl
 import subprocess
 import sys
+import time
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families as families
+
+from cpe_filter.collect.config import KEYS as COLLECTOR_KEYS
+from cpe_filter.collect.metrics import Metrics
 from cpe_filter.policy import Policy, load
 from cpe_filter.policy_keys import KEYS
+from tests.collect.running import answer, free_port
 from tests.lab.net import PROJECT
 
 README = (PROJECT / "README.md").read_text()
@@ -18,7 +29,7 @@ def toml(value: Any) -> str:
     """A default as it would be written in the file."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(toml(item) for item in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
@@ -34,6 +45,71 @@ def key_table() -> str:
 
 def test_table_of_policy_keys() -> None:
     assert key_table() in README
+
+
+def collector_table() -> str:
+    """The same of the collector's keys."""
+    return "\n".join(
+        f"| `[{key.table}]` `{key.name}` | `{toml(key.default)}` | {key.allowed} | {key.meaning} |"
+        for key in COLLECTOR_KEYS
+    )
+
+
+def test_table_of_the_collectors_keys() -> None:
+    assert collector_table() in README
+
+
+def test_collectors_metrics() -> None:
+    """Each one that there is stands in the table, and no other."""
+    from prometheus_client import generate_latest
+
+    there = {family.name for family in families(generate_latest(Metrics().registry).decode())}
+    there = {name.removeprefix("cpe_collector_") for name in there if not name.endswith("_created")}
+    start = README.index("| metric, after `cpe_collector_` |")
+    rows = README[start : README.index("\n\n", start)]
+    told = {name.removesuffix("_total") for name in re.findall(r"`([a-z_]+)(?:\{[a-z,]+\})?`", rows)}
+    assert told - {"cpe_collector_"} == there
+
+
+def test_collector_in_five_minutes(tmp_path: Path) -> None:
+    """The commands as they stand there, but for the ports: check, a report, the case in the CSV."""
+    part = README[README.index("### In five minutes") : README.index("### Certificates")]
+    script, said = re.findall(r"```(?:sh)?\n(.*?)```", part, re.DOTALL)
+    bin_ = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    config = tmp_path / "collector.toml"
+    command = [str(bin_ / "cpe-filter"), "collector", "--config", "collector.toml"]
+    checked = subprocess.run([*command, "check"], cwd=tmp_path, capture_output=True, text=True)
+    assert checked.stdout in said
+    ports = [free_port() for _ in range(3)]
+    text = config.read_text().replace(":8443", f":{ports[0]}").replace(":8080", f":{ports[1]}")
+    config.write_text(f'{text}[metrics]\naddress = "127.0.0.1:{ports[2]}"\n')
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=log)
+    try:
+        end = time.monotonic() + 20
+        while '"started"' not in (tmp_path / "log").read_text():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        context.load_cert_chain(tmp_path / "router.pem", tmp_path / "router.key")
+        connection = HTTPSConnection("localhost", ports[0], context=context, timeout=20)
+        connection.request(
+            "POST", "/v1/reports", (tmp_path / "report.json").read_bytes(), {"Content-Type": "application/json"}
+        )
+        got = answer(connection)
+        connection.close()
+        assert (got.status, got.body["acked"]) == (200, [1])
+        done = subprocess.run([*command, "export", "csv"], cwd=tmp_path, capture_output=True, text=True)
+        rows = [[*row[:5], row[20], *row[26:29]] for row in csv.reader(done.stdout.splitlines())]
+        assert rows[0] == next(csv.reader(line for line in said.splitlines() if line.startswith('"case"')))
+        shown = next(csv.reader(line for line in said.splitlines() if line.startswith('"104a')))
+        assert rows[1] == shown
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_default_policy_holds_every_key_at_its_default() -> None:

@@ -8,6 +8,7 @@
     jetstream   a sink and its other end: NATS JetStream between `ingest` and `consume`
     store       what every store can do;   sql, schema, sqlite, postgres   how;   migrations/   the tables
     retention   what is kept for how long, and the months' table
+    secrecy     whether a key's file is for its owner and group alone
     server      sockets, TLS, time-outs;   config   the TOML file;   metrics, log;   command   the command line
 
 Nothing here runs on a router. Imports point one way: wire, limits, identity <- app <- server <- command, and

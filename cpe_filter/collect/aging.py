@@ -36,16 +36,16 @@ SELECT {_WHOSE} AS who, c.region, {MODEL_OF} AS model, c.last_at, c.id, e.begun_
     e.clean_at, {_END} AS over_at
 FROM desk_episode e JOIN desk_case c ON c.id = e.case_id LEFT JOIN router_state r ON r.router = c.router
 WHERE e.begun_at < :upto AND ({_END} IS NULL OR {_END} >= :since)
-"""  # noqa: S608
+"""
 _BEFORE = f"""
 SELECT {_WHOSE} AS who, MIN(e.begun_at) AS first, MIN({_END}) AS over FROM desk_episode e
 JOIN desk_case c ON c.id = e.case_id GROUP BY {_WHOSE}
-"""  # noqa: S608
+"""
 _COUNTS = (
     "subscribers", "new", "recurring", "cleared", "expired", "notified", "acknowledged", "cleans", "clean_s",
 )  # fmt: skip
 _MONTH = (
-    f"INSERT INTO desk_month (month, region, model, {', '.join(_COUNTS)})"  # noqa: S608
+    f"INSERT INTO desk_month (month, region, model, {', '.join(_COUNTS)})"
     f" VALUES (:month, :region, :model, {', '.join(':' + name for name in _COUNTS)})"
 )
 
@@ -83,9 +83,9 @@ def _forget(number: str) -> list[Statement]:
     gone = {"gone": number}
     incidents = "SELECT d.router, d.incident FROM desk_incident d WHERE d.case_id = :gone"
     return [
-        (f"DELETE FROM report WHERE (router, incident) IN ({incidents})", gone),  # noqa: S608
-        (f"DELETE FROM incident WHERE (router, id) IN ({incidents})", gone),  # noqa: S608
-        (f"DELETE FROM desk_export WHERE (router, incident) IN ({incidents})", gone),  # noqa: S608
+        (f"DELETE FROM report WHERE (router, incident) IN ({incidents})", gone),
+        (f"DELETE FROM incident WHERE (router, id) IN ({incidents})", gone),
+        (f"DELETE FROM desk_export WHERE (router, incident) IN ({incidents})", gone),
         ("DELETE FROM desk_incident WHERE case_id = :gone", gone),
         ("DELETE FROM desk_episode WHERE case_id = :gone", gone),
         ("DELETE FROM desk_case WHERE id = :gone", gone),

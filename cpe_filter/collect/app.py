@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from starlette.routing import Route
 from cpe_filter.collect import wire
 from cpe_filter.collect.identity import Headers, Refused
 from cpe_filter.collect.inbox import Sink
-from cpe_filter.collect.limits import MAX_BODY, Buckets, Gunzip, NotGzip, Plain, TooLarge
+from cpe_filter.collect.limits import MAX_BODY, Buckets, Gunzip, NotGzip, Plain, TooLarge, Waste
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import StoreAway, Unstorable
 
@@ -110,14 +110,19 @@ class _Reports:
             await self._drain(request)
             raise error
         about["router"] = router
+        # Before the body: so many bodies that never end cost a router as much as so many reports.
+        wait = self._limits.reports.take(router, 1, time.monotonic())
+        if wait:
+            await self._drain(request)
+            self._pay(wait, "too many reports")
         body = await self._body(request)
-        now = time.monotonic()
-        self._pay(self._limits.reports.take(router, 1, now), "too many reports")
         try:
             report, rejected = wire.parse(body, router, address, received)
         except wire.WrongReport as error:
             raise _Answer(400, "report", str(error)) from None
-        self._pay(self._limits.events.take(router, len(report.events) + len(rejected), now), "too many events")
+        self._pay(
+            self._limits.events.take(router, len(report.events) + len(rejected), time.monotonic()), "too many events"
+        )
         await self._keep(report)
         if rejected:
             self._metrics.events.labels("rejected").inc(len(rejected))
@@ -140,7 +145,7 @@ class _Reports:
             self._log.error("store away", extra={"about": {"why": str(error)}})
             # Spread: those who were refused together must not come back together.
             spread = self._terms.retry_after_s
-            raise _Answer(503, "store-away", "try again later", spread + random.randrange(spread + 1)) from None  # noqa: S311
+            raise _Answer(503, "store-away", "try again later", spread + secrets.randbelow(spread + 1)) from None
         except Unstorable as error:
             self._log.error("store refuses", extra={"about": {"router": report.router, "why": str(error)}})
             raise _Answer(400, "unstorable", "the store refuses this report") from None
@@ -176,14 +181,14 @@ class _Reports:
     async def _drain(self, request: Request) -> None:
         """Takes a small body off the wire, so that the sender can read the refusal; of a large one only so much."""
         try:
-            await asyncio.wait_for(_feed(request, Plain()), self._terms.body_s)
+            await asyncio.wait_for(_feed(request, Waste()), self._terms.body_s)
         except (asyncio.TimeoutError, TimeoutError):
             raise _Answer(408, "slow", "body too slow", close=True) from None
         except TooLarge:
             raise _Answer(413, "large", f"body over {MAX_BODY} bytes", close=True) from None
 
 
-async def _feed(request: Request, taker: Gunzip | Plain) -> None:
+async def _feed(request: Request, taker: Gunzip | Plain | Waste) -> None:
     async for chunk in request.stream():
         taker.feed(chunk)
 

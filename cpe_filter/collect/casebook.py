@@ -31,7 +31,7 @@ LEFT JOIN desk_incident d ON d.router = i.router AND d.incident = i.id
 WHERE i.changed_at >= :since AND (i.router > :router OR (i.router = :router AND i.id > :id))
     AND (d.incident IS NULL OR d.dev <> i.dev OR d.seen <> {SEEN})
 ORDER BY i.router, i.id LIMIT :most
-"""  # noqa: S608
+"""
 _GONE = """
 SELECT DISTINCT d.router, d.dev FROM desk_incident d LEFT JOIN incident i ON i.router = d.router AND i.id = d.incident
 WHERE i.id IS NULL LIMIT :most

@@ -27,11 +27,12 @@ SEEN = (
 
 class Terms(NamedTuple):
     """suspected: a device that is only suspected makes a case, too. notify: events are kept for notification systems;
-    those of incidents without news since `notify_since` (POSIX seconds) count as told."""
+    those of incidents without news since `notify_since` (POSIX seconds) count as told. texts: they carry, too."""
 
     suspected: bool = False
     notify: bool = False
     notify_since: int = 0
+    texts: outgoing.Texts | None = None
 
 
 class Planner:
@@ -134,7 +135,8 @@ class Planner:
             rows = await self._store.read("SELECT slot FROM desk_event WHERE case_id = :id ORDER BY n", id=number)
             slots |= {row["slot"]: None for row in rows}
         old = values["heard_at"] < self._terms.notify_since
-        return outgoing.statements(values, outgoing.news(told, slots, values["heard_at"]), len(slots), now, old)
+        news = outgoing.news(told, slots, values["heard_at"])
+        return outgoing.statements(values, news, len(slots), now, old, self._terms.texts)
 
 
 def case_id(subscriber: str, router: str, dev: str) -> str:
@@ -218,7 +220,7 @@ def _move(gone: str, into: str) -> list[Statement]:
 def traces(number: str) -> list[Statement]:
     """Takes away what people did with a case, and what was told of it."""
     tables = (("desk_case_action", "case_id"), ("desk_event", "case_id"), ("desk_case_alias", "id"))
-    return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]  # noqa: S608
+    return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]
 
 
 _NAMES = (
@@ -227,12 +229,12 @@ _NAMES = (
     "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why", "acted", "changed_at",
 )  # fmt: skip
 _CASE = (
-    f"INSERT INTO desk_case ({', '.join(_NAMES)}) VALUES ({', '.join(':' + name for name in _NAMES)})"  # noqa: S608
+    f"INSERT INTO desk_case ({', '.join(_NAMES)}) VALUES ({', '.join(':' + name for name in _NAMES)})"
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _NAMES[1:])}"
 )
 _PLACE = ("router", "incident", "dev", "case_id", "begun_at", "seen", "mapped")
 _INCIDENT = (
-    f"INSERT INTO desk_incident ({', '.join(_PLACE)}) VALUES ({', '.join(':' + name for name in _PLACE)})"  # noqa: S608
+    f"INSERT INTO desk_incident ({', '.join(_PLACE)}) VALUES ({', '.join(':' + name for name in _PLACE)})"
     f" ON CONFLICT (router, incident) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PLACE[2:])}"
 )
 #: Those beyond the bound: older than all that were read, and of no case.
@@ -242,7 +244,7 @@ SELECT i.router, i.id, i.dev, NULL, i.opened_at, {SEEN}, '' FROM incident i
 WHERE i.router = :router AND i.dev = :dev
     AND (i.opened_at < :opened_at OR (i.opened_at = :opened_at AND i.id > :id))
 ON CONFLICT (router, incident) DO UPDATE SET dev = excluded.dev, case_id = NULL, seen = excluded.seen
-"""  # noqa: S608
+"""
 _FORGET = """
 DELETE FROM desk_incident WHERE router = :router AND incident = :incident AND dev = :dev
     AND NOT EXISTS (SELECT 1 FROM incident i WHERE i.router = :router AND i.id = :incident AND i.dev = :dev)

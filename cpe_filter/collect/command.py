@@ -9,6 +9,7 @@
     export   writes incidents of cases for others: xarf, intelmq or csv
     rebuild  builds all cases anew from incidents, actions and the map of subscribers
     webhook  list: events that were given up, one JSON object a line;   retry: puts them back into the queue
+    notice   what may be written to the subscriber of a case, in a language: --case ID --language de --format mail|json
     password asks for a name and a password for the fleet page, and prints the line for the configuration
 
 Knows how the parts go together. Any number of `ingest` and `consume` may run, with one file of configuration.
@@ -234,7 +235,14 @@ def _routers_doors(config: Config, metrics: Metrics, sink: Sink) -> tuple[list[D
         by_certificate = identity.ByCertificate(config.listen_id_from, revoked, header)
         application = app.application(by_certificate, sink, terms, limits, metrics)
         doors.append(
-            Door(config.listen_address, application, tls, config.listen_max_connections, config.listen_reuse_port)
+            Door(
+                config.listen_address,
+                application,
+                tls,
+                config.listen_max_connections,
+                config.listen_max_of_one,
+                config.listen_reuse_port,
+            )
         )
     if config.hop_address:
         by_header = identity.ByHeader(

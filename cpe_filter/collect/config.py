@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
+from cpe_filter.collect.notice import is_zone
 from cpe_filter.collect.web import access
 from cpe_filter.policy import shown
+from cpe_filter.report.notice_text import LANGUAGES
 
 MAX_FILE = 1 << 20
 
@@ -35,6 +37,7 @@ class Config:
     listen_crl: str
     listen_id_from: str
     listen_max_connections: int
+    listen_max_of_one: int
     listen_reuse_port: bool
     hop_address: str
     hop_trusted: tuple[str, ...]
@@ -88,11 +91,17 @@ class Config:
     webhook_give_up_hours: int
     webhook_queue: int
     webhook_notified: bool
+    webhook_texts: bool
+    notice_language: str
+    notice_provider: str
+    notice_help_url: str
+    notice_zone: str
     metrics_address: str
     page_address: str
     page_certificate: str
     page_key: str
     page_plain_http: bool
+    page_address_header: str
     page_url: str
     page_login: str
     page_users: tuple[str, ...]
@@ -187,6 +196,7 @@ _URL = (
     r"(https://[0-9A-Za-z.\-]{1,200}|https://\[[0-9A-Fa-f:.]{2,45}\]|http://(127(\.[0-9]{1,3}){3}|\[::1\]|localhost))"
     r"(:[0-9]{1,5})?/"
 )
+_URL_HOST = r"[0-9A-Za-z.\-]{1,200}(:[0-9]{1,5})?(/|(?=$))"
 _GROUP = r"[^,;|\s\0]{1,64}"
 
 KEYS: tuple[Key, ...] = (
@@ -197,6 +207,8 @@ KEYS: tuple[Key, ...] = (
     _file("listen", "crl", "Its revocation list, PEM or DER; read again when it changes. Empty: none."),
     _word("listen", "id_from", ("cn", "san-dns", "san-uri"), "What of a certificate is the router's id."),
     _number("listen", "max_connections", 10_000, 10, 1_000_000, "connections", "Open at once."),
+    _number("listen", "max_of_one", 256, 1, 1_000_000, "connections",
+            "Of these from one address (of IPv6 one /64). More where a load balancer stands before it."),
     Key("listen", "reuse_port", False, lambda v: isinstance(v, bool), "true, false",
         "Several processes share the address (SO_REUSEPORT)."),
     Key("hop", "address", "", _is_address, _ADDRESSES, "Where a TLS terminator connects, with plain HTTP."),
@@ -264,6 +276,14 @@ KEYS: tuple[Key, ...] = (
     _number("webhook", "queue", 100_000, 1, 10_000_000, "events", "That wait at most; then the oldest are dead."),
     Key("webhook", "notified", True, lambda v: isinstance(v, bool), "true, false",
         "An event that was taken means that the subscriber has been told."),
+    Key("webhook", "texts", False, lambda v: isinstance(v, bool), "true, false",
+        "Events of compromised devices carry what may be written to the subscriber, by [notice]."),
+    _word("notice", "language", LANGUAGES, "Of what is written to subscribers, unless a command says another."),
+    Key("notice", "provider", "", lambda v: isinstance(v, str) and len(v) <= 60 and v.isprintable() and v == v.strip(),
+        "one line of at most 60 characters, or empty", "The Internet provider's name, as subscribers know it."),
+    _text("notice", "help_url", "", f"(https://{_URL_HOST}[^\\s\\0\"<>]{{0,150}})?", "an https URL, or empty",
+          "Where the provider helps and takes objections."),
+    Key("notice", "zone", "UTC", is_zone, "a time zone such as Europe/Amsterdam", "Of the times in it."),
     Key("metrics", "address", "127.0.0.1:9464", _is_address, _ADDRESSES,
         "Where /metrics and /healthz are, plain HTTP."),
     Key("page", "address", "", _is_address, _ADDRESSES, "Where browsers find the fleet page."),
@@ -271,6 +291,8 @@ KEYS: tuple[Key, ...] = (
     _file("page", "key", "Its key, PEM."),
     Key("page", "plain_http", False, lambda v: isinstance(v, bool), "true, false",
         "Plain HTTP at other addresses than loopback, too: only where somebody else does TLS."),
+    _text("page", "address_header", "", f"({_HEADER})?", "a header's name, lower case, or empty",
+          "In which header a proxy at one of `trusted` says from where a browser connects: logins are bounded by it."),
     _text("page", "url", "", r"(https?://[0-9A-Za-z.\-\[\]:]{1,200})?", "https://host, http://host:port, or empty",
           "How browsers reach it, where that is not by its address: a proxy's name."),
     _word("page", "login", ("password", "proxy"), "Who says who you are: a password, or a reverse proxy."),
@@ -279,7 +301,7 @@ KEYS: tuple[Key, ...] = (
     _number("page", "session_hours", 10, 1, 168, "hours", "How long a login lasts."),
     _number("page", "idle_minutes", 60, 1, 10_080, "minutes", "It ends after so long without a request."),
     Key("page", "trusted", ["127.0.0.1/32", "::1/128"], _are_networks, "a list of networks",
-        "Only a proxy at these is believed, with login = proxy."),
+        "Only a proxy at these is believed, with login = proxy or an address_header."),
     _text("page", "user_header", "x-remote-user", _HEADER, "a header's name, lower case",
           "In which header the proxy names the user. With login = password it is refused."),
     _text("page", "groups_header", "x-remote-groups", _HEADER, "a header's name, lower case",

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from cpe_filter.collect.items import Item
-from cpe_filter.collect.sources import Source
+from cpe_filter.collect.sources import Held, Source
 
 COLUMNS = (
     "case", "state", "subscriber", "contact", "region", "line", "model", "asn", "router", "device", "vendor_oui",
@@ -57,7 +57,7 @@ def _row(item: Item) -> list[Any]:
         *(incident[name] for name in ("conns", "nets", "msgs", "rcpts", "refused", "act")),
         " ".join(f"{name}:{count}" for name, count in sorted(incident["ind"].items())),
         source.address if source else None, source.port if source else None, _time(source.at if source else None),
-        None if source else item.source.why,  # type: ignore[union-attr]
+        item.source.why if isinstance(item.source, Held) else None,
     ]  # fmt: skip
 
 

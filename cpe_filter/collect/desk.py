@@ -11,10 +11,10 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from cpe_filter.collect import aging, caseplan, lease, webhook
+from cpe_filter.collect import aging, caseplan, lease, notice, secrecy, webhook
 from cpe_filter.collect.casebook import Casebook
 from cpe_filter.collect.config import Config
 from cpe_filter.collect.metrics import Metrics
@@ -132,8 +132,27 @@ def check(config: Config) -> None:
 
 async def casebook(config: Config, store: Store, whose: Subscribers, now: int) -> Casebook:
     since = await _notify_since(store, now) if config.webhook_url else 0
-    terms = caseplan.Terms(config.cases_suspected, bool(config.webhook_url), since)
-    return Casebook(store, whose, terms)
+    texts = _texts(terms_of_notice(config)) if config.webhook_texts else None
+    return Casebook(store, whose, caseplan.Terms(config.cases_suspected, bool(config.webhook_url), since, texts))
+
+
+def terms_of_notice(config: Config) -> notice.Terms:
+    return notice.Terms(config.notice_language, config.notice_provider, config.notice_help_url, config.notice_zone)
+
+
+def _texts(terms: notice.Terms) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+    """For outgoing: without the device's name, as all that a webhook is told."""
+
+    def texts(case: dict[str, Any]) -> dict[str, Any] | None:
+        facts = notice.Facts(
+            case["id"], case["state"], case["standing"], case["act"], case["oui"], "", case["begun_at"], case["last_at"]
+        )
+        try:
+            return notice.notice(facts, terms).plain()
+        except notice.NothingToTell:
+            return None
+
+    return texts
 
 
 async def _notify_since(store: Store, now: int) -> int:
@@ -233,6 +252,8 @@ def _secret(path: str) -> str:
         raise WrongDesk(f"{path}: not ASCII text") from None
     if not text or not text.isprintable():
         raise WrongDesk(f"{path}: one line of text is wanted")
+    if wrong := secrecy.fault(path):
+        raise WrongDesk(wrong)
     return text
 
 

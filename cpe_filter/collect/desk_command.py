@@ -1,4 +1,5 @@
-"""`cpe-filter collector --config F`: export xarf|intelmq|csv, rebuild, webhook list|retry. Each does its work and ends.
+"""`cpe-filter collector --config F`: export xarf|intelmq|csv, rebuild, webhook list|retry, notice --case ID. Each does
+its work and ends.
 
 Knows the command line's words. What it says goes to stderr; stdout is for what was asked for.
 """
@@ -11,14 +12,19 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from cpe_filter.collect import desk, exports, webhook
+from cpe_filter.collect import cases, desk, exports, notice, webhook
 from cpe_filter.collect.cases import CaseError
 from cpe_filter.collect.config import Config
 from cpe_filter.collect.exports import CannotExport
 from cpe_filter.collect.items import Want
 from cpe_filter.collect.store import Store
+from cpe_filter.report.notice_text import LANGUAGES
 
-WORK = ("export", "rebuild", "webhook")
+WORK = ("export", "rebuild", "webhook", "notice")
+#: Options, and what takes them.
+_TAKEN = {"since": ("export",), "case": ("export", "notice"), "output": ("export",), "mark": ("export",),
+          "language": ("notice",), "format": ("notice",)}  # fmt: skip
+FORMATS = ("mail", "json")
 
 
 class WrongWords(Exception):
@@ -34,6 +40,8 @@ class Asked:
     case: str | None = None
     output: str | None = None
     mark: str | None = None
+    language: str | None = None
+    format: str | None = None
 
 
 def check(work: str, asked: Asked) -> None:
@@ -43,9 +51,15 @@ def check(work: str, asked: Asked) -> None:
         raise WrongWords(f"collector {work} needs one of {', '.join(wanted)}")
     if not wanted and asked.of is not None:
         raise WrongWords(f"collector {work} takes no further word, such as {asked.of[:40]!a}")
-    for name in ("since", "case", "output", "mark"):
-        if work != "export" and getattr(asked, name) is not None:
-            raise WrongWords(f"--{name} is for collector export")
+    for name, taken in _TAKEN.items():
+        if work not in taken and getattr(asked, name) is not None:
+            raise WrongWords(f"--{name} is for collector {' and '.join(taken)}")
+    if work == "notice" and asked.case is None:
+        raise WrongWords("collector notice needs --case with a case's id")
+    for name, known in (("language", LANGUAGES), ("format", FORMATS)):
+        value = getattr(asked, name)
+        if value is not None and value not in known:
+            raise WrongWords(f"--{name} is {value[:40]!a}; allowed: {', '.join(known)}")
     if asked.since is not None:
         moment(asked.since)
 
@@ -55,6 +69,9 @@ async def run(config: Config, store: Store, work: str, asked: Asked) -> None:
     now = int(time.time())
     if work == "webhook":
         await _webhook(store, asked, now)
+        return
+    if work == "notice":
+        await _notice(config, store, asked)
         return
     async with desk.mapped(config) as whose:
         book = await desk.casebook(config, store, whose, now)
@@ -73,7 +90,8 @@ async def run(config: Config, store: Store, work: str, asked: Asked) -> None:
         except (CannotExport, CaseError) as error:
             raise WrongWords(str(error)) from None
     held = ", ".join(f"{why} {count}" for why, count in sorted(done.held.items()))
-    _say(f"{done.exported} incidents exported" + (f"; held back: {held}" if held else ""))
+    what = "incident" if done.exported == 1 else "incidents"
+    _say(f"{done.exported} {what} exported" + (f"; held back: {held}" if held else ""))
 
 
 async def _webhook(store: Store, asked: Asked, now: int) -> None:
@@ -82,6 +100,31 @@ async def _webhook(store: Store, asked: Asked, now: int) -> None:
         return
     for row in await webhook.dead(store):
         print(json.dumps(row))
+
+
+async def _notice(config: Config, store: Store, asked: Asked) -> None:
+    """To stdout; nothing is sent, and the case stays as it is."""
+    found = await cases.detail(store, asked.case or "")
+    if found is None:
+        raise WrongWords(f"no case {(asked.case or '')[:40]!a}")
+    case = found.case
+    terms = desk.terms_of_notice(config)
+    if asked.language is not None:
+        terms = terms._replace(language=asked.language)
+    name = next((row["name"] for row in found.incidents if row["name"]), "")
+    facts = notice.Facts(
+        case.id, case.state, case.standing, case.act, case.oui, name, case.begun_at, case.last_at
+    )  # fmt: skip
+    try:
+        made = notice.notice(facts, terms)
+    except notice.NothingToTell as error:
+        raise WrongWords(str(error)) from None
+    if asked.format == "json":
+        told = {"case": case.id, "subscriber": case.subscriber, "contact": case.contact, **made.plain()}
+        print(json.dumps(told, ensure_ascii=False))
+        return
+    sys.stdout.buffer.write(notice.message(made))
+    sys.stdout.buffer.flush()
 
 
 def moment(text: str) -> int:

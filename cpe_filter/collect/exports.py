@@ -217,7 +217,9 @@ def _write(path: str, text: str) -> None:
     # Readers of folders pass over names that begin with a dot.
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}.new")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # of a run that was killed, or laid there for us by somebody else
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
                 file.write(text)

@@ -16,11 +16,12 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 Network = IPv4Network | IPv6Network
@@ -143,7 +144,10 @@ class Revoked:
     def _signed(self, one: x509.CertificateRevocationList) -> bool:
         for authority in self._authorities:
             try:
-                if authority.subject == one.issuer and one.is_signature_valid(authority.public_key()):  # type: ignore[arg-type]
+                key = cast(
+                    CertificateIssuerPublicKeyTypes, authority.public_key()
+                )  # one of those that cannot sign raises
+                if authority.subject == one.issuer and one.is_signature_valid(key):
                     return True
             except (InvalidSignature, TypeError, UnsupportedAlgorithm):
                 continue

@@ -16,6 +16,8 @@ from cpe_filter.collect.wire import Report
 
 #: Reports in one transaction.
 MAX_BATCH = 256
+#: Events that wait, for each report that may: most reports have one, the largest 256, which take 3 MB.
+EVENTS_EACH = 16
 #: How long a commit may take before those who wait are told to come again. It may still be done: no harm.
 COMMIT_S = 15.0
 
@@ -31,18 +33,20 @@ class Sink(Protocol):
 
 
 class Inbox:
-    """A `Sink` before a store, with at most `most` reports that wait."""
+    """A `Sink` before a store, with at most `most` reports that wait, and 16 times as many events."""
 
     def __init__(self, store: Store, metrics: Metrics, most: int = 4096) -> None:
         self._store, self._metrics, self._most = store, metrics, most
         self._waiting: deque[tuple[Report, asyncio.Future[None]]] = deque()
+        self._events = 0
         self._work: asyncio.Task[None] | None = None
 
     async def put(self, report: Report) -> None:
-        if len(self._waiting) >= self._most:
-            raise StoreAway(f"{self._most} reports wait already")
+        if len(self._waiting) >= self._most or self._events >= self._most * EVENTS_EACH:
+            raise StoreAway(f"{len(self._waiting)} reports with {self._events} events wait already")
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((report, kept))
+        self._events += len(report.events)
         self._metrics.waiting.set(len(self._waiting))
         if self._work is None:
             self._work = asyncio.create_task(self._run())
@@ -60,6 +64,7 @@ class Inbox:
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+                self._events -= sum(len(report.events) for report, _ in batch)
                 self._metrics.waiting.set(len(self._waiting))
                 # One whose sender has gone is kept all the same: it saves the next try.
                 await self._keep(batch)

@@ -24,6 +24,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
+from cpe_filter.collect import secrecy
+from cpe_filter.collect.inbox import EVENTS_EACH
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import Store, StoreAway, StoreError, Unstorable
 from cpe_filter.collect.wire import Report, WrongReport, unpack
@@ -66,6 +68,8 @@ class Link:
 
     async def open(self) -> None:
         """Raises `StoreAway`."""
+        if wrong := secrecy.fault(self._credentials):
+            raise StoreAway(wrong)
         more: dict[str, Any] = {"user_credentials": self._credentials} if self._credentials else {}
         if self._ca:
             try:
@@ -162,22 +166,25 @@ def decode(data: bytes) -> Report:
 
 
 class Queue:
-    """A `Sink`: publishes, and returns when the stream has answered; at most `most` at once."""
+    """A `Sink`: publishes, and returns when the stream has answered; at most `most` reports at once, and 16 times as
+    many events."""
 
     def __init__(self, link: Link, metrics: Metrics, most: int = 4096) -> None:
         self._link, self._metrics, self._most = link, metrics, most
-        self._waiting = 0
+        self._waiting = self._events = 0
 
     async def put(self, report: Report) -> None:
-        if self._waiting >= self._most:
-            raise StoreAway(f"{self._most} reports wait already")
+        if self._waiting >= self._most or self._events >= self._most * EVENTS_EACH:
+            raise StoreAway(f"{self._waiting} reports with {self._events} events wait already")
         self._waiting += 1
+        self._events += len(report.events)
         self._metrics.waiting.set(self._waiting)
         try:
             with self._metrics.commit_seconds.time():
                 await self._publish(encode(report), {"Nats-Msg-Id": message_id(report)})
         finally:
             self._waiting -= 1
+            self._events -= len(report.events)
             self._metrics.waiting.set(self._waiting)
         self._metrics.reports.inc()
         self._metrics.events.labels("queued").inc(len(report.events))

@@ -1,6 +1,7 @@
 """What a body and a router may cost. Pure: bytes and times come in.
 
-`Gunzip` unpacks as bytes arrive and stops at the first that is too much, so a bomb costs no more than its bound.
+`Gunzip` holds a body packed until it is whole, and stops unpacking at the first byte that is too much: neither a bomb
+nor any number of bodies that never end cost more than their bounds.
 `Buckets` holds one token bucket a router, for reports or for events.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
+from ipaddress import IPv4Address, ip_address
 
 #: As the wire format has it: bytes on the way, and unpacked. 256 events of the longest sort are 0.9 MB.
 MAX_BODY = 64 * 1024
@@ -41,35 +43,46 @@ class Plain:
         return bytes(self._parts)
 
 
-class Gunzip:
-    """A gzip body (RFC 1952, one member): `feed` its bytes, then `end`. Raises `TooLarge` and `NotGzip`."""
+class Waste:
+    """A body that nobody wants: counted, not kept. Raises `TooLarge`."""
 
     def __init__(self) -> None:
         self._taken = 0
-        self._parts = bytearray()
-        self._unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
     def feed(self, data: bytes) -> None:
         self._taken += len(data)
         if self._taken > MAX_BODY:
             raise TooLarge(f"body over {MAX_BODY} bytes")
-        # Unpacks no further than to the first byte too many; what it has not looked at is then left in the tail.
-        room = min(MAX_UNPACKED, max(_SMALL, self._taken * MAX_RATIO)) - len(self._parts) + 1
-        try:
-            self._parts += self._unpacker.decompress(data, room)
-        except zlib.error:
-            raise NotGzip("not gzip") from None
-        if self._unpacker.unused_data:
-            raise NotGzip("bytes behind the gzip member")
-        if len(self._parts) > MAX_UNPACKED:
-            raise TooLarge(f"over {MAX_UNPACKED} bytes unpacked")
-        if len(self._parts) > max(_SMALL, self._taken * MAX_RATIO):
-            raise TooLarge(f"unpacks more than {MAX_RATIO}:1")
+
+
+class Gunzip:
+    """A gzip body (RFC 1952, one member): `feed` its bytes, then `end`. Raises `TooLarge` and `NotGzip`."""
+
+    def __init__(self) -> None:
+        self._packed = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        if len(self._packed) + len(data) > MAX_BODY:
+            raise TooLarge(f"body over {MAX_BODY} bytes")
+        self._packed += data
 
     def end(self) -> bytes:
-        if not self._unpacker.eof:
+        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        most = min(MAX_UNPACKED, max(_SMALL, len(self._packed) * MAX_RATIO))
+        try:
+            # No further than to the first byte too many.
+            text = unpacker.decompress(self._packed, most + 1)
+        except zlib.error:
+            raise NotGzip("not gzip") from None
+        if len(text) > MAX_UNPACKED:
+            raise TooLarge(f"over {MAX_UNPACKED} bytes unpacked")
+        if len(text) > most:
+            raise TooLarge(f"unpacks more than {MAX_RATIO}:1")
+        if not unpacker.eof:
             raise NotGzip("gzip cut off")
-        return bytes(self._parts)
+        if unpacker.unused_data:
+            raise NotGzip("bytes behind the gzip member")
+        return text
 
 
 class Buckets:
@@ -97,5 +110,22 @@ class Buckets:
             self._buckets.popitem(last=False)
         return missing / self._rate if missing > 0 else 0.0
 
+    def give(self, key: str, count: int) -> None:
+        """Gives back what was taken for nothing."""
+        if key in self._buckets:
+            tokens, then = self._buckets[key]
+            self._buckets[key] = min(self._burst, tokens + count), then
+
     def __len__(self) -> int:
         return len(self._buckets)
+
+
+def home(address: str) -> str:
+    """What one subscriber has of an address: all of an IPv4 one, of IPv6 the /64. "unix" for what is no address."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "unix"
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or int(parsed) >> 64)

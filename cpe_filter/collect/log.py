@@ -6,7 +6,11 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
+
+#: Lines about one refusal or failure (event and reason) in a minute: whoever can connect causes them.
+MOST_A_MINUTE = 300
 
 
 class Lines(logging.Formatter):
@@ -24,10 +28,36 @@ class Lines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class Sparing(logging.Filter):
+    """Lets so many lines about one thing through in a minute; the first one after it says how many there were more.
+
+    What a thing is comes from this program's own words, so there are few.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        about: dict[str, Any] = getattr(record, "about", {})
+        if record.levelno < logging.WARNING and "reason" not in about:
+            return True  # what is done, not what is refused
+        thing = record.getMessage(), str(about.get("reason", ""))
+        began, count = self._seen.get(thing, (float("-inf"), 0))
+        if self._clock() - began >= 60:
+            if count > MOST_A_MINUTE:
+                record.about = {**about, "left_out": count - MOST_A_MINUTE}
+            began, count = self._clock(), 0
+        self._seen[thing] = began, count + 1
+        return count < MOST_A_MINUTE
+
+
 def set_up(level: str) -> None:
     """level: debug, info, warning or error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
+    handler.addFilter(Sparing())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in ("uvicorn.error", "nats"):  # they say much that is nobody's business, and what matters we say
         logging.getLogger(name).setLevel(logging.ERROR)

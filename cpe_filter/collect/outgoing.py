@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from cpe_filter.collect.history import DESK, Episode, History
@@ -24,6 +24,9 @@ OPENED, RECURRING, RAISED, CLEAN, CLOSED = KINDS = ("opened", "recurring", "rais
 QUEUED, DELIVERED, DEAD, SKIPPED = EVENT_STATES = ("queued", "delivered", "dead", "skipped")
 
 VERSION = 1
+
+#: A case's columns -> what its subscriber may be written (notice.Notice.plain), or None where there is nothing.
+Texts = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 class News(NamedTuple):
@@ -66,9 +69,11 @@ def _of(episode: Episode, slots: Collection[str], last: bool, now: int) -> list[
     return out
 
 
-def statements(case: dict[str, Any], events: list[News], told: int, now: int, old: bool) -> list[Statement]:
+def statements(
+    case: dict[str, Any], events: list[News], told: int, now: int, old: bool, texts: Texts | None = None
+) -> list[Statement]:
     """Puts events of a case into the queue. case: its columns. told: how many it has had. old: from before
-    notifications were set up."""
+    notifications were set up. texts: to be sent along."""
     out: list[Statement] = []
     for place, one in enumerate(events):
         number = hashlib.sha256(json.dumps([case["router"], one.slot]).encode()).hexdigest()[:32]
@@ -81,7 +86,7 @@ def statements(case: dict[str, Any], events: list[News], told: int, now: int, ol
             "kind": one.kind,
             "at": one.at,
             "made_at": now,
-            "body": "" if skipped else body(number, one, case),
+            "body": "" if skipped else body(number, one, case, texts),
             "state": SKIPPED if skipped else QUEUED,
             "next_at": now,
             "done_at": now if skipped else None,
@@ -91,31 +96,31 @@ def statements(case: dict[str, Any], events: list[News], told: int, now: int, ol
     return out
 
 
-def body(number: str, one: News, case: dict[str, Any]) -> str:
-    """What is sent, JSON. It has no name, port or address of the device."""
-    return json.dumps(
-        {
-            "v": VERSION,
-            "id": number,
-            "event": one.kind,
-            "at": one.at,
-            "case": {
-                **{name: case[name] for name in ("id", "state", "standing", "subscriber", "contact", "region", "line")},
-                "router": case["router"],
-                "device": case["dev"],
-                "vendor_oui": case["oui"],
-                "opened_at": case["opened_at"],
-                "first_seen": case["first_at"],
-                "last_seen": case["last_at"],
-                "incidents": case["incidents"],
-                "episodes": case["episodes"],
-                "indicators": json.loads(case["ind"]),
-                "action": case["act"],
-                "why": case["why"],
-            },
+def body(number: str, one: News, case: dict[str, Any], texts: Texts | None = None) -> str:
+    """What is sent, JSON. It has no name, port or address of the device. With `texts` what tells of a compromised
+    device has `notice`, too, which has a version of its own."""
+    told = {
+        "v": VERSION,
+        "id": number,
+        "event": one.kind,
+        "at": one.at,
+        "case": {
+            **{name: case[name] for name in ("id", "state", "standing", "subscriber", "contact", "region", "line")},
+            "router": case["router"],
+            "device": case["dev"],
+            "vendor_oui": case["oui"],
+            "opened_at": case["opened_at"],
+            "first_seen": case["first_at"],
+            "last_seen": case["last_at"],
+            "incidents": case["incidents"],
+            "episodes": case["episodes"],
+            "indicators": json.loads(case["ind"]),
+            "action": case["act"],
+            "why": case["why"],
         },
-        separators=(",", ":"),
-    )
+    }
+    notice = texts(case) if texts is not None and one.kind in (OPENED, RECURRING, RAISED) else None
+    return json.dumps({**told, "notice": notice} if notice else told, separators=(",", ":"))
 
 
 _EVENT = """

@@ -25,6 +25,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cpe_filter.collect import secrecy
+from cpe_filter.collect.limits import home
 from cpe_filter.collect.metrics import Metrics
 
 #: Bytes of a request's head.
@@ -55,7 +57,8 @@ class Times:
 
 @dataclass(slots=True)
 class Door:
-    """address: `host:port`, `[v6]:port` or `unix:/path`. tls: None for plain HTTP. most: connections at once.
+    """address: `host:port`, `[v6]:port` or `unix:/path`. tls: None for plain HTTP. most: connections at once, and
+    most_of_one: those of one address (of IPv6 of a /64), where TLS ends here; elsewhere a proxy's is the only one.
 
     routers: whether it is for them.
     """
@@ -64,6 +67,7 @@ class Door:
     application: Application
     tls: ssl.SSLContext | None = None
     most: int = 10_000
+    most_of_one: int = 256
     reuse_port: bool = False
     routers: bool = True
 
@@ -84,6 +88,8 @@ def server_context(certificate: str, key: str, client_ca: str) -> ssl.SSLContext
         context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError, too
         raise CannotListen(f"{certificate}, {key}: {_unusable(error)}") from None
+    if wrong := secrecy.fault(key):
+        raise CannotListen(wrong)
     try:
         context.load_verify_locations(client_ca)
     except OSError as error:
@@ -96,14 +102,20 @@ def _unusable(error: OSError) -> str:
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, with a bound on the time of each request's head, and the client's certificate in the scope."""
+    """uvicorn's, with a bound on the time of each request's head, and the client's certificate in the scope.
+
+    peer: address and port as accept(2) told them, None for a Unix socket. uvicorn asks the socket, which does not know
+    any more who sent what lies in it once the sender has reset the connection, and then says None, too.
+    """
 
     head_s = 10.0
+    peer: tuple[str, int] | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _gone: Callable[[], None] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self.client = self.peer
         session = transport.get_extra_info("ssl_object")
         extensions: dict[str, Any] = {}
         if session is not None:
@@ -223,6 +235,7 @@ class _Acceptor:
         self._times, self._metrics = times, metrics
         self._log = logging.getLogger("cpe_filter.collect.server")
         self._open = 0
+        self._open_of: dict[str, int] = {}
         self._tls: dict[str, Any] = {}
         if door.tls is not None:
             self._tls = {"ssl": door.tls, "ssl_handshake_timeout": times.handshake_s}
@@ -251,11 +264,12 @@ class _Acceptor:
                 self._log.error("accept failed", extra={"about": {"why": error.strerror}})
                 await asyncio.sleep(0.1)
                 continue
-            if self._open >= self._door.most:
-                self._refused(peer, "full", "too many connections")
+            full = self._full(peer)
+            if full:
+                self._refused(peer, "full", full)
                 connection.close()
                 continue
-            self._count(+1)
+            self._count(peer, +1)
             task = asyncio.create_task(self._serve(connection, peer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -267,6 +281,7 @@ class _Acceptor:
         def protocol() -> _Protocol:
             new = _Protocol(config=self._config, server_state=self._server.server_state, app_state={}, _loop=loop)
             new.head_s = self._times.head_s
+            new.peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
             made.append(new)
             return new
 
@@ -275,20 +290,32 @@ class _Acceptor:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(protocol, sock=connection, **self._tls)
             if made[0].transport.is_closing():
-                self._count(-1)
+                self._count(peer, -1)
             else:
-                made[0]._gone = lambda: self._count(-1)
+                made[0]._gone = lambda: self._count(peer, -1)
         except (OSError, asyncio.TimeoutError) as error:
             connection.close()
-            self._count(-1)
+            self._count(peer, -1)
             self._refused(peer, "handshake", _why(error))
         except BaseException:
             connection.close()
-            self._count(-1)
+            self._count(peer, -1)
             raise
 
-    def _count(self, change: int) -> None:
+    def _full(self, peer: Any) -> str:
+        """Why there is no room for a connection more; "" where there is."""
+        if self._open >= self._door.most:
+            return "too many connections"
+        if self._door.tls is not None and self._open_of.get(_home(peer), 0) >= self._door.most_of_one:
+            return "too many connections from there"
+        return ""
+
+    def _count(self, peer: Any, change: int) -> None:
         self._open += change
+        where = _home(peer)
+        self._open_of[where] = self._open_of.get(where, 0) + change
+        if not self._open_of[where]:
+            del self._open_of[where]
         if self._door.tls is not None and self._door.routers:
             self._metrics.connections.set(self._open)
 
@@ -296,6 +323,10 @@ class _Acceptor:
         self._metrics.refused.labels(reason).inc()
         about = {"peer": peer[0] if isinstance(peer, tuple) else "unix", "reason": reason, "why": why}
         self._log.warning("refused", extra={"about": about})
+
+
+def _home(peer: Any) -> str:
+    return home(str(peer[0]) if isinstance(peer, tuple) else "")
 
 
 def _why(error: BaseException) -> str:

@@ -52,7 +52,7 @@ def _incident() -> str:
     news = [_LATER, *(f"excluded.{name} < incident.{name}" for name in ("opened_at", "raised_at"))]
     news += [f"(incident.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in ("raised_at", *_SAID)]
     return (
-        f"INSERT INTO incident ({', '.join(_ALL)}) VALUES ({', '.join(':' + name for name in _ALL)})\n"  # noqa: S608
+        f"INSERT INTO incident ({', '.join(_ALL)}) VALUES ({', '.join(':' + name for name in _ALL)})\n"
         f"ON CONFLICT (router, id) DO UPDATE SET\n    {(',' + chr(10) + '    ').join(sets)}\n"
         f"WHERE {' OR '.join(news)}\n"
     )

@@ -4,7 +4,7 @@ Knows HTTP. `GET url`, with the router's id in place of `{router}`. 200 with JSO
 with the columns of `subscribers` but `router` (text or numbers; `address` may be a list): all that is known of the
 router, past lines too. 404: unknown, and asked again after a while. Anything else is a failure. After `FAILURES` in a
 row nobody is asked for a time that doubles (full jitter); then one try decides. No redirects, nothing from proxies'
-variables, at most `MAX_BODY` bytes, at most `timeout_s` in all.
+variables, at most `MAX_BODY` bytes and none of them packed, at most `timeout_s` in all.
 """
 
 from __future__ import annotations
@@ -93,7 +93,11 @@ class Lookup:
         self._url, self._timeout_s, self._known_s, self._unknown_s = url, timeout_s, known_s, unknown_s
         self._clock = clock
         self._client = httpx.AsyncClient(
-            follow_redirects=False, timeout=timeout_s, headers=headers, verify=verify, trust_env=False
+            follow_redirects=False,
+            timeout=timeout_s,
+            headers={**(headers or {}), "accept-encoding": "identity"},
+            verify=verify,
+            trust_env=False,
         )
         self._remembered: OrderedDict[str, tuple[float, tuple[Row, ...]]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[tuple[Row, ...]]] = {}
@@ -157,8 +161,10 @@ class Lookup:
                 return ()
             if response.status_code != 200:
                 raise WrongMap(f"status {response.status_code}")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise WrongMap("packed, which was not asked for")  # a bomb would be unpacked before it is measured
             body = b""
-            async for chunk in response.aiter_bytes(65536):
+            async for chunk in response.aiter_raw(65536):
                 body += chunk
                 if len(body) > MAX_BODY:
                     raise WrongMap(f"over {MAX_BODY} bytes")

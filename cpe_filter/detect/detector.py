@@ -8,6 +8,7 @@ thing that happened, `ended`; whoever has no packets (a simulation of years) mak
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import intern
 
 from cpe_filter.detect import replies
 from cpe_filter.detect.device import ROUTER, Device
@@ -64,9 +65,8 @@ class Connection:
         "device",
         "explained",
         "fired",
-        "helo",
+        "helo_domain",
         "new",
-        "null_sender",
         "number",
         "offered_tls",
         "ready",
@@ -83,12 +83,16 @@ class Connection:
         self.explained = False
         self.fired = 0  # which indicators have: a bit each
         self.room = SESSION_CLIP
-        self.helo = ""
-        self.null_sender = False
+        self.helo_domain: str | None = None  # the registered domain of the name it gave, if it gave one
         self.offered_tls = False
         self.recipients = 0
         self.ready = False  # the server agreed to a recipient
-        self.sender = ""  # its registered domain
+        self.sender = ""  # its registered domain, or `NULL_SENDER`
+
+    @property
+    def null_sender(self) -> bool:
+        """Whether what it sends now is a bounce or the like (RFC 5321 section 4.5.5)."""
+        return self.sender == NULL_SENDER
 
     @property
     def fresh(self) -> bool:
@@ -258,7 +262,7 @@ class Detector:
 
     def _hello(self, connection: Connection, event: Event, time: float) -> None:
         device, name = connection.device, event.name.lower()
-        connection.helo = name
+        connection.helo_domain = intern(registered_domain(name)) if name else None
         indicator = FROM_NAME.get(kind_of_name(name))
         if indicator:
             self._add(connection, indicator, time)
@@ -275,17 +279,17 @@ class Detector:
     def _sender(self, connection: Connection, sender: str, time: float) -> None:
         device = connection.device
         domain = sender.rpartition("@")[2].lower()
-        connection.null_sender = sender == NULL_SENDER
-        connection.sender = registered_domain(domain)
+        null_sender = sender == NULL_SENDER
+        connection.sender = NULL_SENDER if null_sender else intern(registered_domain(domain).strip("<>"))
         if connection.offered_tls:
             self._add(connection, "declines-tls", time)
-        if not connection.null_sender:
+        if not null_sender:
             self._add(connection, "named-sender", time)
         elif connection.new:  # a callout leaves nothing settled: it must not count each time
             self._add(connection, "null-sender", time)
-        if not domain or connection.null_sender:
+        if not domain or null_sender:
             return
-        if connection.helo and registered_domain(connection.helo) != connection.sender:
+        if connection.helo_domain is not None and connection.helo_domain != connection.sender:
             self._add(connection, "sender-unrelated", time)
         mark = hash(domain)
         if mark not in device.sender_domains and len(device.sender_domains) < _DOMAINS:
@@ -303,7 +307,7 @@ class Detector:
             if connection.new:
                 self._add(connection, "welcomed", time)
         domain = registered_domain(event.name.rpartition("@")[2])
-        if domain and domain == registered_domain(connection.helo) and domain != connection.sender:
+        if domain and domain == connection.helo_domain and domain != connection.sender:
             self._add(connection, "helo-poses", time)
 
     def _add(self, connection: Connection, name: str, time: float, part: float = 1.0) -> None:

@@ -130,6 +130,8 @@ class Queue:
             mark = MARKS.get(verdict)
             if mark is not None:
                 packet.set_mark(packet.get_mark() & _REST | mark)
+            elif self._drop:  # it has been here: one that still has the hand-off's mark was not
+                packet.set_mark(packet.get_mark() & _REST)
         except Exception as error:  # whatever it is: the packet must get its verdict
             self.failures += 1
             self.last_failure = f"{type(error).__name__}: {error}"

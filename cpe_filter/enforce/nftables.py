@@ -21,6 +21,8 @@ from cpe_filter.enforce.ruleset import (
 )
 from cpe_filter.policy import Policy
 
+#: What the hand-off through xtables takes; the package iptables has all four.
+_XTABLES_PROGRAMS = ("iptables-nft", "ip6tables-nft", "iptables-nft-restore", "ip6tables-nft-restore")
 _HOOKS = ("PREROUTING", "POSTROUTING", "OUTPUT", "INPUT")
 
 
@@ -39,7 +41,7 @@ def find_handoff(policy: Policy) -> str:
         return NATIVE
     if "Operation not permitted" in first:
         raise KernelError("nft may not change the ruleset: the capability CAP_NET_ADMIN is missing")
-    if command.find("iptables-nft") is None or command.find("ip6tables-nft") is None:
+    if any(command.find(name) is None for name in _XTABLES_PROGRAMS):
         raise KernelError(
             "the kernel has no nft queue (kmod-nft-queue), and iptables-nft is not installed to do without"
         )
@@ -123,20 +125,24 @@ def _remove_unused(family: str, rules: list[str]) -> None:
 
 
 def _hook_xtables(tables: str, policy: Policy) -> None:
-    """The hand-off where nft has no queue: one rule in iptables' table `mangle`."""
-    mark = f"{HAND_OFF:#x}/{MARK_MASK:#x}"
-    bypass = ["--queue-bypass"] if policy.fail == "open" else []
-    _call(tables, "-w", "-t", XTABLES_TABLE, "-N", XTABLES_CHAIN)
-    queue = ["-m", "mark", "--mark", mark, "-j", "NFQUEUE", "--queue-num", str(policy.queue), *bypass]
-    for arguments in (["-F", XTABLES_CHAIN], ["-A", XTABLES_CHAIN, *queue]):
-        error = _call(tables, "-w", "-t", XTABLES_TABLE, *arguments)
-        if error:
-            raise KernelError(f"{tables} refused the hand-off to the queue: {error}")
-    for hook in _HOOKS:
-        if _call(tables, "-w", "-t", XTABLES_TABLE, "-C", hook, "-j", XTABLES_CHAIN):
-            error = _call(tables, "-w", "-t", XTABLES_TABLE, "-A", hook, "-j", XTABLES_CHAIN)
-            if error:
-                raise KernelError(f"{tables} refused the hand-off to the queue: {error}")
+    """The hand-off where nft has no queue: one rule in iptables' table `mangle`.
+
+    In one transaction: while one of ours is replaced no packet passes between the old rule and the new.
+    """
+    there = _output(tables, "-w", "-t", XTABLES_TABLE, "-S").splitlines()
+    jumps = [f"-A {hook} -j {XTABLES_CHAIN}" for hook in _HOOKS]
+    bypass = " --queue-bypass" if policy.fail == "open" else ""
+    queue = f"-j NFQUEUE --queue-num {policy.queue}{bypass}"
+    rules = [
+        f"*{XTABLES_TABLE}",
+        f":{XTABLES_CHAIN} - [0:0]",  # empties it, if it is there
+        f"-A {XTABLES_CHAIN} -m mark --mark {HAND_OFF:#x}/{MARK_MASK:#x} {queue}",
+        *(jump for jump in jumps if jump not in there),
+        "COMMIT",
+    ]
+    error = _call(f"{tables}-restore", "--noflush", given="\n".join(rules) + "\n")
+    if error:
+        raise KernelError(f"{tables}-restore refused the hand-off to the queue: {error}")
 
 
 def load(rules: str) -> str:

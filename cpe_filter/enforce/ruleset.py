@@ -65,7 +65,7 @@ def _table(policy: Policy, handoff: str) -> str:
         *_early(policy),
         *_classify(policy),
         *_inspect(policy, handoff),
-        *_verdict(policy),
+        *_verdict(policy, handoff),
         *(_explain(policy) if policy.refusal == "explain" else []),
         "}",
     ]
@@ -315,7 +315,7 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
     ]
 
 
-def _verdict(policy: Policy) -> list[str]:
+def _verdict(policy: Policy, handoff: str) -> list[str]:
     """What the filter has said, by mark."""
 
     def marked(value: int) -> str:
@@ -334,8 +334,14 @@ def _verdict(policy: Policy) -> list[str]:
         f"\t\t{marked(BLOCKED)} ct state new {_SYN} goto explained",
         f"\t\t{marked(EXPLAINED)} goto explained",
     ]
+    # In fail closed the filter takes the hand-off's mark away. A packet that has it was not queued: iptables' part of
+    # the ruleset is not there yet, or no more.
+    unseen = []
+    if handoff == XTABLES and policy.fail == "closed":
+        unseen = [f"\t\t{marked(HAND_OFF)} counter name guarded drop"]
     lines = [
         "\tchain verdict_out {",
+        *unseen,
         f"\t\t{marked(BLOCKED)} {lan} {blocked}",
         f"\t\t{marked(LIMITED)} {lan} update @limited {{ ether saddr timeout {LIMITED_S}s }}",
         *(explained if policy.refusal == "explain" else []),
@@ -351,6 +357,7 @@ def _verdict(policy: Policy) -> list[str]:
         clean,
         "\t}",
         "\tchain verdict_in {",
+        *unseen,
         f"\t\tmeta mark & {MARK_MASK:#010x} {{ {REFUSED:#010x}, {BLOCKED:#010x}, {LIMITED:#010x} }} {keep(REFUSED)}",
         *settled,
         "\t}",

@@ -15,7 +15,8 @@ NULL_SENDER = "<>"
 #: RFC 5321 section 4.5.3.1.3: the longest path. Longer ones are cut.
 _LONGEST = 254
 _PUNCTUATION = "<>()[]{}.,;:!?'\"`"
-
+#: Bytes of a local-part's checksum (`hide_words`).
+CHECK_BYTES = 4
 
 #: How close to RFC 5321's syntax a path came: as written there; with other spacing; without <> or keyword.
 EXACT, SPACED, BARE = "exact", "spaced", "bare"
@@ -76,17 +77,19 @@ def local_part(path: bytes) -> bytes:
     return path[: mark if mark >= 0 else len(path)].strip(b'"')
 
 
-def hide_words(reply: Reply, checks: tuple[int, ...]) -> Reply:
-    """A reply with each word blanked that is one of the local-parts with these checksums (CRC-32, lower case).
+def hide_words(reply: Reply, checks: bytes) -> Reply:
+    """A reply with each word blanked that is one of the local-parts with these checksums.
 
-    Servers quote them without a domain, too: `550 5.1.1 john.doe: no such user`.
+    checks: CRC-32 of each in lower case, big-endian, one behind the other. Servers quote them without a domain, too:
+    `550 5.1.1 john.doe: no such user`.
     """
+    hidden = {checks[at : at + CHECK_BYTES] for at in range(0, len(checks), CHECK_BYTES)}
 
     def hide(text: str) -> str:
         words = text.split(" ")
         for i, word in enumerate(words):
             core = word.strip(_PUNCTUATION)
-            if core and crc32(core.lower().encode()) in checks:
+            if core and crc32(core.lower().encode()).to_bytes(CHECK_BYTES, "big") in hidden:
                 words[i] = word.replace(core, "*")
         return " ".join(words)
 

@@ -11,6 +11,7 @@ from binascii import crc32
 from cpe_filter.inspect import tls
 from cpe_filter.inspect.address import (
     BARE,
+    CHECK_BYTES,
     SPACED,
     address_of,
     hide_local_parts,
@@ -143,9 +144,13 @@ class ClientSide(Exchange):
                 # The last byte tells whether a line ends with CR, so it takes the last place of what is kept.
                 line = line[:-1] + data[stop - 1 : stop]
             if end < 0:
-                self._client_line, self._client_skip = line, skipped
+                self._client_line = line
+                if skipped:
+                    self._client_skip = skipped
                 return stop
-            self._client_line, self._client_skip = b"", 0
+            self._client_line = b""
+            if self._client_skip:
+                self._client_skip = 0
         total = len(line) + skipped
         bare = not line.endswith(b"\r")
         line = line.rstrip(b"\r")
@@ -195,7 +200,8 @@ class ClientSide(Exchange):
             self.violate("unknown-command")
             self._sent("unknown")
             return
-        self._data_refused = False
+        if self._data_refused:
+            self._data_refused = False
         if self.envelope.state not in EFFECTS[verb][0] and not (self._waiting or self._unseen or self._assumed):
             self.violate("wrong-order")
         if verb == "MAIL" or verb == "RCPT":
@@ -211,7 +217,7 @@ class ClientSide(Exchange):
         else:
             if verb == "QUIT":
                 self.quit_sent = True
-                self.events.append(Event("quit"))
+                self._tell(Event("quit"))
             self._sent(verb)
 
     def _in_turn(self) -> None:
@@ -237,10 +243,10 @@ class ClientSide(Exchange):
             self.violate("no-hello")
         if not self._limits.local_parts:
             if verb == "MAIL" and not self._waiting:
-                self._quotable = ()
+                self._quotable = b""
             local = local_part(path)
-            if local and len(self._quotable) < QUOTABLE:
-                self._quotable += (crc32(local.lower()),)
+            if local and len(self._quotable) < QUOTABLE * CHECK_BYTES:
+                self._quotable += crc32(local.lower()).to_bytes(CHECK_BYTES, "big")
         if verb == "MAIL":
             self._mailed_from = crc32(path.lower()) if path else -1
         elif crc32(path.lower()) == self._mailed_from:
@@ -340,8 +346,8 @@ class ClientSide(Exchange):
 
     def _release(self) -> None:
         """The awaited reply has come: read what was held."""
-        held, self._held = self._held, b""
-        if held:
+        if self._held:
+            held, self._held = self._held, b""
             self.client(held)
 
     def _handshake(self, data: bytes, at: int) -> int:
@@ -358,7 +364,7 @@ class ClientSide(Exchange):
             return len(data)
         if self.client_hello:
             self.after_hello = size - self.client_hello.size
-            self.events.append(Event("fingerprint", self.client_hello.ja4))
+            self._tell(Event("fingerprint", self.client_hello.ja4))
         if self.client_hello or len(self._held) >= tls.LONGEST:
             self.become_opaque("tls")
         return len(data)

@@ -6,6 +6,8 @@ command was answered moves it; a reply that was not seen (None) counts as agreem
 
 from __future__ import annotations
 
+from sys import intern
+
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.command import MAIL, NEW, RCPT, READY
 from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
@@ -14,7 +16,7 @@ from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
 class Envelope:
     """State of a session's mail transactions. `transactions` keeps some, the counts go on."""
 
-    __slots__ = ("_limits", "_orphan", "_strays", "count", "current", "messages", "recipients", "state", "transactions")
+    __slots__ = ("_limits", "_strays", "count", "current", "messages", "recipients", "state", "transactions")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -24,12 +26,12 @@ class Envelope:
         self.count = 0
         self.messages = 0  # accepted ones
         self.recipients = 0  # RCPT commands that were answered
-        self._orphan = False  # content without MAIL was refused and counted
-        self._strays: tuple[str, ...] = ()  # recipients that were refused for want of MAIL
+        # Recipients that were refused for want of MAIL; None once content without MAIL was refused and counted.
+        self._strays: tuple[str, ...] | None = ()
 
     def open(self, mail_from: str | None) -> Transaction:
         """A transaction begins: with MAIL, or (None) with content that came without it."""
-        transaction = Transaction(mail_from)
+        transaction = Transaction(None if mail_from is None else intern(mail_from))
         self.current = transaction
         self.count += 1
         if len(self.transactions) < self._limits.transactions:
@@ -43,7 +45,6 @@ class Envelope:
 
     def reset(self) -> None:
         """RSET, or a new MAIL: what was begun is over."""
-        self._orphan = False
         self._strays = ()
         if self.current is not None:
             self.current.end()
@@ -68,7 +69,7 @@ class Envelope:
             transaction.recipients += 1
             transaction.accepted += agreed
             transaction.keep(name, self._limits.recipients)
-        elif len(self._strays) < self._limits.recipients:
+        elif self._strays is not None and len(self._strays) < self._limits.recipients:
             self._strays += (name,)
         if agreed:
             self.state = RCPT
@@ -78,7 +79,7 @@ class Envelope:
         """DATA or a chunk was refused. Without a transaction: an attempt, once until the next HELO, MAIL or RSET."""
         if self.current is not None:
             self.current.refused = True
-        elif not self._orphan:
+        elif self._strays is not None:
             strays = self._strays
             attempt = self.open(None)
             attempt.refused = True
@@ -86,7 +87,7 @@ class Envelope:
             for name in strays:
                 attempt.keep(name, len(strays))
             self.reset()
-            self._orphan = True
+            self._strays = None
 
     def count_content(self, size: int) -> None:
         if self.current is not None:

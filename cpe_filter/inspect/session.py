@@ -14,12 +14,21 @@ from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
 TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refused", "reset", "lost"
 # What of it still has to be seen.
 EVERYTHING, REPLIES, ENDS, NOTHING = "everything", "replies", "ends", "nothing"
+#: In the place of a SYN's sequence number: none was seen; the client's stream has it.
+_UNSEEN, _IN_STREAM = -1, -2
 #: Of all connections in which nothing has been said: most attempts of a bot never get further, and shall cost little.
 _SILENCE = Dialogue()
 
 
+def key_of(segment: Segment, from_client: bool) -> bytes:
+    """What names a connection: client's and server's packed addresses, then their ports, big-endian."""
+    if from_client:
+        return segment.src + segment.dst + (segment.sport << 16 | segment.dport).to_bytes(4, "big")
+    return segment.dst + segment.src + (segment.dport << 16 | segment.sport).to_bytes(4, "big")
+
+
 class Session:
-    """A connection from `client` to `server` (packed addresses).
+    """A connection from `client` to `server` (packed addresses), of which `key` is made (`key_of`).
 
     `phase`: trying (SYN only), open, closed (FIN, or 221 to QUIT), refused (RST to the SYN), reset, lost (no answer).
     `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen.
@@ -34,39 +43,47 @@ class Session:
         "_server_fin",
         "_server_stream",
         "_syn_seq",
-        "client",
-        "client_port",
         "dialogue",
         "from_start",
+        "key",
         "last",
         "over",
-        "packets",
         "phase",
-        "server",
-        "server_port",
         "spoken",
         "start",
     )
 
     def __init__(self, first: Segment, time: float, limits: Limits, from_client: bool) -> None:
-        if from_client:
-            self.client, self.client_port = first.src, first.sport
-            self.server, self.server_port = first.dst, first.dport
-        else:
-            self.client, self.client_port = first.dst, first.dport
-            self.server, self.server_port = first.src, first.sport
+        self.key = key_of(first, from_client)
         self.start = self.last = time
         self.from_start = bool(first.flags & SYN)
         self.phase = TRYING if self.from_start and from_client else OPEN
-        self.packets = 0
         self.spoken = False  # any payload, either way
         self.over = False  # nothing more is to come
-        self._syn_seq = -1
+        self._syn_seq = _UNSEEN
         self._client_fin = self._server_fin = False
         self._sealed: Sealed | None = None  # once a ClientHello was seen
         self._limits = limits
         self._begun = False
         self.dialogue = _SILENCE
+
+    # Who talks is in the key alone: four attributes more would take a hundred bytes of each connection.
+
+    @property
+    def client(self) -> bytes:
+        return self.key[: len(self.key) // 2 - 2]
+
+    @property
+    def server(self) -> bytes:
+        return self.key[len(self.key) // 2 - 2 : -4]
+
+    @property
+    def client_port(self) -> int:
+        return int.from_bytes(self.key[-4:-2], "big")
+
+    @property
+    def server_port(self) -> int:
+        return int.from_bytes(self.key[-2:], "big")
 
     @property
     def buffered(self) -> int:
@@ -94,20 +111,24 @@ class Session:
         """Whether this SYN begins another connection with the same addresses and ports."""
         return (
             segment.flags & (SYN | ACK) == SYN
-            and segment.seq != self._syn_seq
-            and (self.over or self.spoken or self._syn_seq >= 0)
+            and not self._began_with(segment.seq)
+            and (self.over or self.spoken or self._syn_seq != _UNSEEN)
         )
+
+    def _began_with(self, seq: int) -> bool:
+        """Whether the client's first SYN had this sequence number."""
+        return self._client_stream.syn(seq) if self._syn_seq == _IN_STREAM else seq == self._syn_seq
 
     def segment(self, segment: Segment, time: float, from_client: bool) -> None:
         """Takes one segment. What happened is found in `phase` and in `dialogue`."""
         self.last = time
-        self.packets += 1
         if self.over and self.dialogue.dismissed:
             return
         flags = segment.flags
         if not self._begun:
             if from_client and flags & (SYN | ACK | FIN | RST) == SYN and not (segment.payload or segment.cut):
-                self._syn_seq = segment.seq if self._syn_seq < 0 else self._syn_seq
+                if self._syn_seq == _UNSEEN:
+                    self._syn_seq = segment.seq
                 return
             if flags & RST and self.phase == TRYING:
                 self._over(REFUSED)
@@ -168,6 +189,7 @@ class Session:
         self._server_stream = Stream()
         if self._syn_seq >= 0:
             self._client_stream.syn(self._syn_seq)
+            self._syn_seq = _IN_STREAM
         self.dialogue = Dialogue(self._limits, greeting_expected=self.from_start)
 
     def _complete(self) -> bool:
@@ -179,9 +201,9 @@ class Session:
 
     def _syn(self, segment: Segment, from_client: bool) -> None:
         if from_client:
-            if self._syn_seq < 0:
-                self._syn_seq = segment.seq
-            self._client_stream.syn(segment.seq)
+            first = self._client_stream.syn(segment.seq)
+            if self._syn_seq == _UNSEEN:
+                self._syn_seq = _IN_STREAM if first else segment.seq
         else:
             self._server_stream.syn(segment.seq)
             if self.phase == TRYING:

@@ -90,7 +90,9 @@ class Dialogue(ClientSide):
         while at < len(data) and self.mode != OPAQUE:
             reply, at = self._replies.next(data, at, self.violate)
             if reply is not None:
-                self._reply(hide_words(reply, self._quotable) if self._quotable else reply)
+                if self._quotable and (reply.code >= 400 or self._limits.last_reply):  # else nobody looks at its text
+                    reply = hide_words(reply, self._quotable)
+                self._reply(reply)
 
     def server_gap(self, size: int) -> None:
         """`size` bytes from the server were not seen."""
@@ -197,18 +199,18 @@ class Dialogue(ClientSide):
             self.violate("unasked-reply")
         if not self.quit_sent:
             self._keep(reply)
-        self.events.append(Event("reply", "", reply))
+        self._tell(Event("reply", "", reply))
 
     def _answers_hidden(self, reply: Reply) -> None:
         """The reply to a command that went by unseen with message content."""
         if reply.code == 221:
             if not self.quit_sent:
                 self.quit_sent = True
-                self.events.append(Event("quit"))
+                self._tell(Event("quit"))
             if self._unmeasured is not None:
                 self._unmeasured.size = max(0, self._unmeasured.size - len(b"QUIT\r\n"))
                 self._unmeasured = None
-            self.events.append(Event("reply", "QUIT", reply))
+            self._tell(Event("reply", "QUIT", reply))
             self._dismiss()
             return
         # Whoever sends more than QUIT there could hide whole envelopes so.
@@ -217,7 +219,7 @@ class Dialogue(ClientSide):
         if reply.code == 354:
             if self._data_refused:  # no, a hidden RCPT was
                 self.envelope.recipient("", False)
-                self.events.append(Event("recipient"))
+                self._tell(Event("recipient"))
                 self._data_refused = False
             self._effect_content(None)
             return
@@ -228,11 +230,11 @@ class Dialogue(ClientSide):
             self._settle(Pending("STARTTLS"), reply)
         elif reply.code in (250, 251) and first:
             self.envelope.state = MAIL  # RCPT is not agreed to before MAIL
-            self.events.append(Event("reply", "", reply))
+            self._tell(Event("reply", "", reply))
         elif reply.code in (250, 251) or reply.code >= 400:
             self._settle(Pending("RCPT"), reply)
         else:
-            self.events.append(Event("reply", "", reply))
+            self._tell(Event("reply", "", reply))
 
     def _dismiss(self) -> None:
         """The server has said 221 to QUIT: the connection ends (RFC 5321 section 4.1.1.10)."""
@@ -249,7 +251,7 @@ class Dialogue(ClientSide):
 
     def seal(self, size: int) -> None:
         """The client has sent `size` bytes after its ClientHello, and no more will come."""
-        self.events.append(Event("sealed", "", None, size))
+        self._tell(Event("sealed", "", None, size))
 
     def close(self, closed: bool) -> None:
         """The connection is over (`closed`), or nobody watches it any longer."""

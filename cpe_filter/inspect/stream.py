@@ -13,10 +13,12 @@ from binascii import crc32
 
 PENDING_SEGMENTS = 16
 PENDING_BYTES = 24576
-#: How many delivered segments are remembered by checksum (no bytes) to tell a resent copy from a changed one.
+#: How many delivered segments and gaps are remembered (by size and checksum, no bytes) to tell a resent copy from a
+#: changed one.
 REMEMBERED = 8
 
-_COPY = struct.Struct("!III")  # sequence number, size and checksum of a delivered segment
+_COPY = struct.Struct("!HI")  # size and checksum of a delivered segment; 0 and the size of a gap
+_LONGEST_COPY = 0xFFFF
 _REMEMBERED_BYTES = REMEMBERED * _COPY.size
 _copy = _COPY.pack
 
@@ -39,7 +41,7 @@ class Stream:
         # What came early: sequence number, bytes, how many more were cut off. Sorted; no byte is in it twice.
         self._pending: tuple[tuple[int, bytes, int], ...] = ()
         self._pending_bytes = 0
-        self._recent = b""  # as `_COPY`
+        self._recent = b""  # as `_COPY`, up to `_next`
         self.position = 0
         #: True once a byte came again with another value (an evasion: Ptacek & Newsham 1998).
         self.conflict = False
@@ -150,20 +152,24 @@ class Stream:
 
     def _deliver(self, payload: bytes, cut: int) -> list[Chunk]:
         size = len(payload)
-        seq = self._next
-        self._next = (seq + size + cut) & _MASK
+        self._next = (self._next + size + cut) & _MASK
         self.position += size + cut
         if self._next == self._end:
             self.finished = True
-        if not size:
-            return [cut] if cut else []
-        self._recent = (self._recent + _copy(seq, size, crc32(payload)))[-_REMEMBERED_BYTES:]
-        return [payload, cut] if cut else [payload]
+        if size:
+            copy = _copy(size, crc32(payload)) if size <= _LONGEST_COPY else _copy(0, size)
+            self._recent = (self._recent + copy)[-_REMEMBERED_BYTES:]
+        if not cut:
+            return [payload] if size else []
+        if self._recent:
+            self._recent = (self._recent + _copy(0, cut))[-_REMEMBERED_BYTES:]
+        return [payload, cut] if size else [cut]
 
     def _compare(self, seq: int, payload: bytes) -> None:
-        for start, size, check in _COPY.iter_unpack(self._recent):
-            at = (start - seq) & _MASK
-            if at + size <= len(payload) and crc32(payload[at : at + size]) != check:
+        at = (self._next - seq) & _MASK
+        for size, check in reversed(list(_COPY.iter_unpack(self._recent))):
+            at = (at - (size or check)) & _MASK
+            if size and at + size <= len(payload) and crc32(payload[at : at + size]) != check:
                 self.conflict = True
 
     def _hold(self, seq: int, payload: bytes, cut: int) -> None:

@@ -90,6 +90,7 @@ TEXTS = {
     "mail_safety": "Diese Nachricht fragt nach keinem Passwort und führt zu keiner Anmeldeseite. Wenn Sie Zweifel "
     "haben, rufen Sie den Anbieter ({provider}) unter der Ihnen bekannten Nummer an.",
     "mail_bye": "Freundliche Grüße",
+    "signature": "{Provider}",
     "sms": "{Provider}: Ein Geraet bei Ihnen zu Hause scheint befallen. Was zu tun ist, steht in unserer E-Mail.",
 }
 

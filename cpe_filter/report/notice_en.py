@@ -84,5 +84,6 @@ TEXTS = {
     "mail_safety": "This message asks for no password and leads to no login page. If you doubt it, call {provider} "
     "at the number that you know.",
     "mail_bye": "Kind regards",
+    "signature": "{Provider}",
     "sms": "{Provider}: a device in your home seems to be infected. Our e-mail to you says what to do.",
 }

@@ -88,6 +88,7 @@ TEXTS = {
     "mail_safety": "Dit bericht vraagt niet om een wachtwoord en leidt niet naar een inlogpagina. Twijfelt u? Bel "
     "{provider} op het nummer dat u kent.",
     "mail_bye": "Met vriendelijke groet",
+    "signature": "{Provider}",
     "sms": "{Provider}: een apparaat bij u thuis lijkt besmet. In onze e-mail aan u staat wat u kunt doen.",
 }
 

@@ -24,6 +24,8 @@ LANGUAGES = ("en", "nl", "de", "tr")
 #: Characters of a short message that needs no second one.
 MAX_SMS = 160
 
+#: How a text names the provider where its language would bend the name.
+_NAMED = " ({provider})"
 #: Letters in US-ASCII, as each language writes them where it must.
 _PLAIN = {
     "de": {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"},
@@ -44,7 +46,10 @@ class Words:
         }
 
     def __call__(self, key: str, **values: object) -> str:
-        return self._texts[key].format_map({**self._names, **values})
+        text = self._texts[key]
+        if not self._provider:  # "the provider" without its name
+            text = text.replace(_NAMED, "")
+        return text.format_map({**self._names, **values})
 
     def moment(self, time: struct_time) -> str:
         """A local time, to the minute."""

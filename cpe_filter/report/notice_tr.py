@@ -89,6 +89,7 @@ TEXTS = {
     "mail_safety": "Bu ileti sizden parola istemez ve bir giriş sayfasına yönlendirmez. Şüpheniz varsa sağlayıcıyı "
     "({provider}) bildiğiniz numaradan arayın.",
     "mail_bye": "Saygılarımızla",
+    "signature": "{Provider}",
     "sms": "{Provider}: Evinizdeki bir cihaza virus bulasmis olabilir. Yapilacaklar size yazdigimiz e-postada.",
 }
 

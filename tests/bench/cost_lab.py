@@ -187,10 +187,18 @@ class CostLab:
 
     @contextlib.contextmanager
     def filter(
-        self, mode: str, more: str = GENEROUS, watch: Path | None = None, status_s: int = STATUS_S
+        self,
+        mode: str,
+        more: str = GENEROUS,
+        watch: Path | None = None,
+        status_s: int = STATUS_S,
+        read_known: bool = True,
     ) -> Iterator[Handler]:
-        """cpe-filter in a mode; `more`: what follows that line in the policy; watch: see cost_loop."""
-        policy = self.policy(mode, more, status_s)
+        """cpe-filter in a mode; `more`: what follows that line in the policy; watch: see cost_loop.
+
+        read_known: each dialogue is read, as if its server had never answered the device before.
+        """
+        policy = self.policy(mode, more, status_s, read_known)
         shutil.rmtree(self.lab.folder / "flash", ignore_errors=True)  # what the filter before knew of the device
         (self.lab.folder / "state").unlink(missing_ok=True)
         with on_core(self.core):
@@ -200,9 +208,9 @@ class CostLab:
             finally:
                 running.stop()
 
-    def policy(self, mode: str, more: str = GENEROUS, status_s: int = STATUS_S) -> Path:
+    def policy(self, mode: str, more: str = GENEROUS, status_s: int = STATUS_S, read_known: bool = True) -> Path:
         """The lab's policy, which writes its status every second, with another interval."""
-        path = self.lab.policy(f'[filter]\nmode = "{mode}"\n{more}', "cost.toml")
+        path = self.lab.policy(f'[filter]\nmode = "{mode}"\n{more}', "cost.toml", read_known)
         path.write_text(path.read_text().replace("status_interval_s = 1\n", f"status_interval_s = {status_s}\n"))
         return path
 

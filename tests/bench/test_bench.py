@@ -37,4 +37,4 @@ def test_bulk_upload_is_one_accepted_message() -> None:
     (flow,) = ended
     (transaction,) = flow.session.dialogue.transactions
     assert (transaction.outcome, transaction.size) == ("accepted", 1_000_000 // 76 * 76)
-    assert flow.session.dialogue.violations == []
+    assert flow.session.dialogue.violations == ()

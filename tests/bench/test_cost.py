@@ -9,7 +9,7 @@ import pytest
 from tests.bench import cost_measures as measures
 from tests.bench.cost import Line
 from tests.bench.cost_lab import CostLab, Unavailable
-from tests.bench.cost_measures import MONITOR, VARIANTS, C
+from tests.bench.cost_measures import KNOWN, NEW, VARIANTS, C
 
 pytestmark = pytest.mark.live
 
@@ -36,8 +36,14 @@ def test_the_count_of_queued_packets_sees_what_a_program_without_discernment_get
     assert 19 <= round_.queued <= 26
 
 
+def test_of_a_dialogue_with_a_known_server_one_packet_is_queued(cost_lab: CostLab) -> None:
+    round_ = measures.dialogues(cost_lab, VARIANTS[KNOWN], 100)
+    assert round_.failed == 0
+    assert 1 <= round_.queued < 2
+
+
 def test_an_upload_is_not_queued(cost_lab: CostLab) -> None:
-    ((rate, queued),) = measures.uploads(cost_lab, (MONITOR,), 1, 20_000_000)[MONITOR]
+    ((rate, queued),) = measures.uploads(cost_lab, (NEW,), 1, 20_000_000)[NEW]
     assert rate > 0
     assert queued <= 15
 

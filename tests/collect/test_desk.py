@@ -49,6 +49,7 @@ def authority(tmp_path: Path) -> Authority:
 def files(tmp_path: Path) -> dict[str, Path]:
     made = {"map": tmp_path / "map.csv", "secret": tmp_path / "secret", "out": tmp_path / "out"}
     made["map"].write_text(MAP)
+    made["secret"].touch(0o600)
     made["secret"].write_text(SECRET)
     made["out"].mkdir()
     return made
@@ -95,7 +96,7 @@ def test_from_a_report_to_everybody(tmp_path: Path, authority: Authority, files:
     out = files["out"]
     done = run(it, "export", "xarf", "--output", str(out), "--mark", "desk")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert done.stderr.endswith("1 incidents exported\n")
+    assert done.stderr.endswith("1 incident exported\n")
     made = [json.loads(path.read_text()) for path in out.iterdir()]
     assert [SchemaValidator().validate(one) for one in made] == [[]]
     assert (made[0]["source_identifier"], made[0]["source_port"]) == ("8.8.1.1", 40000)
@@ -136,6 +137,44 @@ def test_map_that_comes_later_and_breaks(tmp_path: Path, authority: Authority, f
         files["map"].write_text(MAP)
         until(lambda: it.metrics().get("cpe_collector_subscribers_failed") == 0, "the right map was not read")
         assert subscribers() == ["S1"]
+
+
+def test_map_by_http(tmp_path: Path, authority: Authority, files: dict[str, Path]) -> None:
+    """A lookup at the ISP, with its token; while it fails reports come in, and cases wait for their subscriber."""
+    down = True
+
+    def answer(asked: Asked) -> Reply:
+        if down:
+            return Reply(500)
+        row = {"subscriber": "S9", "region": "south", "address": ["8.8.1.1"]}
+        return Reply(200, json.dumps({"rows": [row]}).encode()) if asked.path == "/lines/router-1" else Reply(404)
+
+    files["secret"].write_text("let-me-in\n")
+    with End(answer) as end:
+        lookup = {
+            "file": "",
+            "url": f"{end.url}/lines/{{router}}",
+            "token_file": str(files["secret"]),
+            "known_minutes": 1,
+            "unknown_minutes": 1,
+        }
+        with collector(tmp_path, authority, files, subscribers=lookup) as it:
+            pair = authority.router("router-1")
+            assert it.post(pair, body(incident(1, up=900, kind="raised"))).status == 200
+            until(lambda: it.metrics().get("cpe_collector_subscribers_failed") == 1, "nothing says that it fails")
+            assert [line["why"] for line in it.lines() if line["event"] == "subscribers"] == [
+                "its answer for a router cannot be used: status 500"
+            ]
+            assert it.post(pair, body(incident(2, up=900, kind="updated"))).status == 200
+            down = False
+            done = run(it, "rebuild")
+            assert done.returncode == 0, done.stderr
+            text = run(it, "export", "csv").stdout
+        row = next(csv.DictReader(io.StringIO(text, newline="")))
+        assert (row["subscriber"], row["region"], row["source"]) == ("S9", "south", "8.8.1.1")
+        assert {one.path for one in end.asked} == {"/lines/router-1"}
+        assert {one.headers["authorization"] for one in end.asked} == {"Bearer let-me-in"}
+        assert "let-me-in" not in it.log.read_text()
 
 
 def test_dead_letters_are_seen_and_tried_again(tmp_path: Path, authority: Authority, files: dict[str, Path]) -> None:
@@ -196,6 +235,9 @@ def test_check_reads_what_the_desk_needs(tmp_path: Path, authority: Authority, f
         assert said in done.stderr
         assert "guess-me" not in done.stderr
         files[name].write_text(before)
+    files["secret"].write_text(SECRET)
+    files["secret"].chmod(0o644)
+    assert "secret: others can read or change it (mode 0644); allowed: 0600 or 0640" in run(it, "check").stderr
     files["secret"].unlink()
     assert "secret: No such file or directory" in run(it, "check").stderr
 

@@ -299,10 +299,14 @@ def test_what_cannot_be(with_store: WithStore, folder: Path) -> None:
             await once(store, whose, "csv", render, Want(), str(folder / "none" / "x"), LATER)
         target = folder / "there"
         target.write_text("old")
-        os.symlink("/etc/passwd", folder / f".there.{os.getpid()}.new")
-        with pytest.raises(CannotExport):
-            await once(store, whose, "csv", render, Want(), str(target), LATER)
-        assert target.read_text() == "old"
+        (folder / "precious").write_text("old")
+        os.symlink(folder / "precious", folder / f".there.{os.getpid()}.new")
+        os.link(target, folder / "others")
+        await once(store, whose, "csv", render, Want(), str(target), LATER)
+        assert not target.is_symlink()
+        assert target.read_text().startswith('"case",')
+        assert (folder / "precious").read_text() == "old"
+        assert (folder / "others").read_text() == "old"
         for wrong in (REPORTER._replace(org=""), REPORTER._replace(contact=""), REPORTER._replace(domain="")):
             with pytest.raises(CannotExport, match="who reports"):
                 renderer("xarf", wrong)

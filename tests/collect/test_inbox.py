@@ -50,6 +50,25 @@ def one(name: str) -> Report:
     return report(incident(1), router=name)
 
 
+def test_events_that_wait_are_bounded_too() -> None:
+    """Reports of 256 events each would hold thousands of times the memory of ordinary ones."""
+
+    async def work(store: Store, box: Inbox) -> None:
+        store.gate.clear()
+        tasks = [asyncio.create_task(box.put(report(*[incident(n) for n in range(100)], router="r")))]
+        await asyncio.sleep(0.01)  # this one is being kept
+        tasks += [asyncio.create_task(box.put(report(*[incident(n) for n in range(80)], router="r"))) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(StoreAway, match="2 reports with 160 events wait already"):
+            await box.put(one("late"))
+        store.gate.set()
+        await asyncio.gather(*tasks)
+        await box.put(one("later"))
+        assert store.batches == [["r"], ["r", "r"], ["later"]]
+
+    run(work, most=10)
+
+
 def run(work: Callable[[Store, Inbox], Awaitable[None]], most: int = 100) -> None:
     async def inside() -> None:
         store = Store()

@@ -8,6 +8,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -54,6 +55,41 @@ def test_message_comes_out_as_it_went_in() -> None:
 def test_what_is_no_message(data: bytes) -> None:
     with pytest.raises(WrongReport):
         decode(data)
+
+
+class _Held(Link):
+    """A stream that takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(["nats://127.0.0.1:1"], "X", 1, 1)
+        self.gate = asyncio.Event()
+
+    def context(self) -> Any:
+        return self
+
+    async def publish(self, *_: Any, **__: Any) -> None:
+        await self.gate.wait()
+
+
+def test_reports_and_events_that_wait_are_bounded() -> None:
+    async def work() -> None:
+        link = _Held()
+        queue = Queue(link, Metrics(), most=3)
+        tasks = [asyncio.create_task(queue.put(report(*[incident(n) for n in range(25)]))) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(StoreAway, match="2 reports with 50 events wait already"):
+            await queue.put(report(incident(1)))
+        link.gate.set()
+        await asyncio.gather(*tasks)
+        link.gate.clear()
+        tasks = [asyncio.create_task(queue.put(report(heartbeat(1)))) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(StoreAway, match="3 reports with 3 events wait already"):
+            await queue.put(report(incident(1)))
+        link.gate.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(work())
 
 
 def test_ids_of_messages() -> None:

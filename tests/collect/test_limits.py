@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from cpe_filter.collect.limits import MAX_BODY, MAX_UNPACKED, Buckets, Gunzip, NotGzip, Plain, TooLarge
+from cpe_filter.collect.limits import MAX_BODY, MAX_UNPACKED, Buckets, Gunzip, NotGzip, Plain, TooLarge, Waste, home
 
 TEXT = b'{"v":1}' * 100
 
@@ -36,6 +36,51 @@ def test_bomb_costs_no_more_than_its_bound() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * MAX_UNPACKED
     finally:
         tracemalloc.stop()
+
+
+def test_bodies_that_never_end_are_held_packed() -> None:
+    packer = zlib.compressobj(9, wbits=31)
+    part = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    takers = [Gunzip() for _ in range(50)]
+    tracemalloc.start()
+    try:
+        for taker in takers:
+            taker.feed(part * 5)
+        assert tracemalloc.get_traced_memory()[1] < 50 * MAX_BODY
+    finally:
+        tracemalloc.stop()
+
+
+def test_unwanted_bodies_are_counted() -> None:
+    waste = Waste()
+    waste.feed(bytes(MAX_BODY))
+    with pytest.raises(TooLarge):
+        waste.feed(b"x")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("2001:db8:1:2::1", "2001:db8:1:2:3::4%eth0", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("", "unix", True),
+    ],
+)
+def test_whose_an_address_is(one: str, other: str, same: bool) -> None:
+    assert (home(one) == home(other)) is same
+
+
+def test_given_back() -> None:
+    buckets = Buckets(per_hour=3600, burst=2)
+    buckets.take("a", 2, 0.0)
+    buckets.give("a", 1)
+    assert [buckets.take("a", 1, 0.0) > 0 for _ in range(2)] == [False, True]
+    buckets.give("a", 100)
+    buckets.give("nobody", 1)
+    assert [buckets.take("a", 1, 0.0) > 0 for _ in range(3)] == [False, False, True]
 
 
 def test_small_bomb_is_stopped_by_its_ratio() -> None:

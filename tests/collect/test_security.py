@@ -7,9 +7,11 @@ import gzip
 import http.client
 import json
 import os
+import signal
 import socket
 import sqlite3
 import ssl
+import struct
 import time
 import zlib
 from collections.abc import Iterator
@@ -184,6 +186,27 @@ def test_hop_that_is_not_trusted(tmp_path: Path) -> None:
         assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "hop")] * 3
         with sqlite3.connect(tmp_path / "c" / "collector.db") as connection_:
             assert connection_.execute("SELECT COUNT(*) FROM report").fetchone() == (0,)
+
+
+def test_hop_that_is_not_trusted_and_gone_before_anybody_asks(tmp_path: Path) -> None:
+    """Reset behind its request, a connection has no peer any more; that must not look like a Unix socket."""
+    port = free_port()
+    hop = {"address": f"127.0.0.1:{port}", "trusted": ["192.0.2.0/24"], "header_holds": "id"}
+    data = packed(body(incident(1)))
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**JSON, "Host": "x", "X-Router-Id": "victim"}.items())
+    with Collector(tmp_path / "c", Authority(tmp_path / "ca"), hop=hop) as collector:
+        assert collector.process is not None
+        collector.process.send_signal(signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            plain.sendall(f"POST /v1/reports HTTP/1.1\r\n{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.2)
+        collector.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: any(line["event"] == "refused" for line in collector.lines()))
+        lines = [line for line in collector.lines() if line["event"] == "refused"]
+        assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "hop")]
+        with sqlite3.connect(tmp_path / "c" / "collector.db") as connection:
+            assert connection.execute("SELECT COUNT(*) FROM report").fetchone() == (0,)
 
 
 def test_new_server_certificate_without_a_restart(tmp_path: Path) -> None:
@@ -380,7 +403,8 @@ def test_other_methods(scene: Scene, method: str) -> None:
     ],
 )
 def test_heads_that_are_no_http(scene: Scene, head: bytes) -> None:
-    with raw(scene) as tls:
+    said = b""
+    with raw(scene) as tls, contextlib.suppress(OSError):  # it may hang up before all of it is sent
         tls.sendall(head)
         said = tls.recv(1000)
     assert said == b"" or said.startswith(b"HTTP/1.1 4")
@@ -472,6 +496,56 @@ def test_too_many_reports(running: Scene) -> None:
     assert 1 <= int(said[-1].headers["retry-after"]) <= 60
     assert running.collector.post(other, body(heartbeat(1))).status == 200
     assert len([row for row in running.stored() if row[0] == pair.certificate.stem]) == 10
+
+
+def test_bodies_that_never_end_cost_as_reports_do(running: Scene) -> None:
+    """One certificate and many connections: no more bodies at once than reports."""
+    head = b"POST /v1/reports HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    context = running.authority.client_context(running.router())
+
+    def connect() -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", running.collector.port), timeout=15)
+        return context.wrap_socket(plain, server_hostname="localhost")
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(connect()).sendall(head % 60_000 + b" " * 30_000)
+        wait_for(lambda: running.collector.metrics()["cpe_collector_connections"] >= 10)
+        time.sleep(0.3)
+        with connect() as last:
+            last.sendall(head % 2 + b"{}")
+            assert last.recv(4096).startswith(b"HTTP/1.1 429")
+
+
+def test_too_many_connections_from_one_address(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    pair = authority.router("r1")
+    with Collector(tmp_path / "c", authority, listen={"max_of_one": 3}) as collector:
+        held = [collector.connect(pair) for _ in range(3)]
+        for connection in held:
+            connection.connect()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            collector.post(pair, body(heartbeat(1)))
+        context = authority.client_context(pair)
+        other = http.client.HTTPSConnection(
+            "127.0.0.1", collector.port, timeout=20, context=context, source_address=("127.0.0.2", 0)
+        )
+        assert post(other, packed(body(heartbeat(1))), JSON).status == 200
+        for connection in held:
+            connection.close()
+        wait_for(lambda: collector.metrics()["cpe_collector_connections"] <= 1)
+        assert collector.post(pair, body(heartbeat(2))).status == 200
+        lines = [line for line in collector.lines() if line["event"] == "refused"]
+        assert [(line["reason"], line["why"]) for line in lines] == [("full", "too many connections from there")]
+
+
+def test_key_that_others_can_read(tmp_path: Path) -> None:
+    collector = Collector(tmp_path / "c", Authority(tmp_path / "ca"))
+    key = tmp_path / "ca" / "server.key"
+    key.chmod(0o644)
+    with pytest.raises(RuntimeError, match="did not start"):
+        collector.start()
+    assert f"{key}: others can read or change it (mode 0644); allowed: 0600 or 0640" in collector.log.read_text()
 
 
 def test_too_many_events(running: Scene) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,25 @@ def test_lookup_remembers_and_forgets() -> None:
 
     with End(answer) as end:
         looked_up(end, work, clock, known_s=3600, unknown_s=600, headers={"authorization": "Bearer x"})
+
+
+def test_packed_answer_is_not_unpacked() -> None:
+    """A bomb would be in memory before anybody could measure it."""
+    bomb = gzip.compress(b'{"rows":[]}' + b" " * (100 << 20), 1)
+    tracemalloc.start()
+
+    async def work(lookup: Lookup) -> None:
+        with pytest.raises(MapAway, match="packed, which was not asked for"):
+            await lookup.find("r1", NOW)
+        assert end.asked[0].headers["accept-encoding"] == "identity"
+
+    try:
+        with End(lambda asked: Reply(200, bomb, {"content-encoding": "gzip"})) as end:
+            tracemalloc.reset_peak()
+            looked_up(end, work)
+            assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fleet.__main__ import Fleet
-from tests.report.browser import PROGRAM, Browser
+from tests.report.browser import Browser
 from tests.report.test_browser import CONTRAST, OVERFLOW
 
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="no chromium here to look at the page with")
+pytestmark = pytest.mark.usefixtures("chromium")
 
 #: What would say that something is amiss.
 _COMPLAINTS = {"Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"}

@@ -11,7 +11,7 @@ import pytest
 
 from cpe_filter.collect.sqlite import SQLite
 from cpe_filter.collect.web import password, sessions
-from cpe_filter.collect.web.access import ByPassword, ByProxy, Refused, same_origin, user
+from cpe_filter.collect.web.access import ByPassword, ByProxy, From, Refused, same_origin, user
 from cpe_filter.collect.web.sessions import Sessions, Tries
 from tests.collect.web import HOST, PASSWORD, USERS, Page, read
 
@@ -122,6 +122,43 @@ def test_tries_by_address_and_by_name() -> None:
     assert sum(wait == 0 for wait in taken) == sessions.NAME_BURST
     assert many.take("198.51.100.200", "boris", 0) == 0
     assert many.take("198.51.100.201", "anna", 3600) == 0
+
+
+def test_good_ones_use_nothing_up() -> None:
+    """A whole desk behind one address."""
+    tries = Tries()
+    for number in range(40):
+        assert tries.take("192.0.2.1", f"user{number}", 0) == 0
+        tries.good("192.0.2.1", f"user{number}")
+    # They are no way to guess at another's, either.
+    guesses = 0
+    while tries.take("192.0.2.1", "anna", 0) == 0:
+        guesses += 1
+        if tries.take("192.0.2.1", "mallory", 0) == 0:
+            tries.good("192.0.2.1", "mallory")
+    assert guesses == sessions.ADDRESS_BURST
+
+
+def test_guessing_behind_a_proxy_keeps_nobody_else_out(tmp_path: Path) -> None:
+    """All come from the proxy's address; its header says from where, and what a browser claims there is passed over."""
+
+    async def work(page: Page) -> None:
+        def of(address: str, **more: str) -> dict[str, str]:
+            return {"peer": "127.0.0.1", "x_forwarded_for": f"198.51.100.77, {address}", **more}
+
+        guess = {"name": "guest", "password": "not the one"}
+        for _ in range(10):
+            assert (await page.post("/login", guess, **of("192.0.2.66"))).status == 403
+        assert (await page.post("/login", guess, **of("192.0.2.66"))).status == 429
+        good = {"name": "anna", "password": PASSWORD}
+        assert (await page.post("/login", good, **of("192.0.2.7"))).status == 303
+        # Not from anybody else: who says so himself is counted by his own address.
+        for number in range(10):
+            await page.post("/login", guess, peer="192.0.2.66", x_forwarded_for=f"192.0.2.{number}")
+        assert (await page.post("/login", good, peer="192.0.2.66", x_forwarded_for="192.0.2.8")).status == 429
+
+    trusted = (ip_network("127.0.0.0/8"),)
+    with_page(tmp_path, work, asked=From(trusted, b"x-forwarded-for"))
 
 
 def test_log_in_and_out(tmp_path: Path) -> None:

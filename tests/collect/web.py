@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import Store
-from cpe_filter.collect.web.access import Access, ByPassword, User
+from cpe_filter.collect.web.access import Access, ByPassword, From, User
 from cpe_filter.collect.web.sessions import Sessions
 from cpe_filter.collect.web.site import Manner, application
 
@@ -152,11 +152,19 @@ def read(text: str) -> Reader:
 class Page:
     """The page on a store. `anna` is desk, `guest` a viewer; both have `PASSWORD`."""
 
-    def __init__(self, store: Store, access: Access | None = None, secure: bool = True, url: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        access: Access | None = None,
+        secure: bool = True,
+        url: str = "",
+        asked: From | None = None,
+    ) -> None:
         self.metrics = Metrics()
         self._ticks = itertools.count(int(time.time()))
         self.access = access or ByPassword(USERS, Sessions(3600, 600), b"x-remote-user")
-        self.app: Callable[..., Any] = application(store, self.access, Manner(secure, url), self.metrics, self._now)
+        manner = Manner(secure, url, asked=asked or From())
+        self.app: Callable[..., Any] = application(store, self.access, manner, self.metrics, self._now)
         self.scheme = "https" if secure else "http"
 
     def _now(self) -> float:

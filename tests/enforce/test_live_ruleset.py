@@ -8,12 +8,13 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from cpe_filter.capture import frames, network_layer
-from cpe_filter.inspect.packet import Segment, parse
+from cpe_filter.inspect.packet import SYN, Segment, parse
 from tests.lab.mail import bot, send, sent
 from tests.lab.net import PYTHON, RELAY4, RELAY6, Lab, mx4, mx6
 
@@ -351,3 +352,45 @@ def test_syns_beyond_the_guard_do_not_reach_the_queue(lab: Lab) -> None:
     found = counters(lab)
     assert found["guarded"] > 50
     assert sent(lab, mx4(0), device="device2")
+
+
+# ── passing ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def dialogue_bytes(path: Path) -> dict[tuple[bytes, str], bytes]:
+    """Server and direction -> the bytes of that direction in order, of a capture of one connection to each server."""
+    pieces: dict[tuple[bytes, str], dict[int, bytes]] = {}
+    starts: dict[tuple[bytes, str], int] = {}
+    for segment in segments(path):
+        way = (segment.dst, "sent") if segment.dport == 25 else (segment.src, "answered")
+        if segment.flags & SYN:
+            starts[way] = segment.seq + 1
+        elif segment.payload:
+            pieces.setdefault(way, {})[(segment.seq - starts[way]) & 0xFFFFFFFF] = bytes(segment.payload)
+    whole: dict[tuple[bytes, str], bytes] = {}
+    for way, at in pieces.items():
+        data = bytearray()
+        for offset in sorted(at):
+            assert offset <= len(data), (way, offset, len(data))  # nothing is missing
+            data += at[offset][len(data) - offset :]  # what was resent is there already
+        whole[way] = bytes(data)
+    return whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [MONITOR, LIMIT, BLOCK + "[[exempt]]\ndestination = '198.18.0.0/15'\n[[exempt]]\ndestination = '2001:db8::/32'\n"],
+    ids=["monitor", "limit", "exempt"],
+)
+@pytest.mark.parametrize("server", SERVERS, ids=FAMILIES)
+def test_what_passes_leaves_byte_for_byte(lab: Lab, wan: Wan, text: str, server: str) -> None:
+    home = lab.folder / "lan.pcap"
+    tcpdump = lab.capture("router", "br-lan", home, "tcp port 25")
+    lab.start_filter(lab.policy(text))
+    assert sent(lab, server)
+    wan.stop()
+    lab.stop(tcpdump)
+    at_home, outside = dialogue_bytes(home), dialogue_bytes(lab.folder / "wan.pcap")
+    assert at_home == outside
+    assert b"\r\n.\r\n" in outside[ip_address(server).packed, "sent"]
+    assert outside[ip_address(server).packed, "answered"].startswith(b"220 ")

@@ -16,6 +16,7 @@ import argparse
 import atexit
 import json
 import mmap
+import os
 import select
 import struct
 import sys
@@ -116,15 +117,16 @@ def _time_turns(path: str) -> None:
 def _tell_begin(path: str) -> None:
     from cpe_filter import router
 
-    changed: Any = router._Filter
-    real = changed.loop
+    changed: Any = router
+    real = changed.Queue
 
-    def loop(self: Any) -> None:
-        with open(path, "w") as file:
+    def queue(*arguments: Any) -> Any:
+        with open(f"{path}.new", "w") as file:
             file.write(repr(time.time()))
-        real(self)
+        os.replace(f"{path}.new", path)
+        return real(*arguments)
 
-    changed.loop = loop
+    changed.Queue = queue
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from tests.lab.net import PROJECT
 from tests.report.browser import Browser
 
 DOCS = PROJECT / "docs"
-WIDTH = 1100
+WIDTH = 1280
 #: Bytes: more is a burden on everybody who clones.
 MOST = 150_000
 
@@ -32,6 +32,7 @@ def main() -> int:
         asyncio.run(fleet.history())
         with Browser() as browser:
             browser.size(WIDTH, 900)
+            browser.call("Emulation.setScrollbarsHidden", hidden=True)
             log_in(browser, fleet)
             browser.visit(fleet.url + "cases?state=all&text=S-1")
             case = browser.ask(

@@ -39,6 +39,6 @@ def test_a_failing_input_is_written_down_shortened(tmp_path: Path, monkeypatch: 
 
 def test_the_invariants_can_fail() -> None:
     dialogue = Dialogue()
-    dialogue.violations.append("no-such-violation")
+    dialogue.violations += ("no-such-violation",)
     with pytest.raises(Wrong, match="not in the table"):
         check_dialogue(dialogue, Limits())

@@ -129,5 +129,5 @@ def test_a_byte_sent_twice_with_different_values() -> None:
     session.segment(syn, 0.0, from_client=True)
     for payload in (b"RSET\r\n", b"DATA\r\n"):
         session.segment(Segment(client, server, 40025, 25, 1000, 0, ACK, payload, 0), 0.1, from_client=True)
-    assert session.dialogue.violations == ["overlapping-data"]
+    assert session.dialogue.violations == ("overlapping-data",)
     assert session.dialogue.commands == 1

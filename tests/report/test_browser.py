@@ -1,4 +1,4 @@
-"""The page in a real browser, where there is one."""
+"""The page in a real browser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from cpe_filter.report.page import Page
 from tests.lab.net import PROJECT
-from tests.report.browser import PROGRAM, Browser
+from tests.report.browser import Browser
 from tests.report.reader import HOSTILE, judged
 
 #: Texts whose contrast with what is behind them is below WCAG's AA, and how low.
@@ -34,7 +34,7 @@ CONTRAST = r"""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-@pytest.mark.skipif(not PROGRAM, reason="no chromium here to look at the page with")
+@pytest.mark.usefixtures("chromium")
 def test_in_a_browser(tmp_path: Path) -> None:
     """Without network: no errors, nothing is fetched, both colour schemes, narrow and wide, by keyboard alone."""
     page = Page()

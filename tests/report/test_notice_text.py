@@ -166,3 +166,12 @@ def test_moments(language: str, text: str) -> None:
 
 def test_a_providers_name_is_never_a_placeholder() -> None:
     assert "{case}{0}" in Words("en", "{case}{0}")("object")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_without_a_name_the_provider_is_still_spoken_of(language: str) -> None:
+    for key in TEXTS[language]:
+        if not placeholders(TEXTS[language][key]) - {"provider"}:
+            words = Words(language, "")
+            assert f"({words('provider')})" not in words(key)
+    assert "(Example Net)" in Words("de", "Example Net")("object")

@@ -110,7 +110,10 @@ class ByPassword:
         known = self._users.get(name)
         async with self._one:
             good = await asyncio.to_thread(password.fits, given, known.hash if known else password.NOBODY)
-        return self._sessions.begin(known.name, known.desk, now) if known and good else None
+        if not known or not good:
+            return None
+        self._tries.good(address, name)
+        return self._sessions.begin(known.name, known.desk, now)
 
     def log_out(self, cookie: str) -> None:
         self._sessions.end(cookie)
@@ -149,6 +152,24 @@ class ByProxy:
         # No session to keep a token in: it is the name's, for as long as this process runs.
         token = hmac.new(self._key, names[0].encode(), hashlib.sha256).hexdigest()
         return Person(names[0], desk, token)
+
+
+class From(NamedTuple):
+    """From where a browser connects: the connection's address, or what a proxy at one of `trusted` (or at the other end
+    of a Unix socket) says in `header`, b"" for none. The last there is the proxy's own word, others may be anybody's.
+    """
+
+    trusted: tuple[Network, ...] = ()
+    header: bytes = b""
+
+    def __call__(self, peer: str | None, headers: Headers) -> str:
+        if self.header and (peer is None or _within(peer, self.trusted)):
+            values = [value for name, value in headers if name == self.header]
+            try:
+                return str(ip_address(values[-1].decode("ascii").rpartition(",")[2].strip()))
+            except (ValueError, IndexError):
+                pass  # it does not say
+        return peer or "unix"
 
 
 def _within(peer: str, networks: tuple[Network, ...]) -> bool:

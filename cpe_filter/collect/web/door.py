@@ -16,16 +16,17 @@ from collections.abc import Coroutine
 from ipaddress import ip_network
 from typing import Any
 
+from cpe_filter.collect import secrecy
 from cpe_filter.collect.config import Config
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.server import CannotListen, Door
 from cpe_filter.collect.store import Store
 from cpe_filter.collect.web import password, site
-from cpe_filter.collect.web.access import DESK, NAME, ROLES, Access, ByPassword, ByProxy, User, user
+from cpe_filter.collect.web.access import DESK, NAME, ROLES, Access, ByPassword, ByProxy, From, User, user
 from cpe_filter.collect.web.sessions import Sessions
 
 #: Browsers, not routers: few.
-_MOST = 512
+_MOST, _MOST_OF_ONE = 512, 64
 _LOOK_S = 10.0
 
 
@@ -35,9 +36,11 @@ def doors(config: Config, store: Store, metrics: Metrics) -> tuple[list[Door], l
         return [], []
     context = tls(config)
     secure = context is not None or config.page_url.startswith("https:")
-    manner = site.Manner(secure, config.page_url, config.page_session_hours * 3600)
+    trusted = tuple(ip_network(text) for text in config.page_trusted)
+    asked = From(trusted, config.page_address_header.encode())
+    manner = site.Manner(secure, config.page_url, config.page_session_hours * 3600, asked)
     application = site.application(store, access(config), manner, metrics)
-    door = Door(config.page_address, application, context, _MOST, routers=False)
+    door = Door(config.page_address, application, context, _MOST, _MOST_OF_ONE, routers=False)
     return [door], [] if context is None else [_watch(config, context)]
 
 
@@ -65,6 +68,8 @@ def tls(config: Config) -> ssl.SSLContext | None:
     except OSError as error:  # ssl.SSLError, too
         why = getattr(error, "reason", None) or error.strerror or str(error)
         raise CannotListen(f"{config.page_certificate}, {config.page_key}: {why}") from None
+    if wrong := secrecy.fault(config.page_key):
+        raise CannotListen(wrong)
     return context
 
 

@@ -141,7 +141,7 @@ spell AS (
 )
 """
 _DAYS = (  # our own texts
-    _SPELLS  # noqa: S608
+    _SPELLS
     + """
 SELECT day, SUM(new) AS new, SUM(recurring) AS recurring, SUM(cleared) AS cleared, SUM(ended) AS ended FROM (
     SELECT CASE WHEN begun < :since THEN -1 ELSE (begun - :since) / 86400 END AS day,

@@ -17,7 +17,7 @@ from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.style import ICON_PATH, STYLE_PATH
 
 #: Names of a form's fields.
-TOKEN = "token"  # noqa: S105 - the field's name
+TOKEN = "token"
 
 
 class Section(NamedTuple):

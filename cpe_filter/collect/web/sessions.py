@@ -11,13 +11,14 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from cpe_filter.collect.limits import Buckets
+from cpe_filter.collect.limits import Buckets, home
 
 #: Of everybody; the one not used for longest ends first.
 MOST = 1000
 #: Of one user.
 MOST_OF_ONE = 20
-#: Tries from one address: so many at once, and so many in an hour after that. A good one counts, too.
+#: Tries from one address: so many at once, and so many in an hour after that. Good ones do not count: a whole desk may
+#: share an address.
 ADDRESS_BURST, ADDRESS_PER_HOUR = 10, 30
 #: Tries of one name, from wherever.
 NAME_BURST, NAME_PER_HOUR = 50, 120
@@ -82,19 +83,14 @@ class Tries:
 
     def take(self, address: str, name: str, now: float) -> float:
         """Counts a try: 0 if it may be made, else the seconds until one may."""
-        wait = self._addresses.take(_home(address), 1, now)
+        wait = self._addresses.take(home(address), 1, now)
         # Only who is within the first bound uses up the second: one address cannot lock a name out for long.
         return wait or self._names.take(_key(name).hex(), 1, now)
 
-
-def _home(address: str) -> str:
-    from ipaddress import IPv6Address, ip_address
-
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return "unix"
-    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped else str(parsed)
+    def good(self, address: str, name: str) -> None:
+        """A try was no guess."""
+        self._addresses.give(home(address), 1)
+        self._names.give(_key(name).hex(), 1)
 
 
 def _key(secret: str) -> bytes:

@@ -13,7 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -26,7 +26,7 @@ from starlette.routing import Route
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import Store, StoreAway, StoreError
 from cpe_filter.collect.web import casefile, caselist, login, overview, style
-from cpe_filter.collect.web.access import Access, ByPassword, Person, Refused, Slow, same_origin
+from cpe_filter.collect.web.access import Access, ByPassword, From, Person, Refused, Slow, same_origin
 from cpe_filter.collect.web.figures import Figures
 from cpe_filter.collect.web.layout import TOKEN, frame
 
@@ -59,11 +59,13 @@ _NEXT = re.compile(r"/(cases(/[0-9A-Za-z-]{1,64})?(\?[!-~]{0,1500})?|(\?[!-~]{0,
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """secure: cookies travel by TLS alone. url: how browsers reach the page, empty if by its address."""
+    """secure: cookies travel by TLS alone. url: how browsers reach the page, empty if by its address. asked: from where
+    they connect."""
 
     secure: bool
     url: str = ""
     session_s: int = 36_000
+    asked: From = field(default_factory=From)
 
 
 class Wrong(Exception):
@@ -242,7 +244,7 @@ class Site:
         form = await self._form(request)
         back = form.get("next", "")
         back = back if _NEXT.fullmatch(back) else "/"
-        address = request.client.host if request.client else "unix"
+        address = self._from(request)
         try:
             secret = await self._access.log_in(
                 address, form.get("name", ""), form.get("password", ""), time.monotonic()
@@ -290,8 +292,10 @@ class Site:
         )
 
     def _say(self, event: str, request: Request, level: int, **about: Any) -> None:
-        peer = request.client.host if request.client else "unix"
-        self._log.log(level, event, extra={"about": {"peer": peer, **about}})
+        self._log.log(level, event, extra={"about": {"peer": self._from(request), **about}})
+
+    def _from(self, request: Request) -> str:
+        return self._manner.asked(request.client.host if request.client else None, request.scope["headers"])
 
 
 def _number(request: Request) -> str:

@@ -151,6 +151,7 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
 .none { color: var(--soft); padding: 1.2rem 0 .4rem; }
 
+@media (max-width: 77rem) { .cases .last { display: none; } }
 @media (max-width: 56rem) {
   .pair, .both, .three { grid-template-columns: minmax(0, 1fr); }
 }

@@ -1,0 +1,196 @@
+'use strict';
+'require baseclass';
+
+/*
+ * The words for what the filter knows of a device: names, standings, modes, times, signs. Knows the status object.
+ * Must not know how a page is laid out. All is plain text.
+ */
+
+/* By indicator, as the filter's own notice says it (cpe_filter/detect/evidence.py); a test keeps the two alike. */
+const SIGNS = {
+	'new-destination': _('It contacted mail servers all over the world that it had never used before.'),
+	'welcomed': _('A mail server was ready to take its mail.'),
+	'destination-burst': _('It contacted many new mail servers within a minute.'),
+	'connect-refused': _('It tried mail servers that refuse connections.'),
+	'connect-lost': _('It tried mail servers that do not exist any more.'),
+	'helo-dynamic': _('It introduces itself with a made-up technical name.'),
+	'helo-address': _('It introduces itself with a number instead of a name.'),
+	'helo-private': _('It introduces itself with an address that only exists in your home.'),
+	'helo-bare': _('It introduces itself with a single word.'),
+	'helo-empty': _('It introduces itself with no name at all.'),
+	'helo-rotates': _('It introduces itself under ever new names.'),
+	'sender-unrelated': _('It sends in the name of a domain that is not its own.'),
+	'sender-rotates': _('It sends under many different sender domains.'),
+	'named-sender': _('It writes to strangers of its own accord.'),
+	'banner-refused': _('Mail servers refuse it as soon as it calls.'),
+	'unknown-user': _('It wrote to many addresses that do not exist.'),
+	'listed': _('Mail servers report that your connection is on a blocklist of spam senders.'),
+	'unlisted': _('A mail server did not find your connection on a blocklist.'),
+	'home-line': _('Mail servers do not take mail straight from home connections.'),
+	'refused': _('Mail servers refused what it sent.'),
+	'deferred': _('A mail server asked it to come back later.'),
+	'turned-away': _('Its encrypted calls to mail servers end without a message being taken.'),
+	'early-talk': _('It talks like a spam program: it does not wait for the server\'s greeting.'),
+	'blind-pipelining': _('It talks like a spam program: it does not wait for replies.'),
+	'content-after-refusal': _('It talks like a spam program: it sends although it was refused.'),
+	'not-smtp': _('It uses the mail port for something else.'),
+	'no-quit': _('It hangs up as spam programs do.'),
+	'path-spaced': _('It writes mail commands as spam programs do.'),
+	'helo-not-ehlo': _('It uses an outdated greeting, as many spam programs do.'),
+	'declines-tls': _('It does not encrypt although it could.'),
+	'odd-case': _('It writes mail commands as spam programs do.'),
+	'many-recipients': _('It writes to very many people at once.'),
+	'to-itself': _('It sends mail that claims to come from its recipient.'),
+	'helo-poses': _('It pretends to be the mail server that it calls.'),
+	'from-router': _('The router itself sends mail, which it never should.'),
+	'mx-lookup': _('It looks up mail servers as only mail servers do.'),
+	'mx-foreign': _('It looks up mail servers past your router.'),
+	'accepted': _('A mail server took its message.'),
+	'carried': _('Its encrypted mail was taken.'),
+	'null-sender': _('It returns undeliverable mail.'),
+	'came-back': _('It tried again later, as mail servers do.'),
+	'took-leave': _('It ends its calls properly.'),
+	'authenticated': _('It has an account with the mail server.')
+};
+
+/*
+ * What a standing means, whether somebody has to do something, and what. Most of the sentences are those of the notice
+ * that subscribers get without LuCI (cpe_filter/report/notice_en.py); a test keeps them alike, in each language.
+ */
+const STANDINGS = {
+	compromised: {
+		label: _('Compromised'),
+		action: true,
+		means: _('This device sends e-mail the way spam programs do. It is most likely infected with malicious software. People rarely notice that themselves.'),
+		steps: [
+			_('Take the device off the Internet: unplug its network cable or switch off its Wi-Fi. Its name and hardware address help you to find it.'),
+			_('Clean it: install all updates, remove programs that you do not know, and have a virus scanner check it. A TV box, a camera or the like: reset it to factory settings and give it a new password.'),
+			_('Say that it is clean: choose “I have cleaned this device”. Then it may send mail again, and the filter goes on watching it.')
+		]
+	},
+	suspected: {
+		label: _('Suspected'),
+		action: false,
+		means: _('This device sends e-mail in an unusual way. The filter is watching it. You do not need to do anything.'),
+		steps: []
+	},
+	clear: {
+		label: _('Nothing unusual'),
+		action: false,
+		means: _('Nothing unusual.'),
+		steps: []
+	}
+};
+
+/* By mode, what happens to mail that a device sends straight to strangers' servers: a title, and a sentence. */
+const MODES = {
+	monitor: [ _('What is blocked'), _('Nothing. The filter only watches.') ],
+	limit: [ _('What is slowed down'), _('E-mail that this device sends straight to other mail servers (port 25).') ],
+	block: [ _('What is blocked'), _('E-mail that this device sends straight to other mail servers (port 25).') ]
+};
+
+const MAC = /^([0-9a-f]{2}(?::[0-9a-f]{2}){5})(?: (\S+))?$/;
+
+function two(number) {
+	return String(number).padStart(2, '0');
+}
+
+return baseclass.extend({
+	/* Nats at which a device is suspected (cpe_filter/detect/score.py); the status tells that of a conviction. */
+	SUSPECT_AT: 8,
+
+	STANDINGS: STANDINGS,
+	SIGNS: SIGNS,
+
+	standing: function(device) {
+		return STANDINGS[device.standing] || STANDINGS.clear;
+	},
+
+	/* [title, sentence] of what is blocked or slowed down. */
+	mode: function(device) {
+		return MODES[device.mode] || MODES.monitor;
+	},
+
+	works: function() {
+		return [ _('What still works'), _('Everything else on this device: websites, video, webmail, and e-mail through your mail service (ports 587 and 465). For your other devices nothing changes.') ];
+	},
+
+	/* What to do, in steps; of the router itself one. */
+	steps: function(device) {
+		if (device.device == 'router' && device.standing == 'compromised')
+			return [ _('This is the router itself. Please tell your Internet provider: it has to be updated or replaced.') ];
+		return this.standing(device).steps;
+	},
+
+	/* What a device is called: by its name, or by what it is. */
+	called: function(device) {
+		if (device.name)
+			return String(device.name);
+		return device.device == 'router' ? _('The router itself') : _('Device without a name');
+	},
+
+	/* The same with the end of its address, for where there is little room. */
+	short: function(device) {
+		const mac = this.mac(device.device);
+		return mac ? '%s (…%s)'.format(this.called(device), mac.substr(9)) : '%s (%s)'.format(this.called(device), device.device);
+	},
+
+	/* The MAC by which it can be exempt; "" where it has none. */
+	mac: function(device) {
+		const found = MAC.exec(String(device));
+		return found ? found[1] : '';
+	},
+
+	/* What tells the device from others, in lines. */
+	marks: function(device) {
+		const found = MAC.exec(String(device.device)), out = [];
+		if (found) {
+			out.push(_('Hardware address: %s').format(found[1]));
+			if (found[2])
+				out.push('%s: %s'.format(_('Behind another router'), found[2]));
+			else if (parseInt(found[1].charAt(1), 16) & 2)
+				out.push(_('Hardware address made up at random'));
+			else
+				out.push(_('Maker code %s').format(found[1].substr(0, 8).toUpperCase()));
+		}
+		if (Array.isArray(device.addresses) && device.addresses.length)
+			out.push(_('Network addresses: %s').format(device.addresses.slice(0, 4).join(', ')));
+		return out;
+	},
+
+	/* Since when it stands where it stands; POSIX seconds or null. */
+	since: function(device) {
+		const at = device.standing == 'compromised' ? device.compromised_at : device.standing == 'suspected' ? device.suspected_at : null;
+		return at ? at.time : null;
+	},
+
+	/* POSIX seconds in the reader's own time and language. */
+	time: function(seconds) {
+		const date = new Date(seconds * 1000);
+		if (seconds == null || isNaN(date))
+			return '–';
+		return date.toLocaleString(document.documentElement.lang || undefined, { dateStyle: 'medium', timeStyle: 'short' });
+	},
+
+	/* A duration in seconds as hours, minutes and seconds. */
+	duration: function(seconds) {
+		const whole = Math.max(0, Math.floor(seconds));
+		const days = Math.floor(whole / 86400);
+		const clock = two(Math.floor(whole / 3600) % 24) + ':' + two(Math.floor(whole / 60) % 60) + ':' + two(whole % 60);
+		return days ? _('%d days, %s').format(days, clock) : clock;
+	},
+
+	/* The sentences of what was seen: against the device or for it, the weightiest first, none twice. */
+	signs: function(device, against) {
+		const found = (device.evidence || []).filter(function(item) {
+			return against ? item.weight > 0 : item.weight < 0;
+		}).sort(function(a, b) {
+			return Math.abs(b.weight) - Math.abs(a.weight);
+		}).map(function(item) {
+			return SIGNS.hasOwnProperty(item.indicator) ? SIGNS[item.indicator] : _('Another sign: %s').format(item.indicator);
+		});
+		return found.filter(function(sentence, at) {
+			return found.indexOf(sentence) == at;
+		});
+	}
+});

@@ -1,0 +1,209 @@
+'use strict';
+'require view';
+'require form';
+'require cpe-filter.allowed as allowed';
+'require cpe-filter.style as style';
+
+/*
+ * The settings: UCI's `cpe-filter`, whose sections and options are the tables and keys of the policy. Knows their names,
+ * defaults and meanings, as cpe_filter/policy_keys.py has them; a test keeps the two alike. Beside these there are the
+ * service's own, and networks by the names that netifd gives them (uci-policy.sh). What is not set has its
+ * default, which is shown in its place. The service checks all of it again before it goes by it.
+ */
+
+const number = allowed.number, word = allowed.word, kinds = allowed.kinds;
+
+/* [section, title, what it is about, [[option, kind, default, title, meaning]]] */
+const SECTIONS = [
+	[ 'filter', _('Filter'), _('What is done about mail that goes straight from a device to strangers\' mail servers.'), [
+		[ 'version', kinds.version, '', _('Name of these settings'),
+			_('What this policy is called; reports to the Internet provider name it.') ],
+		[ 'mode', word([ [ 'monitor', _('Let it pass, and watch') ], [ 'limit', _('Limit it') ], [ 'block', _('Refuse it') ] ]), 'block', _('What happens to direct mail'),
+			_('What happens to mail sent straight to strangers\' servers: nothing, a rate limit, or a refusal.') ],
+		[ 'escalate', kinds.flag, '1', _('Be stricter with suspects'),
+			_('Raise the mode of a suspected device to limit and of a compromised one to block.') ],
+		[ 'refusal', word([ [ 'explain', _('Say why') ], [ 'reset', _('Hang up at once') ] ]), 'explain', _('How mail is refused'),
+			_('What a refused device gets: the responder\'s explanation, or a reset at once. Over a limit always a reset.') ],
+		[ 'fail', word([ [ 'open', _('Mail passes unseen') ], [ 'closed', _('No direct mail leaves') ] ]), 'open', _('When the filter does not run'),
+			_('When the filter does not run: mail passes unseen, or nothing leaves on these ports.') ],
+		[ 'queue', number(0, 65535), '25', _('Kernel queue'),
+			_('The kernel queue that carries packets to the filter.') ],
+		[ 'queue_length', number(1, 65535), '64', _('Length of the queue (packets)'),
+			_('How many packets wait in the kernel before the queue is full.') ],
+		[ 'queue_rate', number(10, 1000000), '500', _('Packets of one device (per second)'),
+			_('So many packets of a device reach the filter; beyond, they pass unseen or, where mail is limited, wait.') ],
+		[ 'block_minutes', number(1, 44640), '60', _('Blocked by the kernel for (minutes)'),
+			_('How long the kernel refuses a blocked device by itself before it asks again.') ]
+	] ],
+	[ 'network', _('Network'), _('Where devices and the Internet are, and which mail is not looked at.'), [
+		[ 'lan_network', kinds.names, [ 'lan' ], _('Networks of the home'),
+			_('As they are called under Network, Interfaces.') ],
+		[ 'wan_network', kinds.names, [ 'wan', 'wan6' ], _('Networks of the Internet'),
+			_('As they are called under Network, Interfaces.') ],
+		[ 'lan', kinds.interfaces, [], _('Devices of the home'),
+			_('Where subscribers\' devices are.') ],
+		[ 'wan', kinds.interfaces, [], _('Devices of the Internet'),
+			_('Where the Internet is.') ],
+		[ 'ports', kinds.ports, [ '25' ], _('Mail ports'),
+			_('Destination ports that count as mail. 587 and 465 are never touched.') ],
+		[ 'relays', kinds.networks, [], _('Mail relays of the provider'),
+			_('The ISP\'s mail relays. Mail to these always passes and is not looked at.') ],
+		[ 'private_destinations', word([ [ 'pass', _('Pass unseen') ], [ 'filter', _('Treat like others') ] ]), 'pass', _('Private destinations'),
+			_('Destinations in RFC 1918, RFC 6598, link-local and ULA space: passed unseen, or treated like any other.') ],
+		[ 'router_output', kinds.flag, '1', _('Watch the router itself'),
+			_('Watch mail that the router itself sends, too.') ],
+		[ 'leases', kinds.paths, [ '/tmp/dhcp.leases', '/tmp/odhcpd.leases', '/tmp/hosts/odhcpd' ], _('Lease files'),
+			_('Lease files of dnsmasq and odhcpd: devices\' names, and which random MAC follows which.') ]
+	] ],
+	[ 'limits', _('Limits'), _('What a device may send straight to other mail servers while its mail is limited.'), [
+		[ 'connections_per_hour', number(1, 100000), '60', _('Connections (per hour)'),
+			_('Mode limit: a device\'s connections.') ],
+		[ 'connections_burst', number(1, 100000), '12', _('Connections at once'),
+			_('How many of these at once.') ],
+		[ 'destinations_per_hour', number(1, 100000), '20', _('New mail servers (per hour)'),
+			_('Mode limit: servers the device had not used before.') ],
+		[ 'destinations_burst', number(1, 100000), '6', _('New mail servers at once'),
+			_('How many of these at once.') ],
+		[ 'messages_per_hour', number(1, 100000), '60', _('Messages (per hour)'),
+			_('Mode limit: a device\'s MAIL commands.') ],
+		[ 'messages_burst', number(1, 100000), '20', _('Messages at once'),
+			_('How many of these at once.') ],
+		[ 'recipients_per_hour', number(1, 1000000), '100', _('Recipients (per hour)'),
+			_('Mode limit: a device\'s RCPT commands.') ],
+		[ 'recipients_burst', number(1, 1000000), '30', _('Recipients at once'),
+			_('How many of these at once.') ]
+	] ],
+	[ 'detect', _('Detection'), _('What is looked at besides mail itself.'), [
+		[ 'watch_dns', kinds.flag, '1', _('Count look-ups of mail servers'),
+			_('Count what devices in the LAN ask DNS for mail servers (MX). No names are kept.') ],
+		[ 'read_known', kinds.flag, '0', _('Read mail to known servers, too'),
+			_('Read, too, what a clear device says to networks of servers that have answered it before: only to count it.') ]
+	] ],
+	[ 'status', _('Status'), _('What the running filter tells, and where it takes commands.'), [
+		[ 'status_file', kinds.text, '/var/run/cpe-filter/status.json', _('Status file'),
+			_('Where the running filter writes what it knows.') ],
+		[ 'status_interval_s', number(1, 3600), '5', _('Written every (seconds)'),
+			_('How often it is written.') ],
+		[ 'metrics_file', kinds.file, '', _('Metrics file'),
+			_('Where it writes its counters for Prometheus\' node exporter (textfile); empty: nowhere.') ],
+		[ 'metrics_interval_s', number(1, 3600), '60', _('Metrics every (seconds)'),
+			_('How often these are written.') ],
+		[ 'control_socket', kinds.socket, '/var/run/cpe-filter/control', _('Control socket'),
+			_('Where the running filter takes commands: `reload`, `exempt` and `release`.') ]
+	] ],
+	[ 'state', _('State'), _('What is kept across restarts.'), [
+		[ 'state_file', kinds.text, '/etc/cpe-filter/state', _('State file'),
+			_('Where it keeps what it knows across restarts; on flash, written at most once an hour.') ],
+		[ 'exemptions_file', kinds.text, '/etc/cpe-filter/exemptions.toml', _('Exemptions file'),
+			_('Where `cpe-filter exempt` keeps its exemptions, apart from this file\'s.') ]
+	] ],
+	[ 'explain', _('Refusals'), _('The responder that tells refused mail why.'), [
+		[ 'text', kinds.sentence, '', _('Text of a refusal'),
+			_('What the responder says to refused mail; bounces carry it. Empty: the text in the language of [notice].') ],
+		[ 'url', kinds.url, '', _('Page with more'),
+			_('Where subscribers read more, said after the text. Empty: `[notice] help_url`.') ],
+		[ 'port', number(1, 65535), '2525', _('Port'),
+			_('Where the responder listens.') ],
+		[ 'max_connections', number(8, 512), '64', _('Connections at once'),
+			_('How many it answers at once; an eighth for a client.') ],
+		[ 'user', kinds.user, 'nobody', _('User'),
+			_('Who the responder becomes when root starts it.') ]
+	] ],
+	[ 'report', _('Reports'), _('What the Internet provider is told. Without an address nothing is.'), [
+		[ 'url', kinds.url, '', _('Address of the collector'),
+			_('Where `cpe-filter send` brings reports of compromised devices; empty: nothing is reported.') ],
+		[ 'ca', kinds.text, '/etc/cpe-filter/collector-ca.pem', _('Certificates of the collector'),
+			_('The certificates (PEM) by which the collector is recognised.') ],
+		[ 'certificate', kinds.text, '/etc/cpe-filter/router.pem', _('Certificate of this router'),
+			_('This router\'s certificate (PEM); it says who it is.') ],
+		[ 'key', kinds.text, '/etc/cpe-filter/router.key', _('Key of this router'),
+			_('Its private key (PEM), mode 0600 or 0640.') ],
+		[ 'user', kinds.user, 'cpe-filter', _('User'),
+			_('Who `send` becomes when root starts it.') ],
+		[ 'heartbeat', kinds.flag, '1', _('Report daily that it works'),
+			_('Report once a day that the filter works, with counts.') ],
+		[ 'update_minutes', number(5, 1440), '15', _('Updates at most every (minutes)'),
+			_('How often at most an incident is told of while it lasts.') ],
+		[ 'hostnames', kinds.flag, '0', _('Report device names'),
+			_('Report what a device calls itself in DHCP, too.') ]
+	] ],
+	[ 'notice', _('Notice'), _('How subscribers are told.'), [
+		[ 'language', word([ [ 'en', 'English' ], [ 'nl', 'Nederlands' ], [ 'de', 'Deutsch' ], [ 'tr', 'Türkçe' ] ]), 'en', _('Language'),
+			_('The language of what subscribers are told: page and refusals.') ],
+		[ 'provider', kinds.title, '', _('Name of the provider'),
+			_('The Internet provider\'s name, as subscribers know it.') ],
+		[ 'help_url', kinds.url, '', _('Help page of the provider'),
+			_('Where the provider helps and takes objections. Nothing else is linked to.') ],
+		[ 'page', kinds.file, '', _('File of the notice page'),
+			_('Where the running filter writes the subscriber\'s page, in tmpfs, for uhttpd; empty: nowhere.') ]
+	] ]
+];
+
+/* The whole of a list is looked at when the form is saved: a widget looks at what is typed only. */
+function check_list(option, kind, also) {
+	const items = function(section_id) { return L.toArray(option.formvalue(section_id)); };
+	const fault = function(section_id) {
+		const list = items(section_id);
+		return list.length ? list.map(kind.check).filter(Boolean)[0] || kind.many(list) || (also ? also(section_id, list) : '') : '';
+	};
+	option.isValid = function(section_id) { return fault(section_id) == ''; };
+	option.getValidationError = fault;
+}
+
+/* An interface is the home's or the Internet's. */
+function not_both(section) {
+	return function(section_id, list) {
+		const home = L.toArray(section.formvalue(section_id, 'lan'));
+		const both = list.filter(function(name) { return home.indexOf(name) >= 0; });
+		return both.length ? _('%s is in the home already').format(both.join(', ')) : '';
+	};
+}
+
+function add(section, name, kind, fallback, title, meaning) {
+	const option = section.option(form[kind.widget], name, title, meaning);
+	option.kind = kind;
+	if (kind.widget == 'Flag') {
+		option.default = fallback;
+		option.rmempty = false;
+		return;
+	}
+	option.validate = function(section_id, value) { return value == null || value === '' ? true : kind.check(String(value)) || true; };
+	if (kind.widget == 'ListValue') {
+		kind.words.forEach(function(choice) { option.value(choice[0], choice[1]); });
+		option.default = fallback;
+		return;
+	}
+	option.placeholder = Array.isArray(fallback) ? fallback.join(', ') : fallback;
+	if (kind.many)
+		check_list(option, kind, name == 'wan' ? not_both(section) : null);
+}
+
+return view.extend({
+	render: function() {
+		style.use();
+		const map = new form.Map('cpe-filter', _('Settings of the mail filter'),
+			_('What is left empty has the default that is shown in grey. If your Internet provider sets the filter up, it may undo what is changed here.'));
+		map.tabbed = true;
+
+		const main = map.section(form.NamedSection, 'main', 'cpe-filter', _('Service'), _('Whether the filter runs, and how.'));
+		add(main, 'enabled', kinds.flag, '1', _('Run the filter'), _('Started at once, and whenever the router starts.'));
+		add(main, 'policy_file', kinds.file, '', _('Policy file'), _('A policy of the provider (TOML) in place of all that is set on these pages.'));
+		add(main, 'jail', kinds.flag, '1', _('Jail'), _('Run the filter in a jail (procd-ujail), where there is one.'));
+
+		SECTIONS.forEach(function(row) {
+			const section = map.section(form.NamedSection, row[0], row[0], row[1], row[2]);
+			row[3].forEach(function(option) { add.apply(null, [ section ].concat(option)); });
+		});
+
+		const exempt = map.section(form.TypedSection, 'exempt', _('Fixed exemptions'),
+			_('Exemptions that belong to the settings and are not shown with a button to remove them. What you add under Exemptions is kept apart.'));
+		exempt.anonymous = true;
+		exempt.addremove = true;
+		exempt.addbtntitle = _('Add a fixed exemption');
+		add(exempt, 'device', allowed.exempt.device, '', _('Device'), _('Its hardware address (MAC). Left empty: any device.'));
+		add(exempt, 'destination', allowed.exempt.destination, '', _('Destination'), _('A mail server\'s address or network. Left empty: any. Device and destination cannot both be any.'));
+		add(exempt, 'until', allowed.exempt.until, '', _('Until'), _('The last day, such as 2027-01-31. Left empty: for ever.'));
+		add(exempt, 'reason', allowed.exempt.reason, '', _('Reason'), _('One line, for the log.'));
+		return map.render();
+	}
+});

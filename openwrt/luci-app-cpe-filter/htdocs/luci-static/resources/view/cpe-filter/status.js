@@ -1,0 +1,222 @@
+'use strict';
+'require view';
+'require poll';
+'require dom';
+'require cpe-filter.filter as filter';
+'require cpe-filter.words as words';
+'require cpe-filter.chart as chart';
+'require cpe-filter.style as style';
+
+/*
+ * What the filter sees: what has to be done, each device that something speaks against, the others, and its counters. All
+ * is from one answer of `status`, asked for again as often as LuCI polls. A part of the page is built anew only when what
+ * it says has changed, so that nobody loses the focus, or a list that was unfolded, to a counter.
+ */
+
+const WORST_FIRST = [ 'compromised', 'suspected', 'clear' ];
+
+/* What is counted, as [words, number] of a status. */
+function counters(status) {
+	const kernel = function(name) {
+		return L.isObject(status.kernel) && Array.isArray(status.kernel[name]) ? status.kernel[name][0] : 0;
+	};
+	return [
+		[ _('Connections followed'), status.flows ],
+		[ _('Packets of mail looked at'), status.mail_packets ],
+		[ _('Connections refused'), Object.values(status.refusals || {}).reduce(function(sum, count) { return sum + count; }, 0) ],
+		[ _('Packets refused by the kernel'), kernel('refused') + kernel('blocked') + kernel('limited') ],
+		[ _('Told why by the responder'), kernel('explained') ],
+		[ _('Exemptions in force'), status.exempt_count ],
+		[ _('Failures'), status.failures ],
+		[ _('Running for'), words.duration(status.updated - status.since) ]
+	].map(function(row) {
+		return [ row[0], row[1] == null ? '–' : typeof(row[1]) == 'number' ? row[1].toLocaleString(document.documentElement.lang || undefined) : row[1] ];
+	});
+}
+
+function list(kind, sentences) {
+	return E(kind, {}, sentences.map(function(sentence) {
+		return E('li', {}, [ sentence ]);
+	}));
+}
+
+/* A place on the page that is filled anew only when `key` is another one. */
+function place(tag, attributes) {
+	const root = E(tag, attributes || {});
+	let last = null;
+	return {
+		root: root,
+		put: function(key, build) {
+			if (key === last)
+				return;
+			last = key;
+			dom.content(root, build());
+		}
+	};
+}
+
+/* A device that something speaks against. `update` takes it as a newer status tells it. */
+function card(device) {
+	const standing = words.standing(device), mac = words.mac(device.device);
+	const counts = place('p'), plot = place('div'), why = place('div');
+	const since = words.since(device), steps = words.steps(device);
+	const title = 'cpe-device-' + String(device.device).replace(/[^0-9a-z]/gi, '-');
+
+	const buttons = [];
+	if (!filter.readonly()) {
+		if (device.standing == 'compromised')
+			buttons.push(E('button', { 'class': 'btn cbi-button cbi-button-action important', 'click': function() {
+				filter.release(device.device, words.short(device));
+			} }, [ _('I have cleaned this device') ]));
+		if (mac)
+			buttons.push(E('a', { 'class': 'btn cbi-button', 'href': L.url('admin/services/cpe-filter/exemptions') + '?device=' + encodeURIComponent(mac) },
+				[ _('This is my mail server') ]));
+	}
+
+	const root = E('section', { 'class': 'cpe-device ' + device.standing, 'aria-labelledby': title }, [
+		E('h3', { 'id': title }, [ words.called(device) ]),
+		E('div', { 'class': 'cpe-marks' }, words.marks(device).map(function(mark) { return E('div', {}, [ mark ]); })),
+		E('p', {}, [
+			E('span', { 'class': 'cpe-standing' }, [ standing.label ]), ' ',
+			E('strong', {}, [ standing.action ? _('Action required') : _('No action required') ]),
+			since == null ? '' : E('div', {}, [ _('since %s').format(words.time(since)) ])
+		]),
+		E('p', {}, [ standing.means ]),
+		E('dl', { 'class': 'cpe-facts' }, [ words.mode(device), words.works() ].map(function(fact) {
+			return E('div', {}, [ E('dt', {}, [ fact[0] ]), E('dd', {}, [ fact[1] ]) ]);
+		})),
+		counts.root
+	].concat(steps.length ? [ E('h4', {}, [ _('What to do') ]), list(steps.length > 1 ? 'ol' : 'ul', steps) ] : [], [
+		E('div', { 'class': 'cpe-buttons' }, buttons),
+		E('details', { 'open': standing.action ? '' : null }, [ E('summary', {}, [ _('What was noticed') ]), plot.root, why.root ])
+	]));
+
+	return {
+		root: root,
+		update: function(device, status) {
+			const text = _('First seen %s, last seen %s. Connections: %d, of them refused: %d. Messages: %d, to %d recipients.').format(
+				words.time(device.first_seen), words.time(device.last_seen), device.connections, device.refused, device.messages, device.recipients);
+			counts.put(text, function() { return [ text ]; });
+			const against = words.signs(device, true), mild = words.signs(device, false);
+			why.put(against.concat('', mild).join('\n'), function() {
+				return [ list('ul', against) ].concat(mild.length ? [ E('p', {}, [ _('In its favour:') ]), list('ul', mild) ] : []);
+			});
+			plot.put(String(status.updated), function() { return [ chart.draw(device, status.updated) ]; });
+		}
+	};
+}
+
+/* What cards stay as they are for. */
+function identity(device) {
+	return JSON.stringify([ device.device, device.name, device.standing, device.mode, device.addresses, words.since(device) ]);
+}
+
+function others(devices) {
+	if (!devices.length)
+		return [];
+	return [
+		E('h3', {}, [ _('Other devices that have sent mail') ]),
+		E('div', { 'class': 'cpe-wide' }, [ E('table', { 'class': 'table' }, [
+			E('tr', { 'class': 'tr table-titles' }, [ _('Device'), _('Messages'), _('Connections'), _('Last seen') ].map(function(title) {
+				return E('th', { 'class': 'th', 'scope': 'col' }, [ title ]);
+			}))
+		].concat(devices.map(function(device) {
+			return E('tr', { 'class': 'tr' }, [
+				E('td', { 'class': 'td', 'data-title': _('Device') }, [ words.short(device) ]),
+				E('td', { 'class': 'td', 'data-title': _('Messages') }, [ device.messages ]),
+				E('td', { 'class': 'td', 'data-title': _('Connections') }, [ device.connections ]),
+				E('td', { 'class': 'td', 'data-title': _('Last seen') }, [ words.time(device.last_seen) ])
+			]);
+		}))) ])
+	];
+}
+
+/* The first thing to read: whether anything has to be done. As [class, lines]. */
+function summary(answer, devices) {
+	if (answer.error)
+		return [ 'danger', [ _('The filter cannot be asked.'), answer.error ] ];
+	if (!answer.running)
+		return [ 'danger', [ _('The filter is not running, so mail is not watched.'), answer.why || '' ] ];
+	if (!L.isObject(answer.status))
+		return [ 'warning', [ answer.why || '' ] ];
+	const bad = devices.filter(function(device) { return words.standing(device).action; });
+	if (bad.length)
+		return [ 'danger', [ _('Action required'), _('Sending spam: %s').format(bad.map(words.short, words).join(', ')) ] ];
+	return [ 'success', [ _('No action required'), devices.length ? _('No device in your home is known to send spam.')
+		: _('No device has sent mail straight to a mail server so far.') ] ];
+}
+
+return view.extend({
+	handleSave: null,
+	handleSaveApply: null,
+	handleReset: null,
+
+	load: function() {
+		return filter.asked('status');
+	},
+
+	render: function(answer) {
+		style.use();
+		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), all = place('div');
+		const suspects = E('div'), rest = place('div'), figures = place('div'), age = place('p');
+		let cards = {};
+
+		const show = function(answer) {
+			const status = L.isObject(answer.status) && Array.isArray(answer.status.devices) ? answer.status : null;
+			const devices = (status ? status.devices : []).slice().sort(function(a, b) {
+				return WORST_FIRST.indexOf(a.standing) - WORST_FIRST.indexOf(b.standing) || b.score - a.score;
+			});
+			const said = summary(answer, devices);
+			first.put(JSON.stringify(said), function() {
+				return [ E('div', { 'class': 'alert-message ' + said[0] }, [
+					E('h4', {}, [ said[1][0] ]), E('div', { 'class': 'cpe-any' }, [ said[1][1] || '' ])
+				]) ];
+			});
+			const error = answer.config_error || (status && status.policy && status.policy.refused) || '';
+			wrong.put(error, function() {
+				return error ? [ E('div', { 'class': 'alert-message warning' }, [
+					E('h4', {}, [ _('The settings have an error; the last good ones are in force.') ]), E('div', { 'class': 'cpe-any' }, [ error ])
+				]) ] : [];
+			});
+			if (status)
+				chart.add(status);
+			all.put(status && status.mode == 'block' ? 'block' : '', function() {
+				return status && status.mode == 'block' ? [ E('p', {}, [ _('From this connection no device may send mail straight to other mail servers (port 25), unless you allow it. E-mail through your mail service is not affected.') ]) ] : [];
+			});
+
+			const now = {};
+			devices.filter(function(device) { return device.standing != 'clear'; }).forEach(function(device) {
+				const key = identity(device);
+				now[key] = cards[key] || card(device);
+				now[key].update(device, status);
+			});
+			if (Object.keys(now).join() != Object.keys(cards).join())
+				dom.content(suspects, Object.values(now).map(function(one) { return one.root; }));
+			cards = now;
+
+			const clear = devices.filter(function(device) { return device.standing == 'clear'; });
+			rest.put(JSON.stringify(clear.map(function(device) {
+				return [ words.short(device), device.messages, device.connections, device.last_seen ];
+			})), function() { return others(clear); });
+			const counted = status ? counters(status) : [];
+			figures.put(JSON.stringify(counted), function() {
+				return counted.length ? [ E('h3', {}, [ _('Counters') ]), E('dl', { 'class': 'cpe-counts' }, counted.map(function(row) {
+					return E('div', {}, [ E('dt', {}, [ row[0] ]), E('dd', {}, [ row[1] ]) ]);
+				})) ] : [];
+			});
+			age.put(status ? String(status.updated) : '', function() {
+				return status ? [ _('As of %s.').format(words.time(status.updated)) ] : [];
+			});
+		};
+
+		show(answer);
+		poll.add(function() {
+			return filter.asked('status').then(show);
+		});
+		return E('div', {}, [
+			E('h2', {}, [ _('Mail filter') ]),
+			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
+			first.root, wrong.root, all.root, suspects, rest.root, figures.root, age.root
+		]);
+	}
+});

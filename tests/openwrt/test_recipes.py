@@ -52,8 +52,9 @@ def test_send_needs_tls_and_http(tmp_path: Path, minor: str, email: bool) -> Non
     assert set(package.depends) == wanted | ({"python3-email"} if email else set())
 
 
-def test_the_version_is_the_programs(tmp_path: Path) -> None:
-    for package in packages("cpe-filter", tmp_path).values():
+@pytest.mark.parametrize("recipe", ["cpe-filter", "luci-app-cpe-filter"])
+def test_the_version_is_the_programs(recipe: str, tmp_path: Path) -> None:
+    for package in packages(recipe, tmp_path).values():
         assert package.version == f"{__version__}-r1"
 
 

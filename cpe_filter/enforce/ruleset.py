@@ -219,7 +219,12 @@ def _classify(policy: Policy) -> list[str]:
     answered = _names((*policy.lan, "lo")) if policy.router_output else lan
     return [
         *_base("classify_prerouting", "prerouting", "mangle - 10"),
-        f"\t\tiifname {lan} {there} fib daddr oifname {wan} jump inspect_out",
+        f"\t\tiifname {lan} {there} jump leaving",
+        "\t}",
+        # Where a packet goes is looked up for those alone that still have to be looked at: a message's content is many.
+        "\tchain leaving {",
+        *_SETTLED,
+        f"\t\tfib daddr oifname {wan} jump inspect_out",
         "\t}",
         *_base("classify_postrouting", "postrouting", "mangle - 10"),
         f"\t\toifname {answered} {back} jump inspect_in",
@@ -239,6 +244,13 @@ def _base(name: str, hook: str, priority: str) -> list[str]:
 
 def _decided(value: int) -> str:
     return f"ct mark & {MARK_MASK:#010x} == {value:#010x}"
+
+
+#: What of a client's decided connections need not be seen: content, what follows it, all.
+_SETTLED = (
+    f"\t\t{_decided(OVER)} return",
+    f"\t\tct mark & {MARK_MASK:#010x} {{ {DONE:#010x}, {CONTENT:#010x} }} tcp flags & (fin | rst) == 0 return",
+)
 
 
 def _inspect(policy: Policy, handoff: str) -> list[str]:

@@ -184,6 +184,22 @@ def test_what_a_reload_cannot_change_has_procd_start_it_anew(router: Router) -> 
     assert after["explain"]["env"] != before["explain"]["env"]
 
 
+def test_an_upgrade_has_procd_start_all_anew(router: Router) -> None:
+    """apk runs what is in uci-defaults, and starts the service: it has not stopped the old version."""
+    before = started(router, REPORTS)
+    run_alive(router)
+    router.path(f"{RUN}/service").write_text("run of another version\n")
+    defaults(router)
+    (message,) = router.init("start")
+    assert list(message.instances) == list(before) == ["run", "explain", "send"]
+    for name, instance in message.instances.items():
+        assert instance["env"] != before[name]["env"]
+        assert instance["command"] == before[name]["command"]
+    assert router.text(f"{RUN}/service").startswith("run ")
+    (again,) = router.init("start")
+    assert again.instances == message.instances
+
+
 def test_nothing_new_is_neither(router: Router) -> None:
     before = started(router, limits(3))
     run_alive(router)

@@ -93,6 +93,7 @@ def test_the_sender_runs_where_reports_are_made_and_it_is_installed(router: Rout
     command = instances["send"]["command"]
     assert command[0] == str(router.path("/usr/libexec/cpe-filter-send"))
     assert command[2] == "/var/run/cpe-filter/report/spool"
+    assert instances["send"]["file"] == [command[0]]
     router.path("/usr/libexec/cpe-filter-send").unlink()
     assert "send" not in started(router, REPORTS)
 

@@ -331,6 +331,7 @@ def test_the_defaults_of_an_image_make_them_before_the_firewall_starts(router: R
     assert (router.stand_in / "asked").read_text() == "rules\n"
     script.write_text(text)
     router.devices()  # no interface is there yet, and netifd does not run
+    router.init("enable")
     assert router.init("rules") == []
     assert router.path(RULES).exists()
     router.path(RULES).unlink()
@@ -375,7 +376,24 @@ def test_a_service_that_uci_disables_takes_its_rules_out(router: Router) -> None
     assert not router.path(RULES).exists()
 
 
+def test_a_boot_that_does_not_start_the_filter_finds_no_rules(router: Router) -> None:
+    """They would let no mail leave, for good. An upgrade starts the service also where it is not enabled."""
+    started(router, CLOSED)
+    assert not router.path(RULES).exists()
+    assert "-f " in (router.stand_in / "nft").read_text()  # now nothing leaves unseen all the same
+    router.init("enable")
+    router.init("start")
+    assert router.path(RULES).exists()
+    router.init("disable")
+    assert not router.path(RULES).exists()
+    assert list(router.path("/etc/rc.d").iterdir()) == []
+    run_alive(router)
+    router.init("reload")
+    assert not router.path(RULES).exists()
+
+
 def test_closed_waits_with_its_rules_in_place(router: Router) -> None:
+    router.init("enable")
     router.devices("br-lan")
     assert started(router, CLOSED) == {}
     assert router.path(RULES).exists()

@@ -121,6 +121,12 @@ def test_triggers(router: Router) -> None:
     ]
 
 
+def test_triggers_are_of_the_networks_that_the_policy_names(router: Router) -> None:
+    router.config("cpe-filter", "config network\n\tlist lan_network 'home'\n\tlist wan_network 'lte'\n")
+    (message,) = router.init("start")
+    assert [trigger[2] for trigger in message.triggers[1:]] == ["home", "lte"]
+
+
 # ── the jail ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -450,6 +456,21 @@ def test_defaults_leave_alone_what_is_usual_or_configured(router: Router) -> Non
     for option in ("list lan 'br0'", "list wan_network 'lte'"):
         router.config("cpe-filter", f"config network 'network'\n\t{option}\n")
         assert defaults(router).count("list") == 1
+
+
+def test_defaults_find_sections_without_a_name(router: Router) -> None:
+    """A second section of a type is refused, so none may be added to one that is there."""
+    router.config("firewall", FIREWALL)
+    router.config("cpe-filter", "config network\n\tlist relays '192.0.2.25'\nconfig filter\n\toption fail 'closed'\n")
+    router.path("/etc/init.d/cpe-filter").write_text(f'#!/bin/sh\necho "$@" >{router.stand_in}/asked\n')
+    text = defaults(router)
+    assert (router.stand_in / "asked").read_text() == "rules\n"
+    assert text.count("config network") == 1
+    assert [line.split()[1:] for line in text.splitlines() if "wan_network" in line] == [
+        ["wan_network", f"'{name}'"] for name in ("wan", "wan6", "lte")
+    ]
+    router.config("cpe-filter", "config network\n\tlist lan 'br0'\n")
+    assert defaults(router).count("list") == 1
 
 
 def test_defaults_without_a_firewall(router: Router) -> None:

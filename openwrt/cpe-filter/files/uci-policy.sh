@@ -83,7 +83,11 @@ policy_section() { # type, name; neither at the end
 	policy_end_list
 	section="$1" section_name="$2"
 	case "$section" in
-	'' | cpe-filter) return ;;
+	'') return ;;
+	cpe-filter)
+		[ "$section_name" = main ] || policy_bad "$section_name" "a section of type cpe-filter is called main"
+		return
+		;;
 	*[!A-Za-z0-9_-]*) policy_bad "$section_name" "the section's type is unknown" ;;
 	exempt) printf '\n[[exempt]]\n' && return ;;
 	esac

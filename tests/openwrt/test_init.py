@@ -374,6 +374,23 @@ def test_a_stop_leaves_fail_closeds_rules(router: Router) -> None:
     assert "table inet cpe_filter" in router.log  # what `cpe-filter rules --remove` says where nft is a stand-in
 
 
+def test_a_stop_takes_out_what_a_killed_filter_left_in_fail_open(router: Router) -> None:
+    router.init("enable")
+    started(router, "")
+    router.init("stop")
+    assert "table inet cpe_filter" not in router.log
+    started(router, "")
+    (router.stand_in / "table").write_text("")
+    router.init("stop")
+    assert "table inet cpe_filter" in router.log  # what `cpe-filter rules --remove` says where nft is a stand-in
+    started(router, CLOSED)
+    said = router.log
+    router.init("stop")
+    router.init("stop")
+    assert router.log == said
+    assert router.path(RULES).exists()
+
+
 def test_a_service_that_uci_disables_takes_its_rules_out(router: Router) -> None:
     router.init("enable")
     started(router, CLOSED)

@@ -296,6 +296,20 @@ def test_with_none_from_before_nothing_runs(router: Router) -> None:
     assert "run" in started(router, "", "reload")
 
 
+@pytest.mark.parametrize(
+    ("code", "says"), [("true", "policy.toml.new cannot be written: /var/run is full"), ("false", "cannot be read")]
+)
+def test_half_a_policy_is_none(router: Router, code: str, says: str) -> None:
+    """Where the file system is full the shell prints what it can, and goes on; and half a policy may be a good one."""
+    started(router, limits(3))
+    place = router.path("/usr/share/cpe-filter/uci-policy.sh")
+    place.write_text(place.read_text() + f"policy_render() {{ echo '[filter]' && {code}; }}\n")
+    router.config("cpe-filter", limits(4))
+    router.init("reload")
+    assert says in router.text(f"{RUN}/config-error").replace(str(router.root), "")
+    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 3
+
+
 def test_the_flash_is_written_when_the_configuration_is_another(router: Router) -> None:
     started(router, limits(3))
     inode = router.path(LAST).stat().st_ino

@@ -7,6 +7,7 @@ Knows the policy's fields and the programs beside `run`. Must not know procd or 
     explain DIGEST     the responder, where the policy can refuse with an explanation
     send FILE          the sender, where reports are made: what waits is in this file
     fail WORD          open or closed
+    page FOLDER        where the subscriber's page is, if there is to be one
     lan NAME, wan NAME interfaces that have to be there before the filter starts; a line each
     write FOLDER       where the filter writes
     read FOLDER        where it only reads
@@ -30,6 +31,8 @@ def lines(policy: Policy) -> list[str]:
     if policy.report_url:
         wanted.append(f"send {_line(os.path.join(handover.folder(policy.status_file), handover.SPOOL))}")
     wanted.append(f"fail {policy.fail}")
+    if policy.notice_page:
+        wanted.append(f"page {_line(os.path.dirname(policy.notice_page))}")
     wanted += [f"lan {name}" for name in policy.lan] + [f"wan {name}" for name in policy.wan]
     files = (policy.status_file, policy.control_socket, policy.metrics_file, policy.notice_page)
     written = _folders((*files, policy.state_file, policy.exemptions_file))

@@ -19,8 +19,9 @@ from cpe_filter.collect.config import KEYS as COLLECTOR_KEYS
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.policy import Policy, load
 from cpe_filter.policy_keys import KEYS
-from tests.collect.running import answer, free_port
+from tests.collect.running import answer
 from tests.lab.net import PROJECT
+from tests.ports import free_port
 
 README = (PROJECT / "README.md").read_text()
 

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 from tests.collect.ca import Authority, Pair
 from tests.collect.reports import packed
 from tests.lab.net import PROJECT
+from tests.ports import free_port
 
 Tables = dict[str, dict[str, Any]]
 
@@ -33,13 +33,6 @@ class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: Any
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Collector:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.collect.running import free_port
+from tests.ports import free_port
 
 
 def _program() -> str | None:

@@ -22,7 +22,8 @@ import pytest
 
 from tests.collect.ca import Authority, Pair
 from tests.collect.reports import body, heartbeat, incident, packed
-from tests.collect.running import JSON, Collector, answer, free_port, post
+from tests.collect.running import JSON, Collector, answer, post
+from tests.ports import free_port
 
 TIMES = {"handshake_s": 1, "head_s": 1, "body_s": 1, "idle_s": 4}
 

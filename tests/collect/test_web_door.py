@@ -16,9 +16,10 @@ from cpe_filter.collect.config import ConfigError, build
 from cpe_filter.collect.web.access import user
 from cpe_filter.collect.web.password import fits
 from tests.collect.ca import Authority
-from tests.collect.running import Collector, free_port
+from tests.collect.running import Collector
 from tests.collect.web import HASH, PASSWORD, read
 from tests.lab.net import PROJECT
+from tests.ports import free_port
 
 USER = f"anna:desk:{HASH}"
 LISTEN = {"certificate": "/c", "key": "/k", "client_ca": "/a"}

@@ -19,19 +19,13 @@ from cpe_filter.enforce import explain
 from cpe_filter.enforce.explain import CannotExplain, Responder
 from cpe_filter.enforce.refusal import MAX_BYTES, MAX_COMMANDS, MAX_LINE_BYTES, MAX_MISTAKES
 from cpe_filter.policy import Policy
+from tests.ports import free_port
 
 TEXT, URL = "Example Net stopped this: this line may not send mail itself.", "https://help.example/port25"
 POLICY = Policy(explain_text=TEXT, explain_url=URL, explain_max_connections=16)
 EXPLANATION = f"554 5.7.1 {TEXT} {URL}"
 #: More than any client's and the kernel's buffers: 72 KB of replies.
 WORDY = POLICY._replace(explain_text="x" * 400, explain_url="https://h/" + "y" * 190)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 class Client:

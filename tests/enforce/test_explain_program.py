@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from cpe_filter.enforce import explain
-from tests.enforce.test_explain import EXPLANATION, TEXT, URL, Client, free_port
+from tests.enforce.test_explain import EXPLANATION, TEXT, URL, Client
 from tests.lab import boxes
 from tests.lab.net import PROJECT, PYTHON, Lab
 from tests.lab.postfix import Postfix
+from tests.ports import free_port
 
 
 class Program:

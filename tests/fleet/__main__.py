@@ -24,9 +24,10 @@ from cpe_filter.collect.subscriber_file import File
 from cpe_filter.collect.web.access import DESK, VIEWER
 from cpe_filter.collect.web.password import hashed
 from tests.collect.ca import Authority
-from tests.collect.running import Collector, free_port
+from tests.collect.running import Collector
 from tests.fleet import lives, people
 from tests.fleet.senders import Counts, Sender, summary, tell_history
+from tests.ports import free_port
 
 _TELL_S = 15.0
 

@@ -36,7 +36,7 @@ APPLETS = (
 )
 _PATHS = re.compile(
     r"(?<![\w}])(/etc/(?:config|cpe-filter|init\.d|capabilities|rc\.d|uci-defaults)|/lib/functions|/usr/share/cpe-filter"
-    r"|/usr/share/nftables\.d|/usr/libexec|/usr/bin/cpe-filter|/var/run/cpe-filter|/sys/class/net|/sbin/ujail)\b"
+    r"|/usr/share/nftables\.d|/usr/libexec|/usr/bin/cpe-filter|/var/run/cpe-filter|/sys/class/net|/sbin/ujail|/www)\b"
 )
 
 

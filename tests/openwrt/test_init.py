@@ -514,3 +514,33 @@ def test_every_file_is_installed_where_the_recipe_has_it(read: Callable[[str], i
     packed = {**read("cpe-filter").files, **read("cpe-filter-report").files}
     for name, (place, mode) in INSTALL.items():
         assert (packed[place].content, packed[place].mode) == ((FILES / name).read_bytes(), mode), name
+
+
+# ── the page ────────────────────────────────────────────────────────────────────────────────────────
+
+PAGE = "config notice 'notice'\n\toption page '/tmp/notice/index.html'\n"
+
+
+def test_the_page_is_where_uhttpd_finds_it_and_goes_with_the_service(router: Router) -> None:
+    link = router.path("/www/mail-filter")
+    started(router, PAGE)  # no uhttpd
+    assert not link.parent.exists()
+    link.parent.mkdir()
+    for page, folder in ((PAGE, "/tmp/notice"), (PAGE.replace("notice/", "other/"), "/tmp/other")):
+        started(router, page)
+        assert link.readlink() == Path(folder)
+    started(router, "")
+    assert not link.is_symlink()
+    started(router, PAGE)
+    router.config("cpe-filter", PAGE + "config cpe-filter 'main'\n\toption enabled '0'\n")
+    router.init("start")
+    assert not link.is_symlink()
+
+
+def test_what_somebody_else_has_there_stays(router: Router) -> None:
+    folder = router.path("/www/mail-filter")
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text("another page")
+    started(router, PAGE)
+    started(router, "")
+    assert (folder / "index.html").read_text() == "another page"

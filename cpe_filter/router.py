@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _CAP_NET_ADMIN = 12
 #: Nobody reads envelopes here: the counts are enough.
-_LIMITS = Limits(waiting=500, transactions=0, recipients=0, last_reply=False)
+_LIMITS = Limits(waiting=500, transactions=0, recipients=0, last_reply=False, names=False)
 #: Seconds between two looks at the router's own networks: a new prefix is in use seconds after it is announced.
 _NETWORKS_S = 5.0
 

@@ -20,7 +20,7 @@ from tests.inspect.test_tls import openssl_hello
 
 POLICY = Policy(mode="monitor")
 #: The least that an engine may be given to keep.
-ROUTER = Limits(waiting=500, transactions=0, recipients=0, last_reply=False)
+ROUTER = Limits(waiting=500, transactions=0, recipients=0, last_reply=False, names=False)
 
 GREETING = [(False, b"220 mx\r\n"), (True, b"EHLO a.example\r\n"), (False, b"250-mx\r\n250 PIPELINING\r\n")]
 

@@ -8,7 +8,6 @@ thing that happened, `ended`; whoever has no packets (a simulation of years) mak
 from __future__ import annotations
 
 from collections.abc import Callable
-from sys import intern
 
 from cpe_filter.detect import replies
 from cpe_filter.detect.device import ROUTER, Device
@@ -205,6 +204,7 @@ class Detector:
         device.neighbours = Neighbours()
         device.helos.clear()
         device.sender_domains.clear()
+        device.said = ()
         device.burst.clear()
         device.blamed = device.excused = 0.0
         device.suspected_at, device.compromised_at = (time, device.connections), None
@@ -262,7 +262,7 @@ class Detector:
 
     def _hello(self, connection: Connection, event: Event, time: float) -> None:
         device, name = connection.device, event.name.lower()
-        connection.helo_domain = intern(registered_domain(name)) if name else None
+        connection.helo_domain = device.once(registered_domain(name)) if name else None
         indicator = FROM_NAME.get(kind_of_name(name))
         if indicator:
             self._add(connection, indicator, time)
@@ -280,7 +280,7 @@ class Detector:
         device = connection.device
         domain = sender.rpartition("@")[2].lower()
         null_sender = sender == NULL_SENDER
-        connection.sender = NULL_SENDER if null_sender else intern(registered_domain(domain).strip("<>"))
+        connection.sender = NULL_SENDER if null_sender else device.once(registered_domain(domain).strip("<>"))
         if connection.offered_tls:
             self._add(connection, "declines-tls", time)
         if not null_sender:

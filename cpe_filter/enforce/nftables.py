@@ -49,7 +49,11 @@ def find_handoff(policy: Policy) -> str:
 
 
 def install(policy: Policy, handoff: str) -> None:
-    """Loads the ruleset, replacing an earlier one. All or nothing; raises `KernelError`."""
+    """Loads the ruleset, replacing an earlier one. All or nothing; raises `KernelError`.
+
+    In fail closed where there was one before, and xtables refuses: all but its part, and mail is dropped.
+    """
+    closed = handoff == XTABLES and policy.fail == "closed" and not _call("nft", "list", "table", "inet", TABLE)
     error = _nft(render(policy, handoff))
     if error:
         raise KernelError(f"nft refused the ruleset: {error}")
@@ -59,7 +63,8 @@ def install(policy: Policy, handoff: str) -> None:
         for tables in ("iptables-nft", "ip6tables-nft"):
             _hook_xtables(tables, policy)
     except KernelError:
-        remove(handoff)
+        if not closed:
+            remove(handoff)
         raise
 
 

@@ -6,8 +6,6 @@ are read (`client`), nor how a reply finds its command (`smtp`). A reply that wa
 
 from __future__ import annotations
 
-from sys import intern
-
 from cpe_filter.inspect.content import ContentReader
 from cpe_filter.inspect.envelope import Envelope
 from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
@@ -180,7 +178,7 @@ class Exchange:
                 if reply is not None:
                     self._announced(reply if verb == "EHLO" else None)
             if agreed or self.helo is None:
-                self.helo = intern(item.name)  # a device says the same in each of its connections
+                self.helo = item.name if self._limits.names else ""
                 self.ehlo = verb == "EHLO"
             self._tell(Event("hello", item.name, reply, int(verb == "EHLO")))
         elif verb == "RSET" and agreed:

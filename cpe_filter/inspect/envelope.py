@@ -6,8 +6,6 @@ command was answered moves it; a reply that was not seen (None) counts as agreem
 
 from __future__ import annotations
 
-from sys import intern
-
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.command import MAIL, NEW, RCPT, READY
 from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
@@ -31,7 +29,7 @@ class Envelope:
 
     def open(self, mail_from: str | None) -> Transaction:
         """A transaction begins: with MAIL, or (None) with content that came without it."""
-        transaction = Transaction(None if mail_from is None else intern(mail_from))
+        transaction = Transaction(mail_from if mail_from is None or self._limits.names else "")
         self.current = transaction
         self.count += 1
         if len(self.transactions) < self._limits.transactions:
@@ -104,7 +102,7 @@ class Envelope:
         transaction, self.current = self.current, None
         sender, size = NULL_SENDER, 0
         if transaction is not None:
-            sender, size = transaction.mail_from or NULL_SENDER, transaction.size
+            sender, size = transaction.mail_from or (NULL_SENDER if self._limits.names else ""), transaction.size
             if reply is not None:
                 transaction.outcome = "accepted" if reply.positive else "rejected"
                 self.messages += reply.positive

@@ -17,6 +17,7 @@ class Limits(NamedTuple):
     recipients: int = 100  # kept by name for each transaction; the counts go on
     local_parts: bool = False  # keep whole addresses (a file's owner asked for it)
     last_reply: bool = True  # keep it
+    names: bool = True  # keep the name of HELO and the sender of a message; else only the events of these tell them
 
 
 class Reply(NamedTuple):
@@ -43,7 +44,7 @@ class Event(NamedTuple):
     hello        HELO name        its reply or None 1 for EHLO
     sender       address/domain   reply or None     -
     recipient    address/domain   reply or None     -
-    message      sender           final reply/None  bytes of content
+    message      sender, if kept  final reply/None  bytes of content
     tls          -                its reply         -
     fingerprint  JA4              -                 -
     sealed       -                -                 bytes the client sent after its ClientHello, to the end

@@ -41,10 +41,10 @@ class Plan(NamedTuple):
 
 
 FULL = Plan(
-    rounds=7, dialogues=2_000, upload_rounds=9, upload=150_000_000, flood_s=9.0, floods=5, starts=7, gap_s=6.0, gaps=3
+    rounds=7, dialogues=2_000, upload_rounds=9, upload=600_000_000, flood_s=9.0, floods=5, starts=7, gap_s=6.0, gaps=3
 )
 QUICK = Plan(
-    rounds=3, dialogues=500, upload_rounds=3, upload=50_000_000, flood_s=4.0, floods=3, starts=3, gap_s=2.0, gaps=1
+    rounds=3, dialogues=500, upload_rounds=3, upload=200_000_000, flood_s=4.0, floods=3, starts=3, gap_s=2.0, gaps=1
 )
 FLOOD_RATE, SATURATION = 10_000, 50_000
 FLOOD_MODES = ("block", "limit", "monitor")
@@ -94,7 +94,11 @@ def _against(
             return Line(what, "x", goal, None, why=rounds)
     assert not isinstance(ours, str)
     assert not isinstance(theirs, str)
-    return Line(what, "x", goal, paired(ours, theirs, of))
+    # Who drops mail does less: such a round says nothing.
+    whole = [(one, two) for one, two in zip(ours, theirs, strict=True) if not (one.failed or two.failed)]
+    if not whole:
+        return Line(what, "x", goal, None, why="no round without failed dialogues")
+    return Line(what, "x", goal, paired([one for one, _ in whole], [two for _, two in whole], of))
 
 
 def paired(ours: list[Round], theirs: list[Round], of: Callable[[Round], float]) -> float:

@@ -115,6 +115,23 @@ def test_a_ruleset_that_nft_refuses_changes_nothing(inside: Run) -> None:
     assert out.split() == ["True", "True"]
 
 
+def test_what_is_closed_stays_so_when_xtables_refuses(inside: Run) -> None:
+    """A filter's successor, or a repair: without its part of the ruleset nothing is queued, and the table drops all."""
+    out = inside(
+        LISTING + "def refused(_tables, _policy): raise nftables.KernelError('refused')\n"
+        "hook, nftables._hook_xtables = nftables._hook_xtables, refused\n"
+        "def install(fail):\n"
+        "    try: nftables.install(Policy(fail=fail), XTABLES)\n"
+        "    except nftables.KernelError: return 'cpe_filter' in listing(), 'CPE_FILTER' in listing()\n"
+        "print(*install('closed'))\n"  # the first start: nothing is there, and nothing stays
+        "nftables._hook_xtables = hook\n"
+        "print(install('closed'))\n"
+        "nftables._hook_xtables = refused\n"
+        "print(*install('closed'), *install('open'))\n"
+    )
+    assert out.split() == ["False", "False", "None", "True", "True", "False", "False"]
+
+
 @pytest.mark.parametrize("handoff", [NATIVE, XTABLES])
 @pytest.mark.parametrize("text", [render, replacement])
 def test_networks_that_overlap_are_merged(handoff: str, text: Callable[[Policy, str], str]) -> None:

@@ -35,7 +35,7 @@ APPLETS = (
     *("mv", "printf", "readlink", "rm", "sed", "sleep", "sort", "tail", "touch", "tr", "wc"),
 )
 _PATHS = re.compile(
-    r"(?<![\w}])(/etc/(?:config|cpe-filter|init\.d|capabilities|uci-defaults)|/lib/functions|/usr/share/cpe-filter"
+    r"(?<![\w}])(/etc/(?:config|cpe-filter|init\.d|capabilities|rc\.d|uci-defaults)|/lib/functions|/usr/share/cpe-filter"
     r"|/usr/share/nftables\.d|/usr/libexec|/usr/bin/cpe-filter|/var/run/cpe-filter|/sys/class/net|/sbin/ujail|/www)\b"
 )
 

@@ -93,6 +93,7 @@ def test_the_sender_runs_where_reports_are_made_and_it_is_installed(router: Rout
     command = instances["send"]["command"]
     assert command[0] == str(router.path("/usr/libexec/cpe-filter-send"))
     assert command[2] == "/var/run/cpe-filter/report/spool"
+    assert instances["send"]["file"] == [command[0]]
     router.path("/usr/libexec/cpe-filter-send").unlink()
     assert "send" not in started(router, REPORTS)
 
@@ -118,6 +119,12 @@ def test_triggers(router: Router) -> None:
     assert [trigger[1:3] for trigger in message.triggers[1:]] == [
         ["interface.*", name] for name in ("lan", "wan", "wan6")
     ]
+
+
+def test_triggers_are_of_the_networks_that_the_policy_names(router: Router) -> None:
+    router.config("cpe-filter", "config network\n\tlist lan_network 'home'\n\tlist wan_network 'lte'\n")
+    (message,) = router.init("start")
+    assert [trigger[2] for trigger in message.triggers[1:]] == ["home", "lte"]
 
 
 # ── the jail ────────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +189,22 @@ def test_what_a_reload_cannot_change_has_procd_start_it_anew(router: Router) -> 
     after = router.init("reload")[0].instances
     assert after["run"]["env"] == message.instances["run"]["env"]
     assert after["explain"]["env"] != before["explain"]["env"]
+
+
+def test_an_upgrade_has_procd_start_all_anew(router: Router) -> None:
+    """apk runs what is in uci-defaults, and starts the service: it has not stopped the old version."""
+    before = started(router, REPORTS)
+    run_alive(router)
+    router.path(f"{RUN}/service").write_text("run of another version\n")
+    defaults(router)
+    (message,) = router.init("start")
+    assert list(message.instances) == list(before) == ["run", "explain", "send"]
+    for name, instance in message.instances.items():
+        assert instance["env"] != before[name]["env"]
+        assert instance["command"] == before[name]["command"]
+    assert router.text(f"{RUN}/service").startswith("run ")
+    (again,) = router.init("start")
+    assert again.instances == message.instances
 
 
 def test_nothing_new_is_neither(router: Router) -> None:
@@ -273,6 +296,20 @@ def test_with_none_from_before_nothing_runs(router: Router) -> None:
     assert "run" in started(router, "", "reload")
 
 
+@pytest.mark.parametrize(
+    ("code", "says"), [("true", "policy.toml.new cannot be written: /var/run is full"), ("false", "cannot be read")]
+)
+def test_half_a_policy_is_none(router: Router, code: str, says: str) -> None:
+    """Where the file system is full the shell prints what it can, and goes on; and half a policy may be a good one."""
+    started(router, limits(3))
+    place = router.path("/usr/share/cpe-filter/uci-policy.sh")
+    place.write_text(place.read_text() + f"policy_render() {{ echo '[filter]' && {code}; }}\n")
+    router.config("cpe-filter", limits(4))
+    router.init("reload")
+    assert says in router.text(f"{RUN}/config-error").replace(str(router.root), "")
+    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 3
+
+
 def test_the_flash_is_written_when_the_configuration_is_another(router: Router) -> None:
     started(router, limits(3))
     inode = router.path(LAST).stat().st_ino
@@ -314,6 +351,7 @@ def test_the_defaults_of_an_image_make_them_before_the_firewall_starts(router: R
     assert (router.stand_in / "asked").read_text() == "rules\n"
     script.write_text(text)
     router.devices()  # no interface is there yet, and netifd does not run
+    router.init("enable")
     assert router.init("rules") == []
     assert router.path(RULES).exists()
     router.path(RULES).unlink()
@@ -350,6 +388,23 @@ def test_a_stop_leaves_fail_closeds_rules(router: Router) -> None:
     assert "table inet cpe_filter" in router.log  # what `cpe-filter rules --remove` says where nft is a stand-in
 
 
+def test_a_stop_takes_out_what_a_killed_filter_left_in_fail_open(router: Router) -> None:
+    router.init("enable")
+    started(router, "")
+    router.init("stop")
+    assert "table inet cpe_filter" not in router.log
+    started(router, "")
+    (router.stand_in / "table").write_text("")
+    router.init("stop")
+    assert "table inet cpe_filter" in router.log  # what `cpe-filter rules --remove` says where nft is a stand-in
+    started(router, CLOSED)
+    said = router.log
+    router.init("stop")
+    router.init("stop")
+    assert router.log == said
+    assert router.path(RULES).exists()
+
+
 def test_a_service_that_uci_disables_takes_its_rules_out(router: Router) -> None:
     router.init("enable")
     started(router, CLOSED)
@@ -358,7 +413,24 @@ def test_a_service_that_uci_disables_takes_its_rules_out(router: Router) -> None
     assert not router.path(RULES).exists()
 
 
+def test_a_boot_that_does_not_start_the_filter_finds_no_rules(router: Router) -> None:
+    """They would let no mail leave, for good. An upgrade starts the service also where it is not enabled."""
+    started(router, CLOSED)
+    assert not router.path(RULES).exists()
+    assert "-f " in (router.stand_in / "nft").read_text()  # now nothing leaves unseen all the same
+    router.init("enable")
+    router.init("start")
+    assert router.path(RULES).exists()
+    router.init("disable")
+    assert not router.path(RULES).exists()
+    assert list(router.path("/etc/rc.d").iterdir()) == []
+    run_alive(router)
+    router.init("reload")
+    assert not router.path(RULES).exists()
+
+
 def test_closed_waits_with_its_rules_in_place(router: Router) -> None:
+    router.init("enable")
     router.devices("br-lan")
     assert started(router, CLOSED) == {}
     assert router.path(RULES).exists()
@@ -415,6 +487,21 @@ def test_defaults_leave_alone_what_is_usual_or_configured(router: Router) -> Non
     for option in ("list lan 'br0'", "list wan_network 'lte'"):
         router.config("cpe-filter", f"config network 'network'\n\t{option}\n")
         assert defaults(router).count("list") == 1
+
+
+def test_defaults_find_sections_without_a_name(router: Router) -> None:
+    """A second section of a type is refused, so none may be added to one that is there."""
+    router.config("firewall", FIREWALL)
+    router.config("cpe-filter", "config network\n\tlist relays '192.0.2.25'\nconfig filter\n\toption fail 'closed'\n")
+    router.path("/etc/init.d/cpe-filter").write_text(f'#!/bin/sh\necho "$@" >{router.stand_in}/asked\n')
+    text = defaults(router)
+    assert (router.stand_in / "asked").read_text() == "rules\n"
+    assert text.count("config network") == 1
+    assert [line.split()[1:] for line in text.splitlines() if "wan_network" in line] == [
+        ["wan_network", f"'{name}'"] for name in ("wan", "wan6", "lte")
+    ]
+    router.config("cpe-filter", "config network\n\tlist lan 'br0'\n")
+    assert defaults(router).count("list") == 1
 
 
 def test_defaults_without_a_firewall(router: Router) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.lab.net import PROJECT
 from tests.openwrt import ipk, light
+from tests.openwrt.conftest import build
 from tools.ipk import apk, archive
 from tools.ipk.recipe import Package
 
@@ -96,6 +97,44 @@ def test_a_recipes_own_scripts_are_among_them(router: Path, tmp_path: Path) -> N
     assert run(tmp_path / "apk" / "pre-deinstall", router)[0] == "own prerm"
     assert run(tmp_path / "apk" / "post-deinstall", router) == ["own postrm"]
     assert run(tmp_path / "apk" / "pre-upgrade", router) == ["own preinst"]
+
+
+@pytest.mark.parametrize("script", ["postinst-pkg", "postrm"])
+def test_a_service_that_runs_learns_that_the_sender_has_come_or_gone(read: Read, tmp_path: Path, script: str) -> None:
+    """The sender is an instance of the filter's service: with its package no service starts or ends."""
+    text = read("cpe-filter-report").scripts[script].replace("/etc/init.d/", f"{tmp_path}/")
+    file = written(tmp_path, {script: text})[script]
+    service = tmp_path / "cpe-filter"
+    service.write_text('#!/bin/sh\n[ "$1" = running ] || echo "$1"\n')
+    service.chmod(0o755)
+    assert run(file, Path()) == []  # a root that is given is no router, whatever runs here
+    assert run(file, Path(), IPKG_INSTROOT="") == ["reload"]
+    service.write_text('#!/bin/sh\n[ "$1" != running ] || exit 1\necho "$1"\n')
+    assert run(file, Path(), IPKG_INSTROOT="") == []  # stopped it stays
+    if script == "postrm":
+        service.unlink()
+        assert run(file, Path(), IPKG_INSTROOT="") == []
+
+
+def test_rpcd_learns_of_the_plugin_of_the_luci_app(tmp_path: Path) -> None:
+    """As with the SDK's luci.mk: rpcd looks for plugins when it starts, or is told to by SIGHUP."""
+    done = build(tmp_path, "luci-app-cpe-filter")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*/luci-app-cpe-filter_*.ipk")
+    script = ipk.read(path.read_bytes()).scripts["postinst-pkg"].replace("/tmp/", f"{tmp_path}/")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "killall").write_text('#!/bin/sh\necho "killall $*"\n')
+    (programs / "killall").chmod(0o755)
+    for name in ("luci-indexcache.1.json", "luci-modulecache/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    file = written(tmp_path, {"postinst-pkg": script})["postinst-pkg"]
+    assert run(file, Path("/image")) == []
+    assert (tmp_path / "luci-indexcache.1.json").exists()
+    assert run(file, Path(), IPKG_INSTROOT="", PATH=f"{programs}:/usr/bin:/bin") == ["killall -HUP rpcd"]
+    assert not (tmp_path / "luci-indexcache.1.json").exists()
+    assert not (tmp_path / "luci-modulecache").exists()
 
 
 def test_they_are_clean(packages: Path, read: Read, tmp_path: Path) -> None:

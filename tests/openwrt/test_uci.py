@@ -246,6 +246,7 @@ def test_exemptions(router: Router) -> None:
         (section("exempt", "until", "2027-13-01"), "cpe-filter.@exempt[0].until is no date; allowed"),
         ("config filter 'a'\nconfig filter 'b'\n", "cpe-filter.b: a second section of type filter; one is wanted"),
         ("config cpe-filter 'main'\n\toption enable '1'\n", "cpe-filter.main.enable: unknown option; known: enabled"),
+        ("config cpe-filter 'x'\n\toption enabled '0'\n", "cpe-filter.x: a section of type cpe-filter is called main"),
         ("config a]b\n\toption x '1'\n", ": the section's type is unknown"),
         ("config filter\n\toption mode 'monitor\n", "/etc/config/cpe-filter: Parse error (EOF with unterminated ')"),
         (section("network", "lan_network", "nosuch"), "cpe-filter.network.lan_network: no device is known of nosuch"),

@@ -123,11 +123,16 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
+def _anonymous(number: int) -> str:
+    """What a section without a name is called."""
+    return f"cfg{number:02x}aaaa"
+
+
 def text_of(sections: list[Section], names: bool) -> str:
     """The file. names: anonymous sections get one."""
     out = []
     for number, section in enumerate(sections):
-        name = section.name or (f"cfg{number:02x}aaaa" if names else "")
+        name = section.name or (_anonymous(number) if names else "")
         out.append(f"config {section.kind}{f' {_quoted(name)}' if name else ''}\n")
         for option, value in section.options:
             if isinstance(value, list):
@@ -175,7 +180,7 @@ def run(arguments: list[str]) -> str:
     place, _, value = rest[0].partition("=")
     package, name, option = (*place.split(".", 2), "")[:3]
     sections = load(package)
-    section = next((one for one in sections if one.name == name), None)
+    section = next((one for number, one in enumerate(sections) if name in (one.name, _anonymous(number))), None)
     if command == "get":
         return _get(section, option)
     if command == "set" and not option:

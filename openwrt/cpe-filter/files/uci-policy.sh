@@ -40,9 +40,9 @@ exempt.until date
 # The service's own section, which is no part of a policy.
 POLICY_MAIN="enabled policy_file jail"
 
-# Prints the policy on standard output. Status 1 and one line on standard error where UCI cannot be rendered; lines that
-# begin with "note: " say what was left out of a policy that is good all the same. Run it in a subshell: it leaves UCI's
-# callbacks behind, and no pathnames are expanded any more.
+# Prints the policy on standard output; its last line is `wan = [...]`. Status 1 and one line on standard error where UCI
+# cannot be rendered; lines that begin with "note: " say what was left out of a policy that is good all the same. Run it
+# in a subshell: it leaves UCI's callbacks behind, and no pathnames are expanded any more.
 policy_render() {
 	local said error='' section='' section_name='' seen=' ' list_name='' list='' fail=open
 	local network='' lan='' wan='' lan_networks='' wan_networks='' name
@@ -83,7 +83,11 @@ policy_section() { # type, name; neither at the end
 	policy_end_list
 	section="$1" section_name="$2"
 	case "$section" in
-	'' | cpe-filter) return ;;
+	'') return ;;
+	cpe-filter)
+		[ "$section_name" = main ] || policy_bad "$section_name" "a section of type cpe-filter is called main"
+		return
+		;;
 	*[!A-Za-z0-9_-]*) policy_bad "$section_name" "the section's type is unknown" ;;
 	exempt) printf '\n[[exempt]]\n' && return ;;
 	esac

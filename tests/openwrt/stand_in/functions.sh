@@ -52,9 +52,10 @@ config_get_bool() {
 }
 
 config_foreach() { # function, type
-	local one type
-	for one in $SECTIONS; do
-		eval "type=\$TYPE_$one"
-		[ "$type" != "$2" ] || "$1" "$one"
+	# The real one's names: a function that assigns to these does not reach its caller's.
+	local section cfgtype
+	for section in $SECTIONS; do
+		eval "cfgtype=\$TYPE_$section"
+		[ "$cfgtype" != "$2" ] || "$1" "$section"
 	done
 }

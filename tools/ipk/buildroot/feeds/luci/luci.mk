@@ -20,6 +20,17 @@ define Package/$(PKG_NAME)/description
   $(or $(LUCI_DESCRIPTION),$(LUCI_TITLE))
 endef
 
+# rpcd knows plugins from its start, and LuCI its menu from a cache.
+define Package/$(PKG_NAME)/postinst
+#!/bin/sh
+[ -n "$${IPKG_INSTROOT}" ] || {
+	rm -f /tmp/luci-indexcache.*
+	rm -rf /tmp/luci-modulecache/
+	killall -HUP rpcd 2>/dev/null
+	exit 0
+}
+endef
+
 Build/Prepare:=:
 Build/Compile:=:
 

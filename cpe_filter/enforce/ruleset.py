@@ -260,12 +260,12 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
         queue = f"\t\tcounter name queued queue {bypass}to {policy.queue}"
     else:
         queue = f"\t\tcounter name queued meta mark set meta mark & {_REST:#010x} | {HAND_OFF:#010x}"
+    over_already = f"\t\t{_decided(OVER)} return"
     known = [
         "\t\tct original ip daddr @relays4 return",
         "\t\tct original ip6 daddr @relays6 return",
         "\t\tct original ip daddr @private4 return",
         "\t\tct original ip6 daddr @private6 return",
-        f"\t\t{_decided(OVER)} return",
     ]
     no_end = "tcp flags & (fin | rst) == 0 return"
     # Pure acknowledgements, told by exact header lengths (with timestamps, without, with one SACK block); no
@@ -293,6 +293,7 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
         syns = [f"\t\t{_SYN} update @syns {{ ether saddr limit rate over {rate} }} jump limited_device"]
     return [
         "\tchain inspect_out {",
+        over_already,
         *known,
         f"\t\t{_decided(REFUSED)} counter name refused reject with tcp reset",
         f"\t\tct mark & {MARK_MASK:#010x} {{ {DONE:#010x}, {CONTENT:#010x} }} {no_end}",
@@ -316,10 +317,11 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
         *too_much,
         "\t}",
         "\tchain inspect_in {",
+        over_already,
+        *acks,  # first: of what a server sends to a client that writes to it nearly all are these
         *known,
         f"\t\t{_decided(REFUSED)} return",
         f"\t\t{_decided(DONE)} {no_end}",
-        *acks,
         f"\t\tupdate @guard_replies4 {{ ip daddr {over} }} counter name guarded return",
         f"\t\tupdate @guard_replies6 {{ ip6 daddr {over} }} counter name guarded return",
         queue,
@@ -409,8 +411,13 @@ def _explain(policy: Policy) -> list[str]:
 
 
 def _names(interfaces: Iterable[str]) -> str:
-    return "{ " + ", ".join(f'"{name}"' for name in interfaces) + " }"
+    return _one_of([f'"{name}"' for name in interfaces])
 
 
 def _ports(policy: Policy) -> str:
-    return "{ " + ", ".join(str(port) for port in policy.ports) + " }"
+    return _one_of([str(port) for port in policy.ports])
+
+
+def _one_of(values: list[str]) -> str:
+    """To compare with one value costs a packet less than to look it up in a set of one."""
+    return values[0] if len(values) == 1 else "{ " + ", ".join(values) + " }"

@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 FULL = Plan(
-    rounds=7, dialogues=2_000, upload_rounds=9, upload=600_000_000, flood_s=9.0, floods=5, starts=7, gap_s=6.0, gaps=3
+    rounds=7, dialogues=2_000, upload_rounds=21, upload=600_000_000, flood_s=9.0, floods=5, starts=7, gap_s=6.0, gaps=3
 )
 QUICK = Plan(
     rounds=3, dialogues=500, upload_rounds=3, upload=200_000_000, flood_s=4.0, floods=3, starts=3, gap_s=2.0, gaps=1

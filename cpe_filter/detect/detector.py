@@ -34,6 +34,10 @@ EXPLAINED_PART = 0.75
 EMPTY_FROM, EMPTY_BELOW, CARRIED_FROM = 120, 450, 1300
 #: In the place of an indicator where a standing changed because the device is said to have been cleaned.
 RELEASED = "released"
+#: A domain's mark is a number of so many bits, and none of 0 and 1.
+_MARK_BITS = 30
+_MARKS = (1 << _MARK_BITS) - 1
+_NULL = 1
 _BITS = {name: 1 << number for number, name in enumerate(INDICATORS)}
 _REFUSALS = sum(_BITS[name] for name in set(FROM_REPLY.values()))
 
@@ -60,18 +64,17 @@ class Connection:
     """
 
     __slots__ = (
+        "_domains",
         "before",
         "device",
         "explained",
         "fired",
-        "helo_domain",
         "new",
         "number",
         "offered_tls",
         "ready",
         "recipients",
         "room",
-        "sender",
     )
 
     def __init__(self, device: Device, number: int, new: bool, before: int) -> None:
@@ -82,16 +85,34 @@ class Connection:
         self.explained = False
         self.fired = 0  # which indicators have: a bit each
         self.room = SESSION_CLIP
-        self.helo_domain: str | None = None  # the registered domain of the name it gave, if it gave one
+        # Of the names of HELO and sender only whether they are equal matters: marks of their domains, in one number.
+        self._domains = 0
         self.offered_tls = False
         self.recipients = 0
         self.ready = False  # the server agreed to a recipient
-        self.sender = ""  # its registered domain, or `NULL_SENDER`
+
+    @property
+    def helo(self) -> int:
+        """The mark (`_mark`) of its HELO's registered domain; 0 where it gave no name."""
+        return self._domains >> _MARK_BITS
+
+    @helo.setter
+    def helo(self, mark: int) -> None:
+        self._domains = mark << _MARK_BITS | self.sender
+
+    @property
+    def sender(self) -> int:
+        """The mark of its sender's registered domain; `_NULL` for the null sender, 0 before MAIL."""
+        return self._domains & _MARKS
+
+    @sender.setter
+    def sender(self, mark: int) -> None:
+        self._domains = self.helo << _MARK_BITS | mark
 
     @property
     def null_sender(self) -> bool:
         """Whether what it sends now is a bounce or the like (RFC 5321 section 4.5.5)."""
-        return self.sender == NULL_SENDER
+        return self.sender == _NULL
 
     @property
     def fresh(self) -> bool:
@@ -204,7 +225,6 @@ class Detector:
         device.neighbours = Neighbours()
         device.helos.clear()
         device.sender_domains.clear()
-        device.said = ()
         device.burst.clear()
         device.blamed = device.excused = 0.0
         device.suspected_at, device.compromised_at = (time, device.connections), None
@@ -262,7 +282,7 @@ class Detector:
 
     def _hello(self, connection: Connection, event: Event, time: float) -> None:
         device, name = connection.device, event.name.lower()
-        connection.helo_domain = device.once(registered_domain(name)) if name else None
+        connection.helo = _mark(registered_domain(name)) if name else 0
         indicator = FROM_NAME.get(kind_of_name(name))
         if indicator:
             self._add(connection, indicator, time)
@@ -280,7 +300,7 @@ class Detector:
         device = connection.device
         domain = sender.rpartition("@")[2].lower()
         null_sender = sender == NULL_SENDER
-        connection.sender = NULL_SENDER if null_sender else device.once(registered_domain(domain).strip("<>"))
+        connection.sender = _NULL if null_sender else _mark(registered_domain(domain))
         if connection.offered_tls:
             self._add(connection, "declines-tls", time)
         if not null_sender:
@@ -289,7 +309,7 @@ class Detector:
             self._add(connection, "null-sender", time)
         if not domain or null_sender:
             return
-        if connection.helo_domain is not None and connection.helo_domain != connection.sender:
+        if connection.helo not in (0, connection.sender):
             self._add(connection, "sender-unrelated", time)
         mark = hash(domain)
         if mark not in device.sender_domains and len(device.sender_domains) < _DOMAINS:
@@ -307,7 +327,7 @@ class Detector:
             if connection.new:
                 self._add(connection, "welcomed", time)
         domain = registered_domain(event.name.rpartition("@")[2])
-        if domain and domain == connection.helo_domain and domain != connection.sender:
+        if domain and _mark(domain) == connection.helo != connection.sender:
             self._add(connection, "helo-poses", time)
 
     def _add(self, connection: Connection, name: str, time: float, part: float = 1.0) -> None:
@@ -334,6 +354,11 @@ class Detector:
         elif score.standing == CLEAR:
             device.suspected_at = None
         self.changes.append(StandingChanged(time, device, before, score.standing, device.connections, name))
+
+
+def _mark(domain: str) -> int:
+    """A number for a domain, to tell whether two are the same: by Python's hash, which is keyed anew at each start."""
+    return hash(domain) & _MARKS | 2
 
 
 def _lines(reply: Reply) -> tuple[str, ...]:

@@ -14,8 +14,6 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, Score
 
 DEVICES = 256
 ADDRESSES = 32
-#: Domains that a device named last: of its HELO and of its senders.
-_SAID = 4
 
 #: Lengths of the keys of hosts behind a second router.
 BEHIND = (10, 14)
@@ -45,7 +43,6 @@ class Device:
         "networks",
         "recipients",
         "refused",
-        "said",
         "score",
         "sender_domains",
         "sessions",
@@ -67,7 +64,6 @@ class Device:
         # Only whether one is new matters: Python's hash of strings, keyed anew with every start.
         self.helos: set[int] = set()
         self.sender_domains: set[int] = set()
-        self.said: tuple[str, ...] = ()
         self.blamed = self.excused = 0.0
         self.burst: list[float] = []
         self.score = Score()
@@ -84,14 +80,6 @@ class Device:
     def mac(self) -> bytes | None:
         """The MAC that its packets carry: its own, or that of a router before it. None where there is none."""
         return self.key[:6] if len(self.key) in (6, *BEHIND) else None
-
-    def once(self, text: str) -> str:
-        """The same text as one object for as long as the device goes on saying it: in each of its connections."""
-        for said in self.said:
-            if said == text:
-                return said
-        self.said = (text, *self.said)[:_SAID]
-        return text
 
     def seen(self, time: float, address: bytes) -> None:
         """A packet of this device."""

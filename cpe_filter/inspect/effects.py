@@ -46,11 +46,9 @@ class Exchange:
         "_waiting",
         "commands",
         "dismissed",
-        "ehlo",
         "envelope",
         "events",
         "greeted",
-        "helo",
         "mode",
         "pipelining",
         "quirks",
@@ -77,6 +75,8 @@ class Exchange:
     after_hello = 0
     authenticated = False
     client_hello: ClientHello | None = None
+    ehlo = False
+    helo: str | None = None
     last_reply: Reply | None = None
     opaque_reason = ""
     tls = False
@@ -89,8 +89,6 @@ class Exchange:
         self.events = NO_EVENTS
         self.violations: tuple[str, ...] = ()
         self.quirks: tuple[str, ...] = ()
-        self.helo: str | None = None
-        self.ehlo = False
         self.pipelining = False
         self.greeted = not greeting_expected
         self.quit_sent = False
@@ -177,8 +175,8 @@ class Exchange:
                 self.envelope.greeted()
                 if reply is not None:
                     self._announced(reply if verb == "EHLO" else None)
-            if agreed or self.helo is None:
-                self.helo = item.name if self._limits.names else ""
+            if self._limits.names and (agreed or self.helo is None):
+                self.helo = item.name
                 self.ehlo = verb == "EHLO"
             self._tell(Event("hello", item.name, reply, int(verb == "EHLO")))
         elif verb == "RSET" and agreed:

@@ -140,7 +140,8 @@ def test_flow_offload_blinds_unless_mail_is_kept_out(native: None, lab: Lab, tab
     assert device["connections"] == 3
     # This is what the exemption is for: without it the filter sees connections and no mail.
     assert device["messages"] == (3 if table == "fw4" else 0)
-    assert (packets(lab, "mail", table) > 30) is (table == "fw4")
+    # SYN, EHLO, MAIL, RCPT, DATA, content, QUIT and FIN, three times; acknowledgements by themselves come on top.
+    assert (packets(lab, "mail", table) >= 3 * 8) is (table == "fw4")
 
 
 def test_lookups_leave_mail_alone(native: None, lab: Lab) -> None:

@@ -50,10 +50,7 @@ def result(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WA
     finally:
         os.close(read)
         code = _end(child, kill=not data)
-    try:
-        kind, value = marshal.loads(data)  # noqa: S302 - of our own making
-    except (EOFError, ValueError, TypeError):
-        raise Unfinished(f"its process ended with {code}") from None
+    kind, value = _answer(data, code)
     if kind == _REFUSED:
         raise refusal(value)
     if kind == _FAILED:
@@ -84,10 +81,7 @@ class Errand:
         finally:
             os.close(self._read)
         code = _end(self._child, kill=not data)
-        try:
-            kind, value = marshal.loads(data)  # noqa: S302 - of our own making
-        except (EOFError, ValueError, TypeError):
-            return f"its process ended with {code}"
+        kind, value = _answer(data, code)
         return "" if kind == _DONE else str(value)
 
     def stop(self, patience_s: float = 0.0) -> None:
@@ -161,6 +155,15 @@ def _read(read: int, end: float) -> bytes:
             return bytes(data)
         data += chunk
     raise Unfinished("its result is too long")
+
+
+def _answer(data: bytes, code: int) -> tuple[int, Any]:
+    """What the child has written, as `_be_child` wrote it; its exit code tells where that is nothing, or not whole."""
+    try:
+        kind, value = marshal.loads(data)  # noqa: S302 - of our own making
+    except (EOFError, ValueError, TypeError):
+        return _FAILED, f"its process ended with {code}"
+    return kind, value
 
 
 def _end(child: int, kill: bool) -> int:

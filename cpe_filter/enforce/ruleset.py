@@ -246,9 +246,10 @@ def _decided(value: int) -> str:
     return f"ct mark & {MARK_MASK:#010x} == {value:#010x}"
 
 
-#: What of a client's decided connections need not be seen: content, what follows it, all.
+_OVER_ALREADY = f"\t\t{_decided(OVER)} return"
+#: What of a client's decided connections need not be seen: all, or content and what follows it.
 _SETTLED = (
-    f"\t\t{_decided(OVER)} return",
+    _OVER_ALREADY,
     f"\t\tct mark & {MARK_MASK:#010x} {{ {DONE:#010x}, {CONTENT:#010x} }} tcp flags & (fin | rst) == 0 return",
 )
 
@@ -260,7 +261,6 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
         queue = f"\t\tcounter name queued queue {bypass}to {policy.queue}"
     else:
         queue = f"\t\tcounter name queued meta mark set meta mark & {_REST:#010x} | {HAND_OFF:#010x}"
-    over_already = f"\t\t{_decided(OVER)} return"
     known = [
         "\t\tct original ip daddr @relays4 return",
         "\t\tct original ip6 daddr @relays6 return",
@@ -293,10 +293,9 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
         syns = [f"\t\t{_SYN} update @syns {{ ether saddr limit rate over {rate} }} jump limited_device"]
     return [
         "\tchain inspect_out {",
-        over_already,
+        *_SETTLED,
         *known,
         f"\t\t{_decided(REFUSED)} counter name refused reject with tcp reset",
-        f"\t\tct mark & {MARK_MASK:#010x} {{ {DONE:#010x}, {CONTENT:#010x} }} {no_end}",
         *acks,
         f"\t\t{_SYN} ether saddr @limited jump limited_device",
         *syns,
@@ -317,7 +316,7 @@ def _inspect(policy: Policy, handoff: str) -> list[str]:
         *too_much,
         "\t}",
         "\tchain inspect_in {",
-        over_already,
+        _OVER_ALREADY,
         *acks,  # first: of what a server sends to a client that writes to it nearly all are these
         *known,
         f"\t\t{_decided(REFUSED)} return",

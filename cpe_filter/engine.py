@@ -43,24 +43,24 @@ _SWEEP, _SWEEP_AGAIN_S = 256, 0.05
 PRE_ROUTING, LOCAL_IN, FORWARD, LOCAL_OUT, POST_ROUTING = range(5)
 _OF_ROUTER = (LOCAL_IN, LOCAL_OUT)
 
-# Verdicts. With all but the last three a packet passes.
+# Verdicts. `REFUSALS` are those with which a connection may not pass; with the others it may.
 ACCEPT = "accept"  # go on as before
 LOOK = "look"  # from now on every packet of this connection is wanted
 CONTENT = "content"  # of the client no more than FIN and RST, until the server has answered
 DONE = "done"  # no more than FIN and RST
 OVER = "over"  # nothing
-REDIRECT = "explain"  # this connection goes to the responder
-RESET_FLOW = "reset"  # refuse this connection with a TCP reset
-LIMIT_DEVICE = "limit"  # the same, and for seconds refuse the device's new ones without asking
-BLOCK_DEVICE = "block"  # the same, and refuse the device's further ones without asking; a new one may be redirected
-VERDICTS = (ACCEPT, LOOK, CONTENT, DONE, OVER, REDIRECT, RESET_FLOW, LIMIT_DEVICE, BLOCK_DEVICE)
+REDIRECT = "explain"  # refused; the kernel sends it to the responder
+RESET_FLOW = "reset"  # refused with a TCP reset
+LIMIT_DEVICE = "limit"  # the same, and for seconds the device's new ones are refused without asking
+BLOCK_DEVICE = "block"  # the same, and the device's further ones are refused without asking
+REFUSALS = frozenset((REDIRECT, RESET_FLOW, LIMIT_DEVICE, BLOCK_DEVICE))
 _WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER}
 
 
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "connection", "decision", "explained", "refusal", "session", "spoke", "told")
+    __slots__ = ("attempt", "connection", "decision", "elements", "explained", "refusal", "session", "spoke", "told")
 
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
@@ -70,7 +70,8 @@ class Flow:
         self.spoke = False
         self.refusal = ""  # the verdict, once it is one
         self.explained = False  # it goes to the responder
-        self.told = "everything"  # which packets the kernel has been told to show
+        self.told = "everything"  # which packets the engine has last asked for
+        self.elements = 0  # for the caller: what it has put into the kernel for this connection
 
     @property
     def device(self) -> Device:
@@ -124,15 +125,25 @@ class Engine:
         self._whole = whole
         self._ports = frozenset(policy.ports)
         self._flows: dict[bytes, Flow] = {}
-        self._explained: dict[bytes, bytes] = {}  # client's address and port -> key of the flow
         self._trying: dict[bytes, float] = {}
         self._buffered: dict[bytes, int] = {}  # by flow, where it is not 0
         self._buffered_sum = 0
         self._next_sweep = 0.0
+        self._first_packet = -1.0
+        #: Of the packet that `packet` was called with last: its connection, None where none is followed; the key of that
+        #: connection, b"" where it is not mail's; device and server where nothing said between them would be news.
+        self.flow: Flow | None = None
+        self.key = b""
+        self.skipped: tuple[Device, bytes] | None = None
 
     @property
     def flow_count(self) -> int:
         return len(self._flows)
+
+    @property
+    def flows(self) -> Iterable[Flow]:
+        """The connections that are remembered."""
+        return self._flows.values()
 
     def flows_of(self, device: Device) -> list[Flow]:
         """The connections of a device that are remembered."""
@@ -150,6 +161,8 @@ class Engine:
         Returns one of the verdicts above; raises nothing, whatever the bytes.
         """
         self.packets += 1
+        self.flow = self.skipped = None
+        self.key = b""
         segment = parse(data)
         if isinstance(segment, str):
             self.refusals[segment] = self.refusals.get(segment, 0) + 1
@@ -162,11 +175,9 @@ class Engine:
             key = key_of(segment, True)
         elif from_mail:
             key = key_of(segment, False)
-        else:  # what the responder says comes from its own port: it is seen before the kernel undoes the redirect
-            known = self._explained.get(_client(segment.dst, segment.dport))
-            if known is None or segment.sport != self.policy.explain_port:
-                return ACCEPT
-            key = known
+        else:
+            return ACCEPT
+        self.key = key
         self.mail_packets += 1
         if time >= self._next_sweep:
             self.tick(time)
@@ -185,6 +196,7 @@ class Engine:
             if isinstance(begun, str):
                 return begun
             flow = begun
+        self.flow = flow
         return self._advance(flow, key, segment, time, to_mail)
 
     def lookup(self, time: float, hwaddr: bytes | None, data: bytes) -> None:
@@ -248,6 +260,8 @@ class Engine:
     def tick(self, time: float) -> None:
         """Time passes: attempts without an answer are lost, silent connections forgotten."""
         self._next_sweep = time + 1.0
+        if self._first_packet < 0.0:
+            self._first_packet = time
         # Oldest first. After a flood thousands are due at once: other packets must not wait for all of them.
         lost = [k for k, since in islice(self._trying.items(), _SWEEP) if time - since >= LOST_AFTER_S]
         for key in lost:
@@ -297,8 +311,9 @@ class Engine:
         if syn:
             decision = decide.on_connection(self.policy, device, server, connection.new, time)
         else:
-            decision = decide.on_running(self.policy, device, server, time) or UNSEEN_START
+            decision = decide.on_running(self.policy, device, server, time) or self._unseen(device, time)
         if self._skips(connection, decision):
+            self.skipped = device, server
             return OVER
         if len(self._flows) >= self._max_flows:
             self._make_room(time)
@@ -308,13 +323,20 @@ class Engine:
         self._flows[key] = flow
         if syn and self._explains(decision):
             flow.explained = connection.explained = True
-            self._explained[_client(client, session.client_port)] = key
         if session.phase == TRYING:
             self._trying[key] = time
         self._standings(flow, time)
-        if decision.what != PASS:
-            self._obey(flow, decision, time)
         return flow
+
+    def _unseen(self, device: Device, time: float) -> Decision:
+        """A connection of which the beginning was not seen, and that no mode ends.
+
+        Mail may be limited where connections must be admitted. Then one that appears when all that ran before the first
+        packet have long been seen or are over was not admitted, or was refused, and is tried again.
+        """
+        if time - self._first_packet > IDLE_S and decide.effective_mode(self.policy, device) == "limit":
+            return Decision(REFUSE, "unknown connection")
+        return UNSEEN_START
 
     def _skips(self, connection: Connection, decision: Decision) -> bool:
         """Whether a connection need not be read: it is not limited, and nothing said in it would be evidence."""
@@ -357,6 +379,8 @@ class Engine:
         if flow.decision.what != PASS and not (flow.explained and session.phase != TRYING):
             if not flow.refusal:
                 flow.refusal = self._refusal(flow)
+                flow.device.refused += 1
+                self.events.append(Refused(time, flow))
             return flow.refusal
         wants = session.wants
         if wants != flow.told:
@@ -402,8 +426,6 @@ class Engine:
     def _forget(self, key: bytes, flow: Flow) -> None:
         known = self._flows.pop(key, None)
         self._trying.pop(key, None)
-        if flow.explained:
-            self._explained.pop(_client(flow.session.client, flow.session.client_port), None)
         self._buffered_sum -= self._buffered.pop(key, 0)
         if known is flow and self._ended:
             self._ended(flow)
@@ -435,7 +457,7 @@ class Engine:
                     # What TLS hides has at least one message and one recipient.
                     for kinds, limit in _LIMITED:
                         if event.kind in kinds and flow.decision.what == PASS:
-                            self._obey(flow, limit(self.policy, flow.device, flow.session.server, time), time)
+                            self._obey(flow, limit(self.policy, flow.device, flow.session.server, time))
                 self._standings(flow, time)
 
     def _standings(self, flow: Flow, time: float) -> None:
@@ -444,24 +466,20 @@ class Engine:
             return
         changes, self._detector.changes = self._detector.changes, []
         self.events += changes
-        convicted = any(change.after == COMPROMISED for change in changes)
-        if convicted and flow.decision.what == PASS and not flow.session.over:
-            self._obey(flow, decide.on_running(self.policy, flow.device, flow.session.server, time), time)
+        if any(change.after == COMPROMISED for change in changes):
+            for running in self.flows_of(flow.device):
+                if running.decision.what == PASS and not running.session.over:
+                    self._obey(running, decide.on_running(self.policy, running.device, running.session.server, time))
 
-    def _obey(self, flow: Flow, decision: Decision | None, time: float) -> None:
-        """A decision that ends the connection, if there is one."""
+    @staticmethod
+    def _obey(flow: Flow, decision: Decision | None) -> None:
+        """A decision that ends the connection, if there is one. It is refused with its next packet."""
         if decision is not None:
             flow.decision = decision
-            flow.device.refused += 1
-            self.events.append(Refused(time, flow))
 
 
 #: Which events count against which limit.
 _LIMITED = ((("sender", "tls"), decide.on_message), (("recipient", "tls"), decide.on_recipient))
-
-
-def _client(address: bytes, port: int) -> bytes:
-    return address + port.to_bytes(2, "big")
 
 
 def _within(address: bytes, networks: tuple[Network, ...]) -> bool:

@@ -21,8 +21,10 @@ from cpe_filter.detect.device import Device, device_name
 from cpe_filter.detect.score import CLEAR
 from cpe_filter.enforce import command, nftables
 from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.enforce.nflog import LogTaken, PacketLog
 from cpe_filter.enforce.nfqueue import Queue, QueueTaken
-from cpe_filter.engine import Continued, Engine, Refused, StandingChanged
+from cpe_filter.engine import Continued, Engine, Flow, Refused, StandingChanged
+from cpe_filter.gate import Gate
 from cpe_filter.inspect.smtp import Limits
 from cpe_filter.leases import Leases
 from cpe_filter.lookups import Lookups, is_ours
@@ -69,9 +71,9 @@ def run(policy: Policy, path: str) -> int:
     except Taken as error:
         filter_.close()
         raise CannotRun(f"[status] control_socket: {error.strerror}") from None
-    except (QueueTaken, nftables.KernelError) as error:
+    except (QueueTaken, LogTaken, nftables.KernelError) as error:
         filter_.close()
-        raise CannotRun(str(error)) from None
+        raise CannotRun(error.strerror if isinstance(error, LogTaken) else str(error)) from None
     except OSError as error:
         filter_.close()
         raise CannotRun(f"{policy.status_file}: {error.strerror}") from None
@@ -137,15 +139,16 @@ class _Filter:
         # The engine's time never goes back, whatever is done to the wall clock; it starts as the wall's.
         self._offset = time.time() - time.monotonic()
         self.since = time.time()
-        self.engine = Engine(policy, _LIMITS, ours=is_ours, whole=False)
+        self.engine = Engine(policy, _LIMITS, ours=is_ours, whole=False, ended=self._ended)
         self.leases = Leases(policy.leases)
         self.state = State(policy.state_file, os.path.join(os.path.dirname(policy.status_file), "state"), log)
         self.control = Control(policy, path, self, log)
         self.control_socket: ControlSocket | None = None
-        self.queue: Queue | None = None
+        self.gate: Gate | None = None
         self.lookups: Lookups | None = None
         self._poll = select.poll()
         self.handoff = ""
+        self.log_group = False  # packets are shown by NFLOG
         self._installed = False
         self._status_is_ours = False
         self._stop = self._hung_up = False
@@ -165,9 +168,16 @@ class _Filter:
         policy = self.policy
         signal.signal(signal.SIGHUP, self._on_hangup)  # at once: by itself it would end us
         self.handoff = nftables.find_handoff(policy)
+        self.log_group = nftables.find_log(policy)
         os.makedirs(os.path.dirname(policy.status_file), exist_ok=True)
         self._look_around(self.now())
-        self.queue = Queue(policy.queue, policy.queue_length, self._judge, policy.fail == "closed")
+        queue = Queue(policy.queue, policy.queue_length, pass_by=not self.log_group)
+        try:
+            shown = PacketLog(policy.queue) if self.log_group else None
+        except LogTaken:
+            queue.close()
+            raise
+        self.gate = Gate(self.engine, queue, shown, self._poll, self.now, log)
         # Before the exemptions are read: who adds one meanwhile finds a filter that will read it.
         self.control_socket = ControlSocket(policy.control_socket, self._poll, self.control.handle, log)
         self.policy = policy = self.control.begin()
@@ -176,15 +186,16 @@ class _Filter:
         self._report()
         self._show()
         self._write_status()
-        nftables.install(policy, self.handoff)
+        nftables.update(policy, self.handoff, self.log_group)  # of a filter that was killed what it had decided stays
         self._installed = True
-        self.upkeep = Upkeep(lambda: self.policy, self.handoff, self._poll, self._install_again, log)
+        self.gate.rules_installed()
+        self.upkeep = Upkeep(lambda: self.policy, self._poll, self._install_again, log)
         self._watch_dns()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         log(
-            f"running: queue {policy.queue} by {self.handoff}, mode {policy.mode}, fail {policy.fail}, "
+            f"running: queue {policy.queue} by {self.handoff}, {'NFLOG' if self.log_group else 'no NFLOG'}, mode {policy.mode}, fail {policy.fail}, "
             f"lan {' '.join(policy.lan)}, wan {' '.join(policy.wan)}, {len(policy.relays)} relays"
         )
 
@@ -237,21 +248,21 @@ class _Filter:
         return {
             "exempt": len(self.control.in_force()),
             "packets": self.engine.mail_packets,
-            "failures": self.queue.failures if self.queue else 0,
+            "failures": self.gate.failures if self.gate else 0,
             "restored": self.upkeep.restored if self.upkeep else 0,
         }
 
-    def _judge(self, hook: int, hwaddr: bytes | None, packet: bytes) -> str:
-        return self.engine.packet(self.now(), hook, hwaddr, packet)
+    def _ended(self, flow: Flow) -> None:
+        if self.gate is not None:
+            self.gate.ended(flow)
 
     def _judge_lookup(self, hwaddr: bytes | None, packet: bytes) -> None:
         self.engine.lookup(self.now(), hwaddr, packet)
 
     def loop(self) -> None:
-        if self.queue is None:
+        if self.gate is None:
             raise RuntimeError("loop before start")
         poll = self._poll
-        poll.register(self.queue.fd, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
         next_tick = next_status = next_look = 0.0
         while not self._stop:
@@ -261,6 +272,7 @@ class _Filter:
             now = self.now()
             if now >= next_tick:
                 self.engine.tick(now)
+                self.gate.tick(now)
                 self.control.tick(now)
                 if self.control_socket is not None:
                     self.control_socket.tick(now)
@@ -283,9 +295,12 @@ class _Filter:
                 next_status = now + self.policy.status_interval_s
             self._tell()
             self.state.tick(self.engine.devices, now)
+            served = False
             for fd, _ in poll.poll(max(0.0, min(next_tick, next_status) - now) * 1000):
-                if fd == self.queue.fd:
-                    self.queue.serve()
+                if fd in self.gate:
+                    if not served:
+                        self.gate.serve()  # all of its descriptors
+                    served = True
                 elif self.control_socket is not None and fd in self.control_socket:
                     self.control_socket.serve(fd)
                 elif self.lookups is not None and fd in self.lookups:
@@ -311,7 +326,7 @@ class _Filter:
 
     def apply(self, policy: Policy) -> str:
         try:
-            nftables.update(policy, self.handoff)
+            nftables.update(policy, self.handoff, self.log_group)
         except nftables.KernelError as error:
             return str(error)
         self.policy = policy
@@ -332,8 +347,9 @@ class _Filter:
         return failed
 
     def unblock(self, device: Device) -> str:
-        # A host behind a second router is never blocked by that router's MAC.
-        return nftables.release(device.key) if len(device.key) == 6 else ""
+        if self.gate is None or self.gate.released(device):
+            return ""
+        return "the kernel did not take it out of its sets"
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────
 
@@ -352,9 +368,10 @@ class _Filter:
 
     def _tell(self) -> None:
         """The engine's events, and failures, to the log."""
-        if self.queue is not None and self.queue.failures > self._failures_told:
-            self._failures_told = self.queue.failures
-            log(f"{self.queue.failures} packets could not be judged, last: {self.queue.last_failure}")
+        gate = self.gate
+        if gate is not None and gate.failures > self._failures_told:
+            self._failures_told = gate.failures
+            log(f"{gate.failures} packets could not be processed; last error: {gate.last_failure}")
         if not self.engine.events:
             return
         events, self.engine.events = self.engine.events, []
@@ -401,13 +418,15 @@ class _Filter:
     def _install_again(self) -> str:
         """Somebody took the ruleset out. "", or why it could not be put back."""
         try:
-            nftables.install(self.policy, self.handoff)
+            nftables.install(self.policy, self.handoff, self.log_group)
         except nftables.KernelError as error:
             return str(error)
+        if self.gate is not None:
+            self.gate.rules_installed()
         return ""
 
     def _status(self) -> dict[str, Any]:
-        queue = self.queue
+        gate = self.gate
         about: dict[str, Any] = {
             "pid": os.getpid(),
             "pid_namespace": status.pid_namespace(),
@@ -417,7 +436,8 @@ class _Filter:
             "fail": self.policy.fail,
             "policy": self.control.about(),
             **status.exemptions(self.control.in_force()),
-            "failures": queue.failures if queue else 0,
+            "failures": gate.failures if gate else 0,
+            "lost": gate.lost if gate else 0,
             "lookup_packets": self.lookups.seen if self.lookups else 0,
             "refusals": self.refusals.counts,
             **(self.upkeep.figures() if self.upkeep else {}),
@@ -435,13 +455,13 @@ class _Filter:
 
     def remove_rules(self) -> None:
         if self._installed:
-            nftables.remove(self.handoff)
+            nftables.remove()
             self._installed = False
 
     def close(self) -> None:
-        if self.queue is not None:
-            self.queue.close()
-            self.queue = None
+        if self.gate is not None:
+            self.gate.close()
+            self.gate = None
         if self.lookups is not None:
             self.lookups.close()
         if self.control_socket is not None:

@@ -30,7 +30,6 @@ class Upkeep:
     def __init__(
         self,
         policy: Callable[[], Policy],
-        handoff: str,
         poll: select.poll,
         install: Callable[[], str],
         log: Callable[[str], None],
@@ -39,7 +38,7 @@ class Upkeep:
         self._log = log
         self._install = install
         self._counters = Counters()
-        self._ruleset = Ruleset(handoff, self._reinstall)
+        self._ruleset = Ruleset(self._reinstall)
         self._next_metrics = 0.0
         self._metrics_file = ""  # where it was written last
         self._metrics_error = ""

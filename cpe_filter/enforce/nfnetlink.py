@@ -1,8 +1,8 @@
-"""nftables over netlink, as far as it is read: lists of what is in the kernel, and news of changes.
+"""nftables over netlink: lists of what is in the kernel, news of changes, and transactions.
 
 Knows netlink's messages and attributes (linux/netlink.h, linux/netfilter/nf_tables.h). Must not know what a ruleset is
-for, and changes nothing: what goes into the kernel goes there by nft. To read by a program takes 2.6 ms, and on a
-router ten times that; this takes a tenth of a millisecond, so it may be done between packets.
+for. A ruleset goes into the kernel by the program nft; here goes what is changed between packets. The program takes
+2.6 ms of CPU, on a router ten times that; a transaction of a set element takes 30 us.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ _ERROR, _DONE = 2, 3
 #: nlmsghdr (length, type, flags, sequence, port) and nfgenmsg (family, version, resource).
 _HEADER, _GENERIC = struct.Struct("=IHHII"), struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
+_NESTED = 0x8000
+_ACKNOWLEDGE, _CREATE, _APPEND = 0x4, 0x400, 0x800
+#: Messages that open and end a transaction (linux/netfilter/nfnetlink.h).
+_BEGIN, _END = 16, 17
 _TYPE = 0x3FFF  # without the flags for nesting and byte order
 _TIMEOUT_S = 2.0
 #: Bytes of a datagram: of a list the kernel makes them no longer than the room that the reader offers.
@@ -119,6 +123,69 @@ def _list_once(
                 return found if whole else None
             if kind == _SUBSYSTEM | what and len(content) >= 4:
                 found.append((content[0], content[4:]))
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """An attribute with its padding."""
+    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def nested(kind: int, *parts: bytes) -> bytes:
+    """An attribute made of attributes."""
+    return attribute(kind | _NESTED, b"".join(parts))
+
+
+class Request(NamedTuple):
+    """One change of a transaction. what: TABLE, CHAIN, ...; remove: take it away; body: its attributes."""
+
+    what: int
+    remove: bool
+    body: bytes
+
+
+class Transactions:
+    """A socket for changes to nftables, each all or nothing. Close it at the end."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self._socket.bind((0, 0))
+        self._socket.setblocking(False)
+        self._sequence = 0
+
+    def commit(self, requests: list[Request]) -> None:
+        """Makes these changes to tables of family inet, in order, or none of them. Raises OSError.
+
+        The kernel has carried them out, or refused, before the message is sent: there is no waiting.
+        """
+        self._sequence = first = self._sequence + 1 & 0x3FFFFFFF
+        parts = [_message(_BEGIN, _REQUEST, first, 0, 10, b"")]
+        for number, (what, remove, body) in enumerate(requests, 1):
+            flags = _REQUEST if remove else _REQUEST | _CREATE | (_APPEND if what == RULE else 0)
+            if number == len(requests):
+                flags |= _ACKNOWLEDGE
+            parts.append(_message(_SUBSYSTEM | what + 2 * remove, flags, first, INET, 0, body))
+        parts.append(_message(_END, _REQUEST, first, 0, 10, b""))
+        self._socket.send(b"".join(parts))
+        code = errno.EIO
+        try:
+            while True:
+                for kind, _, sequence, content in messages(self._socket.recv(_LISTED)):
+                    if kind == _ERROR and sequence == first and len(content) >= 4:
+                        code = -struct.unpack_from("=i", content)[0]
+                        if code:
+                            raise OSError(code, os.strerror(code))
+        except BlockingIOError:
+            pass
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _message(kind: int, flags: int, sequence: int, family: int, resource: int, body: bytes) -> bytes:
+    header = _HEADER.pack(_HEADER.size + 4 + len(body), kind, flags, sequence, 0)
+    return header + bytes((family, 0)) + resource.to_bytes(2, "big") + body
 
 
 def news() -> socket.socket:

@@ -1,104 +1,142 @@
 """The ruleset into the kernel and out again.
 
-Knows nft's and iptables' programs and what they say; what is in the ruleset is ruleset's matter. Must not know packets,
-devices' standings or the queue's loop. Verbs: `find_handoff`, `install`, `update`, `release`, `remove`. Data reaches
-nft on its standard input.
+Knows the program nft and what it says, and how a rule is written that nft has no word for; what is in the ruleset is
+ruleset's matter. Must not know packets, devices' standings or the queue's loop. Verbs: `find_handoff`, `find_log`,
+`install`, `update`, `remove`. Data reaches nft on its standard input.
 """
 
 from __future__ import annotations
 
+import struct
+
 from cpe_filter.enforce import command
-from cpe_filter.enforce.ruleset import (
-    HAND_OFF,
-    MARK_MASK,
-    NATIVE,
-    TABLE,
-    XTABLES,
-    XTABLES_CHAIN,
-    XTABLES_TABLE,
-    render,
-    replacement,
-)
+from cpe_filter.enforce.nfnetlink import RULE, Request, Transactions, attribute, nested
+from cpe_filter.enforce.ruleset import HAND_OFF, NATIVE, TABLE, XTABLES, render, replacement
 from cpe_filter.policy import Policy
 
-#: What the hand-off through xtables takes; the package iptables has all four.
-_XTABLES_PROGRAMS = ("iptables-nft", "ip6tables-nft", "iptables-nft-restore", "ip6tables-nft-restore")
-_HOOKS = ("PREROUTING", "POSTROUTING", "OUTPUT", "INPUT")
+# A rule's attributes and its expression `target` (linux/netfilter/nf_tables.h, nf_tables_compat.h), which carries a
+# target of xtables, here NFQUEUE (linux/netfilter/xt_NFQUEUE.h, revision 3).
+_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _LIST_ELEMENT = 1, 2, 4, 1
+_EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
+_TARGET_NAME, _TARGET_REVISION, _TARGET_INFO = 1, 2, 3
+_NFQUEUE, _REVISION, _BYPASS = "NFQUEUE", 3, 1
 
 
 class KernelError(RuntimeError):
-    """The kernel, nft or iptables would not do it; the text says which and why."""
+    """The kernel or nft would not do it; the text says which and why."""
 
 
 def find_handoff(policy: Policy) -> str:
     """NATIVE where nft and the kernel can queue, else XTABLES. Raises `KernelError` where neither works."""
     if command.find("nft") is None:
         raise KernelError("nft is not installed (package nftables)")
-    chain = f"chain c {{ type filter hook forward priority 0; queue to {policy.queue}; }}"
-    probe = f"table inet {TABLE}_probe {{ {chain}; }}\n"  # without the semicolon behind it nft 1.0.6 sees no end
-    first = _nft(probe, check=True)
+    first = _probe(f"queue to {policy.queue}")
     if not first:
         return NATIVE
     if "Operation not permitted" in first:
         raise KernelError("nft may not change the ruleset: the capability CAP_NET_ADMIN is missing")
-    if any(command.find(name) is None for name in _XTABLES_PROGRAMS):
-        raise KernelError(
-            "the kernel has no nft queue (kmod-nft-queue), and iptables-nft is not installed to do without"
-        )
+    error = _probe_xtables(policy)
+    if error:
+        raise KernelError(f"the kernel has no nft queue (kmod-nft-queue), and no xtables NFQUEUE to do without: {error}")
     return XTABLES
 
 
-def install(policy: Policy, handoff: str) -> None:
+def find_log(policy: Policy) -> bool:
+    """Whether the kernel can show packets by NFLOG (kmod-nfnetlink-log)."""
+    return not _probe(f"log group {policy.queue}")
+
+
+def _probe(statement: str) -> str:
+    """Why the kernel would not take a rule with this statement; "" where it would. Changes nothing."""
+    chain = f"chain c {{ type filter hook forward priority 0; {statement}; }}"
+    # Without the semicolon behind it nft 1.0.6 sees no end.
+    return _nft(f"table inet {TABLE}_probe {{ {chain}; }}\n", check=True)
+
+
+def _probe_xtables(policy: Policy) -> str:
+    """The same for xtables' NFQUEUE. A table of another name is there for a moment: netlink has no dry run."""
+    table = f"{TABLE}_probe"
+    error = _nft(f"table inet {table} {{ chain {HAND_OFF} {{ }}; }}\n")
+    if error:
+        return error
+    try:
+        _commit([_xtables_rule(table, policy)])
+    except OSError as problem:
+        return problem.strerror or str(problem)
+    finally:
+        _nft(f"delete table inet {table}\n")
+    return ""
+
+
+def install(policy: Policy, handoff: str, log: bool = True) -> None:
     """Loads the ruleset, replacing an earlier one. All or nothing; raises `KernelError`.
 
-    In fail closed where there was one before, and xtables refuses: all but its part, and mail is dropped.
+    Where there is one, and xtables' part is refused, the rest stays: what waits for admission then stays refused.
     """
-    closed = handoff == XTABLES and policy.fail == "closed" and not _call("nft", "list", "table", "inet", TABLE)
-    error = _nft(render(policy, handoff))
+    before = not _call("nft", "list", "table", "inet", TABLE)
+    error = _nft(render(policy, handoff, log))
     if error:
         raise KernelError(f"nft refused the ruleset: {error}")
-    if handoff != XTABLES:
-        return
     try:
-        for tables in ("iptables-nft", "ip6tables-nft"):
-            _hook_xtables(tables, policy)
+        _fill(policy, handoff)
     except KernelError:
-        if not closed:
-            remove(handoff)
+        if not before:
+            remove()
         raise
 
 
-def update(policy: Policy, handoff: str) -> None:
+def update(policy: Policy, handoff: str, log: bool = True) -> None:
     """Loads the ruleset of another policy, running connections undisturbed. All or nothing; raises `KernelError`.
 
-    What the kernel has learnt (`blocked`) and counted stays. The queue's number and `fail` must be those of `install`.
+    What the kernel has learnt (`blocked`, `admitted`, ...) and counted stays. The queue's number and `fail` must be
+    those of `install`. Where there is no ruleset yet, or one of another version, it is installed.
     """
-    if _nft(replacement(policy, handoff)):
-        install(policy, handoff)  # from another version's table there may be no way but anew
+    if _nft(replacement(policy, handoff, log)):
+        install(policy, handoff, log)  # from another version's table there may be no other way
+    else:
+        _fill(policy, handoff)
 
 
-def release(mac: bytes) -> str:
-    """The kernel refuses this device's connections by itself no more. "" or why not."""
-    element = f"{{ {mac.hex(':')} }}"
-    verbs = [f"{verb} element inet {TABLE} {name} {element}" for name in ("blocked", "limited") for verb in _ANYHOW]
-    return _nft("\n".join(verbs) + "\n")
+def _fill(policy: Policy, handoff: str) -> None:
+    """Puts xtables' NFQUEUE into its chain where nft has no queue. Until then nothing is queued, and nothing admitted.
+
+    The rule stands in our own table, where no other program's rules are passed by, and needs no mark to find its packets.
+    """
+    if handoff != XTABLES:
+        return
+    try:
+        _commit([_xtables_rule(TABLE, policy)])
+    except OSError as error:
+        raise KernelError(f"the kernel refused the hand-off to the queue: {error.strerror or error}") from None
 
 
-#: So that it does not matter whether it is there: deleting what is not is an error.
-_ANYHOW = ("add", "delete")
+def _xtables_rule(table: str, policy: Policy) -> Request:
+    flags = _BYPASS if policy.fail == "open" else 0
+    info = struct.pack("=HHH2x", policy.queue, 1, flags)  # struct xt_NFQ_info_v3, aligned to 8 bytes
+    target = nested(
+        _LIST_ELEMENT,
+        attribute(_EXPRESSION_NAME, b"target\0"),
+        nested(
+            _EXPRESSION_DATA,
+            attribute(_TARGET_NAME, _NFQUEUE.encode() + b"\0"),
+            attribute(_TARGET_REVISION, _REVISION.to_bytes(4, "big")),
+            attribute(_TARGET_INFO, info),
+        ),
+    )
+    where = attribute(_RULE_TABLE, table.encode() + b"\0") + attribute(_RULE_CHAIN, HAND_OFF.encode() + b"\0")
+    return Request(RULE, False, where + nested(_RULE_EXPRESSIONS, target))
 
 
-def remove(handoff: str) -> None:
+def _commit(requests: list[Request]) -> None:
+    transactions = Transactions()
+    try:
+        transactions.commit(requests)
+    finally:
+        transactions.close()
+
+
+def remove() -> None:
     """Takes everything out again; what is not there is no error."""
-    if handoff == XTABLES:
-        for tables, family in (("iptables-nft", "ip"), ("ip6tables-nft", "ip6")):
-            for hook in _HOOKS:
-                while not _call(tables, "-w", "-t", XTABLES_TABLE, "-D", hook, "-j", XTABLES_CHAIN):
-                    pass
-            _call(tables, "-w", "-t", XTABLES_TABLE, "-F", XTABLES_CHAIN)
-            _call(tables, "-w", "-t", XTABLES_TABLE, "-X", XTABLES_CHAIN)
-            rules = _output(tables, "-w", "-t", XTABLES_TABLE, "-S").splitlines()
-            _remove_unused(family, rules)
     _nft(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
 
 
@@ -109,45 +147,12 @@ def remove_left() -> bool:
     for reason in ("not installed", "not permitted"):
         if reason in missing:
             raise KernelError(missing)
-    hooked = command.find("iptables-nft") and not _call("iptables-nft", "-w", "-t", XTABLES_TABLE, "-S", XTABLES_CHAIN)
-    if missing and not hooked:
+    if missing:
         return False
-    remove(XTABLES if hooked else NATIVE)
+    remove()
     if not _call("nft", *listed):
         raise KernelError(f"nft did not remove the table inet {TABLE}")
     return True
-
-
-def _remove_unused(family: str, rules: list[str]) -> None:
-    """iptables left base chains without rules, and perhaps a table of nothing else: as if we had never been there."""
-    used = {rule.split()[1] for rule in rules if not (rule.startswith("-P ") and rule.endswith(" ACCEPT"))}
-    if rules and not used:
-        _call("nft", "delete", "table", family, XTABLES_TABLE)
-        return
-    for hook in _HOOKS:
-        if hook not in used:
-            _call("nft", "delete", "chain", family, XTABLES_TABLE, hook)
-
-
-def _hook_xtables(tables: str, policy: Policy) -> None:
-    """The hand-off where nft has no queue: one rule in iptables' table `mangle`.
-
-    In one transaction: while one of ours is replaced no packet passes between the old rule and the new.
-    """
-    there = _output(tables, "-w", "-t", XTABLES_TABLE, "-S").splitlines()
-    jumps = [f"-A {hook} -j {XTABLES_CHAIN}" for hook in _HOOKS]
-    bypass = " --queue-bypass" if policy.fail == "open" else ""
-    queue = f"-j NFQUEUE --queue-num {policy.queue}{bypass}"
-    rules = [
-        f"*{XTABLES_TABLE}",
-        f":{XTABLES_CHAIN} - [0:0]",  # empties it, if it is there
-        f"-A {XTABLES_CHAIN} -m mark --mark {HAND_OFF:#x}/{MARK_MASK:#x} {queue}",
-        *(jump for jump in jumps if jump not in there),
-        "COMMIT",
-    ]
-    error = _call(f"{tables}-restore", "--noflush", given="\n".join(rules) + "\n")
-    if error:
-        raise KernelError(f"{tables}-restore refused the hand-off to the queue: {error}")
 
 
 def load(rules: str) -> str:
@@ -171,10 +176,3 @@ def _call(name: str, *arguments: str, given: str = "") -> str:
         return ""
     lines = [line for line in done.errors.decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[0].strip() if lines else f"{name} failed with {done.code}"
-
-
-def _output(name: str, *arguments: str) -> str:
-    try:
-        return command.run(name, *arguments).out.decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -1,15 +1,21 @@
-"""policy -> ruleset, as text, and what its marks mean.
+"""policy -> ruleset, as text, and the names by which userspace speaks with it.
 
 Knows nft's language. Must not know the kernel (see nftables), packets, devices' standings or the queue's loop.
 
-Each connection is looked at as its client means it: what the client sends before the router rewrites the destination
-(prerouting, and output for the router itself), what comes back after the router has undone its NAT (postrouting, and
-input). So a connection that is redirected to the responder is seen like one that reaches its server, with the address
-that the device meant. There are three stages: *classify* picks the packets that need a decision, *hand-off* queues
-them, *verdict* carries out what came back as a packet mark: a ct mark for a connection that is decided, an element of
-`blocked` or `limited` for a device. No process is started on the way of a packet. Their priorities, -160 and -140,
-enclose iptables' table `mangle` (-150), where the hand-off is if nft has none; conntrack is before them (-200),
-destination NAT behind (-100).
+The kernel denies, userspace admits. In mode block the rules refuse or redirect without the filter; in mode limit, for
+devices whose standing limits them, and in fail closed a connection passes only when the filter has put it into
+`admitted`. What nobody decides (queue full, unparsable, exception) stays refused there; in mode monitor it passes. The
+filter speaks through elements of sets alone, never through marks: marks belong to other programs.
+
+A connection is in a set by the client's address and port and the server's address, as packets carry them in the
+forward hook. Forwarded mail is looked at there, behind the firewall's own filter: it has survived what the router
+itself would drop (TTL, the firewall), so what is observed is what leaves. A connection that may be redirected to the
+responder is observed before destination NAT and, on the way back, after NAT is undone: with the address that the device
+meant. Where no verdict is needed packets are observed by NFLOG; only what waits for an admission, and what a limited
+client says, waits in the queue.
+
+`alive` has an element only while the filter refreshes it: a dead or hung filter opens (fail open) or closes (fail
+closed) what waits for admissions within `ALIVE_S` seconds, and no rule changes.
 """
 
 from __future__ import annotations
@@ -20,59 +26,75 @@ from ipaddress import IPv4Network, collapse_addresses
 from cpe_filter.policy import Exemption, Network, Policy
 
 TABLE = "cpe_filter"
-#: The hand-off's chain where nft has no queue, and the table of iptables that it is in.
-XTABLES_CHAIN, XTABLES_TABLE = "CPE_FILTER", "mangle"
-
-#: The bits of packet and connection marks that are ours; mwan3 uses 0x3f00, pbr 0xff0000, qosify none.
-MARK_MASK = 0x0F000000
-HAND_OFF = 0x01000000  # packets on their way to the queue
-# What is decided. On a packet: what the filter says. On a connection: what is done with its further packets.
-DONE = 0x02000000  # nothing to read any more: FIN and RST only
-REFUSED = 0x03000000  # a reset
-BLOCKED = 0x04000000  # a packet's only: a reset, and the whole device into the set
-LIMITED = 0x05000000  # a packet's only: a reset, and the device's next connections for a while
-EXPLAINED = 0x06000000  # the responder's
-CONTENT = 0x07000000  # of the client FIN and RST only, of the server everything
-LOOK = 0x08000000  # a packet's only: everything again; a connection has no mark then
-OVER = 0x09000000  # nothing
-_REST = 0xFFFFFFFF ^ MARK_MASK
-
-NATIVE, XTABLES = "nft queue", "xtables NFQUEUE through iptables-nft"
+#: The chain that hands packets to the queue. Where nft has no `queue`, nftables fills it with xtables' NFQUEUE.
+HAND_OFF = "hand_off"
+NATIVE, XTABLES = "nft queue", "xtables NFQUEUE"
 
 #: IPv4: RFC 1918, RFC 6598, RFC 3927, loopback. IPv6: RFC 4193, link-local, loopback.
 PRIVATE4 = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 PRIVATE6 = ("::1/128", "fc00::/7", "fe80::/10")
 
+#: Seconds after which a filter that no longer refreshes its element counts as dead.
+ALIVE_S = 10
 #: Seconds for which the kernel refuses a device's new connections without asking, once it is over its limit.
 LIMITED_S = 10
 #: A blocked device's connections that the responder still gets: how many at once, and how many a minute.
 EXPLAINED_BURST, EXPLAINED_PER_MINUTE = 2, 6
-#: So many SYNs more than the limit of connections may be in the queue.
+#: New connections a second that are redirected to the responder, whoever opens them; the rest gets a reset.
+EXPLAINED_PER_SECOND = 20
+#: So many SYNs more than the limit of connections a device may send at once.
 SYNS_MORE = 4
-#: The named counters.
-COUNTERS = ("queued", "refused", "blocked", "limited", "explained", "guarded")
+#: New connections a second of all devices together that the router has no lease for and that have no past. A flood
+#: with made-up MACs must not take the queue, conntrack or the responder from the devices of the home.
+STRANGERS_PER_SECOND = 100
+#: Connections that a set holds: more than the engine follows, so the engine's bound is the one that counts.
+CONNECTIONS = 8192
+DEVICES = 1024
+#: Pairs of device and server that are let alone, and connections between them.
+PAIRS = 4096
+#: Seconds for which a connection of such a pair is recognised without packets.
+_QUIET_S = 7440  # conntrack's time for an established connection on OpenWrt
+
+#: Sets that the filter fills (enforce.sets): by device, by connection, by pair of device and server; and the switches,
+#: whose one element is the protocol of all mail.
+BLOCKED, ASKED, LIMITED, FAMILIAR = "blocked", "asked", "limited", "familiar"
+ADMITTED, REFUSED, CONTENT, ENDS = "admitted", "refused", "content", "ends"
+KNOWN = "known"
+ALIVE, HOME_BLOCKED, ROUTER_BLOCKED = "alive", "home_blocked", "router_blocked"
+ADDRESS_BLOCKED = "address_blocked"
+BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
+BY_CONNECTION = (ADMITTED, REFUSED, CONTENT, ENDS)
+SWITCHES = (ALIVE, HOME_BLOCKED, ROUTER_BLOCKED)
+
+#: The named counters. observed, queued: packets shown to the filter, and those among them that waited for its word.
+#: unobserved: beyond the rate guard, passed unseen. refused, blocked, limited: resets. undecided: dropped, no decision
+#: came. explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of
+#: strangers beyond the guard, dropped.
+COUNTERS = (
+    "observed",
+    "queued",
+    "unobserved",
+    "refused",
+    "blocked",
+    "limited",
+    "undecided",
+    "explained",
+    "known",
+    "flooded",
+)
+
+_SYN = "tcp flags & (fin | syn | rst | ack) == syn"
+_NO_END = "tcp flags & (fin | rst) == 0"
+#: Matches all mail: what is needed to look a switch up.
+_SWITCH = "meta l4proto"
 
 
-def render(policy: Policy, handoff: str) -> str:
-    """The whole ruleset, to be loaded in one transaction; replaces an earlier one."""
-    return f"table inet {TABLE}\ndelete table inet {TABLE}\n" + _table(policy, handoff)
+def render(policy: Policy, handoff: str, log: bool = True) -> str:
+    """The ruleset, to be loaded in one transaction; replaces an earlier one. log: the kernel has NFLOG."""
+    return f"table inet {TABLE}\ndelete table inet {TABLE}\n" + _table(policy, handoff, log)
 
 
-def _table(policy: Policy, handoff: str) -> str:
-    lines = [
-        f"table inet {TABLE} {{",
-        *_sets(policy),
-        *_early(policy),
-        *_classify(policy),
-        *_inspect(policy, handoff),
-        *_verdict(policy, handoff),
-        *(_explain(policy) if policy.refusal == "explain" else []),
-        "}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def replacement(policy: Policy, handoff: str) -> str:
+def replacement(policy: Policy, handoff: str, log: bool = True) -> str:
     """The same in place of a running one: what the kernel has learnt and counted stays, and so do the base chains.
 
     To take a base chain away, if only to put it back, makes the kernel drop all packets that wait in a queue.
@@ -80,7 +102,29 @@ def replacement(policy: Policy, handoff: str) -> str:
     static = [name for name, *_ in _static_sets(policy)]
     declared = [f"table inet {TABLE} {{", *_sets(policy), "}"]
     flushed = [f"flush table inet {TABLE}", *(f"flush set inet {TABLE} {name}" for name in static)]
-    return "\n".join(declared + flushed) + "\n" + _table(policy, handoff)
+    return "\n".join(declared + flushed) + "\n" + _table(policy, handoff, log)
+
+
+def _table(policy: Policy, handoff: str, log: bool) -> str:
+    lines = [
+        f"table inet {TABLE} {{",
+        *_sets(policy),
+        *_observe(policy, log),
+        *_hand_off(policy, handoff),
+        *_refusals(),
+        *_early(policy),
+        *(_leaving_block() if policy.mode == "block" else _leaving(policy)),
+        *_returning(),
+        *_hooks(policy),
+        *([] if policy.mode == "block" else _admission(policy)),
+        *(_explain(policy) if policy.refusal == "explain" else []),
+        *(_seen(policy, log) if policy.refusal == "explain" or policy.mode == "block" else []),
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# ── sets ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _static_sets(policy: Policy) -> list[tuple[str, str, str, list[str]]]:
@@ -114,18 +158,6 @@ def _pairs(exempt: Iterable[Exemption], family: str) -> list[str]:
     ]
 
 
-def _sets(policy: Policy) -> list[str]:
-    lines: list[str] = []
-    for name, kind, flags, elements in _static_sets(policy):
-        lines += _set(name, kind, flags, elements)
-    for name in ("blocked", "limited", "explained", "syns", "guard"):
-        lines += _dynamic_set(name, "ether_addr")
-    for family in "46":
-        lines += _dynamic_set(f"guard_replies{family}", f"ipv{family}_addr")
-    lines += [f"\tcounter {name} {{ }}" for name in COUNTERS]
-    return lines
-
-
 def _by_family(networks: Iterable[Network]) -> dict[str, list[str]]:
     """Networks by family, overlapping ones merged, as interval sets want them."""
     networks = list(networks)
@@ -134,279 +166,416 @@ def _by_family(networks: Iterable[Network]) -> dict[str, list[str]]:
     return {"4": [str(n) for n in collapse_addresses(four)], "6": [str(n) for n in collapse_addresses(six)]}
 
 
-def _set(name: str, kind: str, flags: str, elements: Iterable[str]) -> list[str]:
-    content = ", ".join(elements)
+def _sets(policy: Policy) -> list[str]:
+    lines: list[str] = []
+    for name, kind, flags, elements in _static_sets(policy):
+        content = [f"\t\telements = {{ {', '.join(elements)} }}"] if elements else []
+        lines += _set(name, f"type {kind}", flags, content)
+    for name in BY_DEVICE:
+        lines += _set(name, "type ether_addr", "timeout", [f"\t\tsize {DEVICES}"])
+    for name in SWITCHES:
+        # Whoever loads the ruleset lives: else fail closed would refuse until the filter's first word.
+        content = [f"\t\telements = {{ tcp timeout {ALIVE_S}s }}"] if name == ALIVE else []
+        lines += _set(name, "type inet_proto", "timeout", content)
+    for family in "46":
+        address = f"ipv{family}_addr"
+        for name in BY_CONNECTION:
+            kind = f"type {address} . inet_service . {address}"
+            lines += _set(name + family, kind, "timeout", [f"\t\tsize {CONNECTIONS}"])
+        lines += _set(KNOWN + family, f"type ether_addr . {address}", "timeout", [f"\t\tsize {PAIRS}"])
+        lines += _set(ADDRESS_BLOCKED + family, f"type {address}", "timeout", [f"\t\tsize {DEVICES}"])
+        lines += _meter(f"guard_replies{family}", f"type {address}")
+    for name in ("explained", "syns", "guard"):
+        lines += _meter(name, "type ether_addr")
+    lines += _set("quiet", "typeof ct id", "dynamic,timeout", [f"\t\tsize {PAIRS}", f"\t\ttimeout {_QUIET_S}s"])
+    lines += [f"\tcounter {name} {{ }}" for name in COUNTERS]
+    return lines
+
+
+def _set(name: str, kind: str, flags: str, more: list[str]) -> list[str]:
+    return [f"\tset {name} {{", f"\t\t{kind}", *([f"\t\tflags {flags}"] if flags else []), *more, "\t}"]
+
+
+def _meter(name: str, kind: str) -> list[str]:
+    """Filled by rules. Its elements go after a minute, which is longer than any meter's memory."""
+    return _set(name, kind, "dynamic,timeout", [f"\t\tsize {DEVICES}", "\t\ttimeout 1m"])
+
+
+# ── parts that several chains share ─────────────────────────────────────────────────────────────────
+
+
+def _connection(name: str, action: str, condition: str = "", back: bool = False) -> list[str]:
+    """`action` for packets of the connections in set `name`. back: those from the server."""
+    lines = []
+    for family, ip in (("4", "ip"), ("6", "ip6")):
+        key = f"{ip} daddr . tcp dport . {ip} saddr" if back else f"{ip} saddr . tcp sport . {ip} daddr"
+        lines.append(f"\t\t{key} @{name}{family} {condition + ' ' if condition else ''}{action}")
+    return lines
+
+
+#: What passes whoever sends it: the ISP's relays, and private destinations where the policy lets them pass.
+_PERMITTED = (
+    "\t\tip daddr @relays4 return",
+    "\t\tip6 daddr @relays6 return",
+    "\t\tip daddr @private4 return",
+    "\t\tip6 daddr @private6 return",
+)
+_PERMITTED_BACK = tuple(line.replace("daddr", "saddr") for line in _PERMITTED)
+
+
+def _exempt(action: str) -> list[str]:
+    """What becomes of a device's exempt packets."""
     return [
-        f"\tset {name} {{",
-        f"\t\ttype {kind}",
-        *([f"\t\tflags {flags}"] if flags else []),
-        *([f"\t\telements = {{ {content} }}"] if content else []),
-        "\t}",
+        f"\t\tether saddr @exempt_devices {action}",
+        f"\t\tip daddr @exempt4 {action}",
+        f"\t\tip6 daddr @exempt6 {action}",
+        f"\t\tether saddr . ip daddr @exempt_pairs4 {action}",
+        f"\t\tether saddr . ip6 daddr @exempt_pairs6 {action}",
     ]
 
 
-def _dynamic_set(name: str, kind: str) -> list[str]:
-    """Filled by rules. Its elements go by themselves; a minute is longer than any meter's memory."""
-    return [
-        f"\tset {name} {{",
-        f"\t\ttype {kind}",
-        "\t\tsize 1024",
-        "\t\tflags dynamic,timeout",
-        "\t\ttimeout 1m",
-        "\t}",
-    ]
-
-
-_SYN = "tcp flags & (fin | syn | rst | ack) == syn"
-
-
-def _early(policy: Policy) -> list[str]:
-    """A blocked device's connections end before conntrack hears of them; relays and exemptions excepted."""
-    few = f"limit rate {EXPLAINED_PER_MINUTE}/minute burst {EXPLAINED_BURST} packets"
-    return [
-        "\tchain early {",
-        "\t\ttype filter hook prerouting priority raw; policy accept;",
-        f"\t\tiifname {_names(policy.lan)} tcp dport {_ports(policy)} {_SYN} ether saddr @blocked jump blocked_early",
-        "\t}",
-        "\tchain blocked_early {",
-        "\t\tfib daddr type local return",
-        "\t\tip daddr @relays4 return",
-        "\t\tip6 daddr @relays6 return",
-        "\t\tip daddr @private4 return",
-        "\t\tip6 daddr @private6 return",
-        *_EXEMPT,
-        *([f"\t\tupdate @explained {{ ether saddr {few} }} return"] if policy.refusal == "explain" else []),
-        "\t\tgoto blocked_device",
-        "\t}",
-        "\tchain blocked_device {",
-        *_refuse("blocked"),
-        "\t}",
-    ]
-
-
-#: The rules that let a device's exempt packets return; before NAT, so an address is what the device meant.
-_EXEMPT = (
-    "\t\tether saddr @exempt_devices return",
-    "\t\tip daddr @exempt4 return",
-    "\t\tip6 daddr @exempt6 return",
-    "\t\tether saddr . ip daddr @exempt_pairs4 return",
-    "\t\tether saddr . ip6 daddr @exempt_pairs6 return",
+#: Pure acknowledgements, recognised by exact header lengths (with timestamps, without, with one SACK block); no payload
+#: fits in these. Plain rules: as a concatenated set they crash `nft list` of nft 1.0.6.
+_ACKS = (
+    *(
+        f"\t\tip hdrlength 5 ip length {20 + 4 * doff} tcp doff {doff} tcp flags & (syn | fin | rst) == 0 return"
+        for doff in (8, 5, 11)
+    ),
+    *(
+        f"\t\tip6 nexthdr tcp ip6 length {4 * doff} tcp doff {doff} tcp flags & (syn | fin | rst) == 0 return"
+        for doff in (8, 5, 11)
+    ),
 )
 
 
-def _refuse(why: str) -> list[str]:
-    """Refuses without asking the filter, so the kernel's own log says so, a few times a minute."""
+def _observe(policy: Policy, log: bool) -> list[str]:
+    """Packets that are shown to the filter and go on at once."""
+    over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
+    show = [f"\t\tcounter name observed log group {policy.queue}"] if log else [f"\t\tgoto {HAND_OFF}"]
     return [
-        f'\t\tlimit rate 2/minute burst 3 packets log prefix "cpe-filter {why}: " level info',
-        f"\t\tcounter name {why} reject with tcp reset",
+        # Filled below; declared here for the chains that go there.
+        f"\tchain {HAND_OFF} {{",
+        "\t}",
+        "\tchain observe_out {",
+        *_ACKS,
+        *_connection(CONTENT, "return", _NO_END),
+        *_connection(ENDS, "return", _NO_END),
+        f"\t\tupdate @guard {{ ether saddr {over} }} counter name unobserved return",
+        *show,
+        "\t}",
+        "\tchain observe_in {",
+        *_connection(ENDS, "return", _NO_END, back=True),
+        f"\t\tupdate @guard_replies4 {{ ip daddr {over} }} counter name unobserved return",
+        f"\t\tupdate @guard_replies6 {{ ip6 daddr {over} }} counter name unobserved return",
+        *show,
+        "\t}",
     ]
 
 
-def _classify(policy: Policy) -> list[str]:
-    """Which packets are mail's, at the four places where they pass."""
-    lan, wan = _names(policy.lan), _names(policy.wan)
-    there = f"meta l4proto tcp ct direction original ct original proto-dst {_ports(policy)}"
-    back = f"meta l4proto tcp ct direction reply ct original proto-dst {_ports(policy)}"
-    router = [
-        *_base("classify_output", "output", "mangle - 10"),
-        f"\t\toifname {wan} {there} jump inspect_out",
+def _hand_off(policy: Policy, handoff: str) -> list[str]:
+    """To the queue. A queue that nobody holds is passed by in fail open; that admits nothing."""
+    bypass = "flags bypass " if policy.fail == "open" else ""
+    queue = f" queue {bypass}to {policy.queue}" if handoff == NATIVE else ""
+    return [f"\tchain {HAND_OFF} {{", f"\t\tcounter name queued{queue}", "\t}"]
+
+
+def _refusals() -> list[str]:
+    """Chains that refuse. The kernel's own log says so, a few times a minute."""
+
+    def refuse(why: str) -> list[str]:
+        return [
+            f'\t\tlimit rate 2/minute burst 3 packets log prefix "cpe-filter {why}: " level info',
+            f"\t\tcounter name {why} reject with tcp reset",
+        ]
+
+    return [
+        "\tchain refuse {",
+        "\t\tcounter name refused reject with tcp reset",
         "\t}",
-        *_base("classify_input", "input", "mangle - 10"),
-        f"\t\tiifname {wan} {back} jump inspect_in",
+        "\tchain limited_device {",
+        *_exempt("return"),
+        *refuse("limited"),
+        "\t}",
+        # Left by a jump: what is permitted or exempt goes on.
+        "\tchain blocked_device {",
+        *_PERMITTED,
+        *_exempt("return"),
+        *refuse("blocked"),
         "\t}",
     ]
-    # The router's own connection to the responder comes back over lo.
-    answered = _names((*policy.lan, "lo")) if policy.router_output else lan
+
+
+def _blocked(action: str) -> list[str]:
+    """`action` for the packets of blocked devices."""
     return [
-        *_base("classify_prerouting", "prerouting", "mangle - 10"),
-        f"\t\tiifname {lan} {there} jump leaving",
+        f"\t\tether saddr @{BLOCKED} {action}",
+        f"\t\t{_SWITCH} @{HOME_BLOCKED} ether saddr != @{FAMILIAR} {action}",
+        # Where there is no Ethernet a device is known by its address.
+        f"\t\tmeta iiftype != ether ip saddr @{ADDRESS_BLOCKED}4 {action}",
+        f"\t\tmeta iiftype != ether ip6 saddr @{ADDRESS_BLOCKED}6 {action}",
+    ]
+
+
+# ── new connections, before conntrack ───────────────────────────────────────────────────────────────
+
+
+def _early(policy: Policy) -> list[str]:
+    """Floods, and a blocked device's connections, end before conntrack hears of them; relays and exemptions excepted."""
+    few = f"limit rate {EXPLAINED_PER_MINUTE}/minute burst {EXPLAINED_BURST} packets"
+    flood = []
+    # In mode monitor all pass. Elsewhere a device cannot be within its limit with more SYNs than this.
+    if policy.mode != "monitor":
+        rate = f"{1 + policy.connections_per_hour // 1800}/second burst {policy.connections_burst + SYNS_MORE} packets"
+        strangers = f"{STRANGERS_PER_SECOND}/second burst {2 * STRANGERS_PER_SECOND} packets"
+        flood = [
+            f"\t\tupdate @syns {{ ether saddr limit rate over {rate} }} goto limited_device",
+            f"\t\tether saddr != @{FAMILIAR} limit rate over {strangers} counter name flooded drop",
+        ]
+    return [
+        *_base("early", "prerouting", "raw"),
+        f"\t\tiifname {_names(policy.lan)} tcp dport {_ports(policy)} {_SYN} jump early_syn",
         "\t}",
-        # Where a packet goes is looked up for those alone that still have to be looked at: a message's content is many.
+        "\tchain early_syn {",
+        *_PERMITTED,
+        *_exempt("return"),
+        "\t\tfib daddr type local return",
+        *_blocked("goto early_blocked"),
+        *flood,
+        "\t}",
+        "\tchain early_blocked {",
+        *([f"\t\tupdate @explained {{ ether saddr {few} }} return"] if policy.refusal == "explain" else []),
+        "\t\tgoto blocked_device",
+        "\t}",
+    ]
+
+
+# ── mail on its way out ─────────────────────────────────────────────────────────────────────────────
+
+
+def _leaving_block() -> list[str]:
+    """Mode block: what no rule admits is refused. Needs no filter."""
+    return [
         "\tchain leaving {",
-        *_SETTLED,
-        f"\t\tfib daddr oifname {wan} jump inspect_out",
-        "\t}",
-        *_base("classify_postrouting", "postrouting", "mangle - 10"),
-        f"\t\toifname {answered} {back} jump inspect_in",
-        "\t}",
-        *(router if policy.router_output else []),
-        # A connection may be refused on account of what its server says. That passes, so that the client goes on and is
-        # told by a reset; what the server says then is answered by one as well.
-        *_base("refused_forward", "forward", "filter + 40"),
-        f"\t\tiifname {wan} oifname {lan} {back} {_decided(REFUSED)} reject with tcp reset",
+        *_PERMITTED,
+        *_exempt("goto observe_out"),
+        "\t\tgoto refuse",
         "\t}",
     ]
+
+
+def _leaving(policy: Policy) -> list[str]:
+    """Modes monitor and limit: blocked devices are refused, others observed, or asked about."""
+    closed, limit = policy.fail == "closed", policy.mode == "limit"
+    opening = ["\t\tgoto ask"] if limit or closed else [f"\t\tether saddr @{ASKED} goto ask", "\t\tgoto observe_out"]
+    running = ["\t\tgoto running"] if limit else [f"\t\tether saddr @{ASKED} goto running", "\t\tgoto observe_out"]
+    pairs = []
+    if not limit:
+        pairs = [f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in (("4", "ip"), ("6", "ip6"))]
+    over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
+    return [
+        "\tchain known {",
+        "\t\tupdate @quiet { ct id } counter name known",
+        "\t}",
+        "\tchain leaving {",
+        *_blocked("jump blocked_device"),
+        *([] if limit else ["\t\tct id @quiet tcp flags & syn == 0 return"]),
+        *_PERMITTED,
+        *_exempt("goto observe_out"),
+        *([f"\t\t{_SWITCH} != @{ALIVE} goto refuse"] if closed else []),
+        *_connection(REFUSED, "goto refuse", "tcp flags & syn == 0"),
+        f"\t\t{_SYN} goto opening",
+        *running,
+        "\t}",
+        # Each SYN is decided on its own: conntrack, and its numbers, may have forgotten what was decided before.
+        "\tchain opening {",
+        *pairs,
+        "\t\tdelete @quiet { ct id }",
+        *opening,
+        "\t}",
+        "\tchain running {",
+        *_ACKS,
+        *_connection(CONTENT, "return", _NO_END),
+        *_connection(ENDS, "return", _NO_END),
+        "\t\tgoto ask",
+        "\t}",
+        "\tchain ask {",
+        *([] if closed else [f"\t\t{_SWITCH} != @{ALIVE} return"]),
+        f"\t\t{_SYN} ether saddr @{LIMITED} goto limited_device",
+        f"\t\tupdate @guard {{ ether saddr {over} }} goto guarded",
+        f"\t\tgoto {HAND_OFF}",
+        "\t}",
+        # More than the filter is asked about: a SYN is refused, the rest is sent again, later.
+        "\tchain guarded {",
+        f"\t\t{_SYN} goto limited_device",
+        "\t\tcounter name undecided drop",
+        "\t}",
+    ]
+
+
+def _admission(policy: Policy) -> list[str]:
+    """Behind the queue: what was asked about passes only if it was admitted, however it came out of the queue."""
+    closed, limit = policy.fail == "closed", policy.mode == "limit"
+    asked = [f"\t\tether saddr @{ASKED} goto admission"]
+    if limit:
+        asked = ["\t\tgoto admission"]
+    elif closed:
+        asked = [f"\t\t{_SYN} goto admission", *asked]
+    lines = []
+    for hook in ("forward", "output") if policy.router_output else ("forward",):
+        lines += [
+            *_base(f"admission_{hook}", hook, "151"),
+            f"\t\t{_way_out(policy, hook)} jump admission_needed",
+            "\t}",
+        ]
+    return [
+        "\tchain admission_needed {",
+        *asked,
+        "\t}",
+        "\tchain admission {",
+        *_connection(REFUSED, "goto refuse"),
+        *_connection(ADMITTED, "return"),
+        *_PERMITTED,
+        *_exempt("return"),
+        *([] if limit else ["\t\tct id @quiet return"]),
+        f"\t\t{_SWITCH} != @{ALIVE} {'goto refuse' if closed else 'return'}",
+        *_ACKS,
+        f"\t\t{_SYN} ether saddr @{LIMITED} goto limited_device",
+        # No decision: not a reset, since the client may try again when the filter is less busy, or back.
+        "\t\tcounter name undecided drop",
+        "\t}",
+        *lines,
+    ]
+
+
+# ── mail's answers ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _returning() -> list[str]:
+    return [
+        "\tchain returning {",
+        "\t\tct id @quiet return",
+        *_ACKS,  # first: of what a server sends to a client that writes to it nearly all are these
+        *_PERMITTED_BACK,
+        *_connection(REFUSED, "goto refuse", back=True),
+        "\t\tgoto observe_in",
+        "\t}",
+    ]
+
+
+def _hooks(policy: Policy) -> list[str]:
+    """Where mail passes: behind the firewall's own chains, so what these drop is not seen."""
+    lan, wan, ports = _names(policy.lan), _names(policy.wan), _ports(policy)
+    lines = [
+        *_base("forward", "forward", "150"),
+        f"\t\t{_way_out(policy, 'forward')} jump leaving",
+        f"\t\tiifname {wan} oifname {lan} tcp sport {ports} jump returning",
+        "\t}",
+    ]
+    if policy.router_output:
+        lines += [
+            *_base("output", "output", "150"),
+            f"\t\t{_way_out(policy, 'output')} {_SWITCH} @{ROUTER_BLOCKED} jump blocked_device",
+            f"\t\t{_way_out(policy, 'output')} jump leaving",
+            "\t}",
+            *_base("input", "input", "150"),
+            f"\t\tiifname {wan} tcp sport {ports} jump returning",
+            "\t}",
+        ]
+    return lines
+
+
+def _way_out(policy: Policy, hook: str) -> str:
+    """Matches mail that leaves by way of this hook."""
+    lan = "" if hook == "output" else f"iifname {_names(policy.lan)} "
+    return f"{lan}oifname {_names(policy.wan)} tcp dport {_ports(policy)}"
 
 
 def _base(name: str, hook: str, priority: str) -> list[str]:
     return [f"\tchain {name} {{", f"\t\ttype filter hook {hook} priority {priority}; policy accept;"]
 
 
-def _decided(value: int) -> str:
-    return f"ct mark & {MARK_MASK:#010x} == {value:#010x}"
+# ── the responder ───────────────────────────────────────────────────────────────────────────────────
 
 
-_OVER_ALREADY = f"\t\t{_decided(OVER)} return"
-#: What of a client's decided connections need not be seen: all, or content and what follows it.
-_SETTLED = (
-    _OVER_ALREADY,
-    f"\t\tct mark & {MARK_MASK:#010x} {{ {DONE:#010x}, {CONTENT:#010x} }} tcp flags & (fin | rst) == 0 return",
-)
+def _explain(policy: Policy) -> list[str]:
+    """The way to the responder. If nobody listens there the router's own reset refuses.
 
-
-def _inspect(policy: Policy, handoff: str) -> list[str]:
-    """Which of them need a decision."""
-    if handoff == NATIVE:
-        bypass = "flags bypass " if policy.fail == "open" else ""
-        queue = f"\t\tcounter name queued queue {bypass}to {policy.queue}"
-    else:
-        queue = f"\t\tcounter name queued meta mark set meta mark & {_REST:#010x} | {HAND_OFF:#010x}"
-    known = [
-        "\t\tct original ip daddr @relays4 return",
-        "\t\tct original ip6 daddr @relays6 return",
-        "\t\tct original ip daddr @private4 return",
-        "\t\tct original ip6 daddr @private6 return",
-    ]
-    no_end = "tcp flags & (fin | rst) == 0 return"
-    # Pure acknowledgements, told by exact header lengths (with timestamps, without, with one SACK block); no
-    # payload fits in these. Plain rules: as a concatenated set they crash `nft list` of nft 1.0.6.
-    acks = [
-        *(
-            f"\t\tip hdrlength 5 ip length {20 + 4 * doff} tcp doff {doff} tcp flags & (syn | fin | rst) == 0 return"
-            for doff in (8, 5, 11)
-        ),
-        *(
-            f"\t\tip6 nexthdr tcp ip6 length {4 * doff} tcp doff {doff} tcp flags & (syn | fin | rst) == 0 return"
-            for doff in (8, 5, 11)
-        ),
-    ]
-    over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
-    # Where nothing is limited, what is too much passes unseen. Elsewhere it must not: it is sent again, later.
-    too_much = ["\t\tcounter name guarded return"]
-    if policy.mode != "monitor" or policy.fail == "closed":
-        too_much = [f"\t\t{_SYN} counter name guarded reject with tcp reset", "\t\tcounter name guarded drop"]
-    # Where connections are limited a device cannot be within its limit with more of them at once. So in a flood the
-    # kernel does not have to wait for the filter's word.
-    syns = []
-    if policy.mode != "monitor":
-        rate = f"{1 + policy.connections_per_hour // 1800}/second burst {policy.connections_burst + SYNS_MORE} packets"
-        syns = [f"\t\t{_SYN} update @syns {{ ether saddr limit rate over {rate} }} jump limited_device"]
-    return [
-        "\tchain inspect_out {",
-        *_SETTLED,
-        *known,
-        f"\t\t{_decided(REFUSED)} counter name refused reject with tcp reset",
-        *acks,
-        f"\t\t{_SYN} ether saddr @limited jump limited_device",
-        *syns,
-        # A blocked device's other connections: those that run, and whatever begins without a SYN.
-        f"\t\t{_decided(0)} tcp flags & syn == 0 ether saddr @blocked jump blocked_running",
-        f"\t\tupdate @guard {{ ether saddr {over} }} goto guarded",
-        queue,
-        "\t}",
-        "\tchain limited_device {",
-        *_EXEMPT,
-        *_refuse("limited"),
-        "\t}",
-        "\tchain blocked_running {",
-        *_EXEMPT,
-        "\t\tgoto blocked_device",
-        "\t}",
-        "\tchain guarded {",
-        *too_much,
-        "\t}",
-        "\tchain inspect_in {",
-        _OVER_ALREADY,
-        *acks,  # first: of what a server sends to a client that writes to it nearly all are these
-        *known,
-        f"\t\t{_decided(REFUSED)} return",
-        f"\t\t{_decided(DONE)} {no_end}",
-        f"\t\tupdate @guard_replies4 {{ ip daddr {over} }} counter name guarded return",
-        f"\t\tupdate @guard_replies6 {{ ip6 daddr {over} }} counter name guarded return",
-        queue,
-        "\t}",
-    ]
-
-
-def _verdict(policy: Policy, handoff: str) -> list[str]:
-    """What the filter has said, by mark."""
-
-    def marked(value: int) -> str:
-        return f"meta mark & {MARK_MASK:#010x} == {value:#010x}"
-
-    def keep(value: int) -> str:
-        return f"ct mark set ct mark & {_REST:#010x} | {value:#010x}"
-
-    clean = f"\t\tmeta mark set meta mark & {_REST:#010x}"
-    # Only what came in from the LAN carries the device's address.
-    lan = f"iifname {_names(policy.lan)}"
-    blocked = f"update @blocked {{ ether saddr timeout {policy.block_minutes}m }}"
-    settled = [f"\t\t{marked(value)} {keep(value)}" for value in (DONE, CONTENT, OVER)]
-    settled += [f"\t\t{marked(LOOK)} {keep(0)}", clean]
-    explained = [
-        f"\t\t{marked(BLOCKED)} ct state new {_SYN} goto explained",
-        f"\t\t{marked(EXPLAINED)} goto explained",
-    ]
-    # In fail closed the filter takes the hand-off's mark away. A packet that has it was not queued: iptables' part of
-    # the ruleset is not there yet, or no more.
-    unseen = []
-    if handoff == XTABLES and policy.fail == "closed":
-        unseen = [f"\t\t{marked(HAND_OFF)} counter name guarded drop"]
+    Without a filter nobody observes what is said: then a reset refuses, too.
+    """
+    port = policy.explain_port
     lines = [
-        "\tchain verdict_out {",
-        *unseen,
-        f"\t\t{marked(BLOCKED)} {lan} {blocked}",
-        f"\t\t{marked(LIMITED)} {lan} update @limited {{ ether saddr timeout {LIMITED_S}s }}",
-        *(explained if policy.refusal == "explain" else []),
-        f"\t\tmeta mark & {MARK_MASK:#010x} {{ {REFUSED:#010x}, {BLOCKED:#010x}, {LIMITED:#010x} }} jump refuse",
-        *settled,
+        "\tchain explain {",
+        f"\t\t{_SWITCH} != @{ALIVE} return",
+        f"\t\tmeta l4proto tcp limit rate {EXPLAINED_PER_SECOND}/second burst {2 * EXPLAINED_PER_SECOND} packets "
+        f"counter name explained redirect to :{port}",
         "\t}",
-        "\tchain refuse {",
-        f"\t\t{keep(REFUSED)}",
-        "\t\tcounter name refused reject with tcp reset",
-        "\t}",
-        "\tchain explained {",
-        f"\t\t{keep(EXPLAINED)} counter name explained",
-        clean,
-        "\t}",
-        "\tchain verdict_in {",
-        *unseen,
-        f"\t\tmeta mark & {MARK_MASK:#010x} {{ {REFUSED:#010x}, {BLOCKED:#010x}, {LIMITED:#010x} }} {keep(REFUSED)}",
-        *settled,
+        *_base("explain_input", "input", "filter - 5"),
+        # Only those redirected may talk to it.
+        f'\t\tiifname != "lo" tcp dport {port} ct original proto-dst != {_ports(policy)} reject with tcp reset',
         "\t}",
     ]
-    hooks = [("prerouting", "out"), ("postrouting", "in")]
-    if policy.router_output:
-        hooks += [("output", "out"), ("input", "in")]
-    for hook, way in hooks:
+    for hook in _origins(policy):
         lines += [
-            *_base(f"verdict_{hook}", hook, "mangle + 10"),
-            f"\t\tmeta mark & {MARK_MASK:#010x} != 0 jump verdict_{way}",
+            *_denied(policy, f"to_explain_{hook}", hook, "explain"),
+            # Before the router's own port forwards.
+            f"\tchain redirect_{hook} {{",
+            f"\t\ttype nat hook {hook} priority -105; policy accept;",
+            f"\t\t{_source(policy, hook)}tcp dport {_ports(policy)} jump to_explain_{hook}",
             "\t}",
         ]
     return lines
 
 
-def _explain(policy: Policy) -> list[str]:
-    """The way to the responder. If nobody listens there the router's own reset refuses, which is the other way."""
-    redirect = f"tcp dport {_ports(policy)} {_decided(EXPLAINED)} redirect to :{policy.explain_port}"
-    hooks = ("prerouting", "output") if policy.router_output else ("prerouting",)
-    lines = []
-    for hook in hooks:  # before the router's own port forwards
+def _seen(policy: Policy, log: bool) -> list[str]:
+    """What is denied, and perhaps explained, is observed before destination NAT, and answers after it is undone.
+
+    So a device's dialogue with the responder looks as if the server had answered that it meant.
+    """
+    # Whoever waits for a queue must not wait for a filter that is dead.
+    show = ["\tchain observe_denied {", f"\t\t{_SWITCH} != @{ALIVE} return", "\t\tgoto observe_out", "\t}"]
+    lines = [] if log else show
+    for hook in _origins(policy):
         lines += [
-            f"\tchain redirect_{hook} {{",
-            f"\t\ttype nat hook {hook} priority -105; policy accept;",
-            f"\t\t{redirect}",
+            *_denied(policy, f"denied_{hook}", hook, "observe_out" if log else "observe_denied"),
+            *_base(f"seen_{hook}", hook, "mangle + 10"),
+            f"\t\t{_source(policy, hook)}tcp dport {_ports(policy)} ct direction original jump denied_{hook}",
             "\t}",
         ]
+    if policy.refusal != "explain":
+        return lines
     return [
         *lines,
-        *_base("explain_input", "input", "filter - 5"),
-        # Only those redirected may talk to it.
-        f'\t\tiifname != "lo" tcp dport {policy.explain_port} ct original proto-dst != {_ports(policy)} '
-        "reject with tcp reset",
+        "\tchain explained_back {",
+        *_ACKS,
+        "\t\tgoto observe_in",
+        "\t}",
+        *_base("explain_answers", "postrouting", "150"),
+        f"\t\toifname {_names((*policy.lan, 'lo'))} tcp sport {_ports(policy)} ct direction reply "
+        f"ct reply proto-src {policy.explain_port} tcp flags & rst == 0 jump explained_back",
         "\t}",
     ]
+
+
+def _origins(policy: Policy) -> tuple[str, ...]:
+    """The hooks where mail begins: of devices, and of the router itself."""
+    return ("prerouting", "output") if policy.router_output else ("prerouting",)
+
+
+def _source(policy: Policy, hook: str) -> str:
+    return f"iifname {_names(policy.lan)} " if hook == "prerouting" else f"oifname {_names(policy.wan)} "
+
+
+def _denied(policy: Policy, name: str, hook: str, then: str) -> list[str]:
+    """A chain that sends on what is denied at one of these hooks: in mode block all, else that of blocked devices."""
+    going = [f"\t\tgoto {then}"]
+    if hook == "prerouting":  # where a packet goes is looked up for those alone that it matters for
+        going.insert(0, f"\t\tfib daddr oifname != {_names(policy.wan)} return")
+    lines = [*_PERMITTED, *_exempt("return")]
+    if policy.mode == "block":
+        return [f"\tchain {name} {{", *lines, *going, "\t}"]
+    blocked = f"goto {name}_blocked"
+    whom = _blocked(blocked) if hook == "prerouting" else [f"\t\t{_SWITCH} @{ROUTER_BLOCKED} {blocked}"]
+    return [f"\tchain {name}_blocked {{", *going, "\t}", f"\tchain {name} {{", *lines, *whom, "\t}"]
 
 
 def _names(interfaces: Iterable[str]) -> str:

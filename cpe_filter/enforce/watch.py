@@ -17,7 +17,7 @@ from collections.abc import Callable
 from cpe_filter import plain_socket as socket
 from cpe_filter.enforce import nfnetlink
 from cpe_filter.enforce.nfnetlink import Change, attributes, listing, name
-from cpe_filter.enforce.ruleset import TABLE, XTABLES, XTABLES_CHAIN
+from cpe_filter.enforce.ruleset import TABLE
 from cpe_filter.named_tuple import NamedTuple
 
 #: Seconds between two looks, between two repairs, and between looks where the kernel's news cannot be had.
@@ -30,8 +30,6 @@ SAY_S = 60.0
 _TURN = 16
 
 _TABLE = TABLE.encode()
-_CHAIN = XTABLES_CHAIN.encode() + b"\0"
-_XTABLES_FAMILIES = (nfnetlink.IPV4, nfnetlink.IPV6)
 # Attributes (linux/netfilter/nf_tables.h).
 _TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE = 1, 2, 4
 _CHAIN_TABLE, _CHAIN_HANDLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 2, 3, 4, 5
@@ -60,32 +58,25 @@ class Ward(NamedTuple):
 class Ruleset:
     """The ruleset as a ward. `installed` after each change of our own: what is there then is right."""
 
-    def __init__(self, handoff: str, install: Callable[[], str]) -> None:
-        self._families = _XTABLES_FAMILIES if handoff == XTABLES else ()
+    def __init__(self, install: Callable[[], str]) -> None:
         self._install = install
-        self._right: Parts | None = None
+        self._right: tuple[bytes, ...] = ()
 
     def installed(self) -> None:
         """Our own change is done. Raises OSError."""
-        self._right = self._found()
+        self._right = _table()
 
     def ward(self) -> Ward:
         return Ward("the ruleset", self._concerns, self._wrong, self._mend)
 
     def _concerns(self, change: Change) -> bool:
-        if change.family == nfnetlink.INET and change.table == _TABLE:
-            return True
-        return change.family in self._families and change.what in (nfnetlink.TABLE, nfnetlink.CHAIN, nfnetlink.RULE)
-
-    def _found(self) -> Parts:
-        return Parts(_table(), tuple(_handoff(family) for family in self._families))
+        # The filter and the rules change elements all the time; `nfnetlink.changes` has left those sets out.
+        return change.family == nfnetlink.INET and change.table == _TABLE
 
     def _wrong(self) -> str:
-        found = self._found()
-        if not found.table:
+        found = _table()
+        if not found:
             return "was taken out"
-        if not all(found.handoff):
-            return "lost its hand-off to the queue"
         return "" if found == self._right else "was changed"
 
     def _mend(self) -> str:
@@ -93,13 +84,6 @@ class Ruleset:
         if not error:
             self.installed()
         return error
-
-
-class Parts(NamedTuple):
-    """What the ruleset is recognised by. handoff: iptables' part, for each family."""
-
-    table: tuple[bytes, ...]
-    handoff: tuple[tuple[bytes, ...], ...]
 
 
 def _table() -> tuple[bytes, ...]:
@@ -140,15 +124,6 @@ def _ours(what: int, *given: tuple[int, bytes]) -> list[dict[int, bytes]]:
 
 def _kept(found: dict[int, bytes], *kinds: int) -> bytes:
     return b"".join(b"%d:" % kind + found.get(kind, b"") for kind in kinds)
-
-
-def _handoff(family: int) -> tuple[bytes, ...]:
-    """The rules of iptables' chain of ours, and those that jump there, in whatever table. Raises OSError."""
-    return tuple(
-        _kept(dict(attributes(data)), _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE)
-        for _, data in listing(nfnetlink.RULE, family)
-        if _CHAIN in data
-    )
 
 
 def counters() -> dict[str, tuple[int, int]]:

@@ -1,0 +1,88 @@
+"""Packets that the kernel shows and does not wait with: NFLOG.
+
+Knows its messages (linux/netfilter/nfnetlink_log.h). Must not know SMTP or policy. The kernel collects packets and
+sends several together; those that find our socket full are lost, which costs an observation, and are counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from cpe_filter import plain_socket as socket
+from cpe_filter.enforce.nfnetlink import attribute, messages
+from cpe_filter.enforce.packets import Found, Reader
+
+#: Bytes of a packet that are copied to us.
+COPY_RANGE = 2048
+#: Packets that the kernel collects at most before it sends them, and hundredths of a second that it waits for more.
+TOGETHER, WAIT_CS = 16, 1
+#: Bytes that it may collect, and that wait in our socket.
+_COLLECTED, _RECEIVE_BUFFER = 1 << 15, 1 << 20
+#: Datagrams read in one turn.
+TURN = 16
+
+_NETLINK_NETFILTER = 12
+_REQUEST, _ACKNOWLEDGE, _ERROR = 0x1, 0x4, 2
+_PACKET, _CONFIGURE = 4 << 8, 4 << 8 | 1  # NFNL_SUBSYS_ULOG, NFULNL_MSG_...
+_COMMAND, _MODE, _BUFFER, _TIMEOUT, _THRESHOLD = 1, 2, 3, 4, 5  # NFULA_CFG_...
+_BIND, _COPY_PACKET = 1, 2
+_HWADDR, _PAYLOAD = 8, 9  # NFULA_...
+_SO_RCVBUFFORCE = 33
+_HEADER = struct.Struct("=IHHII")
+
+
+class LogTaken(OSError):
+    """The group is in use or cannot be bound; the text says which."""
+
+
+class PacketLog:
+    """A bound NFLOG group. `read` gives what has come; `lost`: how often packets were lost since the start."""
+
+    def __init__(self, group: int) -> None:
+        self.lost = 0
+        self._reader = Reader(_PACKET, 2, _HWADDR, _PAYLOAD)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self.fd: int = self._socket.fileno()
+        try:
+            self._socket.bind((0, 0))
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            self._configure(group, attribute(_COMMAND, bytes((_BIND,))))
+            settings = attribute(_MODE, struct.pack(">IBx", COPY_RANGE, _COPY_PACKET))
+            for kind, value in ((_BUFFER, _COLLECTED), (_TIMEOUT, WAIT_CS), (_THRESHOLD, TOGETHER)):
+                settings += attribute(kind, value.to_bytes(4, "big"))
+            self._configure(group, settings)
+        except OSError as error:
+            self._socket.close()
+            if error.errno == errno.EBUSY:
+                raise LogTaken(errno.EBUSY, f"NFLOG group {group} is in use by another program") from None
+            raise LogTaken(error.errno, f"NFLOG group {group} cannot be bound: {error.strerror}") from None
+
+    def _configure(self, group: int, attributes: bytes) -> None:
+        content = struct.pack(">BBH", 0, 0, group) + attributes
+        self._socket.send(_HEADER.pack(_HEADER.size + len(content), _CONFIGURE, _REQUEST | _ACKNOWLEDGE, 1, 0) + content)
+        # The kernel answers before the request returns. Packets that come first are lost: nothing is bound before.
+        for _ in range(TURN):
+            for kind, _, sequence, body in messages(self._socket.recv(1 << 16)):
+                if kind == _ERROR and sequence == 1:
+                    code = -struct.unpack_from("=i", body)[0]
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    return
+
+    def read(self) -> list[Found]:
+        """The packets of the next datagram; none where nothing waits."""
+        try:
+            return self._reader.read(self._socket.recv(1 << 17))
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self.lost += 1
+            return self.read() if self.lost & 1 else []
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,273 @@
+"""Between kernel and engine: packets to the engine, and what its answers mean for the ruleset's sets.
+
+Knows the queue, the log of packets and the sets. Must not judge: what a verdict or a standing is called for, engine and
+decide say. Packets that are only shown come by NFLOG, those that wait for an admission by NFQUEUE. One that waits was
+caused by packets shown before it, so those are always read first.
+
+Nothing here lets mail out by failing. An exception, a packet that cannot be read, a full set: the connection is not put
+into `admitted`, and where the kernel asks for an admission it stays refused.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterable
+
+from cpe_filter.detect.detector import StandingChanged
+from cpe_filter.detect.device import BEHIND, ROUTER, Device
+from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.enforce.decide import PASS, effective_mode
+from cpe_filter.enforce.nflog import PacketLog
+from cpe_filter.enforce.nfqueue import Queue
+from cpe_filter.enforce.packets import Found
+from cpe_filter.enforce.ruleset import (
+    ADMITTED,
+    ASKED,
+    BLOCKED,
+    CONTENT,
+    ENDS,
+    REFUSED,
+    ROUTER_BLOCKED,
+)
+from cpe_filter.enforce.sets import Sets
+from cpe_filter.engine import CONTENT as SKIP_CONTENT
+from cpe_filter.engine import DONE, LOOK, OVER, REFUSALS, Engine, Flow
+from cpe_filter.engine import LIMIT_DEVICE
+from cpe_filter.policy import Policy
+
+#: Which sets a connection is in, as bits of `Flow.elements`.
+_BITS = {ADMITTED: 1, REFUSED: 2, CONTENT: 4, ENDS: 8}
+_ADMITTED, _REFUSED, _CONTENT, _ENDS = _BITS.values()
+#: Of a message's content so many packets are shown before the kernel is told to leave the rest out: most messages are
+#: over by then, and telling costs as much as two packets.
+CONTENT_PACKETS = 4
+#: `Flow.elements` above these bits counts them.
+_COUNT = 16
+#: Seconds between two refreshes of `alive`: several may fail before the filter counts as dead.
+REFRESH_S = 2.0
+#: Seconds that a device stays limited in the kernel by its standing; refreshed long before.
+ASKED_S = 3600.0
+#: Datagrams of shown packets read in one turn.
+_DATAGRAMS = 16
+
+
+class Gate:
+    """Registers with `poll`: `serve` a descriptor of ours (`in`), `tick` every second.
+
+    now: the engine's clock. failures: packets on which the engine raised.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: Queue,
+        shown: PacketLog | None,
+        poll: select.poll,
+        now: Callable[[], float],
+        log: Callable[[str], None],
+    ) -> None:
+        self.failures = 0
+        self.last_failure = ""
+        self.sets = Sets(log)
+        self._engine = engine
+        self._queue = queue
+        self._shown = shown
+        self._poll = poll
+        self._now = now
+        self._next_alive = self._next_devices = 0.0
+        self._fds = [queue.fd] + ([shown.fd] if shown else [])
+        for fd in self._fds:
+            poll.register(fd, select.POLLIN)
+
+    def __contains__(self, fd: int) -> bool:
+        return fd in self._fds
+
+    @property
+    def lost(self) -> int:
+        """How often packets that were shown got lost: the socket was full."""
+        return self._shown.lost if self._shown else 0
+
+    # ── packets ─────────────────────────────────────────────────────────────────────────────────
+
+    def serve(self) -> None:
+        """Handles what waits, as far as one turn goes."""
+        asking = self._queue.read()
+        events = len(self._engine.events)
+        if self._shown is not None:
+            for _ in range(_DATAGRAMS):
+                shown = self._shown.read()
+                if not shown:
+                    break
+                self._show(shown)
+        if asking:
+            self._show(asking, waits=True)
+        if len(self._engine.events) > events:
+            for event in self._engine.events[events:]:
+                if isinstance(event, StandingChanged):
+                    self.standing(event.device)
+        self.sets.flush()
+        if asking:
+            self._queue.accept(asking)
+
+    def _show(self, packets: list[Found], waits: bool = False) -> None:
+        engine, now = self._engine, self._now()
+        for _, hook, hwaddr, data in packets:
+            try:
+                verdict = engine.packet(now, hook, hwaddr, data)
+                flow = engine.flow
+                if verdict != "accept" or waits or (flow is not None and flow.elements >= _COUNT):
+                    self._carry_out(verdict, flow, waits)
+            except Exception as error:  # whatever it is: the next packet must be looked at
+                self.failures += 1
+                self.last_failure = f"{type(error).__name__}: {error}"
+
+    def _carry_out(self, verdict: str, flow: Flow | None, waits: bool) -> None:
+        engine, sets = self._engine, self.sets
+        if flow is None:
+            if verdict == OVER and engine.skipped is not None:
+                self._let_alone(*engine.skipped)
+                if waits:
+                    sets.add_connection(ADMITTED, engine.key)
+            elif verdict in REFUSALS:
+                sets.add_connection(REFUSED, engine.key)
+            return
+        if verdict in REFUSALS:
+            self._refuse(flow)
+            if verdict == LIMIT_DEVICE and len(flow.device.key) == 6:
+                sets.limit(flow.device.key)
+            return
+        if waits and flow.decision.what == PASS and not flow.elements & _ADMITTED:
+            self._put(flow, ADMITTED)
+        if verdict == "accept":
+            if flow.elements >= _COUNT and not flow.elements & _CONTENT:
+                self._count_content(flow)
+        elif verdict == SKIP_CONTENT:
+            flow.elements = flow.elements & _COUNT - 1 | _COUNT
+        elif verdict == LOOK:
+            flow.elements &= _COUNT - 1
+            if flow.elements & _CONTENT:
+                self._take_out(flow, CONTENT)
+        elif verdict == DONE:
+            self._put(flow, ENDS)
+
+    def _count_content(self, flow: Flow) -> None:
+        flow.elements += _COUNT
+        if flow.elements >= _COUNT * CONTENT_PACKETS:
+            flow.elements &= _COUNT - 1
+            self._put(flow, CONTENT)
+
+    def _refuse(self, flow: Flow) -> None:
+        """A connection may not pass, or no longer. In mode block no rule lets it; what is explained goes elsewhere."""
+        if flow.explained or flow.elements & _REFUSED or self._engine.policy.mode == "block":
+            return
+        self._put(flow, REFUSED)
+        if flow.elements & _ADMITTED:
+            self._take_out(flow, ADMITTED)
+
+    def _put(self, flow: Flow, name: str) -> None:
+        flow.elements |= _BITS[name]
+        self.sets.add_connection(name, flow.session.key)
+
+    def _take_out(self, flow: Flow, name: str) -> None:
+        flow.elements &= ~_BITS[name]
+        self.sets.remove_connection(name, flow.session.key)
+
+    def ended(self, flow: Flow) -> None:
+        """The engine has forgotten a connection. A refusal stays: the server may not have heard of it."""
+        for name in (ADMITTED, CONTENT, ENDS):
+            if flow.elements & _BITS[name]:
+                self._take_out(flow, name)
+
+    def _let_alone(self, device: Device, server: bytes) -> None:
+        """What passes between a clear device and a server that has settled is no news, and need not be shown."""
+        if len(device.key) == 6 and effective_mode(self._engine.policy, device) == "monitor":
+            self.sets.add_pair(device.key, server)
+
+    # ── devices ─────────────────────────────────────────────────────────────────────────────────
+
+    def standing(self, device: Device) -> None:
+        """Tells the kernel a device's standing: its connections that run end with a conviction."""
+        if device.score.standing != CLEAR:
+            self.sets.forget_pairs()
+        elif len(device.key) == 6:
+            self.sets.take_out(ASKED, device.key)
+        self._devices([device])
+        if self._mode(device) == "block":
+            for flow in self._engine.flows_of(device):
+                if flow.decision.what != PASS:
+                    self._refuse(flow)
+            self.sets.flush()
+
+    def released(self, device: Device) -> bool:
+        """A person has released a device. Whether the kernel refuses it no more."""
+        if len(device.key) in BEHIND:
+            return True
+        if device.key == ROUTER:
+            self.sets.switch(ROUTER_BLOCKED, False, 1.0)
+            return True
+        done = self.sets.release(device.key)
+        self._devices([device])
+        return done
+
+    def _mode(self, device: Device) -> str:
+        """block where it is compromised and that raises the mode; limit where its standing does; else ""."""
+        standing, policy = device.score.standing, self._engine.policy
+        if standing == CLEAR or not policy.escalate:
+            return ""
+        return "block" if standing == COMPROMISED else "limit" if effective_mode(policy, device) == "limit" else ""
+
+    def _devices(self, devices: Iterable[Device]) -> None:
+        """Brings the sets of devices up to date, and refreshes their time."""
+        seconds = self._engine.policy.block_minutes * 60.0
+        blocked, asked = [], []
+        for device in devices:
+            mode, key = self._mode(device), device.key
+            if key == ROUTER:
+                self.sets.switch(ROUTER_BLOCKED, mode == "block", seconds)
+            elif len(key) in (4, 16):
+                if mode == "block":
+                    self.sets.block_address(key, seconds)
+            elif not mode:
+                continue
+            elif mode == "block" and self._alone(device):
+                blocked.append(key)
+            else:  # each of its connections is asked about, and refused on its own where it is another host's MAC
+                asked.append(key[:6])
+        if blocked:
+            self.sets.put(BLOCKED, blocked, seconds)
+        if asked:
+            self.sets.put(ASKED, asked, ASKED_S)
+
+    def _alone(self, device: Device) -> bool:
+        """Whether to block the MAC is to block this device and nobody behind it."""
+        return len(device.key) == 6 and not self._engine.devices.behind(device.key)
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self, now: float) -> None:
+        """Refreshes what would run out."""
+        if now >= self._next_alive:
+            self._next_alive = now + REFRESH_S
+            self.sets.alive()
+        if now >= self._next_devices:
+            self._next_devices = now + min(ASKED_S, self._engine.policy.block_minutes * 60.0) / 3
+            self._devices(self._engine.devices)
+        self.sets.flush()
+
+    def rules_installed(self) -> None:
+        """The ruleset is new, and its sets are empty but for what the policy puts there."""
+        self.sets.alive()
+        self._devices(self._engine.devices)
+        for flow in self._engine.flows:
+            for name, bit in _BITS.items():
+                if flow.elements & bit:
+                    self.sets.add_connection(name, flow.session.key)
+        self.sets.flush()
+
+    def close(self) -> None:
+        for fd in self._fds:
+            self._poll.unregister(fd)
+        self.sets.close()
+        if self._shown is not None:
+            self._shown.close()
+        self._queue.close()

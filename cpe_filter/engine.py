@@ -54,6 +54,7 @@ RESET_FLOW = "reset"  # refused with a TCP reset
 LIMIT_DEVICE = "limit"  # the same, and for seconds the device's new ones are refused without asking
 BLOCK_DEVICE = "block"  # the same, and the device's further ones are refused without asking
 REFUSALS = frozenset((REDIRECT, RESET_FLOW, LIMIT_DEVICE, BLOCK_DEVICE))
+VERDICTS = (ACCEPT, LOOK, CONTENT, DONE, OVER, *REFUSALS)
 _WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER}
 
 
@@ -130,8 +131,8 @@ class Engine:
         self._buffered_sum = 0
         self._next_sweep = 0.0
         self._first_packet = -1.0
-        #: Of the packet that `packet` was called with last: its connection, None where none is followed; the key of that
-        #: connection, b"" where it is not mail's; device and server where nothing said between them would be news.
+        #: Of the packet that `packet` was called with last: its connection, None where none is followed; the key of
+        #: that connection, b"" where it is not mail's; device and server where nothing they say would be news.
         self.flow: Flow | None = None
         self.key = b""
         self.skipped: tuple[Device, bytes] | None = None

@@ -31,9 +31,7 @@ from cpe_filter.enforce.ruleset import (
 )
 from cpe_filter.enforce.sets import Sets
 from cpe_filter.engine import CONTENT as SKIP_CONTENT
-from cpe_filter.engine import DONE, LOOK, OVER, REFUSALS, Engine, Flow
-from cpe_filter.engine import LIMIT_DEVICE
-from cpe_filter.policy import Policy
+from cpe_filter.engine import DONE, LIMIT_DEVICE, LOOK, OVER, REFUSALS, Engine, Flow
 
 #: Which sets a connection is in, as bits of `Flow.elements`.
 _BITS = {ADMITTED: 1, REFUSED: 2, CONTENT: 4, ENDS: 8}
@@ -47,8 +45,10 @@ _COUNT = 16
 REFRESH_S = 2.0
 #: Seconds that a device stays limited in the kernel by its standing; refreshed long before.
 ASKED_S = 3600.0
-#: Datagrams of shown packets read in one turn.
-_DATAGRAMS = 16
+#: Datagrams of shown packets read in one turn, and where others wait for what is in them.
+_DATAGRAMS, _MOST_DATAGRAMS = 16, 512
+#: Shorter ones are no packets: by them the kernel sends on what it has collected.
+_SHORTEST = 20
 
 
 class Gate:
@@ -94,7 +94,8 @@ class Gate:
         asking = self._queue.read()
         events = len(self._engine.events)
         if self._shown is not None:
-            for _ in range(_DATAGRAMS):
+            # What caused a packet that waits was shown before it, and comes first: then to the last that is there.
+            for _ in range(_DATAGRAMS if not asking else _MOST_DATAGRAMS):
                 shown = self._shown.read()
                 if not shown:
                     break
@@ -112,6 +113,8 @@ class Gate:
     def _show(self, packets: list[Found], waits: bool = False) -> None:
         engine, now = self._engine, self._now()
         for _, hook, hwaddr, data in packets:
+            if len(data) < _SHORTEST and not waits:
+                continue
             try:
                 verdict = engine.packet(now, hook, hwaddr, data)
                 flow = engine.flow

@@ -195,7 +195,8 @@ class _Filter:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         log(
-            f"running: queue {policy.queue} by {self.handoff}, {'NFLOG' if self.log_group else 'no NFLOG'}, mode {policy.mode}, fail {policy.fail}, "
+            f"running: queue {policy.queue} by {self.handoff}, {'' if self.log_group else 'no '}NFLOG, "
+            f"mode {policy.mode}, fail {policy.fail}, "
             f"lan {' '.join(policy.lan)}, wan {' '.join(policy.wan)}, {len(policy.relays)} relays"
         )
 

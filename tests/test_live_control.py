@@ -98,9 +98,8 @@ def test_a_dialogue_goes_on_across_reloads(lab: Lab, server: str) -> None:
         policy.write_text("nonsense")
         running.process.send_signal(signal.SIGHUP)
         running.wait_for("reload by SIGHUP refused, the policy stays as it was: ")
-        lab.policy(BLOCK)
+        lab.policy(LIMIT)
         assert "changed [filter] mode" in told(lab, policy, "reload")
-        assert refused(lab, "device1", server)
         client.stdin.write("go on\n")
         client.stdin.flush()
         assert client.stdout.readline() == "250\n"
@@ -111,12 +110,33 @@ def test_a_dialogue_goes_on_across_reloads(lab: Lab, server: str) -> None:
     assert sum(len(record["messages"]) for record in lab.mail()) == 1
     device = running.device("device1")
     assert device is not None
-    assert (device["messages"], device["mode"]) == (1, "block")
+    assert (device["messages"], device["mode"]) == (1, "limit")
     assert running.status()["failures"] == 0
     # It was the filter's own doing.
     assert "restored" not in running.log()
     assert running.stop() == 0
     assert "cpe_filter" not in ruleset(lab).lower()
+
+
+@pytest.mark.parametrize("server", [mx4(0), mx6(0)], ids=["IPv4", "IPv6"])
+def test_a_reload_to_mode_block_ends_what_no_rule_admits(lab: Lab, server: str) -> None:
+    policy = lab.policy(MONITOR)
+    lab.start_filter(policy)
+    client = subprocess.Popen(
+        lab.command("device1", [PYTHON, "-c", CLIENT, server]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == "waiting\n"
+    lab.policy(BLOCK)
+    assert "changed [filter] mode" in told(lab, policy, "reload")
+    assert refused(lab, "device1", server)
+    _, errors = client.communicate("go on\n", timeout=10)
+    assert "ConnectionResetError" in errors or "SMTPServerDisconnected" in errors
+    assert not any(record["messages"] for record in lab.mail())
 
 
 def test_a_bad_policy_is_refused_by_the_command(lab: Lab) -> None:

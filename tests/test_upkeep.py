@@ -53,7 +53,7 @@ class Home:
         self.error = ""
         nftables.install(policy, "")
         self.poll = select.poll()
-        self.upkeep = Upkeep(lambda: self.policy, "", self.poll, self._install, self.log.append)
+        self.upkeep = Upkeep(lambda: self.policy, self.poll, self._install, self.log.append)
 
     def _install(self) -> str:
         nftables.install(self.policy, "")

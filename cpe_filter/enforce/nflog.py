@@ -56,13 +56,15 @@ class PacketLog:
             self._configure(group, settings)
         except OSError as error:
             self._socket.close()
-            if error.errno == errno.EBUSY:
+            if error.errno in (errno.EBUSY, errno.EPERM):  # the kernel lets nobody but its holder change a group
                 raise LogTaken(errno.EBUSY, f"NFLOG group {group} is in use by another program") from None
             raise LogTaken(error.errno, f"NFLOG group {group} cannot be bound: {error.strerror}") from None
 
     def _configure(self, group: int, attributes: bytes) -> None:
         content = struct.pack(">BBH", 0, 0, group) + attributes
-        self._socket.send(_HEADER.pack(_HEADER.size + len(content), _CONFIGURE, _REQUEST | _ACKNOWLEDGE, 1, 0) + content)
+        self._socket.send(
+            _HEADER.pack(_HEADER.size + len(content), _CONFIGURE, _REQUEST | _ACKNOWLEDGE, 1, 0) + content
+        )
         # The kernel answers before the request returns. Packets that come first are lost: nothing is bound before.
         for _ in range(TURN):
             for kind, _, sequence, body in messages(self._socket.recv(1 << 16)):

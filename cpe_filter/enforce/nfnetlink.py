@@ -44,11 +44,15 @@ _LONGEST = 16 << 20
 
 
 class Change(NamedTuple):
-    """A piece of news. what: TABLE, CHAIN, ...; family, table: whose; by: the program, told with a GENERATION."""
+    """A piece of news. what: TABLE, CHAIN, ...; family, table: whose; name: of a set whose ELEMENT it is, else b"".
+
+    by: the program, with a GENERATION.
+    """
 
     what: int
     family: int
     table: bytes
+    name: bytes
     by: str
 
 
@@ -212,12 +216,19 @@ def changes(netlink: socket.socket) -> list[Change]:
             continue
         what = _TAKEN_AWAY.get(kind & 0xFF, kind & 0xFF)
         if what == GENERATION:
-            found.append(Change(what, content[0], b"", _program(content[4:])))
+            found.append(Change(what, content[0], b"", b"", _program(content[4:])))
             continue
-        for first, value in attributes(content[4:]):
-            if first == 1:  # NFTA_..._TABLE
-                found.append(Change(what, content[0], name(value), ""))
-            break
+        table = set_name = b""
+        for number, value in attributes(content[4:]):
+            if number == 1:  # NFTA_..._TABLE
+                table = name(value)
+                if what != ELEMENT:
+                    break
+            elif number == 2:  # NFTA_SET_ELEM_LIST_SET
+                set_name = name(value)
+                break
+        if table:
+            found.append(Change(what, content[0], table, set_name, ""))
     return found
 
 

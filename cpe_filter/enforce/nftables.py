@@ -37,7 +37,9 @@ def find_handoff(policy: Policy) -> str:
         raise KernelError("nft may not change the ruleset: the capability CAP_NET_ADMIN is missing")
     error = _probe_xtables(policy)
     if error:
-        raise KernelError(f"the kernel has no nft queue (kmod-nft-queue), and no xtables NFQUEUE to do without: {error}")
+        raise KernelError(
+            f"the kernel has neither nft queue (kmod-nft-queue) nor xtables NFQUEUE: {error}"
+        )
     return XTABLES
 
 
@@ -100,7 +102,7 @@ def update(policy: Policy, handoff: str, log: bool = True) -> None:
 def _fill(policy: Policy, handoff: str) -> None:
     """Puts xtables' NFQUEUE into its chain where nft has no queue. Until then nothing is queued, and nothing admitted.
 
-    The rule stands in our own table, where no other program's rules are passed by, and needs no mark to find its packets.
+    The rule stands in our own table: no other program's rules are passed by, and no mark is needed to find packets.
     """
     if handoff != XTABLES:
         return

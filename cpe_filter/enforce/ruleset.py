@@ -85,6 +85,7 @@ COUNTERS = (
 
 _SYN = "tcp flags & (fin | syn | rst | ack) == syn"
 _NO_END = "tcp flags & (fin | rst) == 0"
+_FAMILIES = (("4", "ip"), ("6", "ip6"))
 #: Matches all mail: what is needed to look a switch up.
 _SWITCH = "meta l4proto"
 
@@ -113,7 +114,7 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
         *_hand_off(policy, handoff),
         *_refusals(),
         *_early(policy),
-        *(_leaving_block() if policy.mode == "block" else _leaving(policy)),
+        *(_leaving_block() if policy.mode == "block" else _leaving(policy, log)),
         *_returning(),
         *_hooks(policy),
         *([] if policy.mode == "block" else _admission(policy)),
@@ -125,6 +126,13 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
 
 
 # ── sets ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+#: The sets that the policy fills, and nobody else.
+BY_POLICY = (
+    "exempt_devices",
+    *(f"{name}{family}" for family, _ in _FAMILIES for name in ("relays", "private", "exempt", "exempt_pairs")),
+)
 
 
 def _static_sets(policy: Policy) -> list[tuple[str, str, str, list[str]]]:
@@ -207,7 +215,7 @@ def _meter(name: str, kind: str) -> list[str]:
 def _connection(name: str, action: str, condition: str = "", back: bool = False) -> list[str]:
     """`action` for packets of the connections in set `name`. back: those from the server."""
     lines = []
-    for family, ip in (("4", "ip"), ("6", "ip6")):
+    for family, ip in _FAMILIES:
         key = f"{ip} daddr . tcp dport . {ip} saddr" if back else f"{ip} saddr . tcp sport . {ip} daddr"
         lines.append(f"\t\t{key} @{name}{family} {condition + ' ' if condition else ''}{action}")
     return lines
@@ -320,7 +328,7 @@ def _blocked(action: str) -> list[str]:
 
 
 def _early(policy: Policy) -> list[str]:
-    """Floods, and a blocked device's connections, end before conntrack hears of them; relays and exemptions excepted."""
+    """Floods, and a blocked device's connections, end before conntrack hears of them; permitted ones go on."""
     few = f"limit rate {EXPLAINED_PER_MINUTE}/minute burst {EXPLAINED_BURST} packets"
     flood = []
     # In mode monitor all pass. Elsewhere a device cannot be within its limit with more SYNs than this.
@@ -363,14 +371,16 @@ def _leaving_block() -> list[str]:
     ]
 
 
-def _leaving(policy: Policy) -> list[str]:
+def _leaving(policy: Policy, log: bool) -> list[str]:
     """Modes monitor and limit: blocked devices are refused, others observed, or asked about."""
     closed, limit = policy.fail == "closed", policy.mode == "limit"
     opening = ["\t\tgoto ask"] if limit or closed else [f"\t\tether saddr @{ASKED} goto ask", "\t\tgoto observe_out"]
     running = ["\t\tgoto running"] if limit else [f"\t\tether saddr @{ASKED} goto running", "\t\tgoto observe_out"]
     pairs = []
     if not limit:
-        pairs = [f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in (("4", "ip"), ("6", "ip6"))]
+        pairs = [
+            f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in _FAMILIES
+        ]
     over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
     return [
         "\tchain known {",
@@ -402,6 +412,8 @@ def _leaving(policy: Policy) -> list[str]:
         *([] if closed else [f"\t\t{_SWITCH} != @{ALIVE} return"]),
         f"\t\t{_SYN} ether saddr @{LIMITED} goto limited_device",
         f"\t\tupdate @guard {{ ether saddr {over} }} goto guarded",
+        # What was shown before reaches the filter first: a packet of one byte ends the kernel's collecting.
+        *([f"\t\tlog group {policy.queue} snaplen 1 queue-threshold 1"] if log else []),
         f"\t\tgoto {HAND_OFF}",
         "\t}",
         # More than the filter is asked about: a SYN is refused, the rest is sent again, later.

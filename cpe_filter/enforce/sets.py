@@ -131,7 +131,8 @@ class Sets:
         """A device (packed MAC or address) is refused no more on its own account."""
         if len(key) in (4, 16):
             return self.take_out(ADDRESS_BLOCKED + ("4" if len(key) == 4 else "6"), key)
-        return all([self.take_out(name, key) for name in (BLOCKED, ASKED, LIMITED)])
+        done = [self.take_out(name, key) for name in (BLOCKED, ASKED, LIMITED)]
+        return all(done)
 
     def forget_pairs(self) -> None:
         """No pair is let alone any more: all are looked at again, those with connections that run, too."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from cpe_filter import plain_socket as socket
 from cpe_filter.enforce import nfnetlink
 from cpe_filter.enforce.nfnetlink import Change, attributes, listing, name
-from cpe_filter.enforce.ruleset import TABLE
+from cpe_filter.enforce.ruleset import BY_POLICY, TABLE
 from cpe_filter.named_tuple import NamedTuple
 
 #: Seconds between two looks, between two repairs, and between looks where the kernel's news cannot be had.
@@ -27,9 +27,10 @@ LONGEST_REST_S = 60.0
 #: Seconds between two lines in the log about the same thing.
 SAY_S = 60.0
 #: Datagrams of news read in one turn.
-_TURN = 16
+_TURN = 256
 
 _TABLE = TABLE.encode()
+_BY_POLICY = frozenset(name.encode() for name in BY_POLICY)
 # Attributes (linux/netfilter/nf_tables.h).
 _TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE = 1, 2, 4
 _CHAIN_TABLE, _CHAIN_HANDLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 2, 3, 4, 5
@@ -70,8 +71,10 @@ class Ruleset:
         return Ward("the ruleset", self._concerns, self._wrong, self._mend)
 
     def _concerns(self, change: Change) -> bool:
-        # The filter and the rules change elements all the time; `nfnetlink.changes` has left those sets out.
-        return change.family == nfnetlink.INET and change.table == _TABLE
+        if change.family != nfnetlink.INET or change.table != _TABLE:
+            return False
+        # The filter, and rules, change elements of other sets all the time.
+        return change.what != nfnetlink.ELEMENT or change.name in _BY_POLICY
 
     def _wrong(self) -> str:
         found = _table()

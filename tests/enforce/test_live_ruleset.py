@@ -290,11 +290,14 @@ def test_odd_commands_are_counted_all_the_same(lab: Lab, lines: tuple[str, ...])
 
 
 @pytest.mark.parametrize("size", [200, 100_000, 5_000_000])
-def test_a_message_queues_few_packets_whatever_its_size(lab: Lab, wan: Wan, size: int) -> None:
+def test_a_message_shows_few_packets_whatever_its_size(lab: Lab, wan: Wan, size: int) -> None:
     lab.start_filter(lab.policy(MONITOR))
     assert sent(lab, mx4(0), "--size", str(size))
     time.sleep(0.2)
-    assert counters(lab)["queued"] <= 15
+    found = counters(lab)
+    assert found["queued"] == 0
+    # The filter has to see some packets of the content before the kernel hears of it, and a full window may be out.
+    assert found["observed"] <= (17 if size < 1000 else 120)
     seen = wan.segments()
     assert len(seen) >= 20
     assert sum(len(segment.payload) for segment in seen if segment.dport == 25) > size
@@ -302,18 +305,41 @@ def test_a_message_queues_few_packets_whatever_its_size(lab: Lab, wan: Wan, size
     assert len(record["messages"]) == 1
 
 
-def test_a_known_server_s_message_queues_one_packet(lab: Lab) -> None:
+def test_of_a_known_server_s_messages_nothing_is_shown(lab: Lab) -> None:
     lab.start_filter(lab.policy(MONITOR, whole=False))
+    assert sent(lab, mx4(0))
+    time.sleep(0.2)
+    assert sent(lab, mx4(0))  # its SYN shows that the server is known
+    time.sleep(0.2)
+    before = counters(lab)
     assert sent(lab, mx4(0), "--count", "3")
     time.sleep(0.2)
-    assert 13 <= counters(lab)["queued"] <= 15 + 2
+    after = counters(lab)
+    assert after["observed"] == before["observed"]
+    assert after["known"] - before["known"] == 3
 
 
-def test_no_mark_of_ours_stays_on_packets(lab: Lab) -> None:
+def test_a_pair_is_looked_at_again_when_its_device_is_suspected(lab: Lab) -> None:
+    running = lab.start_filter(lab.policy(MONITOR + "escalate = false\n", whole=False))
+    for _ in range(3):
+        assert sent(lab, mx4(0), device="device2")
+        time.sleep(0.2)
+    assert counters(lab)["known"] == 1
+    bot(lab, "--count", "14")
+    running.wait_for("is now suspected")
+    before = counters(lab)
+    assert sent(lab, mx4(0), device="device2")
+    time.sleep(0.2)
+    after = counters(lab)
+    assert after["known"] == before["known"]
+    assert after["observed"] > before["observed"] + 10
+
+
+def test_no_mark_of_ours_is_on_packets_or_connections(lab: Lab) -> None:
     lab.nft(
         "router",
         "table inet witness { counter marked { }; chain c { type filter hook postrouting priority 500; "
-        "meta mark & 0x0f000000 != 0 counter name marked; }; }",
+        "tcp dport 25 meta mark != 0 counter name marked; ct mark != 0 counter name marked; }; }",
     )
     policy = lab.policy(BLOCK + f'[[exempt]]\ndestination = "{mx4(0)}"\n')
     lab.start_responder(policy)
@@ -341,16 +367,17 @@ def test_flood_is_refused_in_the_kernel_once_decided(lab: Lab) -> None:
     assert lab.run("device1", [PYTHON, "-c", program]).stdout.strip() == "2000"
     if time.monotonic() - begun > 8:
         pytest.skip("too slow a machine: the kernel has asked again")
-    queued = counters(lab)["queued"]
-    assert 13 <= queued <= 13 + 5, queued
+    found = counters(lab)
+    assert found["queued"] == 0
+    assert 13 <= found["observed"] <= 16 + 5, found  # what the kernel lets through before it refuses on its own
 
 
-def test_syns_beyond_the_guard_do_not_reach_the_queue(lab: Lab) -> None:
+def test_syns_beyond_the_guard_are_not_shown(lab: Lab) -> None:
     lab.start_filter(lab.policy(f"{MONITOR}escalate = false\nqueue_rate = 10\n"))
     program = f"import socket\nfor n in range(200):\n    socket.create_connection(('{mx4(0)}', 25), 5).close()\n"
     lab.run("device1", [PYTHON, "-c", program])
     found = counters(lab)
-    assert found["guarded"] > 50
+    assert found["unobserved"] > 50
     assert sent(lab, mx4(0), device="device2")
 
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from itertools import combinations
 
 import pytest
 
-from cpe_filter.enforce.nfqueue import MARKS, TURN, _Read
-from cpe_filter.enforce.ruleset import HAND_OFF, MARK_MASK
+from cpe_filter.enforce.nfqueue import TURN
 from tests.lab.net import PROJECT, PYTHON
 
-# Datagrams to port 9 wait in queue 7; without a holder they pass. `sent` gives those that have arrived by now.
+# Datagrams to port 9 wait in queue 7; without a holder they pass. `arrived` gives those that have arrived by now.
 _PROLOGUE = """
 import os, select, socket, subprocess, sys, time
-from cpe_filter.enforce import nfqueue
-from cpe_filter.enforce.nfqueue import Queue, QueueTaken, queue_holder, set_fail_open
+from cpe_filter.enforce.nfqueue import Queue, QueueTaken, queue_holder
 
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.bind(("127.0.0.1", 9))
@@ -41,17 +38,13 @@ def waiting():
     with open("/proc/net/netfilter/nfnetlink_queue") as file:
         return [int(line.split()[2]) for line in file if line.split()[0] == "7"][0]
 
-judged = []
-def accept(hook, hwaddr, packet):
-    judged.append(packet)
-    return "accept"
-
-def queue(length=4, fail_closed=False, judge=accept):
-    return Queue(7, length, judge, fail_closed)
-
 def drain(queue):
+    found = []
     while select.select([queue.fd], [], [], 0.1)[0]:
-        queue.serve()
+        packets = queue.read()
+        found += packets
+        queue.accept(packets)
+    return found
 """
 
 
@@ -80,140 +73,43 @@ def namespace(live: None) -> Iterator[Namespace]:
         subprocess.run(["ip", "netns", "del", made.name], check=True)
 
 
-# ── the fail-open flag ──────────────────────────────────────────────────────────────────────────────
-
-
 @pytest.mark.live
-def test_a_full_queue_passes_what_comes_when_failing_open(namespace: Namespace) -> None:
-    program = "q = queue(4)\nsend(20)\nprint(q.warning, waiting(), arrived())\ndrain(q)\nprint(arrived(), waiting())"
-    assert namespace.run(program) == "4 16\n4 0"
-
-
-@pytest.mark.live
-def test_a_full_queue_drops_what_comes_when_failing_closed(namespace: Namespace) -> None:
-    program = "q = queue(4, True)\nsend(20)\nprint(q.warning, waiting(), arrived())\ndrain(q)\nprint(arrived())"
-    assert namespace.run(program) == "4 0\n4"
-
-
-@pytest.mark.live
-def test_the_flag_can_be_cleared_and_set_again(namespace: Namespace) -> None:
+def test_packets_are_read_in_order_and_go_on(namespace: Namespace) -> None:
     program = (
-        "q = queue(1)\n"
-        "for wanted in (False, True):\n"
-        "    print(set_fail_open(q.fd, 7, wanted)[0] or 'done', end=' ')\n"
-        "    send(3); print(arrived(), end=' '); drain(q); print(arrived())\n"
+        "q = Queue(7, 64)\nsend(5)\nfound = drain(q)\n"
+        "print([packet[28:] for _, _, _, packet in found], {hook for _, hook, _, _ in found}, arrived(), waiting())"
     )
-    assert namespace.run(program) == "done 0 1\ndone 2 1"
+    assert namespace.run(program) == "[b'0', b'1', b'2', b'3', b'4'] {3} 5 0"
 
 
 @pytest.mark.live
-def test_packets_that_come_before_the_answer_get_their_verdicts(namespace: Namespace) -> None:
-    # As after a kill: the rule is there, mail comes in while the successor binds, and nothing may stay in the queue.
-    program = (
-        "real = nfqueue.set_fail_open\n"
-        "def late(fd, number, wanted):\n"
-        "    send(3)\n"
-        "    error, earlier = real(fd, number, wanted)\n"
-        "    print(error or 'done', len(earlier), end=' ')\n"
-        "    return error, earlier\n"
-        "nfqueue.set_fail_open = late\n"
-        "q = queue(64)\n"
-        "print(len(judged), waiting(), arrived())\n"
-    )
-    assert namespace.run(program) == "done 3 3 0 3"
-
-
-@pytest.mark.live
-def test_binding_under_load_leaves_nothing_behind(namespace: Namespace) -> None:
-    program = (
-        "flood = subprocess.Popen([sys.executable, '-c', '''\n"
-        "import socket, time\n"
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "end = time.monotonic() + 10\n"
-        'while time.monotonic() < end: s.sendto(b"x", ("127.0.0.1", 9))\n'
-        "'''])\n"
-        "time.sleep(0.3)\n"
-        "for length in (1, 4, 64, 1024) * 3:\n"
-        "    q = queue(length)\n"
-        "    print(q.warning, end='')\n"
-        "    before = len(judged)\n"
-        "    for _ in range(5): select.select([q.fd], [], [], 2); q.serve()\n"
-        "    assert len(judged) > before\n"
-        "    q.close()\n"
-        "q = queue(64)\n"
-        "flood.kill(); flood.wait()\n"
-        "drain(q)\n"
-        "print(waiting(), q.failures)\n"
-    )
-    assert namespace.run(program) == "0 0"
-
-
-@pytest.mark.live
-def test_the_kernel_refuses_the_flag_to_others(namespace: Namespace) -> None:
-    program = (
-        "q = queue()\n"
-        "other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)\n"
-        "other.setblocking(False)\n"
-        "print(set_fail_open(other.fileno(), 7, True))\n"
-        "print(set_fail_open(q.fd, 8, True))\n"  # nobody's
-    )
-    first, second = namespace.run(program).splitlines()
-    assert first == "('Operation not permitted', [])"
-    assert second.startswith("('")
-    assert second != "('', [])"
-
-
-@pytest.mark.live
-@pytest.mark.parametrize(("closed", "warns"), [(False, True), (True, False)])
-def test_a_refusal_is_told_where_it_matters(namespace: Namespace, closed: bool, warns: bool) -> None:
-    program = (
-        "nfqueue.set_fail_open = lambda *_: ('Operation not supported', [])\n"
-        f"q = queue(4, {closed})\nsend(6)\ndrain(q)\nprint(arrived(), q.warning)"
-    )
-    told = namespace.run(program)
-    assert told.startswith("4")
-    assert ("queue 7 has no fail-open flag (Operation not supported)" in told) is warns
-
-
-# ── packets ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.live
-@pytest.mark.parametrize(("closed", "arrives"), [(False, 3), (True, 2)])
-def test_every_packet_gets_its_verdict(namespace: Namespace, closed: bool, arrives: int) -> None:
-    program = (
-        "def judge(hook, hwaddr, packet):\n"
-        "    judged.append(packet)\n"
-        "    if len(judged) == 2: raise ValueError('a defect')\n"
-        "    return 'accept'\n"
-        f"q = queue(64, {closed}, judge)\nsend(3)\ndrain(q)\n"
-        "print(arrived(), waiting(), q.failures, q.last_failure)"
-    )
-    assert namespace.run(program) == f"{arrives} 0 1 ValueError: a defect"
+@pytest.mark.parametrize(("pass_by", "first", "then"), [(False, "0", "4"), (True, "16", "4")])
+def test_a_full_queue(namespace: Namespace, pass_by: bool, first: str, then: str) -> None:
+    """What finds it full is dropped; or goes on to the next rule, where no admission waits behind."""
+    program = f"q = Queue(7, 4, {pass_by})\nsend(20)\nprint(waiting(), arrived())\ndrain(q)\nprint(arrived(), waiting())"
+    assert namespace.run(program).split() == ["4", first, then, "0"]
 
 
 @pytest.mark.live
 def test_a_turn_ends(namespace: Namespace) -> None:
-    program = "nfqueue.TURN_S = 9.0\nq = queue(1024)\nsend(150)\n" + "q.serve()\nprint(len(judged))\n" * 3
-    assert namespace.run(program).split() == [str(TURN), str(2 * TURN), "150"]
+    program = "q = Queue(7, 1024)\nsend(150)\n" + "found = q.read()\nprint(len(found))\nq.accept(found)\n" * 3
+    assert namespace.run(program).split() == [str(TURN), str(TURN), str(150 - 2 * TURN)]
 
 
 @pytest.mark.live
-def test_a_turn_of_slow_packets_ends_by_time(namespace: Namespace) -> None:
+def test_a_verdict_on_what_is_gone_does_no_harm(namespace: Namespace) -> None:
     program = (
-        "def slow(hook, hwaddr, packet):\n    time.sleep(0.004)\n    return accept(hook, hwaddr, packet)\n"
-        "q = queue(64, judge=slow)\nsend(60)\nq.serve()\nprint(len(judged))\ndrain(q)\nprint(len(judged))"
+        "q = Queue(7, 64)\nsend(3)\nfound = q.read()\nq.accept(found)\nq.accept(found)\nq.accept([])\n"
+        "send(2)\nprint(len(drain(q)), arrived(), waiting())"
     )
-    first, total = map(int, namespace.run(program).split())
-    assert 1 <= first <= 6
-    assert total == 60
+    assert namespace.run(program) == "2 5 0"
 
 
 @pytest.mark.live
 def test_a_queue_that_is_taken(namespace: Namespace) -> None:
     program = (
-        "q = queue()\nprint(queue_holder(7) == os.getpid(), queue_holder(8))\n"
-        "try: queue()\nexcept QueueTaken as error: print(error)\n"
+        "q = Queue(7, 4)\nprint(queue_holder(7) == os.getpid(), queue_holder(8))\n"
+        "try: Queue(7, 4)\nexcept QueueTaken as error: print(error)\n"
         "send(2)\ndrain(q)\nprint(arrived())\nq.close()\nsend(1)\nprint(arrived())"
     )
     first, second, *rest = namespace.run(program).splitlines()
@@ -222,25 +118,13 @@ def test_a_queue_that_is_taken(namespace: Namespace) -> None:
     assert rest == ["2", "1"]
 
 
-def test_datagrams_read_before_are_given_once_and_in_order() -> None:
-    source = _Read([b"one", b"two"])
-    assert [source.recv(9), source.recv(9)] == [b"one", b"two"]
-    with pytest.raises(BlockingIOError):
-        source.recv(9)
-
-
-def test_marks_are_ours_and_differ() -> None:
-    assert all(mark & MARK_MASK == mark != HAND_OFF for mark in MARKS.values())
-    assert all(one != other for one, other in combinations(MARKS.values(), 2))
-
-
 @pytest.mark.live
 def test_programs_do_not_inherit_the_queue(namespace: Namespace) -> None:
     """One that hung when the filter was killed would hold it, and mail would wait in vain."""
     program = (
         "import os\n"
         "from cpe_filter.enforce import command\n"
-        "q = queue()\n"
+        "q = Queue(7, 4)\n"
         "ours = os.readlink(f'/proc/self/fd/{q.fd}')\n"
         "print(ours in command.run('sh', '-c', 'ls -l /proc/$$/fd').out.decode())\n"
     )

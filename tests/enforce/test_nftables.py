@@ -46,7 +46,10 @@ def inside() -> Iterator[Run]:
 
 LISTING = (
     "import subprocess\n"
-    "listing = lambda: subprocess.run(['nft', 'list', 'ruleset'], capture_output=True, text=True).stdout\n"
+    "import re\n"
+    "def listing():\n"
+    "    text = subprocess.run(['nft', 'list', 'ruleset'], capture_output=True, text=True).stdout\n"
+    "    return re.sub(' expires [0-9a-z]+', '', text)\n"
 )
 
 
@@ -55,10 +58,10 @@ def test_nothing_is_left(inside: Run) -> None:
         LISTING + "before = listing()\n"
         "nftables.install(Policy(), XTABLES)\n"
         "during = listing()\n"
-        "nftables.remove(XTABLES)\n"
-        "print('cpe_filter' in during, 'CPE_FILTER' in during, listing() == before)\n"
+        "nftables.remove()\n"
+        "print('cpe_filter' in during, 'queue' in during, 'mark' in during, listing() == before)\n"
     )
-    assert out.split() == ["True", "True", "True"]
+    assert out.split() == ["True", "True", "False", "True"]
 
 
 def test_an_update_keeps_what_the_kernel_has_learnt_and_replaces_what_the_policy_says(inside: Run) -> None:
@@ -73,10 +76,10 @@ def test_an_update_keeps_what_the_kernel_has_learnt_and_replaces_what_the_policy
         "print('02:00:00:00:00:01 timeout 1h' in text, '192.0.2.1' in text, '2001:db8::1' in text)\n"
         "print('02:00:00:00:00:01 . 198.51.100.0/24' in text, 'elements = { 02:00:00:00:00:02 }' in text)\n"
         "print('2526' in text)\n"
-        "print(text.count('chain inspect_out'), text.count('jump inspect_out'))\n"
-        "print([line for line in text.splitlines() if 'hook' in line] == first)\n"
+        "print(text.count('chain leaving {'), text.count('jump leaving'), text.count('queue num 25'))\n"
+        "print(set(first) <= {line for line in text.splitlines() if 'hook' in line})\n"
     )
-    assert out.split() == ["True", "False", "True", "True", "True", "True", "1", "2", "True"]
+    assert out.split() == ["True", "False", "True", "True", "True", "True", "1", "2", "1", "True"]
 
 
 def test_an_update_over_a_strange_table_of_our_name(inside: Run) -> None:
@@ -90,20 +93,6 @@ def test_an_update_over_a_strange_table_of_our_name(inside: Run) -> None:
     assert out.split() == ["True", "True"]
 
 
-def test_release_takes_a_device_out_of_both_sets(inside: Run) -> None:
-    out = inside(
-        LISTING + "nftables.install(Policy(), XTABLES)\n"
-        "for name in ('blocked', 'limited'):\n"
-        "    nftables._nft(f'add element inet cpe_filter {name} {{ 02:00:00:00:00:01 timeout 1h }}\\n')\n"
-        "nftables._nft('add element inet cpe_filter blocked { 02:00:00:00:00:02 timeout 1h }\\n')\n"
-        "print(repr(nftables.release(MAC)), repr(nftables.release(MAC)))\n"
-        "print('02:00:00:00:00:01' in listing(), '02:00:00:00:00:02' in listing())\n"
-        "nftables.remove(XTABLES)\n"
-        "print(nftables.release(MAC) != '')\n"
-    )
-    assert out.split() == ["''", "''", "False", "True", "True"]
-
-
 def test_a_ruleset_that_nft_refuses_changes_nothing(inside: Run) -> None:
     out = inside(
         LISTING + "nftables.install(Policy(), XTABLES)\n"
@@ -115,21 +104,43 @@ def test_a_ruleset_that_nft_refuses_changes_nothing(inside: Run) -> None:
     assert out.split() == ["True", "True"]
 
 
-def test_what_is_closed_stays_so_when_xtables_refuses(inside: Run) -> None:
-    """A filter's successor, or a repair: without its part of the ruleset nothing is queued, and the table drops all."""
+def test_the_rest_stays_where_the_hand_off_is_refused(inside: Run) -> None:
+    """A filter's successor, or a repair: without the hand-off nothing is queued, so nothing is admitted."""
     out = inside(
-        LISTING + "def refused(_tables, _policy): raise nftables.KernelError('refused')\n"
-        "hook, nftables._hook_xtables = nftables._hook_xtables, refused\n"
-        "def install(fail):\n"
-        "    try: nftables.install(Policy(fail=fail), XTABLES)\n"
-        "    except nftables.KernelError: return 'cpe_filter' in listing(), 'CPE_FILTER' in listing()\n"
-        "print(*install('closed'))\n"  # the first start: nothing is there, and nothing stays
-        "nftables._hook_xtables = hook\n"
-        "print(install('closed'))\n"
-        "nftables._hook_xtables = refused\n"
-        "print(*install('closed'), *install('open'))\n"
+        LISTING + "def refused(_): raise OSError(1, 'Operation not permitted')\n"
+        "commit, nftables._commit = nftables._commit, refused\n"
+        "def install():\n"
+        "    try: nftables.install(Policy(), XTABLES)\n"
+        "    except nftables.KernelError as error: print('hand-off' in str(error), end=' ')\n"
+        "    return 'cpe_filter' in listing(), 'queue num' in listing()\n"
+        "print(*install())\n"  # the first start: nothing is there, and nothing stays
+        "nftables._commit = commit\n"
+        "print(*install())\n"
+        "nftables._commit = refused\n"
+        "print(*install())\n"
     )
-    assert out.split() == ["False", "False", "None", "True", "True", "False", "False"]
+    assert out.split() == ["True", "False", "False", "True", "True", "True", "True", "False"]
+
+
+def test_the_kernel_is_asked_what_it_can_do(inside: Run) -> None:
+    out = inside(
+        LISTING + "print(nftables.find_handoff(Policy()) in (NATIVE, XTABLES), nftables.find_log(Policy()), listing() == '')\n"
+    )
+    assert out.split() == ["True", "True", "True"]
+
+
+@pytest.mark.parametrize("mode", ["monitor", "limit", "block"])
+@pytest.mark.parametrize("fail", ["open", "closed"])
+@pytest.mark.parametrize("refusal", ["explain", "reset"])
+@pytest.mark.parametrize("log", [True, False])
+def test_every_ruleset_is_one_that_nft_takes(inside: Run, mode: str, fail: str, refusal: str, log: bool) -> None:
+    out = inside(
+        f"policy = Policy(mode={mode!r}, fail={fail!r}, refusal={refusal!r}, lan=('a', 'b'), ports=(25, 2526))\n"
+        f"nftables.install(policy, XTABLES, {log})\n"
+        f"nftables.update(policy._replace(router_output=False), XTABLES, {log})\n"
+        "print('done')\n"
+    )
+    assert out == "done\n"
 
 
 @pytest.mark.parametrize("handoff", [NATIVE, XTABLES])
@@ -141,6 +152,13 @@ def test_networks_that_overlap_are_merged(handoff: str, text: Callable[[Policy, 
     assert "198.51.100.0/24" not in found
     assert "2001:db8::/48" not in found
     assert f"{MAC.hex(':')} . 198.51.0.0/16" in found
+
+
+@pytest.mark.parametrize("mode", ["monitor", "limit", "block"])
+@pytest.mark.parametrize("handoff", [NATIVE, XTABLES])
+def test_no_mark_is_set_or_read(mode: str, handoff: str) -> None:
+    """Marks are other programs'."""
+    assert " mark" not in render(Policy(mode=mode), handoff)
 
 
 def test_fail_closed_has_no_bypass() -> None:

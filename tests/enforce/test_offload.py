@@ -164,5 +164,5 @@ def test_others_flow_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ward.wrong() == ""
     assert ward.wrong() == ""
     assert log == ["table inet home offloads connections (flow add): mail that it carries passes unseen"]
-    assert ward.concerns(Change(nfnetlink.FLOWTABLE, nfnetlink.INET, b"home", ""))
-    assert not ward.concerns(Change(nfnetlink.RULE, nfnetlink.INET, b"home", ""))
+    assert ward.concerns(Change(nfnetlink.FLOWTABLE, nfnetlink.INET, b"home", b"", ""))
+    assert not ward.concerns(Change(nfnetlink.RULE, nfnetlink.INET, b"home", b"", ""))

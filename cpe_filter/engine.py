@@ -127,6 +127,7 @@ class Engine:
         self._ports = frozenset(policy.ports)
         self._flows: dict[bytes, Flow] = {}
         self._trying: dict[bytes, float] = {}
+        self._explained: dict[bytes, bytes] = {}  # client's address and port -> key of the flow
         self._buffered: dict[bytes, int] = {}  # by flow, where it is not 0
         self._buffered_sum = 0
         self._next_sweep = 0.0
@@ -176,8 +177,11 @@ class Engine:
             key = key_of(segment, True)
         elif from_mail:
             key = key_of(segment, False)
-        else:
-            return ACCEPT
+        else:  # what is redirected is seen on its way to the responder and back: by its client alone is it known
+            known = self._redirected(segment)
+            if known is None:
+                return ACCEPT
+            key, to_mail = known
         self.key = key
         self.mail_packets += 1
         if time >= self._next_sweep:
@@ -199,6 +203,17 @@ class Engine:
             flow = begun
         self.flow = flow
         return self._advance(flow, key, segment, time, to_mail)
+
+    def _redirected(self, segment: Segment) -> tuple[bytes, bool] | None:
+        """The key of the connection that goes to the responder instead, and whether this is its client's packet."""
+        port = self.policy.explain_port
+        if segment.dport == port:
+            key = self._explained.get(_client(segment.src, segment.sport))
+        elif segment.sport == port:
+            key = self._explained.get(_client(segment.dst, segment.dport))
+        else:
+            key = None
+        return None if key is None else (key, segment.dport == port)
 
     def lookup(self, time: float, hwaddr: bytes | None, data: bytes) -> None:
         """Looks for a question for MX records in an IP packet of a device in the home.
@@ -324,6 +339,7 @@ class Engine:
         self._flows[key] = flow
         if syn and self._explains(decision):
             flow.explained = connection.explained = True
+            self._explained[_client(client, session.client_port)] = key
         if session.phase == TRYING:
             self._trying[key] = time
         self._standings(flow, time)
@@ -427,6 +443,10 @@ class Engine:
     def _forget(self, key: bytes, flow: Flow) -> None:
         known = self._flows.pop(key, None)
         self._trying.pop(key, None)
+        if flow.explained:
+            client = _client(flow.session.client, flow.session.client_port)
+            if self._explained.get(client) == key:  # not that of a later one from the same port
+                del self._explained[client]
         self._buffered_sum -= self._buffered.pop(key, 0)
         if known is flow and self._ended:
             self._ended(flow)
@@ -481,6 +501,10 @@ class Engine:
 
 #: Which events count against which limit.
 _LIMITED = ((("sender", "tls"), decide.on_message), (("recipient", "tls"), decide.on_recipient))
+
+
+def _client(address: bytes, port: int) -> bytes:
+    return address + port.to_bytes(2, "big")
 
 
 def _within(address: bytes, networks: tuple[Network, ...]) -> bool:

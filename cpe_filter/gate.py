@@ -4,8 +4,7 @@ Knows the queue, the log of packets and the sets. Must not judge: what a verdict
 decide say. Packets that are only shown come by NFLOG, those that wait for an admission by NFQUEUE. One that waits was
 caused by packets shown before it, so those are always read first.
 
-Nothing here lets mail out by failing. An exception, a packet that cannot be read, a full set: the connection is not put
-into `admitted`, and where the kernel asks for an admission it stays refused.
+Nothing here lets mail out by failing: a packet that waits and raises an exception, or cannot be read, is dropped.
 """
 
 from __future__ import annotations
@@ -18,29 +17,30 @@ from cpe_filter.detect.device import BEHIND, ROUTER, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce.decide import PASS, effective_mode
 from cpe_filter.enforce.nflog import PacketLog
-from cpe_filter.enforce.nfqueue import Queue
+from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT, Queue
 from cpe_filter.enforce.packets import Found
 from cpe_filter.enforce.ruleset import (
-    ADMITTED,
     ASKED,
     BLOCKED,
     CONTENT,
     ENDS,
     REFUSED,
+    REFUSED_NEW,
     ROUTER_BLOCKED,
 )
 from cpe_filter.enforce.sets import Sets
 from cpe_filter.engine import CONTENT as SKIP_CONTENT
 from cpe_filter.engine import DONE, LIMIT_DEVICE, LOOK, OVER, REFUSALS, Engine, Flow
+from cpe_filter.inspect.session import TRYING
 
 #: Which sets a connection is in, as bits of `Flow.elements`.
-_BITS = {ADMITTED: 1, REFUSED: 2, CONTENT: 4, ENDS: 8}
-_ADMITTED, _REFUSED, _CONTENT, _ENDS = _BITS.values()
+_BITS = {REFUSED: 1, CONTENT: 2, ENDS: 4}
+_REFUSED, _CONTENT, _ENDS = _BITS.values()
 #: Of a message's content so many packets are shown before the kernel is told to leave the rest out: most messages are
 #: over by then, and telling costs as much as two packets.
-CONTENT_PACKETS = 4
+CONTENT_PACKETS = 3
 #: `Flow.elements` above these bits counts them.
-_COUNT = 16
+_COUNT = 8
 #: Seconds between two refreshes of `alive`: several may fail before the filter counts as dead.
 REFRESH_S = 2.0
 #: Seconds that a device stays limited in the kernel by its standing; refreshed long before.
@@ -100,49 +100,65 @@ class Gate:
                 if not shown:
                     break
                 self._show(shown)
-        if asking:
-            self._show(asking, waits=True)
+        answers = [self._decide(packet) for packet in asking]
         if len(self._engine.events) > events:
             for event in self._engine.events[events:]:
                 if isinstance(event, StandingChanged):
                     self.standing(event.device)
-        self.sets.flush()
+        made = self.sets.flush()
         if asking:
-            self._queue.accept(asking)
+            # A rule refuses where it finds the connection in a set; where that could not be, the packet is dropped.
+            self._queue.answer(answers if made else [(n, DROP if v == REPEAT else v) for n, v in answers])
 
-    def _show(self, packets: list[Found], waits: bool = False) -> None:
+    def _show(self, packets: list[Found]) -> None:
         engine, now = self._engine, self._now()
         for _, hook, hwaddr, data in packets:
-            if len(data) < _SHORTEST and not waits:
+            if len(data) < _SHORTEST:
                 continue
             try:
                 verdict = engine.packet(now, hook, hwaddr, data)
                 flow = engine.flow
-                if verdict != "accept" or waits or (flow is not None and flow.elements >= _COUNT):
-                    self._carry_out(verdict, flow, waits)
+                if verdict != "accept" or (flow is not None and flow.elements >= _COUNT):
+                    self._carry_out(verdict, flow)
             except Exception as error:  # whatever it is: the next packet must be looked at
-                self.failures += 1
-                self.last_failure = f"{type(error).__name__}: {error}"
+                self._failed(error)
 
-    def _carry_out(self, verdict: str, flow: Flow | None, waits: bool) -> None:
-        engine, sets = self._engine, self.sets
+    def _decide(self, packet: Found) -> tuple[int, int]:
+        """The number of a packet that waits, and its verdict."""
+        number, hook, hwaddr, data = packet
+        engine = self._engine
+        try:
+            verdict = engine.packet(self._now(), hook, hwaddr, data)
+            flow = engine.flow
+            if verdict not in REFUSALS:
+                if verdict != "accept" or (flow is not None and flow.elements >= _COUNT):
+                    self._carry_out(verdict, flow)
+                return number, ACCEPT if engine.key else DROP
+            if flow is not None and flow.session.phase != TRYING:
+                repeat = self._refuse(flow)
+            else:
+                repeat = bool(engine.key)
+                self.sets.add_connection(REFUSED_NEW, engine.key)
+                if flow is not None and verdict == LIMIT_DEVICE and len(flow.device.key) == 6:
+                    self.sets.limit(flow.device.key)
+            return number, REPEAT if repeat else DROP
+        except Exception as error:  # whatever it is: the packet must get its verdict
+            self._failed(error)
+            return number, DROP
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        self.last_failure = f"{type(error).__name__}: {error}"
+
+    def _carry_out(self, verdict: str, flow: Flow | None) -> None:
+        """What a verdict means for packets to come."""
         if flow is None:
-            if verdict == OVER and engine.skipped is not None:
-                self._let_alone(*engine.skipped)
-                if waits:
-                    sets.add_connection(ADMITTED, engine.key)
-            elif verdict in REFUSALS:
-                sets.add_connection(REFUSED, engine.key)
-            return
-        if verdict in REFUSALS:
+            if verdict == OVER and self._engine.skipped is not None:
+                self._let_alone(*self._engine.skipped)
+        elif verdict in REFUSALS:
             self._refuse(flow)
-            if verdict == LIMIT_DEVICE and len(flow.device.key) == 6:
-                sets.limit(flow.device.key)
-            return
-        if waits and flow.decision.what == PASS and not flow.elements & _ADMITTED:
-            self._put(flow, ADMITTED)
-        if verdict == "accept":
-            if flow.elements >= _COUNT and not flow.elements & _CONTENT:
+        elif verdict == "accept":
+            if not flow.elements & _CONTENT:
                 self._count_content(flow)
         elif verdict == SKIP_CONTENT:
             flow.elements = flow.elements & _COUNT - 1 | _COUNT
@@ -159,13 +175,15 @@ class Gate:
             flow.elements &= _COUNT - 1
             self._put(flow, CONTENT)
 
-    def _refuse(self, flow: Flow) -> None:
-        """A connection may not pass, or no longer. In mode block no rule lets it; what is explained goes elsewhere."""
+    def _refuse(self, flow: Flow) -> bool:
+        """A connection may pass no longer. Whether that is news.
+
+        In mode block no rule lets it, and what is explained goes elsewhere.
+        """
         if flow.explained or flow.elements & _REFUSED or self._engine.policy.mode == "block":
-            return
+            return False
         self._put(flow, REFUSED)
-        if flow.elements & _ADMITTED:
-            self._take_out(flow, ADMITTED)
+        return True
 
     def _put(self, flow: Flow, name: str) -> None:
         flow.elements |= _BITS[name]
@@ -177,7 +195,7 @@ class Gate:
 
     def ended(self, flow: Flow) -> None:
         """The engine has forgotten a connection. A refusal stays: the server may not have heard of it."""
-        for name in (ADMITTED, CONTENT, ENDS):
+        for name in (CONTENT, ENDS):
             if flow.elements & _BITS[name]:
                 self._take_out(flow, name)
 

@@ -171,7 +171,7 @@ class _Filter:
         self.log_group = nftables.find_log(policy)
         os.makedirs(os.path.dirname(policy.status_file), exist_ok=True)
         self._look_around(self.now())
-        queue = Queue(policy.queue, policy.queue_length, pass_by=not self.log_group)
+        queue = Queue(policy.queue, policy.queue_length)
         try:
             shown = PacketLog(policy.queue) if self.log_group else None
         except LogTaken:

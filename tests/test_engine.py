@@ -122,10 +122,8 @@ EXPLAINED = (
 
 
 def explained(home: Home, number: int = 0, time: float = START, text: str = EXPLAINED) -> list[str]:
-    """A connection that is redirected: what the responder says comes from the router's address and its port."""
-    client = session(text, server=f"198.51.{number}.25", sport=40000 + number, time=time)
-    local = session(text, server="192.168.1.1", sport=40000 + number, dport=2525, time=time)
-    packets = [one if one.from_client else other for one, other in zip(client, local, strict=True)]
+    """A connection that is redirected: seen before destination NAT, and after it is undone, so no redirect shows."""
+    packets = session(text, server=f"198.51.{number}.25", sport=40000 + number, time=time)
     return [home.give(p, hook=PRE_ROUTING if p.from_client else POST_ROUTING) for p in packets]
 
 
@@ -141,7 +139,7 @@ def test_mode_block_redirects_and_reads_what_the_device_says_to_the_responder() 
     assert event.flow.session.server == bytes([198, 51, 0, 25])
     # Its reply to RCPT is ours: no server has refused anything.
     assert not {"refused", "unknown-user"} & {*device.score.tallies}
-    # From the responder's port of somebody else nothing is taken.
+    # What goes to the responder's port is not mail's.
     stray = session(dport=2525, server="192.168.1.1", sport=50000)
     before = home.engine.mail_packets
     assert set(home.play(stray)) == {ACCEPT}

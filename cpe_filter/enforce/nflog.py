@@ -18,8 +18,9 @@ from cpe_filter.enforce.packets import Found, Reader
 COPY_RANGE = 2048
 #: Packets that the kernel collects at most before it sends them, and hundredths of a second that it waits for more.
 TOGETHER, WAIT_CS = 16, 1
-#: Bytes that it may collect, and that wait in our socket.
-_COLLECTED, _RECEIVE_BUFFER = 1 << 15, 1 << 20
+#: Bytes that it may collect: it takes so much memory for each datagram, however little is in it; and bytes of datagrams
+#: that may wait in our socket, which hold the packets of some tenths of a second.
+_COLLECTED, _RECEIVE_BUFFER = 1 << 13, 1 << 21
 #: Datagrams read in one turn.
 TURN = 16
 

@@ -1,9 +1,8 @@
 """The queue: packets from the kernel that wait for a verdict, and verdicts back.
 
 Knows NFQUEUE (linux/netfilter/nfnetlink_queue.h); the netfilterqueue library binds it. Must not know SMTP or policy.
-Every packet gets its verdict, and that is always to go on: whether it was admitted is said in the ruleset's sets, and a
-rule behind the queue looks there. So whatever goes wrong here admits nothing. A queue that nobody reads fast enough
-fills, and the kernel drops what finds it full; its sender sends it again.
+Every packet gets its verdict. A queue that nobody reads fast enough fills, and the kernel drops what finds it full; its
+sender sends it again.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ TURN, TURN_S = 64, 0.02
 _RECEIVE_BUFFER = 1 << 20
 
 _REQUEST = 0x1
-_PACKET, _VERDICT, _CONFIGURE = 3 << 8, 3 << 8 | 1, 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_...
-_CFG_MASK, _CFG_FLAGS, _FAIL_OPEN = 4, 5, 0x1  # NFQA_CFG_...
+_PACKET, _VERDICT = 3 << 8, 3 << 8 | 1  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_...
 _HWADDR, _PAYLOAD, _VERDICT_HEADER = 9, 10, 2  # NFQA_...
-_ACCEPT = 1  # NF_ACCEPT
+#: Verdicts: the packet is dropped; goes on; meets the chain's rules again, which have learnt something.
+DROP, ACCEPT, REPEAT = 0, 1, 4
 
 
 class QueueTaken(OSError):
@@ -37,12 +36,9 @@ class QueueTaken(OSError):
 
 
 class Queue:
-    """A bound queue. length: packets that may wait; beyond, the kernel drops them.
+    """A bound queue. length: packets that may wait; beyond, the kernel drops them."""
 
-    pass_by: beyond, they go on to the next rule: for a kernel without NFLOG, where packets wait that need no admission.
-    """
-
-    def __init__(self, number: int, length: int, pass_by: bool = False) -> None:
+    def __init__(self, number: int, length: int) -> None:
         from netfilterqueue import COPY_PACKET, NetfilterQueue
 
         self._queue = NetfilterQueue()
@@ -58,11 +54,6 @@ class Queue:
         self._socket.setblocking(False)
         self._reader = Reader(_PACKET, 6, _HWADDR, _PAYLOAD)
         self._number = number.to_bytes(2, "big")
-        if pass_by:
-            content = b"\0\0" + self._number
-            for kind in (_CFG_MASK, _CFG_FLAGS):
-                content += struct.pack("=HH", 8, kind) + _FAIL_OPEN.to_bytes(4, "big")
-            self._socket.send(struct.pack("=IHHII", 16 + len(content), _CONFIGURE, _REQUEST, 0, 0) + content)
 
     def read(self) -> list[Found]:
         """The packets that wait, at most `TURN`. Each needs its verdict."""
@@ -77,16 +68,16 @@ class Queue:
                     raise
         return found
 
-    def accept(self, packets: list[Found]) -> None:
-        """Lets these packets go on to the next rule. Raises nothing: a packet that is gone needs no verdict."""
+    def answer(self, verdicts: list[tuple[int, int]]) -> None:
+        """Packets' numbers and what becomes of them. Raises nothing: a packet that is gone needs no verdict."""
         parts = []
-        for number, *_ in packets:
+        for number, verdict in verdicts:
             parts.append(
                 struct.pack("=IHHII", 32, _VERDICT, _REQUEST, 0, 0)
                 + b"\0\0"
                 + self._number
                 + struct.pack("=HH", 12, _VERDICT_HEADER)
-                + struct.pack(">II", _ACCEPT, number)
+                + struct.pack(">II", verdict, number)
             )
         try:
             self._socket.send(b"".join(parts))
@@ -100,8 +91,8 @@ class Queue:
 
 
 def _unexpected(packet: Packet) -> None:
-    """The library reads nothing here; if it did, the packet goes on to the rule that admits it or not."""
-    packet.accept()
+    """The library reads nothing here; if it did, nobody would have decided."""
+    packet.drop()
 
 
 def queue_holder(number: int) -> int:

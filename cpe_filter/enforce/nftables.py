@@ -37,9 +37,7 @@ def find_handoff(policy: Policy) -> str:
         raise KernelError("nft may not change the ruleset: the capability CAP_NET_ADMIN is missing")
     error = _probe_xtables(policy)
     if error:
-        raise KernelError(
-            f"the kernel has neither nft queue (kmod-nft-queue) nor xtables NFQUEUE: {error}"
-        )
+        raise KernelError(f"the kernel has neither nft queue (kmod-nft-queue) nor xtables NFQUEUE: {error}")
     return XTABLES
 
 

@@ -2,20 +2,22 @@
 
 Knows nft's language. Must not know the kernel (see nftables), packets, devices' standings or the queue's loop.
 
-The kernel denies, userspace admits. In mode block the rules refuse or redirect without the filter; in mode limit, for
-devices whose standing limits them, and in fail closed a connection passes only when the filter has put it into
-`admitted`. What nobody decides (queue full, unparsable, exception) stays refused there; in mode monitor it passes. The
-filter speaks through elements of sets alone, never through marks: marks belong to other programs.
+The kernel denies, userspace admits. In mode block the rules refuse or redirect without the filter. In mode limit, for
+devices whose standing limits them, and in fail closed, a new connection waits in the queue and passes only with the
+filter's word; what the client says in it waits, too, where its messages are limited. What nobody decides (the queue is
+full, the packet cannot be read) is dropped there. In mode monitor all pass and are only shown. The filter speaks by
+verdicts and by elements of sets, never by marks: marks belong to other programs.
 
 A connection is in a set by the client's address and port and the server's address, as packets carry them in the
 forward hook. Forwarded mail is looked at there, behind the firewall's own filter: it has survived what the router
-itself would drop (TTL, the firewall), so what is observed is what leaves. A connection that may be redirected to the
-responder is observed before destination NAT and, on the way back, after NAT is undone: with the address that the device
-meant. Where no verdict is needed packets are observed by NFLOG; only what waits for an admission, and what a limited
-client says, waits in the queue.
+itself would drop (TTL, the firewall), so what is observed is what leaves. A connection that is redirected to the
+responder is shown with its first packet as the device meant it, and then on its way to the responder and back. Where no
+verdict is needed packets are shown by NFLOG. A kernel without it shows them by the queue, and then nothing of what is
+denied.
 
-`alive` has an element only while the filter refreshes it: a dead or hung filter opens (fail open) or closes (fail
-closed) what waits for admissions within `ALIVE_S` seconds, and no rule changes.
+`alive` has an element only while the filter refreshes it: a hung filter opens (fail open) or closes (fail closed) what
+waits for its word within `ALIVE_S` seconds, and no rule changes. One that is gone does so at once: its queue is passed
+by, or not.
 """
 
 from __future__ import annotations
@@ -58,17 +60,17 @@ _QUIET_S = 7440  # conntrack's time for an established connection on OpenWrt
 #: Sets that the filter fills (enforce.sets): by device, by connection, by pair of device and server; and the switches,
 #: whose one element is the protocol of all mail.
 BLOCKED, ASKED, LIMITED, FAMILIAR = "blocked", "asked", "limited", "familiar"
-ADMITTED, REFUSED, CONTENT, ENDS = "admitted", "refused", "content", "ends"
+REFUSED, REFUSED_NEW, CONTENT, ENDS = "refused", "refused_new", "content", "ends"
 KNOWN = "known"
 ALIVE, HOME_BLOCKED, ROUTER_BLOCKED = "alive", "home_blocked", "router_blocked"
 ADDRESS_BLOCKED = "address_blocked"
 BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
-BY_CONNECTION = (ADMITTED, REFUSED, CONTENT, ENDS)
+BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
 SWITCHES = (ALIVE, HOME_BLOCKED, ROUTER_BLOCKED)
 
-#: The named counters. observed, queued: packets shown to the filter, and those among them that waited for its word.
-#: unobserved: beyond the rate guard, passed unseen. refused, blocked, limited: resets. undecided: dropped, no decision
-#: came. explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of
+#: The named counters. observed: packets shown to the filter; queued: those that waited for its word. unobserved: beyond
+#: the rate guard, passed unseen. refused, blocked, limited: resets. undecided: dropped, nobody
+#: could be asked. explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of
 #: strangers beyond the guard, dropped.
 COUNTERS = (
     "observed",
@@ -84,8 +86,10 @@ COUNTERS = (
 )
 
 _SYN = "tcp flags & (fin | syn | rst | ack) == syn"
+_REDIRECTED = "ct status dnat"
 _NO_END = "tcp flags & (fin | rst) == 0"
 _FAMILIES = (("4", "ip"), ("6", "ip6"))
+_FEW = f"{EXPLAINED_PER_MINUTE}/minute burst {EXPLAINED_BURST} packets"
 #: Matches all mail: what is needed to look a switch up.
 _SWITCH = "meta l4proto"
 
@@ -113,13 +117,11 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
         *_observe(policy, log),
         *_hand_off(policy, handoff),
         *_refusals(),
-        *_early(policy),
-        *(_leaving_block() if policy.mode == "block" else _leaving(policy, log)),
+        *([] if policy.mode == "monitor" else _early(policy)),
+        *(_leaving_block(policy, log) if policy.mode == "block" else _leaving(policy, log)),
         *_returning(),
-        *_hooks(policy),
-        *([] if policy.mode == "block" else _admission(policy)),
-        *(_explain(policy) if policy.refusal == "explain" else []),
-        *(_seen(policy, log) if policy.refusal == "explain" or policy.mode == "block" else []),
+        *_hooks(policy, log),
+        *(_explain(policy, log) if policy.refusal == "explain" else []),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -328,30 +330,28 @@ def _blocked(action: str) -> list[str]:
 
 
 def _early(policy: Policy) -> list[str]:
-    """Floods, and a blocked device's connections, end before conntrack hears of them; permitted ones go on."""
-    few = f"limit rate {EXPLAINED_PER_MINUTE}/minute burst {EXPLAINED_BURST} packets"
-    flood = []
-    # In mode monitor all pass. Elsewhere a device cannot be within its limit with more SYNs than this.
-    if policy.mode != "monitor":
-        rate = f"{1 + policy.connections_per_hour // 1800}/second burst {policy.connections_burst + SYNS_MORE} packets"
-        strangers = f"{STRANGERS_PER_SECOND}/second burst {2 * STRANGERS_PER_SECOND} packets"
-        flood = [
-            f"\t\tupdate @syns {{ ether saddr limit rate over {rate} }} goto limited_device",
-            f"\t\tether saddr != @{FAMILIAR} limit rate over {strangers} counter name flooded drop",
-        ]
+    """Floods, and a blocked device's connections, end before conntrack hears of them; permitted ones go on.
+
+    In mode monitor all pass, so there is nothing to guard, and all the home's traffic would pay for one chain more.
+    """
+    # A device cannot be within its limit with more SYNs than this.
+    rate = f"{1 + policy.connections_per_hour // 1800}/second burst {policy.connections_burst + SYNS_MORE} packets"
+    strangers = f"{STRANGERS_PER_SECOND}/second burst {2 * STRANGERS_PER_SECOND} packets"
     return [
         *_base("early", "prerouting", "raw"),
-        f"\t\tiifname {_names(policy.lan)} tcp dport {_ports(policy)} {_SYN} jump early_syn",
+        # In an order that lets go with few steps what does not begin a connection: that is nearly all there is.
+        f"\t\t{_SYN} tcp dport {_ports(policy)} iifname {_names(policy.lan)} jump early_syn",
         "\t}",
         "\tchain early_syn {",
         *_PERMITTED,
         *_exempt("return"),
         "\t\tfib daddr type local return",
         *_blocked("goto early_blocked"),
-        *flood,
+        f"\t\tupdate @syns {{ ether saddr limit rate over {rate} }} goto limited_device",
+        f"\t\tether saddr != @{FAMILIAR} limit rate over {strangers} counter name flooded drop",
         "\t}",
         "\tchain early_blocked {",
-        *([f"\t\tupdate @explained {{ ether saddr {few} }} return"] if policy.refusal == "explain" else []),
+        *([f"\t\tupdate @explained {{ ether saddr limit rate {_FEW} }} return"] if policy.refusal == "explain" else []),
         "\t\tgoto blocked_device",
         "\t}",
     ]
@@ -360,15 +360,11 @@ def _early(policy: Policy) -> list[str]:
 # ── mail on its way out ─────────────────────────────────────────────────────────────────────────────
 
 
-def _leaving_block() -> list[str]:
+def _leaving_block(policy: Policy, log: bool) -> list[str]:
     """Mode block: what no rule admits is refused. Needs no filter."""
-    return [
-        "\tchain leaving {",
-        *_PERMITTED,
-        *_exempt("goto observe_out"),
-        "\t\tgoto refuse",
-        "\t}",
-    ]
+    # With a responder the SYN has been shown before it was redirected, or not.
+    show = [f"\t\t{_SYN} jump observe_out"] if log and policy.refusal != "explain" else []
+    return ["\tchain leaving {", *_PERMITTED, *_exempt("goto observe_out"), *show, "\t\tgoto refuse", "\t}"]
 
 
 def _leaving(policy: Policy, log: bool) -> list[str]:
@@ -378,9 +374,7 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
     running = ["\t\tgoto running"] if limit else [f"\t\tether saddr @{ASKED} goto running", "\t\tgoto observe_out"]
     pairs = []
     if not limit:
-        pairs = [
-            f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in _FAMILIES
-        ]
+        pairs = [f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in _FAMILIES]
     over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
     return [
         "\tchain known {",
@@ -388,16 +382,16 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
         "\t}",
         "\tchain leaving {",
         *_blocked("jump blocked_device"),
-        *([] if limit else ["\t\tct id @quiet tcp flags & syn == 0 return"]),
         *_PERMITTED,
         *_exempt("goto observe_out"),
         *([f"\t\t{_SWITCH} != @{ALIVE} goto refuse"] if closed else []),
-        *_connection(REFUSED, "goto refuse", "tcp flags & syn == 0"),
         f"\t\t{_SYN} goto opening",
+        *_connection(REFUSED, "goto refuse"),
         *running,
         "\t}",
         # Each SYN is decided on its own: conntrack, and its numbers, may have forgotten what was decided before.
         "\tchain opening {",
+        *_connection(REFUSED_NEW, "goto refuse"),
         *pairs,
         "\t\tdelete @quiet { ct id }",
         *opening,
@@ -414,7 +408,9 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
         f"\t\tupdate @guard {{ ether saddr {over} }} goto guarded",
         # What was shown before reaches the filter first: a packet of one byte ends the kernel's collecting.
         *([f"\t\tlog group {policy.queue} snaplen 1 queue-threshold 1"] if log else []),
-        f"\t\tgoto {HAND_OFF}",
+        f"\t\tjump {HAND_OFF}",
+        # Only reached where somebody has emptied that chain: a queue ends the rules, with a holder or without.
+        "\t\tcounter name undecided drop",
         "\t}",
         # More than the filter is asked about: a SYN is refused, the rest is sent again, later.
         "\tchain guarded {",
@@ -424,48 +420,12 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
     ]
 
 
-def _admission(policy: Policy) -> list[str]:
-    """Behind the queue: what was asked about passes only if it was admitted, however it came out of the queue."""
-    closed, limit = policy.fail == "closed", policy.mode == "limit"
-    asked = [f"\t\tether saddr @{ASKED} goto admission"]
-    if limit:
-        asked = ["\t\tgoto admission"]
-    elif closed:
-        asked = [f"\t\t{_SYN} goto admission", *asked]
-    lines = []
-    for hook in ("forward", "output") if policy.router_output else ("forward",):
-        lines += [
-            *_base(f"admission_{hook}", hook, "151"),
-            f"\t\t{_way_out(policy, hook)} jump admission_needed",
-            "\t}",
-        ]
-    return [
-        "\tchain admission_needed {",
-        *asked,
-        "\t}",
-        "\tchain admission {",
-        *_connection(REFUSED, "goto refuse"),
-        *_connection(ADMITTED, "return"),
-        *_PERMITTED,
-        *_exempt("return"),
-        *([] if limit else ["\t\tct id @quiet return"]),
-        f"\t\t{_SWITCH} != @{ALIVE} {'goto refuse' if closed else 'return'}",
-        *_ACKS,
-        f"\t\t{_SYN} ether saddr @{LIMITED} goto limited_device",
-        # No decision: not a reset, since the client may try again when the filter is less busy, or back.
-        "\t\tcounter name undecided drop",
-        "\t}",
-        *lines,
-    ]
-
-
 # ── mail's answers ──────────────────────────────────────────────────────────────────────────────────
 
 
 def _returning() -> list[str]:
     return [
         "\tchain returning {",
-        "\t\tct id @quiet return",
         *_ACKS,  # first: of what a server sends to a client that writes to it nearly all are these
         *_PERMITTED_BACK,
         *_connection(REFUSED, "goto refuse", back=True),
@@ -474,32 +434,45 @@ def _returning() -> list[str]:
     ]
 
 
-def _hooks(policy: Policy) -> list[str]:
+def _hooks(policy: Policy, log: bool) -> list[str]:
     """Where mail passes: behind the firewall's own chains, so what these drop is not seen."""
     lan, wan, ports = _names(policy.lan), _names(policy.wan), _ports(policy)
-    lines = [
-        *_base("forward", "forward", "150"),
-        f"\t\t{_way_out(policy, 'forward')} jump leaving",
-        f"\t\tiifname {wan} oifname {lan} tcp sport {ports} jump returning",
-        "\t}",
-    ]
+    # First of all, and cheap: most mail is between a clear device and a server that it has met. A standing that rises
+    # empties these sets, and so does not have to be looked up here.
+    quiet = []
+    if policy.mode == "monitor":
+        lives = f" {_SWITCH} @{ALIVE}" if policy.fail == "closed" else ""
+        quiet = [f"\t\tct id @quiet{lives} return"]
+    explained = policy.refusal == "explain" and log
+    output, arriving = [], []
     if policy.router_output:
-        lines += [
-            *_base("output", "output", "150"),
-            f"\t\t{_way_out(policy, 'output')} {_SWITCH} @{ROUTER_BLOCKED} jump blocked_device",
-            f"\t\t{_way_out(policy, 'output')} jump leaving",
-            "\t}",
-            *_base("input", "input", "150"),
-            f"\t\tiifname {wan} tcp sport {ports} jump returning",
-            "\t}",
+        output = [
+            f"\t\ttcp dport {ports} oifname {wan} {_SWITCH} @{ROUTER_BLOCKED} jump blocked_device",
+            f"\t\ttcp dport {ports} oifname {wan} jump leaving",
         ]
-    return lines
-
-
-def _way_out(policy: Policy, hook: str) -> str:
-    """Matches mail that leaves by way of this hook."""
-    lan = "" if hook == "output" else f"iifname {_names(policy.lan)} "
-    return f"{lan}oifname {_names(policy.wan)} tcp dport {_ports(policy)}"
+        arriving = [f"\t\ttcp sport {ports} iifname {wan} jump returning"]
+    if explained:
+        output.append(f"\t\ttcp sport {policy.explain_port} {_REDIRECTED} jump explained_back")
+        arriving.append(f"\t\ttcp dport {policy.explain_port} {_REDIRECTED} jump observe_out")
+    return [
+        "\tchain forward_out {",
+        *quiet,
+        f"\t\tiifname {lan} oifname {wan} goto leaving",
+        "\t}",
+        "\tchain forward_in {",
+        "\t\tct id @quiet return",
+        f"\t\tiifname {wan} oifname {lan} goto returning",
+        "\t}",
+        *(["\tchain explained_back {", *_ACKS, "\t\tgoto observe_in", "\t}"] if explained else []),
+        *_base("forward", "forward", "150"),
+        # The protocol is compared once, not with each port.
+        "\t\tmeta l4proto != tcp return",
+        f"\t\tth dport {ports} jump forward_out",
+        f"\t\tth sport {ports} jump forward_in",
+        "\t}",
+        *([*_base("output", "output", "150"), *output, "\t}"] if output else []),
+        *([*_base("input", "input", "150"), *arriving, "\t}"] if arriving else []),
+    ]
 
 
 def _base(name: str, hook: str, priority: str) -> list[str]:
@@ -509,14 +482,16 @@ def _base(name: str, hook: str, priority: str) -> list[str]:
 # ── the responder ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _explain(policy: Policy) -> list[str]:
+def _explain(policy: Policy, log: bool) -> list[str]:
     """The way to the responder. If nobody listens there the router's own reset refuses.
 
     Without a filter nobody observes what is said: then a reset refuses, too.
     """
     port = policy.explain_port
+    show = ["\t\tjump observe_out"] if log else []
     lines = [
         "\tchain explain {",
+        *show,
         f"\t\t{_SWITCH} != @{ALIVE} return",
         f"\t\tmeta l4proto tcp limit rate {EXPLAINED_PER_SECOND}/second burst {2 * EXPLAINED_PER_SECOND} packets "
         f"counter name explained redirect to :{port}",
@@ -526,68 +501,33 @@ def _explain(policy: Policy) -> list[str]:
         f'\t\tiifname != "lo" tcp dport {port} ct original proto-dst != {_ports(policy)} reject with tcp reset',
         "\t}",
     ]
-    for hook in _origins(policy):
+    for hook in ("prerouting", "output") if policy.router_output else ("prerouting",):
+        source = f"iifname {_names(policy.lan)} " if hook == "prerouting" else f"oifname {_names(policy.wan)} "
         lines += [
-            *_denied(policy, f"to_explain_{hook}", hook, "explain"),
-            # Before the router's own port forwards.
+            *_denied(policy, hook),
+            # Before the router's own port forwards. New connections alone come here.
             f"\tchain redirect_{hook} {{",
             f"\t\ttype nat hook {hook} priority -105; policy accept;",
-            f"\t\t{_source(policy, hook)}tcp dport {_ports(policy)} jump to_explain_{hook}",
+            f"\t\ttcp dport {_ports(policy)} {source}jump denied_{hook}",
             "\t}",
         ]
     return lines
 
 
-def _seen(policy: Policy, log: bool) -> list[str]:
-    """What is denied, and perhaps explained, is observed before destination NAT, and answers after it is undone.
-
-    So a device's dialogue with the responder looks as if the server had answered that it meant.
-    """
-    # Whoever waits for a queue must not wait for a filter that is dead.
-    show = ["\tchain observe_denied {", f"\t\t{_SWITCH} != @{ALIVE} return", "\t\tgoto observe_out", "\t}"]
-    lines = [] if log else show
-    for hook in _origins(policy):
-        lines += [
-            *_denied(policy, f"denied_{hook}", hook, "observe_out" if log else "observe_denied"),
-            *_base(f"seen_{hook}", hook, "mangle + 10"),
-            f"\t\t{_source(policy, hook)}tcp dport {_ports(policy)} ct direction original jump denied_{hook}",
-            "\t}",
-        ]
-    if policy.refusal != "explain":
-        return lines
-    return [
-        *lines,
-        "\tchain explained_back {",
-        *_ACKS,
-        "\t\tgoto observe_in",
-        "\t}",
-        *_base("explain_answers", "postrouting", "150"),
-        f"\t\toifname {_names((*policy.lan, 'lo'))} tcp sport {_ports(policy)} ct direction reply "
-        f"ct reply proto-src {policy.explain_port} tcp flags & rst == 0 jump explained_back",
-        "\t}",
-    ]
-
-
-def _origins(policy: Policy) -> tuple[str, ...]:
-    """The hooks where mail begins: of devices, and of the router itself."""
-    return ("prerouting", "output") if policy.router_output else ("prerouting",)
-
-
-def _source(policy: Policy, hook: str) -> str:
-    return f"iifname {_names(policy.lan)} " if hook == "prerouting" else f"oifname {_names(policy.wan)} "
-
-
-def _denied(policy: Policy, name: str, hook: str, then: str) -> list[str]:
-    """A chain that sends on what is denied at one of these hooks: in mode block all, else that of blocked devices."""
-    going = [f"\t\tgoto {then}"]
-    if hook == "prerouting":  # where a packet goes is looked up for those alone that it matters for
+def _denied(policy: Policy, hook: str) -> list[str]:
+    """A chain that explains what is denied: in mode block all, else what blocked devices send, a few connections."""
+    going = ["\t\tgoto explain"]
+    if hook == "prerouting":
         going.insert(0, f"\t\tfib daddr oifname != {_names(policy.wan)} return")
-    lines = [*_PERMITTED, *_exempt("return")]
+    chain = [*_PERMITTED, *_exempt("return"), *going, "\t}"]
+    name = f"denied_{hook}"
     if policy.mode == "block":
-        return [f"\tchain {name} {{", *lines, *going, "\t}"]
+        return [f"\tchain {name} {{", *chain]
+    if policy.mode == "monitor" and hook == "prerouting":  # else they were counted before conntrack
+        chain = [f"\t\tupdate @explained {{ ether saddr limit rate over {_FEW} }} return", *chain]
     blocked = f"goto {name}_blocked"
     whom = _blocked(blocked) if hook == "prerouting" else [f"\t\t{_SWITCH} @{ROUTER_BLOCKED} {blocked}"]
-    return [f"\tchain {name}_blocked {{", *going, "\t}", f"\tchain {name} {{", *lines, *whom, "\t}"]
+    return [f"\tchain {name}_blocked {{", *chain, f"\tchain {name} {{", *whom, "\t}"]
 
 
 def _names(interfaces: Iterable[str]) -> str:

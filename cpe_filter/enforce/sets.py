@@ -23,6 +23,7 @@ from cpe_filter.enforce.ruleset import (
     KNOWN,
     LIMITED,
     LIMITED_S,
+    REFUSED_NEW,
     TABLE,
 )
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a connection's element stays at most; it is taken out when the engine forgets the connection.
 CONNECTION_S = 86400
+#: Seconds that a SYN's refusal stays: the next one of the same connection may be decided otherwise.
+REFUSED_NEW_S = 1
 #: Seconds that a pair of device and server is let alone before its next connection is looked at.
 KNOWN_S = 3600
 #: Changes that may wait for a `flush`; beyond, they are made at once.
@@ -74,7 +77,7 @@ class Sets:
     def add_connection(self, name: str, key: bytes) -> None:
         """Puts a connection (inspect.session's key) into a set, with the next `flush`."""
         family, packed = connection_key(key)
-        self._later(True, (name + family, packed), CONNECTION_S)
+        self._later(True, (name + family, packed), REFUSED_NEW_S if name == REFUSED_NEW else CONNECTION_S)
 
     def remove_connection(self, name: str, key: bytes) -> None:
         family, packed = connection_key(key)
@@ -94,15 +97,19 @@ class Sets:
         if len(self._waiting) >= _WAITING:
             self.flush()
 
-    def flush(self) -> None:
-        """Makes the changes that wait. What the kernel refuses of them is left out, and the rest made all the same."""
+    def flush(self) -> bool:
+        """Makes the changes that wait. What the kernel refuses of them is left out, and the rest made all the same.
+
+        Whether all of them were made.
+        """
         if not self._waiting:
-            return
+            return True
         changes, self._waiting = self._waiting, []
         if self._commit(_requests(changes)):
-            return
-        for change in changes:  # one of them is refused: a full set, perhaps
-            self._commit(_requests([change]), quiet=False)
+            return True
+        # One of them is refused: a full set, perhaps.
+        made = [self._commit(_requests([change]), quiet=False) for change in changes]
+        return all(made)
 
     # ── devices and switches: at once ───────────────────────────────────────────────────────────
 

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cpe_filter.enforce.nftables import find_handoff
-from cpe_filter.enforce.ruleset import NATIVE
+from cpe_filter.enforce.ruleset import NATIVE, TABLE
 from cpe_filter.policy import Policy
 from tests.bench import cost_suricata
 from tests.bench.cost_accounts import CORE, QUEUE, on_core, queue_count
@@ -94,7 +95,7 @@ def build(name: str) -> Path:
 
 
 class Handler:
-    """A program that handles the queue; without one (`process` None) nothing is queued."""
+    """A program that packets are shown to, by a queue or a log; without one (`process` None) none are."""
 
     def __init__(self, process: subprocess.Popen[str] | None, filter_: Filter | None = None) -> None:
         self.process = process
@@ -106,6 +107,12 @@ class Handler:
         return self.process.pid
 
     def queued(self) -> int:
+        """Packets shown to it so far, whether or not they waited for its word."""
+        if self.filter is not None:
+            lab = self.filter.lab
+            text = lab.run("router", ["nft", "list", "counters", "table", "inet", TABLE]).stdout
+            counted = dict(re.findall(r"counter (\w+) \{\s*packets (\d+)", text))
+            return int(counted["observed"]) + int(counted["queued"])
         count = queue_count(self.pid) if self.process else None
         return count.queued if count else 0
 

@@ -23,11 +23,13 @@ def cost_lab(live: None) -> Iterator[CostLab]:
         pytest.skip(str(error))
 
 
-def test_at_most_15_packets_of_a_dialogue_are_queued_whatever_its_size(cost_lab: CostLab) -> None:
+def test_few_packets_of_a_dialogue_are_shown_whatever_its_size(cost_lab: CostLab) -> None:
     results = measures.queued_by_size(cost_lab, (1_000, 100_000, 1_000_000), count=10)
     assert set(results) == {f"{family}, {size} kB" for family in ("IPv4", "IPv6") for size in (1, 100, 1000)}
-    # On average of ten, rounded: a packet that a busy machine had resent is not the ruleset's.
-    assert {name: queued for name, (queued, wire) in results.items() if round(queued) > 15 or wire < 20} == {}
+    # On average of ten, rounded: a packet that a busy machine had resent is not the ruleset's. Of long content some
+    # packets have passed before the filter has told the kernel to leave the rest out.
+    most = {name: 17 if " 1 kB" in name else 150 for name in results}
+    assert {name: shown for name, (shown, wire) in results.items() if round(shown) > most[name] or wire < 20} == {}
 
 
 def test_the_count_of_queued_packets_sees_what_a_program_without_discernment_gets(cost_lab: CostLab) -> None:
@@ -36,16 +38,17 @@ def test_the_count_of_queued_packets_sees_what_a_program_without_discernment_get
     assert 19 <= round_.queued <= 26
 
 
-def test_of_a_dialogue_with_a_known_server_one_packet_is_queued(cost_lab: CostLab) -> None:
+def test_of_dialogues_with_known_servers_nothing_is_shown(cost_lab: CostLab) -> None:
+    """After the warm-up there may be pairs left of which the filter has yet to learn."""
     round_ = measures.dialogues(cost_lab, VARIANTS[KNOWN], 100)
     assert round_.failed == 0
-    assert 1 <= round_.queued < 2
+    assert round_.queued < 1
 
 
-def test_an_upload_is_not_queued(cost_lab: CostLab) -> None:
+def test_of_an_upload_little_is_shown(cost_lab: CostLab) -> None:
     ((rate, queued),) = measures.uploads(cost_lab, (NEW,), 1, 20_000_000)[NEW]
     assert rate > 0
-    assert queued <= 15
+    assert queued <= 1_000  # of 14,000
 
 
 @pytest.mark.parametrize("mode", ["block", "limit", "monitor"])

@@ -14,7 +14,7 @@ from tests.lab.net import PROJECT, PYTHON
 # Datagrams to port 9 wait in queue 7; without a holder they pass. `arrived` gives those that have arrived by now.
 _PROLOGUE = """
 import os, select, socket, subprocess, sys, time
-from cpe_filter.enforce.nfqueue import Queue, QueueTaken, queue_holder
+from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT, Queue, QueueTaken, queue_holder
 
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.bind(("127.0.0.1", 9))
@@ -43,7 +43,7 @@ def drain(queue):
     while select.select([queue.fd], [], [], 0.1)[0]:
         packets = queue.read()
         found += packets
-        queue.accept(packets)
+        queue.answer([(number, ACCEPT) for number, *_ in packets])
     return found
 """
 
@@ -83,23 +83,37 @@ def test_packets_are_read_in_order_and_go_on(namespace: Namespace) -> None:
 
 
 @pytest.mark.live
-@pytest.mark.parametrize(("pass_by", "first", "then"), [(False, "0", "4"), (True, "16", "4")])
-def test_a_full_queue(namespace: Namespace, pass_by: bool, first: str, then: str) -> None:
-    """What finds it full is dropped; or goes on to the next rule, where no admission waits behind."""
-    program = f"q = Queue(7, 4, {pass_by})\nsend(20)\nprint(waiting(), arrived())\ndrain(q)\nprint(arrived(), waiting())"
-    assert namespace.run(program).split() == ["4", first, then, "0"]
+def test_what_finds_the_queue_full_is_dropped(namespace: Namespace) -> None:
+    program = "q = Queue(7, 4)\nsend(20)\nprint(waiting(), arrived())\ndrain(q)\nprint(arrived(), waiting())"
+    assert namespace.run(program).split() == ["4", "0", "4", "0"]
+
+
+@pytest.mark.live
+def test_verdicts(namespace: Namespace) -> None:
+    """One goes on, one is dropped, and one meets the chain's rules again, which queue it once more."""
+    program = (
+        "q = Queue(7, 64)\nsend(3)\nfound = q.read()\n"
+        "q.answer([(number, verdict) for (number, *_), verdict in zip(found, (ACCEPT, DROP, REPEAT))])\n"
+        "again = q.read()\nprint(len(again), again[0][3][28:], arrived())\n"
+        "q.answer([(again[0][0], ACCEPT)])\nprint(arrived(), waiting())"
+    )
+    assert namespace.run(program).split() == ["1", "b'2'", "1", "1", "0"]
 
 
 @pytest.mark.live
 def test_a_turn_ends(namespace: Namespace) -> None:
-    program = "q = Queue(7, 1024)\nsend(150)\n" + "found = q.read()\nprint(len(found))\nq.accept(found)\n" * 3
+    program = (
+        "q = Queue(7, 1024)\nsend(150)\n"
+        + "found = q.read()\nprint(len(found))\nq.answer([(number, ACCEPT) for number, *_ in found])\n" * 3
+    )
     assert namespace.run(program).split() == [str(TURN), str(TURN), str(150 - 2 * TURN)]
 
 
 @pytest.mark.live
 def test_a_verdict_on_what_is_gone_does_no_harm(namespace: Namespace) -> None:
     program = (
-        "q = Queue(7, 64)\nsend(3)\nfound = q.read()\nq.accept(found)\nq.accept(found)\nq.accept([])\n"
+        "q = Queue(7, 64)\nsend(3)\nanswers = [(number, ACCEPT) for number, *_ in q.read()]\n"
+        "q.answer(answers)\nq.answer(answers)\nq.answer([])\n"
         "send(2)\nprint(len(drain(q)), arrived(), waiting())"
     )
     assert namespace.run(program) == "2 5 0"

@@ -76,10 +76,10 @@ def test_an_update_keeps_what_the_kernel_has_learnt_and_replaces_what_the_policy
         "print('02:00:00:00:00:01 timeout 1h' in text, '192.0.2.1' in text, '2001:db8::1' in text)\n"
         "print('02:00:00:00:00:01 . 198.51.100.0/24' in text, 'elements = { 02:00:00:00:00:02 }' in text)\n"
         "print('2526' in text)\n"
-        "print(text.count('chain leaving {'), text.count('jump leaving'), text.count('queue num 25'))\n"
+        "print(text.count('chain leaving {'), text.count('goto leaving'), text.count('queue num 25'))\n"
         "print(set(first) <= {line for line in text.splitlines() if 'hook' in line})\n"
     )
-    assert out.split() == ["True", "False", "True", "True", "True", "True", "1", "2", "1", "True"]
+    assert out.split() == ["True", "False", "True", "True", "True", "True", "1", "1", "1", "True"]
 
 
 def test_an_update_over_a_strange_table_of_our_name(inside: Run) -> None:
@@ -124,7 +124,8 @@ def test_the_rest_stays_where_the_hand_off_is_refused(inside: Run) -> None:
 
 def test_the_kernel_is_asked_what_it_can_do(inside: Run) -> None:
     out = inside(
-        LISTING + "print(nftables.find_handoff(Policy()) in (NATIVE, XTABLES), nftables.find_log(Policy()), listing() == '')\n"
+        LISTING
+        + "print(nftables.find_handoff(Policy()) in (NATIVE, XTABLES), nftables.find_log(Policy()), listing() == '')\n"
     )
     assert out.split() == ["True", "True", "True"]
 

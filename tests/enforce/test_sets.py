@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from cpe_filter.enforce import nftables
-from cpe_filter.enforce.ruleset import BY_CONNECTION, DEVICES, XTABLES
+from cpe_filter.enforce.ruleset import BY_CONNECTION, DEVICES, REFUSED_NEW, XTABLES
 from cpe_filter.enforce.sets import KNOWN_S, Sets, elements
 from cpe_filter.policy import Policy
 from tests.lab.alone import network
@@ -53,7 +53,8 @@ def test_connections_as_nft_reads_them(sets: Sets, name: str, ends: tuple[bytes,
     sets.add_connection(name, key(*ends))
     assert client not in listed(title)  # not before it is flushed
     sets.flush()
-    assert f"{client} . 40000 . {server} timeout 1d" in listed(title)
+    lasts = "1s" if name == REFUSED_NEW else "1d"
+    assert f"{client} . 40000 . {server} timeout {lasts}" in listed(title)
     sets.remove_connection(name, key(*ends))
     sets.remove_connection(name, key(*ends, port=1))  # which was never there
     sets.flush()
@@ -105,11 +106,11 @@ def test_one_that_is_refused_does_not_keep_others_out(sets: Sets, log: list[str]
     assert len(elements("blocked")) == DEVICES
     assert sets.failures == 2
     assert len(log) == 1
-    sets.add_connection("admitted", key(*IPV4))
+    sets.add_connection("content", key(*IPV4))
     sets._later(True, ("blocked", MAC), 60)
     sets.add_connection("refused", key(*IPV6))
     sets.flush()
-    assert "192.168.1.101" in listed("admitted4")
+    assert "192.168.1.101" in listed("content4")
     assert "2001:db8:1::101" in listed("refused6")
 
 
@@ -118,7 +119,7 @@ def test_without_a_ruleset_nothing_is_raised(sets: Sets, log: list[str]) -> None
     assert not sets.alive()
     assert not sets.release(MAC)
     sets.put("blocked", [MAC], 60)
-    sets.add_connection("admitted", key(*IPV4))
+    sets.add_connection("content", key(*IPV4))
     sets.forget_pairs()
     sets.flush()
     assert sets.failures

@@ -87,14 +87,17 @@ class State:
             self._begin_recent(devices, now)
         if self._file is not None:
             self._write_slice()
-        due = self._changed_at is not None and now >= max(self._changed_at + SETTLE_S, self._flash_after)
-        if due and self._errand is None and not (self._file and self._flash == self._recent):
+        elif self._is_flash_due(now):  # when all else is done: a child takes its part of a small machine
             self._send_to_flash(devices, now)
-        return self._file is not None or self._is_recent_due(now)
+        return self._file is not None or self._is_recent_due(now) or self._is_flash_due(now)
 
     def _is_recent_due(self, now: float) -> bool:
         # Where both are one file, only one of us may write it.
         return now >= self._recent_after and not (self._errand and self._flash == self._recent)
+
+    def _is_flash_due(self, now: float) -> bool:
+        since = self._changed_at
+        return since is not None and self._errand is None and now >= max(since + SETTLE_S, self._flash_after)
 
     def close(self, devices: Iterable[Device], now: float) -> None:
         """The filter stops: what is not written yet is written when this returns."""
@@ -147,7 +150,7 @@ class State:
         serial = self._next_serial()
 
         def work() -> list[tuple[str, str]]:
-            os.nice(10)  # packets first
+            os.nice(19)  # packets first
             return self._write_flash(devices, now, serial)
 
         try:

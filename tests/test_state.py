@@ -413,8 +413,11 @@ def test_the_end_in_the_middle_of_both_files(kept: Kept) -> None:
         return b"slow"
 
     kept.state.beside[".slow"] = slow
-    assert kept.state.tick(kept.devices, START + SETTLE_S)  # a slice, and a child
+    while kept.state._errand is None:
+        kept.state.tick(kept.devices, START + SETTLE_S)
     kept.changes(device, COMPROMISED, START + SETTLE_S)
+    assert kept.state.tick(kept.devices, START + SETTLE_S)
+    assert Path(f"{kept.recent}.new").exists()
     kept.state.close(kept.devices, START + SETTLE_S + 1)
     for path in (kept.recent, kept.flash):
         assert saved.decode(path.read_bytes(), START).devices[0].score.standing == COMPROMISED

@@ -15,7 +15,7 @@ SLICE_S = 0.002
 
 
 class AtomicFile:
-    """`write` or `write_slice` as often as need be, then `finish` or `abandon`.
+    """`write` or `write_slice` as often as need be, then `finish`, `publish` or `abandon`.
 
     What raises OSError has abandoned it: the old file stays. mode: who may read it, as chmod has it, whatever the
     umask. `fd`: to read what was written; -1 when it is closed.
@@ -61,20 +61,24 @@ class AtomicFile:
         self.write(b"".join(made))
         return more
 
-    def finish(self, durable: bool = False, keep: bool = False) -> None:
-        """Puts the file in its place. Raises OSError.
-
-        durable: it is on the disk when this returns, however long that takes. keep: `fd` stays open; else it is closed.
-        """
+    def publish(self) -> None:
+        """Puts the file in its place; `fd` stays open. Raises OSError."""
         try:
-            if durable:
-                os.fsync(self.fd)
             os.replace(self._temporary, self._path)
         except OSError:
             self.abandon()
             raise
-        if not keep:
-            self._close()
+
+    def finish(self, durable: bool = False) -> None:
+        """Puts the file in its place. durable: it is on the disk then, however long that takes. Raises OSError."""
+        if durable:
+            try:
+                os.fsync(self.fd)
+            except OSError:
+                self.abandon()
+                raise
+        self.publish()
+        self.close()
         if durable:  # the rename, too, is only on the disk when the folder is
             handle = os.open(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -82,16 +86,17 @@ class AtomicFile:
             finally:
                 os.close(handle)
 
+    def close(self) -> None:
+        """After `publish`."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
     def abandon(self) -> None:
         """Leaves the old file as it is. May be called twice."""
         if self.fd < 0:
             return
-        self._close()
+        self.close()
         try:
             os.unlink(self._temporary)
         except OSError:
             pass
-
-    def _close(self) -> None:
-        fd, self.fd = self.fd, -1
-        os.close(fd)

@@ -7,7 +7,6 @@ What little it reads is read apart (see `apart`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,24 +38,6 @@ def encode(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join([encode(item) for item in value]) + "]"
     raise TypeError(f"{type(value).__name__} is not for JSON")
-
-
-def parts(content: dict[str, Any]) -> Iterator[str]:
-    """An object, in parts. A value that is an iterator is a list; of that no more than one item is held at a time."""
-    before = "{"
-    for key, value in content.items():
-        yield f"{before}{_text(key)}:"
-        if isinstance(value, Iterator):
-            yield "["
-            comma = ""
-            for item in value:
-                yield comma + encode(item)
-                comma = ","
-            yield "]"
-        else:
-            yield encode(value)
-        before = ","
-    yield "}" if content else "{}"
 
 
 def _text(text: str) -> str:

@@ -147,7 +147,7 @@ class _Filter:
         self._poll = select.poll()
         self.handoff = ""
         self._installed = False
-        self._status_is_ours = False
+        self.status_file = status.Writer(self.engine, policy.status_file, self._about, self.leases.name, log)
         self._stop = self._hung_up = False
         self.refusals = Refusals(log)
         self.upkeep: Upkeep | None = None
@@ -175,7 +175,7 @@ class _Filter:
         self.engine.restore(self.state.load(self.now()))
         self._report()
         self._show()
-        self._write_status()
+        self.status_file.write()
         nftables.install(policy, self.handoff)
         self._installed = True
         self.upkeep = Upkeep(lambda: self.policy, self.handoff, self._poll, self._install_again, log)
@@ -269,7 +269,7 @@ class _Filter:
                 self.refusals.tick(now)
                 if self.upkeep is not None:
                     self.upkeep.tick(now)
-                    self.upkeep.write_metrics(now, self._status)
+                    self.upkeep.write_metrics(now, self._counted)
                 if self.outbox is not None:
                     self.outbox.tick(now)
                 if self.notice is not None:
@@ -279,11 +279,11 @@ class _Filter:
                     next_look = now + _NETWORKS_S
                 next_tick = now + 1.0
             if now >= next_status:
-                self._write_status()
+                self.status_file.ask()
                 next_status = now + self.policy.status_interval_s
             self._tell()
-            self.state.tick(self.engine.devices, now)
-            for fd, _ in poll.poll(max(0.0, min(next_tick, next_status) - now) * 1000):
+            more = [self.status_file.step(), self.state.tick(self.engine.devices, now)]
+            for fd, _ in poll.poll(0 if any(more) else max(0.0, min(next_tick, next_status) - now) * 1000):
                 if fd == self.queue.fd:
                     self.queue.serve()
                 elif self.control_socket is not None and fd in self.control_socket:
@@ -391,7 +391,7 @@ class _Filter:
         self.state.changed(device, self.now())
         if self.notice is not None:
             self.notice.changed(device, event.before, event.indicator, event.time)
-        self._write_status()
+        self.status_file.ask()
 
     def _tell_refused(self, event: Refused) -> None:
         device, session, reason = event.flow.device, event.flow.session, event.flow.decision.reason
@@ -406,9 +406,10 @@ class _Filter:
             return str(error)
         return ""
 
-    def _status(self) -> dict[str, Any]:
+    def _about(self) -> dict[str, Any]:
+        """For the status, what the engine does not know."""
         queue = self.queue
-        about: dict[str, Any] = {
+        return {
             "pid": os.getpid(),
             "pid_namespace": status.pid_namespace(),
             "since": round(self.since, 3),
@@ -422,16 +423,9 @@ class _Filter:
             "refusals": self.refusals.counts,
             **(self.upkeep.figures() if self.upkeep else {}),
         }
-        return status.snapshot(self.engine, about, time.time(), self.leases.name)
 
-    def _write_status(self) -> None:
-        try:
-            status.write(self.policy.status_file, self._status())
-            self._status_is_ours = True
-        except OSError as error:
-            if not self._installed:
-                raise
-            log(f"status not written: {self.policy.status_file}: {error.strerror}")
+    def _counted(self) -> dict[str, Any]:
+        return status.counted(self.engine, self._about(), time.time())
 
     def remove_rules(self) -> None:
         if self._installed:
@@ -457,8 +451,4 @@ class _Filter:
                 os.close(fd)
             except OSError:
                 pass
-        if self._status_is_ours:  # not that of a filter which kept us from starting
-            try:
-                os.unlink(self.policy.status_file)
-            except OSError:
-                pass
+        self.status_file.close()

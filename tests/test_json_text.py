@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpe_filter.json_text import encode, parts
+from cpe_filter.json_text import encode
 from cpe_filter.named_tuple import NamedTuple
 
 
@@ -31,27 +30,6 @@ values = st.recursive(
 @given(values)
 def test_the_same_bytes_as_json(value: Any) -> None:
     assert encode(value) == json.dumps(value, separators=(",", ":"))
-
-
-@settings(derandomize=True, deadline=None)
-@given(st.dictionaries(texts, st.lists(values) | values), st.booleans())
-def test_an_object_in_parts(content: dict[str, Any], lazily: bool) -> None:
-    given = {key: iter(value) if lazily and isinstance(value, list) else value for key, value in content.items()}
-    assert "".join(parts(given)) == encode(content)
-
-
-def test_of_an_iterator_one_item_is_held() -> None:
-    made: list[int] = []
-
-    def numbers() -> Iterator[int]:
-        for number in range(3):
-            made.append(number)
-            yield number
-
-    written = parts({"a": numbers(), "b": 1})
-    assert [next(written) for _ in range(3)] == ['{"a":', "[", "0"]
-    assert made == [0]
-    assert "".join(written) == ',1,2],"b":1}'
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
+from pathlib import Path
+
 import pytest
 
-from tests.bench import engine, linear
+from tests.bench import bookkeeping, engine, linear
 
 
 @pytest.mark.parametrize("name", sorted(linear.CASES))
@@ -38,3 +41,9 @@ def test_bulk_upload_is_one_accepted_message() -> None:
     (transaction,) = flow.session.dialogue.transactions
     assert (transaction.outcome, transaction.size) == ("accepted", 1_000_000 // 76 * 76)
     assert flow.session.dialogue.violations == ()
+
+
+def test_no_turn_of_the_loop_is_long_for_what_is_written(tmp_path: Path) -> None:
+    for name, turns in bookkeeping.measure(tmp_path, runs=5).items():
+        assert statistics.median(turns.longest) < 4 * bookkeeping.GOAL_MS, name  # a shared machine
+    assert turns.turns == 1  # the metrics, which are short as they are

@@ -154,6 +154,9 @@ class Filter:
         for mac, capture, there, after, brief in story:
             self.feed(mac, capture, there, START + after, brief)
         self.since, self.updated = START - 3600.0, START + 3000.0
+        self.about: dict[str, Any] = {}
+        file = policy.status_file
+        self._status = status.Writer(self.engine, file, lambda: self.about, self.host_name, self.log.append)
         self.write()
         poll = select.poll()
         self._socket = ControlSocket(policy.control_socket, poll, self._handle, self.log.append)
@@ -193,8 +196,9 @@ class Filter:
 
     def write(self, **more: Any) -> None:
         """The status file, as `run` writes it."""
-        about = {
+        self.about = {
             "pid": os.getpid(),
+            "updated": round(self.updated, 3),
             "since": self.since,
             "queue": self.policy.queue,
             "handoff": "nft's queue",
@@ -207,7 +211,7 @@ class Filter:
             "kernel": {"queued": [self.engine.mail_packets, 9000], "refused": [4, 240], "blocked": [61, 3660]},
             **more,
         }
-        status.write(self.policy.status_file, status.snapshot(self.engine, about, self.updated, self.host_name))
+        self._status.write()
 
     def _handle(self, peer: Any, request: dict[str, Any]) -> dict[str, Any]:
         answer = self.control.handle(peer, request)

@@ -3,6 +3,9 @@
 Knows the policy file, the exemptions file and the engine's devices. Must not know sockets (see control_socket), the
 kernel's language, or how an answer is shown. Nothing is half done: a policy that is wrong, or that the kernel refuses,
 leaves everything as it was. Every change is a line in the log, with who asked for it.
+
+A reload reads its files in a child (see apart), and packets go on meanwhile. Whatever else is asked then waits for its
+end, so that requests are done one after the other.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from cpe_filter import exemptions
+from cpe_filter import apart, exemptions
 from cpe_filter import policy as rules
 from cpe_filter.control_socket import Peer
 from cpe_filter.detect.device import Device
@@ -19,11 +22,13 @@ from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.exemptions import Contents, Kept, describe
 from cpe_filter.leases import clean
-from cpe_filter.policy import MAX_REASON, Exemption, Policy, PolicyError
+from cpe_filter.policy import MAX_REASON, Exemption, Policy, PolicyError, Reread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
+
+    from cpe_filter.control_socket import Later
 
     Answer = dict[str, Any]
 
@@ -56,7 +61,7 @@ RETRY_S = 10.0
 
 
 class Control:
-    """`begin` once, `tick` every second, `handle` for each request, `hang_up` on SIGHUP."""
+    """`begin` once, `tick` every second, `handle` for each request, `hang_up` on SIGHUP, `close` at the end."""
 
     def __init__(
         self,
@@ -79,7 +84,9 @@ class Control:
         self._retry_at = float("-inf")
         self._read_at = wall()
         self._refused = ""
-        self._verbs: dict[str, Callable[[str, Answer], Answer]] = {
+        self._reading: _Reading | None = None
+        self._hung_up = False  # while something was read
+        self._verbs: dict[str, Callable[[str, Answer], Answer | Later]] = {
             "reload": self._reload,
             "release": self._release,
             "exempt": self._exempt,
@@ -102,14 +109,24 @@ class Control:
 
     def tick(self, now: float) -> None:
         """Time passes: exemptions end. now: the engine's seconds, never going back."""
+        if self._reading is not None:
+            if self._reading.unasked:
+                self._reading.advance()
+            return  # what it has read is not to be changed before it is in effect
+        if self._hung_up:
+            self._hung_up = False
+            self.hang_up()
+            return
         over = self._now_over(self._contents)
         if over != self._over and now >= self._retry_at:
             self._expire(over, now)
         if self._over or self._over_since:
             self._clear_out(now)
 
-    def handle(self, peer: Peer, request: dict[str, Any]) -> Answer:
-        """Does what is asked. The answer has `lines` for people, or an `error`."""
+    def handle(self, peer: Peer, request: dict[str, Any]) -> Answer | Later:
+        """Does what is asked. The answer has `lines` for people, or an `error`; it may take its time."""
+        if self._reading is not None:
+            return _Queued(lambda: self._reading, lambda: self.handle(peer, request))
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             return {"error": f"the running filter knows no request {rules.shown(str(request.get('do')))}"}
@@ -119,8 +136,19 @@ class Control:
             return {"error": str(error)}
 
     def hang_up(self) -> None:
-        """SIGHUP: a reload with nobody to answer to."""
+        """SIGHUP: a reload with nobody to answer to. `tick` sees to its end."""
+        if self._reading is not None:
+            self._hung_up = True  # the file may have changed since that was begun
+            return
         self._reload("SIGHUP", {})
+        if self._reading is not None:
+            self._reading.unasked = True
+
+    def close(self) -> None:
+        """The filter stops: what is being read is not waited for."""
+        if self._reading is not None:
+            self._reading.stop()
+            self._reading = None
 
     def about(self) -> Answer:
         """The policy file, when it was read (POSIX time), and why the last reload was refused, if it was."""
@@ -128,14 +156,40 @@ class Control:
 
     # ── the policy ──────────────────────────────────────────────────────────────────────────────
 
-    def _reload(self, who: str, request: Answer) -> Answer:
+    def _read(self, work: Callable[[], Any], done: Callable[[Any], Answer], failed: Callable[[str], Answer]) -> Later:
+        """Files are read by `work`, in a child; then the answer is that of `done`, or of `failed` with the reason.
+
+        Raises `PolicyError`.
+        """
+
+        def ended(errand: apart.Errand, failure: str) -> Answer:
+            self._reading = None
+            try:
+                return failed(failure) if failure else done(errand.value)
+            except PolicyError as error:
+                return {"error": str(error)}
+
         try:
-            if os.path.exists(self._path) and not os.path.isfile(self._path):  # a pipe would hold up the packets
+            self._reading = _Reading(apart.Errand(work, PolicyError), self._path, ended)
+        except apart.Unfinished as error:
+            raise PolicyError(f"{self._path}: could not be read: {error}") from None
+        return self._reading
+
+    def _reload(self, who: str, request: Answer) -> Answer | Later:
+        old = self._policy
+        try:
+            if os.path.exists(self._path) and not os.path.isfile(self._path):  # a pipe would hold up the child
                 raise PolicyError(f"{self._path}: not a regular file, so it cannot be read again")
-            found = rules.reread(self._path, self._policy)
-            contents = exemptions.load(self._file)
+            return self._read(
+                lambda: (rules.plain_reread(self._path, old), exemptions.plain_load(self._file)),
+                lambda found: self._reloaded(who, rules.from_plain_reread(found[0]), exemptions.from_plain(found[1])),
+                lambda failure: self._refuse(who, failure),
+            )
         except PolicyError as error:
             return self._refuse(who, str(error))
+
+    def _reloaded(self, who: str, found: Reread, contents: Contents) -> Answer:
+        """They were read, and are good."""
         old, new = self._policy, found.policy
         refused = self._around.apply(self._effective(new, contents))
         if refused:
@@ -225,14 +279,18 @@ class Control:
         self._change(remove, who)
         return {"ids": gone, "lines": [f"exemption {number} removed" for number in gone]}
 
-    def _reread(self, who: str, request: Answer) -> Answer:
+    def _reread(self, who: str, request: Answer) -> Answer | Later:
         """The file was changed by somebody who thought that no filter ran."""
-        contents = exemptions.load(self._file)
-        error = self._around.apply(self._effective(self._policy, contents))
-        if error:
-            return {"error": error}
-        self._settle(contents, f"by {who}")
-        return {"lines": []}
+
+        def done(found: Any) -> Answer:
+            contents = exemptions.from_plain(found)
+            error = self._around.apply(self._effective(self._policy, contents))
+            if error:
+                return {"error": error}
+            self._settle(contents, f"by {who}")
+            return {"lines": []}
+
+        return self._read(lambda: exemptions.plain_load(self._file), done, lambda failure: {"error": failure})
 
     def _list(self, who: str, request: Answer) -> Answer:
         start = request.get("from", 0)
@@ -329,6 +387,57 @@ class Control:
     def _called(self, device: Device) -> str:
         name = self._around.host_name(device)
         return f"{device.name} ({name})" if name else device.name
+
+
+# ── answers that take their time (control_socket.Later) ─────────────────────────────────────────────
+
+
+class _Reading:
+    """Files that a child reads. unasked: nobody waits for the answer."""
+
+    __slots__ = ("_ended", "_errand", "_path", "unasked")
+
+    def __init__(self, errand: apart.Errand, path: str, ended: Callable[[apart.Errand, str], Answer]) -> None:
+        self._errand = errand
+        self._path = path
+        self._ended = ended
+        self.unasked = False
+
+    @property
+    def fd(self) -> int:
+        return self._errand.fd
+
+    def advance(self) -> Answer | None:
+        failure = self._errand.over()
+        if failure is None:
+            return None
+        if failure and not self._errand.refused:
+            failure = f"{self._path}: could not be read: {failure}"
+        return self._ended(self._errand, failure)
+
+    def stop(self) -> None:
+        self._errand.stop()
+
+
+class _Queued:
+    """A request that waits until what is being read has been read."""
+
+    __slots__ = ("_ahead", "_handle")
+
+    def __init__(self, ahead: Callable[[], _Reading | None], handle: Callable[[], Answer | Later]) -> None:
+        self._ahead = ahead
+        self._handle = handle
+
+    @property
+    def fd(self) -> int:
+        ahead = self._ahead()
+        return -1 if ahead is None else ahead.fd
+
+    def advance(self) -> Answer | Later | None:
+        ahead = self._ahead()
+        if ahead is not None and ahead.advance() is None:
+            return None
+        return self._handle()
 
 
 # ── requests, also where no filter runs ─────────────────────────────────────────────────────────────

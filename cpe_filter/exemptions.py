@@ -57,24 +57,30 @@ class Contents(NamedTuple):
 
 def load(path: str) -> Contents:
     """The file as it is; nothing where there is none. Raises `Damaged`, and `PolicyError` where it cannot be read."""
-    try:
-        raw = state.read(path)
-    except FileNotFoundError:
+    raw = _raw(path)
+    if raw is None:
         return Contents()
-    except OSError as error:
-        raise PolicyError(f"{path}: {error.strerror}") from None
-
-    def work() -> Any:
-        from cpe_filter.exemptions_file import parse
-
-        return _plain(parse(raw, path))
-
     try:
-        return _from_plain(apart.result(work, PolicyError))
+        return from_plain(apart.result(lambda: _parsed(raw, path), PolicyError))
     except PolicyError as error:
         raise Damaged(str(error)) from None
     except apart.Unfinished as error:
         raise PolicyError(f"{path}: could not be read: {error}") from None
+
+
+def plain_load(path: str) -> Any:
+    """The same for `from_plain`, only in a child (see apart): the parser stays in memory. Raises `PolicyError`."""
+    raw = _raw(path)
+    return _plain(Contents()) if raw is None else _parsed(raw, path)
+
+
+def from_plain(plain: Any) -> Contents:
+    """What `plain_load` has found."""
+    following, kept = plain
+    return Contents(
+        following,
+        tuple(Kept(number, rules.from_plain_exemption(one), added, by) for number, one, added, by in kept),
+    )
 
 
 def _plain(contents: Contents) -> tuple[Any, ...]:
@@ -83,12 +89,19 @@ def _plain(contents: Contents) -> tuple[Any, ...]:
     return contents.next, kept
 
 
-def _from_plain(plain: tuple[Any, ...]) -> Contents:
-    following, kept = plain
-    return Contents(
-        following,
-        tuple(Kept(number, rules.from_plain_exemption(one), added, by) for number, one, added, by in kept),
-    )
+def _raw(path: str) -> bytes | None:
+    try:
+        return state.read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from None
+
+
+def _parsed(raw: bytes, path: str) -> Any:
+    from cpe_filter.exemptions_file import parse
+
+    return _plain(parse(raw, path))
 
 
 def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0) -> tuple[Contents, Contents]:

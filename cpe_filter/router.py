@@ -440,6 +440,7 @@ class _Filter:
             self.lookups.close()
         if self.control_socket is not None:
             self.control_socket.close()
+        self.control.close()
         self.refusals.close()
         if self.notice is not None:
             self.notice.close()

@@ -213,8 +213,11 @@ class Filter:
         }
         self._status.write()
 
-    def _handle(self, peer: Any, request: dict[str, Any]) -> dict[str, Any]:
+    def _handle(self, peer: Any, request: dict[str, Any]) -> Any:
         answer = self.control.handle(peer, request)
+        while not isinstance(answer, dict):  # nothing else waits for us
+            select.select([answer.fd], [], [])
+            answer = answer.advance() or answer
         self.write()
         return answer
 

@@ -52,14 +52,11 @@ class AtomicFile:
     def write_slice(self, pieces: Iterator[bytes]) -> bool:
         """Adds the pieces that are made within `SLICE_S`, one at least. False at their end. Raises OSError."""
         end = time.perf_counter() + SLICE_S
-        made, more = [], False
         for piece in pieces:
-            made.append(piece)
+            self.write(piece)  # each: a slice in memory is memory that Python does not give back
             if time.perf_counter() >= end:
-                more = True
-                break
-        self.write(b"".join(made))
-        return more
+                return True
+        return False
 
     def publish(self) -> None:
         """Puts the file in its place; `fd` stays open. Raises OSError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
 import pytest
@@ -45,5 +44,4 @@ def test_bulk_upload_is_one_accepted_message() -> None:
 
 def test_no_turn_of_the_loop_is_long_for_what_is_written(tmp_path: Path) -> None:
     for name, turns in bookkeeping.measure(tmp_path, runs=5).items():
-        assert statistics.median(turns.longest) < 4 * bookkeeping.GOAL_MS, name  # a shared machine
-    assert turns.turns == 1  # the metrics, which are short as they are
+        assert turns.cpu < bookkeeping.GOAL_MS, name

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from cpe_filter import apart, exemptions
 from cpe_filter import policy as rules
@@ -296,14 +296,24 @@ class Control:
         start = request.get("from", 0)
         if not isinstance(start, int) or not 0 <= start < 1 << 20:
             return {"error": "from is no place in a list"}
-        rows = exemptions.rows(self._policy.exempt, self._path, self._contents, self._file, self._wall())
+        rows = list(self._rows())
         more = start + PAGE < len(rows)
         return {"items": rows[start : start + PAGE], "next": start + PAGE if more else None}
 
-    def in_force(self) -> list[Answer]:
-        """The exemptions that are in force, as objects for `exempt list`."""
-        rows = exemptions.rows(self._policy.exempt, self._path, self._contents, self._file, self._wall())
-        return [row for row in rows if row["in_force"]]
+    def _rows(self) -> Iterator[Answer]:
+        return exemptions.rows(self._policy.exempt, self._path, self._contents, self._file, self._wall())
+
+    def in_force(self, most: int = 0) -> tuple[int, list[Answer]]:
+        """How many exemptions are in force, and the first `most` of them, as objects for `exempt list`."""
+        wall = self._wall()
+        count = sum([not exemptions.over(one, wall) for one in self._all(self._policy, self._contents)])
+        first: list[Answer] = []
+        for row in self._rows() if most else ():
+            if row["in_force"]:
+                first.append(row)
+            if len(first) >= most:
+                break
+        return count, first
 
     def _expire(self, over: frozenset[Exemption], now: float) -> None:
         """Some are over, or are not any more: the clock was set back."""

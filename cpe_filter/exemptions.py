@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from cpe_filter import apart, state
 from cpe_filter import policy as rules
@@ -229,27 +229,25 @@ def clock(seconds: float) -> str:
     return _toml_time(seconds).replace("T", " ").rstrip("Z")
 
 
-def rows(policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: float) -> list[dict[str, Any]]:
+def rows(
+    policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: float
+) -> Iterator[dict[str, Any]]:
     """All exemptions, those of the policy file `path` first, as objects for `exempt list`."""
-    out = []
     listed: list[tuple[str, Exemption, float | None, str, str]]
     listed = [(f"policy-{number}", one, None, "", path) for number, one in enumerate(policy, 1)]
     listed += [(str(one.id), one.exemption, one.added, one.by, file) for one in contents.kept]
     for name, exemption, added, by, where in listed:
-        out.append(
-            {
-                "id": name,
-                "device": device_text(exemption.device),
-                "destination": destination_text(exemption.destination),
-                "until": exemption.until,
-                "reason": exemption.reason,
-                "added": added,
-                "by": by,
-                "file": where,
-                "in_force": not over(exemption, wall),
-            }
-        )
-    return out
+        yield {
+            "id": name,
+            "device": device_text(exemption.device),
+            "destination": destination_text(exemption.destination),
+            "until": exemption.until,
+            "reason": exemption.reason,
+            "added": added,
+            "by": by,
+            "file": where,
+            "in_force": not over(exemption, wall),
+        }
 
 
 def chosen(

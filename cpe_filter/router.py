@@ -235,7 +235,7 @@ class _Filter:
     def _figures(self) -> dict[str, int]:
         """For heartbeats."""
         return {
-            "exempt": len(self.control.in_force()),
+            "exempt": self.control.in_force()[0],
             "packets": self.engine.mail_packets,
             "failures": self.queue.failures if self.queue else 0,
             "restored": self.upkeep.restored if self.upkeep else 0,
@@ -417,7 +417,7 @@ class _Filter:
             "handoff": self.handoff,
             "fail": self.policy.fail,
             "policy": self.control.about(),
-            **status.exemptions(self.control.in_force()),
+            **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": queue.failures if queue else 0,
             "lookup_packets": self.lookups.seen if self.lookups else 0,
             "refusals": self.refusals.counts,

@@ -533,6 +533,20 @@ def test_list(running: Running) -> None:
     assert (second["file"], second["in_force"]) == (str(running.file), True)
 
 
+def test_how_many_are_in_force_and_the_first_of_them(running: Running) -> None:
+    assert running.control.in_force(2) == (0, [])
+    running.add(until=START + 60)
+    for number in range(4):
+        running.add(f"02:00:00:00:00:0{number}")
+    count, first = running.control.in_force(2)
+    assert (count, [row["id"] for row in first]) == (5, ["1", "2"])
+    running.time += 61
+    count, first = running.control.in_force(2)
+    assert (count, [row["id"] for row in first]) == (4, ["2", "3"])
+    assert running.control.in_force() == (4, [])
+    assert len(running.control.in_force(99)[1]) == 4
+
+
 def test_the_longest_list_comes_in_answers_of_bounded_size(running: Running) -> None:
     contents = exemptions.Contents()
     for number in range(MAX_KEPT):

@@ -62,13 +62,10 @@ def counted(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]
     return {**head(engine, about, now), "devices": ({"standing": one.score.standing} for one in engine.devices)}
 
 
-def exemptions(in_force: list[dict[str, Any]]) -> dict[str, Any]:
-    """`exempt` has the first `EXEMPT` of them, as `exempt list` has them; `exempt_count` is how many there are."""
+def exemptions(count: int, first: list[dict[str, Any]]) -> dict[str, Any]:
+    """count: how many are in force; first: `EXEMPT` of them at most, as `exempt list` has them."""
     kept = ("id", "device", "destination", "until", "reason")
-    return {
-        "exempt_count": len(in_force),
-        "exempt": [{key: one[key] for key in kept} for one in in_force[:EXEMPT]],
-    }
+    return {"exempt_count": count, "exempt": [{key: one[key] for key in kept} for one in first]}
 
 
 class Writer:

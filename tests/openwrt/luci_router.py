@@ -188,7 +188,7 @@ class Filter:
 
     def _figures(self) -> dict[str, int]:
         return {
-            "exempt": len(self.control.in_force()),
+            "exempt": self.control.in_force()[0],
             "packets": self.engine.mail_packets,
             "failures": 0,
             "restored": 0,
@@ -204,7 +204,7 @@ class Filter:
             "handoff": "nft's queue",
             "fail": self.policy.fail,
             "policy": self.control.about(),
-            **status.exemptions(self.control.in_force()),
+            **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": 0,
             "lookup_packets": 0,
             "refusals": {"compromised": sum(device.refused for device in self.engine.devices), "mode": 0},

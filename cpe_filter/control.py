@@ -4,8 +4,8 @@ Knows the policy file, the exemptions file and the engine's devices. Must not kn
 kernel's language, or how an answer is shown. Nothing is half done: a policy that is wrong, or that the kernel refuses,
 leaves everything as it was. Every change is a line in the log, with who asked for it.
 
-A reload reads its files in a child (see apart), and packets go on meanwhile. Whatever else is asked then waits for its
-end, so that requests are done one after the other.
+A reload reads its files in a child (see apart), and packets go on meanwhile. Until it has ended nothing else may be
+asked: the control socket does one thing after the other.
 """
 
 from __future__ import annotations
@@ -85,7 +85,6 @@ class Control:
         self._read_at = wall()
         self._refused = ""
         self._reading: _Reading | None = None
-        self._hung_up = False  # while something was read
         self._verbs: dict[str, Callable[[str, Answer], Answer | Later]] = {
             "reload": self._reload,
             "release": self._release,
@@ -110,13 +109,7 @@ class Control:
     def tick(self, now: float) -> None:
         """Time passes: exemptions end. now: the engine's seconds, never going back."""
         if self._reading is not None:
-            if self._reading.unasked:
-                self._reading.advance()
             return  # what it has read is not to be changed before it is in effect
-        if self._hung_up:
-            self._hung_up = False
-            self.hang_up()
-            return
         over = self._now_over(self._contents)
         if over != self._over and now >= self._retry_at:
             self._expire(over, now)
@@ -124,9 +117,8 @@ class Control:
             self._clear_out(now)
 
     def handle(self, peer: Peer, request: dict[str, Any]) -> Answer | Later:
-        """Does what is asked. The answer has `lines` for people, or an `error`; it may take its time."""
-        if self._reading is not None:
-            return _Queued(lambda: self._reading, lambda: self.handle(peer, request))
+        """Does what is asked. The answer has `lines` for people, or an `error`; it may take its time, and until then
+        nothing else is to be asked."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             return {"error": f"the running filter knows no request {rules.shown(str(request.get('do')))}"}
@@ -135,14 +127,9 @@ class Control:
         except PolicyError as error:
             return {"error": str(error)}
 
-    def hang_up(self) -> None:
-        """SIGHUP: a reload with nobody to answer to. `tick` sees to its end."""
-        if self._reading is not None:
-            self._hung_up = True  # the file may have changed since that was begun
-            return
-        self._reload("SIGHUP", {})
-        if self._reading is not None:
-            self._reading.unasked = True
+    def hang_up(self) -> Answer | Later:
+        """SIGHUP: a reload with nobody to answer to."""
+        return self._reload("SIGHUP", {})
 
     def close(self) -> None:
         """The filter stops: what is being read is not waited for."""
@@ -399,19 +386,18 @@ class Control:
         return f"{device.name} ({name})" if name else device.name
 
 
-# ── answers that take their time (control_socket.Later) ─────────────────────────────────────────────
+# ── an answer that takes its time (control_socket.Later) ────────────────────────────────────────────
 
 
 class _Reading:
-    """Files that a child reads. unasked: nobody waits for the answer."""
+    """Files that a child reads."""
 
-    __slots__ = ("_ended", "_errand", "_path", "unasked")
+    __slots__ = ("_ended", "_errand", "_path")
 
     def __init__(self, errand: apart.Errand, path: str, ended: Callable[[apart.Errand, str], Answer]) -> None:
         self._errand = errand
         self._path = path
         self._ended = ended
-        self.unasked = False
 
     @property
     def fd(self) -> int:
@@ -427,27 +413,6 @@ class _Reading:
 
     def stop(self) -> None:
         self._errand.stop()
-
-
-class _Queued:
-    """A request that waits until what is being read has been read."""
-
-    __slots__ = ("_ahead", "_handle")
-
-    def __init__(self, ahead: Callable[[], _Reading | None], handle: Callable[[], Answer | Later]) -> None:
-        self._ahead = ahead
-        self._handle = handle
-
-    @property
-    def fd(self) -> int:
-        ahead = self._ahead()
-        return -1 if ahead is None else ahead.fd
-
-    def advance(self) -> Answer | Later | None:
-        ahead = self._ahead()
-        if ahead is not None and ahead.advance() is None:
-            return None
-        return self._handle()
 
 
 # ── requests, also where no filter runs ─────────────────────────────────────────────────────────────

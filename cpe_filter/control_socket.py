@@ -21,7 +21,9 @@ from cpe_filter.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Any, Protocol, TypeVar
+
+    _Done = TypeVar("_Done")
 
     class Later(Protocol):
         """An answer that takes its time."""
@@ -74,7 +76,8 @@ class ControlSocket:
         self._handle = handle
         self._log = log
         self._clients: dict[int, tuple[socket.socket, Peer, float]] = {}
-        self._later: tuple[int, Later] | None = None  # the client whose answer takes its time
+        self._later: tuple[int, Later] | None = None  # the client (-1: none) whose answer takes its time
+        self._next: Callable[[], dict[str, Any] | Later] | None = None  # to be done after that
         self._later_fd = -1
         self._paused = False
         self._uids = (0, os.geteuid())
@@ -108,6 +111,15 @@ class ControlSocket:
             self._go_on()
         elif self._later is None:
             self._read(fd)
+
+    def between(self, work: Callable[[], dict[str, Any] | Later]) -> None:
+        """Does what nobody waits for: now, or after the answer that takes its time. Of several that wait, the last."""
+        if self._later is not None:
+            self._next = work
+            return
+        answer = self._done(work)
+        if not isinstance(answer, dict):
+            self._hold(-1, answer)
 
     def _admit(self) -> None:
         try:
@@ -147,11 +159,8 @@ class ControlSocket:
         answer = self._answer(peer, request)
         if isinstance(answer, dict):
             self._send(fd, answer)
-            return
-        self._pause(True)
-        for one in self._clients:  # not watched for nothing: one that hangs up would wake us all the time
-            self._poll.unregister(one)
-        self._wait_for(fd, answer)
+        else:
+            self._hold(fd, answer)
 
     def _answer(self, peer: Peer, request: bytes) -> dict[str, Any] | Later:
         if len(request) > REQUEST:
@@ -162,10 +171,23 @@ class ControlSocket:
             asked = None
         if not isinstance(asked, dict):
             return {"error": "the request is no JSON object"}
+        return self._done(lambda: self._handle(peer, asked))
+
+    def _done(self, work: Callable[[], _Done]) -> _Done | dict[str, Any]:
+        """What `work` returns, or that it could not be done."""
         try:
-            return self._handle(peer, asked)
-        except Exception as error:
-            return self._defect(error)
+            return work()
+        except Exception as error:  # a defect; mail still wants its verdicts
+            text = f"internal error: {type(error).__name__}: {error}"
+            self._log(f"control: {text}")
+            return {"error": text[:400]}
+
+    def _hold(self, fd: int, later: Later) -> None:
+        """Others wait for this answer."""
+        self._pause(True)
+        for one in self._clients:  # not watched for nothing: one that hangs up would wake us all the time
+            self._poll.unregister(one)
+        self._wait_for(fd, later)
 
     def _wait_for(self, fd: int, later: Later) -> None:
         self._later, self._later_fd = (fd, later), later.fd
@@ -179,16 +201,16 @@ class ControlSocket:
         fd, later = self._later
         if self._later_fd >= 0:
             self._poll.unregister(self._later_fd)
-        answer: dict[str, Any] | Later | None
-        try:
-            answer = later.advance()
-        except Exception as error:
-            answer = self._defect(error)
+        answer = self._done(later.advance)
         if not isinstance(answer, dict):
             self._wait_for(fd, later if answer is None else answer)
             return
         self._resume()
-        self._send(fd, answer)
+        if fd >= 0:
+            self._send(fd, answer)
+        if self._next is not None:
+            work, self._next = self._next, None
+            self.between(work)
 
     def _resume(self) -> None:
         """Nobody waits for an answer any more."""
@@ -200,10 +222,9 @@ class ControlSocket:
 
     def _send(self, fd: int, answer: dict[str, Any]) -> None:
         """The answer, and the end of the connection."""
-        try:
-            encoded = encode(answer).encode()
-        except Exception as error:
-            encoded = encode(self._defect(error)).encode()
+        encoded = self._done(lambda: encode(answer).encode())
+        if isinstance(encoded, dict):
+            encoded = encode(encoded).encode()
         if len(encoded) > ANSWER:
             encoded = encode({"error": "the answer is too long"}).encode()
         try:
@@ -211,12 +232,6 @@ class ControlSocket:
         except OSError:
             pass  # it has gone
         self._drop(fd)
-
-    def _defect(self, error: Exception) -> dict[str, Any]:
-        """Of ours; mail still wants its verdicts."""
-        text = f"internal error: {type(error).__name__}: {error}"
-        self._log(f"control: {text}")
-        return {"error": text[:400]}
 
     def _drop(self, fd: int) -> None:
         client, _, _ = self._clients.pop(fd)

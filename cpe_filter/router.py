@@ -255,9 +255,9 @@ class _Filter:
         poll.register(self._wake_read, select.POLLIN)
         next_tick = next_status = next_look = 0.0
         while not self._stop:
-            if self._hung_up:
+            if self._hung_up and self.control_socket is not None:
                 self._hung_up = False
-                self.control.hang_up()
+                self.control_socket.between(self.control.hang_up)
             now = self.now()
             if now >= next_tick:
                 self.engine.tick(now)

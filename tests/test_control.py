@@ -124,13 +124,6 @@ class Running:
         self.time += seconds
         self.control.tick(self.time)
 
-    def hang_up(self) -> None:
-        """SIGHUP, and what follows from it."""
-        self.control.hang_up()
-        while self.control._reading is not None:
-            select.select([self.control._reading.fd], [], [], 10)
-            self.control.tick(self.time)
-
     def device(self, standing: str, key: bytes = bytes.fromhex("020000000099"), name: str = "") -> Device:
         device = self.around.engine.devices.get(key, 0.0)
         device.score.standing = standing
@@ -212,10 +205,10 @@ def test_what_the_kernel_refuses_leaves_the_old_policy(running: Running) -> None
 
 def test_hang_up(running: Running) -> None:
     running.write('[filter]\nmode = "limit"\n')
-    running.hang_up()
+    answered(running.control.hang_up())
     assert running.policy.mode == "limit"
     running.write("nonsense")
-    running.hang_up()
+    answered(running.control.hang_up())
     assert running.policy.mode == "limit"
     assert [line.split(":")[0] for line in running.log] == [
         "reload by SIGHUP",
@@ -252,43 +245,6 @@ def test_a_reload_holds_nobody_up(running: Running, slowly: Path) -> None:
     slowly.unlink()
     assert "changed [filter] mode" in answered(answer)["lines"][0]
     assert running.policy.mode == "limit"
-
-
-def test_requests_during_a_reload_wait_for_it(running: Running, slowly: Path) -> None:
-    running.write('[filter]\nmode = "limit"\n')
-    first: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
-    queued: Any = running.control.handle(Peer(1, 0), {"do": "exempt", "device": MAC, "reason": "x"})
-    assert queued.fd == first.fd
-    assert queued.advance() is None
-    assert not running.file.exists()
-    slowly.unlink()
-    answered(first)
-    assert answered(queued)["id"] == 1
-    assert (running.policy.mode, running.exempt()) == ("limit", [(MAC, "any")])
-
-
-def test_a_request_during_sighup_s_reload_waits_for_it(running: Running, slowly: Path) -> None:
-    running.write('[filter]\nmode = "limit"\n')
-    running.control.hang_up()
-    queued: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
-    assert queued.advance() is None
-    slowly.unlink()
-    assert "nothing in it has changed" in answered(queued)["lines"][0]  # since the first was carried out
-    assert [line.split(":")[0] for line in running.log] == ["reload by SIGHUP", "reload by uid 0"]
-
-
-def test_sighup_during_a_reload_begins_another(running: Running, slowly: Path) -> None:
-    first: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
-    running.control.hang_up()
-    running.control.hang_up()
-    slowly.unlink()
-    answered(first)
-    running.write('[filter]\nmode = "limit"\n')
-    running.tick(1)
-    while running.control._reading is not None:
-        running.tick(1)
-    assert running.policy.mode == "limit"
-    assert [line.split(":")[0] for line in running.log] == ["reload by uid 0", "reload by SIGHUP"]
 
 
 def test_exemptions_do_not_end_under_a_reload(running: Running, slowly: Path) -> None:

@@ -376,6 +376,54 @@ def test_one_that_waits_for_another(served: Served) -> None:
     assert received(client) == {"lines": ["at last"]}
 
 
+def test_what_nobody_asked_for_holds_up_clients_like_a_request(served: Served) -> None:
+    slow = Slow()
+    served.socket.between(lambda: slow)
+    client = served.client()
+    client.send(b'{"do":"x"}')
+    assert served.turn() == 0
+    slow.done()
+    while served.turn():
+        pass
+    assert received(client) == {"lines": ["done"]}
+    served.socket.between(lambda: {"lines": []})
+    assert served.raw(b"{}") == {"lines": ["done"]}
+
+
+def test_what_comes_between_while_an_answer_takes_its_time_is_done_once_after_it(served: Served) -> None:
+    first, second = Slow(), Slow()
+    done: list[int] = []
+
+    def work(number: int) -> Any:
+        done.append(number)
+        return second
+
+    client = begun(served, first)
+    for number in range(3):
+        served.socket.between(lambda number=number: work(number))  # type: ignore[misc]
+    assert done == []
+    first.done()
+    assert served.turn() == 1
+    assert received(client) == {"lines": ["at last"]}
+    assert done == [2]
+    late = served.client()
+    late.send(b"{}")
+    assert served.turn() == 0
+    second.done()
+    while served.turn():
+        pass
+    assert received(late) == {"lines": ["done"]}
+
+
+def test_a_defect_in_what_nobody_asked_for(served: Served) -> None:
+    def work() -> dict[str, Any]:
+        raise TypeError("x")
+
+    served.socket.between(work)
+    assert served.log == ["control: internal error: TypeError: x"]
+    assert served.raw(b"{}") == {"lines": ["done"]}
+
+
 def test_a_defect_in_it_is_told(served: Served) -> None:
     slow = Slow(TypeError("x"))
     client = begun(served, slow)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 WAIT_S = 20.0
 #: Bytes of a result.
 LONGEST = 16 << 20
-_CHUNK = 1 << 16
+#: Bytes read at once, and how often in a turn.
+_CHUNK, _CHUNKS = 1 << 16, 16
 #: No descriptor of the filter has so high a number. Where libc has no close_range each is closed by a call of its own.
 _DESCRIPTORS = 1024
 _DONE, _REFUSED, _FAILED = range(3)
@@ -42,53 +43,91 @@ def result(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WA
 
     A `refusal` that it raises is raised here, too, made of its text. Raises `Unfinished` for all that goes wrong else.
     """
-    end = time.monotonic() + wait_s
-    child, read = _fork(work, refusal, wait_s)
-    data, code = b"", 0
+    errand = Errand(work, refusal, wait_s)
     try:
-        data = _read(read, end)
+        failure = None
+        while failure is None:
+            failure = errand.over(wait_s)
     finally:
-        os.close(read)
-        code = _end(child, kill=not data)
-    kind, value = _answer(data, code)
-    if kind == _REFUSED:
-        raise refusal(value)
-    if kind == _FAILED:
-        raise Unfinished(value)
-    return value
+        errand.stop()
+    if not failure:
+        return errand.value
+    raise (refusal if errand.refused else Unfinished)(failure)
 
 
 class Errand:
     """Work that nobody waits for: its child runs beside us. Ask `over` now and then, or `stop` it.
 
-    Raises `Unfinished` where there is no process for it.
+    What `work` may return, and what becomes of a `refusal`, is as with `result`. fd: readable when `over` has something
+    to do; -1 when it is over. Raises `Unfinished` where there is no process for it.
     """
 
-    def __init__(self, work: Callable[[], None], refusal: type[Exception], wait_s: float = WAIT_S) -> None:
-        self._end = time.monotonic() + wait_s
-        self._child, self._read = _fork(work, refusal, wait_s)
+    __slots__ = ("_child", "_data", "_end", "_given_up", "fd", "refused", "value")
 
-    def over(self) -> str | None:
-        """None while it goes on; then, once, "" or what went wrong."""
-        if not _ready(self._read):
-            if time.monotonic() < self._end:
-                return None
-            self.stop()
-            return "it took too long"
-        try:
-            # A word or a line: it came whole, since it is less than PIPE_BUF.
-            data = os.read(self._read, _CHUNK)
-        finally:
-            os.close(self._read)
-        code = _end(self._child, kill=not data)
-        kind, value = _answer(data, code)
-        return "" if kind == _DONE else str(value)
+    def __init__(self, work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> None:
+        self._end = time.monotonic() + wait_s
+        self._given_up = ""
+        self._data = bytearray()
+        #: Once it is over: what `work` returned, and whether what went wrong is a refusal.
+        self.value: Any = None
+        self.refused = False
+        self._child, self.fd = _fork(work, refusal, wait_s)
+
+    def over(self, wait_s: float = 0.0) -> str | None:
+        """None while it goes on; then, once, "" or what went wrong.
+
+        wait_s: how long to wait for it at most. A child that the kernel holds, as a disk that is slow does, is not
+        waited for longer, even when it was killed.
+        """
+        if not self._given_up:
+            left = max(0.0, min(wait_s, self._end - time.monotonic()))
+            for _ in range(_CHUNKS):
+                if not _ready(self.fd, left):
+                    break
+                data = os.read(self.fd, _CHUNK)
+                if not data:
+                    return self._answered()
+                self._data += data
+                if len(self._data) > LONGEST:
+                    self._give_up("its result is too long")
+                    break
+                left = 0.0
+            if not self._given_up:
+                if time.monotonic() < self._end:
+                    return None
+                self._give_up("it took too long")
+        if not _has_ended(self._child, wait_s):
+            return None
+        self._child = 0
+        return self._given_up
+
+    def _answered(self) -> str:
+        os.close(self.fd)
+        self.fd = -1
+        code = _end(self._child, kill=not self._data)
+        self._child = 0
+        kind, value = _answer(bytes(self._data), code)
+        if kind == _DONE:
+            self.value = value
+            return ""
+        self.refused = kind == _REFUSED
+        return str(value)
+
+    def _give_up(self, why: str) -> None:
+        self._given_up = why
+        os.close(self.fd)
+        self.fd = -1
+        _kill(self._child)
 
     def stop(self, patience_s: float = 0.0) -> None:
-        """Ends it; wherever it is then, when it has been waited for."""
-        _ready(self._read, patience_s)
-        os.close(self._read)
-        _end(self._child, kill=True)
+        """Ends it; wherever it is then, when it has been waited for. Does nothing where it is over."""
+        if self.fd >= 0:
+            _ready(self.fd, patience_s)
+            os.close(self.fd)
+            self.fd = -1
+        if self._child:
+            _end(self._child, kill=True)
+            self._child = 0
 
 
 def _ready(fd: int, wait_s: float = 0.0) -> bool:
@@ -142,21 +181,6 @@ def _let_go(kept: int) -> None:
     os.closerange(kept + 1, _DESCRIPTORS)
 
 
-def _read(read: int, end: float) -> bytes:
-    """All that the child writes. Raises `Unfinished`."""
-    poll = select.poll()
-    poll.register(read, select.POLLIN)
-    data = bytearray()
-    while len(data) <= LONGEST:
-        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
-            raise Unfinished("it took too long")
-        chunk = os.read(read, _CHUNK)
-        if not chunk:
-            return bytes(data)
-        data += chunk
-    raise Unfinished("its result is too long")
-
-
 def _answer(data: bytes, code: int) -> tuple[int, Any]:
     """What the child has written, as `_be_child` wrote it; its exit code tells where that is nothing, or not whole."""
     try:
@@ -168,9 +192,30 @@ def _answer(data: bytes, code: int) -> tuple[int, Any]:
 
 def _end(child: int, kill: bool) -> int:
     """Waits for the child's end; its exit code, or minus the signal that ended it."""
+    if kill:
+        _kill(child)
     try:
-        if kill:
-            os.kill(child, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    except (ProcessLookupError, ChildProcessError):  # SIGCHLD is ignored: nobody can tell
+    except ChildProcessError:  # SIGCHLD is ignored: nobody can tell
         return 0
+
+
+def _kill(child: int) -> None:
+    try:
+        os.kill(child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _has_ended(child: int, wait_s: float) -> bool:
+    """Whether it has; then it has been waited for."""
+    end = time.monotonic() + min(wait_s, 1.0)
+    while True:
+        try:
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.005)

@@ -156,7 +156,7 @@ def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> in
                 start = answer["next"]
         except NotRunning:
             contents = exemptions.load(policy.exemptions_file)
-            rows = exemptions.rows(policy.exempt, path, contents, policy.exemptions_file, time.time())
+            rows = list(exemptions.rows(policy.exempt, path, contents, policy.exemptions_file, time.time()))
             _say(f"no filter runs ({filter_.path}): this is what the files say")
         lines = [json.dumps(rows, ensure_ascii=False)] if as_json else _table(rows)
     except (PolicyError, Refused) as error:

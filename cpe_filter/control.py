@@ -3,15 +3,18 @@
 Knows the policy file, the exemptions file and the engine's devices. Must not know sockets (see control_socket), the
 kernel's language, or how an answer is shown. Nothing is half done: a policy that is wrong, or that the kernel refuses,
 leaves everything as it was. Every change is a line in the log, with who asked for it.
+
+A reload reads its files in a child (see apart), and packets go on meanwhile. Until it has ended nothing else may be
+asked: the control socket does one thing after the other.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from cpe_filter import exemptions
+from cpe_filter import apart, exemptions
 from cpe_filter import policy as rules
 from cpe_filter.control_socket import Peer
 from cpe_filter.detect.device import Device
@@ -19,11 +22,13 @@ from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.exemptions import Contents, Kept, describe
 from cpe_filter.leases import clean
-from cpe_filter.policy import MAX_REASON, Exemption, Policy, PolicyError
+from cpe_filter.policy import MAX_REASON, Exemption, Policy, PolicyError, Reread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
+
+    from cpe_filter.control_socket import Later
 
     Answer = dict[str, Any]
 
@@ -56,7 +61,7 @@ RETRY_S = 10.0
 
 
 class Control:
-    """`begin` once, `tick` every second, `handle` for each request, `hang_up` on SIGHUP."""
+    """`begin` once, `tick` every second, `handle` for each request, `hang_up` on SIGHUP, `close` at the end."""
 
     def __init__(
         self,
@@ -79,7 +84,8 @@ class Control:
         self._retry_at = float("-inf")
         self._read_at = wall()
         self._refused = ""
-        self._verbs: dict[str, Callable[[str, Answer], Answer]] = {
+        self._reading: _Reading | None = None
+        self._verbs: dict[str, Callable[[str, Answer], Answer | Later]] = {
             "reload": self._reload,
             "release": self._release,
             "exempt": self._exempt,
@@ -102,14 +108,17 @@ class Control:
 
     def tick(self, now: float) -> None:
         """Time passes: exemptions end. now: the engine's seconds, never going back."""
+        if self._reading is not None:
+            return  # what it has read is not to be changed before it is in effect
         over = self._now_over(self._contents)
         if over != self._over and now >= self._retry_at:
             self._expire(over, now)
         if self._over or self._over_since:
             self._clear_out(now)
 
-    def handle(self, peer: Peer, request: dict[str, Any]) -> Answer:
-        """Does what is asked. The answer has `lines` for people, or an `error`."""
+    def handle(self, peer: Peer, request: dict[str, Any]) -> Answer | Later:
+        """Does what is asked. The answer has `lines` for people, or an `error`; it may take its time, and until then
+        nothing else is to be asked."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             return {"error": f"the running filter knows no request {rules.shown(str(request.get('do')))}"}
@@ -118,9 +127,15 @@ class Control:
         except PolicyError as error:
             return {"error": str(error)}
 
-    def hang_up(self) -> None:
+    def hang_up(self) -> Answer | Later:
         """SIGHUP: a reload with nobody to answer to."""
-        self._reload("SIGHUP", {})
+        return self._reload("SIGHUP", {})
+
+    def close(self) -> None:
+        """The filter stops: what is being read is not waited for."""
+        if self._reading is not None:
+            self._reading.stop()
+            self._reading = None
 
     def about(self) -> Answer:
         """The policy file, when it was read (POSIX time), and why the last reload was refused, if it was."""
@@ -128,14 +143,40 @@ class Control:
 
     # ── the policy ──────────────────────────────────────────────────────────────────────────────
 
-    def _reload(self, who: str, request: Answer) -> Answer:
+    def _read(self, work: Callable[[], Any], done: Callable[[Any], Answer], failed: Callable[[str], Answer]) -> Later:
+        """Files are read by `work`, in a child; then the answer is that of `done`, or of `failed` with the reason.
+
+        Raises `PolicyError`.
+        """
+
+        def ended(errand: apart.Errand, failure: str) -> Answer:
+            self._reading = None
+            try:
+                return failed(failure) if failure else done(errand.value)
+            except PolicyError as error:
+                return {"error": str(error)}
+
         try:
-            if os.path.exists(self._path) and not os.path.isfile(self._path):  # a pipe would hold up the packets
+            self._reading = _Reading(apart.Errand(work, PolicyError), self._path, ended)
+        except apart.Unfinished as error:
+            raise PolicyError(f"{self._path}: could not be read: {error}") from None
+        return self._reading
+
+    def _reload(self, who: str, request: Answer) -> Answer | Later:
+        old = self._policy
+        try:
+            if os.path.exists(self._path) and not os.path.isfile(self._path):  # a pipe would hold up the child
                 raise PolicyError(f"{self._path}: not a regular file, so it cannot be read again")
-            found = rules.reread(self._path, self._policy)
-            contents = exemptions.load(self._file)
+            return self._read(
+                lambda: (rules.plain_reread(self._path, old), exemptions.plain_load(self._file)),
+                lambda found: self._reloaded(who, rules.from_plain_reread(found[0]), exemptions.from_plain(found[1])),
+                lambda failure: self._refuse(who, failure),
+            )
         except PolicyError as error:
             return self._refuse(who, str(error))
+
+    def _reloaded(self, who: str, found: Reread, contents: Contents) -> Answer:
+        """They were read, and are good."""
         old, new = self._policy, found.policy
         refused = self._around.apply(self._effective(new, contents))
         if refused:
@@ -225,27 +266,41 @@ class Control:
         self._change(remove, who)
         return {"ids": gone, "lines": [f"exemption {number} removed" for number in gone]}
 
-    def _reread(self, who: str, request: Answer) -> Answer:
+    def _reread(self, who: str, request: Answer) -> Answer | Later:
         """The file was changed by somebody who thought that no filter ran."""
-        contents = exemptions.load(self._file)
-        error = self._around.apply(self._effective(self._policy, contents))
-        if error:
-            return {"error": error}
-        self._settle(contents, f"by {who}")
-        return {"lines": []}
+
+        def done(found: Any) -> Answer:
+            contents = exemptions.from_plain(found)
+            error = self._around.apply(self._effective(self._policy, contents))
+            if error:
+                return {"error": error}
+            self._settle(contents, f"by {who}")
+            return {"lines": []}
+
+        return self._read(lambda: exemptions.plain_load(self._file), done, lambda failure: {"error": failure})
 
     def _list(self, who: str, request: Answer) -> Answer:
         start = request.get("from", 0)
         if not isinstance(start, int) or not 0 <= start < 1 << 20:
             return {"error": "from is no place in a list"}
-        rows = exemptions.rows(self._policy.exempt, self._path, self._contents, self._file, self._wall())
+        rows = list(self._rows())
         more = start + PAGE < len(rows)
         return {"items": rows[start : start + PAGE], "next": start + PAGE if more else None}
 
-    def in_force(self) -> list[Answer]:
-        """The exemptions that are in force, as objects for `exempt list`."""
-        rows = exemptions.rows(self._policy.exempt, self._path, self._contents, self._file, self._wall())
-        return [row for row in rows if row["in_force"]]
+    def _rows(self) -> Iterator[Answer]:
+        return exemptions.rows(self._policy.exempt, self._path, self._contents, self._file, self._wall())
+
+    def in_force(self, most: int = 0) -> tuple[int, list[Answer]]:
+        """How many exemptions are in force, and the first `most` of them, as objects for `exempt list`."""
+        wall = self._wall()
+        count = sum([not exemptions.over(one, wall) for one in self._all(self._policy, self._contents)])
+        first: list[Answer] = []
+        for row in self._rows() if most else ():
+            if row["in_force"]:
+                first.append(row)
+            if len(first) >= most:
+                break
+        return count, first
 
     def _expire(self, over: frozenset[Exemption], now: float) -> None:
         """Some are over, or are not any more: the clock was set back."""
@@ -329,6 +384,35 @@ class Control:
     def _called(self, device: Device) -> str:
         name = self._around.host_name(device)
         return f"{device.name} ({name})" if name else device.name
+
+
+# ── an answer that takes its time (control_socket.Later) ────────────────────────────────────────────
+
+
+class _Reading:
+    """Files that a child reads."""
+
+    __slots__ = ("_ended", "_errand", "_path")
+
+    def __init__(self, errand: apart.Errand, path: str, ended: Callable[[apart.Errand, str], Answer]) -> None:
+        self._errand = errand
+        self._path = path
+        self._ended = ended
+
+    @property
+    def fd(self) -> int:
+        return self._errand.fd
+
+    def advance(self) -> Answer | None:
+        failure = self._errand.over()
+        if failure is None:
+            return None
+        if failure and not self._errand.refused:
+            failure = f"{self._path}: could not be read: {failure}"
+        return self._ended(self._errand, failure)
+
+    def stop(self) -> None:
+        self._errand.stop()
 
 
 # ── requests, also where no filter runs ─────────────────────────────────────────────────────────────

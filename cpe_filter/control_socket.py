@@ -1,8 +1,9 @@
 """The control socket: one request to the running filter, one answer.
 
 Knows Unix sockets (SOCK_SEQPACKET), who is at the other end (SO_PEERCRED) and JSON. Must not know what is asked.
-The filter's side never waits: a request is one datagram and so is its answer. Bounded: `CLIENTS` clients, `REQUEST`
-bytes, `PATIENCE_S` seconds; who is late makes room for who comes. Only root and the filter's own user are let in.
+The filter's side never waits: a request is one datagram and so is its answer. An answer that takes its time (`Later`)
+holds up those of other clients, in the kernel, but not the loop. Bounded: `CLIENTS` clients, `REQUEST` bytes,
+`PATIENCE_S` seconds; who is late makes room for who comes. Only root and the filter's own user are let in.
 """
 
 from __future__ import annotations
@@ -14,17 +15,28 @@ import stat
 import sys
 from collections.abc import Callable
 
-from cpe_filter import apart
 from cpe_filter import plain_socket as socket
-from cpe_filter.json_text import encode
+from cpe_filter.json_text import decode, encode
 from cpe_filter.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol, TypeVar
+
+    _Done = TypeVar("_Done")
+
+    class Later(Protocol):
+        """An answer that takes its time."""
+
+        @property
+        def fd(self) -> int:
+            """Readable when `advance` has something to do; -1 where that cannot be said."""
+
+        def advance(self) -> dict[str, Any] | Later | None:
+            """The answer; None while it takes its time; or what it waits for next. Called each second, too."""
 
     #: (who asks, request) -> answer. What it raises becomes an answer, too.
-    Handle = Callable[["Peer", dict[str, Any]], dict[str, Any]]
+    Handle = Callable[["Peer", dict[str, Any]], dict[str, Any] | Later]
 
 CLIENTS = 4
 #: Bytes of a request and of an answer.
@@ -64,6 +76,10 @@ class ControlSocket:
         self._handle = handle
         self._log = log
         self._clients: dict[int, tuple[socket.socket, Peer, float]] = {}
+        self._later: tuple[int, Later] | None = None  # the client (-1: none) whose answer takes its time
+        self._next: Callable[[], dict[str, Any] | Later] | None = None  # to be done after that
+        self._later_fd = -1
+        self._paused = False
         self._uids = (0, os.geteuid())
         self._time = 0.0
         self._listener = _bind(path)
@@ -71,7 +87,7 @@ class ControlSocket:
         poll.register(self._listener.fileno(), select.POLLIN)
 
     def __contains__(self, fd: int) -> bool:
-        return fd in self._clients or fd == self._listener.fileno()
+        return fd in self._clients or fd in (self._listener.fileno(), self._later_fd)
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -79,29 +95,38 @@ class ControlSocket:
     def tick(self, time: float) -> None:
         """Sends away who is late. time: seconds, never going back."""
         self._time = time
+        if self._later is not None:
+            self._go_on()
+            return
+        self._pause(False)
         for fd in [fd for fd, (_, _, since) in self._clients.items() if time - since > PATIENCE_S]:
             self._drop(fd)
 
     def serve(self, fd: int) -> None:
         """Lets a client in, or answers one."""
         if fd == self._listener.fileno():
-            self._admit()
+            if not self._paused:  # since a moment ago
+                self._admit()
+        elif fd == self._later_fd:
+            self._go_on()
+        elif self._later is None:
+            self._read(fd)
+
+    def between(self, work: Callable[[], dict[str, Any] | Later]) -> None:
+        """Does what nobody waits for: now, or after the answer that takes its time. Of several that wait, the last."""
+        if self._later is not None:
+            self._next = work
             return
-        client, peer, _ = self._clients[fd]
-        try:
-            request = client.recv(REQUEST + 1)
-            if request:
-                client.send(self._answer(peer, request))
-        except BlockingIOError:  # the descriptor's number was another's a moment ago
-            return
-        except OSError:
-            pass  # it has gone
-        self._drop(fd)
+        answer = self._done(work)
+        if not isinstance(answer, dict):
+            self._hold(-1, answer)
 
     def _admit(self) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:  # it has gone, or we have no descriptors left
+        except OSError as error:  # it has gone, or we have no descriptors left
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._pause(True)  # until the next second: asking again at once would only burn CPU
             return
         pid, uid, _ = _credentials(client)
         if uid not in self._uids:
@@ -114,24 +139,99 @@ class ControlSocket:
         self._clients[client.fileno()] = client, Peer(pid, uid), self._time
         self._poll.register(client.fileno(), select.POLLIN)
 
-    def _answer(self, peer: Peer, request: bytes) -> bytes:
-        if len(request) > REQUEST:
-            return encode({"error": f"the request is too long; allowed: {REQUEST} bytes"}).encode()
+    def _pause(self, paused: bool) -> None:
+        """Lets nobody in, or does again."""
+        if paused != self._paused:
+            self._paused = paused
+            self._poll.modify(self._listener.fileno(), 0 if paused else select.POLLIN)
+
+    def _read(self, fd: int) -> None:
+        client, peer, _ = self._clients[fd]
         try:
-            asked = apart.result(lambda: _decode(request), ValueError)
-        except (ValueError, apart.Unfinished):
+            request = client.recv(REQUEST + 1)
+        except BlockingIOError:  # the descriptor's number was another's a moment ago
+            return
+        except OSError:
+            request = b""  # it has gone
+        if not request:
+            self._drop(fd)
+            return
+        answer = self._answer(peer, request)
+        if isinstance(answer, dict):
+            self._send(fd, answer)
+        else:
+            self._hold(fd, answer)
+
+    def _answer(self, peer: Peer, request: bytes) -> dict[str, Any] | Later:
+        if len(request) > REQUEST:
+            return {"error": f"the request is too long; allowed: {REQUEST} bytes"}
+        try:
+            asked = decode(request.decode())
+        except ValueError:
             asked = None
         if not isinstance(asked, dict):
-            return encode({"error": "the request is no JSON object"}).encode()
+            return {"error": "the request is no JSON object"}
+        return self._done(lambda: self._handle(peer, asked))
+
+    def _done(self, work: Callable[[], _Done]) -> _Done | dict[str, Any]:
+        """What `work` returns, or that it could not be done."""
         try:
-            answer = encode(self._handle(peer, asked)).encode()
+            return work()
         except Exception as error:  # a defect; mail still wants its verdicts
             text = f"internal error: {type(error).__name__}: {error}"
             self._log(f"control: {text}")
-            return encode({"error": text[:400]}).encode()
-        if len(answer) > ANSWER:
-            return encode({"error": "the answer is too long"}).encode()
-        return answer
+            return {"error": text[:400]}
+
+    def _hold(self, fd: int, later: Later) -> None:
+        """Others wait for this answer."""
+        self._pause(True)
+        for one in self._clients:  # not watched for nothing: one that hangs up would wake us all the time
+            self._poll.unregister(one)
+        self._wait_for(fd, later)
+
+    def _wait_for(self, fd: int, later: Later) -> None:
+        self._later, self._later_fd = (fd, later), later.fd
+        if self._later_fd >= 0:
+            self._poll.register(self._later_fd, select.POLLIN)
+
+    def _go_on(self) -> None:
+        """The answer that takes its time may be there."""
+        if self._later is None:
+            return
+        fd, later = self._later
+        if self._later_fd >= 0:
+            self._poll.unregister(self._later_fd)
+        answer = self._done(later.advance)
+        if not isinstance(answer, dict):
+            self._wait_for(fd, later if answer is None else answer)
+            return
+        self._resume()
+        if fd >= 0:
+            self._send(fd, answer)
+        if self._next is not None:
+            work, self._next = self._next, None
+            self.between(work)
+
+    def _resume(self) -> None:
+        """Nobody waits for an answer any more."""
+        self._later, self._later_fd = None, -1
+        self._pause(False)
+        for fd, (client, peer, _) in self._clients.items():
+            self._poll.register(fd, select.POLLIN)
+            self._clients[fd] = client, peer, self._time  # it was not this one that was late
+
+    def _send(self, fd: int, answer: dict[str, Any]) -> None:
+        """The answer, and the end of the connection."""
+        encoded = self._done(lambda: encode(answer).encode())
+        if isinstance(encoded, dict):
+            encoded = encode(encoded).encode()
+        if len(encoded) > ANSWER:
+            encoded = encode({"error": "the answer is too long"}).encode()
+        try:
+            self._clients[fd][0].send(encoded)
+        except OSError:
+            pass  # it has gone
+        self._drop(fd)
 
     def _drop(self, fd: int) -> None:
         client, _, _ = self._clients.pop(fd)
@@ -139,9 +239,15 @@ class ControlSocket:
         client.close()
 
     def close(self) -> None:
-        """Gives the socket's place back, if it is still ours."""
+        """Gives the socket's place back, if it is still ours. Who waits for an answer gets none."""
+        if self._later is not None:
+            if self._later_fd >= 0:
+                self._poll.unregister(self._later_fd)
+            self._resume()
         for fd in list(self._clients):
             self._drop(fd)
+        if self._listener.fileno() >= 0:
+            self._poll.unregister(self._listener.fileno())
         try:
             if os.stat(self._path).st_ino == self._inode:
                 os.unlink(self._path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from cpe_filter import apart, state
 from cpe_filter import policy as rules
@@ -57,24 +57,30 @@ class Contents(NamedTuple):
 
 def load(path: str) -> Contents:
     """The file as it is; nothing where there is none. Raises `Damaged`, and `PolicyError` where it cannot be read."""
-    try:
-        raw = state.read(path)
-    except FileNotFoundError:
+    raw = _raw(path)
+    if raw is None:
         return Contents()
-    except OSError as error:
-        raise PolicyError(f"{path}: {error.strerror}") from None
-
-    def work() -> Any:
-        from cpe_filter.exemptions_file import parse
-
-        return _plain(parse(raw, path))
-
     try:
-        return _from_plain(apart.result(work, PolicyError))
+        return from_plain(apart.result(lambda: _parsed(raw, path), PolicyError))
     except PolicyError as error:
         raise Damaged(str(error)) from None
     except apart.Unfinished as error:
         raise PolicyError(f"{path}: could not be read: {error}") from None
+
+
+def plain_load(path: str) -> Any:
+    """The same for `from_plain`, only in a child (see apart): the parser stays in memory. Raises `PolicyError`."""
+    raw = _raw(path)
+    return _plain(Contents()) if raw is None else _parsed(raw, path)
+
+
+def from_plain(plain: Any) -> Contents:
+    """What `plain_load` has found."""
+    following, kept = plain
+    return Contents(
+        following,
+        tuple(Kept(number, rules.from_plain_exemption(one), added, by) for number, one, added, by in kept),
+    )
 
 
 def _plain(contents: Contents) -> tuple[Any, ...]:
@@ -83,12 +89,19 @@ def _plain(contents: Contents) -> tuple[Any, ...]:
     return contents.next, kept
 
 
-def _from_plain(plain: tuple[Any, ...]) -> Contents:
-    following, kept = plain
-    return Contents(
-        following,
-        tuple(Kept(number, rules.from_plain_exemption(one), added, by) for number, one, added, by in kept),
-    )
+def _raw(path: str) -> bytes | None:
+    try:
+        return state.read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from None
+
+
+def _parsed(raw: bytes, path: str) -> Any:
+    from cpe_filter.exemptions_file import parse
+
+    return _plain(parse(raw, path))
 
 
 def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0) -> tuple[Contents, Contents]:
@@ -216,27 +229,25 @@ def clock(seconds: float) -> str:
     return _toml_time(seconds).replace("T", " ").rstrip("Z")
 
 
-def rows(policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: float) -> list[dict[str, Any]]:
+def rows(
+    policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: float
+) -> Iterator[dict[str, Any]]:
     """All exemptions, those of the policy file `path` first, as objects for `exempt list`."""
-    out = []
     listed: list[tuple[str, Exemption, float | None, str, str]]
     listed = [(f"policy-{number}", one, None, "", path) for number, one in enumerate(policy, 1)]
     listed += [(str(one.id), one.exemption, one.added, one.by, file) for one in contents.kept]
     for name, exemption, added, by, where in listed:
-        out.append(
-            {
-                "id": name,
-                "device": device_text(exemption.device),
-                "destination": destination_text(exemption.destination),
-                "until": exemption.until,
-                "reason": exemption.reason,
-                "added": added,
-                "by": by,
-                "file": where,
-                "in_force": not over(exemption, wall),
-            }
-        )
-    return out
+        yield {
+            "id": name,
+            "device": device_text(exemption.device),
+            "destination": destination_text(exemption.destination),
+            "until": exemption.until,
+            "reason": exemption.reason,
+            "added": added,
+            "by": by,
+            "file": where,
+            "in_force": not over(exemption, wall),
+        }
 
 
 def chosen(

@@ -1,19 +1,25 @@
 """Values as JSON, in US-ASCII and without spaces, without the module json.
 
-Knows RFC 8259. The running filter only writes JSON; for that json and what it imports (`re`, `enum`) would take 0.9 MB.
-What little it reads is read apart (see `apart`).
+Knows RFC 8259. The running filter writes JSON, and reads requests of a few kilobytes; for that json and what it imports
+(`re`, `enum`) would take 0.9 MB. So would _json, the C module under it: it loads json to say what is wrong. More is
+read apart (see `apart`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Lists and objects in each other, of what is read.
+DEPTH = 16
+
+_WORDS = {"null": None, "true": True, "false": False}
+_BLANK, _NUMERIC, _HEX = " \t\n\r", "+-.0123456789Ee", "0123456789abcdefABCDEF"
 _ESCAPED = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_UNESCAPED = {escaped[1]: character for character, escaped in _ESCAPED.items()} | {"/": "/"}
 
 
 def encode(value: Any) -> str:
@@ -41,24 +47,6 @@ def encode(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} is not for JSON")
 
 
-def parts(content: dict[str, Any]) -> Iterator[str]:
-    """An object, in parts. A value that is an iterator is a list; of that no more than one item is held at a time."""
-    before = "{"
-    for key, value in content.items():
-        yield f"{before}{_text(key)}:"
-        if isinstance(value, Iterator):
-            yield "["
-            comma = ""
-            for item in value:
-                yield comma + encode(item)
-                comma = ","
-            yield "]"
-        else:
-            yield encode(value)
-        before = ","
-    yield "}" if content else "{}"
-
-
 def _text(text: str) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
@@ -71,3 +59,110 @@ def _escaped(character: str) -> str:
         return short
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join([f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2)])
+
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decode(text: str) -> Any:
+    """A value: None, booleans, numbers, texts, lists and dicts. At most `DEPTH` deep. Raises ValueError.
+
+    Of members of one name the last counts. Its time goes with the length of the text.
+    """
+    value, at = _value(text, _after_blank(text, 0), DEPTH)
+    if at < len(text):
+        raise ValueError(f"more than a value, at {at}")
+    return value
+
+
+def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
+    """The value that begins there, and where what follows it begins."""
+    first = text[at : at + 1]
+    value: Any
+    if first == '"':
+        value, at = _string(text, at + 1)
+    elif first in ("{", "["):
+        value, at = _members(text, at, depth)
+    elif first == "-" or first.isdigit():
+        value, at = _number(text, at)
+    else:
+        word = next((word for word in _WORDS if text.startswith(word, at)), None)
+        if word is None:
+            raise ValueError(f"no value, at {at}")
+        value, at = _WORDS[word], at + len(word)
+    return value, _after_blank(text, at)
+
+
+def _members(text: str, at: int, depth: int) -> tuple[list[Any] | dict[str, Any], int]:
+    """The list or object that begins there."""
+    if not depth:
+        raise ValueError(f"too deep, at {at}")
+    is_object = text[at] == "{"
+    end = "}" if is_object else "]"
+    found: list[tuple[str, Any]] = []
+    at = _after_blank(text, at + 1)
+    more = text[at : at + 1] != end
+    while more:
+        name = ""
+        if is_object:
+            name, at = _string(text, _past(text, at, '"'))
+            at = _after_blank(text, _past(text, _after_blank(text, at), ":"))
+        value, at = _value(text, at, depth - 1)
+        found.append((name, value))
+        more = text[at : at + 1] == ","
+        if more:
+            at = _after_blank(text, at + 1)
+    at = _past(text, at, end)
+    return (dict(found) if is_object else [value for _, value in found]), at
+
+
+def _string(text: str, at: int) -> tuple[str, int]:
+    """The text whose first character is there."""
+    out, halves = [], False
+    while (character := text[at : at + 1]) != '"':
+        at += 1
+        if character < " ":  # or the end
+            raise ValueError(f"a text does not end, at {at}")
+        if character == "\\":
+            character, at = text[at : at + 1], at + 1
+            if character == "u":
+                digits, at = text[at : at + 4], at + 4
+                if len(digits) != 4 or not all(digit in _HEX for digit in digits):
+                    raise ValueError(f"an escape without its digits, at {at}")
+                character = chr(int(digits, 16))
+                halves = halves or "\ud800" <= character <= "\udfff"
+            elif character in _UNESCAPED:
+                character = _UNESCAPED[character]
+            else:
+                raise ValueError(f"an unknown escape, at {at}")
+        out.append(character)
+    whole = "".join(out)
+    if halves:  # two that follow each other are one character
+        whole = whole.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "surrogatepass")
+    return whole, at + 1
+
+
+def _number(text: str, at: int) -> tuple[int | float, int]:
+    end = at
+    while end < len(text) and text[end] in _NUMERIC:
+        end += 1
+    number = text[at:end]
+    mantissa, has_exponent, exponent = number.removeprefix("-").lower().partition("e")
+    whole, has_point, fraction = mantissa.partition(".")
+    good = whole.isdigit() and (whole[0] != "0" or whole == "0")
+    good = good and (fraction.isdigit() or not has_point)
+    if not good or (has_exponent and not exponent[exponent[:1] in ("+", "-") :].isdigit()):
+        raise ValueError(f"not a number, at {at}")
+    return (float(number) if has_point or has_exponent else int(number)), end
+
+
+def _past(text: str, at: int, character: str) -> int:
+    if text[at : at + 1] != character:
+        raise ValueError(f"no {character}, at {at}")
+    return at + 1
+
+
+def _after_blank(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _BLANK:
+        at += 1
+    return at

@@ -7,7 +7,6 @@ take 2.6 MB.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from cpe_filter import apart
@@ -123,27 +122,27 @@ def load(path: str) -> Policy:
 
         return _plain(policy_file.load(path))
 
-    return _from_plain(_apart(work, path))
-
-
-def reread(path: str, old: Policy) -> Reread:
-    """The same where `old` is in force, with what is different. Raises `PolicyError`."""
-
-    def work() -> Any:
-        from cpe_filter import policy_file
-
-        new = policy_file.reread(path, old)
-        return _plain(new.policy), *new[1:]
-
-    policy, *places = _apart(work, path)
-    return Reread(_from_plain(policy), *places)
-
-
-def _apart(work: Callable[[], Any], path: str) -> Any:
     try:
-        return apart.result(work, PolicyError)
+        return _from_plain(apart.result(work, PolicyError))
     except apart.Unfinished as error:
         raise PolicyError(f"{path}: could not be read: {error}") from None
+
+
+def plain_reread(path: str, old: Policy) -> Any:
+    """The same where `old` is in force, with what is different, for `from_plain_reread`. Raises `PolicyError`.
+
+    Only in a child (see apart): the parser stays in memory.
+    """
+    from cpe_filter import policy_file
+
+    new = policy_file.reread(path, old)
+    return _plain(new.policy), *new[1:]
+
+
+def from_plain_reread(plain: Any) -> Reread:
+    """What `plain_reread` has found."""
+    policy, *places = plain
+    return Reread(_from_plain(policy), *places)
 
 
 def _plain(policy: Policy) -> tuple[Any, ...]:

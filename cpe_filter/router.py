@@ -150,7 +150,7 @@ class _Filter:
         self.handoff = ""
         self.log_group = False  # packets are shown by NFLOG
         self._installed = False
-        self._status_is_ours = False
+        self.status_file = status.Writer(self.engine, policy.status_file, self._about, self.leases.name, log)
         self._stop = self._hung_up = False
         self.refusals = Refusals(log)
         self.upkeep: Upkeep | None = None
@@ -185,7 +185,7 @@ class _Filter:
         self.engine.restore(self.state.load(self.now()))
         self._report()
         self._show()
-        self._write_status()
+        self.status_file.write()
         nftables.update(policy, self.handoff, self.log_group)  # of a filter that was killed what it had decided stays
         self._installed = True
         self.gate.rules_installed()
@@ -247,7 +247,7 @@ class _Filter:
     def _figures(self) -> dict[str, int]:
         """For heartbeats."""
         return {
-            "exempt": len(self.control.in_force()),
+            "exempt": self.control.in_force()[0],
             "packets": self.engine.mail_packets,
             "failures": self.gate.failures if self.gate else 0,
             "restored": self.upkeep.restored if self.upkeep else 0,
@@ -267,9 +267,9 @@ class _Filter:
         poll.register(self._wake_read, select.POLLIN)
         next_tick = next_status = next_look = 0.0
         while not self._stop:
-            if self._hung_up:
+            if self._hung_up and self.control_socket is not None:
                 self._hung_up = False
-                self.control.hang_up()
+                self.control_socket.between(self.control.hang_up)
             now = self.now()
             if now >= next_tick:
                 self.engine.tick(now)
@@ -282,7 +282,7 @@ class _Filter:
                 self.refusals.tick(now)
                 if self.upkeep is not None:
                     self.upkeep.tick(now)
-                    self.upkeep.write_metrics(now, self._status)
+                    self.upkeep.write_metrics(now, self._counted)
                 if self.outbox is not None:
                     self.outbox.tick(now)
                 if self.notice is not None:
@@ -292,12 +292,12 @@ class _Filter:
                     next_look = now + _NETWORKS_S
                 next_tick = now + 1.0
             if now >= next_status:
-                self._write_status()
+                self.status_file.ask()
                 next_status = now + self.policy.status_interval_s
             self._tell()
-            self.state.tick(self.engine.devices, now)
+            more = [self.status_file.step(), self.state.tick(self.engine.devices, now)]
             served = False
-            for fd, _ in poll.poll(max(0.0, min(next_tick, next_status) - now) * 1000):
+            for fd, _ in poll.poll(0 if any(more) else max(0.0, min(next_tick, next_status) - now) * 1000):
                 if fd in self.gate:
                     if not served:
                         self.gate.serve()  # all of its descriptors
@@ -409,7 +409,7 @@ class _Filter:
         self.state.changed(device, self.now())
         if self.notice is not None:
             self.notice.changed(device, event.before, event.indicator, event.time)
-        self._write_status()
+        self.status_file.ask()
 
     def _tell_refused(self, event: Refused) -> None:
         device, session, reason = event.flow.device, event.flow.session, event.flow.decision.reason
@@ -426,9 +426,10 @@ class _Filter:
             self.gate.rules_installed()
         return ""
 
-    def _status(self) -> dict[str, Any]:
+    def _about(self) -> dict[str, Any]:
+        """For the status, what the engine does not know."""
         gate = self.gate
-        about: dict[str, Any] = {
+        return {
             "pid": os.getpid(),
             "pid_namespace": status.pid_namespace(),
             "since": round(self.since, 3),
@@ -436,23 +437,16 @@ class _Filter:
             "handoff": self.handoff,
             "fail": self.policy.fail,
             "policy": self.control.about(),
-            **status.exemptions(self.control.in_force()),
+            **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": gate.failures if gate else 0,
             "lost": gate.lost if gate else 0,
             "lookup_packets": self.lookups.seen if self.lookups else 0,
             "refusals": self.refusals.counts,
             **(self.upkeep.figures() if self.upkeep else {}),
         }
-        return status.snapshot(self.engine, about, time.time(), self.leases.name)
 
-    def _write_status(self) -> None:
-        try:
-            status.write(self.policy.status_file, self._status())
-            self._status_is_ours = True
-        except OSError as error:
-            if not self._installed:
-                raise
-            log(f"status not written: {self.policy.status_file}: {error.strerror}")
+    def _counted(self) -> dict[str, Any]:
+        return status.counted(self.engine, self._about(), time.time())
 
     def remove_rules(self) -> None:
         if self._installed:
@@ -467,6 +461,7 @@ class _Filter:
             self.lookups.close()
         if self.control_socket is not None:
             self.control_socket.close()
+        self.control.close()
         self.refusals.close()
         if self.notice is not None:
             self.notice.close()
@@ -478,8 +473,4 @@ class _Filter:
                 os.close(fd)
             except OSError:
                 pass
-        if self._status_is_ours:  # not that of a filter which kept us from starting
-            try:
-                os.unlink(self.policy.status_file)
-            except OSError:
-                pass
+        self.status_file.close()

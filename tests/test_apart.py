@@ -199,6 +199,41 @@ def test_an_errand_does_not_hold_us_up(tmp_path: Path) -> None:
     assert mark.read_text() == "done"
 
 
+def test_an_errand_brings_back_what_it_was_for() -> None:
+    for value in (VALUE, None, os.urandom(3_000_000)):  # more than a pipe holds
+        errand = Errand(lambda value=value: value, Refused)  # type: ignore[misc]
+        assert over(errand) == ""
+        assert (errand.value, errand.refused, errand.fd) == (value, False, -1)
+        errand.stop()  # does nothing
+
+
+def test_a_refusal_is_told_from_what_goes_wrong() -> None:
+    for error, refused in ((Refused("x"), True), (KeyError("x"), False)):
+        errand = Errand(raising(error), Refused)
+        assert over(errand)
+        assert errand.refused is refused
+
+
+def test_an_errand_is_readable_when_there_is_something_to_do() -> None:
+    errand = Errand(lambda: time.sleep(0.2), Refused)
+    assert not select.select([errand.fd], [], [], 0)[0]
+    assert select.select([errand.fd], [], [], 5)[0]
+    assert over(errand) == ""
+
+
+def test_a_child_that_the_kernel_holds_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, it ends when the disk lets it go."""
+    errand = Errand(lambda: time.sleep(60), Refused, wait_s=0.05)
+    time.sleep(0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr("cpe_filter.apart.os.waitpid", lambda child, options: (0, 0))
+        begun = time.monotonic()
+        assert [errand.over() for _ in range(5)] == [None] * 5
+        assert time.monotonic() - begun < 0.2
+        assert errand.fd == -1
+    assert over(errand) == "it took too long"
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [(Refused("not this"), "not this"), (KeyError("x"), "KeyError: 'x'"), (SystemExit(3), "its process ended with 1")],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import time
 from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpe_filter import exemptions
+from cpe_filter import policy as rules
 from cpe_filter.control import KEEP_OVER_S, MAX_IDS, PAGE, RETRY_S, Control, asker
 from cpe_filter.control_socket import ANSWER, Peer
 from cpe_filter.detect.device import ROUTER, Device
@@ -64,6 +67,15 @@ class Around:
         return self.refuses
 
 
+def answered(answer: Any) -> dict[str, Any]:
+    """The answer, waited for where it takes its time."""
+    while not isinstance(answer, dict):
+        if answer.fd >= 0:
+            select.select([answer.fd], [], [], 10)
+        answer = answer.advance() or answer
+    return answer
+
+
 class Running:
     """A filter with a policy file, and what it says."""
 
@@ -99,7 +111,7 @@ class Running:
     def ask(self, do: str, uid: int = 0, **more: Any) -> Any:
         """The answer, which goes through JSON as in the socket."""
         request = json.loads(json.dumps({"do": do, "sudo": None, **more}))
-        answer = self.control.handle(Peer(1, uid), request)
+        answer = answered(self.control.handle(Peer(1, uid), request))
         encoded = json.dumps(answer)
         assert len(encoded) <= ANSWER
         return json.loads(encoded)
@@ -193,15 +205,84 @@ def test_what_the_kernel_refuses_leaves_the_old_policy(running: Running) -> None
 
 def test_hang_up(running: Running) -> None:
     running.write('[filter]\nmode = "limit"\n')
-    running.control.hang_up()
+    answered(running.control.hang_up())
     assert running.policy.mode == "limit"
     running.write("nonsense")
-    running.control.hang_up()
+    answered(running.control.hang_up())
     assert running.policy.mode == "limit"
     assert [line.split(":")[0] for line in running.log] == [
         "reload by SIGHUP",
         "reload by SIGHUP refused, the policy stays as it was",
     ]
+
+
+# ── while a policy is read ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A policy takes as long to read as this file is there."""
+    held, read = tmp_path / "held", rules.plain_reread
+
+    def slow(path: str, old: Policy) -> Any:
+        while held.exists():
+            time.sleep(0.01)
+        return read(path, old)
+
+    held.touch()
+    monkeypatch.setattr(rules, "plain_reread", slow)
+    return held
+
+
+def test_a_reload_holds_nobody_up(running: Running, slowly: Path) -> None:
+    running.write('[filter]\nmode = "limit"\n')
+    begun = time.monotonic()
+    answer: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
+    running.control.tick(running.time)
+    assert answer.advance() is None
+    assert time.monotonic() - begun < 0.5
+    assert running.around.applied == []
+    slowly.unlink()
+    assert "changed [filter] mode" in answered(answer)["lines"][0]
+    assert running.policy.mode == "limit"
+
+
+def test_exemptions_do_not_end_under_a_reload(running: Running, slowly: Path) -> None:
+    running.add(until=START + 60)
+    answer: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
+    running.tick(2 * KEEP_OVER_S)
+    running.tick(2 * KEEP_OVER_S)
+    assert "id = 1" in running.file.read_text()
+    slowly.unlink()
+    answered(answer)
+    assert running.exempt() == []
+    running.tick(1)
+    running.tick(2 * KEEP_OVER_S)
+    assert "id = 1" not in running.file.read_text()
+
+
+def test_a_child_that_dies_is_an_answer(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "plain_reread", lambda path, old: os._exit(3))
+    error = running.ask("reload")["error"]
+    assert error.startswith(f"{running.path}: could not be read: its process ended with 3; the running filter")
+    assert "stays as it was" in running.log[0]
+
+
+def test_no_process_is_an_answer(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    for verb in ("reload", "reread"):
+        assert "no process for it: Resource temporarily unavailable" in running.ask(verb)["error"]
+
+
+def test_the_end_during_a_reload(running: Running, slowly: Path) -> None:
+    running.control.handle(Peer(1, 0), {"do": "reload"})
+    running.control.close()
+    running.control.close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def other(value: Any) -> str:
@@ -406,6 +487,20 @@ def test_list(running: Running) -> None:
     }
     assert (second["id"], second["device"], second["added"], second["by"]) == ("1", MAC, START, "uid 0")
     assert (second["file"], second["in_force"]) == (str(running.file), True)
+
+
+def test_how_many_are_in_force_and_the_first_of_them(running: Running) -> None:
+    assert running.control.in_force(2) == (0, [])
+    running.add(until=START + 60)
+    for number in range(4):
+        running.add(f"02:00:00:00:00:0{number}")
+    count, first = running.control.in_force(2)
+    assert (count, [row["id"] for row in first]) == (5, ["1", "2"])
+    running.time += 61
+    count, first = running.control.in_force(2)
+    assert (count, [row["id"] for row in first]) == (4, ["2", "3"])
+    assert running.control.in_force() == (4, [])
+    assert len(running.control.in_force(99)[1]) == 4
 
 
 def test_the_longest_list_comes_in_answers_of_bounded_size(running: Running) -> None:
@@ -654,7 +749,7 @@ def test_whatever_is_asked_gets_an_answer(tmp_path: Path, do: Any, more: dict[st
     running = Running(tmp_path)
     running.file.unlink(missing_ok=True)
     running.device(COMPROMISED)
-    answer = running.control.handle(Peer(1, 0), {"do": do, **more})
+    answer = answered(running.control.handle(Peer(1, 0), {"do": do, **more}))
     assert "error" in answer or answer.keys() & {"lines", "items", "file"}
     json.dumps(answer)
     for line in (*running.log, answer.get("error", "")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import shutil
 import socket
@@ -259,6 +260,216 @@ def test_whatever_comes_is_answered(tmp_path_factory: pytest.TempPathFactory, re
         assert set(answer) in ({"error"}, {"lines"})
     finally:
         served.socket.close()
+
+
+# ── answers that take their time ────────────────────────────────────────────────────────────────────
+
+
+class Slow:
+    """An answer that is there when `done` was called."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.fd, self._write = os.pipe()
+        self.answer = answer or {"lines": ["at last"]}
+        self.advanced = 0
+
+    def done(self) -> None:
+        os.write(self._write, b"x")
+
+    def advance(self) -> Any:
+        self.advanced += 1
+        if not select.select([self.fd], [], [], 0)[0]:
+            return None
+        self.close()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self._write)
+
+
+def received(client: socket.socket) -> Any:
+    with client:
+        return json.loads(client.recv(ANSWER + 1))
+
+
+def begun(served: Served, slow: Slow) -> socket.socket:
+    """A client whose answer takes its time."""
+    served.answer = slow
+    client = served.client()
+    client.send(b'{"do":"slow"}')
+    while served.turn():
+        pass
+    served.answer = {"lines": ["done"]}
+    return client
+
+
+def test_an_answer_that_takes_its_time(served: Served) -> None:
+    slow = Slow()
+    client = begun(served, slow)
+    for second in range(40):  # longer than the patience with a client that says nothing
+        served.socket.tick(float(second))
+    assert served.turn() == 0
+    slow.done()
+    assert served.turn() == 1
+    assert received(client) == {"lines": ["at last"]}
+    assert len(served.socket) == 0
+    assert served.raw(b"{}") == {"lines": ["done"]}
+
+
+def test_meanwhile_others_wait_and_are_answered_then(served: Served) -> None:
+    early = served.client()  # let in before
+    served.turn()
+    slow = Slow()
+    client = begun(served, slow)
+    late = served.client()
+    for other in (early, late):
+        other.send(b'{"do":"x"}')
+    for second in range(10):
+        served.socket.tick(float(second))
+        assert served.turn(1) == 0
+    assert [request["do"] for _, request in served.asked] == ["slow"]
+    slow.done()
+    while served.turn():
+        pass
+    assert received(client) == {"lines": ["at last"]}
+    assert received(early) == received(late) == {"lines": ["done"]}
+
+
+def test_clients_that_hang_up_meanwhile_wake_nobody(served: Served) -> None:
+    other = served.client()
+    served.turn()
+    slow = Slow()
+    client = begun(served, slow)
+    other.close()
+    client.close()
+    assert served.turn() == 0
+    slow.done()
+    while served.turn():
+        pass
+    assert len(served.socket) == 0
+    assert served.raw(b"{}") == {"lines": ["done"]}
+
+
+def test_what_is_not_readable_is_asked_each_second(served: Served) -> None:
+    slow = Slow()
+    slow.done()
+    read, slow.fd = slow.fd, -1  # a child that the kernel holds
+    client = begun(served, slow)
+    assert served.turn() == 0
+    slow.fd = read
+    served.socket.tick(1.0)
+    assert received(client) == {"lines": ["at last"]}
+
+
+def test_one_that_waits_for_another(served: Served) -> None:
+    second = Slow()
+    first = Slow(second)
+    client = begun(served, first)
+    first.done()
+    assert served.turn() == 1
+    assert served.turn() == 0
+    second.done()
+    assert served.turn() == 1
+    assert received(client) == {"lines": ["at last"]}
+
+
+def test_what_nobody_asked_for_holds_up_clients_like_a_request(served: Served) -> None:
+    slow = Slow()
+    served.socket.between(lambda: slow)
+    client = served.client()
+    client.send(b'{"do":"x"}')
+    assert served.turn() == 0
+    slow.done()
+    while served.turn():
+        pass
+    assert received(client) == {"lines": ["done"]}
+    served.socket.between(lambda: {"lines": []})
+    assert served.raw(b"{}") == {"lines": ["done"]}
+
+
+def test_what_comes_between_while_an_answer_takes_its_time_is_done_once_after_it(served: Served) -> None:
+    first, second = Slow(), Slow()
+    done: list[int] = []
+
+    def work(number: int) -> Any:
+        done.append(number)
+        return second
+
+    client = begun(served, first)
+    for number in range(3):
+        served.socket.between(lambda number=number: work(number))  # type: ignore[misc]
+    assert done == []
+    first.done()
+    assert served.turn() == 1
+    assert received(client) == {"lines": ["at last"]}
+    assert done == [2]
+    late = served.client()
+    late.send(b"{}")
+    assert served.turn() == 0
+    second.done()
+    while served.turn():
+        pass
+    assert received(late) == {"lines": ["done"]}
+
+
+def test_a_defect_in_what_nobody_asked_for(served: Served) -> None:
+    def work() -> dict[str, Any]:
+        raise TypeError("x")
+
+    served.socket.between(work)
+    assert served.log == ["control: internal error: TypeError: x"]
+    assert served.raw(b"{}") == {"lines": ["done"]}
+
+
+def test_a_defect_in_it_is_told(served: Served) -> None:
+    slow = Slow(TypeError("x"))
+    client = begun(served, slow)
+    slow.done()
+    served.turn()
+    assert received(client) == {"error": "internal error: TypeError: x"}
+    assert served.log == ["control: internal error: TypeError: x"]
+
+
+def test_the_end_meanwhile(served: Served) -> None:
+    slow = Slow()
+    client = begun(served, slow)
+    served.socket.close()
+    assert is_over(client)
+    client.close()
+    assert served.poll.poll(0) == []
+    slow.close()
+
+
+# ── where descriptors run out ───────────────────────────────────────────────────────────────────────
+
+
+def test_without_descriptors_it_does_not_spin(served: Served) -> None:
+    client = served.client()
+    client.send(b"{}")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) - 1, limit[1]))
+    try:
+        taken = []
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            pass
+        assert served.turn() == 1  # it cannot let the client in
+        assert [served.turn(1) for _ in range(20)] == [0] * 20
+        served.socket.tick(1.0)
+        assert [served.turn(1) for _ in range(20)] == [1] + [0] * 19
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        for fd in taken:
+            os.close(fd)
+    served.socket.tick(2.0)
+    while served.turn():
+        pass
+    assert received(client) == {"lines": ["done"]}
 
 
 # ── its place ───────────────────────────────────────────────────────────────────────────────────────

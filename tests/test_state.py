@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time as clock
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cpe_filter.detect import saved
-from cpe_filter.detect.device import Device
+from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.engine import BLOCK_DEVICE, RESET_FLOW
 from cpe_filter.state import FLASH_S, RECENT_S, SETTLE_S, State, lock_folder, read, replace
@@ -51,15 +53,29 @@ class Kept:
         self.state.changed(device, now)
 
     def tick(self, now: float) -> tuple[bool, bool]:
-        """Time passes; which of (flash, recent) was written anew?"""
+        """Time passes, and what is begun then is finished; which of (flash, recent) was replaced?"""
         before = [self._identity(path) for path in (self.flash, self.recent)]
-        self.state.tick(self.devices, now)
+        while self.state.tick(self.devices, now) or self.state._errand is not None:
+            if self.state._errand is not None:
+                clock.sleep(0.001)
         flash, recent = (self._identity(path) for path in (self.flash, self.recent))
         return flash != before[0], recent != before[1]
 
     @staticmethod
     def _identity(path: Path) -> bytes:
         return path.read_bytes() if path.exists() else b""
+
+
+def failing(error: int, path: str = "") -> Callable[..., Any]:
+    """A function of os that raises OSError; path: only there."""
+    real = os.open, os.replace
+
+    def fails(*arguments: Any, **more: Any) -> Any:
+        if path and not str(arguments[-1] if len(arguments) == 2 else arguments[0]).startswith(path):
+            return real[len(arguments) == 2](*arguments, **more)
+        raise OSError(error, os.strerror(error))
+
+    return fails
 
 
 @pytest.fixture
@@ -270,29 +286,193 @@ def test_a_folder_that_others_can_write_to(kept: Kept) -> None:
     assert kept.tick(START + RECENT_S) == (False, True)
 
 
-@pytest.mark.parametrize("at", ["open", "write", "fsync", "replace"])
+@pytest.mark.parametrize("at", ["open", "write", "replace"])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
 def test_a_full_or_read_only_file_system_is_told_once(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, at: str, error: int
 ) -> None:
     kept.tick(START)
     good = kept.recent.read_bytes()
-
-    def fails(*_: object, **__: object) -> None:
-        raise OSError(error, os.strerror(error))
-
     kept.device(COMPROMISED)
     with monkeypatch.context() as patch:
-        if at == "write":
-            patch.setattr("cpe_filter.state.os.fdopen", fails)
-        else:
-            patch.setattr(f"cpe_filter.state.os.{at}", fails)
+        patch.setattr(f"cpe_filter.atomic_file.os.{at}", failing(error))
         for n in range(1, 9):
             kept.tick(START + n * RECENT_S)
     assert kept.log == [f"state not written: {kept.recent}: {os.strerror(error)}"]
     assert kept.recent.read_bytes() == good
     assert not Path(f"{kept.recent}.new").exists()
     assert kept.tick(START + 99 * RECENT_S) == (False, True)
+
+
+@pytest.mark.parametrize("at", ["open", "fsync", "replace"])
+def test_flash_that_fails_is_told_once_and_tried_again_after_an_hour(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    kept.changes(kept.device(SUSPECTED), SUSPECTED, START)
+    assert kept.tick(START + SETTLE_S) == (True, True)
+    good = kept.flash.read_bytes()
+    # Only what is on flash: the child alone ever gets so far.
+    broken = failing(errno.EROFS, str(kept.flash)) if at != "fsync" else failing(errno.EROFS)
+    kept.state.beside[".more"] = lambda now: b"more"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cpe_filter.atomic_file.os.{at}", broken)
+        for n in range(1, 4):
+            kept.changes(kept.devices[0], COMPROMISED, START + n * FLASH_S)
+            assert not kept.tick(START + n * FLASH_S + SETTLE_S)[0]
+    assert kept.log[0] == f"state not written: {kept.flash}: {os.strerror(errno.EROFS)}"
+    assert len(kept.log) == 2  # and what is beside it
+    assert kept.flash.read_bytes() == good
+    assert sorted(os.listdir(kept.flash.parent)) == ["state"]
+    assert not kept.tick(START + 4 * FLASH_S)[0]
+    assert kept.tick(START + 5 * FLASH_S)[0]
+    assert saved.decode(kept.flash.read_bytes(), START).devices[0].score.standing == COMPROMISED
+    assert Path(f"{kept.flash}.more").read_bytes() == b"more"
+
+
+# ── while packets go on ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def one_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine on which a device takes longer than a slice should."""
+    monkeypatch.setattr("cpe_filter.atomic_file.SLICE_S", 0.0)
+
+
+@pytest.mark.usefixtures("one_a_slice")
+def test_a_file_is_written_in_slices_and_the_old_one_stays_meanwhile(kept: Kept) -> None:
+    kept.tick(START)
+    good = kept.recent.read_bytes()
+    for n in range(1, 21):
+        kept.device(SUSPECTED, n)
+    turns = 0
+    while kept.state.tick(kept.devices, START + RECENT_S):
+        assert kept.recent.read_bytes() == good
+        turns += 1
+    assert turns == 22  # what stands before them, each of them, and the sum
+    assert len(saved.decode(kept.recent.read_bytes(), START + RECENT_S).devices) == 20
+    assert kept.tick(START + RECENT_S) == (False, False)
+
+
+@pytest.mark.usefixtures("one_a_slice")
+def test_whatever_becomes_of_the_devices_between_slices_the_file_is_good(kept: Kept) -> None:
+    rng = random.Random(7)
+    for number in range(40):
+        known = Devices(limit=12)
+        for n in range(12):
+            known.get(bytes((2, 0, 0, 0, number, n)), START).connections = n
+        while kept.state.tick(known, START + number * RECENT_S):
+            key = bytes((2, 0, 0, 0, number, rng.randrange(40)))
+            match rng.randrange(3):
+                case 0 if known.find(key) is not None:  # in another one's place, too
+                    known.rekey(key, bytes((2, 0, 0, 0, number, rng.randrange(12))))
+                case 1:
+                    known.get(key, START + 1)  # another one is forgotten for it
+                case _:
+                    next(iter(known)).connections += 1
+        written = saved.decode(kept.recent.read_bytes(), START + number * RECENT_S).devices
+        assert [device.key[5] for device in written] == list(range(12))
+    assert kept.log == []
+
+
+@pytest.mark.usefixtures("one_a_slice")
+def test_a_conviction_in_the_middle_is_written_right_after(kept: Kept) -> None:
+    devices = [kept.device(CLEAR, n) for n in range(1, 9)]
+    for _ in range(6):
+        assert kept.state.tick(kept.devices, START)
+    kept.changes(devices[0], COMPROMISED, START)  # its piece is written already
+    assert kept.tick(START) == (False, True)
+    written = saved.decode(kept.recent.read_bytes(), START).devices
+    assert [device.score.standing for device in written].count(COMPROMISED) == 1
+
+
+@pytest.mark.usefixtures("one_a_slice")
+def test_a_disk_that_gets_full_in_the_middle(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.tick(START)
+    good = kept.recent.read_bytes()
+    for n in range(1, 9):
+        kept.device(CLEAR, n)
+    for _ in range(5):
+        assert kept.state.tick(kept.devices, START + RECENT_S)
+    with monkeypatch.context() as patch:
+        patch.setattr("cpe_filter.atomic_file.os.write", failing(errno.ENOSPC))
+        assert not kept.state.tick(kept.devices, START + RECENT_S)
+    assert kept.log == [f"state not written: {kept.recent}: {os.strerror(errno.ENOSPC)}"]
+    assert kept.recent.read_bytes() == good
+    assert os.listdir(kept.recent.parent) == ["state"]
+    assert kept.tick(START + 2 * RECENT_S) == (False, True)
+
+
+@pytest.mark.usefixtures("one_a_slice")
+def test_the_end_in_the_middle_of_both_files(kept: Kept) -> None:
+    """Of what was begun nothing is left, and all is written."""
+    device = kept.device(CLEAR)
+    kept.changes(device, SUSPECTED, START)
+
+    def slow(now: float) -> bytes:
+        clock.sleep(0.3)
+        return b"slow"
+
+    kept.state.beside[".slow"] = slow
+    while kept.state._errand is None:
+        kept.state.tick(kept.devices, START + SETTLE_S)
+    kept.changes(device, COMPROMISED, START + SETTLE_S)
+    assert kept.state.tick(kept.devices, START + SETTLE_S)
+    assert Path(f"{kept.recent}.new").exists()
+    kept.state.close(kept.devices, START + SETTLE_S + 1)
+    for path in (kept.recent, kept.flash):
+        assert saved.decode(path.read_bytes(), START).devices[0].score.standing == COMPROMISED
+    assert sorted(os.listdir(kept.flash.parent)) == ["state", "state.slow"]
+    assert os.listdir(kept.recent.parent) == ["state"]
+
+
+def test_flash_that_hangs_holds_up_nothing_but_the_end_for_a_while(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cpe_filter.state.CLOSE_S", 0.3)
+    ours = os.getpid()
+    kept.changes(kept.device(SUSPECTED), SUSPECTED, START)
+
+    def content(now: float) -> bytes:
+        if os.getpid() != ours:
+            clock.sleep(60)
+        return b"more"
+
+    kept.state.beside[".more"] = content
+    begun = clock.monotonic()
+    for second in range(600):
+        kept.state.tick(kept.devices, START + SETTLE_S + second)
+    assert clock.monotonic() - begun < 2.0
+    kept.state.close(kept.devices, START + 900)
+    assert clock.monotonic() - begun < 4.0
+    assert saved.decode(kept.flash.read_bytes(), START).devices[0].score.standing == SUSPECTED
+    assert Path(f"{kept.flash}.more").read_bytes() == b"more"
+
+
+def test_where_no_process_can_be_had_flash_is_written_at_the_end(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.changes(kept.device(SUSPECTED), SUSPECTED, START)
+    monkeypatch.setattr("cpe_filter.apart.os.fork", failing(errno.EAGAIN))
+    for minute in range(9):
+        kept.tick(START + SETTLE_S * (1 + minute))
+    assert kept.log == [f"state not written: {kept.flash}: no process for it: {os.strerror(errno.EAGAIN)}"]
+    kept.state.close(kept.devices, START + 900)
+    assert kept.flash.exists()
+
+
+@pytest.mark.parametrize("order", ["flash", "recent"])
+def test_both_may_be_one_file(tmp_path: Path, order: str) -> None:
+    path = tmp_path / "state"
+    log: list[str] = []
+    state = State(str(path), str(path), log.append)
+    device = Device(b"\2\0\0\0\0\1", START)
+    device.score.standing = COMPROMISED
+    for second in range(0, 1000, 20):
+        if second % 200 == (0 if order == "recent" else 20):
+            state.changed(device, START + second)
+            state.at_once(START + second)
+        while state.tick([device], START + second) or state._errand is not None:
+            assert {*os.listdir(tmp_path)} <= {"state", "state.new"}
+        assert saved.decode(path.read_bytes(), START + second).devices[0].score.standing == COMPROMISED
+    state.close([device], START + 2000)
+    assert log == []
+    assert os.listdir(tmp_path) == ["state"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import struct
 from binascii import crc32
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS, SENDERS
@@ -46,6 +46,8 @@ _MOST_COUNT = (1 << 56) - 1
 #: A tally's weight is kept in parts of a nat: it is shown, and compared with 1 nat. The sums are exact.
 _WEIGHT = 256
 _float = struct.Struct(">d")
+#: A table of neighbours, a number for each bucket of four (`WAYS`).
+_buckets = struct.Struct(f">{BUCKETS}Q")
 
 
 class Broken(ValueError):
@@ -61,10 +63,28 @@ class Saved(NamedTuple):
 
 def encode(devices: Iterable[Device], time: float, serial: int) -> bytes:
     """All devices (at most `DEVICES`) as bytes. time: now, seconds of the engine's clock."""
-    out = [_MAGIC, bytes((VERSION,)), _varint(serial), _float.pack(time), _names(SENDERS), _names(INDICATORS)]
-    records = [_device(device, time) for device in devices]
-    body = b"".join((*out, _varint(len(records)), *records))
-    return body + crc32(body).to_bytes(4, "big")
+    return b"".join(pieces(devices, time, serial))
+
+
+def pieces(devices: Iterable[Device], time: float, serial: int) -> Iterator[bytes]:
+    """The same in pieces: what stands before the devices, each device, what stands behind them.
+
+    Which devices and keys they are is settled at once; what is known of each, when its piece is taken. So a file is
+    good whatever becomes of the devices while it is written: a key that one takes over from another is in it once.
+    """
+    return _pieces([(device.key, device) for device in devices], time, serial)
+
+
+def _pieces(known: list[tuple[bytes, Device]], time: float, serial: int) -> Iterator[bytes]:
+    head = [_MAGIC, bytes((VERSION,)), _varint(serial), _float.pack(time), _names(SENDERS), _names(INDICATORS)]
+    piece = b"".join((*head, _varint(len(known))))
+    check = crc32(piece)
+    yield piece
+    for key, device in known:
+        piece = _device(device, time, key)
+        check = crc32(piece, check)
+        yield piece
+    yield check.to_bytes(4, "big")
 
 
 def decode(data: bytes, now: float) -> Saved:
@@ -96,10 +116,11 @@ def decode(data: bytes, now: float) -> Saved:
     return Saved(serial, list(devices.values()))
 
 
-def _device(device: Device, time: float) -> bytes:
+def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours.
 
     Of the tallies, first a bit for each indicator, whether it ever fired; weights have their sign in the lowest bit.
+    key: under which it is written, where that is not the device's own any more.
     """
     score = device.score
     table = _packed_table(device.neighbours.table)
@@ -107,7 +128,7 @@ def _device(device: Device, time: float) -> bytes:
     flags |= _SUSPECTED_AT if device.suspected_at else 0
     flags |= _COMPROMISED_AT if device.compromised_at else 0
     flags |= _WHOLE_TABLE if len(table) == SIZE else 0
-    out = [_short(device.key), bytes((flags,)), _age(time, device.last_seen), _age(time, device.first_seen)]
+    out = [_short(key or device.key), bytes((flags,)), _age(time, device.last_seen), _age(time, device.first_seen)]
     for when in (device.suspected_at, device.compromised_at):
         if when:
             out += (_age(time, when[0]), _varint(when[1]))
@@ -213,12 +234,13 @@ def _packed_table(table: bytearray) -> bytes:
     A bucket is filled from its head, so that what is in it stands together.
     """
     counts, places = bytearray(BUCKETS // 2), []
-    for bucket in range(BUCKETS):
-        at = bucket * 2 * WAYS
-        occupied = bytes(table[at : at + 2 * WAYS]).rstrip(b"\0")
-        count = (len(occupied) + 1) // 2
-        counts[bucket // 2] |= count << 4 * (bucket % 2)
-        places.append(bytes(table[at : at + 2 * count]))
+    for bucket, entries in enumerate(_buckets.unpack(table)):
+        if entries:
+            # By the last entry that is not 0. Compared, not looped over: this runs for each device.
+            count = 4 if entries & 0xFFFF else 3 if entries & 0xFFFFFFFF else 2 if entries & 0xFFFFFFFFFFFF else 1
+            counts[bucket // 2] |= count << 4 * (bucket % 2)
+            at = bucket * 2 * WAYS
+            places.append(bytes(table[at : at + 2 * count]))
     packed = bytes(counts) + b"".join(places)
     return packed if len(packed) < SIZE else bytes(table)
 

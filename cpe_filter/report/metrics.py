@@ -6,10 +6,10 @@ file may be scraped off the router, so labels have fixed words alone. Counters b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from cpe_filter import __version__
+from cpe_filter.atomic_file import AtomicFile
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect.packet import REFUSALS
 from cpe_filter.named_tuple import NamedTuple
@@ -110,20 +110,6 @@ def write(path: str, text: str) -> None:
 
     The collector reads `*.prom` alone, so never the temporary one.
     """
-    temporary = f"{path}.new"
-    try:
-        os.unlink(temporary)  # of a filter that was killed; a link is not followed
-    except FileNotFoundError:
-        pass
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            os.fchmod(handle, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
-        raise
+    file = AtomicFile(path, 0o644)
+    file.write(text.encode())
+    file.finish()

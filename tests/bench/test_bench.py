@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.bench import engine, linear
+from tests.bench import bookkeeping, engine, linear
 
 
 @pytest.mark.parametrize("name", sorted(linear.CASES))
@@ -38,3 +40,8 @@ def test_bulk_upload_is_one_accepted_message() -> None:
     (transaction,) = flow.session.dialogue.transactions
     assert (transaction.outcome, transaction.size) == ("accepted", 1_000_000 // 76 * 76)
     assert flow.session.dialogue.violations == ()
+
+
+def test_no_turn_of_the_loop_is_long_for_what_is_written(tmp_path: Path) -> None:
+    for name, turns in bookkeeping.measure(tmp_path, runs=5).items():
+        assert turns.cpu < bookkeeping.GOAL_MS, name

@@ -154,6 +154,9 @@ class Filter:
         for mac, capture, there, after, brief in story:
             self.feed(mac, capture, there, START + after, brief)
         self.since, self.updated = START - 3600.0, START + 3000.0
+        self.about: dict[str, Any] = {}
+        file = policy.status_file
+        self._status = status.Writer(self.engine, file, lambda: self.about, self.host_name, self.log.append)
         self.write()
         poll = select.poll()
         self._socket = ControlSocket(policy.control_socket, poll, self._handle, self.log.append)
@@ -185,7 +188,7 @@ class Filter:
 
     def _figures(self) -> dict[str, int]:
         return {
-            "exempt": len(self.control.in_force()),
+            "exempt": self.control.in_force()[0],
             "packets": self.engine.mail_packets,
             "failures": 0,
             "restored": 0,
@@ -193,24 +196,28 @@ class Filter:
 
     def write(self, **more: Any) -> None:
         """The status file, as `run` writes it."""
-        about = {
+        self.about = {
             "pid": os.getpid(),
+            "updated": round(self.updated, 3),
             "since": self.since,
             "queue": self.policy.queue,
             "handoff": "nft's queue",
             "fail": self.policy.fail,
             "policy": self.control.about(),
-            **status.exemptions(self.control.in_force()),
+            **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": 0,
             "lookup_packets": 0,
             "refusals": {"compromised": sum(device.refused for device in self.engine.devices), "mode": 0},
             "kernel": {"queued": [self.engine.mail_packets, 9000], "refused": [4, 240], "blocked": [61, 3660]},
             **more,
         }
-        status.write(self.policy.status_file, status.snapshot(self.engine, about, self.updated, self.host_name))
+        self._status.write()
 
-    def _handle(self, peer: Any, request: dict[str, Any]) -> dict[str, Any]:
+    def _handle(self, peer: Any, request: dict[str, Any]) -> Any:
         answer = self.control.handle(peer, request)
+        while not isinstance(answer, dict):  # nothing else waits for us
+            select.select([answer.fd], [], [])
+            answer = answer.advance() or answer
         self.write()
         return answer
 

@@ -13,7 +13,7 @@ from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.policy import Policy
 from cpe_filter.report import metrics
 from cpe_filter.report.metrics import exposition
-from cpe_filter.report.status import snapshot
+from cpe_filter.report.status import counted
 from tests.lab.net import PROJECT
 from tests.report.statuses import UPDATED, device, status
 
@@ -110,7 +110,7 @@ def test_of_a_real_engine() -> None:
     engine = Engine(Policy())
     engine.packet(0.0, FORWARD, None, b"")
     about: dict[str, Any] = {"since": 0.0, "failures": 0}
-    found = read(exposition(snapshot(engine, about, 1.0, lambda _: "")))
+    found = read(exposition(counted(engine, about, 1.0)))
     assert found["cpe_filter_packets_total", ""] == 1
     assert found["cpe_filter_unread_packets_total", "empty"] == 1
 

@@ -1,0 +1,99 @@
+"""A file that takes the place of another in one step, so that a reader sees the old or the new whole.
+
+Knows files. Must not know what is in them. What is written goes beside the file until `finish`; a process that is
+killed before leaves that, and the next one who writes takes it away.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+#: Seconds that a slice takes. Where a machine is so slow that one piece takes longer, a slice is one piece.
+SLICE_S = 0.002
+
+
+class AtomicFile:
+    """`write` or `write_slice` as often as need be, then `finish`, `publish` or `abandon`.
+
+    What raises OSError has abandoned it: the old file stays. mode: who may read it, as chmod has it, whatever the
+    umask. `fd`: to read what was written; -1 when it is closed.
+    """
+
+    __slots__ = ("_path", "_temporary", "fd")
+
+    def __init__(self, path: str, mode: int = 0o600) -> None:
+        """Raises OSError, also where the folder does not exist."""
+        self._path = path
+        self._temporary = f"{path}.new"
+        try:
+            os.unlink(self._temporary)  # of a process that was killed; a link is not followed
+        except FileNotFoundError:
+            pass
+        self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        if mode != 0o600:
+            try:
+                os.fchmod(self.fd, mode)
+            except OSError:
+                self.abandon()
+                raise
+
+    def write(self, content: bytes) -> None:
+        """Adds bytes. Raises OSError."""
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(self.fd, left) :]
+        except OSError:
+            self.abandon()
+            raise
+
+    def write_slice(self, pieces: Iterator[bytes]) -> bool:
+        """Adds the pieces that are made within `SLICE_S`, one at least. False at their end. Raises OSError."""
+        end = time.perf_counter() + SLICE_S
+        for piece in pieces:
+            self.write(piece)  # each: a slice in memory is memory that Python does not give back
+            if time.perf_counter() >= end:
+                return True
+        return False
+
+    def publish(self) -> None:
+        """Puts the file in its place; `fd` stays open. Raises OSError."""
+        try:
+            os.replace(self._temporary, self._path)
+        except OSError:
+            self.abandon()
+            raise
+
+    def finish(self, durable: bool = False) -> None:
+        """Puts the file in its place. durable: it is on the disk then, however long that takes. Raises OSError."""
+        if durable:
+            try:
+                os.fsync(self.fd)
+            except OSError:
+                self.abandon()
+                raise
+        self.publish()
+        self.close()
+        if durable:  # the rename, too, is only on the disk when the folder is
+            handle = os.open(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def close(self) -> None:
+        """After `publish`."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def abandon(self) -> None:
+        """Leaves the old file as it is. May be called twice."""
+        if self.fd < 0:
+            return
+        self.close()
+        try:
+            os.unlink(self._temporary)
+        except OSError:
+            pass

@@ -282,7 +282,7 @@ class _Filter:
                 self._write_status()
                 next_status = now + self.policy.status_interval_s
             self._tell()
-            self.state.tick(self.engine.devices, now)
+            self.state.tick(self.engine.devices.known(), now)
             for fd, _ in poll.poll(max(0.0, min(next_tick, next_status) - now) * 1000):
                 if fd == self.queue.fd:
                     self.queue.serve()
@@ -328,7 +328,7 @@ class _Filter:
         failed = self.unblock(device)
         self._tell()
         self.state.at_once(self.now())
-        self.state.tick(self.engine.devices, self.now())
+        self.state.tick(self.engine.devices.known(), self.now())
         return failed
 
     def unblock(self, device: Device) -> str:
@@ -342,7 +342,7 @@ class _Filter:
         self._tell()  # what has changed in the last moment
         if self.outbox is not None:
             self.outbox.close(self.now())
-        self.state.close(self.engine.devices, self.now())
+        self.state.close(self.engine.devices.known(), self.now())
 
     def _drain_wakeups(self) -> None:
         try:

@@ -13,7 +13,7 @@ import math
 from binascii import crc32
 
 from cpe_filter import apart, json_text
-from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER
+from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.report.counts import Counts
@@ -135,7 +135,7 @@ def _dumped(incident: Incident) -> dict[str, Any]:
 def _loaded(content: dict[str, Any], shift: float) -> Incident:
     """Raises ValueError, KeyError, TypeError and the like for what is none."""
     key = bytes.fromhex(content["key"])
-    if len(key) not in _KEYS and key != ROUTER:
+    if len(key) not in _KEYS and key not in RESERVED:
         raise ValueError
     first, base = _finite(content["first"]) + shift, _counts(content["base"])
     incident = Incident(_hex(content["id"]), key, _hex(content["dev"]), first, base)

@@ -23,6 +23,7 @@ from cpe_filter.report.incident import (
     EXEMPT,
     EXPIRED,
     MAX_NAME,
+    MERGED,
     MOST_CLOSED,
     RELEASED,
     Example,
@@ -142,7 +143,7 @@ def _loaded(content: dict[str, Any], shift: float) -> Incident:
     incident.name = _name(content["name"])
     incident.standing = _one_of(content["standing"], (CLEAR, SUSPECTED, COMPROMISED))
     incident.act = _one_of(content["act"], ("monitor", "limit", "explain", "reset"))
-    incident.why = _one_of(content["why"], ("", CLEARED, RELEASED, EXPIRED, EXEMPT))
+    incident.why = _one_of(content["why"], ("", CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED))
     incident.last = _finite(content["last"]) + shift
     incident.counts = incident.told = _counts(content["counts"])
     incident.told_at = _finite(content["told_at"]) + shift

@@ -71,6 +71,8 @@ class Home:
 
     def device(self, key: bytes, time: float) -> Device:
         """The device of this key, in its place, a new one if need be."""
+        if key in self._pasts and self._devices.find(key) is None:
+            del self._pasts[key]  # it was forgotten, and its past with it
         device = self._devices.get(key, time, self._is_leased(key))
         self.place(device, time)
         return device

@@ -124,11 +124,10 @@ def _first_day(number: int, life: Iterator[Session], arrives: float) -> Iterator
 
 def rotated(task: Rotation) -> tuple[float, float]:
     """At which of its connections the home was suspected and convicted."""
-    home, count, suspected = Strangers(), 0, NEVER
+    home, suspected = Strangers(), NEVER
     sessions = SETS[task.set].bots[task.name](random.Random(f"{task.name} {task.seed}"))
-    for session in itertools.islice((one for one in sessions if one.spam), CAP):
-        home.play(count // task.each, session)
-        count += 1
+    for count, session in enumerate(itertools.islice((one for one in sessions if one.spam), CAP), 1):
+        home.play((count - 1) // task.each, session)
         if home.standing != CLEAR:
             suspected = min(suspected, count)
         if home.standing == COMPROMISED:

@@ -5,7 +5,9 @@ Knows devices, leases' MACs and the detector's seam. Must not know packets, poli
 A *stranger* is a device that the router has no lease for and that has no past:
 
 - a lease counts for the MAC it names. It does not count for the hosts that a second router routes under its MAC: their
-  addresses can be made up behind one lease;
+  addresses can be made up behind one lease. Whoever makes up MACs can ask DHCP for a lease for each: after the first
+  look at the leases, new ones count `NEW_LEASES` at once and then one an hour (a home gets few new devices; those of a
+  cafe are strangers for a while, which costs them nothing unless they mail directly);
 - a past is a dialogue with a server, first seen at least `PAST_S` ago, while nothing is held against the device. A day,
   since made-up MACs would have to be kept for longer than the limits of a day give; and at most `PASTS` devices have
   one without a lease (a home has few servers with fixed addresses): whoever lets MACs ripen gains no more than that.
@@ -41,6 +43,8 @@ PAST_S, PASTS = 86400.0, 16
 MOST_EACH = 5.0
 #: So many convicted strangers convict the home.
 CONVICTED = 3
+#: New leases that count at once, and seconds until one more does.
+NEW_LEASES, NEW_LEASE_S = 16, 3600.0
 #: Leases that count (see succession.LEASES), and MACs with hosts behind them whose buckets are kept.
 LEASES, MACS = 1024, DEVICES
 
@@ -51,15 +55,28 @@ class Home:
     def __init__(self, devices: Devices) -> None:
         self._detector = Detector()  # of its own: whoever traces devices sees each connection once
         self._devices = devices
-        self._leased: frozenset[bytes] = frozenset()
+        self._leased: frozenset[bytes] | None = None  # before the first look
+        self._new_leases, self._new_leases_at = float(NEW_LEASES), 0.0
         self._pasts: dict[bytes, None] = {}
         self._behind: dict[bytes, Buckets] = {}  # of MACs with hosts behind them, the one used last at the end
 
     # ── who is a stranger ───────────────────────────────────────────────────────────────────────
 
     def leases(self, macs: Iterable[bytes], time: float) -> None:
-        """These are all MACs that have a lease now. At most `LEASES` of them count."""
-        self._leased = frozenset(mac for mac, _ in zip(macs, range(LEASES), strict=False))
+        """These are all MACs that have a lease now. At most `LEASES` of them count, and few new ones at once."""
+        present = [mac for mac, _ in zip(macs, range(LEASES), strict=False)]
+        if self._leased is None:
+            self._leased = frozenset(present)
+        else:
+            kept = set(self._leased.intersection(present))
+            earned = max(0.0, time - self._new_leases_at) / NEW_LEASE_S
+            self._new_leases = min(float(NEW_LEASES), self._new_leases + earned)
+            for mac in present:
+                if mac not in kept and self._new_leases >= 1.0:
+                    self._new_leases -= 1.0
+                    kept.add(mac)
+            self._leased = frozenset(kept)
+        self._new_leases_at = time
         for device in self._devices:
             self.place(device, time)
 
@@ -91,13 +108,13 @@ class Home:
 
     def familiar(self) -> Iterator[bytes]:
         """MACs that are no stranger's: with a lease, or of a device that has a past. Some may come twice."""
-        yield from self._leased
+        yield from self._leased or ()
         for key in self._pasts:
             if len(key) in (6, *BEHIND) and self._devices.find(key) is not None:
                 yield key[:6]
 
     def _is_leased(self, key: bytes) -> bool:
-        return key in self._leased or key == ROUTER
+        return key == ROUTER or (self._leased is not None and key in self._leased)
 
     def _has_past(self, device: Device, time: float) -> bool:
         key = device.key
@@ -107,7 +124,7 @@ class Home:
             return False
         if len(self._pasts) >= PASTS:
             self._pasts = {
-                key: None for key in self._pasts if key not in self._leased and self._devices.find(key) is not None
+                key: None for key in self._pasts if not self._is_leased(key) and self._devices.find(key) is not None
             }
             if len(self._pasts) >= PASTS:
                 return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cpe_filter.detect.detector import Detector, StandingChanged
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Device, Devices
-from cpe_filter.detect.home import CONVICTED, LEASES, MACS, MOST_EACH, PAST_S, PASTS, Home
+from cpe_filter.detect.home import CONVICTED, LEASES, MACS, MOST_EACH, NEW_LEASE_S, NEW_LEASES, PAST_S, PASTS, Home
 from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED
@@ -142,6 +142,20 @@ def test_a_past_survives_a_restart() -> None:
     after.home.restore()
     assert set(after.home.familiar()) == {MAC}
     assert new.home is after.devices.home
+
+
+def test_leases_that_are_asked_for_one_after_the_other_count_for_few() -> None:
+    scene = Scene()
+    scene.home.leases([MAC], 0.0)
+    made_up: list[bytes] = []
+    for n in range(150):
+        made_up.append(b"\6\0" + n.to_bytes(4, "big"))
+        scene.home.leases([*made_up, MAC], float(n))
+    assert set(scene.home.familiar()) == {MAC, *made_up[:NEW_LEASES]}
+    scene.home.leases([*made_up, MAC], 150.0 + NEW_LEASE_S)
+    assert set(scene.home.familiar()) == {MAC, *made_up[: NEW_LEASES + 1]}
+    scene.home.leases([*made_up[20:], MAC], 150.0 + NEW_LEASE_S)
+    assert set(scene.home.familiar()) == {MAC}
 
 
 def test_leases_that_count_are_bounded() -> None:

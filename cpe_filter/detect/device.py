@@ -143,6 +143,7 @@ class Devices:
         self.limit = limit
         self.home = Collective(0.0)
         self._devices: dict[bytes, Device] = {}
+        self._silent: dict[bytes, None] = {}  # of these, strangers that had not spoken; the oldest first
         self._accused = False
 
     def __iter__(self) -> Iterator[Device]:
@@ -173,6 +174,8 @@ class Devices:
                 device.home = self.home
             if len(self._devices) < self.limit or self._make_room(device):
                 self._devices[key] = device
+                if not familiar:
+                    self._silent[key] = None
         return device
 
     def keep(self, device: Device) -> None:
@@ -195,6 +198,7 @@ class Devices:
     def rekey(self, before: bytes, after: bytes) -> Device:
         """The device of key `before` goes on under `after`. Of two, the one of worse standing. Raises KeyError."""
         device = self._devices.pop(before)
+        self._silent.pop(before, None)
         other = self._devices.pop(after, None)
         if other is not None and _badness(other) > _badness(device):
             device = other
@@ -204,13 +208,27 @@ class Devices:
 
     def _make_room(self, device: Device) -> bool:
         """Forgets the least useful one for this one; False where nobody may make room: then it is not remembered."""
+        if device.home is not None and not device.sessions:
+            return self._forget_silent()
         least = min(self._devices.values(), key=_usefulness, default=None)
         if least is None or least.score.standing == COMPROMISED:
             return False
-        if device.home is not None and (least.home is None or (least.sessions and not device.sessions)):
+        if device.home is not None and least.home is None:
             return False
         del self._devices[least.key]
+        self._silent.pop(least.key, None)
         return True
+
+    def _forget_silent(self) -> bool:
+        """A stranger that has not spoken takes the place of such a one: at once, since these come in floods."""
+        while self._silent:
+            key = next(iter(self._silent))
+            del self._silent[key]
+            device = self._devices[key]
+            if device.home is not None and not device.sessions and device.score.standing == CLEAR:
+                del self._devices[key]
+                return True
+        return False
 
 
 def _usefulness(device: Device) -> tuple[bool, bool, bool, bool, float, float]:

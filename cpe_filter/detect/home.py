@@ -88,7 +88,10 @@ class Home:
 
     def device(self, key: bytes, time: float) -> Device:
         """The device of this key, in its place, a new one if need be."""
-        if key in self._pasts and self._devices.find(key) is None:
+        known = self._devices.find(key)
+        if known is not None and known.home is None and not known.shares and key not in self._behind:
+            return known  # the usual case; a lease's end has its own way
+        if known is None and key in self._pasts:
             del self._pasts[key]  # it was forgotten, and its past with it
         device = self._devices.get(key, time, self._is_leased(key))
         self.place(device, time)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cpe_filter.detect.detector import Detector, StandingChanged
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Device, Devices
 from cpe_filter.detect.home import CONVICTED, LEASES, MACS, MOST_EACH, NEW_LEASE_S, NEW_LEASES, PAST_S, PASTS, Home
@@ -274,6 +276,27 @@ def test_made_up_macs_push_out_nobody_but_strangers() -> None:
         assert scene.devices.find(known.key) is known
     assert len(scene.devices) == DEVICES
     assert scene.devices.home.score.sums == sums
+
+
+def test_a_flood_of_made_up_macs_does_not_go_through_the_table() -> None:
+    """Its cost for each MAC must not be that of all devices."""
+    scene = Scene()
+    for n in range(DEVICES):
+        scene.device(b"\6\0" + n.to_bytes(4, "big"))
+
+    class Counted(dict[bytes, Device]):
+        gone_through = 0
+
+        def values(self) -> Any:
+            self.gone_through += 1
+            return super().values()
+
+    counted = scene.devices._devices = Counted(scene.devices._devices)
+    for n in range(1000):
+        scene.device(b"\6\1" + n.to_bytes(4, "big"))
+    assert counted.gone_through == 0
+    assert set(scene.devices._silent) == set(counted)
+    assert len(counted) == DEVICES
 
 
 def test_a_stranger_that_speaks_finds_room_among_strangers() -> None:

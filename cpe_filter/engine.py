@@ -138,7 +138,10 @@ class Engine:
         return len(self._flows)
 
     def flows_of(self, device: Device) -> list[Flow]:
-        """The connections of a device that are remembered."""
+        """The connections of a device that are remembered.
+
+        None of the home's collective one: they are its strangers', of whom most may be clear.
+        """
         return [flow for flow in self._flows.values() if flow.device is device]
 
     @property

@@ -8,10 +8,11 @@ A *stranger* is a device that the router has no lease for and that has no past:
   addresses can be made up behind one lease. Whoever makes up MACs can ask DHCP for a lease for each: after the first
   look at the leases, new ones count `NEW_LEASES` at once and then one an hour (a home gets few new devices; those of a
   cafe are strangers for a while, which costs them nothing unless they mail directly);
-- a past is a dialogue with a server, first seen at least `PAST_S` ago, while nothing is held against the device. A day,
-  since made-up MACs would have to be kept for longer than the limits of a day give; and at most `PASTS` devices have
-  one without a lease (a home has few servers with fixed addresses): whoever lets MACs ripen gains no more than that.
-  `first_seen` survives a restart, and the past with it.
+- a device has a past when it was first seen at least `PAST_S` ago, has talked with a server, and is clear. A day: until
+  then what it does counts for the home, so a bot that waits with each MAC is no faster than one that does not. At most
+  `PASTS` devices without a lease have a past (a home has few servers with fixed addresses): whoever keeps MACs until
+  they have one gains no more than that. `first_seen` survives a restart, and the past with it; to have been saved is
+  no past, since made-up MACs are saved, too.
 
 The router itself is no stranger.
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from cpe_filter import apart, exemptions
 from cpe_filter import policy as rules
 from cpe_filter.control_socket import Peer
-from cpe_filter.detect.device import Device
+from cpe_filter.detect.device import HOME, HOME_WORD, Device
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.exemptions import Contents, Kept, describe
@@ -359,11 +359,15 @@ class Control:
         return {"lines": lines}
 
     def _find(self, text: str) -> Device:
-        """The compromised device that is called so: by its name in `status`, its MAC, or its name in DHCP."""
+        """The compromised device that is called so: by its name in `status`, its MAC, or its name in DHCP;
+        `home` is the unknown device of this home.
+        """
         key, devices = rules.parse_mac(text), list(self._around.devices())
         found = [device for device in devices if text == device.name or (key is not None and key == device.key)]
         if not found and text:
             found = [device for device in devices if self._around.host_name(device).lower() == text.lower()]
+        if not found and text == HOME_WORD:
+            found = [device for device in devices if device.key == HOME]
         bad = [device for device in devices if device.score.standing == COMPROMISED]
         if len(found) > 1:
             bad_ones = [device for device in found if device in bad]

@@ -12,7 +12,8 @@ from itertools import islice
 
 from cpe_filter.detect.asked import RecentlyAsked
 from cpe_filter.detect.detector import Connection, Detector, StandingChanged, Step
-from cpe_filter.detect.device import BEHIND, ROUTER, Device, Devices
+from cpe_filter.detect.device import BEHIND, HOME, HOME_WORD, ROUTER, Device, Devices
+from cpe_filter.detect.home import Home
 from cpe_filter.detect.identity import Identity
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.detect.succession import Continued, Lease, Succession
@@ -61,7 +62,18 @@ _WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "connection", "decision", "elements", "explained", "refusal", "session", "spoke", "told")
+    __slots__ = (
+        "attempt",
+        "connection",
+        "decision",
+        "elements",
+        "explained",
+        "refusal",
+        "session",
+        "shared",
+        "spoke",
+        "told",
+    )
 
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
@@ -73,6 +85,7 @@ class Flow:
         self.explained = False  # it goes to the responder
         self.told = "everything"  # which packets the engine has last asked for
         self.elements = 0  # for the caller: what it has put into the kernel for this connection
+        self.shared: Connection | None = None  # the home's part in a stranger's connection
 
     @property
     def device(self) -> Device:
@@ -118,6 +131,7 @@ class Engine:
         self._identity.on_link(lan)
         self._succession = Succession(self.devices)
         self._detector = Detector(trace)
+        self._home = Home(self.devices)
         self._limits = limits
         self._lan = lan
         self._max_flows = flows
@@ -148,7 +162,10 @@ class Engine:
         return self._flows.values()
 
     def flows_of(self, device: Device) -> list[Flow]:
-        """The connections of a device that are remembered."""
+        """The connections of a device that are remembered.
+
+        None of the home's collective one: they are its strangers', of whom most may be clear.
+        """
         return [flow for flow in self._flows.values() if flow.device is device]
 
     @property
@@ -243,24 +260,45 @@ class Engine:
     def leases(self, leases: Iterable[Lease], time: float, wall: float) -> None:
         """All DHCP leases there are now: a device whose random MAC has changed goes on under the new one.
 
-        time: the engine's; wall: POSIX seconds, which leases end by.
+        Who has one is no stranger. time: the engine's; wall: POSIX seconds, which leases end by.
         """
+        leases = list(leases)
         self.events += self._succession.leases(leases, time, wall)
+        self._home.leases((lease.hwaddr for lease in leases if len(lease.hwaddr) == 6), time)
+
+    def familiar(self) -> set[bytes]:
+        """The MACs that are no stranger's (see detect.home): what the home is convicted of does not concern them."""
+        return set(self._home.familiar())
+
+    @property
+    def home_blocked(self) -> bool:
+        """Whether an unknown device of this home is compromised: MACs that are not `familiar` are to be refused."""
+        return self.policy.escalate and self.devices.home.score.standing == COMPROMISED
+
+    @property
+    def home_limited(self) -> bool:
+        """Whether one is at least suspected: MACs that are not `familiar` are to be limited, whatever the mode."""
+        return self.policy.escalate and self.devices.home.score.standing != CLEAR
 
     def reload(self, policy: Policy) -> None:
         """Decides by this policy from now on. What was decided, standings and the limits' buckets stay as they are."""
         self.policy = policy
         self._ports = frozenset(policy.ports)
+        decide.index(policy)
 
     def restore(self, devices: Iterable[Device]) -> None:
         """These devices were known before a restart (see detect.saved)."""
         self.devices.restore(devices)
+        self._home.restore()
 
     def release(self, device: bytes | str, time: float) -> bool:
         """A compromised device, by key or name, is said to have been cleaned: it is a suspect from now on.
 
-        False where no compromised device is called that. Connections that were refused stay so.
+        `home` is the unknown device of this home. False where no compromised device is called that. Connections that
+        were refused stay so.
         """
+        if device == HOME_WORD:
+            device = HOME
         for found in self.devices:
             if device in (found.key, found.name) and self._detector.release(found, time):
                 for flow in self._flows.values():
@@ -319,10 +357,11 @@ class Engine:
         if self._lan and not _within(client, self._lan):
             return ACCEPT
         seen = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
-        device = self.devices.get(seen, time)
+        device = self._home.device(seen, time)
         device.seen(time, client)
         self._credit_lookups(device, time)
         connection = self._detector.opened(device, server, time)
+        shared = self._home.opened(connection, server, client, time)
         syn = from_client and segment.flags & SYN != 0
         if syn:
             decision = decide.on_connection(self.policy, device, server, connection.new, time)
@@ -336,6 +375,7 @@ class Engine:
         session = Session(segment, time, self._limits, from_client)
         key = session.key  # the same bytes, kept once
         flow = Flow(session, connection, decision, device.connections)
+        flow.shared = shared
         self._flows[key] = flow
         if syn and self._explains(decision):
             flow.explained = connection.explained = True
@@ -397,6 +437,8 @@ class Engine:
             if not flow.refusal:
                 flow.refusal = self._refusal(flow)
                 flow.device.refused += 1
+                if flow.shared is not None:
+                    flow.shared.device.refused += 1
                 self.events.append(Refused(time, flow))
             return flow.refusal
         wants = session.wants
@@ -459,6 +501,8 @@ class Engine:
         if flow.decision.what == PASS or flow.explained:
             session = flow.session
             self._detector.ended(flow.connection, session.phase, session.dialogue.quit_sent, time)
+            if flow.shared is not None:
+                self._home.ended(flow.shared, flow.connection, session.phase, session.dialogue.quit_sent, time)
             self._standings(flow, time)
 
     def _dialogue_events(self, flow: Flow, time: float) -> None:
@@ -467,6 +511,9 @@ class Engine:
         if flow.session.spoken and not flow.spoke:
             flow.spoke = True
             flow.device.sessions += 1
+            self.devices.keep(flow.device)
+            if flow.shared is not None:
+                flow.shared.device.sessions += 1
         while dialogue.events:
             events, dialogue.events = dialogue.events, NO_EVENTS
             for event in events:
@@ -474,6 +521,8 @@ class Engine:
                 if event.name == "no-quit" and not (passing or flow.explained):
                     continue  # we cut it off
                 self._detector.event(flow.connection, event, time)
+                if flow.shared is not None:
+                    self._home.event(flow.shared, flow.connection, event, time)
                 if passing:
                     # What TLS hides has at least one message and one recipient.
                     for kinds, limit in _LIMITED:
@@ -483,14 +532,21 @@ class Engine:
 
     def _standings(self, flow: Flow, time: float) -> None:
         """Passes changes of standing on; a running session of a device just convicted may end by it."""
-        if not self._detector.changes:
+        if not (self._detector.changes or self._home.changes):
             return
         changes, self._detector.changes = self._detector.changes, []
+        changes += self._home.judged(changes)
         self.events += changes
-        if any(change.after == COMPROMISED for change in changes):
-            for running in self.flows_of(flow.device):
-                if running.decision.what == PASS and not running.session.over:
-                    self._obey(running, decide.on_running(self.policy, running.device, running.session.server, time))
+        for change in changes:
+            if change.after == COMPROMISED:
+                self._end_running(change.device, time)
+
+    def _end_running(self, device: Device, time: float) -> None:
+        """The connections of a device that has just been convicted; of the home, those of its strangers."""
+        for flow in self._flows.values():
+            its = flow.device.home is not None if device.key == HOME else flow.device is device
+            if its and flow.decision.what == PASS and not flow.session.over:
+                self._obey(flow, decide.on_running(self.policy, flow.device, flow.session.server, time))
 
     @staticmethod
     def _obey(flow: Flow, decision: Decision | None) -> None:

@@ -13,7 +13,7 @@ import select
 from collections.abc import Callable, Iterable
 
 from cpe_filter.detect.detector import StandingChanged
-from cpe_filter.detect.device import BEHIND, ROUTER, Device
+from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce.decide import PASS, effective_mode
 from cpe_filter.enforce.nflog import PacketLog
@@ -24,6 +24,8 @@ from cpe_filter.enforce.ruleset import (
     BLOCKED,
     CONTENT,
     ENDS,
+    HOME_ASKED,
+    HOME_BLOCKED,
     REFUSED,
     REFUSED_NEW,
     ROUTER_BLOCKED,
@@ -45,6 +47,8 @@ _COUNT = 8
 REFRESH_S = 2.0
 #: Seconds that a device stays limited in the kernel by its standing; refreshed long before.
 ASKED_S = 3600.0
+#: Seconds between two looks at who is familiar, and that the kernel knows of it.
+LOOK_S, FAMILIAR_S = 5.0, 900.0
 #: Datagrams of shown packets read in one turn, and where others wait for what is in them.
 _DATAGRAMS, _MOST_DATAGRAMS = 16, 512
 #: Shorter ones are no packets: by them the kernel sends on what it has collected.
@@ -74,7 +78,9 @@ class Gate:
         self._shown = shown
         self._poll = poll
         self._now = now
-        self._next_alive = self._next_devices = 0.0
+        self._next_alive = self._next_devices = self._next_look = self._next_familiar = self._next_home = 0.0
+        self._familiar: set[bytes] = set()
+        self._home_states = (False, False)
         self._fds = [queue.fd] + ([shown.fd] if shown else [])
         for fd in self._fds:
             poll.register(fd, select.POLLIN)
@@ -212,12 +218,28 @@ class Gate:
             self.sets.forget_pairs()
         elif len(device.key) == 6:
             self.sets.take_out(ASKED, device.key)
+        if device.key == HOME:
+            self._home()
         self._devices([device])
         if self._mode(device) == "block":
-            for flow in self._engine.flows_of(device):
-                if flow.decision.what != PASS:
+            for flow in self._engine.flows:
+                if flow.decision.what != PASS and (flow.device is device or device.key == HOME):
                     self._refuse(flow)
             self.sets.flush()
+
+    def _home(self) -> None:
+        """Who is no stranger, and what the home's standing means for those who are."""
+        familiar = self._engine.familiar()
+        now = self._now()
+        if familiar != self._familiar or now >= self._next_familiar:
+            self._familiar, self._next_familiar = familiar, now + FAMILIAR_S / 3
+            self.sets.familiar(familiar, FAMILIAR_S)
+        escalates = self._engine.policy.escalate
+        states = (escalates and self._engine.home_blocked, escalates and self._engine.home_limited)
+        if states != self._home_states or now >= self._next_home:
+            self._home_states, self._next_home = states, now + ASKED_S / 3
+            for name, on in zip((HOME_BLOCKED, HOME_ASKED), states, strict=True):
+                self.sets.switch(name, on, ASKED_S)
 
     def released(self, device: Device) -> bool:
         """A person has released a device. Whether the kernel refuses it no more."""
@@ -225,6 +247,9 @@ class Gate:
             return True
         if device.key == ROUTER:
             self.sets.switch(ROUTER_BLOCKED, False, 1.0)
+            return True
+        if device.key == HOME:
+            self._home()
             return True
         done = self.sets.release(device.key)
         self._devices([device])
@@ -243,6 +268,8 @@ class Gate:
         blocked, asked = [], []
         for device in devices:
             mode, key = self._mode(device), device.key
+            if key == HOME:
+                continue
             if key == ROUTER:
                 self.sets.switch(ROUTER_BLOCKED, mode == "block", seconds)
             elif len(key) in (4, 16):
@@ -270,6 +297,9 @@ class Gate:
         if now >= self._next_alive:
             self._next_alive = now + REFRESH_S
             self.sets.alive()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            self._home()
         if now >= self._next_devices:
             self._next_devices = now + min(ASKED_S, self._engine.policy.block_minutes * 60.0) / 3
             self._devices(self._engine.devices)
@@ -278,6 +308,8 @@ class Gate:
     def rules_installed(self) -> None:
         """The ruleset is new, and its sets are empty but for what the policy puts there."""
         self.sets.alive()
+        self._next_familiar = self._next_home = 0.0
+        self._home()
         self._devices(self._engine.devices)
         for flow in self._engine.flows:
             for name, bit in _BITS.items():

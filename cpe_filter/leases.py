@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from cpe_filter import plain_socket as socket
-from cpe_filter.detect.device import ROUTER, Device
+from cpe_filter.detect.device import RESERVED, Device
 from cpe_filter.detect.succession import Lease
 from cpe_filter.named_tuple import NamedTuple
 
@@ -57,7 +57,7 @@ class Leases:
 
     def name(self, device: Device) -> str:
         """What this device calls itself, cleaned: only letters, digits, `-_.`, and `?` for what was something else."""
-        if device.key == ROUTER:
+        if device.key in RESERVED:
             return ""
         name = self._by_mac.get(device.key, "")
         if name or not self._by_address:

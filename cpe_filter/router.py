@@ -295,7 +295,7 @@ class _Filter:
                 self.status_file.ask()
                 next_status = now + self.policy.status_interval_s
             self._tell()
-            more = [self.status_file.step(), self.state.tick(self.engine.devices, now)]
+            more = [self.status_file.step(), self.state.tick(self.engine.devices.known(), now)]
             served = False
             for fd, _ in poll.poll(0 if any(more) else max(0.0, min(next_tick, next_status) - now) * 1000):
                 if fd in self.gate:
@@ -344,7 +344,7 @@ class _Filter:
         failed = self.unblock(device)
         self._tell()
         self.state.at_once(self.now())
-        self.state.tick(self.engine.devices, self.now())
+        self.state.tick(self.engine.devices.known(), self.now())
         return failed
 
     def unblock(self, device: Device) -> str:
@@ -359,7 +359,7 @@ class _Filter:
         self._tell()  # what has changed in the last moment
         if self.outbox is not None:
             self.outbox.close(self.now())
-        self.state.close(self.engine.devices, self.now())
+        self.state.close(self.engine.devices.known(), self.now())
 
     def _drain_wakeups(self) -> None:
         try:

@@ -19,7 +19,7 @@ from cpe_filter import exemptions
 from cpe_filter import policy as rules
 from cpe_filter.control import KEEP_OVER_S, MAX_IDS, PAGE, RETRY_S, Control, asker
 from cpe_filter.control_socket import ANSWER, Peer
-from cpe_filter.detect.device import ROUTER, Device
+from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.engine import Engine
 from cpe_filter.exemptions import MAX_KEPT
@@ -694,6 +694,18 @@ def test_release_of_the_router_and_of_a_host_behind_one(running: Running) -> Non
     for name, key in (("router", ROUTER), ("02:00:00:00:01:01 192.168.7.5", behind), ("02:00:00:00:01:01", behind[:6])):
         assert "lines" in running.ask("release", device=name)
         assert running.around.released[-1].key == key
+
+
+@pytest.mark.parametrize("called", ["home", "an unknown device of this home"])
+def test_release_of_an_unknown_device_of_the_home(running: Running, called: str) -> None:
+    running.device(CLEAR, b"laptop", name="laptop")
+    home = running.around.engine.devices.home
+    assert running.ask("release", device=called)["error"].endswith("; no device is compromised")
+    home.score.standing = COMPROMISED
+    (first, *_) = running.ask("release", device=called)["lines"]
+    assert first.startswith("an unknown device of this home is no longer compromised")
+    assert running.around.released[-1].key == HOME
+    assert home.score.standing == SUSPECTED
 
 
 @pytest.mark.parametrize("called", ["phone", "", "02:00:00:00:00:77", "\x1b[2J", "x" * 999, None, 5, ["TV"]])

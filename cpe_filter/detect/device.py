@@ -1,7 +1,9 @@
 """A device and what is known of it, under the key that `identity` has found for it.
 
-Knows keys and per-device memory. Must not know packets or policy. Bounded: `DEVICES` devices; when
-full, the one that is clear, has the lowest score and was seen longest ago makes room, never a conviction.
+Knows keys and per-device memory. Must not know packets or policy, nor who is a stranger (see home). Bounded: `DEVICES`
+devices and the home's collective one. When full, a stranger makes room before a device with a lease or a past: one that
+never spoke first, then the one that is clear, has the lowest score and was seen longest ago; never a conviction. A
+stranger takes nobody's place but another stranger's, and one that has not spoken only that of one that has not either.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from cpe_filter.detect.neighbours import Neighbours
-from cpe_filter.detect.score import CLEAR, COMPROMISED, Score
+from cpe_filter.detect.score import CLEAR, COMPROMISED, Score, SharedScore
 
 DEVICES = 256
 ADDRESSES = 32
@@ -20,12 +22,27 @@ BEHIND = (10, 14)
 #: The key of the router itself. Others have 6 bytes (MAC), 10 or 14 (MAC and an IPv4 address or a /64 behind it), 4 or
 #: 16 (address): whatever MAC and address a device makes up, it cannot come to this one.
 ROUTER = b"the router itself"
+#: The key of the collective device of the home, to which the strangers' evidence is added (see home).
+HOME = b"an unknown device of this home"
+#: What people may say for it.
+HOME_WORD = "home"
+#: Keys that are no MAC and no address.
+RESERVED = (ROUTER, HOME)
+
+
+#: Token buckets by the name of their limit: (tokens, seconds of the engine's clock when there were so many).
+Buckets = dict[str, tuple[float, float]]
 
 
 class Device:
-    """One device and what is known of it. Times are seconds of the engine's clock."""
+    """One device and what is known of it. Times are seconds of the engine's clock.
+
+    home: the home's collective device while this one is a stranger, else None. shares: token buckets of others that its
+    tokens come from, too. added: nats that it has added to the home's score (see home).
+    """
 
     __slots__ = (
+        "added",
         "addresses",
         "blamed",
         "buckets",
@@ -35,6 +52,7 @@ class Device:
         "excused",
         "first_seen",
         "helos",
+        "home",
         "key",
         "last_seen",
         "messages",
@@ -46,6 +64,7 @@ class Device:
         "score",
         "sender_domains",
         "sessions",
+        "shares",
         "suspected_at",
     )
 
@@ -69,11 +88,14 @@ class Device:
         self.score = Score()
         self.suspected_at: tuple[float, int] | None = None
         self.compromised_at: tuple[float, int] | None = None
-        self.buckets: dict[str, tuple[float, float]] = {}
+        self.buckets: Buckets = {}
+        self.home: Collective | None = None
+        self.shares: tuple[Buckets, ...] = ()
+        self.added = 0.0
 
     @property
     def name(self) -> str:
-        """For people: MAC, address, both, or `router`."""
+        """For people: MAC, address, both, `router`, or `an unknown device of this home`."""
         return device_name(self.key)
 
     @property
@@ -90,10 +112,22 @@ class Device:
             self.addresses.append(address)
 
 
+class Collective(Device):
+    """What is known of the home's strangers together."""
+
+    __slots__ = ("shared",)
+
+    def __init__(self, time: float) -> None:
+        super().__init__(HOME, time)
+        self.score = self.shared = SharedScore()
+
+
 def device_name(key: bytes) -> str:
     """A key as people write it."""
     if key == ROUTER:
         return "router"
+    if key == HOME:
+        return HOME.decode()
     if len(key) in (4, 16):
         return str(ip_address(key))
     behind = ""
@@ -103,34 +137,58 @@ def device_name(key: bytes) -> str:
 
 
 class Devices:
-    """All devices, bounded."""
+    """All devices, bounded. `home` is the collective one: it takes no place, and is never forgotten."""
 
     def __init__(self, limit: int = DEVICES) -> None:
         self.limit = limit
+        self.home = Collective(0.0)
         self._devices: dict[bytes, Device] = {}
+        self._silent: dict[bytes, None] = {}  # of these, strangers that had not spoken; the oldest first
+        self._accused = False
 
     def __iter__(self) -> Iterator[Device]:
-        return iter(self._devices.values())
+        """The devices, and the home's once it has been suspected: before that it is nobody."""
+        yield from self._devices.values()
+        self._accused = self._accused or self.home.score.standing != CLEAR
+        if self._accused:
+            yield self.home
 
     def __len__(self) -> int:
         return len(self._devices)
 
-    def find(self, key: bytes) -> Device | None:
-        return self._devices.get(key)
+    def known(self) -> Iterator[Device]:
+        """All that is to survive a restart."""
+        yield from self._devices.values()
+        if self.home.connections:
+            yield self.home
 
-    def get(self, key: bytes, time: float) -> Device:
-        """The device of this key, a new one if need be."""
+    def find(self, key: bytes) -> Device | None:
+        return self.home if key == HOME else self._devices.get(key)
+
+    def get(self, key: bytes, time: float, familiar: bool = True) -> Device:
+        """The device of this key, a new one if need be. familiar: whether a new one may take a known one's place."""
         device = self._devices.get(key)
         if device is None:
             device = Device(key, time)
-            if len(self._devices) < self.limit or self._make_room():
+            if not familiar:
+                device.home = self.home
+            if len(self._devices) < self.limit or self._make_room(device):
                 self._devices[key] = device
+                if not familiar:
+                    self._silent[key] = None
         return device
+
+    def keep(self, device: Device) -> None:
+        """A device has spoken: if it was not remembered, there may be room for it now."""
+        if device.key not in self._devices and (len(self._devices) < self.limit or self._make_room(device)):
+            self._devices[device.key] = device
 
     def restore(self, devices: Iterable[Device]) -> None:
         """These were known before a restart: as far as there is room, and in nobody's place."""
         for device in devices:
-            if len(self._devices) < self.limit:
+            if isinstance(device, Collective):
+                self.home = device
+            elif len(self._devices) < self.limit:
                 self._devices.setdefault(device.key, device)
 
     def behind(self, mac: bytes) -> int:
@@ -140,22 +198,45 @@ class Devices:
     def rekey(self, before: bytes, after: bytes) -> Device:
         """The device of key `before` goes on under `after`. Of two, the one of worse standing. Raises KeyError."""
         device = self._devices.pop(before)
+        self._silent.pop(before, None)
         other = self._devices.pop(after, None)
-        if other is not None and _usefulness(other) > _usefulness(device):
+        if other is not None and _badness(other) > _badness(device):
             device = other
         device.key = after
         self._devices[after] = device
         return device
 
-    def _make_room(self) -> bool:
-        """Forgets the least useful device; False where all are convicted: then the new one is not remembered."""
-        least = min(self._devices.values(), key=_usefulness)
-        if least.score.standing == COMPROMISED:
+    def _make_room(self, device: Device) -> bool:
+        """Forgets the least useful one for this one; False where nobody may make room: then it is not remembered."""
+        if device.home is not None and not device.sessions:
+            return self._forget_silent()
+        least = min(self._devices.values(), key=_usefulness, default=None)
+        if least is None or least.score.standing == COMPROMISED:
+            return False
+        if device.home is not None and least.home is None:
             return False
         del self._devices[least.key]
+        self._silent.pop(least.key, None)
         return True
 
+    def _forget_silent(self) -> bool:
+        """A stranger that has not spoken takes the place of such a one: at once, since these come in floods."""
+        while self._silent:
+            key = next(iter(self._silent))
+            del self._silent[key]
+            device = self._devices[key]
+            if device.home is not None and not device.sessions and device.score.standing == CLEAR:
+                del self._devices[key]
+                return True
+        return False
 
-def _usefulness(device: Device) -> tuple[bool, bool, float, float]:
+
+def _usefulness(device: Device) -> tuple[bool, bool, bool, bool, float, float]:
+    standing = device.score.standing
+    known = device.home is None
+    return standing == COMPROMISED, known, standing != CLEAR, known or device.sessions > 0, *_badness(device)[2:]
+
+
+def _badness(device: Device) -> tuple[bool, bool, float, float]:
     standing = device.score.standing
     return standing == COMPROMISED, standing != CLEAR, device.score.value, device.last_seen

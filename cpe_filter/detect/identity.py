@@ -129,6 +129,6 @@ class Identity:
                 continue
             del uses[address]
             if self._devices.behind(mac) < HOSTS:
-                self._devices.get(mac + address, time)
+                self._devices.get(mac + address, time, familiar=False)
                 if device is not None and address in device.addresses:
                     device.addresses.remove(address)

@@ -23,7 +23,7 @@ import struct
 from binascii import crc32
 from collections.abc import Iterable, Iterator, Sized
 
-from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Device
+from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
 from cpe_filter.detect.evidence import INDICATORS, SENDERS
 from cpe_filter.detect.neighbours import BUCKETS, SIZE, WAYS, Neighbours
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
@@ -62,7 +62,7 @@ class Saved(NamedTuple):
 
 
 def encode(devices: Iterable[Device], time: float, serial: int) -> bytes:
-    """All devices (at most `DEVICES`) as bytes. time: now, seconds of the engine's clock."""
+    """All devices (at most `DEVICES`, and the home's collective one) as bytes. time: now, seconds of the engine's."""
     return b"".join(pieces(devices, time, serial))
 
 
@@ -103,7 +103,7 @@ def decode(data: bytes, now: float) -> Saved:
     base = written if 0 <= now - written <= BELIEVED_S else now
     senders, indicators = reader.names(), reader.names()
     count = reader.varint()
-    if count > DEVICES:
+    if count > DEVICES + 1:  # and the home's collective one
         raise Broken("too many devices")
     devices: dict[bytes, Device] = {}
     for _ in range(count):
@@ -111,6 +111,8 @@ def decode(data: bytes, now: float) -> Saved:
         if device.key in devices:
             raise Broken("a device twice")
         devices[device.key] = device
+    if len(devices) - (HOME in devices) > DEVICES:
+        raise Broken("too many devices")
     if not reader.at_end:
         raise Broken("bytes too many")
     return Saved(serial, list(devices.values()))
@@ -159,12 +161,12 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
 
 def _read_device(reader: _Reader, base: float, senders: list[str], indicators: list[str]) -> Device:
     key = reader.short()
-    if len(key) not in _KEYS and key != ROUTER:
+    if len(key) not in _KEYS and key not in RESERVED:
         raise Broken("a device without a key")
     flags = reader.byte()
     if flags & 3 >= len(_STANDINGS) or flags >= 2 * _WHOLE_TABLE:
         raise Broken("a standing that there is not")
-    device = Device(key, base)
+    device = Collective(base) if key == HOME else Device(key, base)
     device.last_seen = reader.time(base)
     device.first_seen = min(reader.time(base), device.last_seen)
     if flags & _SUSPECTED_AT:

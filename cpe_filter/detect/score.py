@@ -151,3 +151,19 @@ class Score:
         """Two families, one of them more than SYNs show."""
         families = self.families
         return len(families) >= 2 and not UNSPOKEN.issuperset(families)
+
+
+class SharedScore(Score):
+    """A score to which several devices add. left: nats that the one whose evidence comes now may still add."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 0.0
+
+    def add(self, name: str, room: float, part: float = 1.0) -> float:
+        allowed = min(room, self.left)
+        used = allowed - super().add(name, allowed, part)
+        self.left -= used
+        return room - used

@@ -1,17 +1,19 @@
 """(policy, device, connection) -> decision with its reason. Pure.
 
 Knows modes, limits and exemptions. Must not know packets or the kernel. Order: exemptions first, then the mode,
-raised by the device's standing (suspected: limit, compromised: block) and never lowered by it.
+raised by the device's standing (suspected: limit, compromised: block) and never lowered by it. A stranger's standing is
+the worse of its own and the home's, and a limit's token has to be in its own bucket and in each that it shares (see
+detect.home).
+
+Exemptions are looked up in an `Index`, which is made once for a policy.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
-from cpe_filter.detect.device import Device
-from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+from cpe_filter.detect.device import HOME, Device
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.named_tuple import NamedTuple
-from cpe_filter.policy import Policy
+from cpe_filter.policy import Exemption, Policy
 
 PASS, REFUSE, LIMIT, EXPLAIN, BLOCK = "pass", "refuse", "limit", "explain", "block"
 
@@ -31,29 +33,106 @@ MONITORED = Decision(PASS, "mode monitor")
 WITHIN_LIMITS = Decision(PASS, "within limits")
 UNSEEN_START = Decision(PASS, "began before it was watched")
 COMPROMISED_DEVICE = Decision(BLOCK, "device compromised")
+_COMPROMISED_HOME = f"{HOME.decode()} is compromised"
+
+
+class Index:
+    """Exemptions by device and destination: finds the one that counts in time that does not grow with their number.
+
+    Of one device and one destination only those are kept that outlast the ones before them: any other is never the
+    first that is in force. lookups: how often a table was asked, for tests.
+    """
+
+    def __init__(self, rules: tuple[Exemption, ...]) -> None:
+        self.rules = rules
+        self.lookups = 0
+        # Of each device (None: any), by (bytes of an address, bits that do not count) of a network, 0 bytes for any
+        # destination: by the bits that do count, the positions of rules in the policy's order, ever later ones over.
+        self._tables: dict[bytes | None, dict[tuple[int, int], dict[int, list[int]]]] = {}
+        for position, rule in enumerate(rules):
+            where = rule.destination
+            size, shift, bits = 0, 0, 0
+            if where is not None:
+                size, shift = where.max_prefixlen // 8, where.max_prefixlen - where.prefixlen
+                bits = int(where.network_address) >> shift
+            found = self._tables.setdefault(rule.device, {}).setdefault((size, shift), {}).setdefault(bits, [])
+            if not found or _until(rule) > _until(rules[found[-1]]):
+                found.append(position)
+
+    def find(self, mac: bytes | None, server: bytes, wall: float) -> Exemption | None:
+        """The first that covers a device and a server (packed address) at POSIX time `wall`."""
+        if not self._tables:
+            return None
+        number, size = int.from_bytes(server, "big"), len(server)
+        first = len(self.rules)
+        for device in (None, mac) if mac is not None else (None,):
+            self.lookups += 1
+            for (bytes_, shift), table in self._tables.get(device, {}).items():
+                if bytes_ in (0, size):
+                    self.lookups += 1
+                    found = table.get(number >> shift if bytes_ else 0)
+                    if found:
+                        first = min(first, self._in_force(found, wall))
+        return self.rules[first] if first < len(self.rules) else None
+
+    def _in_force(self, positions: list[int], wall: float) -> int:
+        """The first of these that is not over; past the end where all are."""
+        low, high = 0, len(positions)
+        while low < high:
+            self.lookups += 1
+            middle = (low + high) // 2
+            if wall > _until(self.rules[positions[middle]]):
+                low = middle + 1
+            else:
+                high = middle
+        return positions[low] if low < len(positions) else len(self.rules)
+
+
+def _until(rule: Exemption) -> float:
+    return rule.until if rule.until is not None else float("inf")
+
+
+#: The last policy's, since there is one policy in force. A tuple of exemptions never changes: the same tuple, the same.
+_last = Index(())
+
+
+def index(policy: Policy) -> Index:
+    """The index of a policy's exemptions. Making it takes time: whoever changes the policy calls this at once."""
+    global _last  # noqa: PLW0603
+    if _last.rules is not policy.exempt:
+        _last = Index(policy.exempt)
+    return _last
+
+
+def standing(device: Device) -> str:
+    """A device's standing; a stranger's is not better than the home's."""
+    own = device.score.standing
+    if device.home is None or own == COMPROMISED:
+        return own
+    shared = device.home.score.standing
+    return shared if own == CLEAR or shared == COMPROMISED else own
 
 
 def effective_mode(policy: Policy, device: Device) -> str:
-    """The policy's mode, raised by the device's standing."""
+    """The policy's mode, raised by the device's standing, or the home's for a stranger."""
     if policy.escalate:
-        standing = device.score.standing
-        if standing == COMPROMISED:
+        now = standing(device)
+        if now == COMPROMISED:
             return "block"
-        if standing == SUSPECTED and policy.mode == "monitor":
+        if now == SUSPECTED and policy.mode == "monitor":
             return "limit"
     return policy.mode
 
 
 def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decision | None:
-    """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none."""
-    for rule in policy.exempt:
-        if rule.until is not None and wall > rule.until:
-            continue
-        if rule.device is not None and rule.device != device.mac:  # the kernel's exemptions go by the MAC, too
-            continue
-        if rule.destination is None or ip_address(server) in rule.destination:
-            return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")
-    return None
+    """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none.
+
+    The first in the policy's order. Of a host behind a second router its MAC counts, as in the kernel's exemptions.
+    """
+    rule = index(policy).find(device.mac, server, wall)
+    if rule is None:
+        return None
+    return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")
 
 
 def on_connection(policy: Policy, device: Device, server: bytes, new_server: bool, time: float) -> Decision:
@@ -67,12 +146,16 @@ def on_connection(policy: Policy, device: Device, server: bytes, new_server: boo
     if device.score.standing == COMPROMISED and mode == "block":
         return COMPROMISED_DEVICE
     # In mode block this is no limit of mail, but of asking: a flood is refused in the kernel.
-    if not _take(device, "connections", policy.connections_per_hour, policy.connections_burst, time):
-        return Decision(LIMIT, f"over the limit of {policy.connections_per_hour} connections/h")
+    over = _over(device, "connections", policy.connections_per_hour, policy.connections_burst, time)
+    if over:
+        return Decision(LIMIT, over)
     if mode == "block":
-        return Decision(EXPLAIN if policy.refusal == "explain" else REFUSE, "mode block: no direct mail")
-    if new_server and not _take(device, "destinations", policy.destinations_per_hour, policy.destinations_burst, time):
-        return Decision(REFUSE, f"over the limit of {policy.destinations_per_hour} new servers/h")
+        return Decision(EXPLAIN if policy.refusal == "explain" else REFUSE, _why_blocked(policy, device))
+    if new_server:
+        per_hour, burst = policy.destinations_per_hour, policy.destinations_burst
+        over = _over(device, "destinations", per_hour, burst, time, "new servers")
+        if over:
+            return Decision(REFUSE, over)
     return WITHIN_LIMITS
 
 
@@ -91,9 +174,8 @@ def _on_command(
 ) -> Decision | None:
     if effective_mode(policy, device) != "limit":
         return None
-    if exempt(policy, device, server, time) or _take(device, name, per_hour, burst, time):
-        return None
-    return Decision(REFUSE, f"over the limit of {per_hour} {name}/h")
+    over = "" if exempt(policy, device, server, time) else _over(device, name, per_hour, burst, time)
+    return Decision(REFUSE, over) if over else None
 
 
 def on_running(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
@@ -105,15 +187,30 @@ def on_running(policy: Policy, device: Device, server: bytes, time: float) -> De
         return None
     if device.score.standing == COMPROMISED:
         return COMPROMISED_DEVICE
-    return Decision(REFUSE, "mode block: no direct mail")
+    return Decision(REFUSE, _why_blocked(policy, device))
 
 
-def _take(device: Device, name: str, per_hour: int, burst: int, time: float) -> bool:
-    """One token from a bucket of `burst` that fills at `per_hour`."""
-    level, since = device.buckets.get(name, (float(burst), time))
-    level = min(float(burst), level + max(0.0, time - since) * per_hour / 3600.0)
-    if level < 1.0:
-        device.buckets[name] = (level, time)
-        return False
-    device.buckets[name] = (level - 1.0, time)
-    return True
+def _why_blocked(policy: Policy, device: Device) -> str:
+    """The reason to refuse a device that is not convicted itself."""
+    by_home = policy.escalate and standing(device) == COMPROMISED
+    return _COMPROMISED_HOME if by_home else "mode block: no direct mail"
+
+
+def _over(device: Device, name: str, per_hour: int, burst: int, time: float, unit: str = "") -> str:
+    """Takes one token from the device's bucket of `burst` that fills at `per_hour`, and from each that it shares.
+
+    From all or from none: then the reason is returned, else "". unit: what is counted, where it is not called `name`.
+    """
+    over = ""
+    pools = (device.buckets, *device.shares)
+    for number, pool in enumerate(pools):
+        level, since = pool.get(name, (float(burst), time))
+        level = min(float(burst), level + max(0.0, time - since) * per_hour / 3600.0)
+        pool[name] = (level, time)
+        if level < 1.0 and not over:
+            over = f"over the limit of {per_hour} {unit or name}/h" + (", shared with other devices" if number else "")
+    if not over:
+        for pool in pools:
+            level, since = pool[name]
+            pool[name] = (level - 1.0, since)
+    return over

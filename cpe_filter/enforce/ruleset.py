@@ -62,11 +62,13 @@ _QUIET_S = 7440  # conntrack's time for an established connection on OpenWrt
 BLOCKED, ASKED, LIMITED, FAMILIAR = "blocked", "asked", "limited", "familiar"
 REFUSED, REFUSED_NEW, CONTENT, ENDS = "refused", "refused_new", "content", "ends"
 KNOWN = "known"
-ALIVE, HOME_BLOCKED, ROUTER_BLOCKED = "alive", "home_blocked", "router_blocked"
+ALIVE, ROUTER_BLOCKED = "alive", "router_blocked"
+#: Of the home: what concerns every device that is not `familiar`.
+HOME_BLOCKED, HOME_ASKED = "home_blocked", "home_asked"
 ADDRESS_BLOCKED = "address_blocked"
 BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
-SWITCHES = (ALIVE, HOME_BLOCKED, ROUTER_BLOCKED)
+SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED)
 
 #: The named counters. observed: packets shown to the filter; queued: those that waited for its word. unobserved: beyond
 #: the rate guard, passed unseen. refused, blocked, limited: resets. undecided: dropped, nobody
@@ -326,6 +328,14 @@ def _blocked(action: str) -> list[str]:
     ]
 
 
+def _asked(chain: str) -> list[str]:
+    """To `chain` with the packets of devices whose standing, or their home's, limits them."""
+    return [
+        f"\t\tether saddr @{ASKED} goto {chain}",
+        f"\t\t{_SWITCH} @{HOME_ASKED} ether saddr != @{FAMILIAR} goto {chain}",
+    ]
+
+
 # ── new connections, before conntrack ───────────────────────────────────────────────────────────────
 
 
@@ -370,8 +380,8 @@ def _leaving_block(policy: Policy, log: bool) -> list[str]:
 def _leaving(policy: Policy, log: bool) -> list[str]:
     """Modes monitor and limit: blocked devices are refused, others observed, or asked about."""
     closed, limit = policy.fail == "closed", policy.mode == "limit"
-    opening = ["\t\tgoto ask"] if limit or closed else [f"\t\tether saddr @{ASKED} goto ask", "\t\tgoto observe_out"]
-    running = ["\t\tgoto running"] if limit else [f"\t\tether saddr @{ASKED} goto running", "\t\tgoto observe_out"]
+    opening = ["\t\tgoto ask"] if limit or closed else [*_asked("ask"), "\t\tgoto observe_out"]
+    running = ["\t\tgoto running"] if limit else [*_asked("running"), "\t\tgoto observe_out"]
     pairs = []
     if not limit:
         pairs = [f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in _FAMILIES]

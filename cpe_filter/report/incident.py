@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Wire = dict[str, Any]
 
 OPENED, RAISED, UPDATED, CLOSED, HEARTBEAT = "opened", "raised", "updated", "closed", "heartbeat"
-CLEARED, RELEASED, EXPIRED, EXEMPT = "cleared", "released", "expired", "exempt"
+CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED = "cleared", "released", "expired", "exempt", "merged"
 
 #: Seconds without a connection after which an incident is over. The device may be sold, or switched off.
 EXPIRE_S = 30 * 86400.0
@@ -192,12 +192,19 @@ class Incidents:
         return events
 
     def continued(self, before: bytes, after: bytes) -> None:
-        """A device goes on under another key (see detect.succession). Its incident keeps its pseudonym."""
+        """A device goes on under another key (see detect.succession). Its incident keeps its pseudonym.
+
+        Of two incidents the one of worse standing goes on, of equals the older one; the other is closed at the next
+        `look`.
+        """
         incident = self._open.pop(before, None)
         if incident is not None:
             other = self._open.get(after)
-            if other is not None and other.standing == COMPROMISED:
-                incident = other
+            if other is not None:
+                if other.standing == COMPROMISED != incident.standing:
+                    incident, other = other, incident
+                other.why, other.repeat = MERGED, True
+                self._remember(other)
             incident.key = after
             self._open[after] = incident
         if before in self._released:
@@ -292,10 +299,14 @@ class Incidents:
             self._notes[device.key] = now, counts(device)
             if why == RELEASED and device.score.standing == SUSPECTED:
                 self._released[device.key] = None
+        self._remember(incident)
+        return self._event(CLOSED, incident, now)
+
+    def _remember(self, incident: Incident) -> None:
+        """A closed one, until its last event has arrived."""
         if len(self._closed) >= MOST_CLOSED:
             del self._closed[next(iter(self._closed))]
         self._closed[incident.id] = incident
-        return self._event(CLOSED, incident, now)
 
     def _fill(self, incident: Incident, device: Device, policy: Policy, named: Callable[[Device], str]) -> None:
         """What the next event says of the device as it is now."""

@@ -13,7 +13,7 @@ import math
 from binascii import crc32
 
 from cpe_filter import apart, json_text
-from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER
+from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.report.counts import Counts
@@ -23,6 +23,7 @@ from cpe_filter.report.incident import (
     EXEMPT,
     EXPIRED,
     MAX_NAME,
+    MERGED,
     MOST_CLOSED,
     RELEASED,
     Example,
@@ -135,14 +136,14 @@ def _dumped(incident: Incident) -> dict[str, Any]:
 def _loaded(content: dict[str, Any], shift: float) -> Incident:
     """Raises ValueError, KeyError, TypeError and the like for what is none."""
     key = bytes.fromhex(content["key"])
-    if len(key) not in _KEYS and key != ROUTER:
+    if len(key) not in _KEYS and key not in RESERVED:
         raise ValueError
     first, base = _finite(content["first"]) + shift, _counts(content["base"])
     incident = Incident(_hex(content["id"]), key, _hex(content["dev"]), first, base)
     incident.name = _name(content["name"])
     incident.standing = _one_of(content["standing"], (CLEAR, SUSPECTED, COMPROMISED))
     incident.act = _one_of(content["act"], ("monitor", "limit", "explain", "reset"))
-    incident.why = _one_of(content["why"], ("", CLEARED, RELEASED, EXPIRED, EXEMPT))
+    incident.why = _one_of(content["why"], ("", CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED))
     incident.last = _finite(content["last"]) + shift
     incident.counts = incident.told = _counts(content["counts"])
     incident.told_at = _finite(content["told_at"]) + shift

@@ -56,12 +56,16 @@ TEXTS = {
     "h_noticed": "Was bemerkt wurde",
     "unnamed": "Gerät ohne Namen",
     "router": "Der Router selbst",
+    "home": "Ein unbekanntes Gerät in Ihrem Heimnetz",
     "behind": "Hinter einem weiteren Router",
     "maker": "Herstellerkennung {oui}",
     "random": "Zufällig gewählte Hardware-Adresse",
     "tail": "Hardware-Adresse endet auf {tail}",
     "step_router": "Das ist der Router selbst. Bitte wenden Sie sich an den Anbieter ({provider}): Der Router muss "
     "aktualisiert oder ausgetauscht werden.",
+    "step_home": "Der Filter kann nicht sagen, welches Gerät das ist: Es wechselt ständig seine Adresse. Geräte, die "
+    "Ihr Router kennt, sind nicht betroffen. Prüfen Sie die Geräte, die zuletzt dazugekommen sind, und wenden Sie sich "
+    "an den Anbieter ({provider}), wenn Sie Hilfe brauchen.",
     "h_others": "Andere Geräte, die E-Mails verschickt haben",
     "more_devices": "Und {count} weitere.",
     "nothing": "Bisher hat kein Gerät E-Mails direkt an einen Mailserver geschickt.",

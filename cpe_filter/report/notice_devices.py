@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from cpe_filter.detect.device import BEHIND, ROUTER, Device
+from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
@@ -20,9 +20,9 @@ NOTICED = 4
 
 
 class Entry(NamedTuple):
-    """name: what it calls itself, or "". place: "", `router` or `behind`. oui: the maker's part of the MAC, "" where
-    there is none; random: the MAC is made up; tail: its end. mode: monitor, limit or block. Times: POSIX seconds.
-    past: "", `released` or `cleared`, since past_at. indicators: the weightiest first.
+    """name: what it calls itself, or "". place: "", `router`, `home` (an unknown device of it) or `behind`. oui: the
+    maker's part of the MAC, "" where there is none; random: the MAC is made up; tail: its end. mode: monitor, limit or
+    block. Times: POSIX seconds. past: "", `released` or `cleared`, since past_at. indicators: the weightiest first.
     """
 
     name: str
@@ -48,7 +48,7 @@ def entry(device: Device, policy: Policy, name: str, past: tuple[str, float], sh
         at = device.compromised_at or at
     return Entry(
         name or _address(key),
-        "router" if key == ROUTER else "behind" if len(key) in BEHIND else "",
+        "router" if key == ROUTER else "home" if key == HOME else "behind" if len(key) in BEHIND else "",
         own[:3].hex(":").upper() if own and not own[0] & 3 else "",
         bool(own) and bool(own[0] & 2),
         own[4:].hex(":").upper(),

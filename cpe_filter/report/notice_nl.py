@@ -56,11 +56,15 @@ TEXTS = {
     "h_noticed": "Wat er is opgemerkt",
     "unnamed": "Apparaat zonder naam",
     "router": "De router zelf",
+    "home": "Een onbekend apparaat bij u thuis",
     "behind": "Achter een andere router",
     "maker": "Fabrikantcode {oui}",
     "random": "Willekeurig gekozen hardwareadres",
     "tail": "Hardwareadres eindigt op {tail}",
     "step_router": "Dit is de router zelf. Laat het {provider} weten: hij moet worden bijgewerkt of vervangen.",
+    "step_home": "Het filter kan niet zeggen welk apparaat dit is: het wisselt steeds van adres. Apparaten die uw "
+    "router kent, hebben er geen last van. Controleer de apparaten die er het laatst bij zijn gekomen, en vraag "
+    "{provider} om hulp als dat nodig is.",
     "h_others": "Andere apparaten die mail hebben verstuurd",
     "more_devices": "En nog {count}.",
     "nothing": "Tot nu toe heeft geen apparaat rechtstreeks mail naar een mailserver gestuurd.",

@@ -105,8 +105,8 @@ def _facts(words: Words, one: Entry) -> list[str]:
 
 
 def _steps(words: Words, one: Entry) -> str:
-    if one.place == "router":
-        return f'<p class="steps">{_said(words, "step_router")}</p>'
+    if one.place in ("router", "home"):
+        return f'<p class="steps">{_said(words, f"step_{one.place}")}</p>'
     steps = "".join(f"<li>{_said(words, key)}</li>" for key in _STEPS)
     return f'<h3>{_said(words, "h_steps")}</h3><ol class="steps">{steps}</ol>'
 
@@ -140,8 +140,8 @@ def _rights(words: Words, about: About) -> str:
 
 
 def _name(words: Words, one: Entry) -> str:
-    if one.place == "router":
-        return _said(words, "router")
+    if one.place in ("router", "home"):
+        return _said(words, one.place)
     return shown(one.name) if one.name else _said(words, "unnamed")
 
 

@@ -56,12 +56,16 @@ TEXTS = {
     "h_noticed": "Fark edilenler",
     "unnamed": "Adsız cihaz",
     "router": "Yönlendiricinin kendisi",
+    "home": "Evinizdeki bilinmeyen bir cihaz",
     "behind": "Başka bir yönlendiricinin arkasında",
     "maker": "Üretici kodu {oui}",
     "random": "Rastgele seçilmiş donanım adresi",
     "tail": "Donanım adresinin sonu {tail}",
     "step_router": "Bu, yönlendiricinin kendisi. Lütfen sağlayıcıya ({provider}) haber verin: yönlendiricinin "
     "güncellenmesi veya değiştirilmesi gerekiyor.",
+    "step_home": "Filtre bunun hangi cihaz olduğunu söyleyemiyor: cihaz adresini sürekli değiştiriyor. "
+    "Yönlendiricinizin tanıdığı cihazlar etkilenmez. En son eklenen cihazları kontrol edin ve yardıma ihtiyacınız "
+    "varsa sağlayıcıya ({provider}) başvurun.",
     "h_others": "E-posta göndermiş diğer cihazlar",
     "more_devices": "Ve {count} cihaz daha.",
     "nothing": "Şimdiye kadar hiçbir cihaz bir posta sunucusuna doğrudan e-posta göndermedi.",

@@ -28,8 +28,8 @@ KINDS = ("compromised", "mode", *_LIMITS.values(), "other")
 def kind(reason: str) -> str:
     """The kind of refusal, by the reason of enforce.decide's decision."""
     if reason.startswith(_LIMIT):
-        return _LIMITS.get(reason[len(_LIMIT) :].lstrip("0123456789 "), "other")
-    if reason == "device compromised":
+        return _LIMITS.get(reason[len(_LIMIT) :].partition(",")[0].lstrip("0123456789 "), "other")
+    if reason in ("device compromised", "an unknown device of this home is compromised"):
         return "compromised"
     return "mode" if reason.startswith("mode ") else "other"
 

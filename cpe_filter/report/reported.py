@@ -34,6 +34,7 @@ _WHYS = {
     "released": "its owner says that it was cleaned",
     "expired": "not seen for long",
     "exempt": "it is exempt now",
+    "merged": "it goes on in another incident of the same device",
 }
 
 

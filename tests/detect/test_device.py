@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cpe_filter.detect.device import ADDRESSES, BEHIND, DEVICES, ROUTER, Device, Devices, device_name
+from cpe_filter.detect.device import ADDRESSES, BEHIND, DEVICES, HOME, ROUTER, Device, Devices, device_name
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 
 MAC = b"\2\0\0\0\0\x10"
@@ -15,6 +15,7 @@ def test_names() -> None:
     assert device_name(bytes([192, 168, 1, 7])) == "192.168.1.7"
     assert device_name(bytes.fromhex("20010db8000000000000000000000007")) == "2001:db8::7"
     assert device_name(ROUTER) == "router"
+    assert device_name(HOME) == "an unknown device of this home"
     assert device_name(MAC + bytes([192, 168, 7, 5])) == "02:00:00:00:00:10 192.168.7.5"
     assert device_name(MAC + bytes.fromhex("20010db800010002")) == "02:00:00:00:00:10 2001:db8:1:2::/64"
 
@@ -22,6 +23,7 @@ def test_names() -> None:
 def test_no_device_can_take_the_routers_name() -> None:
     """Whatever MAC and address a device makes up, its key is no shorter or longer than the router's."""
     assert len(ROUTER) not in (4, 6, 16, *BEHIND)
+    assert len(HOME) not in (4, 6, 16, *BEHIND)
     assert device_name(b"router") == "72:6f:75:74:65:72"
 
 
@@ -34,6 +36,7 @@ def test_no_device_can_take_the_routers_name() -> None:
         (bytes(4), None),
         (bytes(16), None),
         (ROUTER, None),
+        (HOME, None),
     ],
 )
 def test_mac(key: bytes, mac: bytes | None) -> None:
@@ -123,3 +126,18 @@ def test_where_all_are_convicted_none_of_them_makes_room() -> None:
         devices.get(bytes([2, 0, 0, 0, 0, n]), 0.0).score.standing = COMPROMISED
     assert devices.get(MAC, 1.0).key == MAC
     assert [device.key[5] for device in devices] == [0, 1]
+
+
+def test_the_home_shows_once_it_was_suspected_and_takes_no_place() -> None:
+    devices = Devices(limit=1)
+    device = devices.get(MAC, 0.0)
+    assert devices.find(HOME) is devices.home
+    assert list(devices) == [device]
+    assert list(devices.known()) == [device]
+    devices.home.connections = 1
+    assert list(devices.known()) == [device, devices.home]
+    devices.home.score.standing = SUSPECTED
+    assert list(devices) == [device, devices.home]
+    devices.home.score.standing = CLEAR  # who watches sees it end
+    assert list(devices) == [device, devices.home]
+    assert len(devices) == 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cpe_filter.detect import evidence, saved
 from cpe_filter.detect.detector import Detector
-from cpe_filter.detect.device import DEVICES, ROUTER, Device, Devices
+from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, Devices
 from cpe_filter.detect.neighbours import SIZE, Neighbours
 from cpe_filter.detect.saved import Broken, decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Tally
@@ -110,6 +110,8 @@ def test_a_full_table_of_the_largest_devices_can_be_read() -> None:
     data = encode(devices, 3e9, (1 << 56) - 1)
     assert len(data) / DEVICES < 1700
     assert len(decode(data, 3e9).devices) == DEVICES
+    home = Collective(0.0)
+    assert decode(encode([*devices, home], 3e9, 1), 3e9).devices[-1].key == HOME
     with pytest.raises(Broken, match="too many devices"):
         decode(encode([*devices, Device(b"\2\0\0\0\0\1", 0.0)], 3e9, 1), 3e9)
 

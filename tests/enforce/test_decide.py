@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_network
 
 import pytest
 
-from cpe_filter.detect.device import Device
+from cpe_filter.detect.device import Collective, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.enforce.decide import (
     BLOCK,
@@ -14,11 +15,13 @@ from cpe_filter.enforce.decide import (
     LIMIT,
     PASS,
     REFUSE,
+    Decision,
     effective_mode,
     on_connection,
     on_message,
     on_recipient,
     on_running,
+    standing,
 )
 from cpe_filter.policy import Exemption, Policy
 
@@ -171,3 +174,92 @@ def test_a_clock_that_goes_back_gives_no_tokens() -> None:
     one = device()
     assert on_connection(policy, one, SERVER, False, 5000.0).what == PASS
     assert on_connection(policy, one, SERVER, False, 10.0).what == LIMIT
+
+
+# ── strangers ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def stranger(home: Collective, number: int = 0) -> Device:
+    made = Device(bytes((6, 0, 0, 0, 0, number)), 0.0)
+    made.home, made.shares = home, (home.buckets,)
+    return made
+
+
+@pytest.mark.parametrize("own", [CLEAR, SUSPECTED, COMPROMISED])
+@pytest.mark.parametrize("shared", [CLEAR, SUSPECTED, COMPROMISED])
+def test_a_stranger_s_standing_is_the_worse_of_its_own_and_the_home_s(own: str, shared: str) -> None:
+    home = Collective(0.0)
+    home.score.standing = shared
+    one = stranger(home)
+    one.score.standing = own
+    order = [CLEAR, SUSPECTED, COMPROMISED]
+    assert standing(one) == max(own, shared, key=order.index)
+    assert standing(device(own)) == own
+
+
+def test_a_compromised_home_blocks_strangers_alone() -> None:
+    home = Collective(0.0)
+    home.score.standing = COMPROMISED
+    for mode in ("monitor", "limit"):
+        policy = Policy(mode=mode)
+        for decision in (
+            on_connection(policy, stranger(home), SERVER, True, 0.0),
+            on_running(policy, stranger(home), SERVER, 0.0),
+        ):
+            assert decision is not None
+            assert decision.what in (EXPLAIN, REFUSE)
+            assert decision.reason == "an unknown device of this home is compromised"
+        assert on_connection(policy, device(), SERVER, True, 0.0).what == PASS
+        assert on_running(policy, device(), SERVER, 0.0) is None
+    tolerant = Policy(mode="monitor", escalate=False)
+    assert on_connection(tolerant, stranger(home), SERVER, True, 0.0).what == PASS
+
+
+def test_an_exemption_holds_for_strangers_of_a_compromised_home() -> None:
+    home = Collective(0.0)
+    home.score.standing = COMPROMISED
+    policy = Policy(mode="limit", exempt=(Exemption(None, NETWORK, None, ""),))
+    assert on_connection(policy, stranger(home), SERVER, True, 0.0).what == PASS
+
+
+def test_a_suspected_home_limits_strangers_in_mode_monitor() -> None:
+    home = Collective(0.0)
+    home.score.standing = SUSPECTED
+    policy = Policy(mode="monitor", destinations_burst=2)
+    outcomes = [on_connection(policy, stranger(home, n), SERVER, True, 0.0).what for n in range(3)]
+    assert outcomes == [PASS, PASS, REFUSE]
+
+
+@pytest.mark.parametrize("take", [on_message, on_recipient])
+def test_strangers_share_the_limits_in_a_session(take: Callable[..., Decision | None]) -> None:
+    home = Collective(0.0)
+    policy = Policy(mode="limit", messages_burst=3, recipients_burst=3)
+    outcomes = [take(policy, stranger(home, n), SERVER, 0.0) for n in range(4)]
+    assert outcomes[:3] == [None] * 3
+    assert outcomes[3] is not None
+    assert outcomes[3].reason.endswith("/h, shared with other devices")
+
+
+def test_strangers_share_the_limit_of_connections_and_leave_others_theirs() -> None:
+    home = Collective(0.0)
+    policy = Policy(mode="limit", connections_per_hour=60, connections_burst=3)
+    assert [on_connection(policy, stranger(home, n), SERVER, False, 0.0).what for n in range(4)] == [PASS] * 3 + [LIMIT]
+    assert on_connection(policy, device(), SERVER, False, 0.0).what == PASS
+    assert on_connection(policy, stranger(home, 9), SERVER, False, 60.0).what == PASS  # a token a minute
+
+
+def test_a_token_is_taken_from_all_buckets_or_from_none() -> None:
+    home = Collective(0.0)
+    policy = Policy(mode="limit", connections_burst=2)
+    greedy = stranger(home)
+    for _ in range(10):
+        on_connection(policy, greedy, SERVER, False, 0.0)
+    assert greedy.buckets["connections"][0] == 0.0
+    home.buckets.clear()
+    for _ in range(10):  # its own bucket is empty: it takes nothing from the others'
+        assert on_connection(policy, greedy, SERVER, False, 0.0).what == LIMIT
+    assert on_connection(policy, stranger(home, 1), SERVER, False, 0.0).what == PASS
+    assert on_connection(policy, stranger(home, 2), SERVER, False, 0.0).what == PASS
+    late = stranger(home, 3)
+    assert on_connection(policy, late, SERVER, False, 0.0).what == LIMIT
+    assert late.buckets["connections"][0] == 2.0

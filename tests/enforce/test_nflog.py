@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cpe_filter.enforce.nfnetlink import attribute
 from cpe_filter.enforce.nflog import TOGETHER
+from cpe_filter.enforce.nfnetlink import attribute
 from cpe_filter.enforce.packets import Reader
 from tests.lab.net import PROJECT, PYTHON
 

@@ -16,7 +16,7 @@ from tests.openwrt.luci_router import APP
 SHARED = (
     *("standing_compromised", "standing_suspected", "standing_clear", "h_blocked", "h_limited", "blocked_block"),
     *("blocked_monitor", "blocked_all", "h_works", "works", "step_1", "step_2", "action", "no_action", "since"),
-    *("unnamed", "router", "behind", "maker", "random", "h_noticed", "h_others", "nothing"),
+    *("unnamed", "router", "home", "behind", "maker", "random", "h_noticed", "h_others", "nothing"),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.detect.device import ROUTER, Device
+from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, Tally
 from cpe_filter.policy import Exemption, Policy
@@ -326,6 +326,45 @@ def test_a_device_that_goes_on_under_another_mac_keeps_incident_and_pseudonym() 
     home.works(device, COMPROMISED)
     (raised,) = home.look()
     assert (raised["id"], raised["dev"]) == (opened["id"], opened["dev"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "goes_on"),
+    [
+        (SUSPECTED, SUSPECTED, 0),
+        (COMPROMISED, COMPROMISED, 0),
+        (COMPROMISED, SUSPECTED, 0),
+        (SUSPECTED, COMPROMISED, 1),
+    ],
+)
+def test_of_two_incidents_of_one_device_the_other_is_closed(old: str, new: str, goes_on: int) -> None:
+    home = Home()
+    before, after = home.device(OTHER, old), home.device(bytes.fromhex("020000000777"), new)
+    opened = [event for event in home.look() if event["kind"] == "opened"]
+    device = (before, after)[goes_on]
+    home.devices = {after.key: device}
+    home.incidents.continued(OTHER, after.key)
+    device.key = after.key
+    assert len(home.incidents) == 1
+    (closed,) = home.look()
+    assert (closed["kind"], closed["why"]) == ("closed", "merged")
+    assert closed["id"] == opened[1 - goes_on]["id"]
+    assert home.incidents.find(after.key).id == opened[goes_on]["id"]  # type: ignore[union-attr]
+    assert home.look() == []
+    # Until it has arrived it is kept, also over a restart.
+    (kept,) = [one for one in home.restarted(lost=True).look() if one["kind"] == "closed"]
+    assert (kept["id"], kept["why"]) == (closed["id"], "merged")
+
+
+def test_the_home_has_an_incident_like_a_device() -> None:
+    home = Home()
+    home.device(HOME, SUSPECTED)
+    (opened,) = home.look()
+    assert "oui" not in opened
+    home.works(home.devices[HOME], COMPROMISED)
+    again = home.restarted()
+    (raised,) = again.look()
+    assert (raised["id"], raised["dev"], raised["kind"]) == (opened["id"], opened["dev"], "raised")
 
 
 def test_heartbeat() -> None:

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cpe_filter.detect.device import ROUTER, Device
+from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.policy import Policy
 from cpe_filter.report.notice_devices import Entry, entry
 from cpe_filter.report.notice_page import NAMED, SHOWN, About, page
@@ -221,6 +221,7 @@ def made(key: bytes) -> Device:
         (bytes.fromhex("001a2b3cc4d5") + bytes((192, 168, 7, 5)), "192.168.7.5", "behind", "", False, ""),
         (bytes((192, 168, 1, 7)), "192.168.1.7", "", "", False, ""),
         (ROUTER, "", "router", "", False, ""),
+        (HOME, "", "home", "", False, ""),
     ],
 )
 def test_what_tells_a_device_apart(key: bytes, name: str, place: str, oui: str, random: bool, tail: str) -> None:
@@ -242,4 +243,11 @@ def test_the_router_itself_has_one_step() -> None:
     found = read(ABOUT, BOT._replace(place="router", name=""))
     assert "The router itself" in found.words
     assert "it has to be updated or replaced" in found.words
+    assert "three steps" not in found.words
+
+
+def test_an_unknown_device_of_the_home_has_one_step() -> None:
+    found = read(ABOUT, BOT._replace(place="home", name=""))
+    assert "An unknown device of this home" in found.words
+    assert "it keeps changing its address" in found.words
     assert "three steps" not in found.words

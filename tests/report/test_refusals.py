@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cpe_filter.detect.device import Device
+from cpe_filter.detect.device import Collective, Device
+from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce import decide
 from cpe_filter.policy import Policy
 from cpe_filter.report.refusals import DEVICES, KINDS, LINES, MINUTE_S, Refusals, kind
@@ -140,6 +141,18 @@ def test_every_decision_has_a_kind_of_its_own() -> None:
     found.append(kind(decide.COMPROMISED_DEVICE.reason))
     assert found == ["connections", "destinations", "messages", "recipients", "mode", "compromised"]
     assert {*found, "other"} == set(KINDS)
+
+
+def test_limits_that_strangers_share_and_a_compromised_home_are_of_the_same_kinds() -> None:
+    home = Collective(0.0)
+    device = Device(b"\6\0\0\0\0\1", 0.0)
+    device.home, device.shares = home, (home.buckets,)
+    limit = Policy(mode="limit", connections_burst=1)
+    assert decide.on_connection(limit, device, SERVER, False, 0.0).what == "pass"
+    device.buckets.clear()
+    assert kind(decide.on_connection(limit, device, SERVER, False, 0.0).reason) == "connections"
+    home.score.standing = COMPROMISED
+    assert kind(decide.on_connection(Policy(mode="limit"), device, SERVER, False, 60.0).reason) == "compromised"
 
 
 def test_what_is_not_known_is_other(log: Log) -> None:

@@ -47,6 +47,7 @@ _ENDS = {
     "released": "Clean again, says its owner",
     "expired": "Not seen for long",
     "exempt": "Exempt now",
+    "merged": "Goes on under another MAC",
     "silent": "Nothing heard of it for long",
 }
 _DID = {

@@ -6,6 +6,9 @@
  * Must not know how a page is laid out. All is plain text.
  */
 
+/* The name in the status of what changes its address all the time (cpe_filter/detect/device.py). */
+const HOME = 'an unknown device of this home';
+
 /* By indicator, as the filter's own notice says it (cpe_filter/detect/evidence.py); a test keeps the two alike. */
 const SIGNS = {
 	'new-destination': _('It contacted mail servers all over the world that it had never used before.'),
@@ -119,6 +122,8 @@ return baseclass.extend({
 	steps: function(device) {
 		if (device.device == 'router' && device.standing == 'compromised')
 			return [ _('This is the router itself. Please tell your Internet provider: it has to be updated or replaced.') ];
+		if (device.device == HOME && device.standing == 'compromised')
+			return [ _('The filter cannot say which device this is: it keeps changing its address. Devices that your router knows are not affected. Check the devices that came last, and ask your Internet provider if you need help.') ];
 		return this.standing(device).steps;
 	},
 
@@ -126,6 +131,8 @@ return baseclass.extend({
 	called: function(device) {
 		if (device.name)
 			return String(device.name);
+		if (device.device == HOME)
+			return _('An unknown device of this home');
 		return device.device == 'router' ? _('The router itself') : _('Device without a name');
 	},
 

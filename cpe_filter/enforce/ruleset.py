@@ -71,9 +71,9 @@ BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
 SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED)
 
 #: The named counters. observed: packets shown to the filter; queued: those that waited for its word. unobserved: beyond
-#: the rate guard, passed unseen. refused, blocked, limited: resets. undecided: dropped, nobody
-#: could be asked. explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of
-#: strangers beyond the guard, dropped.
+#: the rate guard, passed unseen. refused, blocked, limited: resets. undecided: dropped, nobody could be asked.
+#: explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of strangers
+#: beyond the guard, dropped.
 COUNTERS = (
     "observed",
     "queued",

@@ -10,6 +10,7 @@ Nothing here lets mail out by failing: a packet that waits and raises an excepti
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Iterable
 
 from cpe_filter.detect.detector import StandingChanged
@@ -72,6 +73,7 @@ class Gate:
     ) -> None:
         self.failures = 0
         self.last_failure = ""
+        self.lost_at: float | None = None  # POSIX seconds
         self.sets = Sets(log)
         self._engine = engine
         self._queue = queue
@@ -90,7 +92,7 @@ class Gate:
 
     @property
     def lost(self) -> int:
-        """How often packets that were shown got lost: the socket was full."""
+        """Packets that were shown and got lost: there were more than the socket holds. `lost_at`: when last."""
         return self._shown.lost if self._shown else 0
 
     # ── packets ─────────────────────────────────────────────────────────────────────────────────
@@ -101,11 +103,14 @@ class Gate:
         events = len(self._engine.events)
         if self._shown is not None:
             # What caused a packet that waits was shown before it, and comes first: then to the last that is there.
+            lost = self._shown.lost
             for _ in range(_DATAGRAMS if not asking else _MOST_DATAGRAMS):
                 shown = self._shown.read()
                 if not shown:
                     break
                 self._show(shown)
+            if self._shown.lost != lost:
+                self.lost_at = time.time()
         answers = [self._decide(packet) for packet in asking]
         if len(self._engine.events) > events:
             for event in self._engine.events[events:]:

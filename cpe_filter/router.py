@@ -440,6 +440,7 @@ class _Filter:
             **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": gate.failures if gate else 0,
             "lost": gate.lost if gate else 0,
+            "lost_at": gate.lost_at if gate else None,
             "lookup_packets": self.lookups.seen if self.lookups else 0,
             "refusals": self.refusals.counts,
             **(self.upkeep.figures() if self.upkeep else {}),

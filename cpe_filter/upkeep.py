@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable
 
 from cpe_filter.enforce import offload
@@ -40,6 +41,7 @@ class Upkeep:
         self._counters = Counters()
         self._ruleset = Ruleset(self._reinstall)
         self._next_metrics = 0.0
+        self._unobserved_at: float | None = None
         self._metrics_file = ""  # where it was written last
         self._metrics_error = ""
         self.rules_changed()
@@ -83,12 +85,19 @@ class Upkeep:
         return self._watch.mended
 
     def figures(self) -> dict[str, Any]:
-        """For the status: `kernel` (packets and bytes by counter), `queue_state`, `memory` (bytes), `restored`."""
+        """For the status: `kernel` (packets and bytes by counter), `queue_state`, `memory` (bytes), `restored`.
+
+        unobserved_at: when the rate guard last let packets pass unseen, POSIX seconds; None where it never did.
+        """
+        before = self._counters.totals.get("unobserved", (0, 0))
         try:
             self._counters.read()
         except OSError:
             pass  # those of the last time then
+        if self._counters.totals.get("unobserved", (0, 0)) > before:
+            self._unobserved_at = time.time()
         return {
+            "unobserved_at": self._unobserved_at,
             "kernel": {name: list(counted) for name, counted in self._counters.totals.items()},
             "queue_state": queue_state(self._policy().queue),
             "memory": memory(),

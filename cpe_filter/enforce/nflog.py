@@ -27,9 +27,9 @@ TURN = 16
 _NETLINK_NETFILTER = 12
 _REQUEST, _ACKNOWLEDGE, _ERROR = 0x1, 0x4, 2
 _PACKET, _CONFIGURE = 4 << 8, 4 << 8 | 1  # NFNL_SUBSYS_ULOG, NFULNL_MSG_...
-_COMMAND, _MODE, _BUFFER, _TIMEOUT, _THRESHOLD = 1, 2, 3, 4, 5  # NFULA_CFG_...
-_BIND, _COPY_PACKET = 1, 2
-_HWADDR, _PAYLOAD = 8, 9  # NFULA_...
+_COMMAND, _MODE, _BUFFER, _TIMEOUT, _THRESHOLD, _FLAGS = 1, 2, 3, 4, 5, 6  # NFULA_CFG_...
+_BIND, _COPY_PACKET, _NUMBERED = 1, 2, 1
+_HWADDR, _PAYLOAD, _SEQUENCE = 8, 9, 12  # NFULA_...
 _SO_RCVBUFFORCE = 33
 _HEADER = struct.Struct("=IHHII")
 
@@ -39,10 +39,11 @@ class LogTaken(OSError):
 
 
 class PacketLog:
-    """A bound NFLOG group. `read` gives what has come; `lost`: how often packets were lost since the start."""
+    """A bound NFLOG group. `read` gives what has come; `lost`: packets that were lost since the start."""
 
     def __init__(self, group: int) -> None:
         self.lost = 0
+        self._next = 0  # the number that the kernel gives the next packet
         self._reader = Reader(_PACKET, 2, _HWADDR, _PAYLOAD)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
         self.fd: int = self._socket.fileno()
@@ -54,6 +55,7 @@ class PacketLog:
             settings = attribute(_MODE, struct.pack(">IBx", COPY_RANGE, _COPY_PACKET))
             for kind, value in ((_BUFFER, _COLLECTED), (_TIMEOUT, WAIT_CS), (_THRESHOLD, TOGETHER)):
                 settings += attribute(kind, value.to_bytes(4, "big"))
+            settings += attribute(_FLAGS, _NUMBERED.to_bytes(2, "big"))
             self._configure(group, settings)
         except OSError as error:
             self._socket.close()
@@ -77,15 +79,23 @@ class PacketLog:
 
     def read(self) -> list[Found]:
         """The packets of the next datagram; none where nothing waits."""
-        try:
-            return self._reader.read(self._socket.recv(1 << 17))
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            self.lost += 1
-            return self.read() if self.lost & 1 else []
+        for _ in range(2):
+            try:
+                datagram = self._socket.recv(1 << 17)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # the kernel says so once; the numbers say how many
+                    raise
+                continue
+            found = self._reader.read(datagram)
+            number = self._reader.first(datagram, _SEQUENCE)
+            if found and number is not None:
+                first = int.from_bytes(number, "big")
+                self.lost += (first - self._next) & 0xFFFFFFFF
+                self._next = (first + len(found)) & 0xFFFFFFFF
+            return found
+        return []
 
     def close(self) -> None:
         self._socket.close()

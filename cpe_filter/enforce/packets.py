@@ -58,6 +58,20 @@ class Reader:
             at += (length + 3) & ~3
         return found
 
+    def first(self, datagram: bytes, attribute: int) -> bytes | None:
+        """The value of an attribute of the first packet in a datagram; None where there is none."""
+        if len(datagram) < _FIRST:
+            return None
+        end, place = min(_header(datagram)[0], len(datagram)), _FIRST
+        while place + 4 <= end:
+            size, kind = _attribute(datagram, place)
+            if size < 4 or place + size > end:
+                return None
+            if kind & 0x3FFF == attribute:
+                return datagram[place + 4 : place + size]
+            place += (size + 3) & ~3
+        return None
+
     def _stands(self, datagram: bytes, at: int, end: int, place: tuple[int, int]) -> bool:
         """Whether the attributes are where they were in the last message: one more before them would move them."""
         hwaddr, payload = place

@@ -64,13 +64,18 @@ def _metrics(status: dict[str, Any]) -> Iterable[tuple[Metric, Samples]]:
     yield Metric("info", "gauge", "Always 1; what runs.", "version"), [(__version__, 1)]
     yield one("start_time_seconds", "gauge", status["since"], "When the filter started, POSIX time.")
     yield one("updated_time_seconds", "gauge", status["updated"], "When these numbers were taken, POSIX time.")
-    yield one("packets_total", "counter", status["packets"], "Packets from the queue.")
+    yield one("packets_total", "counter", status["packets"], "Packets that the filter has looked at.")
     yield one("mail_packets_total", "counter", status["mail_packets"], "Packets of mail connections among them.")
     yield (
-        Metric("unread_packets_total", "counter", "Packets that could not be read, passed.", "reason"),
+        Metric("unread_packets_total", "counter", "Packets that could not be read.", "reason"),
         [(reason, unread.get(reason, 0)) for reason in REFUSALS],
     )
     yield one("failures_total", "counter", status["failures"], "Packets on which the filter failed.")
+    yield one("lost_packets_total", "counter", status.get("lost"), "Packets shown to the filter and lost: it was busy.")
+    yield one("lost_time_seconds", "gauge", status.get("lost_at"), "When packets were last lost, POSIX time.")
+    yield (
+        one("unobserved_time_seconds", "gauge", status.get("unobserved_at"), "When packets last passed the rate guard.")
+    )
     yield one("lookup_packets_total", "counter", status.get("lookup_packets"), "Questions for MX records seen.")
     yield one("flows", "gauge", status["flows"], "Connections that are followed.")
     yield one("evicted_flows_total", "counter", status.get("evicted_flows"), "Connections dropped from a full table.")

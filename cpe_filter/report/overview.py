@@ -17,7 +17,7 @@ _WORST_FIRST = (COMPROMISED, SUSPECTED, CLEAR)
 #: Exemptions that are shown.
 _EXEMPTIONS = 8
 #: What the kernel's counters count, in the order in which they are told; others follow by their own name.
-_COUNTED = ("queued", "refused", "blocked", "limited", "explained", "guarded")
+_COUNTED = ("observed", "queued", "known", "refused", "blocked", "limited", "explained", "undecided", "flooded")
 
 
 def describe(content: dict[str, Any], now: float, width: int | None = None, config_error: str = "") -> list[str]:
@@ -54,8 +54,10 @@ def _fares(content: dict[str, Any]) -> list[str]:
     lines = []
     kernel = content.get("kernel")
     if kernel:
-        named = [name for name in _COUNTED if name in kernel] + sorted(name for name in kernel if name not in _COUNTED)
+        others = sorted(name for name in kernel if name not in (*_COUNTED, "unobserved"))
+        named = [name for name in _COUNTED if name in kernel] + others
         lines.append("kernel: " + ", ".join(f"{kernel[name][0]} {name}" for name in named) + " (packets)")
+        lines.append(_not_observed(content))
     queue, memory = content.get("queue_state"), content.get("memory")
     parts = []
     if queue:
@@ -82,6 +84,20 @@ def _fares(content: dict[str, Any]) -> list[str]:
     if counted:
         lines.append("devices: " + ", ".join(counted))
     return lines
+
+
+def _not_observed(content: dict[str, Any]) -> str:
+    """What of mail the filter has not seen, and when that was last so."""
+    parts = []
+    for count, why, at in (
+        (content["kernel"].get("unobserved", (0,))[0], "beyond the rate guard", content.get("unobserved_at")),
+        (content.get("lost", 0), "lost, the filter was busy", content.get("lost_at")),
+    ):
+        if count:
+            parts.append(f"{count} packets {why}" + (f" (last {clock(at)} UTC)" if at else ""))
+    if not parts:
+        return f"not observed: nothing since {clock(content['since'])} UTC"
+    return f"not observed since {clock(content['since'])} UTC: " + ", ".join(parts)
 
 
 def _table(devices: list[dict[str, Any]], width: int | None) -> list[str]:

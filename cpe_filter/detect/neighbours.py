@@ -46,6 +46,22 @@ class Neighbours:
         self._first(at, place, self._entry(at + place))
         return False
 
+    def knows(self, number: int) -> bool:
+        """Whether it is remembered. Changes nothing."""
+        return self._find(number)[1] >= 0
+
+    def attempt(self, number: int) -> bool:
+        """A connection that nobody answered; True if the neighbourhood is new.
+
+        It comes last in its bucket: whoever sends SYNs in another's name drives out no more than a quarter.
+        """
+        at, place = self._find(number)
+        if place < 0:
+            entry = _mark(number) << 2 | MET
+            at += 2 * (WAYS - 1)
+            self.table[at : at + 2] = entry.to_bytes(2, "big")
+        return place < 0
+
     def outcome(self, number: int) -> int:
         """How it came out so far; MET where it is not remembered."""
         at, place = self._find(number)

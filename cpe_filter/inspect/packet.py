@@ -24,8 +24,8 @@ REFUSALS = (
     "too-many-extension-headers",
 )
 
-# What `checksum` finds.
-UNSEEN, RIGHT, PARTIAL, WRONG = "unseen", "right", "partial", "wrong"
+# What `checksum` finds, the worse the higher.
+UNSEEN, RIGHT, PARTIAL, WRONG = range(4)
 #: A packet longer than this was merged from several (GRO), or is still to be cut up (TSO).
 _LONGEST_FRAME = 1500
 
@@ -135,7 +135,7 @@ def parse(data: bytes) -> Segment | str:
     return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:size], total - max(size, payload_at), ttl)
 
 
-def checksum(data: bytes) -> str:
+def checksum(data: bytes) -> int:
     """What the TCP checksum of a packet is that `parse` reads: `RIGHT`; `PARTIAL`; `WRONG`; `UNSEEN` where bytes are cut.
 
     Partial: the sum of the pseudo-header alone, as Linux leaves it for the network card. A virtual interface hands on

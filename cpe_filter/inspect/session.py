@@ -150,6 +150,16 @@ class Session:
         return self._stage in (_ESTABLISHED, _JOINED)
 
     @property
+    def answered(self) -> bool:
+        """Whether the server has said anything."""
+        return self._stage != _ATTEMPT
+
+    @property
+    def reach(self) -> tuple[bool, int]:
+        """How likely the server has got its SYN: of two, the higher."""
+        return self._sums == RIGHT, self._ttl
+
+    @property
     def judges_sums(self) -> bool:
         """Whether the checksums of the client's segments are of interest: where that of its SYN makes sense."""
         return self._sums in (RIGHT, PARTIAL)
@@ -187,8 +197,9 @@ class Session:
     @property
     def _isn(self) -> int:
         """The client's initial sequence number, once a SYN was seen."""
-        stream = self._client_stream if self._syn_seq == _IN_STREAM else None
-        return stream.next - stream.position - 1 if stream else self._syn_seq
+        if self._syn_seq != _IN_STREAM:
+            return self._syn_seq
+        return (self._client_stream.next - self._client_stream.position - 1) & _MASK
 
     def _began_with(self, seq: int) -> bool:
         """Whether the client's first SYN had this sequence number."""
@@ -204,10 +215,21 @@ class Session:
             if flags & SYN:
                 self._client_syn(segment)
                 return
-            if not self._takes(segment):
+            if not (
+                self._stage == _ESTABLISHED  # the ordinary case, without a call
+                and flags & ACK
+                and (segment.ack - self._first) & _MASK <= self._sent
+                and segment.ttl >= self._ttl
+                and segment.checksum < PARTIAL
+            ) and not self._takes(segment):
                 return
-        elif not self._server_sent(segment):
-            return
+        elif flags & (SYN | RST) or self._first < 0:
+            if not self._server_sent(segment):
+                return
+        else:
+            sent = (segment.seq + len(segment.payload) + segment.cut + (flags & FIN) - self._first) & _MASK
+            if self._sent < sent <= FARTHEST:
+                self._sent = sent
         if not self._begun:
             self._begin()
         dialogue = self.dialogue
@@ -316,14 +338,16 @@ class Session:
                 if not self.answers(segment):
                     return False
                 # What was read before was sent to nobody.
-                self._syn_seq = self._isn & _MASK
+                if self._begun:
+                    self._syn_seq = self._isn & _MASK
                 self._begin()
                 self._stage = _ANSWERED
                 self.over = False
                 self.phase = OPEN
             elif self._stage == _MIDWAY and self._first < 0:
-                if self._syn_seq == _UNSEEN and flags & ACK and not self._begun:
-                    self._syn_seq = (segment.ack - 1) & _MASK
+                if not self._begun:
+                    if self._syn_seq == _UNSEEN and flags & ACK:
+                        self._syn_seq = (segment.ack - 1) & _MASK
                     self._begin()
             else:
                 return not self._begun or self._server_stream.syn(segment.seq)
@@ -334,14 +358,21 @@ class Session:
             if self.answers(segment):
                 self._over(REFUSED)
             return False
-        if self._first < 0:
-            if self._stage == _ATTEMPT:
-                return True
+        if self._first < 0 and self._stage != _ATTEMPT:
             self._first = segment.seq
-        sent = (segment.seq + len(segment.payload) + segment.cut + (flags & FIN) - self._first) & _MASK
-        if self._sent < sent <= FARTHEST:
-            self._sent = sent
+            self._sent = len(segment.payload) + segment.cut + (flags & FIN)
         return True
+
+    def _acknowledge(self, ack: int) -> None:
+        """The client's number of a copy that the server has taken is right, too."""
+        if self._first >= 0 and (ack - self._first) & _MASK <= self._sent:
+            if self._stage == _ANSWERED:
+                self._stage = _ESTABLISHED
+            elif self._stage == _MIDWAY and ack != self._first:
+                self._stage = _JOINED
+        gone = self._server_stream.acknowledged(ack)
+        if gone:
+            self._pass(gone, False)
 
     def _doubt(self, segment: Segment, rank: int) -> None:
         """This may be for show. It is read if the server acknowledges it and no better copy has come by then."""
@@ -371,13 +402,17 @@ class Session:
             if (ack - end) & _MASK > FARTHEST:
                 self._doubts += (doubt,)
                 continue
+            new = (end - stream.next) & _MASK
+            fin = doubt.fin and not (doubt.payload and not new) and (ack - end - 1) & _MASK <= FARTHEST
+            if new > FARTHEST or not (new or fin):  # another copy was faster: only to compare them
+                stream.feed(doubt.seq, doubt.payload)
+                continue
+            # It was this copy that the server took.
             self.spoken = True
-            self._client_fin = self._client_fin or doubt.fin
-            if 0 < (end - stream.next) & _MASK <= FARTHEST:  # it was this copy that the server took
-                gone = self._server_stream.acknowledged(doubt.ack) if doubt.rank >= 0 else []
-                if gone:
-                    self._pass(gone, False)
-            chunks = stream.feed(doubt.seq, doubt.payload, 0, doubt.fin)
+            if doubt.rank >= 0:
+                self._acknowledge(doubt.ack)
+            self._client_fin = self._client_fin or fin
+            chunks = stream.feed(doubt.seq, doubt.payload, 0, fin)
             if chunks:
                 self._pass(chunks, True)
         if stream.conflict and not had:

@@ -7,7 +7,7 @@ the packet) or the kernel. Bounded: `FLOWS` connections, the least useful makes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_address
 from itertools import islice
 
 from cpe_filter.detect.asked import RecentlyAsked
@@ -129,6 +129,8 @@ class Engine:
         self._identity.on_link(lan)
         self._succession = Succession(self.devices)
         self._detector = Detector(trace)
+        self._detector.nat64 = policy.nat64
+        self._translators: tuple[IPv6Network, ...] = ()
         self._limits = limits
         self._lan = lan
         self._max_flows = flows
@@ -247,6 +249,12 @@ class Engine:
         """Decides by this policy from now on. What was decided, standings and the limits' buckets stay as they are."""
         self.policy = policy
         self._ports = frozenset(policy.ports)
+        self._detector.nat64 = (*policy.nat64, *self._translators)
+
+    def translators(self, prefixes: Iterable[IPv6Network]) -> None:
+        """Prefixes of NAT64 that were learnt: servers behind these count by their IPv4 address. They admit nothing."""
+        self._translators = tuple(prefixes)
+        self._detector.nat64 = (*self.policy.nat64, *self._translators)
 
     def restore(self, devices: Iterable[Device]) -> None:
         """These devices were known before a restart (see detect.saved)."""

@@ -158,7 +158,10 @@ def show(
     when = f", {clock(result['start'])} to {clock(result['end'])} UTC" if result["start"] is not None else ""
     out(f"{result['capture']}: {packets} packets, {mail} of mail{when}")
     if not result["devices"]:
-        out("  no device sent mail here")
+        seen = bool(result.get("sessions"))
+        out("  of no connection the beginning is here" if seen else "  no device sent mail here")
+        if seen:
+            _show_sessions(result["sessions"], out)
         return
     rows = [
         [

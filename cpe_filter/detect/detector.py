@@ -13,6 +13,7 @@ where the router knows the device by more than that.
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv6Network
 
 from cpe_filter.detect import replies
 from cpe_filter.detect.device import ROUTER, Device
@@ -23,6 +24,7 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECTED
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
+from cpe_filter.inspect.nat64 import server as behind_nat64
 from cpe_filter.named_tuple import NamedTuple
 
 #: More new servers than this within a minute is a burst.
@@ -141,11 +143,13 @@ class Step(NamedTuple):
 class Detector:
     """Stateless but for `changes`, which the caller empties; all memory is in the devices.
 
-    `trace` is called with each `Step`, for those who want to show how a score came about.
+    `trace` is called with each `Step`, for those who want to show how a score came about. `nat64`: the prefixes of the
+    translators there are (inspect.nat64): a server behind one counts by its IPv4 address.
     """
 
     def __init__(self, trace: Callable[[Step], None] | None = None) -> None:
         self.changes: list[StandingChanged] = []
+        self.nat64: tuple[IPv6Network, ...] = ()
         self._trace = trace
 
     def opened(self, device: Device, server: bytes, time: float) -> Connection:
@@ -158,7 +162,7 @@ class Detector:
 
     def joined(self, device: Device, server: bytes) -> Connection:
         """The same for a connection whose beginning was not seen: it is none of those counted, and is no evidence."""
-        number = fingerprint(server)
+        number = fingerprint(behind_nat64(server, self.nat64) if len(server) == 16 else server)
         new = not device.neighbours.knows(number)
         return Connection(device, number, new, MET if new else device.neighbours.outcome(number))
 

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+from cpe_filter.inspect import nat64
 from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Policy
 
@@ -45,13 +46,18 @@ def effective_mode(policy: Policy, device: Device) -> str:
 
 
 def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decision | None:
-    """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none."""
+    """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none.
+
+    A server behind NAT64 is covered by its IPv4 address, too.
+    """
+    behind = nat64.embedded(server, policy.nat64) if policy.exempt and len(server) == 16 else None
     for rule in policy.exempt:
         if rule.until is not None and wall > rule.until:
             continue
         if rule.device is not None and rule.device != device.mac:  # the kernel's exemptions go by the MAC, too
             continue
-        if rule.destination is None or ip_address(server) in rule.destination:
+        where = rule.destination
+        if where is None or ip_address(server) in where or (behind and ip_address(behind) in where):
             return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")
     return None
 

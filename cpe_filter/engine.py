@@ -65,7 +65,19 @@ _WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "connection", "counts", "decision", "explained", "former", "opened", "refusal", "session", "spoke", "told")
+    __slots__ = (
+        "attempt",
+        "connection",
+        "counts",
+        "decision",
+        "explained",
+        "former",
+        "opened",
+        "refusal",
+        "session",
+        "spoke",
+        "told",
+    )
 
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
@@ -74,7 +86,7 @@ class Flow:
         self.attempt = attempt  # the device's how many-th connection
         self.opened = False  # its SYN was seen
         self.counts = False  # both ends have completed the handshake: what happens is evidence
-        self.former: Flow | None = None  # of the same addresses and ports: it goes on if the server does not answer the SYN
+        self.former: Flow | None = None  # of the same ports: it goes on if the server does not take the SYN
         self.spoke = False
         self.refusal = ""  # the verdict, once it is one
         self.explained = False  # it goes to the responder
@@ -98,9 +110,10 @@ class Engine:
     `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called with
     each flow that is over, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
     the router's own, `known` whether the router knows a packed MAC (None: all are known): what only one side of a
-    connection shows counts for no other. checksums: what becomes of a client's packet with a wrong
-    TCP checksum: it is read (`IGNORED`), read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). whole: every connection is read, whatever the policy says (`read_known`). Where one is not, it is
-    let go at its SYN and counted, but not what is in it, and `ended` is not called.
+    connection shows counts for no other. checksums: a client's packet with a wrong TCP checksum is read (`IGNORED`),
+    read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). whole: every connection is read, whatever
+    the policy says (`read_known`). Where one is not, it is let go at its SYN and counted, but not what is in it, and
+    `ended` is not called.
     """
 
     def __init__(
@@ -481,7 +494,7 @@ class Engine:
         self._standings(flow, time)
 
     def _unanswered(self, flow: Flow, phase: str, time: float) -> None:
-        """A SYN was all there was. Anybody in the home can send it in the name of a device, but for the router's own."""
+        """A SYN was all there was. Anybody in the home can send one in another device's name."""
         if flow.opened and self._knows(flow.device):
             flow.device.seen(flow.device.last_seen, flow.session.client)
             self._detector.unanswered(flow.connection, phase, time)
@@ -509,7 +522,8 @@ class Engine:
         """Of the connections before a SYN from the same port, the one that goes on if the server does not take it."""
         former = flow.former
         if former is None:
-            return None if flow.session.over or not (flow.opened or flow.session.two_sided) else flow
+            ended = flow.session.over and flow.session.certain
+            return None if ended or not (flow.opened or flow.session.two_sided) else flow
         if former.session.answered or flow.session.reach <= former.session.reach:
             return former
         return flow

@@ -242,7 +242,7 @@ def _ports(value: list[Any], where: str) -> tuple[int, ...]:
 def _prefixes(value: list[Any], where: str) -> tuple[IPv6Network, ...]:
     if len(value) > MAX_PREFIXES:
         raise PolicyError(f"{where} has {len(value)} entries; allowed: at most {MAX_PREFIXES} prefixes")
-    out = {}
+    out: dict[IPv6Network, None] = {}
     for item in value:
         try:
             prefix = network(item, where)

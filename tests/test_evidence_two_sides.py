@@ -27,7 +27,7 @@ SPAM = (
 
 def sum16(data: bytes) -> int:
     """RFC 1071, as the RFC has it, two bytes at a time."""
-    total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
@@ -435,6 +435,8 @@ def test_a_reset_that_the_server_does_not_take_does_not_hide_the_rest() -> None:
     home.dialogue(wire, "S: 220 mx\nC: EHLO a.example\nS: 250 mx")
     home.give(wire.packet(True, RST, seq=wire.seq + 1000))
     home.later(IDLE_S / 2)
+    home.give(wire.packet(True, SYN, seq=77))
+    home.give(wire.packet(True, SYN, seq=1000))
     home.dialogue(wire, "C: MAIL FROM:<a@a.example>\nS: 250 ok\nC: RCPT TO:<b@b.example>\nS: 250 ok")
     assert home.victim is not None
     assert home.victim.recipients == 1
@@ -473,4 +475,3 @@ def test_a_syn_with_a_wrong_checksum_begins_nothing(family: int) -> None:
     assert home.engine.flow_count == 0
     assert home.victim is None
     assert home.engine.unfit == 1
-

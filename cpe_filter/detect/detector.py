@@ -23,8 +23,8 @@ from cpe_filter.detect.neighbours import ACCEPTED, DEFERRED, MET, TURNED_AWAY, N
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECTED
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
-from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
 from cpe_filter.inspect.nat64 import server as behind_nat64
+from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
 from cpe_filter.named_tuple import NamedTuple
 
 #: More new servers than this within a minute is a burst.

@@ -136,7 +136,7 @@ def parse(data: bytes) -> Segment | str:
 
 
 def checksum(data: bytes) -> int:
-    """What the TCP checksum of a packet is that `parse` reads: `RIGHT`; `PARTIAL`; `WRONG`; `UNSEEN` where bytes are cut.
+    """The TCP checksum of a packet that `parse` reads: `RIGHT`, `PARTIAL`, `WRONG`, or `UNSEEN` where bytes are cut.
 
     Partial: the sum of the pseudo-header alone, as Linux leaves it for the network card. A virtual interface hands on
     such packets, and it leaves so what it has merged from several: longer than a frame, that counts as right.

@@ -62,8 +62,8 @@ class Session:
     """A connection from `client` to `server` (packed addresses), of which `key` is made (`key_of`).
 
     `phase`: trying (SYN only), open, closed (FIN, or 221 to QUIT), refused (RST to the SYN), reset, lost (no answer).
-    `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen. `certain`: its end is no reset that the
-    server may not have taken.
+    `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen. `certain`: its end is no
+    reset that the server may not have taken.
     """
 
     __slots__ = (

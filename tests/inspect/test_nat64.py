@@ -77,7 +77,7 @@ def test_prefixes_told_by_dns(prefix: str, address: str) -> None:
     assert prefix_in(b"") is None
 
 
-@pytest.mark.parametrize("prefix", ["64:ff9b:1::/48", "64:ff9b:1:ab00::/56", "64:ff9b:1:abcd::/64", "64:ff9b:1:2:0:3::/96"])
+@pytest.mark.parametrize("prefix", [f"64:ff9b:1:{rest}" for rest in (":/48", "ab00::/56", "abcd::/64", "2:0:3::/96")])
 def test_local_translators_count_by_ipv4_and_admit_nothing(prefix: str) -> None:
     where = networks([IPv4Network(ADDRESS)], (IPv6Network(prefix),))[-1].network_address.packed
     assert server(where) == ADDRESS.packed

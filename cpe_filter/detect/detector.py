@@ -163,8 +163,8 @@ class Detector:
     def joined(self, device: Device, server: bytes) -> Connection:
         """The same for a connection whose beginning was not seen: it is none of those counted, and is no evidence."""
         number = fingerprint(behind_nat64(server, self.nat64) if len(server) == 16 else server)
-        new = not device.neighbours.knows(number)
-        return Connection(device, number, new, MET if new else device.neighbours.outcome(number))
+        before = device.neighbours.look(number)
+        return Connection(device, number, before < 0, max(before, MET))
 
     def established(self, connection: Connection, time: float) -> None:
         """Both ends have completed the handshake."""

@@ -46,9 +46,10 @@ class Neighbours:
         self._first(at, place, self._entry(at + place))
         return False
 
-    def knows(self, number: int) -> bool:
-        """Whether it is remembered. Changes nothing."""
-        return self._find(number)[1] >= 0
+    def look(self, number: int) -> int:
+        """How it came out so far; -1 where it is not remembered. Changes nothing."""
+        at, place = self._find(number)
+        return -1 if place < 0 else self._entry(at + place) & 3
 
     def attempt(self, number: int) -> bool:
         """A connection that nobody answered; True if the neighbourhood is new.

@@ -474,6 +474,7 @@ class Session:
                 self._sealed = Sealed(stream.next - dialogue.after_hello)
                 if stream.end >= 0:
                     self._sealed.fin(stream.end)
+            self._doubts = ()
             self._client_stream.drop()
             self._server_stream.drop()
 
@@ -483,6 +484,7 @@ class Session:
             self._begin()
         if self.dialogue.mode != OPAQUE:
             self.dialogue.become_opaque(reason)
+        self._doubts = ()
         self._client_stream.drop()
         self._server_stream.drop()
 

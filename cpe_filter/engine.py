@@ -7,7 +7,7 @@ the packet) or the kernel. Bounded: `FLOWS` connections, the least useful makes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_address
 from itertools import islice
 
 from cpe_filter.detect.asked import RecentlyAsked
@@ -21,8 +21,9 @@ from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import BLOCK, EXPLAIN, LIMIT, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
 from cpe_filter.inspect.dns import is_local, mx_question
 from cpe_filter.inspect.effects import NO_EVENTS
-from cpe_filter.inspect.packet import FIN, RST, SYN, Segment, parse
-from cpe_filter.inspect.session import TRYING, Session, key_of
+from cpe_filter.inspect.facts import Event
+from cpe_filter.inspect.packet import FIN, RST, SYN, WRONG, Segment, checksum, parse
+from cpe_filter.inspect.session import LOST, REFUSED, TRYING, Session, key_of
 from cpe_filter.inspect.smtp import Limits
 from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Network, Policy
@@ -38,6 +39,8 @@ LOST_AFTER_S = 10.0
 IDLE_S = 900.0
 #: Seconds that a closed connection is remembered, for stray packets.
 LINGER_S = 30.0
+#: Events of a dialogue that wait for the handshake to be completed: a greeting, and what little may follow it.
+_HELD_EVENTS = 16
 #: So many connections are given up in one sweep, and what is left so many seconds later.
 _SWEEP, _SWEEP_AGAIN_S = 256, 0.05
 # Hooks, by netfilter's numbers (linux/netfilter.h).
@@ -56,6 +59,8 @@ LIMIT_DEVICE = "limit"  # the same, and for seconds the device's new ones are re
 BLOCK_DEVICE = "block"  # the same, and the device's further ones are refused without asking
 REFUSALS = frozenset((REDIRECT, RESET_FLOW, LIMIT_DEVICE, BLOCK_DEVICE))
 VERDICTS = (ACCEPT, LOOK, CONTENT, DONE, OVER, *REFUSALS)
+# What is done about TCP checksums.
+IGNORED, DOUBTED, REQUIRED = "ignored", "doubted", "required"
 _WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER}
 
 
@@ -65,9 +70,12 @@ class Flow:
     __slots__ = (
         "attempt",
         "connection",
+        "counts",
         "decision",
         "elements",
         "explained",
+        "former",
+        "opened",
         "refusal",
         "session",
         "shared",
@@ -80,6 +88,9 @@ class Flow:
         self.connection = connection
         self.decision = decision
         self.attempt = attempt  # the device's how many-th connection
+        self.opened = False  # its SYN was seen
+        self.counts = False  # both ends have completed the handshake: what happens is evidence
+        self.former: Flow | None = None  # of the same ports: it goes on if the server does not take the SYN
         self.spoke = False
         self.refusal = ""  # the verdict, once it is one
         self.explained = False  # it goes to the responder
@@ -104,8 +115,11 @@ class Engine:
 
     `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called with
     each flow that is over, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
-    the router's own. whole: every connection is read, whatever the policy says (`read_known`). Where one is not, it is
-    let go at its SYN and counted, but not what is in it, and `ended` is not called.
+    the router's own, `known` whether the router knows a packed MAC (None: all are known): what only one side of a
+    connection shows counts for no other. checksums: a client's packet with a wrong TCP checksum is read (`IGNORED`),
+    read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). whole: every connection is read, whatever
+    the policy says (`read_known`). Where one is not, it is let go at its SYN and counted, but not what is in it, and
+    `ended` is not called.
     """
 
     def __init__(
@@ -118,6 +132,8 @@ class Engine:
         trace: Callable[[Step], None] | None = None,
         ours: Callable[[bytes], bool] | None = None,
         whole: bool = True,
+        known: Callable[[bytes], bool] | None = None,
+        checksums: str = IGNORED,
     ) -> None:
         self.policy = policy
         self.devices = Devices()
@@ -127,17 +143,22 @@ class Engine:
         self.mail_packets = 0
         self.refusals: dict[str, int] = {}
         self.evicted_flows = 0
+        self.unfit = 0  # packets whose checksum was wrong
         self._identity = Identity(self.devices)
         self._identity.on_link(lan)
         self._succession = Succession(self.devices)
         self._detector = Detector(trace)
         self._home = Home(self.devices)
+        self._translators: tuple[IPv6Network, ...] = ()
+        self._prefixes()
         self._limits = limits
         self._lan = lan
         self._max_flows = flows
         self._ended = ended
         self._ours = ours
         self._whole = whole
+        self._known = known
+        self._checksums = checksums
         self._ports = frozenset(policy.ports)
         self._flows: dict[bytes, Flow] = {}
         self._trying: dict[bytes, float] = {}
@@ -204,9 +225,17 @@ class Engine:
         if time >= self._next_sweep:
             self.tick(time)
         flow = self._flows.get(key)
-        if flow is not None and segment.flags & SYN and to_mail and flow.session.is_new_attempt(segment):
-            self._forget(key, flow)
-            flow = None
+        if to_mail and self._checksums != IGNORED and not self._fits(flow, segment, data):
+            return ACCEPT
+        former = None
+        if flow is not None:
+            if flow.former is not None:
+                flow = self._which(flow, key, segment, to_mail)
+            if segment.flags & SYN and to_mail and flow.session.is_new_attempt(segment):
+                former = self._goes_on(flow)
+                if former is not flow:
+                    self._forget(key, flow)
+                flow = None
         if flow is None:
             if (
                 not segment.payload
@@ -218,6 +247,7 @@ class Engine:
             if isinstance(begun, str):
                 return begun
             flow = begun
+            flow.former = former
         self.flow = flow
         return self._advance(flow, key, segment, time, to_mail)
 
@@ -245,7 +275,7 @@ class Engine:
         local = is_local(resolver) or _within(resolver, self._lan) or (self._ours is not None and self._ours(resolver))
         key = self._device_key(FORWARD, hwaddr, question.client)
         device = self.devices.find(key)
-        if device is None:
+        if device is None or not device.proven:
             self.asked.add(key, not local, time)
             return
         device.mx_queries += 1
@@ -285,6 +315,15 @@ class Engine:
         self.policy = policy
         self._ports = frozenset(policy.ports)
         decide.index(policy)
+        self._prefixes()
+
+    def translators(self, prefixes: Iterable[IPv6Network]) -> None:
+        """Prefixes of NAT64 that were learnt: servers behind these count by their IPv4 address. They admit nothing."""
+        self._translators = tuple(prefixes)
+        self._prefixes()
+
+    def _prefixes(self) -> None:
+        self._detector.nat64 = self._home.nat64 = (*self.policy.nat64, *self._translators)
 
     def restore(self, devices: Iterable[Device]) -> None:
         """These devices were known before a restart (see detect.saved)."""
@@ -321,13 +360,15 @@ class Engine:
         for key in lost:
             del self._trying[key]
             flow = self._flows.get(key)
-            if flow is not None and flow.session.phase == TRYING:
+            if flow is not None and flow.former is not None and flow.former.session.answered:
+                self._flows[key] = flow.former
+            elif flow is not None and flow.session.phase == TRYING:
                 flow.session.give_up()
                 self._over(flow, time)
         stale = [
             (key, flow)
             for key, flow in self._flows.items()
-            if time - flow.session.last > (LINGER_S if flow.session.over else IDLE_S)
+            if time - flow.session.last > (LINGER_S if flow.session.over and flow.session.certain else IDLE_S)
         ]
         if max(len(lost), len(stale)) >= _SWEEP:
             self._next_sweep = time + _SWEEP_AGAIN_S
@@ -342,8 +383,7 @@ class Engine:
         self.tick(time)
         for key, flow in list(self._flows.items()):
             if not flow.session.over:
-                flow.session.end_of_input()
-                self._dialogue_events(flow, time)
+                self._cut_short(flow, time)
             self._forget(key, flow)
 
     # ── connections ─────────────────────────────────────────────────────────────────────────────
@@ -356,13 +396,17 @@ class Engine:
         server = segment.dst if from_client else segment.src
         if self._lan and not _within(client, self._lan):
             return ACCEPT
-        seen = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
-        device = self._home.device(seen, time)
-        device.seen(time, client)
-        self._credit_lookups(device, time)
-        connection = self._detector.opened(device, server, time)
-        shared = self._home.opened(connection, server, client, time)
         syn = from_client and segment.flags & SYN != 0
+        if syn:
+            seen = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
+            device = self._home.device(seen, time)
+            device.last_seen = time
+            connection = self._detector.opened(device, server, time)
+            shared = self._home.opened(connection, server, client, time)
+        else:  # nothing shows that the device has sent this, or that there is a server: it leaves no trace of it
+            seen = self._device_key(hook, hwaddr, client)
+            device = self.devices.find(seen) or self._home.unlisted(seen, time)
+            connection, shared = self._detector.joined(device, server), None
         if syn:
             decision = decide.on_connection(self.policy, device, server, connection.new, time)
         else:
@@ -377,11 +421,14 @@ class Engine:
         flow = Flow(session, connection, decision, device.connections)
         flow.shared = shared
         self._flows[key] = flow
+        flow.opened = syn
         if syn and self._explains(decision):
             flow.explained = connection.explained = True
             self._explained[_client(client, session.client_port)] = key
         if session.phase == TRYING:
             self._trying[key] = time
+        if syn and decision.what != PASS and not flow.explained:
+            self._unanswered(flow, TRYING, time)
         self._standings(flow, time)
         return flow
 
@@ -420,9 +467,11 @@ class Engine:
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:
         session = flow.session
         was_over = session.over
-        if from_client:
+        if from_client and flow.opened:
             flow.device.last_seen = time
         session.segment(segment, time, from_client)
+        if not flow.counts and flow.opened and session.established:
+            self._established(flow, time)
         if segment.payload or key in self._buffered:
             buffered = session.buffered
             if buffered or key in self._buffered:
@@ -477,8 +526,7 @@ class Engine:
         """The table is full: of the oldest connections the one that is over, or silent longest, goes."""
         oldest = [item for item, _ in zip(self._flows.items(), range(32), strict=False)]
         key, flow = min(oldest, key=lambda item: (not item[1].session.over, item[1].session.last))
-        flow.session.end_of_input()
-        self._dialogue_events(flow, time)
+        self._cut_short(flow, time)
         self._forget(key, flow)
         self.evicted_flows += 1
 
@@ -500,14 +548,117 @@ class Engine:
         self._dialogue_events(flow, time)
         if flow.decision.what == PASS or flow.explained:
             session = flow.session
-            self._detector.ended(flow.connection, session.phase, session.dialogue.quit_sent, time)
-            if flow.shared is not None:
-                self._home.ended(flow.shared, flow.connection, session.phase, session.dialogue.quit_sent, time)
+            if flow.counts:
+                self._detector.ended(flow.connection, session.phase, session.dialogue.quit_sent, time)
+                if flow.shared is not None:
+                    self._home.ended(flow.shared, flow.connection, session.phase, session.dialogue.quit_sent, time)
+            elif session.phase in (LOST, REFUSED):
+                self._unanswered(flow, TRYING if flow.explained else session.phase, time)
             self._standings(flow, time)
+
+    def _cut_short(self, flow: Flow, time: float) -> None:
+        """Nothing more of this connection will be seen: what is known counts as far as it goes."""
+        flow.session.end_of_input()
+        self._dialogue_events(flow, time)
+        if flow.session.phase == TRYING and flow.decision.what == PASS:
+            self._unanswered(flow, TRYING, time)
+            self._standings(flow, time)
+
+    def _established(self, flow: Flow, time: float) -> None:
+        """Both ends have completed the handshake: the device and the server are what their addresses say."""
+        flow.counts = True
+        flow.device.seen(time, flow.session.client)
+        if not flow.device.proven:
+            flow.device.proven = True
+            self._credit_lookups(flow.device, time)
+        self._detector.established(flow.connection, time)
+        if flow.shared is not None:
+            self._home.established(flow.shared, flow.connection, time)
+        self._standings(flow, time)
+
+    def _unanswered(self, flow: Flow, phase: str, time: float) -> None:
+        """A SYN was all there was. Anybody in the home can send one in another device's name."""
+        if flow.opened and self._knows(flow.device):
+            flow.device.seen(flow.device.last_seen, flow.session.client)
+            self._detector.unanswered(flow.connection, phase, time)
+        if flow.opened and flow.shared is not None:
+            self._home.unanswered(flow.shared, flow.connection, phase, time)
+
+    def _knows(self, device: Device) -> bool:
+        """Whether the router knows this device by more than packets that say so."""
+        if self._known is None or device.key == ROUTER:
+            return True
+        return device.mac is not None and self._known(device.mac)
+
+    def _fits(self, flow: Flow | None, segment: Segment, data: bytes) -> bool:
+        """Whether a client's packet has a checksum with which it is to be looked at."""
+        if not (segment.payload or segment.flags & (SYN | FIN | RST)):
+            return True
+        required = self._checksums == REQUIRED
+        if required or segment.flags & SYN or (flow is not None and flow.session.judges_sums):
+            segment.checksum = checksum(data)
+            if required and segment.checksum == WRONG:
+                self.unfit += 1
+                return False
+        return True
+
+    @staticmethod
+    def _goes_on(flow: Flow) -> Flow | None:
+        """Of the connections before a SYN from the same port, the one that goes on if the server does not take it."""
+        former = flow.former
+        if former is None:
+            ended = flow.session.over and flow.session.certain
+            return None if ended or not (flow.opened or flow.session.two_sided) else flow
+        if former.session.answered or flow.session.reach <= former.session.reach:
+            return former
+        return flow
+
+    def _which(self, flow: Flow, key: bytes, segment: Segment, from_client: bool) -> Flow:
+        """After one SYN another was sent from the same port: which of the two connections this segment is of.
+
+        Servers do not take such a SYN (RFC 5961 section 4), but for one that has forgotten the first, or never got it.
+        """
+        former = flow.former
+        if former is None or (from_client and segment.flags & SYN) or flow.decision.what != PASS:
+            return flow
+        begins = not from_client and segment.flags & (SYN | RST) != 0
+        if begins and flow.session.answers(segment):
+            flow.former = None
+            if self._ended:
+                self._ended(former)
+            return flow
+        if not (former.session.answered or (begins and former.session.answers(segment))):
+            return flow
+        self._flows[key] = former
+        self._trying.pop(key, None)
+        return former
+
+    def _without_evidence(self, flow: Flow, time: float) -> None:
+        """What is said before both ends have completed the handshake waits; where that was not seen, it is limited."""
+        session, dialogue = flow.session, flow.session.dialogue
+        if flow.opened and not session.two_sided:
+            if len(dialogue.events) > _HELD_EVENTS:
+                dialogue.events = NO_EVENTS
+            return
+        events, dialogue.events = dialogue.events, NO_EVENTS
+        if session.two_sided and events and decide.effective_mode(self.policy, flow.device) == "limit":
+            flow.connection.device = self._home.device(flow.device.key, time)
+            for event in events:
+                self._limit(flow, event, time)
+
+    def _limit(self, flow: Flow, event: Event, time: float) -> None:
+        """What TLS hides has at least one message and one recipient."""
+        for kinds, limit in _LIMITED:
+            if event.kind in kinds and flow.decision.what == PASS:
+                self._obey(flow, limit(self.policy, flow.device, flow.session.server, time))
 
     def _dialogue_events(self, flow: Flow, time: float) -> None:
         """Tells the detector what happened, and asks what follows from it."""
         dialogue = flow.session.dialogue
+        if not flow.counts:
+            if dialogue.events:
+                self._without_evidence(flow, time)
+            return
         if flow.session.spoken and not flow.spoke:
             flow.spoke = True
             flow.device.sessions += 1
@@ -524,10 +675,7 @@ class Engine:
                 if flow.shared is not None:
                     self._home.event(flow.shared, flow.connection, event, time)
                 if passing:
-                    # What TLS hides has at least one message and one recipient.
-                    for kinds, limit in _LIMITED:
-                        if event.kind in kinds and flow.decision.what == PASS:
-                            self._obey(flow, limit(self.policy, flow.device, flow.session.server, time))
+                    self._limit(flow, event, time)
                 self._standings(flow, time)
 
     def _standings(self, flow: Flow, time: float) -> None:

@@ -39,6 +39,11 @@ class Leases:
         self._next = 0.0
         self._by_mac: dict[bytes, str] = {}
         self._by_address: dict[bytes, str] = {}
+        self._macs: frozenset[bytes] = frozenset()
+
+    def holds(self, mac: bytes) -> bool:
+        """Whether a packed MAC has a lease."""
+        return mac in self._macs
 
     def __iter__(self) -> Iterator[Lease]:
         return (lease for file in self._files.values() for lease in file.leases)
@@ -53,6 +58,7 @@ class Leases:
             self._look(path)
         if self._files != before:
             self._name()
+            self._macs = frozenset(lease.hwaddr for lease in self if lease.hwaddr)
         return True
 
     def name(self, device: Device) -> str:

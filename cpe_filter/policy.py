@@ -55,6 +55,7 @@ class Policy(NamedTuple):
     wan: tuple[str, ...] = ("wan",)
     ports: tuple[int, ...] = (25,)
     relays: tuple[Network, ...] = ()
+    nat64: tuple[IPv6Network, ...] = ()
     private_destinations: str = "pass"
     router_output: bool = True
     # On OpenWrt /tmp is root's alone; elsewhere they are only read, and nothing in them is trusted.
@@ -148,14 +149,16 @@ def from_plain_reread(plain: Any) -> Reread:
 def _plain(policy: Policy) -> tuple[Any, ...]:
     """A policy as apart.result can carry it."""
     exempt = tuple(map(plain_exemption, policy.exempt))
-    plain: Any = {"relays": tuple(map(str, policy.relays)), "exempt": exempt}
+    networks = {name: tuple(map(str, getattr(policy, name))) for name in ("relays", "nat64")}
+    plain: Any = {**networks, "exempt": exempt}
     return tuple(policy._replace(**plain))
 
 
 def _from_plain(plain: tuple[Any, ...]) -> Policy:
     policy = Policy(*plain)
     relays = tuple(map(ip_network, policy.relays))
-    return policy._replace(relays=relays, exempt=tuple(from_plain_exemption(one) for one in policy.exempt))
+    nat64 = tuple(map(IPv6Network, policy.nat64))
+    return policy._replace(relays=relays, nat64=nat64, exempt=tuple(from_plain_exemption(one) for one in policy.exempt))
 
 
 def plain_exemption(one: Exemption) -> tuple[Any, ...]:

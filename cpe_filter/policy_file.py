@@ -8,14 +8,17 @@ what it imports take 1.5 MB.
 from __future__ import annotations
 
 import sys
+from ipaddress import IPv6Network
 from typing import Any
 
+from cpe_filter.inspect.nat64 import LENGTHS
 from cpe_filter.policy import Exemption, Policy, PolicyError, Reread, exemption, found, network, shown
 from cpe_filter.policy_keys import (
     AT_START,
     BY_TABLE,
     KEYS,
     MAX_PATHS,
+    MAX_PREFIXES,
     MAX_PROVIDER,
     MAX_SOCKET,
     MAX_TEXT,
@@ -131,6 +134,8 @@ def _value(key: Key, value: Any, where: str) -> Any:
         return _ports(value, where)
     if key.kind == "paths":
         return _paths(value, where)
+    if key.kind == "prefixes":
+        return _prefixes(value, where)
     return tuple(network(item, where) for item in value)
 
 
@@ -232,6 +237,23 @@ def _ports(value: list[Any], where: str) -> tuple[int, ...]:
                 f"{where} has {port}; allowed: any but 465 and 587, the way of submission (RFC 5068 section 3.1)"
             )
     return tuple(dict.fromkeys(value))
+
+
+def _prefixes(value: list[Any], where: str) -> tuple[IPv6Network, ...]:
+    if len(value) > MAX_PREFIXES:
+        raise PolicyError(f"{where} has {len(value)} entries; allowed: at most {MAX_PREFIXES} prefixes")
+    out: dict[IPv6Network, None] = {}
+    for item in value:
+        try:
+            prefix = network(item, where)
+        except PolicyError:
+            prefix = None
+        if not isinstance(prefix, IPv6Network) or prefix.prefixlen not in LENGTHS:
+            raise PolicyError(
+                f"{where} has {found(item)}; allowed: prefixes of 32, 40, 48, 56, 64 or 96 bits such as 64:ff9b:1::/96"
+            )
+        out[prefix] = None
+    return tuple(out)
 
 
 def _exemptions(content: Any, path: str) -> tuple[Exemption, ...]:

@@ -23,13 +23,15 @@ LANGUAGES = ("en", "nl", "de", "tr")
 MAX_SOCKET = 107
 #: Paths in a list.
 MAX_PATHS = 8
+#: Prefixes of NAT64: each IPv4 network that passes has one of each in the kernel.
+MAX_PREFIXES = 8
 
 
 class Key(NamedTuple):
     """One key of the file.
 
     kind: word, flag, number, text (a path), file (a path or empty), socket, sentence, url, user, version, title,
-    interfaces, ports, networks or paths.
+    interfaces, ports, networks, prefixes (of NAT64) or paths.
     """
 
     table: str
@@ -137,6 +139,13 @@ KEYS: tuple[Key, ...] = (
         "networks",
         "IPv4 and IPv6 addresses and networks",
         "The ISP's mail relays. Mail to these always passes and is not looked at.",
+    ),
+    _other(
+        "network",
+        "nat64",
+        "prefixes",
+        f"IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits, at most {MAX_PREFIXES}",
+        "Prefixes of the network's NAT64 besides 64:ff9b::/96: a server behind it counts by its IPv4 address.",
     ),
     _word(
         "network",

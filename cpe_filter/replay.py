@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from cpe_filter.capture import Frame, Warn, frames, network_layer
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.engine import FORWARD, Engine, Flow
+from cpe_filter.engine import DOUBTED, FORWARD, Engine, Flow
 from cpe_filter.inspect.smtp import Limits, Transaction
 from cpe_filter.leases import Leases
 from cpe_filter.policy import Network, Policy
@@ -52,7 +52,7 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     if timeline is None and options.timeline:
         timeline = Timeline()
     trace = timeline.step if timeline else None
-    engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace)
+    engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace, checksums=DOUBTED)
     # A capture may hold more devices and servers than a home.
     engine.devices.limit = engine.asked.limit = 1 << 16
     count = cut = 0
@@ -158,7 +158,10 @@ def show(
     when = f", {clock(result['start'])} to {clock(result['end'])} UTC" if result["start"] is not None else ""
     out(f"{result['capture']}: {packets} packets, {mail} of mail{when}")
     if not result["devices"]:
-        out("  no device sent mail here")
+        seen = bool(result.get("sessions"))
+        out("  of no connection the beginning is here" if seen else "  no device sent mail here")
+        if seen:
+            _show_sessions(result["sessions"], out)
         return
     rows = [
         [

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+from cpe_filter import neighbour_table, translators
 from cpe_filter import plain_signal as signal
 from cpe_filter import plain_socket as socket
 from cpe_filter.control import Control
@@ -23,7 +24,7 @@ from cpe_filter.enforce import command, nftables
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.nflog import LogTaken, PacketLog
 from cpe_filter.enforce.nfqueue import Queue, QueueTaken
-from cpe_filter.engine import Continued, Engine, Flow, Refused, StandingChanged
+from cpe_filter.engine import REQUIRED, Continued, Engine, Flow, Refused, StandingChanged
 from cpe_filter.gate import Gate
 from cpe_filter.inspect.smtp import Limits
 from cpe_filter.leases import Leases
@@ -139,8 +140,17 @@ class _Filter:
         # The engine's time never goes back, whatever is done to the wall clock; it starts as the wall's.
         self._offset = time.time() - time.monotonic()
         self.since = time.time()
-        self.engine = Engine(policy, _LIMITS, ours=is_ours, whole=False, ended=self._ended)
+        self.engine = Engine(
+            policy,
+            _LIMITS,
+            ours=is_ours,
+            whole=False,
+            ended=self._ended,
+            known=lambda mac: mac in self._neighbours or self.leases.holds(mac),
+            checksums=REQUIRED,
+        )
         self.leases = Leases(policy.leases)
+        self._neighbours: set[bytes] = set()  # MACs that the kernel has seen answer
         self.state = State(policy.state_file, os.path.join(os.path.dirname(policy.status_file), "state"), log)
         self.control = Control(policy, path, self, log)
         self.control_socket: ControlSocket | None = None
@@ -314,6 +324,11 @@ class _Filter:
     def _look_around(self, now: float) -> None:
         """The home as the router's files tell it: its networks, and DHCP's leases."""
         self.engine.on_link(on_link((*self.policy.lan, *self.policy.wan)))
+        self.engine.translators(translators.prefixes())
+        try:
+            self._neighbours = neighbour_table.confirmed(self.policy.lan)
+        except OSError:
+            pass  # those of the last look
         if self.leases.refresh(now):
             self.engine.leases(self.leases, now, time.time())
 

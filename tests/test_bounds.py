@@ -37,11 +37,12 @@ class Conversation:
         for client, line in GREETING:
             self.packet(client, 0x18, line)
 
-    def packet(self, client: bool, flags: int, payload: bytes = b"", ahead: int = 0) -> None:
+    def packet(self, client: bool, flags: int, payload: bytes = b"", ahead: int = 0, ttl: int = 64) -> None:
         mine, other = (0, 1) if client else (1, 0)
         data = bytearray(tcp(client, self._seqs[mine] + ahead, self._seqs[other], flags, payload))
         at = 20 if client else 22
         data[at : at + 2] = self._port
+        data[8] = ttl
         if not ahead:
             self._seqs[mine] += len(payload) + bool(flags & 3)
         self._engine.packet(1000.0, FORWARD, b"\2\0\0\0\0\1", bytes(data))
@@ -68,7 +69,12 @@ def unfinished(talk: Conversation) -> None:
     talk.packet(False, 0x18, b"250-" + b"z" * 1400)
 
 
-@pytest.mark.parametrize("attack", [out_of_order, unanswered, held, unfinished])
+def doubted(talk: Conversation) -> None:
+    for n in range(60):
+        talk.packet(True, 0x18, b"v" * 1400, ahead=3000 * (n % 7), ttl=n)
+
+
+@pytest.mark.parametrize("attack", [out_of_order, unanswered, held, unfinished, doubted])
 def test_all_connections_together(attack: object) -> None:
     assert callable(attack)
     engine = Engine(POLICY, ROUTER)
@@ -83,7 +89,7 @@ def test_all_connections_together(attack: object) -> None:
     assert engine.buffered == 0
 
 
-@pytest.mark.parametrize("attack", [out_of_order, unanswered, held, unfinished])
+@pytest.mark.parametrize("attack", [out_of_order, unanswered, held, unfinished, doubted])
 def test_one_connection(attack: object) -> None:
     assert callable(attack)
     engine = Engine(POLICY, ROUTER)

@@ -298,8 +298,12 @@ def test_a_server_that_is_heard_first() -> None:
     assert not late[0].from_client
     home.engine.packet(late[0].time, FORWARD, ROUTER_MAC, late[0].data, MAC)
     home.play(late[1:])
-    assert len(home.engine.devices) == 1
-    assert home.device().messages == 1
+    home.engine.finish(talk.time)
+    (flow,) = home.ended
+    assert [t.outcome for t in flow.session.dialogue.transactions] == ["accepted"]
+    assert flow.device.key == MAC
+    # Its beginning was not seen: it is no evidence, nor is it counted.
+    assert len(home.engine.devices) == 0
 
 
 def test_both_ports_mail_ports() -> None:

@@ -1,22 +1,29 @@
 """Facts of connections -> evidence -> standing: which fact is which indicator, for which device.
 
 Knows sessions' facts (inspect.smtp's events), names, replies, the table of indicators and the score. Must not know
-packets, policy or what is done about a standing. Three calls tell a connection's story: `opened`, `event` for each
-thing that happened, `ended`; whoever has no packets (a simulation of years) makes the same calls.
+packets, policy or what is done about a standing. Calls tell a connection's story: `opened`; `established` once both
+ends have completed the handshake, then `event` for each thing that happened, and `ended`; or `unanswered`, once it is
+clear that nobody answers. Whoever has no packets (a simulation of years) makes the same calls.
+
+Evidence that convicts comes from established connections: anybody in the home can send a SYN with a neighbour's
+addresses. What a SYN shows that nobody answers counts as one side's word (`score`), and the caller tells of it only
+where the router knows the device by more than that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv6Network
 
 from cpe_filter.detect import replies
 from cpe_filter.detect.device import ROUTER, Device
-from cpe_filter.detect.evidence import FROM_NAME, FROM_QUIRK, FROM_REPLY, FROM_VIOLATION, INDICATORS
+from cpe_filter.detect.evidence import FROM_NAME, FROM_QUIRK, FROM_REPLY, FROM_VIOLATION, INDICATORS, UNSPOKEN
 from cpe_filter.detect.names import kind_of_name, registered_domain
 from cpe_filter.detect.neighbours import ACCEPTED, DEFERRED, MET, TURNED_AWAY, Neighbours, fingerprint
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECTED
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
+from cpe_filter.inspect.nat64 import server as behind_nat64
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
 from cpe_filter.named_tuple import NamedTuple
 
@@ -69,6 +76,7 @@ class Connection:
         "device",
         "explained",
         "fired",
+        "met",
         "new",
         "number",
         "offered_tls",
@@ -83,6 +91,7 @@ class Connection:
         self.new = new
         self.before = before
         self.explained = False
+        self.met = False  # counted among the neighbourhoods that the device has met
         self.fired = 0  # which indicators have: a bit each
         self.room = SESSION_CLIP
         # Of the names of HELO and sender only whether they are equal matters: marks of their domains, in one number.
@@ -134,29 +143,60 @@ class Step(NamedTuple):
 class Detector:
     """Stateless but for `changes`, which the caller empties; all memory is in the devices.
 
-    `trace` is called with each `Step`, for those who want to show how a score came about.
+    `trace` is called with each `Step`, for those who want to show how a score came about. `nat64`: the prefixes of the
+    translators there are (inspect.nat64): a server behind one counts by its IPv4 address.
     """
 
     def __init__(self, trace: Callable[[Step], None] | None = None) -> None:
         self.changes: list[StandingChanged] = []
+        self.nat64: tuple[IPv6Network, ...] = ()
         self._trace = trace
 
     def opened(self, device: Device, server: bytes, time: float) -> Connection:
-        """A device has opened a connection to a server (packed address): what the SYN alone shows."""
-        number = fingerprint(server)
-        new = device.neighbours.meet(number)
-        connection = Connection(device, number, new, MET if new else device.neighbours.outcome(number))
+        """A device opens a connection to a server (packed address). Nothing counts yet but the connection."""
         device.connections += 1
+        connection = self.joined(device, server)
         if device.key == ROUTER and device.connections == 1:
             self._add(connection, "from-router", time)
-        if new:
-            device.networks += 1
-            if device.networks > 1:
-                self._add(connection, "new-destination", time)
-                device.burst = [*[t for t in device.burst if time - t < 60.0][-BURST:], time]
-                if len(device.burst) > BURST:
-                    self._add(connection, "destination-burst", time)
         return connection
+
+    def joined(self, device: Device, server: bytes) -> Connection:
+        """The same for a connection whose beginning was not seen: it is none of those counted, and is no evidence."""
+        number = fingerprint(behind_nat64(server, self.nat64) if len(server) == 16 else server)
+        before = device.neighbours.look(number)
+        return Connection(device, number, before < 0, max(before, MET))
+
+    def established(self, connection: Connection, time: float) -> None:
+        """Both ends have completed the handshake."""
+        # Of two connections at once to a new neighbourhood the first to get there is the new one.
+        new = connection.device.neighbours.meet(connection.number)
+        if not connection.met:
+            connection.new = new
+            self._met(connection, time)
+
+    def unanswered(self, connection: Connection, phase: str, time: float) -> None:
+        """Nobody has answered the SYN. phase: LOST or REFUSED, as in inspect.session, or TRYING where we refused it."""
+        device = connection.device
+        new = device.neighbours.attempt(connection.number)
+        if not connection.met:
+            connection.new = new
+            self._met(connection, time, proven=False)
+        if phase in (LOST, REFUSED) and connection.before == MET:
+            self._add(connection, "connect-lost" if phase == LOST else "connect-refused", time, proven=False)
+            device.neighbours.settle(connection.number, DEFERRED)
+
+    def _met(self, connection: Connection, time: float, proven: bool = True) -> None:
+        """The device has met this neighbourhood."""
+        connection.met = True
+        if not connection.new:
+            return
+        device = connection.device
+        device.networks += 1
+        if device.networks > 1:
+            self._add(connection, "new-destination", time, proven=proven)
+            device.burst = [*[t for t in device.burst if time - t < 60.0][-BURST:], time]
+            if len(device.burst) > BURST:
+                self._add(connection, "destination-burst", time, proven=proven)
 
     def event(self, connection: Connection, event: Event, time: float) -> None:
         """Something happened in the dialogue."""
@@ -189,17 +229,13 @@ class Detector:
             self._refused(connection, kind, reply, time)
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
-        """A connection is over: what its end shows. `phase` as in inspect.session."""
+        """An established connection is over: what its end shows. `phase` as in inspect.session."""
         if connection.explained:
             if phase in (CLOSED, RESET):
                 # No server has said anything; still, what the device tries there again is no news.
                 connection.device.neighbours.settle(connection.number, TURNED_AWAY)
             return
-        if phase in (LOST, REFUSED):
-            if connection.before == MET:
-                self._add(connection, "connect-lost" if phase == LOST else "connect-refused", time)
-                connection.device.neighbours.settle(connection.number, DEFERRED)
-        elif phase in (CLOSED, RESET):
+        if phase in (CLOSED, RESET):
             if connection.ready and phase == CLOSED:
                 self._ready(connection, time)
             if quit_sent:
@@ -208,7 +244,10 @@ class Detector:
                 self._add(connection, "unlisted", time)
 
     def looked_up(self, device: Device, foreign: bool, time: float) -> None:
-        """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home."""
+        """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home.
+
+        Anybody can ask so in its name; it weighs little, once, and the caller tells of devices that have mailed alone.
+        """
         self._add(Connection(device, 0, False, MET), "mx-foreign" if foreign else "mx-lookup", time)
 
     def release(self, device: Device, time: float) -> bool:
@@ -330,18 +369,18 @@ class Detector:
         if domain and _mark(domain) == connection.helo != connection.sender:
             self._add(connection, "helo-poses", time)
 
-    def _add(self, connection: Connection, name: str, time: float, part: float = 1.0) -> None:
-        """An indicator fires, once in a connection."""
+    def _add(self, connection: Connection, name: str, time: float, part: float = 1.0, proven: bool = True) -> None:
+        """An indicator fires, once in a connection. part, proven: as in score."""
         bit = _BITS[name]
         if connection.fired & bit or not connection.fresh:
             return
         connection.fired |= bit
-        if connection.explained:
+        if connection.explained and INDICATORS[name].family not in UNSPOKEN:  # whoever answers, a SYN is a SYN
             part *= EXPLAINED_PART
         device = connection.device
         score = device.score
         before, value = score.standing, score.value
-        connection.room = score.add(name, connection.room, part)
+        connection.room = score.add(name, connection.room, part, proven)
         if self._trace is not None:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         if not score.judge():

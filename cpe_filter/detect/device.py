@@ -59,6 +59,7 @@ class Device:
         "mx_queries",
         "neighbours",
         "networks",
+        "proven",
         "recipients",
         "refused",
         "score",
@@ -78,6 +79,7 @@ class Device:
         self.mx_queries = 0
         self.recipients = 0
         self.refused = 0
+        self.proven = False  # both ends have completed a handshake of its since the start
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.neighbours = Neighbours()
         # Only whether one is new matters: Python's hash of strings, keyed anew with every start.

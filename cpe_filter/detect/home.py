@@ -32,6 +32,7 @@ A standing of the home concerns strangers alone (enforce.decide): no device with
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Network
 
 from cpe_filter.detect.detector import Connection, Detector, StandingChanged
 from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Buckets, Collective, Device, Devices
@@ -98,6 +99,12 @@ class Home:
         self.place(device, time)
         return device
 
+    def unlisted(self, key: bytes, time: float) -> Device:
+        """A device that is not in the table, and shall not be: nothing shows yet that it exists."""
+        device = Device(key, time)
+        self.place(device, time)
+        return device
+
     def place(self, device: Device, time: float) -> None:
         """Finds out whether a device is a stranger now, and with whom it shares its limits."""
         if device is self._devices.home:
@@ -158,6 +165,20 @@ class Home:
         self._end(stranger, home)
         return shared
 
+    def established(self, shared: Connection, connection: Connection, time: float) -> None:
+        """Both ends of a stranger's connection have completed the handshake. As `event`."""
+        stranger, home = connection.device, self._devices.home
+        if self._begin(stranger, home):
+            self._detector.established(shared, time)
+            self._end(stranger, home)
+
+    def unanswered(self, shared: Connection, connection: Connection, phase: str, time: float) -> None:
+        """A stranger's SYN was all there was: it may have the home suspected, and never convicted."""
+        stranger, home = connection.device, self._devices.home
+        if self._begin(stranger, home):
+            self._detector.unanswered(shared, phase, time)
+            self._end(stranger, home)
+
     def event(self, shared: Connection, connection: Connection, event: Event, time: float) -> None:
         """Something happened in a stranger's connection; the detector knows of it as the stranger's already."""
         stranger, home = connection.device, self._devices.home
@@ -173,6 +194,15 @@ class Home:
             shared.explained = connection.explained
             self._detector.ended(shared, phase, quit_sent, time)
             self._end(stranger, home)
+
+    @property
+    def nat64(self) -> tuple[IPv6Network, ...]:
+        """As the detector's: prefixes behind which servers count by their IPv4 addresses."""
+        return self._detector.nat64
+
+    @nat64.setter
+    def nat64(self, prefixes: tuple[IPv6Network, ...]) -> None:
+        self._detector.nat64 = prefixes
 
     @property
     def changes(self) -> bool:

@@ -46,6 +46,23 @@ class Neighbours:
         self._first(at, place, self._entry(at + place))
         return False
 
+    def look(self, number: int) -> int:
+        """How it came out so far; -1 where it is not remembered. Changes nothing."""
+        at, place = self._find(number)
+        return -1 if place < 0 else self._entry(at + place) & 3
+
+    def attempt(self, number: int) -> bool:
+        """A connection that nobody answered; True if the neighbourhood is new.
+
+        It comes last in its bucket: whoever sends SYNs in another's name drives out no more than a quarter.
+        """
+        at, place = self._find(number)
+        if place < 0:
+            entry = _mark(number) << 2 | MET
+            at += 2 * (WAYS - 1)
+            self.table[at : at + 2] = entry.to_bytes(2, "big")
+        return place < 0
+
     def outcome(self, number: int) -> int:
         """How it came out so far; MET where it is not remembered."""
         at, place = self._find(number)

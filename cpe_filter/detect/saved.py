@@ -152,7 +152,7 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     for name in INDICATORS:
         if name in score.tallies:
             tally = score.tallies[name]
-            weight = round(tally.weight * _WEIGHT)
+            weight = round((tally.weight - tally.loose) * _WEIGHT)
             out += (_varint(tally.count), _varint(abs(weight) * 2 + (weight < 0)))
     addresses = device.addresses[-ADDRESSES:]
     out += (bytes((len(addresses),)), *map(_short, addresses), table)

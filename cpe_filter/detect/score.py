@@ -11,6 +11,9 @@ has to pass as well. (Lorden's e^h sessions between false alarms would hold if t
 independent and their absence counted, too; so the interval is measured, see below.) It is suspected when it looks like
 a bot rather than like the first of them, the ordinary mail server: on SYNs alone a newsletter's first run does that
 too.
+
+What only the device's side of a connection shows anybody in the home may have sent in its name. So there are two rows
+of sums: `sums`, of what both ends of connections show, convict; `loose`, of everything, suspect and no more.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ SESSION_CLIP = 10.0
 PROBATION = 0.4
 #: An indicator's firings are counted up to here.
 MANY = 65535
+#: What one side alone shows comes to no more than this.
+_NO_PROOF = CONVICT_AT - 0.1
 #: A family supports a conviction when it gave at least so much.
 FAMILY_MINIMUM = 1.0
 
@@ -45,30 +50,38 @@ _SCALES = tuple((CONVICT_AT - SUSPECT_AT) / needed for needed in _NEEDED)
 
 
 class Tally:
-    """How often an indicator fired on a device, and what it has added to the score in all (nats)."""
+    """How often an indicator fired on a device, and what it has added to the score in all (nats).
 
-    __slots__ = ("count", "weight")
+    loose: how much of that one side alone has shown.
+    """
+
+    __slots__ = ("count", "loose", "weight")
 
     def __init__(self, count: int = 0, weight: float = 0.0) -> None:
         self.count = count
         self.weight = weight
+        self.loose = 0.0
 
 
 class Score:
-    """One device's evidence. `sums`: nats, in the order of `SENDERS`; `tallies`: by indicator."""
+    """One device's evidence. `sums`: nats, in the order of `SENDERS`; `tallies`: by indicator.
 
-    __slots__ = ("standing", "sums", "tallies", "value")
+    loose: the same with what one side alone has shown; None where that adds nothing.
+    """
+
+    __slots__ = ("loose", "standing", "sums", "tallies", "value")
 
     def __init__(self) -> None:
         self.sums = [0.0] * len(SENDERS)
+        self.loose: list[float] | None = None
         self.value = 0.0
         self.standing = CLEAR
         self.tallies: dict[str, Tally] = {}
 
-    def add(self, name: str, room: float, part: float = 1.0) -> float:
+    def add(self, name: str, room: float, part: float = 1.0, proven: bool = True) -> float:
         """An indicator fired in a session that may still add `room`. Returns what the session may add after it.
 
-        part: of its weight, where something else explains the rest.
+        part: of its weight, where something else explains the rest. proven: both ends of a connection show it.
         """
         indicator = INDICATORS[name]
         tally = self.tallies.get(name)
@@ -77,25 +90,33 @@ class Score:
         discount = part * indicator.fade**tally.count if indicator.fade < 1 else part
         if tally.count < MANY:
             tally.count += 1
-        sums, heaviest = self.sums, 0.0
-        for n, weight in enumerate(indicator.weights):
-            change = weight * discount
-            if change > heaviest:  # plain comparisons: this runs for every piece of evidence  # noqa: PLR1730
-                heaviest = change
-            total = sums[n] + (change if change < room else room)
-            sums[n] = 0.0 if total < 0 else MOST if total > MOST else total
         before = self.value
+        if self.standing == COMPROMISED:  # a suspicion more is none
+            self.loose = None
+        if not proven and self.standing == COMPROMISED:
+            heaviest = 0.0
+        elif not proven:
+            if self.loose is None:
+                self.loose = [*self.sums]
+            heaviest = _raise(self.loose, indicator.weights, discount, room)
+        else:
+            heaviest = _raise(self.sums, indicator.weights, discount, room)
+            if self.loose is not None:
+                _raise(self.loose, indicator.weights, discount, room)
+                if self.loose == self.sums:
+                    self.loose = None
         self._weigh()
-        tally.weight += self.value - before
+        added = self.value - before
+        tally.weight += added
+        if not proven:
+            tally.loose += added
         return max(0.0, room - heaviest)
 
     def _weigh(self) -> None:
         """Half way up is what sets a device apart from ordinary mail servers; the rest, from all other senders."""
-        sums = self.sums
-        value = sums[_ORDINARY]
-        for n in _OTHERS:
-            value = min(value, SUSPECT_AT + _SCALES[n] * sums[n])
-        self.value = value
+        self.value = _value(self.sums)
+        if self.loose is not None:
+            self.value = max(self.value, min(_value(self.loose), _NO_PROOF))
 
     @property
     def like(self) -> str:
@@ -109,12 +130,12 @@ class Score:
 
     @property
     def families(self) -> list[str]:
-        """Families of evidence against the device that gave enough to count."""
+        """Families of evidence against the device that gave enough to count, of what both ends show."""
         sums: dict[str, float] = {}
         for name, tally in self.tallies.items():
             family = INDICATORS[name].family
             if family != LEGITIMATE:
-                sums[family] = sums.get(family, 0.0) + tally.weight
+                sums[family] = sums.get(family, 0.0) + tally.weight - tally.loose
         return sorted(family for family, weight in sums.items() if weight >= FAMILY_MINIMUM)
 
     def judge(self) -> bool:
@@ -122,7 +143,7 @@ class Score:
         before = self.standing
         if before == COMPROMISED:
             return False
-        if self.value >= CONVICT_AT and self._may_convict():
+        if self.value >= CONVICT_AT and self._may_convict():  # more than what is `loose` comes to
             self.standing = COMPROMISED
         elif self.value >= SUSPECT_AT:
             self.standing = SUSPECTED
@@ -136,6 +157,7 @@ class Score:
         All evidence counts as new again. What comes now convicts it sooner than the first time, or clears it.
         """
         self.sums = [PROBATION * scale for scale in _NEEDED]
+        self.loose = None
         self.tallies.clear()
         self._weigh()
         self.standing = SUSPECTED
@@ -143,6 +165,7 @@ class Score:
     def restore(self, standing: str, sums: list[float], tallies: dict[str, Tally]) -> None:
         """All that a score is, as it was before a restart. sums: in the order of `SENDERS`."""
         self.sums = [min(MOST, max(0.0, value)) for value in sums]
+        self.loose = None
         self.tallies = tallies
         self._weigh()
         self.standing = standing
@@ -162,8 +185,27 @@ class SharedScore(Score):
         super().__init__()
         self.left = 0.0
 
-    def add(self, name: str, room: float, part: float = 1.0) -> float:
+    def add(self, name: str, room: float, part: float = 1.0, proven: bool = True) -> float:
         allowed = min(room, self.left)
-        used = allowed - super().add(name, allowed, part)
+        used = allowed - super().add(name, allowed, part, proven)
         self.left -= used
         return room - used
+
+
+def _raise(sums: list[float], weights: tuple[float, ...], discount: float, room: float) -> float:
+    """Adds an indicator's weights to the sums. Returns the heaviest, 0 where none is against the device."""
+    heaviest = 0.0
+    for n, weight in enumerate(weights):
+        change = weight * discount
+        if change > heaviest:  # plain comparisons: this runs for every piece of evidence  # noqa: PLR1730
+            heaviest = change
+        total = sums[n] + (change if change < room else room)
+        sums[n] = 0.0 if total < 0 else MOST if total > MOST else total
+    return heaviest
+
+
+def _value(sums: list[float]) -> float:
+    value = sums[_ORDINARY]
+    for n in _OTHERS:
+        value = min(value, SUSPECT_AT + _SCALES[n] * sums[n])
+    return value

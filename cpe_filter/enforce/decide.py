@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from cpe_filter.detect.device import HOME, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.inspect import nat64
 from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Exemption, Policy
 
@@ -127,9 +128,14 @@ def effective_mode(policy: Policy, device: Device) -> str:
 def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decision | None:
     """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none.
 
-    The first in the policy's order. Of a host behind a second router its MAC counts, as in the kernel's exemptions.
+    The first in the policy's order. Of a host behind a second router its MAC counts, as in the kernel's exemptions. A
+    server behind NAT64 is covered by its IPv4 address, too.
     """
-    rule = index(policy).find(device.mac, server, wall)
+    found = index(policy)
+    rule = found.find(device.mac, server, wall)
+    if rule is None and len(server) == 16:
+        behind = nat64.embedded(server, policy.nat64)
+        rule = found.find(device.mac, behind, wall) if behind else None
     if rule is None:
         return None
     return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")

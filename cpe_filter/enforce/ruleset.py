@@ -23,9 +23,10 @@ by, or not.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
-from cpe_filter.policy import Exemption, Network, Policy
+from cpe_filter.inspect import nat64
+from cpe_filter.policy import Network, Policy
 
 TABLE = "cpe_filter"
 #: The chain that hands packets to the queue. Where nft has no `queue`, nftables fills it with xtables' NFQUEUE.
@@ -35,6 +36,7 @@ NATIVE, XTABLES = "nft queue", "xtables NFQUEUE"
 #: IPv4: RFC 1918, RFC 6598, RFC 3927, loopback. IPv6: RFC 4193, link-local, loopback.
 PRIVATE4 = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 PRIVATE6 = ("::1/128", "fc00::/7", "fe80::/10")
+_PRIVATE4, _PRIVATE6 = (tuple(map(ip_network, names)) for names in (PRIVATE4, PRIVATE6))
 
 #: Seconds after which a filter that no longer refreshes its element counts as dead.
 ALIVE_S = 10
@@ -141,40 +143,45 @@ BY_POLICY = (
 
 def _static_sets(policy: Policy) -> list[tuple[str, str, str, list[str]]]:
     """Name, type, flags and elements of the sets that the policy fills."""
-    private = (PRIVATE4, PRIVATE6) if policy.private_destinations == "pass" else ((), ())
-    relays = _by_family(policy.relays)
+    private = (_PRIVATE4, _PRIVATE6) if policy.private_destinations == "pass" else ((), ())
+    relays = _by_family(policy.relays, policy.nat64)
+    private4, private6 = private[0], _by_family((*private[0], *private[1]), policy.nat64)["6"]
     anywhere = dict.fromkeys(rule.device.hex(":") for rule in policy.exempt if rule.device and not rule.destination)
-    from_any = _by_family(rule.destination for rule in policy.exempt if rule.destination and not rule.device)
+    free = [rule.destination for rule in policy.exempt if rule.destination and not rule.device]
+    from_any = _by_family(free, policy.nat64)
     sets = [("exempt_devices", "ether_addr", "", list(anywhere))]
-    for family, networks in (("4", private[0]), ("6", private[1])):
+    for family, networks in (("4", [str(one) for one in private4]), ("6", private6)):
         address = f"ipv{family}_addr"
         sets += [
             (f"relays{family}", address, "interval", relays[family]),
-            (f"private{family}", address, "interval", list(networks)),
+            (f"private{family}", address, "interval", networks),
             (f"exempt{family}", address, "interval", from_any[family]),
-            (f"exempt_pairs{family}", f"ether_addr . {address}", "interval", _pairs(policy.exempt, family)),
+            (f"exempt_pairs{family}", f"ether_addr . {address}", "interval", _pairs(policy, family)),
         ]
     return sets
 
 
-def _pairs(exempt: Iterable[Exemption], family: str) -> list[str]:
+def _pairs(policy: Policy, family: str) -> list[str]:
     """Device and destination together. Overlapping networks of a device are merged, as interval sets want them."""
     by_device: dict[bytes, list[Network]] = {}
-    for rule in exempt:
+    for rule in policy.exempt:
         if rule.device and rule.destination:
             by_device.setdefault(rule.device, []).append(rule.destination)
     return [
         f"{device.hex(':')} . {network}"
         for device, networks in by_device.items()
-        for network in _by_family(networks)[family]
+        for network in _by_family(networks, policy.nat64)[family]
     ]
 
 
-def _by_family(networks: Iterable[Network]) -> dict[str, list[str]]:
-    """Networks by family, overlapping ones merged, as interval sets want them."""
+def _by_family(networks: Iterable[Network], prefixes: Iterable[IPv6Network]) -> dict[str, list[str]]:
+    """Networks by family, overlapping ones merged, as interval sets want them.
+
+    prefixes: of NAT64. An IPv4 network is reached by IPv6 through each, and through the well-known one.
+    """
     networks = list(networks)
     four = [n for n in networks if isinstance(n, IPv4Network)]
-    six = [n for n in networks if not isinstance(n, IPv4Network)]
+    six = [n for n in networks if not isinstance(n, IPv4Network)] + nat64.networks(four, prefixes)
     return {"4": [str(n) for n in collapse_addresses(four)], "6": [str(n) for n in collapse_addresses(six)]}
 
 

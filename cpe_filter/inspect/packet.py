@@ -1,8 +1,8 @@
 """IP packet -> TCP segment.
 
 Knows the headers of IPv4 (RFC 791), IPv6 (RFC 8200) and TCP (RFC 9293). Must not know link layers,
-flows or SMTP. Checksums are not looked at: the kernel's conntrack has judged them on the router, and
-captures taken on a sending host hold unfinished ones (checksum offload).
+flows or SMTP. `parse` does not look at checksums, since captures taken on a sending host hold unfinished ones (checksum
+offload); `checksum` says what became of a packet's.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ REFUSALS = (
     "too-many-extension-headers",
 )
 
+# What `checksum` finds, the worse the higher.
+UNSEEN, RIGHT, PARTIAL, WRONG = range(4)
+#: A packet longer than this was merged from several (GRO), or is still to be cut up (TSO).
+_LONGEST_FRAME = 1500
+
 _MAX_EXTENSION_HEADERS = 8
 #: Extension headers whose length is in units of 8 octets beyond the first (RFC 6564, RFC 8200 section 4).
 _OPTIONS_LIKE = frozenset((0, 43, 60, 135, 139, 140))
 _FRAGMENT, _AUTHENTICATION, _TCP = 44, 51, 6
 
-_ipv4 = struct.Struct("!BxH2xHxB2x4s4s").unpack_from
-_ipv6 = struct.Struct("!4xHBx16s16s").unpack_from
+_ipv4 = struct.Struct("!BxH2xHBB2x4s4s").unpack_from
+_ipv6 = struct.Struct("!4xHBB16s16s").unpack_from
 _tcp = struct.Struct("!HHIIBB").unpack_from
 _u16 = struct.Struct("!H").unpack_from
 
@@ -39,10 +44,11 @@ class Segment:
     """One TCP segment.
 
     `src`, `dst` are packed addresses (4 or 16 bytes); `seq`, `ack` 32-bit numbers as sent; `payload` the
-    bytes at hand; `cut` how many more the packet carried on the wire than the capture or queue kept.
+    bytes at hand; `cut` how many more the packet carried on the wire than the capture or queue kept; `ttl` the TTL or
+    hop limit. `checksum` is `UNSEEN` until somebody has looked (`checksum`).
     """
 
-    __slots__ = ("ack", "cut", "dport", "dst", "flags", "payload", "seq", "sport", "src")
+    __slots__ = ("ack", "checksum", "cut", "dport", "dst", "flags", "payload", "seq", "sport", "src", "ttl")
 
     def __init__(
         self,
@@ -55,6 +61,7 @@ class Segment:
         flags: int,
         payload: bytes,
         cut: int,
+        ttl: int = 64,
     ) -> None:
         self.src = src
         self.dst = dst
@@ -65,6 +72,8 @@ class Segment:
         self.flags = flags
         self.payload = payload
         self.cut = cut
+        self.ttl = ttl
+        self.checksum = UNSEEN
 
     def __repr__(self) -> str:
         names = "".join(
@@ -87,7 +96,7 @@ def parse(data: bytes) -> Segment | str:
     if version == 4:
         if size < 20:
             return "short-ip-header"
-        vihl, total, frag, proto, src, dst = _ipv4(data)
+        vihl, total, frag, ttl, proto, src, dst = _ipv4(data)
         start = (vihl & 15) * 4
         if start < 20:
             return "bad-ip-header"
@@ -102,7 +111,7 @@ def parse(data: bytes) -> Segment | str:
     elif version == 6:
         if size < 40:
             return "short-ip-header"
-        total, proto, src, dst = _ipv6(data)
+        total, proto, ttl, src, dst = _ipv6(data)
         total = total + 40 if total else size
         start = 40
         if proto != _TCP:
@@ -122,8 +131,43 @@ def parse(data: bytes) -> Segment | str:
     if payload_at - start < 20 or payload_at > total:
         return "bad-tcp-header"
     if size >= total:
-        return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:total], 0)
-    return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:size], total - max(size, payload_at))
+        return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:total], 0, ttl)
+    return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:size], total - max(size, payload_at), ttl)
+
+
+def checksum(data: bytes) -> int:
+    """The TCP checksum of a packet that `parse` reads: `RIGHT`, `PARTIAL`, `WRONG`, or `UNSEEN` where bytes are cut.
+
+    Partial: the sum of the pseudo-header alone, as Linux leaves it for the network card. A virtual interface hands on
+    such packets, and it leaves so what it has merged from several: longer than a frame, that counts as right.
+    """
+    size = len(data)
+    if data[0] >> 4 == 4:
+        start = (data[0] & 15) * 4
+        total = (data[2] << 8 | data[3]) or size
+        addresses = data[12:20]
+    else:
+        total = data[4] << 8 | data[5]
+        total = total + 40 if total else size
+        start = 40
+        if data[6] != _TCP:
+            found = skip_extension_headers(data, data[6], min(size, total))
+            if isinstance(found, str):
+                return UNSEEN
+            start = found
+        addresses = data[8:40]
+    if size < total:
+        return UNSEEN
+    # Sums in one's complement of 16 bits are remainders by 0xFFFF (RFC 1071): Python divides the whole as one number.
+    pseudo = int.from_bytes(addresses, "big") + _TCP + total - start
+    summed = int.from_bytes(data[start:total], "big")
+    if (total - start) & 1:
+        summed <<= 8
+    if not (pseudo + summed) % 0xFFFF:
+        return RIGHT
+    if ((data[start + 16] << 8 | data[start + 17]) - pseudo) % 0xFFFF:
+        return WRONG
+    return RIGHT if total > _LONGEST_FRAME else PARTIAL
 
 
 def skip_extension_headers(data: bytes, proto: int, end: int, wanted: int = _TCP) -> int | str:

@@ -1,14 +1,23 @@
 """One TCP connection to a mail port, watched: segments of both directions in, facts out.
 
-Knows how streams and the dialogue hang together. Must not know devices, policy or clocks: the caller says when.
+Knows how streams and the dialogue hang together, and which segments an end takes. Must not know devices, policy or
+clocks: the caller says when.
+
+Whoever is on the home's network can send packets with a neighbour's addresses, and packets of its own that are to be
+seen here and by nobody else. Hence two rules. `established` takes what only somebody can know who was answered: the
+client acknowledges bytes of the server's after the number that the server made up. And of what the client sends, that
+is read which the server takes: with a number that acknowledges what the server sent, the TTL of the SYN, and a right
+checksum. What lacks one of the last two waits (`_doubt`) until the server acknowledges it; then it is read, unless
+other bytes have come in its place.
 """
 
 from __future__ import annotations
 
-from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, Segment
+from cpe_filter.inspect.packet import ACK, FIN, PARTIAL, RIGHT, RST, SYN, UNSEEN, WRONG, Segment
 from cpe_filter.inspect.sealed import Sealed
 from cpe_filter.inspect.smtp import COMMAND, OPAQUE, Dialogue, Limits
 from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
+from cpe_filter.named_tuple import NamedTuple
 
 # How far the connection got.
 TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refused", "reset", "lost"
@@ -16,8 +25,30 @@ TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refuse
 EVERYTHING, REPLIES, ENDS, NOTHING = "everything", "replies", "ends", "nothing"
 #: In the place of a SYN's sequence number: none was seen; the client's stream has it.
 _UNSEEN, _IN_STREAM = -1, -2
+_MASK = 0xFFFFFFFF
+# How far the handshake is known to have come: a SYN; its answer; the client's answer to that. Or its beginning was not
+# seen: nothing is known; the client acknowledges what the server said.
+_ATTEMPT, _ANSWERED, _ESTABLISHED, _MIDWAY, _JOINED = range(5)
+#: What a client may acknowledge beyond what was seen of the server: some of that may be lost to us.
+_UNSEEN_BYTES = 1 << 16
+#: Runs of segments that wait for the server to acknowledge them, and bytes of all.
+DOUBTS, DOUBT_BYTES = 32, 8192
 #: Of all connections in which nothing has been said: most attempts of a bot never get further, and shall cost little.
 _SILENCE = Dialogue()
+
+
+class _Doubt(NamedTuple):
+    """A segment of the client's that the server may not take. rank: of two, the higher more likely reaches it."""
+
+    rank: int
+    seq: int
+    ack: int
+    payload: bytes
+    fin: bool
+
+
+def _rank(doubt: _Doubt) -> int:
+    return doubt.rank
 
 
 def key_of(segment: Segment, from_client: bool) -> bytes:
@@ -31,18 +62,26 @@ class Session:
     """A connection from `client` to `server` (packed addresses), of which `key` is made (`key_of`).
 
     `phase`: trying (SYN only), open, closed (FIN, or 221 to QUIT), refused (RST to the SYN), reset, lost (no answer).
-    `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen.
+    `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen. `certain`: its end is no
+    reset that the server may not have taken.
     """
 
     __slots__ = (
         "_begun",
         "_client_fin",
         "_client_stream",
+        "_doubts",
+        "_first",
         "_limits",
         "_sealed",
+        "_sent",
         "_server_fin",
         "_server_stream",
+        "_stage",
+        "_sums",
         "_syn_seq",
+        "_ttl",
+        "certain",
         "dialogue",
         "from_start",
         "key",
@@ -60,7 +99,14 @@ class Session:
         self.phase = TRYING if self.from_start and from_client else OPEN
         self.spoken = False  # any payload, either way
         self.over = False  # nothing more is to come
+        self.certain = True
+        self._stage = _ATTEMPT if self.phase == TRYING else _MIDWAY
         self._syn_seq = _UNSEEN
+        self._first = -1  # the number of the server's first byte, or of the first that was seen
+        self._sent = 0  # bytes from there to the last one seen
+        self._ttl = 0
+        self._sums = UNSEEN  # what the client's SYN had
+        self._doubts: tuple[_Doubt, ...] = ()
         self._client_fin = self._server_fin = False
         self._sealed: Sealed | None = None  # once a ClientHello was seen
         self._limits = limits
@@ -90,7 +136,33 @@ class Session:
         """Bytes of the wire that are kept because something before them, or a reply to them, is still to come."""
         if not self._begun:
             return 0
-        return self._client_stream.waiting + self._server_stream.waiting + self.dialogue.buffered
+        kept = self._client_stream.waiting + self._server_stream.waiting + self.dialogue.buffered
+        return kept + sum(len(doubt.payload) for doubt in self._doubts) if self._doubts else kept
+
+    @property
+    def established(self) -> bool:
+        """Whether both ends have completed the handshake: SYN, an answer to it, and a client that got the answer."""
+        return self._stage == _ESTABLISHED
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether the client has answered what the server sent, though the beginning may not have been seen."""
+        return self._stage in (_ESTABLISHED, _JOINED)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server has said anything."""
+        return self._stage != _ATTEMPT
+
+    @property
+    def reach(self) -> tuple[bool, int]:
+        """How likely the server has got its SYN: of two, the higher."""
+        return self._sums == RIGHT, self._ttl
+
+    @property
+    def judges_sums(self) -> bool:
+        """Whether the checksums of the client's segments are of interest: where that of its SYN makes sense."""
+        return self._sums in (RIGHT, PARTIAL)
 
     @property
     def wants(self) -> str:
@@ -109,11 +181,25 @@ class Session:
 
     def is_new_attempt(self, segment: Segment) -> bool:
         """Whether this SYN begins another connection with the same addresses and ports."""
-        return (
-            segment.flags & (SYN | ACK) == SYN
-            and not self._began_with(segment.seq)
-            and (self.over or self.spoken or self._syn_seq != _UNSEEN)
-        )
+        if segment.flags & (SYN | ACK) != SYN:
+            return False
+        if self._began_with(segment.seq):  # sent again; after an orderly end it is a new one all the same
+            return self.over and self._stage == _ESTABLISHED
+        return self.over or self.spoken or self._syn_seq != _UNSEEN or self._stage >= _MIDWAY
+
+    def answers(self, segment: Segment) -> bool:
+        """Whether this segment of the server's acknowledges the client's SYN, which may carry data (RFC 7413)."""
+        if not segment.flags & ACK or self._syn_seq == _UNSEEN:
+            return False
+        data = len(self._doubts[0].payload) if self._doubts else 0
+        return 0 < (segment.ack - self._isn) & _MASK <= 1 + data
+
+    @property
+    def _isn(self) -> int:
+        """The client's initial sequence number, once a SYN was seen."""
+        if self._syn_seq != _IN_STREAM:
+            return self._syn_seq
+        return (self._client_stream.next - self._client_stream.position - 1) & _MASK
 
     def _began_with(self, seq: int) -> bool:
         """Whether the client's first SYN had this sequence number."""
@@ -125,14 +211,26 @@ class Session:
         if self.over and self.dialogue.dismissed:
             return
         flags = segment.flags
+        if from_client:
+            if flags & SYN:
+                self._client_syn(segment)
+                return
+            if not (
+                self._stage == _ESTABLISHED  # the ordinary case, without a call
+                and flags & ACK
+                and (segment.ack - self._first) & _MASK <= self._sent
+                and segment.ttl >= self._ttl
+                and segment.checksum < PARTIAL
+            ) and not self._takes(segment):
+                return
+        elif flags & (SYN | RST) or self._first < 0:
+            if not self._server_sent(segment):
+                return
+        else:
+            sent = (segment.seq + len(segment.payload) + segment.cut + (flags & FIN) - self._first) & _MASK
+            if self._sent < sent <= FARTHEST:
+                self._sent = sent
         if not self._begun:
-            if from_client and flags & (SYN | ACK | FIN | RST) == SYN and not (segment.payload or segment.cut):
-                if self._syn_seq == _UNSEEN:
-                    self._syn_seq = segment.seq
-                return
-            if flags & RST and self.phase == TRYING:
-                self._over(REFUSED)
-                return
             self._begin()
         dialogue = self.dialogue
         if from_client:
@@ -140,12 +238,9 @@ class Session:
         else:
             mine, other = self._server_stream, self._client_stream
             dialogue.server_seen = True
-        if flags & (SYN | RST):
-            if flags & SYN:
-                self._syn(segment, from_client)
-            if flags & RST:
-                self._reset(segment, from_client)
-                return
+        if flags & RST:
+            self._reset(segment, from_client)
+            return
         if dialogue.mode == OPAQUE:
             if segment.payload:
                 self.spoken = True
@@ -156,11 +251,13 @@ class Session:
                     self._sealed.server_fin(segment.ack)
         else:
             if flags & ACK:
+                if self._doubts and not from_client:
+                    self._settle_doubts(segment.ack)
                 gone = other.acknowledged(segment.ack)
                 if gone:
                     self._pass(gone, not from_client)
             if segment.payload or segment.cut or flags & FIN:
-                seq = (segment.seq + 1) & 0xFFFFFFFF if flags & SYN else segment.seq
+                seq = (segment.seq + 1) & _MASK if flags & SYN else segment.seq
                 had = mine.conflict
                 chunks = mine.feed(seq, segment.payload, segment.cut, bool(flags & FIN))
                 if segment.payload:
@@ -182,6 +279,145 @@ class Session:
         if self._client_fin and self._server_fin and not self.over and self._complete():
             self._over(CLOSED)
 
+    # ── what an end takes ───────────────────────────────────────────────────────────────────────
+
+    def _client_syn(self, segment: Segment) -> None:
+        """A SYN of the client's. One with other numbers than the first is nothing here (`is_new_attempt`)."""
+        if segment.flags & (ACK | FIN | RST):
+            return
+        if self._syn_seq == _UNSEEN:
+            if self._stage != _ATTEMPT:
+                return
+            self._syn_seq = segment.seq
+            self._sums = segment.checksum
+        elif not self._began_with(segment.seq):
+            return
+        if self._stage == _MIDWAY:
+            self._stage = _ANSWERED  # its answer was seen before it
+        # That of all of them which the server is most likely to have taken.
+        self._ttl = max(self._ttl, segment.ttl)
+        if segment.checksum == RIGHT:
+            self._sums = RIGHT
+        if segment.payload and not self._doubts and self._stage == _ATTEMPT:
+            self._doubts = (_Doubt(-1, (segment.seq + 1) & _MASK, 0, segment.payload[:DOUBT_BYTES], False),)
+
+    def _takes(self, segment: Segment) -> bool:
+        """Whether the server takes this segment of the client's, which is no SYN. What it may take waits."""
+        flags, stage, checksum = segment.flags, self._stage, segment.checksum
+        if segment.ttl < self._ttl or checksum == WRONG or (checksum == PARTIAL and self._sums == RIGHT):
+            self._doubt(segment, 0 if checksum in (WRONG, PARTIAL) else segment.ttl)
+            return False
+        if stage == _ATTEMPT:
+            if flags & RST and not self._begun:
+                # Whose address it is does not know of it, or the client has given up: nobody has answered.
+                if segment.seq == (self._isn + 1) & _MASK:
+                    self._over(RESET)
+                return False
+            return True
+        if not flags & ACK:
+            return flags & RST != 0
+        beyond = (segment.ack - self._first) & _MASK if self._first >= 0 else 0
+        if beyond > self._sent:
+            if stage == _ANSWERED:
+                self._doubt(segment, 1)
+                return False
+            return beyond <= self._sent + _UNSEEN_BYTES or self.dialogue.mode == OPAQUE
+        if stage == _ANSWERED:
+            if (segment.seq - self._isn - 1) & _MASK > FARTHEST:
+                return False
+            self._stage = _ESTABLISHED
+        elif beyond and stage == _MIDWAY:
+            self._stage = _JOINED
+        return True
+
+    def _server_sent(self, segment: Segment) -> bool:
+        """Takes note of a segment of the server's. False where there is nothing in it to read."""
+        flags = segment.flags
+        if flags & SYN:
+            if self._stage <= _ANSWERED and self._first != (segment.seq + 1) & _MASK:
+                if not self.answers(segment):
+                    return False
+                # What was read before was sent to nobody.
+                if self._begun:
+                    self._syn_seq = self._isn & _MASK
+                self._begin()
+                self._stage = _ANSWERED
+                self.over = False
+                self.phase = OPEN
+            elif self._stage == _MIDWAY and self._first < 0:
+                if not self._begun:
+                    if self._syn_seq == _UNSEEN and flags & ACK:
+                        self._syn_seq = (segment.ack - 1) & _MASK
+                    self._begin()
+            else:
+                return not self._begun or self._server_stream.syn(segment.seq)
+            self._first = (segment.seq + 1) & _MASK
+            self._server_stream.syn(segment.seq)
+            return True
+        if flags & RST and not self._begun and self._stage == _ATTEMPT:
+            if self.answers(segment):
+                self._over(REFUSED)
+            return False
+        if self._first < 0 and self._stage != _ATTEMPT:
+            self._first = segment.seq
+            self._sent = len(segment.payload) + segment.cut + (flags & FIN)
+        return True
+
+    def _acknowledge(self, ack: int) -> None:
+        """The client's number of a copy that the server has taken is right, too."""
+        if self._first >= 0 and (ack - self._first) & _MASK <= self._sent:
+            if self._stage == _ANSWERED:
+                self._stage = _ESTABLISHED
+            elif self._stage == _MIDWAY and ack != self._first:
+                self._stage = _JOINED
+        gone = self._server_stream.acknowledged(ack)
+        if gone:
+            self._pass(gone, False)
+
+    def _doubt(self, segment: Segment, rank: int) -> None:
+        """This may be for show. It is read if the server acknowledges it and no better copy has come by then."""
+        flags, payload = segment.flags, segment.payload
+        if flags & RST or not (payload or flags & FIN) or segment.cut or self.dialogue.mode == OPAQUE:
+            return
+        doubt = _Doubt(rank, segment.seq, segment.ack, payload, flags & FIN != 0)
+        doubts = list(self._doubts)
+        for at, other in enumerate(doubts):
+            if other.rank == rank and (other.seq + len(other.payload)) & _MASK == doubt.seq and not other.fin:
+                doubts[at] = doubt._replace(seq=other.seq, payload=other.payload + payload)
+                break
+        else:
+            doubts.append(doubt)
+        doubts.sort(key=_rank, reverse=True)
+        while len(doubts) > DOUBTS or sum(len(one.payload) for one in doubts) > DOUBT_BYTES:
+            doubts.pop()
+        self._doubts = tuple(doubts)
+
+    def _settle_doubts(self, ack: int) -> None:
+        """The server has acknowledged all before `ack`. Of several copies the one that reaches farthest comes first."""
+        doubts, self._doubts = self._doubts, ()
+        stream = self._client_stream
+        had = stream.conflict
+        for doubt in doubts:
+            end = doubt.seq + len(doubt.payload)
+            if (ack - end) & _MASK > FARTHEST:
+                self._doubts += (doubt,)
+                continue
+            new = (end - stream.next) & _MASK
+            fin = doubt.fin and not (doubt.payload and not new) and (ack - end - 1) & _MASK <= FARTHEST
+            if new > FARTHEST or not (new or fin):  # another copy was faster: only to compare them
+                stream.feed(doubt.seq, doubt.payload)
+                continue
+            # It was this copy that the server took.
+            self.spoken = True
+            if doubt.rank >= 0:
+                self._acknowledge(doubt.ack)
+            self._client_fin = self._client_fin or fin
+            chunks = stream.feed(doubt.seq, doubt.payload, 0, fin)
+            if chunks:
+                self._pass(chunks, True)
+        if stream.conflict and not had:
+            self.dialogue.violate("overlapping-data")
+
     def _begin(self) -> None:
         """More than an attempt: from here on there is something to read."""
         self._begun = True
@@ -199,25 +435,15 @@ class Session:
             return True
         return self._server_stream.finished and (self._client_stream.finished or dialogue.unneeded or dialogue.resuming)
 
-    def _syn(self, segment: Segment, from_client: bool) -> None:
-        if from_client:
-            first = self._client_stream.syn(segment.seq)
-            if self._syn_seq == _UNSEEN:
-                self._syn_seq = _IN_STREAM if first else segment.seq
-        else:
-            self._server_stream.syn(segment.seq)
-            if self.phase == TRYING:
-                self.phase = OPEN
-
     def _reset(self, segment: Segment, from_client: bool) -> None:
         acknowledges = segment.flags & ACK
+        # A server takes a reset of the very next number and no other (RFC 5961 section 3).
+        self.certain = not from_client or segment.seq == self._client_stream.next
         if self._sealed is not None and from_client and acknowledges:
             self._sealed.reset(segment.seq)
         if self.dialogue.unneeded and (from_client or acknowledges):
             self._left_out(segment.seq if from_client else segment.ack)
-        if self.phase == TRYING:
-            self._over(REFUSED)
-        elif not self.over:
+        if not self.over:
             self._over(RESET)
 
     def _left_out(self, upto: int) -> None:
@@ -248,6 +474,7 @@ class Session:
                 self._sealed = Sealed(stream.next - dialogue.after_hello)
                 if stream.end >= 0:
                     self._sealed.fin(stream.end)
+            self._doubts = ()
             self._client_stream.drop()
             self._server_stream.drop()
 
@@ -257,6 +484,7 @@ class Session:
             self._begin()
         if self.dialogue.mode != OPAQUE:
             self.dialogue.become_opaque(reason)
+        self._doubts = ()
         self._client_stream.drop()
         self._server_stream.drop()
 
@@ -290,5 +518,6 @@ class Session:
             self._sealed = None
 
     def _flush(self) -> None:
+        self._doubts = ()
         for stream, from_client in ((self._client_stream, True), (self._server_stream, False)):
             self._pass(stream.flush(), from_client)

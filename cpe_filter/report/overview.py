@@ -89,12 +89,12 @@ def _fares(content: dict[str, Any]) -> list[str]:
 def _not_observed(content: dict[str, Any]) -> str:
     """What of mail the filter has not seen, and when that was last so."""
     parts = []
-    for count, why, at in (
+    for count, cause, at in (
         (content["kernel"].get("unobserved", (0,))[0], "beyond the rate guard", content.get("unobserved_at")),
         (content.get("lost", 0), "lost, the filter was busy", content.get("lost_at")),
     ):
         if count:
-            parts.append(f"{count} packets {why}" + (f" (last {clock(at)} UTC)" if at else ""))
+            parts.append(f"{count} packets {cause}" + (f" (last {clock(at)} UTC)" if at else ""))
     if not parts:
         return f"not observed: nothing since {clock(content['since'])} UTC"
     return f"not observed since {clock(content['since'])} UTC: " + ", ".join(parts)

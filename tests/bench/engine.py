@@ -81,6 +81,11 @@ def bulk_upload(size: int) -> Packets:
     return out
 
 
+def again(packets: Packets, times: int) -> Packets:
+    """The same traffic so many times, an hour between each: by then the connections before are forgotten."""
+    return [(when + 3600.0 * n, hwaddr, data) for n in range(times) for when, hwaddr, data in packets]
+
+
 def through_engine(packets: Packets) -> None:
     engine = Engine(Policy(mode="monitor"))
     judge = engine.packet
@@ -108,7 +113,7 @@ def cost(work: Callable[[Packets], None], packets: Packets) -> float:
 
 def main() -> int:
     traffic = {
-        "the lab's sprayer": from_capture(str(PROJECT / "pcaps" / "bot-sprayer.pcap")) * 20,
+        "the lab's sprayer": again(from_capture(str(PROJECT / "pcaps" / "bot-sprayer.pcap")), 20),
         "bulk upload, 8 MB": bulk_upload(8_000_000),
     }
     spambot = captures_folder() / "bot" / "spambot.pcap"

@@ -87,16 +87,22 @@ class Home:
     ) -> Connection:
         """A whole connection, `after` so many seconds."""
         self.time += after
-        connection = self.open(server)
+        answered = phase not in (LOST, REFUSED, TRYING)
+        connection = self.open(server, answered=answered)
         for event in events:
             self.detector.event(connection, event, self.time)
-        if phase != TRYING:
+        if answered:
             self.detector.ended(connection, phase, quits, self.time)
+        else:
+            self.detector.unanswered(connection, phase, self.time)
         return connection
 
-    def open(self, server: int, host: int = 25) -> Connection:
+    def open(self, server: int, host: int = 25, answered: bool = True) -> Connection:
         address = (0xC6000000 + (server << 8) + host).to_bytes(4, "big")
-        return self.detector.opened(self.device, address, self.time)
+        connection = self.detector.opened(self.device, address, self.time)
+        if answered:
+            self.detector.established(connection, self.time)
+        return connection
 
     def fired(self) -> list[str]:
         return [step.indicator for step in self.steps]
@@ -574,6 +580,7 @@ def test_what_the_responder_says_is_no_server_s_word() -> None:
     for time in (0.0, 1000.0):
         connection = detector.opened(device, server, time)
         connection.explained = True
+        detector.established(connection, time)
         for event in (
             Event("hello", "7-0-2-198.dynamic.example.net", OK, 0),
             Event("sender", "a.example", OK),

@@ -134,6 +134,8 @@ def play(name: str, history: list[Session], split: int, how: str) -> list[tuple[
                 device.helos.clear()
                 device.sender_domains.clear()
                 device.burst.clear()
+                device.score.loose = None
+                device.score._weigh()
         player.play(device, session)
         out.append((device.score.standing, device.score.value, tuple(device.score.sums)))
     return out

@@ -154,6 +154,10 @@ class Listener(Detector):
         super().event(connection, event, time)
         self._tally(connection, _HEARD | _FLAGS.get(event.kind, 0))
 
+    def unanswered(self, connection: Connection, phase: str, time: float) -> None:
+        super().unanswered(connection, phase, time)
+        self._tally(connection, 0)
+
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         super().ended(connection, phase, quit_sent, time)
         self._tally(connection, 0)

@@ -56,11 +56,14 @@ def play(detector: Detector, device: Device, session: Session, explained: bool =
     connection.explained = explained
     if session.phase == LOST:
         time += LOST_AFTER_S
+    if session.phase in (LOST, REFUSED, TRYING):
+        detector.unanswered(connection, session.phase, time)
+        return connection
+    detector.established(connection, time)
     tell = detector.event
     for event in session.events:
         tell(connection, event, time)
-    if session.phase != TRYING:
-        detector.ended(connection, session.phase, session.quit, time)
+    detector.ended(connection, session.phase, session.quit, time)
     return connection
 
 
@@ -85,7 +88,7 @@ class Player:
         """Time passes: what has got no answer by then is lost."""
         while self._lost and self._lost[0][0] <= time:
             _, connection = self._lost.pop(0)
-            self._detector.ended(connection, LOST, False, time)
+            self._detector.unanswered(connection, LOST, time)
 
 
 def messages(events: Iterable[Event]) -> list[bool]:

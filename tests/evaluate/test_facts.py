@@ -32,6 +32,10 @@ class Listening(Detector):
         self.told.append(event)
         super().event(connection, event, time)
 
+    def unanswered(self, connection: Connection, phase: str, time: float) -> None:
+        self.told.append(phase)
+        super().unanswered(connection, phase, time)
+
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         self.told.append(f"{phase} {quit_sent}")
         super().ended(connection, phase, quit_sent, time)

@@ -14,7 +14,7 @@ from cpe_filter.detect import saved
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SUSPECTED
-from cpe_filter.engine import FORWARD, LOCAL_OUT, VERDICTS, Engine
+from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, VERDICTS, Engine
 from cpe_filter.inspect import dns, packet, smtp, stream
 from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue, Limits
@@ -198,7 +198,8 @@ _ENGINE_POLICY = Policy(mode="limit", connections_per_hour=1000, connections_bur
 
 def fuzz_engine(data: bytes) -> None:
     """`engine.Engine`: a sequence of packets, each with a length byte pair; small tables so that they overflow."""
-    engine = Engine(_ENGINE_POLICY, flows=8)
+    checksums = (IGNORED, DOUBTED, REQUIRED)[len(data) % 3]
+    engine = Engine(_ENGINE_POLICY, flows=8, known=lambda mac: mac[5] > 3, checksums=checksums)
     engine.devices.limit = 4
     at, time = 0, 1000.0
     while at + 4 <= len(data):

@@ -23,7 +23,7 @@ from tests.test_policy import RIGHT, WRONG
 
 pytestmark = pytest.mark.skipif(not (PROGRAM and BUSYBOX), reason="no chromium or no busybox here")
 
-LISTS = ("interfaces", "ports", "networks", "paths")
+LISTS = ("interfaces", "ports", "networks", "prefixes", "paths")
 #: What the service has beside the policy's keys (uci-policy.sh), and what it has of an exemption.
 SERVICE = {
     ("main", "enabled"): "1",
@@ -242,6 +242,7 @@ def test_what_is_wrong_is_not_saved(page: Pages, place: tuple[str, str], value: 
         ({"ports": [str(port) for port in range(1, 10)]}, "Allowed: 1 to 8 entries"),
         ({"lan": ["br-lan", "eth0"], "wan": ["eth0"]}, "eth0 is in the home already"),
         ({"relays": ["192.0.2.0/33"]}, "Allowed: addresses and networks"),
+        ({"nat64": ["64:ff9b::/95"]}, "Allowed: prefixes of 32, 40, 48, 56, 64 or 96 bits"),
     ],
 )
 def test_a_list_is_looked_at_as_a_whole(page: Pages, options_: dict[str, list[str]], says: str) -> None:

@@ -80,7 +80,7 @@ def test_the_shipped_configuration_is_every_default_but_the_page(router: Router)
     shipped = (FILES / "cpe-filter.config").read_text()
     assert policy(router, shipped) == SHIPPED
     said = re.sub(r"^#(?=\toption|\tlist)", "", shipped[: shipped.index("# As many")], flags=re.MULTILINE)
-    said = re.sub(r"^\toption policy_file.*\n|^\tlist relays.*\n", "", said, flags=re.MULTILINE)
+    said = re.sub(r"^\toption policy_file.*\n|^\tlist (?:relays|nat64).*\n", "", said, flags=re.MULTILINE)
     assert policy(router, said) == SHIPPED
 
 
@@ -107,7 +107,8 @@ def test_the_translator_knows_what_is_no_string() -> None:
     found = re.search(r'^POLICY_KINDS="\n(.*?)^"$', text, re.MULTILINE | re.DOTALL)
     assert found is not None
     kinds = dict(line.split() for line in found[1].splitlines())
-    names = {"flag": "flag", "number": "number", "ports": "numbers", "networks": "list", "paths": "list"}
+    lists = dict.fromkeys(("networks", "prefixes", "paths"), "list")
+    names = {"flag": "flag", "number": "number", "ports": "numbers", **lists}
     wanted = {f"{key.table}.{key.name}": names[key.kind] for key in KEYS if key.kind in names}
     assert kinds == {**wanted, "exempt.until": "date"}
 
@@ -142,11 +143,16 @@ def samples(key: Key) -> Sequence[tuple[str | list[str], Any]]:
 @pytest.mark.parametrize("table", BY_TABLE)
 def test_each_key(router: Router, table: str) -> None:
     for key in BY_TABLE[table].values():
-        if key.kind == "networks":
+        if key.kind in ("networks", "prefixes"):
             continue  # these become networks: see below
         for value, wanted in samples(key):
             config = section(table, key.name, value)
             assert getattr(policy(router, config), key.field) == wanted, config
+
+
+def test_prefixes_of_nat64(router: Router) -> None:
+    prefixes = ["64:ff9b:1::/96", "2001:db8:64::/56"]
+    assert list(map(str, policy(router, section("network", "nat64", prefixes)).nat64)) == prefixes
 
 
 def test_relays(router: Router) -> None:

@@ -16,6 +16,7 @@ filter.queue_rate number
 filter.block_minutes number
 network.ports numbers
 network.relays list
+network.nat64 list
 network.router_output flag
 network.leases list
 limits.connections_per_hour number

@@ -12,7 +12,7 @@
 /* Bytes of a Unix socket's path; characters of a text, an address on the web, a version, a provider's name and a reason. */
 const SOCKET = 107, TEXT = 400, URL_LENGTH = 200, VERSION = 64, PROVIDER = 60, REASON = 200;
 /* Items of a list of paths, of ports, and of any list. */
-const PATHS = 8, PORTS = 8, ITEMS = 1024;
+const PATHS = 8, PREFIXES = 8, PORTS = 8, ITEMS = 1024;
 /* Ports of submission: never touched (RFC 5068 section 3.1). */
 const NEVER = [ 465, 587 ];
 
@@ -120,6 +120,9 @@ return baseclass.extend({
 			return whole(text, 1, 65535) && NEVER.indexOf(+text) < 0;
 		}, _('ports from 1 to 65535, but never 465 and 587, by which people send their mail'), counted(1, PORTS)),
 		networks: kind('DynamicList', network, _('addresses and networks, such as 192.0.2.25 or 2001:db8::/48'), counted(0, ITEMS)),
+		prefixes: kind('DynamicList', function(text) {
+			return text.indexOf(':') >= 0 && /\/(32|40|48|56|64|96)$/.test(text) && network(text);
+		}, _('prefixes of 32, 40, 48, 56, 64 or 96 bits, such as 64:ff9b:1::/96'), counted(0, PREFIXES)),
 		paths: kind('DynamicList', path, absolute, counted(0, PATHS))
 	},
 

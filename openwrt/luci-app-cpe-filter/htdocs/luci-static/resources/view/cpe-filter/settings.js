@@ -48,6 +48,8 @@ const SECTIONS = [
 			_('Destination ports that count as mail. 587 and 465 are never touched.') ],
 		[ 'relays', kinds.networks, [], _('Mail relays of the provider'),
 			_('The ISP\'s mail relays. Mail to these always passes and is not looked at.') ],
+		[ 'nat64', kinds.prefixes, [], _('Prefixes of NAT64'),
+			_('Prefixes of the network\'s NAT64 besides 64:ff9b::/96: a server behind it counts by its IPv4 address.') ],
 		[ 'private_destinations', word([ [ 'pass', _('Pass unseen') ], [ 'filter', _('Treat like others') ] ]), 'pass', _('Private destinations'),
 			_('Destinations in RFC 1918, RFC 6598, link-local and ULA space: passed unseen, or treated like any other.') ],
 		[ 'router_output', kinds.flag, '1', _('Watch the router itself'),

@@ -1,0 +1,93 @@
+"""Servers behind NAT64: an IPv6 address -> the IPv4 address in it, and the way back.
+
+Knows RFC 6052 (where the four bytes stand), RFC 8215 and RFC 7050. Must not know who looked for prefixes, or where.
+A prefix has one of `LENGTHS` bits; the bytes follow it, but for bits 64 to 71, which are 0 and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+
+LENGTHS = (32, 40, 48, 56, 64, 96)
+#: 64:ff9b::/96 (RFC 6052 section 2.1).
+WELL_KNOWN = IPv6Network((0x0064FF9B << 96, 96))
+#: 64:ff9b:1::/48 (RFC 8215): networks take any prefix in it for translators of their own.
+_LOCAL = bytes((0, 0x64, 0xFF, 0x9B, 0, 1))
+#: What `ipv4only.arpa` has (RFC 7050 section 2.2).
+_WELL_KNOWN_IPV4 = (bytes((192, 0, 0, 170)), bytes((192, 0, 0, 171)))
+
+
+def embedded(address: bytes, prefixes: Iterable[IPv6Network] = ()) -> bytes | None:
+    """The packed IPv4 address in a packed IPv6 address, if that is of `WELL_KNOWN` or of one of `prefixes`.
+
+    Who sent it cannot choose it otherwise: so it may decide what passes. Raises nothing.
+    """
+    if len(address) != 16:
+        return None
+    if address.startswith(b"\0\x64\xff\x9b" + bytes(8)):
+        return address[12:]
+    number = int.from_bytes(address, "big")
+    for prefix in prefixes:
+        if (number ^ int(prefix.network_address)) >> 128 - prefix.prefixlen == 0:
+            return _at(address, prefix.prefixlen)
+    return None
+
+
+def server(address: bytes, prefixes: Iterable[IPv6Network] = ()) -> bytes:
+    """The packed address by which a server counts: the IPv4 address where one is in it, else its own.
+
+    For RFC 8215's prefix, too, where the length is not known: from the last byte that is not 0, as translators leave
+    the bytes behind the IPv4 address. A sender may choose which it looks like, so nothing passes by this.
+    """
+    found = embedded(address, prefixes)
+    if found is None and len(address) == 16 and address.startswith(_LOCAL):
+        last = len(address.rstrip(b"\0"))
+        length = 48 if last <= 11 else 56 if last == 12 else 64 if last == 13 else 96
+        return _at(address, length)
+    return found or address
+
+
+def prefix_in(address: bytes) -> IPv6Network | None:
+    """The prefix in an AAAA record of `ipv4only.arpa` (RFC 7050 section 3); None where there is none.
+
+    Where several places hold the well-known address it cannot be told, and the answer is None, too.
+    """
+    found = [length for length in LENGTHS if len(address) == 16 and _at(address, length) in _WELL_KNOWN_IPV4]
+    if len(found) != 1 or (found[0] == 96 and address[8]):
+        return None
+    return IPv6Network((address, found[0]), strict=False)
+
+
+def networks(behind: Iterable[IPv4Network | IPv6Network], prefixes: Iterable[IPv6Network] = ()) -> list[IPv6Network]:
+    """IPv4 networks as IPv6 networks of `WELL_KNOWN` and each prefix, for rules; of IPv6 networks there is nothing.
+
+    The whole of IPv4 is a whole prefix.
+    """
+    return [
+        _embed(network, prefix)
+        for network in behind
+        if isinstance(network, IPv4Network)
+        for prefix in dict.fromkeys((WELL_KNOWN, *prefixes))
+    ]
+
+
+def _at(address: bytes, length: int) -> bytes:
+    """The four bytes behind a prefix of this length."""
+    at = length // 8
+    return address[at:] if length == 96 else (address[at:8] + address[9:13])[:4]
+
+
+def _embed(network: IPv4Network, prefix: IPv6Network) -> IPv6Network:
+    length, bits = prefix.prefixlen, network.prefixlen
+    number = int(network.network_address)
+    if length == 96:
+        return IPv6Network((int(prefix.network_address) | number, 96 + bits))
+    # The eight bits that are left out lie behind those of the first half.
+    before = 64 - length
+    whole = number << 96 - length
+    if before < 32:
+        rest = number & ((1 << 32 - before) - 1)
+        whole = (number >> 32 - before) << 64 | rest << 56 - (32 - before)
+    end = length + bits
+    return IPv6Network((int(prefix.network_address) | whole, end + 8 if end > 64 else end))

@@ -42,6 +42,11 @@ _ORDINARY, _OTHERS = 0, range(1, len(SENDERS))
 #: What each sum has to reach for a conviction, and how much of the score a nat of it is past the suspicion.
 _NEEDED = tuple(CONVICT_AT + math.log(share) for share in SHARES)
 _SCALES = tuple((CONVICT_AT - SUSPECT_AT) / needed for needed in _NEEDED)
+#: The sums that an indicator changes, with its weight: of those that fire in every session most change one or two.
+_WEIGHTS = {
+    name: tuple((n, weight) for n, weight in enumerate(indicator.weights) if weight)
+    for name, indicator in INDICATORS.items()
+}
 
 
 class Tally:
@@ -78,7 +83,7 @@ class Score:
         if tally.count < MANY:
             tally.count += 1
         sums, heaviest = self.sums, 0.0
-        for n, weight in enumerate(indicator.weights):
+        for n, weight in _WEIGHTS[name]:
             change = weight * discount
             if change > heaviest:  # plain comparisons: this runs for every piece of evidence  # noqa: PLR1730
                 heaviest = change
@@ -87,14 +92,17 @@ class Score:
         before = self.value
         self._weigh()
         tally.weight += self.value - before
-        return max(0.0, room - heaviest)
+        return room - heaviest if heaviest < room else 0.0
 
     def _weigh(self) -> None:
         """Half way up is what sets a device apart from ordinary mail servers; the rest, from all other senders."""
         sums = self.sums
         value = sums[_ORDINARY]
-        for n in _OTHERS:
-            value = min(value, SUSPECT_AT + _SCALES[n] * sums[n])
+        if value > SUSPECT_AT:  # none of the others gives less than that
+            for n in _OTHERS:
+                other = SUSPECT_AT + _SCALES[n] * sums[n]
+                if other < value:  # noqa: PLR1730
+                    value = other
         self.value = value
 
     @property

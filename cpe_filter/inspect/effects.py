@@ -156,8 +156,14 @@ class Exchange:
     def _settle(self, item: Pending, reply: Reply | None) -> None:
         """Applies one command with its reply; None means the reply was not seen, and counts as agreement."""
         verb = item.verb
-        agreed = reply is None or reply.positive
-        if verb == "connect":
+        agreed = reply is None or 200 <= reply.code < 400
+        if verb == "MAIL":
+            self.envelope.sender(item.name, agreed)
+            self._tell(Event("sender", item.name, reply))
+        elif verb == "RCPT":
+            self.envelope.recipient(item.name, agreed)
+            self._tell(Event("recipient", item.name, reply))
+        elif verb == "connect":
             self.greeted = True
             self._tell(Event("greeting", "", reply))
         elif verb == "unknown" and reply is not None and reply.code == 354:
@@ -168,8 +174,13 @@ class Exchange:
             self._tell(self.envelope.finish(reply))
         elif verb in ("AUTH", "auth-line"):
             self._effect_auth(reply)
-        elif verb in ("MAIL", "RCPT", "DATA", "BDAT"):
-            self._envelope(item, reply, agreed)
+        elif verb == "DATA":
+            if agreed:
+                self._effect_content(reply)
+            else:
+                self._refused_content(reply)
+        elif verb == "BDAT":
+            self._chunk_answered(item, reply, agreed)
         elif verb in ("HELO", "EHLO"):
             if agreed:
                 self.envelope.greeted()
@@ -196,22 +207,11 @@ class Exchange:
         offered = (*reply.before[1:], reply.text[4:]) if reply is not None and reply.before else ()
         self.pipelining = any(line[:10].upper() == "PIPELINING" and line[10:11] in ("", " ") for line in offered)
 
-    def _envelope(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
-        verb, envelope = item.verb, self.envelope
-        if verb == "MAIL":
-            envelope.sender(item.name, agreed)
-            self._tell(Event("sender", item.name, reply))
-        elif verb == "RCPT":
-            envelope.recipient(item.name, agreed)
-            self._tell(Event("recipient", item.name, reply))
-        elif verb == "DATA" and agreed:
-            self._effect_content(reply)
-        elif verb == "DATA":
-            self._refused_content(reply)
-        elif agreed or envelope.current is not None:
+    def _chunk_answered(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        if agreed or self.envelope.current is not None:
             self._effect_chunk(item, reply, agreed)
         else:
-            envelope.content_refused()
+            self.envelope.content_refused()
             self._tell(Event("reply", "BDAT", reply))
 
     def _effect_content(self, reply: Reply | None) -> None:

@@ -85,10 +85,15 @@ class Score:
         sums, heaviest = self.sums, 0.0
         for n, weight in _WEIGHTS[name]:
             change = weight * discount
-            if change > heaviest:  # plain comparisons: this runs for every piece of evidence  # noqa: PLR1730
-                heaviest = change
-            total = sums[n] + (change if change < room else room)
-            sums[n] = 0.0 if total < 0 else MOST if total > MOST else total
+            # Plain comparisons, and no more than can matter: this runs for every piece of evidence.
+            if change > 0:
+                if change > heaviest:  # noqa: PLR1730
+                    heaviest = change
+                total = sums[n] + (change if change < room else room)
+                sums[n] = total if total < MOST else MOST
+            elif sums[n]:  # nothing takes from a sum of 0
+                total = sums[n] + change
+                sums[n] = total if total > 0 else 0.0
         before = self.value
         self._weigh()
         tally.weight += self.value - before

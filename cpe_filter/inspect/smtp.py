@@ -94,16 +94,13 @@ class Dialogue(ClientSide):
     def server(self, data: bytes) -> None:
         """Bytes from the server, in order."""
         self.server_seen = True
-        at, waiting = 0, self._waiting
+        at, waiting, keeps = 0, self._waiting, self._limits.last_reply
         while at < len(data) and self.mode != OPAQUE:
-            wordless = (
-                bool(waiting)
-                and not (waiting.lost or self._limits.last_reply)
-                and (waiting[0].verb in _WORDLESS or (waiting[0].verb == "connect" and len(waiting) == 1))
-            )
+            verb = "" if keeps or not waiting or waiting.lost else waiting[0].verb
+            wordless = verb in _WORDLESS or (verb == "connect" and len(waiting) == 1)
             reply, at = self._replies.next(data, at, self.violate, wordless)
             if reply is not None:
-                if self._quotable and (reply.code >= 400 or self._limits.last_reply):  # else nobody looks at its text
+                if self._quotable and (keeps or reply.code >= 400):  # else nobody looks at its text
                     reply = hide_words(reply, self._quotable)
                 self._reply(reply)
 
@@ -146,7 +143,8 @@ class Dialogue(ClientSide):
         elif item.verb in TURNS:
             if self.mode == HELD:
                 self.mode = COMMAND
-            self._release()
+            if self._held:
+                self._release()
 
     # ── which command a reply answers ────────────────────────────────────────────────────────────────
 
@@ -287,6 +285,8 @@ class Dialogue(ClientSide):
                     self._settle(item, None)
             if self.mode == HELD:
                 self.mode = COMMAND
+            if not self._held:
+                break
             self._release()
         if not closed:
             return

@@ -342,7 +342,7 @@ class Engine:
         session = flow.session
         was_over = session.over
         if from_client:
-            flow.device.last_seen = time
+            flow.connection.device.last_seen = time
         session.segment(segment, time, from_client)
         if segment.payload or key in self._buffered:
             buffered = session.buffered
@@ -421,7 +421,7 @@ class Engine:
     def _dialogue_events(self, flow: Flow, time: float) -> None:
         """Tells the detector what happened, and asks what follows from it."""
         dialogue = flow.session.dialogue
-        if flow.session.spoken and not flow.spoke:
+        if not flow.spoke and flow.session.spoken:
             flow.spoke = True
             flow.device.sessions += 1
         while dialogue.events:
@@ -431,12 +431,12 @@ class Engine:
                 if event.name == "no-quit" and not (passing or flow.explained):
                     continue  # we cut it off
                 self._detector.event(flow.connection, event, time)
-                if passing:
-                    # What TLS hides has at least one message and one recipient.
-                    for kinds, limit in _LIMITED:
-                        if event.kind in kinds and flow.decision.what == PASS:
+                if passing and event.kind in _LIMITED:
+                    for limit in _LIMITED[event.kind]:
+                        if flow.decision.what == PASS:
                             self._obey(flow, limit(self.policy, flow.device, flow.session.server, time), time)
-                self._standings(flow, time)
+                if self._detector.changes:
+                    self._standings(flow, time)
 
     def _standings(self, flow: Flow, time: float) -> None:
         """Passes changes of standing on; a running session of a device just convicted may end by it."""
@@ -456,8 +456,12 @@ class Engine:
             self.events.append(Refused(time, flow))
 
 
-#: Which events count against which limit.
-_LIMITED = ((("sender", "tls"), decide.on_message), (("recipient", "tls"), decide.on_recipient))
+#: Which events count against which limits. What TLS hides has at least one message and one recipient.
+_LIMITED = {
+    "sender": (decide.on_message,),
+    "recipient": (decide.on_recipient,),
+    "tls": (decide.on_message, decide.on_recipient),
+}
 
 
 def _client(address: bytes, port: int) -> bytes:

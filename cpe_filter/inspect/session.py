@@ -155,14 +155,14 @@ class Session:
                 elif flags & ACK:
                     self._sealed.server_fin(segment.ack)
         else:
-            if flags & ACK:
+            if flags & ACK and segment.ack != other.next:
                 gone = other.acknowledged(segment.ack)
                 if gone:
                     self._pass(gone, not from_client)
             if segment.payload or segment.cut or flags & FIN:
                 seq = (segment.seq + 1) & 0xFFFFFFFF if flags & SYN else segment.seq
                 had = mine.conflict
-                chunks = mine.feed(seq, segment.payload, segment.cut, bool(flags & FIN))
+                chunks = mine.feed(seq, segment.payload, segment.cut, flags & FIN != 0)
                 if segment.payload:
                     self.spoken = True
                     if self.phase == TRYING and not from_client:

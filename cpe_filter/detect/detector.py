@@ -293,7 +293,10 @@ class Detector:
         if not event.number:
             self._add(connection, "helo-not-ehlo", time)
         elif event.reply is not None:
-            connection.offered_tls = any(line[:8].upper() == "STARTTLS" for line in _lines(event.reply))
+            connection.offered_tls = False
+            for line in _lines(event.reply):
+                if line[:8].upper() == "STARTTLS":
+                    connection.offered_tls = True
         mark = hash(name)
         if mark not in device.helos and len(device.helos) < _NAMES:
             device.helos.add(mark)

@@ -205,7 +205,10 @@ class Exchange:
     def _announced(self, reply: Reply | None) -> None:
         """Each line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
         offered = (*reply.before[1:], reply.text[4:]) if reply is not None and reply.before else ()
-        self.pipelining = any(line[:10].upper() == "PIPELINING" and line[10:11] in ("", " ") for line in offered)
+        self.pipelining = False
+        for line in offered:
+            if line[:10].upper() == "PIPELINING" and line[10:11] in ("", " "):
+                self.pipelining = True
 
     def _chunk_answered(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
         if agreed or self.envelope.current is not None:

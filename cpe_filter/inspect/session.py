@@ -5,6 +5,8 @@ Knows how streams and the dialogue hang together. Must not know devices, policy 
 
 from __future__ import annotations
 
+import struct
+
 from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, Segment
 from cpe_filter.inspect.sealed import Sealed
 from cpe_filter.inspect.smtp import COMMAND, OPAQUE, Dialogue, Limits
@@ -18,13 +20,14 @@ EVERYTHING, REPLIES, ENDS, NOTHING = "everything", "replies", "ends", "nothing"
 _UNSEEN, _IN_STREAM = -1, -2
 #: Of all connections in which nothing has been said: most attempts of a bot never get further, and shall cost little.
 _SILENCE = Dialogue()
+_ports = struct.Struct("!HH").pack
 
 
 def key_of(segment: Segment, from_client: bool) -> bytes:
     """What names a connection: client's and server's packed addresses, then their ports, big-endian."""
     if from_client:
-        return segment.src + segment.dst + (segment.sport << 16 | segment.dport).to_bytes(4, "big")
-    return segment.dst + segment.src + (segment.dport << 16 | segment.sport).to_bytes(4, "big")
+        return segment.src + segment.dst + _ports(segment.sport, segment.dport)
+    return segment.dst + segment.src + _ports(segment.dport, segment.sport)
 
 
 class Session:

@@ -348,11 +348,12 @@ class Engine:
             buffered = session.buffered
             if buffered or key in self._buffered:
                 self._account(key, buffered)
-        self._dialogue_events(flow, time)
+        if session.dialogue.events or not flow.spoke:
+            self._dialogue_events(flow, time)
         if session.over and not was_over:
             self._trying.pop(key, None)
             self._over(flow, time)
-        elif session.phase != TRYING:
+        elif self._trying and session.phase != TRYING:
             self._trying.pop(key, None)
         if flow.decision.what != PASS and not (flow.explained and session.phase != TRYING):
             if not flow.refusal:

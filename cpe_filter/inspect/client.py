@@ -196,16 +196,19 @@ class ClientSide(Exchange):
             self.violate("bare-lf")
         if total > COMMAND_LIMIT and total > LIMITS.get(verb, COMMAND_LIMIT):
             self.violate("overlong-command")
-        for quirk in quirks:
-            self._quirk(quirk)
-        self._in_turn()
+        if quirks:
+            for quirk in quirks:
+                self._quirk(quirk)
+        waiting = self._waiting
+        if waiting or waiting.lost or self.quit_sent or not self.greeted:
+            self._in_turn()
         if not verb:
             self.violate("unknown-command")
             self._sent("unknown")
             return
         if self._data_refused:
             self._data_refused = False
-        if self.envelope.state not in EFFECTS[verb][0] and not (self._waiting or self._unseen or self._assumed):
+        if self.envelope.state not in EFFECTS[verb][0] and not (waiting or self._unseen or self._assumed):
             self.violate("wrong-order")
         if verb == "MAIL" or verb == "RCPT":
             self._path(verb, rest)

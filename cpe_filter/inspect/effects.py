@@ -26,6 +26,8 @@ COMMAND, HELD, CONTENT, CHUNK, SECRET, REFUSED, HANDSHAKE, OPAQUE = (
 )
 #: In the place of a reader where no content is being sent.
 NO_CONTENT = ContentReader(False)
+#: What waits for the greeting.
+_CONNECT = Pending("connect")
 #: The events of a dialogue of which there is nothing to tell. Shared, so nobody may add to it.
 NO_EVENTS: list[Event] = []
 
@@ -100,7 +102,7 @@ class Exchange:
         self._quotable = b""  # checksums, `CHECK_BYTES` each
         self._waiting = Waiting()
         if greeting_expected:
-            self._waiting.add(Pending("connect"))
+            self._waiting.add(_CONNECT)
         self._client_line = b""
         self._mailed_from = -1  # the path, as a checksum
         self._hello_sent = False

@@ -57,7 +57,7 @@ class ReplyReader:
             self.unfinished += data[at : at + room]
             self._skip += max(0, len(data) - at - room)
             return None, len(data)
-        line = data[at : min(end, at + LINE)]
+        line = data[at : end if end - at <= LINE else at + LINE]
         if self.unfinished:
             line = self.unfinished + line
             self.unfinished = b""

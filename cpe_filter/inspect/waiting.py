@@ -41,8 +41,7 @@ class Waiting(list[Pending]):
 
     __slots__ = ("bytes", "lost")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self) -> None:  # without list's own, which would have nothing to do
         self.bytes = 0
         self.lost = 0
 

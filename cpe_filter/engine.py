@@ -60,7 +60,7 @@ _WANTED = {"everything": LOOK, "replies": CONTENT, "ends": DONE, "nothing": OVER
 class Flow:
     """A connection and what the engine holds about it."""
 
-    __slots__ = ("attempt", "connection", "decision", "explained", "refusal", "session", "spoke", "told")
+    __slots__ = ("attempt", "buffered", "connection", "decision", "explained", "refusal", "session", "spoke", "told")
 
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
@@ -70,6 +70,7 @@ class Flow:
         self.spoke = False
         self.refusal = ""  # the verdict, once it is one
         self.explained = False  # it goes to the responder
+        self.buffered = 0  # bytes that its session keeps waiting, as they are counted in the engine's sum
         self.told = "everything"  # which packets the kernel has been told to show
 
     @property
@@ -126,7 +127,6 @@ class Engine:
         self._flows: dict[bytes, Flow] = {}
         self._explained: dict[bytes, bytes] = {}  # client's address and port -> key of the flow
         self._trying: dict[bytes, float] = {}
-        self._buffered: dict[bytes, int] = {}  # by flow, where it is not 0
         self._buffered_sum = 0
         self._next_sweep = 0.0
 
@@ -344,10 +344,13 @@ class Engine:
         if from_client:
             flow.connection.device.last_seen = time
         session.segment(segment, time, from_client)
-        if segment.payload or key in self._buffered:
+        if segment.payload or flow.buffered:
             buffered = session.buffered
-            if buffered or key in self._buffered:
-                self._account(key, buffered)
+            if buffered != flow.buffered:
+                self._buffered_sum += buffered - flow.buffered
+                flow.buffered = buffered
+                if self._buffered_sum > BUFFERED:
+                    self._relieve()
         if session.dialogue.events or not flow.spoke:
             self._dialogue_events(flow, time)
         if session.over and not was_over:
@@ -381,15 +384,12 @@ class Engine:
         key = device.key
         return len(key) not in BEHIND and not (len(key) == 6 and self.devices.behind(key))
 
-    def _account(self, key: bytes, buffered: int) -> None:
-        """Keeps the sum of what waits; past the bound the connection that keeps most is read no further."""
-        self._buffered_sum += buffered - self._buffered.pop(key, 0)
-        if buffered:
-            self._buffered[key] = buffered
-        if self._buffered_sum > BUFFERED:
-            greediest = max(self._buffered, key=self._buffered.__getitem__)
-            self._flows[greediest].session.stop_reading("memory")
-            self._buffered_sum -= self._buffered.pop(greediest)
+    def _relieve(self) -> None:
+        """More waits than the bound allows: the connection that keeps most is read no further."""
+        greediest = max(self._flows.values(), key=lambda flow: flow.buffered)
+        greediest.session.stop_reading("memory")
+        self._buffered_sum -= greediest.buffered
+        greediest.buffered = 0
 
     def _make_room(self, time: float) -> None:
         """The table is full: of the oldest connections the one that is over, or silent longest, goes."""
@@ -405,7 +405,8 @@ class Engine:
         self._trying.pop(key, None)
         if flow.explained:
             self._explained.pop(_client(flow.session.client, flow.session.client_port), None)
-        self._buffered_sum -= self._buffered.pop(key, 0)
+        self._buffered_sum -= flow.buffered
+        flow.buffered = 0
         if known is flow and self._ended:
             self._ended(flow)
 

@@ -21,6 +21,8 @@ CHECK_BYTES = 4
 
 #: How close to RFC 5321's syntax a path came: as written there; with other spacing; without <> or keyword.
 EXACT, SPACED, BARE = "exact", "spaced", "bare"
+#: What nearly everybody writes before a path, by its keyword.
+_USUAL = {b"FROM": b" FROM:<", b"TO": b" TO:<"}
 
 
 def parse_path(rest: bytes, keyword: bytes) -> tuple[bytes, str]:
@@ -29,9 +31,9 @@ def parse_path(rest: bytes, keyword: bytes) -> tuple[bytes, str]:
     Returns the mailbox as sent (source route left out; `<>` for the null sender, empty where there is none) and the
     form (`EXACT`, `SPACED` or `BARE`). Any spacing and case is read, quoted local-parts and source routes too.
     """
-    at = len(keyword) + 2
-    if rest[: at + 1].upper() == b" " + keyword + b":<":  # as nearly everybody writes it
-        form = EXACT
+    usual = _USUAL[keyword]
+    if rest[: len(usual)].upper() == usual:
+        at, form = len(usual) - 1, EXACT
     else:
         at, form = _opening(rest, keyword)
     if rest[at : at + 1] == b"<":

@@ -65,7 +65,7 @@ def parse_command(line: bytes) -> Command:
     """Reads a line without its end. Any case, blanks before it, a tab, a colon or nothing between verb and rest."""
     usual = _USUAL.get(line[:5])
     if usual is not None:
-        return usual if len(line) == 4 else Command(usual.verb, line[4:], ())
+        return usual if len(line) == 4 else tuple.__new__(Command, (usual.verb, line[4:], ()))
     text = line.lstrip(b" \t")
     word = text.partition(b" ")[0]
     verb = _VERBS.get(word.strip().upper(), "") if len(word) < 12 else ""

@@ -69,6 +69,7 @@ class Flow:
 
     __slots__ = (
         "attempt",
+        "buffered",
         "connection",
         "counts",
         "decision",
@@ -97,6 +98,7 @@ class Flow:
         self.told = "everything"  # which packets the engine has last asked for
         self.elements = 0  # for the caller: what it has put into the kernel for this connection
         self.shared: Connection | None = None  # the home's part in a stranger's connection
+        self.buffered = 0  # bytes that its session keeps waiting, as they are counted in the engine's sum
 
     @property
     def device(self) -> Device:
@@ -163,7 +165,6 @@ class Engine:
         self._flows: dict[bytes, Flow] = {}
         self._trying: dict[bytes, float] = {}
         self._explained: dict[bytes, bytes] = {}  # client's address and port -> key of the flow
-        self._buffered: dict[bytes, int] = {}  # by flow, where it is not 0
         self._buffered_sum = 0
         self._next_sweep = 0.0
         self._first_packet = -1.0
@@ -468,19 +469,23 @@ class Engine:
         session = flow.session
         was_over = session.over
         if from_client and flow.opened:
-            flow.device.last_seen = time
+            flow.connection.device.last_seen = time
         session.segment(segment, time, from_client)
         if not flow.counts and flow.opened and session.established:
             self._established(flow, time)
-        if segment.payload or key in self._buffered:
+        if segment.payload or flow.buffered:
             buffered = session.buffered
-            if buffered or key in self._buffered:
-                self._account(key, buffered)
-        self._dialogue_events(flow, time)
+            if buffered != flow.buffered:
+                self._buffered_sum += buffered - flow.buffered
+                flow.buffered = buffered
+                if self._buffered_sum > BUFFERED:
+                    self._relieve()
+        if session.dialogue.events or not flow.spoke:
+            self._dialogue_events(flow, time)
         if session.over and not was_over:
             self._trying.pop(key, None)
             self._over(flow, time)
-        elif session.phase != TRYING:
+        elif self._trying and session.phase != TRYING:
             self._trying.pop(key, None)
         if flow.decision.what != PASS and not (flow.explained and session.phase != TRYING):
             if not flow.refusal:
@@ -512,15 +517,12 @@ class Engine:
         key = device.key
         return len(key) not in BEHIND and not (len(key) == 6 and self.devices.behind(key))
 
-    def _account(self, key: bytes, buffered: int) -> None:
-        """Keeps the sum of what waits; past the bound the connection that keeps most is read no further."""
-        self._buffered_sum += buffered - self._buffered.pop(key, 0)
-        if buffered:
-            self._buffered[key] = buffered
-        if self._buffered_sum > BUFFERED:
-            greediest = max(self._buffered, key=self._buffered.__getitem__)
-            self._flows[greediest].session.stop_reading("memory")
-            self._buffered_sum -= self._buffered.pop(greediest)
+    def _relieve(self) -> None:
+        """More waits than the bound allows: the connection that keeps most is read no further."""
+        greediest = max(self._flows.values(), key=lambda flow: flow.buffered)
+        greediest.session.stop_reading("memory")
+        self._buffered_sum -= greediest.buffered
+        greediest.buffered = 0
 
     def _make_room(self, time: float) -> None:
         """The table is full: of the oldest connections the one that is over, or silent longest, goes."""
@@ -537,7 +539,8 @@ class Engine:
             client = _client(flow.session.client, flow.session.client_port)
             if self._explained.get(client) == key:  # not that of a later one from the same port
                 del self._explained[client]
-        self._buffered_sum -= self._buffered.pop(key, 0)
+        self._buffered_sum -= flow.buffered
+        flow.buffered = 0
         if known is flow and self._ended:
             self._ended(flow)
 
@@ -648,8 +651,8 @@ class Engine:
 
     def _limit(self, flow: Flow, event: Event, time: float) -> None:
         """What TLS hides has at least one message and one recipient."""
-        for kinds, limit in _LIMITED:
-            if event.kind in kinds and flow.decision.what == PASS:
+        for limit in _LIMITED.get(event.kind, ()):
+            if flow.decision.what == PASS:
                 self._obey(flow, limit(self.policy, flow.device, flow.session.server, time))
 
     def _dialogue_events(self, flow: Flow, time: float) -> None:
@@ -659,7 +662,7 @@ class Engine:
             if dialogue.events:
                 self._without_evidence(flow, time)
             return
-        if flow.session.spoken and not flow.spoke:
+        if not flow.spoke and flow.session.spoken:
             flow.spoke = True
             flow.device.sessions += 1
             self.devices.keep(flow.device)
@@ -674,9 +677,10 @@ class Engine:
                 self._detector.event(flow.connection, event, time)
                 if flow.shared is not None:
                     self._home.event(flow.shared, flow.connection, event, time)
-                if passing:
+                if passing and event.kind in _LIMITED:
                     self._limit(flow, event, time)
-                self._standings(flow, time)
+                if self._detector.changes or flow.shared is not None:
+                    self._standings(flow, time)
 
     def _standings(self, flow: Flow, time: float) -> None:
         """Passes changes of standing on; a running session of a device just convicted may end by it."""
@@ -703,8 +707,12 @@ class Engine:
             flow.decision = decision
 
 
-#: Which events count against which limit.
-_LIMITED = ((("sender", "tls"), decide.on_message), (("recipient", "tls"), decide.on_recipient))
+#: Which events count against which limits. What TLS hides has at least one message and one recipient.
+_LIMITED = {
+    "sender": (decide.on_message,),
+    "recipient": (decide.on_recipient,),
+    "tls": (decide.on_message, decide.on_recipient),
+}
 
 
 def _client(address: bytes, port: int) -> bytes:

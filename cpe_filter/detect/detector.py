@@ -20,7 +20,7 @@ from cpe_filter.detect.device import ROUTER, Device
 from cpe_filter.detect.evidence import FROM_NAME, FROM_QUIRK, FROM_REPLY, FROM_VIOLATION, INDICATORS, UNSPOKEN
 from cpe_filter.detect.names import kind_of_name, registered_domain
 from cpe_filter.detect.neighbours import ACCEPTED, DEFERRED, MET, TURNED_AWAY, Neighbours, fingerprint
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECTED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECT_AT, SUSPECTED
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.nat64 import server as behind_nat64
@@ -46,6 +46,8 @@ _MARK_BITS = 30
 _MARKS = (1 << _MARK_BITS) - 1
 _NULL = 1
 _BITS = {name: 1 << number for number, name in enumerate(INDICATORS)}
+#: Of these events no more than a refusal counts (and AUTH's reply).
+_BY_REPLY = ("greeting", "reply", "quit")
 _REFUSALS = sum(_BITS[name] for name in set(FROM_REPLY.values()))
 
 
@@ -201,7 +203,9 @@ class Detector:
     def event(self, connection: Connection, event: Event, time: float) -> None:
         """Something happened in the dialogue."""
         kind, reply = event.kind, event.reply
-        if kind == "hello":
+        if kind in _BY_REPLY and event.name != "AUTH":
+            pass
+        elif kind == "hello":
             self._hello(connection, event, time)
         elif kind == "sender":
             self._sender(connection, event.name, time)
@@ -222,9 +226,9 @@ class Detector:
         elif kind == "reply" and event.name == "AUTH" and reply is not None and reply.code == 235:
             self._add(connection, "authenticated", time)
             connection.device.neighbours.settle(connection.number, ACCEPTED)  # once: a bot may have a server of its own
-        # A verb that nobody knows is no refusal; a domain of that name may be refused like any other.
         if reply is None or reply.code < 400 or connection.explained:
             return
+        # A verb that nobody knows is no refusal; a domain of that name may be refused like any other.
         if kind != "reply" or event.name != "unknown":
             self._refused(connection, kind, reply, time)
 
@@ -328,7 +332,10 @@ class Detector:
         if not event.number:
             self._add(connection, "helo-not-ehlo", time)
         elif event.reply is not None:
-            connection.offered_tls = any(line[:8].upper() == "STARTTLS" for line in _lines(event.reply))
+            connection.offered_tls = False
+            for line in _lines(event.reply):
+                if line[:8].upper() == "STARTTLS":
+                    connection.offered_tls = True
         mark = hash(name)
         if mark not in device.helos and len(device.helos) < _NAMES:
             device.helos.add(mark)
@@ -372,7 +379,7 @@ class Detector:
     def _add(self, connection: Connection, name: str, time: float, part: float = 1.0, proven: bool = True) -> None:
         """An indicator fires, once in a connection. part, proven: as in score."""
         bit = _BITS[name]
-        if connection.fired & bit or not connection.fresh:
+        if connection.fired & bit or connection.before > DEFERRED:  # not fresh
             return
         connection.fired |= bit
         if connection.explained and INDICATORS[name].family not in UNSPOKEN:  # whoever answers, a SYN is a SYN
@@ -383,7 +390,7 @@ class Detector:
         connection.room = score.add(name, connection.room, part, proven)
         if self._trace is not None:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
-        if not score.judge():
+        if (before == CLEAR and score.value < SUSPECT_AT) or not score.judge():  # the usual case without a call
             return
         if score.standing == SUSPECTED and before == CLEAR:
             device.suspected_at = (time, device.connections)

@@ -81,6 +81,8 @@ def _private(text: str) -> bool:
 
 def _dynamic(name: str) -> bool:
     """Looks like a pool's reverse DNS: an address spelled out, or a pool word together with digits."""
+    if name.isascii() and len(name.encode().translate(None, b"0123456789")) == len(name):
+        return False  # all of it takes digits
     runs: list[str] = []
     words: list[str] = []
     current = ""

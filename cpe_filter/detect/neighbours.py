@@ -9,6 +9,7 @@ from __future__ import annotations
 
 BUCKETS, WAYS = 96, 4
 SIZE = 2 * BUCKETS * WAYS
+_PLACES = range(0, 2 * WAYS, 2)
 
 #: How it came out so far: nothing to tell, put off, turned away, accepted.
 MET, DEFERRED, TURNED_AWAY, ACCEPTED = range(4)
@@ -83,8 +84,9 @@ class Neighbours:
         """Where its bucket begins, and where in it the neighbourhood is, -1 if nowhere."""
         at = number % BUCKETS * 2 * WAYS
         wanted = _mark(number)
-        for place in range(0, 2 * WAYS, 2):
-            if self._entry(at + place) >> 2 == wanted:
+        table = self.table
+        for place in _PLACES:
+            if (table[at + place] << 8 | table[at + place + 1]) >> 2 == wanted:
                 return at, place
         return at, -1
 

@@ -47,6 +47,11 @@ _ORDINARY, _OTHERS = 0, range(1, len(SENDERS))
 #: What each sum has to reach for a conviction, and how much of the score a nat of it is past the suspicion.
 _NEEDED = tuple(CONVICT_AT + math.log(share) for share in SHARES)
 _SCALES = tuple((CONVICT_AT - SUSPECT_AT) / needed for needed in _NEEDED)
+#: The sums that an indicator changes, with its weight: of those that fire in every session most change one or two.
+_WEIGHTS = {
+    name: tuple((n, weight) for n, weight in enumerate(indicator.weights) if weight)
+    for name, indicator in INDICATORS.items()
+}
 
 
 class Tally:
@@ -98,11 +103,11 @@ class Score:
         elif not proven:
             if self.loose is None:
                 self.loose = [*self.sums]
-            heaviest = _raise(self.loose, indicator.weights, discount, room)
+            heaviest = _raise(self.loose, name, discount, room)
         else:
-            heaviest = _raise(self.sums, indicator.weights, discount, room)
+            heaviest = _raise(self.sums, name, discount, room)
             if self.loose is not None:
-                _raise(self.loose, indicator.weights, discount, room)
+                _raise(self.loose, name, discount, room)
                 if self.loose == self.sums:
                     self.loose = None
         self._weigh()
@@ -110,7 +115,7 @@ class Score:
         tally.weight += added
         if not proven:
             tally.loose += added
-        return max(0.0, room - heaviest)
+        return room - heaviest if heaviest < room else 0.0
 
     def _weigh(self) -> None:
         """Half way up is what sets a device apart from ordinary mail servers; the rest, from all other senders."""
@@ -192,20 +197,28 @@ class SharedScore(Score):
         return room - used
 
 
-def _raise(sums: list[float], weights: tuple[float, ...], discount: float, room: float) -> float:
+def _raise(sums: list[float], name: str, discount: float, room: float) -> float:
     """Adds an indicator's weights to the sums. Returns the heaviest, 0 where none is against the device."""
     heaviest = 0.0
-    for n, weight in enumerate(weights):
+    for n, weight in _WEIGHTS[name]:
         change = weight * discount
-        if change > heaviest:  # plain comparisons: this runs for every piece of evidence  # noqa: PLR1730
-            heaviest = change
-        total = sums[n] + (change if change < room else room)
-        sums[n] = 0.0 if total < 0 else MOST if total > MOST else total
+        # Plain comparisons, and no more than can matter: this runs for every piece of evidence.
+        if change > 0:
+            if change > heaviest:  # noqa: PLR1730
+                heaviest = change
+            total = sums[n] + (change if change < room else room)
+            sums[n] = total if total < MOST else MOST
+        elif sums[n]:  # nothing takes from a sum of 0
+            total = sums[n] + change
+            sums[n] = total if total > 0 else 0.0
     return heaviest
 
 
 def _value(sums: list[float]) -> float:
     value = sums[_ORDINARY]
-    for n in _OTHERS:
-        value = min(value, SUSPECT_AT + _SCALES[n] * sums[n])
+    if value > SUSPECT_AT:  # none of the others gives less than that
+        for n in _OTHERS:
+            other = SUSPECT_AT + _SCALES[n] * sums[n]
+            if other < value:  # noqa: PLR1730
+                value = other
     return value

@@ -12,6 +12,7 @@ from cpe_filter.inspect.facts import Reply
 
 #: What an empty reverse-path (`MAIL FROM:<>`, a bounce) is shown as.
 NULL_SENDER = "<>"
+_NULL = NULL_SENDER.encode()
 #: RFC 5321 section 4.5.3.1.3: the longest path. Longer ones are cut.
 _LONGEST = 254
 _PUNCTUATION = "<>()[]{}.,;:!?'\"`"
@@ -20,6 +21,8 @@ CHECK_BYTES = 4
 
 #: How close to RFC 5321's syntax a path came: as written there; with other spacing; without <> or keyword.
 EXACT, SPACED, BARE = "exact", "spaced", "bare"
+#: What nearly everybody writes before a path, by its keyword.
+_USUAL = {b"FROM": b" FROM:<", b"TO": b" TO:<"}
 
 
 def parse_path(rest: bytes, keyword: bytes) -> tuple[bytes, str]:
@@ -28,20 +31,11 @@ def parse_path(rest: bytes, keyword: bytes) -> tuple[bytes, str]:
     Returns the mailbox as sent (source route left out; `<>` for the null sender, empty where there is none) and the
     form (`EXACT`, `SPACED` or `BARE`). Any spacing and case is read, quoted local-parts and source routes too.
     """
-    at = _skip_spaces(rest, 0)
-    form = EXACT if at == 1 else SPACED
-    if rest[at : at + len(keyword)].upper() == keyword:
-        at += len(keyword)
-        after = _skip_spaces(rest, at)
-        colon = rest[after : after + 1] == b":"
-        start = _skip_spaces(rest, after + colon)
-        if not colon:
-            form = BARE
-        elif start != at + 1:
-            form = SPACED
-        at = start
+    usual = _USUAL[keyword]
+    if rest[: len(usual)].upper() == usual:
+        at, form = len(usual) - 1, EXACT
     else:
-        form = BARE
+        at, form = _opening(rest, keyword)
     if rest[at : at + 1] == b"<":
         start = at + 1
         end = _closing(rest, start)
@@ -55,16 +49,33 @@ def parse_path(rest: bytes, keyword: bytes) -> tuple[bytes, str]:
         if start == end:
             return b"", form
     path = rest[start:end].strip()
-    if path.startswith(b"@"):  # source route @one,@two:user@domain, obsolete but legal
+    if path[:1] == b"@":  # source route @one,@two:user@domain, obsolete but legal
         route = path.find(b":")
         if route > 0:
             path = path[route + 1 :]
-    return path or NULL_SENDER.encode(), form
+    return path or _NULL, form
+
+
+def _opening(rest: bytes, keyword: bytes) -> tuple[int, str]:
+    """Where the path begins behind the keyword, and how that is written."""
+    at = _skip_spaces(rest, 0)
+    form = EXACT if at == 1 else SPACED
+    if rest[at : at + len(keyword)].upper() == keyword:
+        at += len(keyword)
+        after = _skip_spaces(rest, at)
+        colon = rest[after : after + 1] == b":"
+        start = _skip_spaces(rest, after + colon)
+        if not colon:
+            form = BARE
+        elif start != at + 1:
+            form = SPACED
+        return start, form
+    return at, BARE
 
 
 def address_of(path: bytes, local_parts: bool) -> str:
     """A mailbox as a string: whole, or only its domain ("" where it has none); `<>` for the null sender."""
-    if local_parts or path == NULL_SENDER.encode():
+    if local_parts or path == _NULL:
         return readable(path)
     # The domain begins behind the last @: a quoted local-part may hold others.
     mark = path.rfind(b"@")

@@ -54,6 +54,8 @@ HELD_BYTES = 8192
 CHUNK_UNNEEDED = 16384
 #: Local-parts of the running transaction that are remembered by checksum, to blank them in replies.
 QUOTABLE = 64
+#: What waits where there is nothing but a verb to remember; shared, since it is never changed.
+_NAMELESS = {verb: Pending(verb) for verb in (*EFFECTS, "content", "auth-line", "unknown")}
 #: So many lines that are no commands, and none that is: not SMTP.
 _NOT_SMTP_AFTER = 8
 
@@ -152,8 +154,9 @@ class ClientSide(Exchange):
             if self._client_skip:
                 self._client_skip = 0
         total = len(line) + skipped
-        bare = not line.endswith(b"\r")
-        line = line.rstrip(b"\r")
+        text = line.rstrip(b"\r")
+        bare = len(text) == len(line)
+        line = text
         if (self._client_lost or self._resuming) and not self._resumes(line):
             return end + 1
         if self.mode == SECRET:
@@ -191,18 +194,21 @@ class ClientSide(Exchange):
         if bare:
             self._bare_lf = True
             self.violate("bare-lf")
-        if total > LIMITS.get(verb, COMMAND_LIMIT):
+        if total > COMMAND_LIMIT and total > LIMITS.get(verb, COMMAND_LIMIT):
             self.violate("overlong-command")
-        for quirk in quirks:
-            self._quirk(quirk)
-        self._in_turn()
+        if quirks:
+            for quirk in quirks:
+                self._quirk(quirk)
+        waiting = self._waiting
+        if waiting or waiting.lost or self.quit_sent or not self.greeted:
+            self._in_turn()
         if not verb:
             self.violate("unknown-command")
             self._sent("unknown")
             return
         if self._data_refused:
             self._data_refused = False
-        if self.envelope.state not in EFFECTS[verb][0] and not (self._waiting or self._unseen or self._assumed):
+        if self.envelope.state not in EFFECTS[verb][0] and not (waiting or self._unseen or self._assumed):
             self.violate("wrong-order")
         if verb == "MAIL" or verb == "RCPT":
             self._path(verb, rest)
@@ -285,7 +291,7 @@ class ClientSide(Exchange):
 
     def _sent(self, verb: str, name: str = "", size: int = 0, last: bool = False) -> None:
         """A command has gone out: it waits for its reply, or is settled at once where no server is seen."""
-        item = Pending(verb, name, size, last)
+        item = Pending(verb, name, size, last) if name or size or last else _NAMELESS[verb]
         if not self.server_seen:
             self._assumed = True
             if verb in TURNS:

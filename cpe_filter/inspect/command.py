@@ -52,8 +52,20 @@ class Command(NamedTuple):
     quirks: tuple[str, ...]
 
 
+#: Verbs of four letters as nearly everybody writes them, alone and before a blank.
+_USUAL = {
+    written: Command(verb, b"", ())
+    for verb in EFFECTS
+    if len(verb) == 4
+    for written in (verb.encode(), verb.encode() + b" ")
+}
+
+
 def parse_command(line: bytes) -> Command:
     """Reads a line without its end. Any case, blanks before it, a tab, a colon or nothing between verb and rest."""
+    usual = _USUAL.get(line[:5])
+    if usual is not None:
+        return usual if len(line) == 4 else tuple.__new__(Command, (usual.verb, line[4:], ()))
     text = line.lstrip(b" \t")
     word = text.partition(b" ")[0]
     verb = _VERBS.get(word.strip().upper(), "") if len(word) < 12 else ""

@@ -26,6 +26,8 @@ COMMAND, HELD, CONTENT, CHUNK, SECRET, REFUSED, HANDSHAKE, OPAQUE = (
 )
 #: In the place of a reader where no content is being sent.
 NO_CONTENT = ContentReader(False)
+#: What waits for the greeting.
+_CONNECT = Pending("connect")
 #: The events of a dialogue of which there is nothing to tell. Shared, so nobody may add to it.
 NO_EVENTS: list[Event] = []
 
@@ -100,7 +102,7 @@ class Exchange:
         self._quotable = b""  # checksums, `CHECK_BYTES` each
         self._waiting = Waiting()
         if greeting_expected:
-            self._waiting.add(Pending("connect"))
+            self._waiting.add(_CONNECT)
         self._client_line = b""
         self._mailed_from = -1  # the path, as a checksum
         self._hello_sent = False
@@ -156,8 +158,14 @@ class Exchange:
     def _settle(self, item: Pending, reply: Reply | None) -> None:
         """Applies one command with its reply; None means the reply was not seen, and counts as agreement."""
         verb = item.verb
-        agreed = reply is None or reply.positive
-        if verb == "connect":
+        agreed = reply is None or 200 <= reply.code < 400
+        if verb == "MAIL":
+            self.envelope.sender(item.name, agreed)
+            self._tell(Event("sender", item.name, reply))
+        elif verb == "RCPT":
+            self.envelope.recipient(item.name, agreed)
+            self._tell(Event("recipient", item.name, reply))
+        elif verb == "connect":
             self.greeted = True
             self._tell(Event("greeting", "", reply))
         elif verb == "unknown" and reply is not None and reply.code == 354:
@@ -168,8 +176,13 @@ class Exchange:
             self._tell(self.envelope.finish(reply))
         elif verb in ("AUTH", "auth-line"):
             self._effect_auth(reply)
-        elif verb in ("MAIL", "RCPT", "DATA", "BDAT"):
-            self._envelope(item, reply, agreed)
+        elif verb == "DATA":
+            if agreed:
+                self._effect_content(reply)
+            else:
+                self._refused_content(reply)
+        elif verb == "BDAT":
+            self._chunk_answered(item, reply, agreed)
         elif verb in ("HELO", "EHLO"):
             if agreed:
                 self.envelope.greeted()
@@ -194,24 +207,16 @@ class Exchange:
     def _announced(self, reply: Reply | None) -> None:
         """Each line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
         offered = (*reply.before[1:], reply.text[4:]) if reply is not None and reply.before else ()
-        self.pipelining = any(line[:10].upper() == "PIPELINING" and line[10:11] in ("", " ") for line in offered)
+        self.pipelining = False
+        for line in offered:
+            if line[:10].upper() == "PIPELINING" and line[10:11] in ("", " "):
+                self.pipelining = True
 
-    def _envelope(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
-        verb, envelope = item.verb, self.envelope
-        if verb == "MAIL":
-            envelope.sender(item.name, agreed)
-            self._tell(Event("sender", item.name, reply))
-        elif verb == "RCPT":
-            envelope.recipient(item.name, agreed)
-            self._tell(Event("recipient", item.name, reply))
-        elif verb == "DATA" and agreed:
-            self._effect_content(reply)
-        elif verb == "DATA":
-            self._refused_content(reply)
-        elif agreed or envelope.current is not None:
+    def _chunk_answered(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        if agreed or self.envelope.current is not None:
             self._effect_chunk(item, reply, agreed)
         else:
-            envelope.content_refused()
+            self.envelope.content_refused()
             self._tell(Event("reply", "BDAT", reply))
 
     def _effect_content(self, reply: Reply | None) -> None:

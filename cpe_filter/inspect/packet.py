@@ -37,6 +37,7 @@ _FRAGMENT, _AUTHENTICATION, _TCP = 44, 51, 6
 _ipv4 = struct.Struct("!BxH2xHBB2x4s4s").unpack_from
 _ipv6 = struct.Struct("!4xHBB16s16s").unpack_from
 _tcp = struct.Struct("!HHIIBB").unpack_from
+_ipv4_tcp = struct.Struct("!2xH2xHBB2x4s4sHHIIBB").unpack_from
 _u16 = struct.Struct("!H").unpack_from
 
 
@@ -93,6 +94,12 @@ def parse(data: bytes) -> Segment | str:
         return "empty"
     version = data[0] >> 4
     size = len(data)
+    if data[0] == 0x45 and size >= 40:
+        # IPv4 without options is nearly all there is: both headers at once. What is not whole goes the long way.
+        total, frag, ttl, proto, src, dst, sport, dport, seq, ack, offset, flags = _ipv4_tcp(data)
+        payload_at = 20 + (offset >> 2 & 60)
+        if proto == _TCP and not frag & 0x3FFF and 40 <= payload_at <= total <= size:
+            return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:total], 0, ttl)
     if version == 4:
         if size < 20:
             return "short-ip-header"

@@ -12,6 +12,8 @@ from cpe_filter.inspect.facts import Reply
 
 #: Longest reply line by RFC 5321 section 4.5.3.1.5, and how much of one is kept.
 REPLY_LIMIT, LINE = 512, 2048
+#: Agreement as it usually comes, without its wording.
+_AGREED = {b"%d " % code: Reply(code, str(code)) for code in (220, 221, 250, 251, 252, 354)}
 #: Lines of one reply that are kept; of a longer one the first.
 LINES = 40
 
@@ -39,15 +41,23 @@ class ReplyReader:
         self._before = ()
         self._cut = True
 
-    def next(self, data: bytes, at: int, violate: Violate) -> tuple[Reply | None, int]:
-        """Reads one line from `data[at:]`: the reply that it completes, if it does, and where the next line begins."""
+    def next(self, data: bytes, at: int, violate: Violate, wordless: bool = False) -> tuple[Reply | None, int]:
+        """Reads one line from `data[at:]`: the reply that it completes, if it does, and where the next line begins.
+
+        wordless: of a reply that agrees only the code is needed; its text may be that alone.
+        """
         end = data.find(b"\n", at)
+        if wordless and 0 <= end - at < REPLY_LIMIT and not (self.unfinished or self._code or self._cut):
+            # A whole line, and nothing before it that it may belong to: what `_whole` would find is known.
+            agreed = _AGREED.get(data[at : at + 4])
+            if agreed is not None:
+                return agreed, end + 1
         if end < 0:
             room = LINE - len(self.unfinished)
             self.unfinished += data[at : at + room]
             self._skip += max(0, len(data) - at - room)
             return None, len(data)
-        line = data[at : min(end, at + LINE)]
+        line = data[at : end if end - at <= LINE else at + LINE]
         if self.unfinished:
             line = self.unfinished + line
             self.unfinished = b""

@@ -13,6 +13,8 @@ other bytes have come in its place.
 
 from __future__ import annotations
 
+import struct
+
 from cpe_filter.inspect.packet import ACK, FIN, PARTIAL, RIGHT, RST, SYN, UNSEEN, WRONG, Segment
 from cpe_filter.inspect.sealed import Sealed
 from cpe_filter.inspect.smtp import COMMAND, OPAQUE, Dialogue, Limits
@@ -35,6 +37,7 @@ _UNSEEN_BYTES = 1 << 16
 DOUBTS, DOUBT_BYTES = 32, 8192
 #: Of all connections in which nothing has been said: most attempts of a bot never get further, and shall cost little.
 _SILENCE = Dialogue()
+_ports = struct.Struct("!HH").pack
 
 
 class _Doubt(NamedTuple):
@@ -54,8 +57,8 @@ def _rank(doubt: _Doubt) -> int:
 def key_of(segment: Segment, from_client: bool) -> bytes:
     """What names a connection: client's and server's packed addresses, then their ports, big-endian."""
     if from_client:
-        return segment.src + segment.dst + (segment.sport << 16 | segment.dport).to_bytes(4, "big")
-    return segment.dst + segment.src + (segment.dport << 16 | segment.sport).to_bytes(4, "big")
+        return segment.src + segment.dst + _ports(segment.sport, segment.dport)
+    return segment.dst + segment.src + _ports(segment.dport, segment.sport)
 
 
 class Session:
@@ -253,13 +256,14 @@ class Session:
             if flags & ACK:
                 if self._doubts and not from_client:
                     self._settle_doubts(segment.ack)
-                gone = other.acknowledged(segment.ack)
+                # `acknowledged` would find nothing missing where the numbers are the same.
+                gone = other.acknowledged(segment.ack) if segment.ack != other.next else None
                 if gone:
                     self._pass(gone, not from_client)
             if segment.payload or segment.cut or flags & FIN:
                 seq = (segment.seq + 1) & _MASK if flags & SYN else segment.seq
                 had = mine.conflict
-                chunks = mine.feed(seq, segment.payload, segment.cut, bool(flags & FIN))
+                chunks = mine.feed(seq, segment.payload, segment.cut, flags & FIN != 0)
                 if segment.payload:
                     self.spoken = True
                     if self.phase == TRYING and not from_client:

@@ -54,6 +54,14 @@ __all__ = [
 ]
 
 
+#: Agreement with these says no more than its code. The reply to EHLO is not among them: each of its lines counts.
+_WORDLESS = frozenset(("MAIL", "RCPT", "DATA", "content", "RSET", "QUIT"))
+#: A reply may pass these over (`_pass_over`).
+_PASSED_OVER = ("connect", "stray")
+#: A reply may answer what was sent before these, unseen (`_answers_unseen`).
+_OUTRUN = ("DATA", "QUIT")
+
+
 class Dialogue(ClientSide):
     """One SMTP conversation. Feed it with `client`, `server`, `client_gap`, `server_gap`, end with `close`.
 
@@ -86,11 +94,13 @@ class Dialogue(ClientSide):
     def server(self, data: bytes) -> None:
         """Bytes from the server, in order."""
         self.server_seen = True
-        at = 0
+        at, waiting, keeps = 0, self._waiting, self._limits.last_reply
         while at < len(data) and self.mode != OPAQUE:
-            reply, at = self._replies.next(data, at, self.violate)
+            verb = "" if keeps or not waiting or waiting.lost else waiting[0].verb
+            wordless = verb in _WORDLESS or (verb == "connect" and len(waiting) == 1)
+            reply, at = self._replies.next(data, at, self.violate, wordless)
             if reply is not None:
-                if self._quotable and (reply.code >= 400 or self._limits.last_reply):  # else nobody looks at its text
+                if self._quotable and (keeps or reply.code >= 400):  # else nobody looks at its text
                     reply = hide_words(reply, self._quotable)
                 self._reply(reply)
 
@@ -107,30 +117,22 @@ class Dialogue(ClientSide):
 
     def _reply(self, reply: Reply) -> None:
         waiting = self._waiting
-        if (
-            len(waiting) > 1
-            and waiting[0].verb == "connect"
-            and not self._waiting.lost
-            and 200 <= reply.code < 400
-            and reply.code != 220
-        ):
-            self.violate("no-greeting")
-            self._waiting.take()
-            self.greeted = True
-        if self._waiting.lost:
-            self._resynchronise(reply)
-        if waiting and waiting[0].verb == "stray" and reply.code < 500:
-            self._waiting.take()  # a line of content that was taken for a command can only have been refused
+        if waiting.lost or (waiting and waiting[0].verb in _PASSED_OVER):
+            self._pass_over(reply)
         early = False
-        if not waiting and self.mode == CONTENT and self._ends_content(reply):
+        if waiting:
+            if waiting[0].verb in _OUTRUN and self._answers_unseen(waiting[0], reply):
+                self._unasked(reply)
+                return
+        elif self.mode == CONTENT and self._ends_content(reply):
             early = not reply.positive
-        elif not waiting and self.mode == SECRET:
-            self._waiting.add(Pending("auth-line"))  # what this answers was not seen
-        elif not waiting or self._answers_unseen(waiting[0], reply):
+        elif self.mode == SECRET:
+            waiting.add(Pending("auth-line"))  # what this answers was not seen
+        else:
             self._unasked(reply)
             return
         item = waiting.next()
-        if item.verb != "QUIT":
+        if item.verb != "QUIT" and self._limits.last_reply:
             self._keep(reply)
         self._settle(item, reply)
         if early:
@@ -141,9 +143,28 @@ class Dialogue(ClientSide):
         elif item.verb in TURNS:
             if self.mode == HELD:
                 self.mode = COMMAND
-            self._release()
+            if self._held:
+                self._release()
 
     # ── which command a reply answers ────────────────────────────────────────────────────────────────
+
+    def _pass_over(self, reply: Reply) -> None:
+        """What waits longest may not be what is answered: its own reply never comes, or was lost."""
+        waiting = self._waiting
+        if (
+            len(waiting) > 1
+            and waiting[0].verb == "connect"
+            and not waiting.lost
+            and 200 <= reply.code < 400
+            and reply.code != 220
+        ):
+            self.violate("no-greeting")
+            waiting.take()
+            self.greeted = True
+        if waiting.lost:
+            self._resynchronise(reply)
+        if waiting and waiting[0].verb == "stray" and reply.code < 500:
+            waiting.take()  # a line of content that was taken for a command can only have been refused
 
     def _keep(self, reply: Reply) -> None:
         if self._limits.last_reply:
@@ -264,6 +285,8 @@ class Dialogue(ClientSide):
                     self._settle(item, None)
             if self.mode == HELD:
                 self.mode = COMMAND
+            if not self._held:
+                break
             self._release()
         if not closed:
             return

@@ -31,17 +31,23 @@ Chunk = bytes | int
 
 
 class Stream:
-    """One direction. `position` counts the bytes delivered or declared lost since the start."""
+    """One direction. `position` counts the bytes delivered or declared lost since the start.
 
-    __slots__ = ("_end", "_next", "_pending", "_pending_bytes", "_recent", "conflict", "finished", "position")
+    The attributes are the caller's to read, not to set.
+    """
+
+    __slots__ = ("_pending", "_recent", "conflict", "end", "finished", "next", "position", "waiting")
 
     def __init__(self) -> None:
-        self._next = -1
-        self._end = -1  # sequence number of the FIN, once one was seen
+        #: The sequence number to expect; -1 before any segment.
+        self.next = -1
+        #: The sequence number of the FIN, whether or not all before it has arrived; -1 while none was seen.
+        self.end = -1
         # What came early: sequence number, bytes, how many more were cut off. Sorted; no byte is in it twice.
         self._pending: tuple[tuple[int, bytes, int], ...] = ()
-        self._pending_bytes = 0
-        self._recent = b""  # as `_COPY`, up to `_next`
+        #: Bytes that wait for earlier ones.
+        self.waiting = 0
+        self._recent = b""  # as `_COPY`, up to `next`
         self.position = 0
         #: True once a byte came again with another value (an evasion: Ptacek & Newsham 1998).
         self.conflict = False
@@ -49,31 +55,16 @@ class Stream:
         self.finished = False
 
     @property
-    def waiting(self) -> int:
-        """Bytes that wait for earlier ones."""
-        return self._pending_bytes
-
-    @property
     def started(self) -> bool:
         """Whether any segment has set the sequence number to expect."""
-        return self._next >= 0
-
-    @property
-    def next(self) -> int:
-        """The sequence number to expect; -1 before any segment."""
-        return self._next
-
-    @property
-    def end(self) -> int:
-        """The sequence number of the FIN, whether or not all before it has arrived; -1 while none was seen."""
-        return self._end
+        return self.next >= 0
 
     def syn(self, seq: int) -> bool:
         """Sets the origin from a SYN's sequence number. False if the stream had begun elsewhere already."""
-        if self._next < 0:
-            self._next = (seq + 1) & _MASK
+        if self.next < 0:
+            self.next = (seq + 1) & _MASK
             return True
-        return (self._next - self.position - 1) & _MASK == seq
+        return (self.next - self.position - 1) & _MASK == seq
 
     def feed(self, seq: int, payload: bytes, cut: int = 0, fin: bool = False) -> list[Chunk]:
         """Takes a segment's payload; returns what became readable, in order.
@@ -81,15 +72,23 @@ class Stream:
         `cut` bytes follow the payload that nobody has kept: they come out as a gap. A stream
         that has not begun begins here (mid-stream pick-up).
         """
-        if self._next < 0:
-            self._next = seq
+        if seq == self.next and self.end < 0 and payload and not (cut or fin or self._pending):
+            # The ordinary case, in as few steps as it takes: `_deliver` below, for a segment that ends nothing.
+            size = len(payload)
+            self.next = (seq + size) & _MASK
+            self.position += size
+            recent = self._recent + (_copy(size, crc32(payload)) if size <= _LONGEST_COPY else _copy(0, size))
+            self._recent = recent if len(recent) <= _REMEMBERED_BYTES else recent[-_REMEMBERED_BYTES:]
+            return [payload]
+        if self.next < 0:
+            self.next = seq
         if self.finished:
             return []
-        ahead = (seq - self._next) & _MASK
+        ahead = (seq - self.next) & _MASK
         end = (seq + len(payload) + cut) & _MASK
-        if fin and self._end < 0 and (end - self._next) & _MASK <= FARTHEST:
-            self._end = end
-        if ahead == 0 and not self._pending:  # the ordinary case
+        if fin and self.end < 0 and (end - self.next) & _MASK <= FARTHEST:
+            self.end = end
+        if ahead == 0 and not self._pending:
             return self._deliver(payload, cut)
         if ahead >= _HALF:  # begins before what is expected: resent, or a keep-alive
             old = (1 << 32) - ahead
@@ -100,7 +99,7 @@ class Stream:
                 return []
             cut = min(cut, len(payload) + cut - old)
             payload = payload[old:]
-            seq = self._next
+            seq = self.next
             ahead = 0
         elif ahead > FARTHEST:
             return []
@@ -109,7 +108,7 @@ class Stream:
             # Where nothing waits there is a bare FIN to note at most.
             return self._drain() or self._deliver(b"", 0)
         out: list[Chunk] = []
-        while len(self._pending) > PENDING_SEGMENTS or self._pending_bytes > PENDING_BYTES:
+        while len(self._pending) > PENDING_SEGMENTS or self.waiting > PENDING_BYTES:
             out += self._give_up(self._pending[0][0])
         return out
 
@@ -119,26 +118,26 @@ class Stream:
         Returns the gap and what waited behind it. Nothing where nothing is missing, where the stream has
         not begun, or where the number lies more than 1 GiB ahead (no TCP window is that large).
         """
-        if ack == self._next or self._next < 0 or self.finished:
+        if ack == self.next or self.next < 0 or self.finished:
             return []
-        if self._end >= 0 and (ack - self._end) & _MASK < _HALF:
-            ack = self._end  # the FIN takes a number, too, but is no byte
+        if self.end >= 0 and (ack - self.end) & _MASK < _HALF:
+            ack = self.end  # the FIN takes a number, too, but is no byte
         out: list[Chunk] = []
-        while 0 < (ack - self._next) & _MASK <= FARTHEST:
+        while 0 < (ack - self.next) & _MASK <= FARTHEST:
             first = self._pending[0][0] if self._pending else ack
             out += self._give_up(first if (ack - first) & _MASK < _HALF else ack)
         return out
 
     def skip_to(self, seq: int) -> list[Chunk]:
         """The bytes before `seq` were left out on purpose (content the kernel did not queue): a gap at once."""
-        if self._next < 0 or (seq - self._next) & _MASK >= _HALF:
+        if self.next < 0 or (seq - self.next) & _MASK >= _HALF:
             return []
-        return self._give_up(seq) if seq != self._next else []
+        return self._give_up(seq) if seq != self.next else []
 
     def drop(self) -> None:
         """Forgets what waits, and what was delivered."""
         self._pending = ()
-        self._pending_bytes = 0
+        self.waiting = 0
         self._recent = b""
 
     def flush(self) -> list[Chunk]:
@@ -146,15 +145,15 @@ class Stream:
         out: list[Chunk] = []
         while self._pending:
             out += self._give_up(self._pending[0][0])
-        if self._end >= 0 and 0 < (self._end - self._next) & _MASK <= FARTHEST:
-            out += self._give_up(self._end)
+        if self.end >= 0 and 0 < (self.end - self.next) & _MASK <= FARTHEST:
+            out += self._give_up(self.end)
         return out
 
     def _deliver(self, payload: bytes, cut: int) -> list[Chunk]:
         size = len(payload)
-        self._next = (self._next + size + cut) & _MASK
+        self.next = (self.next + size + cut) & _MASK
         self.position += size + cut
-        if self._next == self._end:
+        if self.next == self.end:
             self.finished = True
         if size:
             copy = _copy(size, crc32(payload)) if size <= _LONGEST_COPY else _copy(0, size)
@@ -166,7 +165,7 @@ class Stream:
         return [payload, cut] if size else [cut]
 
     def _compare(self, seq: int, payload: bytes) -> None:
-        at = (self._next - seq) & _MASK
+        at = (self.next - seq) & _MASK
         for size, check in reversed(list(_COPY.iter_unpack(self._recent))):
             at = (at - (size or check)) & _MASK
             if size and at + size <= len(payload) and crc32(payload[at : at + size]) != check:
@@ -175,17 +174,17 @@ class Stream:
     def _hold(self, seq: int, payload: bytes, cut: int) -> None:
         """Keeps what came early, in order of sequence; of a byte that waits already the first copy stays."""
         pending = list(self._pending)
-        at = (seq - self._next) & _MASK
+        at = (seq - self.next) & _MASK
         i = 0
         while i < len(pending):
             held = pending[i][1]
-            start = (pending[i][0] - self._next) & _MASK
+            start = (pending[i][0] - self.next) & _MASK
             if start + len(held) > at:
                 if start >= at + len(payload):
                     break
                 if start > at:  # what lies before the held piece is new
-                    pending.insert(i, ((self._next + at) & _MASK, payload[: start - at], 0))
-                    self._pending_bytes += start - at
+                    pending.insert(i, ((self.next + at) & _MASK, payload[: start - at], 0))
+                    self.waiting += start - at
                     payload = payload[start - at :]
                     at = start
                     i += 1
@@ -195,26 +194,26 @@ class Stream:
                 payload = payload[shared:]
                 at += shared
             i += 1
-        item = ((self._next + at) & _MASK, payload, cut)
+        item = ((self.next + at) & _MASK, payload, cut)
         if payload or (cut and item not in pending):
             pending.insert(i, item)
-            self._pending_bytes += len(payload)
+            self.waiting += len(payload)
         self._pending = tuple(pending)
 
     def _give_up(self, upto: int) -> list[Chunk]:
         """Declares everything before `upto` lost and goes on with what waits from there."""
-        gap = (upto - self._next) & _MASK
+        gap = (upto - self.next) & _MASK
         return self._deliver(b"", gap) + self._drain()
 
     def _drain(self) -> list[Chunk]:
         out: list[Chunk] = []
         while self._pending:
             seq, payload, cut = self._pending[0]
-            ahead = (seq - self._next) & _MASK
+            ahead = (seq - self.next) & _MASK
             if 0 < ahead < _HALF:
                 break
             self._pending = self._pending[1:]
-            self._pending_bytes -= len(payload)
+            self.waiting -= len(payload)
             # A part may have been declared lost meanwhile, or lie in what was cut off an earlier segment.
             old = -ahead & _MASK
             if old < len(payload) + cut:

@@ -41,8 +41,7 @@ class Waiting(list[Pending]):
 
     __slots__ = ("bytes", "lost")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self) -> None:  # without list's own, which would have nothing to do
         self.bytes = 0
         self.lost = 0
 
@@ -70,10 +69,12 @@ class Waiting(list[Pending]):
 
     def next(self) -> Pending:
         """The command that a reply answers, no longer waiting; of several strays one."""
-        command = self.take()
+        command = self[0]
         if command.verb == "stray" and command.size > 1:
-            self.insert(0, command._replace(size=command.size - 1))
-            self.bytes += WAITING_COST
+            self[0] = command._replace(size=command.size - 1)
+        else:
+            del self[0]
+            self.bytes -= len(command.name) + WAITING_COST
         return command
 
     def unanswered_before(self, reply: Reply) -> int:

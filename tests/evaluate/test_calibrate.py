@@ -130,6 +130,7 @@ def test_drawn_lives_follow_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     alike = {name: row._replace(weights=tuple(0.0 for _ in row.weights)) for name, row in INDICATORS.items()}
     monkeypatch.setattr("tests.evaluate.calibrate_alarms.INDICATORS", alike)
     monkeypatch.setattr("cpe_filter.detect.score.INDICATORS", alike)
+    monkeypatch.setattr("cpe_filter.detect.score._WEIGHTS", dict.fromkeys(alike, ()))
     assert life("mail server", 1, 200, 0.5).drift == 0.0
     assert not any(life("mail server", 1, 200, 0.5).passed)
 

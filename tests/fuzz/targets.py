@@ -94,10 +94,10 @@ def fuzz_stream(data: bytes) -> None:
         position = _check_chunks(chunks, truth, position)
         if position != one.position:
             raise Wrong(f"position {one.position}, delivered {position}")
-        if len(one._pending) > stream.PENDING_SEGMENTS or one._pending_bytes > stream.PENDING_BYTES:
+        if len(one._pending) > stream.PENDING_SEGMENTS or one.waiting > stream.PENDING_BYTES:
             raise Wrong("too much pending")
     position = _check_chunks(one.flush(), truth, position)
-    if one._pending or one._pending_bytes:
+    if one._pending or one.waiting:
         raise Wrong("flush left something")
     if one.conflict:
         raise Wrong("a conflict where no byte ever changed")

@@ -332,7 +332,7 @@ def test_what_waits_stays_bounded_whatever_comes() -> None:
         stream.feed(rng.randrange(1 << 18), bytes(rng.randrange(3000)), rng.randrange(3), rng.random() < 0.01)
         waiting = stream._pending
         assert len(waiting) <= PENDING_SEGMENTS
-        assert sum(len(item[1]) for item in waiting) == stream._pending_bytes <= PENDING_BYTES
+        assert sum(len(item[1]) for item in waiting) == stream.waiting <= PENDING_BYTES
         assert len(stream._recent) <= REMEMBERED * 6
 
 

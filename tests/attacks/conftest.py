@@ -21,14 +21,14 @@ def both_homes(live: None) -> Iterator[tuple[Home, Home]]:
 def home(both_homes: tuple[Home, Home]) -> Iterator[Home]:
     """The home that the filter is to protect."""
     yield both_homes[0]
-    both_homes[0].clean()
+    both_homes[0].end()
 
 
 @pytest.fixture
 def unfiltered(both_homes: tuple[Home, Home]) -> Iterator[Home]:
     """A home without a filter, for controls."""
     yield both_homes[1]
-    both_homes[1].clean()
+    both_homes[1].end()
 
 
 class _Table:

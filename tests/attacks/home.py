@@ -34,6 +34,8 @@ LETTER = (
 )
 QUEUED = b"Ok: queued"
 WEB_PORT = 8080
+#: What the filter's log says with each change of a standing.
+STANDING_CHANGED = " is now "
 _NAT = "table ip lab_nat { chain post { type nat hook postrouting priority srcnat; oifname wan masquerade; }; }\n"
 #: What came out at the Internet's end that could be mail or begin it: SYNs, data, and what is too long to have none.
 _LEFT = (
@@ -96,7 +98,7 @@ class Home:
 
     def clean(self) -> None:
         """No filter, no foreign rules, no connections, no state, nothing counted."""
-        self._end()
+        self.end()
         self.lab.nft("router", "flush ruleset\n" + _NAT)
         forget_connections(self.lab.namespace("router"))
         self.lab.run("router", ["ip", "neigh", "flush", "dev", "br-lan"], check=False)
@@ -105,7 +107,8 @@ class Home:
             (self.lab.folder / name).unlink(missing_ok=True)
         self.count_from_now()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Kills the filter and the responder. Their rules, and all else, stay until `clean`."""
         for running in [each.process for each in self._filters] + ([self._responder] if self._responder else []):
             if running.poll() is None:
                 running.send_signal(signal.SIGKILL)
@@ -157,6 +160,11 @@ class Home:
     def standing(self, device: str) -> str:
         found = self.filter.device(device)
         return found["standing"] if found else "unknown"
+
+    def judged(self) -> bool:
+        """Whether the standing of any device has changed (see test_evidence for its control)."""
+        time.sleep(0.3 * PATIENCE)
+        return STANDING_CHANGED in self.filter.log()
 
     # ── attackers and people ────────────────────────────────────────────────────────────────────
 
@@ -245,8 +253,12 @@ class Home:
 
     def delivered(self) -> int:
         """Messages that strangers took."""
-        servers = [json.loads(line)["server"] for line in self._lines()[self._before :]]
-        return sum(each not in (RELAY4, RELAY6) for each in servers)
+        return len(self.servers())
+
+    def servers(self) -> list[str]:
+        """The strangers that took a message, one for each."""
+        found = [json.loads(line)["server"] for line in self._lines()[self._before :]]
+        return [each for each in found if each not in (RELAY4, RELAY6)]
 
     def left(self) -> int:
         """Packets that arrived at strangers' addresses and could be mail: SYNs, data, fragments."""

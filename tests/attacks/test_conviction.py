@@ -117,7 +117,13 @@ def hold(home: Home, state: str, to: str, count: int = CONNECTIONS) -> list[Held
     return held
 
 
-@variants(state=STATES, known=("settled server", "new server"), read=("all read", "known not read"), family=FAMILIES)
+@variants(
+    also=[("idle", "settled server", "known not read", "IPv4")],
+    state=STATES,
+    known=("settled server", "new server"),
+    read=("all read", "known not read"),
+    family=FAMILIES,
+)
 def test_conviction_ends_what_runs(
     home: Home, unfiltered: Home, state: str, known: str, read: str, family: str
 ) -> None:

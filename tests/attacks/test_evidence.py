@@ -225,7 +225,7 @@ MANY: dict[str, Callable[[Home, int], None]] = {
 }
 
 
-@variants(many=MANY, mode=("limit", "monitor"))
+@variants(also=[("MACs", "limit"), ("prefixes", "monitor")], many=MANY, mode=("limit", "monitor"))
 def test_rotating_gains_nothing(home: Home, unfiltered: Home, many: str, mode: str) -> None:
     """48 connections to as many servers, 10 of which would take a message. Mode limit has a burst of a home's."""
     unfiltered.clean()

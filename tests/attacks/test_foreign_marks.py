@@ -36,7 +36,7 @@ MARKS = {
     "four bits": 0x0F000000,
     "all bits": 0xFFFFFFFF,
 } | ({f"bit {n}": 1 << n for n in range(32)} if ALL else {})
-#: Hook and priority; with `make attacks` all of them. Conntrack comes at -200, destination NAT at -100, source NAT at 100.
+#: Hook and priority. Conntrack comes at -200, destination NAT at -100, source NAT at 100.
 PLACES = {
     "first of all": ("prerouting", -300),
     "behind conntrack": ("prerouting", -160),
@@ -91,6 +91,13 @@ EXEMPT = f'[[exempt]]\ndestination = "{mx4(10)}"\n[[exempt]]\ndestination = "{mx
 
 
 @variants(
+    # An intrusion prevention system's mark, which once was a verdict of ours; and every bit there is.
+    also=[
+        ("an IPS's", "behind conntrack", "meta", "before", "monitor", "IPv4"),
+        ("all bits", "behind the firewall", "meta", "after", "monitor", "IPv6"),
+        ("all bits", "behind conntrack", "meta", "before", "block", "IPv4"),
+    ],
+    pairs=True,
     mark=MARKS,
     place=TRIED,
     what=("meta", "ct"),
@@ -140,7 +147,7 @@ def test_dscp_kept_in_conntrack_and_restored(home: Home, class_: str, mode: str,
     assert not home.judged(), home.filter.log()
 
 
-@variants(mark=MARKS, place=TRIED, what=("meta", "ct"), fail=FAILS, responder=RESPONDER, family=FAMILIES)
+@variants(pairs=True, mark=MARKS, place=TRIED, what=("meta", "ct"), fail=FAILS, responder=RESPONDER, family=FAMILIES)
 def test_foreign_marks_admit_nothing(
     home: Home, unfiltered: Home, mark: str, place: str, what: str, fail: str, responder: str, family: str
 ) -> None:

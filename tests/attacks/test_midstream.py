@@ -47,7 +47,12 @@ def goes_on(home: Home, connection: Connection, change: str) -> bool:
     return deliver(connection)
 
 
-@variants(change=CHANGES, before=("no filter", "monitor"), **BLOCK)
+@variants(
+    also=[("as it was", "monitor", "IPv6", "open", "no responder")],
+    change=CHANGES,
+    before=("no filter", "monitor"),
+    **BLOCK,
+)
 def test_connection_from_before(
     home: Home, unfiltered: Home, change: str, before: str, family: str, fail: str, responder: str
 ) -> None:

@@ -13,7 +13,13 @@ from tests.lab.rawtcp import CWR, ECE, MSS, PSH, SYN, URG, option, options
 pytestmark = pytest.mark.live
 
 
-@variants(again=(2, 3, 4, 5, 6) if ALL else (2, 6), number=("same", "other"), pause=(0.0, 0.5), **BLOCK)
+@variants(
+    also=[(2, "same", 0.5, "IPv4", "closed", "no responder")],
+    again=(2, 3, 4, 5, 6) if ALL else (2, 6),
+    number=("same", "other"),
+    pause=(0.0, 0.5),
+    **BLOCK,
+)
 def test_syn_again_after_its_reset(
     home: Home, unfiltered: Home, again: int, number: str, pause: float, family: str, fail: str, responder: str
 ) -> None:
@@ -110,7 +116,7 @@ def test_syn_that_brings_the_message(
     must_hold(home, unfiltered, attack, fail, responder)
 
 
-@variants(forgotten=("emptied", "timed out"), **BLOCK)
+@variants(also=[("emptied", "IPv4", "closed", "responder")], forgotten=("emptied", "timed out"), **BLOCK)
 def test_same_numbers_again_once_conntrack_has_forgotten(
     home: Home, unfiltered: Home, forgotten: str, family: str, fail: str, responder: str
 ) -> None:

@@ -4,8 +4,8 @@ A home's device sends 15 mails a second by IPv4 and IPv6: to strangers' servers,
 those are what has to pass. Each fault has a lab of its own, idle time before and after it, and a row in the table:
 dialogues that began meanwhile, lost and cut (ended before QUIT was answered), median and worst delay of whole
 dialogues, the longest wait for one answer, and median and worst of the idle time. Below it what was done, and what was
-seen beside the dialogues. Without a filter for 14 s a second device opens a connection each 0.1 s: `passes_after_s` is when the
-first, and `passes_until_s` when the last came through; `passes_again_s` counts from the filter's return.
+seen beside the dialogues. Without a filter for 14 s a second device opens a connection each 0.1 s: `passes_after_s` is
+when the first, and `passes_until_s` when the last came through; `passes_again_s` counts from the filter's return.
 
 Compare a flood with idle time on a machine that does nothing else: two cores have the flood, the home, the servers and
 the filter to run.

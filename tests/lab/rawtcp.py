@@ -21,7 +21,7 @@ import struct
 import time
 from collections.abc import Iterable
 
-from tests.lab.net import Lab
+from tests.lab.net import PATIENCE, Lab
 from tests.lab.netns import inside
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
@@ -316,7 +316,7 @@ class Connection:
         self._begin()
         for _ in range(times):
             self.send(flags, payload, tcp_options=tcp_options, reserved=reserved)
-        end = time.monotonic() + patience
+        end = time.monotonic() + patience * PATIENCE
         while not (self.up or self.refused) and self._read(end):
             pass
         if self.up:

@@ -165,9 +165,15 @@ def hidden_dialogues(home: Home, decoy: str, family: str) -> None:
 
 @variants(decoy=DECOYS, checks=("conntrack checks sums", "it does not"), family=FAMILIES)
 def test_decoys_hide_nothing(home: Home, unfiltered: Home, decoy: str, checks: str, family: str) -> None:
-    home.run(policy("monitor"))
     # OpenWrt sets 0.
-    with home.setting(checksum=int(checks == "conntrack checks sums")):
+    checksum = int(checks == "conntrack checks sums")
+    unfiltered.clean()
+    with unfiltered.setting(checksum=checksum):
+        hidden_dialogues(unfiltered, decoy, family)
+    if unfiltered.settle(6, 1.0) < 6:
+        raise ControlFailed(f"{decoy}: {unfiltered.delivered()} of 8 delivered without a filter")
+    home.run(policy("monitor"))
+    with home.setting(checksum=checksum):
         hidden_dialogues(home, decoy, family)
     standing = home.standing("device2")
     if decoy == "none" and standing != "compromised":

@@ -4,7 +4,9 @@
 # make bench  what the engine costs, that it stays linear, what the collector takes, and what the live filter costs
 #             (root; 12 minutes; BENCH=--quick: 4)
 # make fuzz   12 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
-# make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 5 minutes; FAULTS="kill flood")
+# make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 10 minutes; FAULTS="kill flood")
+# make attacks every variant of every attack on the live filter, and a table of them (root; an hour;
+#             ATTACK="-k fragments" for some; `make test` has a few of each)
 # make evaluate the detector's goals, measured (10 minutes); EVALUATE=--quick make evaluate for less than one
 # make calibrate the table's rates beside those observed, and the false alarms (2 minutes; CALIBRATE=--quick: 10 s)
 # make fleet  a collector with its page, and simulated routers that report to it, until Ctrl-C (FLEET="--routers 500")
@@ -14,7 +16,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint bench fuzz faults evaluate calibrate fleet record ipk peers clean
+.PHONY: demo test lint bench fuzz faults attacks evaluate calibrate fleet record ipk peers clean
 
 FUZZ_RUNS ?= 2000000
 
@@ -45,6 +47,10 @@ fuzz:
 faults:
 	@.ci/setup test
 	@$(PYTHON) -m tests.faults $(FAULTS)
+
+attacks:
+	@.ci/setup test
+	@ATTACKS=all $(PYTHON) -m pytest --tb=line tests/attacks $(ATTACK)
 
 evaluate:
 	@.ci/setup test

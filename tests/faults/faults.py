@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,21 @@ from typing import NamedTuple
 
 from cpe_filter.capture import frames, network_layer
 from cpe_filter.inspect.packet import FIN, RST, SYN, parse
-from tests.faults.scene import CLOSED, OPEN, Scene
+from tests.faults.probe import Probe
+from tests.faults.scene import (
+    ADMITTED,
+    BLOCK_CLOSED,
+    BLOCK_OPEN,
+    CLOSED,
+    HOSTS,
+    LIMIT_CLOSED,
+    LIMIT_OPEN,
+    OPEN,
+    Scene,
+)
 from tests.faults.shim import set_ahead
+from tests.lab.net import PYTHON, mx4, mx6
+from tests.lab.netns import inside
 
 #: What the flush gives back at once: the router's own NAT, as fw4 does when it restarts.
 _NAT = "table ip lab_nat { chain post { type nat hook postrouting priority srcnat; oifname wan masquerade; }; }"
@@ -24,6 +38,12 @@ TEN_YEARS_S = 10 * 365.25 * 86400
 #: Seconds from a kill to the supervisor's restart.
 RESPAWN_S = 0.3
 FLOOD_RATE = 50_000
+#: Seconds without a sign of life after which a filter counts as dead, at most; and those of a SYN sent again meanwhile.
+DEAD_S = 10.0
+#: Connections of a device that is convicted.
+_RUNNING = 20
+_NOT_OF_THE_STREAM = 10**9
+_STRANGER4, _STRANGER6 = mx4(20), mx6(24)
 _TURNS = ("--turns", "{lab}/turns.json")
 _FIVE_YEARS = f"[[exempt]]\ndestination = '198.18.2.0/24'\nuntil = {time.gmtime().tm_year + 5}-01-01\n"
 _UNLIMITED = OPEN + "escalate = false\n"
@@ -42,6 +62,12 @@ class Fault(NamedTuple):
     shim: tuple[str, ...] = ()
     tmpfs: bool = False
     filtered: bool = True
+    hosts: tuple[str, ...] = HOSTS
+
+    @property
+    def read(self) -> bool:
+        """Whether the filter is to read the stream: mail to relays it does not see."""
+        return self.filtered and self.hosts == HOSTS
 
     @property
     def about(self) -> str:
@@ -224,6 +250,127 @@ def closed_stop(scene: Scene, seconds: float) -> None:
     scene.notes["left_unseen"] = left_between(path, spans)
 
 
+# ── mode block, limit and monitor without a filter ──────────────────────────────────────────────────
+
+
+def _block_without(scene: Scene, seconds: float, harm: Callable[[], None], repair: Callable[[], float | None]) -> None:
+    """Another device tries strangers while the filter is not there."""
+    path = scene.lab.folder / "wan.pcap"
+    tcpdump = scene.lab.capture("internet", "isp", path, f"tcp dst port 25 and (dst {_STRANGER4} or dst {_STRANGER6})")
+    with Probe(scene.lab, "device2", _STRANGER4) as four, Probe(scene.lab, "device2", _STRANGER6) as six:
+        time.sleep(0.5)
+        scene.harm_begins()
+        harm()
+        time.sleep(max(seconds, 3.0))
+        repair()
+        time.sleep(0.5)
+    scene.lab.stop(tcpdump)
+    tried = four.attempts + six.attempts
+    scene.notes["direct_tried"] = len(tried)
+    scene.notes["direct_not_refused"] = sum(each.outcome != "refused" for each in tried)
+    scene.notes["refused_ms"] = max((each.ms for each in tried if each.outcome == "refused"), default=0.0)
+    scene.notes["left"] = left_between(path, [(0.0, float("inf"))])
+
+
+def block_kill(scene: Scene, seconds: float) -> None:
+    """Mode block: kill -9, restarted at the end; another device tries strangers"""
+    _block_without(scene, seconds, scene.kill_filter, scene.start_filter)
+
+
+def block_stop(scene: Scene, seconds: float) -> None:
+    """Mode block: SIGSTOP, SIGCONT at the end; another device tries strangers"""
+    _block_without(scene, seconds, lambda: _signal(scene, signal.SIGSTOP), lambda: _signal(scene, signal.SIGCONT))
+
+
+def block_hang(scene: Scene, seconds: float) -> None:
+    """Mode block: the filter is busy with nothing for 5 s; another device tries strangers"""
+    _block_without(scene, max(seconds, 5.0), lambda: _signal(scene, signal.SIGUSR1), lambda: None)
+
+
+def _until_dead(scene: Scene, harm: Callable[[], None], repair: Callable[[], object], seconds: float) -> None:
+    """No filter for so long. Notes when connections came through again, and when they did no more."""
+    with Probe(scene.lab, "device2", HOSTS[0]) as probe:
+        time.sleep(0.5)
+        scene.harm_begins()
+        begun = time.monotonic()
+        harm()
+        time.sleep(seconds)
+        repaired = time.monotonic()
+        repair()
+        time.sleep(4.0)  # SYNs are sent again after 1 and 3 s
+    through = [each for each in probe.since(begun, repaired) if each.outcome == "through" and each.ended < repaired]
+    # The first, and the last: for what fails open, and what fails closed.
+    ends = [each.ended - begun for each in through]
+    scene.notes["passes_after_s"] = min(ends) if ends else None
+    scene.notes["passes_until_s"] = max(ends) if ends else None
+    scene.notes["worst_through_ms"] = max((each.ms for each in through), default=0.0)
+    scene.notes["passes_again_s"] = probe.first("through", repaired)
+
+
+#: How long a dead filter is dead in these scenes: until it counts as such, and for two of the SYN's repetitions more.
+_LONG_S = DEAD_S + 4.0
+
+
+def killed(scene: Scene, seconds: float) -> None:
+    """kill -9, restarted after 14 s"""
+    _until_dead(scene, scene.kill_filter, scene.start_filter, _LONG_S)
+
+
+def stopped(scene: Scene, seconds: float) -> None:
+    """SIGSTOP for 14 s, then SIGCONT"""
+    _until_dead(scene, lambda: _signal(scene, signal.SIGSTOP), lambda: _signal(scene, signal.SIGCONT), _LONG_S)
+
+
+def relays_flooded(scene: Scene, seconds: float) -> None:
+    """50,000 SYN/s, each with a MAC of its own, while mail goes to relays and exempt servers"""
+    scene.flooded(scene.flood(FLOOD_RATE, min(seconds, 5.0), "macs"))
+
+
+def convict(scene: Scene, seconds: float) -> None:
+    """A device with 20 connections to servers it knows is convicted; these are to end within 100 ms"""
+    for host in HOSTS:
+        scene.lab.run(
+            "device2", [PYTHON, "-m", "tests.lab.send", host, "--sender", f"ann{_NOT_OF_THE_STREAM}@home.example"]
+        )
+    running = []
+    for number in range(_RUNNING):
+        with inside(scene.lab.namespace("device2")):
+            running.append(socket.create_connection((HOSTS[number % len(HOSTS)], 25), 5))
+        running[-1].recv(99)
+        running[-1].setblocking(False)
+    scene.harm_begins()
+    program = [PYTHON, "-m", "tests.lab.bot", "--pause", "0.02", "--count", "60", "--first", "20"]
+    bot = scene.lab.start("device2", program)
+    convicted = 0.0
+    answered = time.monotonic()
+    end = time.monotonic() + seconds + 10.0
+    going = list(running)
+    while going and time.monotonic() < end:
+        if not convicted and "is now compromised" in scene.log():
+            convicted = time.monotonic()
+        for each in list(going):
+            try:
+                each.send(b"NOOP\r\n")
+                if each.recv(4096):
+                    answered = time.monotonic()
+            except BlockingIOError:
+                pass
+            except OSError:
+                going.remove(each)
+        time.sleep(0.005)
+    scene.lab.stop(bot)
+    for each in running:
+        each.close()
+    time.sleep(seconds / 2)
+    scene.notes["running"] = len(running)
+    scene.notes["going_on"] = len(going)
+    scene.notes["ended_ms"] = 1000 * (answered - convicted) if convicted and not going else None
+
+
+def _signal(scene: Scene, number: int) -> None:
+    scene.filter.process.send_signal(number)
+
+
 FAULTS = {
     fault.name: fault
     for fault in (
@@ -243,8 +390,22 @@ FAULTS = {
         Fault("flood-no-filter", flooded, filtered=False),
         Fault("full", full, tmpfs=True),
         Fault("clock", clock, _FIVE_YEARS + OPEN, ("--clock", "{lab}/clock")),
-        Fault("closed-kill", closed_kill, CLOSED, ("--begun", "{lab}/begun")),
-        Fault("closed-stop", closed_stop, CLOSED),
+        Fault("closed-kill", closed_kill, LIMIT_CLOSED, ("--begun", "{lab}/begun")),
+        Fault("closed-stop", closed_stop, LIMIT_CLOSED),
+        Fault("block-kill", block_kill, BLOCK_OPEN, hosts=ADMITTED),
+        Fault("block-stop", block_stop, BLOCK_OPEN, hosts=ADMITTED),
+        Fault("block-hang", block_hang, BLOCK_CLOSED, ("--hang",), hosts=ADMITTED),
+        Fault("limit-kill", killed, LIMIT_OPEN),
+        Fault("limit-stop", stopped, LIMIT_OPEN),
+        Fault("limit-kill-closed", killed, LIMIT_CLOSED, hosts=ADMITTED[:2]),
+        Fault("limit-stop-closed", stopped, LIMIT_CLOSED, hosts=ADMITTED[:2]),
+        Fault("monitor-kill", killed, OPEN),
+        Fault("monitor-stop", stopped, OPEN),
+        Fault("monitor-kill-closed", killed, CLOSED, hosts=ADMITTED[:2]),
+        Fault("monitor-stop-closed", stopped, CLOSED, hosts=ADMITTED[:2]),
+        Fault("block-flood", relays_flooded, BLOCK_OPEN, hosts=ADMITTED),
+        Fault("limit-flood", relays_flooded, LIMIT_OPEN, hosts=ADMITTED[:2]),
+        Fault("convict", convict, OPEN.replace("= true", "= false", 1)),
     )
 }
 

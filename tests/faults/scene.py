@@ -20,16 +20,29 @@ from typing import Any, NamedTuple
 from tests.faults import flood
 from tests.faults.shim import set_ahead
 from tests.faults.stream import PATIENCE_S
-from tests.lab.net import PYTHON, Filter, Lab, mx4, mx6
+from tests.lab.net import PYTHON, RELAY4, RELAY6, Filter, Lab, mx4, mx6
 
 #: Where the stream goes: servers that take mail, both families.
 HOSTS = (mx4(0), mx6(4), mx4(10), mx6(14))
+#: In mode block: relays, and servers that the policy exempts.
+ADMITTED = (RELAY4, RELAY6, mx4(10), mx6(14))
 #: Seconds after a fault that do not count as idle yet.
 SETTLE_S = 0.6
 # Every dialogue is read to its end: what is let go at its SYN no fault of the filter could touch.
 _READ = "[detect]\nread_known = true\n"
 OPEN = f'{_READ}[filter]\nmode = "monitor"\nfail = "open"\n'
 CLOSED = f'{_READ}[filter]\nmode = "monitor"\nfail = "closed"\n'
+_EXEMPT = f'[[exempt]]\ndestination = "{mx4(10)}"\n[[exempt]]\ndestination = "{mx6(14)}"\n'
+BLOCK_OPEN = f'{_READ}{_EXEMPT}[filter]\nmode = "block"\nfail = "open"\n'
+BLOCK_CLOSED = f'{_READ}{_EXEMPT}[filter]\nmode = "block"\nfail = "closed"\n'
+# Limits that the stream does not come near.
+_LIMITS = "[limits]\n" + "".join(
+    f"{what}_{per} = 50000\n"
+    for what in ("connections", "destinations", "messages", "recipients")
+    for per in ("per_hour", "burst")
+)
+LIMIT_OPEN = f'{_READ}{_LIMITS}[filter]\nmode = "limit"\nfail = "open"\n'
+LIMIT_CLOSED = f'{_READ}{_LIMITS}[filter]\nmode = "limit"\nfail = "closed"\n'
 
 
 class Dialogue(NamedTuple):
@@ -80,14 +93,16 @@ class Scene:
         tmpfs: bool = False,
         filtered: bool = True,
         rate: float = 15,
+        hosts: tuple[str, ...] = HOSTS,
     ) -> None:
         """shim: options of `tests.faults.shim`, {lab} standing for the lab's folder. tmpfs: the files in one of 64 kB.
 
-        filtered: whether there is a filter. rate: dialogues a second.
+        filtered: whether there is a filter. rate: dialogues a second. hosts: to which servers, in turn.
         """
         self.notes: dict[str, Any] = {}
         self._policy_text = policy
         self._rate = rate
+        self._hosts = hosts
         self._shim = shim
         self._tmpfs = tmpfs
         self._filtered = filtered
@@ -128,7 +143,7 @@ class Scene:
             self.policy.write_text(self.policy.read_text().replace(f'"{self.lab.folder}/', f'"{self.files}/'))
         if self._filtered:
             self.start_filter()
-        hosts = [str(self._rate), *HOSTS]
+        hosts = [str(self._rate), *self._hosts]
         self._client = self._program("device1", "tests.faults.stream", "client", str(self._held), *hosts)
         time.sleep(0.5)
 
@@ -166,6 +181,11 @@ class Scene:
     def log(self) -> str:
         """What all filters of this scene have logged."""
         return "".join(each.log() for each in self._filters)
+
+    def end_filter(self) -> None:
+        """SIGKILL to what hangs or is stopped, too, and a new one."""
+        self.kill_filter()
+        self.start_filter()
 
     def filter_runs(self) -> bool:
         return self.filter.process.poll() is None

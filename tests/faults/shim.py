@@ -7,6 +7,7 @@ Knows the filter's parts by name and changes them in its own process, before the
 --slow MS         each packet takes the filter so many milliseconds longer
 --no-flag         the queue's fail-open flag is left alone
 --turns FILE      the lengths of the loop's turns go to FILE at the end, as JSON
+--hang            SIGUSR1 makes it busy with nothing for 5 s: alive, and deaf
 --begun FILE      the POSIX time goes to FILE when the filter begins to look at packets
 """
 
@@ -18,6 +19,7 @@ import json
 import mmap
 import os
 import select
+import signal
 import struct
 import sys
 import time
@@ -114,6 +116,15 @@ def _time_turns(path: str) -> None:
     atexit.register(tell)
 
 
+def _hang_when_told(seconds: float = 5.0) -> None:
+    def hang(*_: Any) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+
+    signal.signal(signal.SIGUSR1, hang)
+
+
 def _tell_begin(path: str) -> None:
     from cpe_filter import router
 
@@ -135,6 +146,7 @@ def main() -> int:
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--no-flag", action="store_true")
     parser.add_argument("--turns")
+    parser.add_argument("--hang", action="store_true")
     parser.add_argument("--begun")
     options, rest = parser.parse_known_args()
     if options.clock:
@@ -145,6 +157,8 @@ def main() -> int:
         _leave_flag()
     if options.turns:
         _time_turns(options.turns)
+    if options.hang:
+        _hang_when_told()
     if options.begun:
         _tell_begin(options.begun)
     from cpe_filter.cli import main as run

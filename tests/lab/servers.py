@@ -3,6 +3,8 @@
 `python -m tests.lab.servers LOGFILE` prints "ready" and serves until it is ended. The relay takes everything. A
 stranger's temper follows the third number of its address (see `TEMPERS`). Each session ends as a line of JSON.
 
+With `--taken FILE` each message is a line of JSON there as soon as it is taken: a session may last.
+
 With `--rules`, servers refuse by the envelope, as those in `mtas` do, and offer AUTH in the clear; with
 `--certificate FILE --key FILE` STARTTLS, too, all but one in N of them with `--plain-every N`.
 """
@@ -19,7 +21,7 @@ import ssl
 import sys
 import time
 from ipaddress import ip_address
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -45,6 +47,9 @@ def temper_of(address: str) -> str:
 
 class Stranger:
     """aiosmtpd's hooks: answers by temper, and keeps a record."""
+
+    #: Where a message is told of at once.
+    taken: ClassVar[TextIO | None] = None
 
     def __init__(self) -> None:
         self.record: dict[str, Any] = {
@@ -134,6 +139,9 @@ class Stranger:
         if answer:
             return answer
         self.record["messages"].append({"mail_from": envelope.mail_from, "rcpt_to": envelope.rcpt_tos, "bytes": size})
+        if self.taken:
+            told = {"server": self.record["server"], "peer": self.record["peer"], "mail_from": envelope.mail_from}
+            self.taken.write(json.dumps(told) + "\n")
         return "250 2.0.0 Ok: queued"
 
 
@@ -215,6 +223,8 @@ class LoggingSMTP(SMTP):
 async def main(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     LoggingSMTP.log = open(options.log, "a", buffering=1)  # noqa: ASYNC230 - open as long as the program runs
+    if options.taken:
+        Stranger.taken = open(options.taken, "a", buffering=1)  # noqa: ASYNC230
     LoggingSMTP.plain_every = options.plain_every
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
@@ -242,6 +252,7 @@ async def main(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("log")
+    parser.add_argument("--taken")
     parser.add_argument("--rules", action="store_true")
     parser.add_argument("--certificate")
     parser.add_argument("--key")

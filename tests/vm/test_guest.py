@@ -19,12 +19,13 @@ from tests.lab.net import PYTHON
 from tests.vm import kernel
 from tests.vm.machine import Ended, run
 
-#: Seconds for all of it. An idle machine of two cores takes about half.
-TIMEOUT_S = 360
+#: Seconds for all of it. An idle machine of two cores takes about 300.
+TIMEOUT_S = 480
 
 _NATIVE = "tests/vm/test_native.py::"
 _LIVE = "tests/test_live.py::"
 _RULES = "tests/enforce/test_live_ruleset.py::"
+_ATTACKS = "tests/attacks/test_"
 #: What is run in the guest, the most important first.
 IN_GUEST = (
     _NATIVE + "test_the_kernel_queues_without_iptables[open-queue flags bypass to 25]",
@@ -39,6 +40,14 @@ IN_GUEST = (
     _LIVE + "test_mail_of_the_router_itself_is_seen",
     _LIVE + "test_killed_filter_and_its_successor[closed]",
     _LIVE + "test_recipients_over_the_limit_end_the_session",
+    _ATTACKS + "syns.py::test_syn_again_after_its_reset[2-same-0.5-IPv4-closed-no responder]",
+    _ATTACKS + "packets.py::test_extension_headers[9 destination options-closed-no responder]",
+    _ATTACKS + "conviction.py::test_conviction_ends_what_runs[idle-settled server-known not read-IPv4]",
+    _ATTACKS + "foreign_marks.py::test_foreign_marks_admit_nothing[pbr's-first of all-meta-open-no responder-IPv4]",
+    _ATTACKS
+    + "foreign_marks.py::test_foreign_marks_change_nothing_and_stay"
+    + "[an IPS's-behind conntrack-meta-before-monitor-IPv4]",
+    _ATTACKS + "floods.py::test_interrupted[kill-IPv6-open-no responder]",
     "tests/test_live_outlook.py::test_a_flushed_ruleset_is_back_within_five_seconds",
 )
 

@@ -85,7 +85,7 @@ def test_names_from_leases_in_log_and_status(lab: Lab) -> None:
         f"1 {Lab.mac('device2')} {Lab.address4('device2')} {hostile} *\n"
     )
     policy = lab.policy(MONITOR)
-    policy.write_text(policy.read_text().replace("[network]\n", f'[network]\nleases = ["{path}", "/nowhere"]\n'))
+    policy.write_text(policy.read_text().replace(f'"{lab.folder}/lab.leases"', f'"{path}", "/nowhere"'))
     running = lab.start_filter(policy)
     assert sent(lab, "device1", mx4(0))
     bot(lab, "device2")

@@ -21,7 +21,7 @@ def start(lab: Lab, text: str = "") -> tuple[Filter, Path]:
     leases = lab.folder / "dhcp.leases"
     leases.write_text(f"1 {Lab.mac('device1')} {Lab.address4('device1')} living-room-tv *\n")
     policy = lab.policy(f'[notice]\nprovider = "Example <Net>"\npage = "{page}"\n{text}[filter]\nmode = "monitor"\n')
-    policy.write_text(policy.read_text().replace("[network]\n", f'[network]\nleases = ["{leases}"]\n'))
+    policy.write_text(policy.read_text().replace(f"{lab.folder}/lab.leases", str(leases)))
     return lab.start_filter(policy), page
 
 

@@ -143,6 +143,9 @@ class Lab:
             self._ip(device, f"addr add {self.address6(device)}/64 dev eth0 nodad")
             self._ip(device, "route add default via 192.168.1.1")
             self._ip(device, "-6 route add default via 2001:db8:1::1")
+        # The devices have leases, as in nearly every home, and no names.
+        lines = [f"0 {self.mac(device)} {self.address4(device)} * *\n" for device in self.devices]
+        (self.folder / "lab.leases").write_text("".join(lines))
         self.nft(
             "router",
             "table ip lab_nat { chain post { type nat hook postrouting priority srcnat; oifname wan masquerade; }; }",
@@ -237,7 +240,8 @@ class Lab:
         """
         path = self.folder / name
         path.write_text(
-            f'[network]\nlan = ["br-lan"]\nwan = ["wan"]\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
+            f'[network]\nleases = ["{self.folder}/lab.leases"]\n'
+            f'lan = ["br-lan"]\nwan = ["wan"]\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
             f'[status]\nstatus_file = "{self.folder}/status.json"\nstatus_interval_s = 1\n'
             f'control_socket = "{self.folder}/control"\n'
             f'[state]\nstate_file = "{self.folder}/flash/state"\n'

@@ -429,7 +429,7 @@ class Engine:
         if session.phase == TRYING:
             self._trying[key] = time
         if syn and decision.what != PASS and not flow.explained:
-            self._unanswered(flow, TRYING, time)
+            self._refused_syn(flow, time)
         self._standings(flow, time)
         return flow
 
@@ -555,8 +555,12 @@ class Engine:
                 self._detector.ended(flow.connection, session.phase, session.dialogue.quit_sent, time)
                 if flow.shared is not None:
                     self._home.ended(flow.shared, flow.connection, session.phase, session.dialogue.quit_sent, time)
-            elif session.phase in (LOST, REFUSED):
-                self._unanswered(flow, TRYING if flow.explained else session.phase, time)
+            elif flow.explained:
+                self._refused_syn(flow, time)
+            else:
+                if session.phase in (LOST, REFUSED):
+                    self._unanswered(flow, session.phase, time)
+                decide.give_back(self.policy, flow.device, flow.decision)
             self._standings(flow, time)
 
     def _cut_short(self, flow: Flow, time: float) -> None:
@@ -566,6 +570,16 @@ class Engine:
         if flow.session.phase == TRYING and flow.decision.what == PASS:
             self._unanswered(flow, TRYING, time)
             self._standings(flow, time)
+
+    def _refused_syn(self, flow: Flow, time: float) -> None:
+        """We refused a SYN, and no dialogue came of it: no evidence, but about the home where it is a stranger's.
+
+        A neighbour may have sent it in the device's name. Who makes up names gains by none.
+        """
+        if self._knows(flow.device):
+            self._detector.refused(flow.connection)
+        if flow.shared is not None:
+            self._home.unanswered(flow.shared, flow.connection, TRYING, time)
 
     def _established(self, flow: Flow, time: float) -> None:
         """Both ends have completed the handshake: the device and the server are what their addresses say."""
@@ -580,7 +594,7 @@ class Engine:
         self._standings(flow, time)
 
     def _unanswered(self, flow: Flow, phase: str, time: float) -> None:
-        """A SYN was all there was. Anybody in the home can send one in another device's name."""
+        """Nobody answered a SYN that passed. Anybody in the home can send one in another device's name."""
         if flow.opened and self._knows(flow.device):
             flow.device.seen(flow.device.last_seen, flow.session.client)
             self._detector.unanswered(flow.connection, phase, time)

@@ -176,8 +176,18 @@ class Detector:
             connection.new = new
             self._met(connection, time)
 
+    def refused(self, connection: Connection) -> None:
+        """We have refused the SYN: the network counts as contacted, and that is no evidence.
+
+        Anybody can send a SYN in the device's name, and no server had a chance to show who it was.
+        """
+        new = connection.device.neighbours.attempt(connection.number)
+        if not connection.met:
+            connection.new, connection.met = new, True
+            connection.device.networks += new
+
     def unanswered(self, connection: Connection, phase: str, time: float) -> None:
-        """Nobody has answered the SYN. phase: LOST or REFUSED, as in inspect.session, or TRYING where we refused it."""
+        """Nobody has answered the SYN. phase: LOST or REFUSED, or TRYING: it was not waited for."""
         device = connection.device
         new = device.neighbours.attempt(connection.number)
         if not connection.met:

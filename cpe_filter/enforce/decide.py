@@ -32,6 +32,7 @@ class Decision(NamedTuple):
 
 MONITORED = Decision(PASS, "mode monitor")
 WITHIN_LIMITS = Decision(PASS, "within limits")
+WITHIN_LIMITS_NEW = Decision(PASS, "within limits, server new to it")
 UNSEEN_START = Decision(PASS, "began before it was watched")
 COMPROMISED_DEVICE = Decision(BLOCK, "device compromised")
 _COMPROMISED_HOME = f"{HOME.decode()} is compromised"
@@ -162,7 +163,19 @@ def on_connection(policy: Policy, device: Device, server: bytes, new_server: boo
         over = _over(device, "destinations", per_hour, burst, time, "new servers")
         if over:
             return Decision(REFUSE, over)
+        return WITHIN_LIMITS_NEW
     return WITHIN_LIMITS
+
+
+def give_back(policy: Policy, device: Device, decision: Decision) -> None:
+    """A connection that passed within the limits was never completed: anybody may have begun it in this name."""
+    names = {WITHIN_LIMITS: ("connections",), WITHIN_LIMITS_NEW: ("connections", "destinations")}.get(decision, ())
+    for name in names:
+        burst = policy.connections_burst if name == "connections" else policy.destinations_burst
+        for pool in (device.buckets, *device.shares):
+            if name in pool:
+                level, since = pool[name]
+                pool[name] = (min(float(burst), level + 1.0), since)
 
 
 def on_message(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:

@@ -56,8 +56,11 @@ def play(detector: Detector, device: Device, session: Session, explained: bool =
     connection.explained = explained
     if session.phase == LOST:
         time += LOST_AFTER_S
-    if session.phase in (LOST, REFUSED, TRYING):
+    if session.phase in (LOST, REFUSED):
         detector.unanswered(connection, session.phase, time)
+        return connection
+    if session.phase == TRYING:
+        detector.refused(connection)
         return connection
     detector.established(connection, time)
     tell = detector.event

@@ -32,6 +32,10 @@ class Listening(Detector):
         self.told.append(event)
         super().event(connection, event, time)
 
+    def refused(self, connection: Connection) -> None:
+        self.told.append("trying")
+        super().refused(connection)
+
     def unanswered(self, connection: Connection, phase: str, time: float) -> None:
         self.told.append(phase)
         super().unanswered(connection, phase, time)

@@ -50,8 +50,8 @@ REFRESH_S = 2.0
 ASKED_S = 3600.0
 #: Seconds between two looks at who is familiar, and that the kernel knows of it.
 LOOK_S, FAMILIAR_S = 5.0, 900.0
-#: Datagrams of shown packets read in one turn, and where others wait for what is in them.
-_DATAGRAMS, _MOST_DATAGRAMS = 16, 512
+#: Datagrams of shown packets read in one turn, and turns that packets wait for what was shown before them.
+_DATAGRAMS, _TURNS = 16, 8
 #: Shorter ones are no packets: by them the kernel sends on what it has collected.
 _SHORTEST = 20
 
@@ -80,6 +80,8 @@ class Gate:
         self._shown = shown
         self._poll = poll
         self._now = now
+        self._asking: list[Found] = []  # read from the queue, not decided yet
+        self._turns = 0
         self._next_alive = self._next_devices = self._next_look = self._next_familiar = self._next_home = 0.0
         self._familiar: set[bytes] = set()
         self._home_states = (False, False)
@@ -91,6 +93,11 @@ class Gate:
         return fd in self._fds
 
     @property
+    def waits(self) -> bool:
+        """Whether packets are still to be decided: `serve` again, whatever `poll` says."""
+        return bool(self._asking)
+
+    @property
     def lost(self) -> int:
         """Packets that were shown and got lost: there were more than the socket holds. `lost_at`: when last."""
         return self._shown.lost if self._shown else 0
@@ -99,18 +106,15 @@ class Gate:
 
     def serve(self) -> None:
         """Handles what waits, as far as one turn goes."""
-        asking = self._queue.read()
+        asking = self._asking or self._queue.read()
         events = len(self._engine.events)
-        if self._shown is not None:
-            # What caused a packet that waits was shown before it, and comes first: then to the last that is there.
-            lost = self._shown.lost
-            for _ in range(_DATAGRAMS if not asking else _MOST_DATAGRAMS):
-                shown = self._shown.read()
-                if not shown:
-                    break
-                self._show(shown)
-            if self._shown.lost != lost:
-                self.lost_at = time.time()
+        # What caused a packet that waits was shown before it, and comes first. Where that is more than a turn's work
+        # the packet goes on waiting, but not for whatever else may come.
+        if self._shown is not None and not self._read_shown() and asking and self._turns < _TURNS:
+            self._asking, asking = asking, []
+            self._turns += 1
+        else:
+            self._asking, self._turns = [], 0
         answers = [self._decide(packet) for packet in asking]
         if len(self._engine.events) > events:
             for event in self._engine.events[events:]:
@@ -120,6 +124,21 @@ class Gate:
         if asking:
             # A rule refuses where it finds the connection in a set; where that could not be, the packet is dropped.
             self._queue.answer(answers if made else [(n, DROP if v == REPEAT else v) for n, v in answers])
+
+    def _read_shown(self) -> bool:
+        """Takes what has been shown, as far as one turn goes. Whether that was all."""
+        assert self._shown is not None
+        lost = self._shown.lost
+        done = False
+        for _ in range(_DATAGRAMS):
+            shown = self._shown.read()
+            done = not shown
+            if done:
+                break
+            self._show(shown)
+        if self._shown.lost != lost:
+            self.lost_at = time.time()
+        return done
 
     def _show(self, packets: list[Found]) -> None:
         engine, now = self._engine, self._now()

@@ -305,7 +305,7 @@ class _Filter:
                 self.status_file.ask()
                 next_status = now + self.policy.status_interval_s
             self._tell()
-            more = [self.status_file.step(), self.state.tick(self.engine.devices.known(), now)]
+            more = [self.status_file.step(), self.state.tick(self.engine.devices.known(), now), self.gate.waits]
             served = False
             for fd, _ in poll.poll(0 if any(more) else max(0.0, min(next_tick, next_status) - now) * 1000):
                 if fd in self.gate:
@@ -320,6 +320,8 @@ class _Filter:
                     self.upkeep.serve(self.now())
                 else:
                     self._drain_wakeups()
+            if self.gate.waits and not served:
+                self.gate.serve()
 
     def _look_around(self, now: float) -> None:
         """The home as the router's files tell it: its networks, and DHCP's leases."""

@@ -184,8 +184,8 @@ def test_decoys_hide_nothing(home: Home, unfiltered: Home, decoy: str, checks: s
     standing = home.standing("device2")
     if decoy == "none" and standing != "compromised":
         raise ControlFailed(f"without decoys device2 is {standing}")
+    # How many it delivers until then depends on how busy the machine is: in mode monitor nothing waits for the filter.
     assert standing == "compromised", f"{standing}, {home.delivered()} delivered"
-    assert home.delivered() <= 3
 
 
 # ── many are one ────────────────────────────────────────────────────────────────────────────────────

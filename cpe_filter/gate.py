@@ -110,7 +110,7 @@ class Gate:
         events = len(self._engine.events)
         # What caused a packet that waits was shown before it, and comes first. Where that is more than a turn's work
         # the packet goes on waiting, but not for whatever else may come.
-        if self._shown is not None and not self._read_shown() and asking and self._turns < _TURNS:
+        if not self._read_shown() and asking and self._turns < _TURNS:
             self._asking, asking = asking, []
             self._turns += 1
         else:
@@ -127,16 +127,17 @@ class Gate:
 
     def _read_shown(self) -> bool:
         """Takes what has been shown, as far as one turn goes. Whether that was all."""
-        assert self._shown is not None
-        lost = self._shown.lost
-        done = False
+        log = self._shown
+        if log is None:
+            return True
+        lost, done = log.lost, False
         for _ in range(_DATAGRAMS):
-            shown = self._shown.read()
+            shown = log.read()
             done = not shown
             if done:
                 break
             self._show(shown)
-        if self._shown.lost != lost:
+        if log.lost != lost:
             self.lost_at = time.time()
         return done
 

@@ -110,10 +110,6 @@ def check_surroundings(policy: Policy) -> None:
         raise CannotRun("not allowed to filter: run it as root, or with the capability CAP_NET_ADMIN")
     if command.find("nft") is None:
         raise CannotRun("nft is not installed (package nftables)")
-    try:
-        import netfilterqueue  # noqa: F401
-    except ImportError:
-        raise CannotRun("the Python package netfilterqueue is missing: pip install 'cpe-filter[router]'") from None
     present = [name for _, name in socket.if_nameindex()]
     for key, names in (("lan", policy.lan), ("wan", policy.wan)):
         for name in names:

@@ -1,8 +1,7 @@
 """The queue: packets from the kernel that wait for a verdict, and verdicts back.
 
-Knows NFQUEUE (linux/netfilter/nfnetlink_queue.h); the netfilterqueue library binds it. Must not know SMTP or policy.
-Every packet gets its verdict. A queue that nobody reads fast enough fills, and the kernel drops what finds it full; its
-sender sends it again.
+Knows NFQUEUE over netlink (linux/netfilter/nfnetlink_queue.h). Must not know SMTP or policy. Every packet gets its
+verdict. A queue that nobody reads fast enough fills, and the kernel drops what finds it full; senders send it again.
 """
 
 from __future__ import annotations
@@ -12,11 +11,8 @@ import os
 import struct
 
 from cpe_filter import plain_socket as socket
+from cpe_filter.enforce.nfnetlink import attribute, messages
 from cpe_filter.enforce.packets import Found, Reader
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from netfilterqueue import Packet
 
 #: Bytes of a packet that are copied to us.
 COPY_RANGE = 2048
@@ -24,9 +20,14 @@ COPY_RANGE = 2048
 TURN, TURN_S = 64, 0.02
 _RECEIVE_BUFFER = 1 << 20
 
-_REQUEST = 0x1
-_PACKET, _VERDICT = 3 << 8, 3 << 8 | 1  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_...
+_NETLINK_NETFILTER = 12
+_REQUEST, _ACKNOWLEDGE, _ERROR = 0x1, 0x4, 2
+_PACKET, _VERDICT, _CONFIGURE = 3 << 8, 3 << 8 | 1, 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_...
+_COMMAND, _PARAMETERS, _LENGTH = 1, 2, 3  # NFQA_CFG_...
+_BIND, _COPY_PACKET = 1, 2
 _HWADDR, _PAYLOAD, _VERDICT_HEADER = 9, 10, 2  # NFQA_...
+_SOL_NETLINK, _NO_ENOBUFS, _SO_RCVBUFFORCE = 270, 5, 33
+_HEADER = struct.Struct("=IHHII")
 #: Verdicts: the packet is dropped; goes on; meets the chain's rules again, which have learnt something.
 DROP, ACCEPT, REPEAT = 0, 1, 4
 
@@ -39,25 +40,46 @@ class Queue:
     """A bound queue. length: packets that may wait; beyond, the kernel drops them."""
 
     def __init__(self, number: int, length: int) -> None:
-        from netfilterqueue import COPY_PACKET, NetfilterQueue
-
-        self._queue = NetfilterQueue()
-        try:
-            self._queue.bind(number, _unexpected, length, COPY_PACKET, COPY_RANGE, _RECEIVE_BUFFER)
-        except OSError as error:
-            holder = queue_holder(number)
-            why = f"the program with netlink port {holder} holds it" if holder else str(error)
-            raise QueueTaken(f"queue {number} cannot be bound: {why}") from None
-        self.fd: int = self._queue.get_fd()
-        os.set_inheritable(self.fd, False)  # a program that hangs must not hold the queue when we are gone
-        self._socket = socket.socket(fileno=os.dup(self.fd))
-        self._socket.setblocking(False)
-        self._reader = Reader(_PACKET, 6, _HWADDR, _PAYLOAD)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self.fd: int = self._socket.fileno()
         self._number = number.to_bytes(2, "big")
+        self._reader = Reader(_PACKET, 6, _HWADDR, _PAYLOAD)
+        self._early: list[bytes] = []  # packets that came while the queue was being set up
+        try:
+            self._socket.bind((0, 0))
+            self._socket.setblocking(False)
+            # What the kernel cannot send us it drops, and its sender sends it again: it need not be said.
+            self._socket.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            self._configure(attribute(_COMMAND, struct.pack(">BBH", _BIND, 0, 0)))
+            parameters = attribute(_PARAMETERS, struct.pack(">IB", COPY_RANGE, _COPY_PACKET))
+            self._configure(parameters + attribute(_LENGTH, length.to_bytes(4, "big")))
+        except OSError as error:
+            self._socket.close()
+            holder = queue_holder(number)
+            why = f"the program with netlink port {holder} holds it" if holder else error.strerror
+            raise QueueTaken(f"queue {number} cannot be bound: {why}") from None
+
+    def _configure(self, attributes: bytes) -> None:
+        content = b"\0\0" + self._number + attributes
+        header = _HEADER.pack(_HEADER.size + len(content), _CONFIGURE, _REQUEST | _ACKNOWLEDGE, 1, 0)
+        self._socket.send(header + content)
+        # The kernel answers before the request returns; packets may come first, where rules outlived another filter.
+        while True:
+            datagram = self._socket.recv(1 << 16)
+            for kind, _, sequence, body in messages(datagram):
+                if kind == _ERROR and sequence == 1:
+                    code = -struct.unpack_from("=i", body)[0]
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    return
+            self._early.append(datagram)
 
     def read(self) -> list[Found]:
         """The packets that wait, at most `TURN`. Each needs its verdict."""
         found: list[Found] = []
+        while self._early:
+            found += self._reader.read(self._early.pop(0))
         for _ in range(TURN):
             try:
                 found += self._reader.read(self._socket.recv(1 << 16))
@@ -87,12 +109,6 @@ class Queue:
     def close(self) -> None:
         """Gives the queue back. The kernel drops what waits in it; its senders send it again."""
         self._socket.close()
-        self._queue.unbind()
-
-
-def _unexpected(packet: Packet) -> None:
-    """The library reads nothing here; if it did, nobody would have decided."""
-    packet.drop()
 
 
 def queue_holder(number: int) -> int:

@@ -684,3 +684,18 @@ def test_thousands_of_lost_attempts_are_given_up_in_turns() -> None:
     assert max(sweeps) <= 256
     assert sum(sweeps) == 1000
     assert sweeps[4] == 0  # four turns did it
+
+
+# ── connections whose beginning was not seen ────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("mode", "after", "passes"), [("limit", 10.0, True), ("limit", 1000.0, False), ("monitor", 1000.0, True)]
+)
+def test_where_connections_are_admitted_an_unknown_one_passes_only_early(mode: str, after: float, passes: bool) -> None:
+    """It may have begun before the filter did. Later it was not admitted, or was refused, and goes on all the same."""
+    home = Home(Policy(mode=mode))
+    home.play(session(time=START))
+    late = session(server="198.51.77.25", sport=45000, time=START + after)[3:]
+    verdicts = home.play(late)
+    assert (RESET_FLOW not in verdicts) is passes

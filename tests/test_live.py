@@ -12,7 +12,7 @@ import pytest
 from cpe_filter.capture import frames, network_layer
 from cpe_filter.inspect.packet import parse
 from tests.lab.mail import bot, send, sent
-from tests.lab.net import PYTHON, RELAY4, RELAY6, Lab, mx4, mx6
+from tests.lab.net import PYTHON, RELAY4, RELAY6, Filter, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live
 
@@ -339,3 +339,58 @@ def test_the_lab_leaves_no_namespace_behind(live: None) -> None:
         name = built.namespace("router")
         assert name in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
     assert name not in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+
+
+# ── a kernel without NFLOG ──────────────────────────────────────────────────────────────────────────
+
+
+def start_without_log(lab: Lab, policy: Path) -> Filter:
+    """A filter that finds no NFLOG: all that it sees waits in the queue."""
+    program = (
+        "import sys\n"
+        "from cpe_filter.enforce import nftables\n"
+        "nftables.find_log = lambda policy: False\n"
+        "from cpe_filter.cli import main\n"
+        f"sys.exit(main(['run', '--policy', {str(policy)!r}]))\n"
+    )
+    log = lab.folder / "without.log"
+    with log.open("w") as file:
+        process = lab.start("router", [PYTHON, "-c", program], stderr=file)
+    running = Filter(lab, process, log, policy)
+    running.wait_for("running:", 30)
+    assert "no NFLOG" in running.log()
+    return running
+
+
+def test_without_nflog_a_bot_is_found_all_the_same(lab: Lab) -> None:
+    running = start_without_log(lab, lab.policy(MONITOR))
+    assert sent(lab, mx4(0))
+    assert sent(lab, mx6(0))
+    attempts = bot(lab, "--count", "30", "--parallel", "2")
+    running.wait_for("compromised")
+    assert not any(attempt["ended"] == "message" for attempt in attempts[12:])
+    clean = running.device("device1")
+    assert clean is not None
+    assert (clean["standing"], clean["messages"]) == ("clear", 2)
+
+
+def test_without_nflog_mode_block_denies_and_limit_admits(lab: Lab) -> None:
+    policy = lab.policy(BLOCK + f'[[exempt]]\ndestination = "{mx4(20)}"\n')
+    running = start_without_log(lab, policy)
+    assert not sent(lab, mx4(0))
+    assert sent(lab, mx4(20))
+    assert sent(lab, RELAY4)
+    assert running.stop() == 0
+    start_without_log(lab, lab.policy(LIMIT + "[limits]\nconnections_per_hour = 6\nconnections_burst = 2\n"))
+    assert [sent(lab, mx4(n)) for n in (0, 4, 10)] == [True, True, False]
+
+
+@pytest.mark.parametrize("mode", ["monitor", "limit"])
+def test_without_nflog_a_hung_filter_holds_mail_up_for_seconds(lab: Lab, mode: str) -> None:
+    running = start_without_log(lab, lab.policy(f'[filter]\nmode = "{mode}"\n'))
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        program = f"import socket;print(socket.create_connection(('{mx4(0)}',25),25).recv(3))"
+        assert lab.run("device1", [PYTHON, "-c", program]).stdout == "b'220'\n"
+    finally:
+        running.process.send_signal(signal.SIGCONT)

@@ -270,7 +270,9 @@ _ACKS = (
 def _observe(policy: Policy, log: bool) -> list[str]:
     """Packets that are shown to the filter and go on at once."""
     over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
-    show = [f"\t\tcounter name observed log group {policy.queue}"] if log else [f"\t\tgoto {HAND_OFF}"]
+    # In the queue a packet would wait for a filter that hangs. In fail closed that is meant.
+    dead = [f"\t\t{_SWITCH} != @{ALIVE} return"] if policy.fail == "open" else []
+    show = [f"\t\tcounter name observed log group {policy.queue}"] if log else [*dead, f"\t\tgoto {HAND_OFF}"]
     return [
         # Filled below; declared here for the chains that go there.
         f"\tchain {HAND_OFF} {{",

@@ -24,7 +24,7 @@ from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.home import Home
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.engine import LOST_AFTER_S
-from cpe_filter.inspect.session import LOST, REFUSED, TRYING
+from cpe_filter.inspect.session import LOST, REFUSED
 from tests.evaluate.facts import Session
 from tests.evaluate.intervals import NEVER, clopper_pearson
 from tests.evaluate.measure import CAP
@@ -76,7 +76,7 @@ class Strangers:
         device.last_seen = time
         connection = self._detector.opened(device, session.server, time)
         shared = self._home.opened(connection, session.server, bytes(4), time)
-        if session.phase in (LOST, REFUSED, TRYING):
+        if session.phase in (LOST, REFUSED):
             time += LOST_AFTER_S if session.phase == LOST else 0.0
             self._detector.unanswered(connection, session.phase, time)
             if shared is not None:

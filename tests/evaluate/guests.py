@@ -19,12 +19,12 @@ from heapq import merge
 from statistics import median
 from typing import NamedTuple
 
-from cpe_filter.detect.detector import Detector
+from cpe_filter.detect.detector import Connection, Detector
 from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.home import Home
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.engine import LOST_AFTER_S
-from cpe_filter.inspect.session import LOST
+from cpe_filter.inspect.session import LOST, REFUSED
 from tests.evaluate.facts import Session
 from tests.evaluate.intervals import NEVER, clopper_pearson
 from tests.evaluate.measure import CAP
@@ -76,19 +76,31 @@ class Strangers:
         device.last_seen = time
         connection = self._detector.opened(device, session.server, time)
         shared = self._home.opened(connection, session.server, bytes(4), time)
-        if session.phase == LOST:
-            time += LOST_AFTER_S
+        if session.phase in (LOST, REFUSED):
+            time += LOST_AFTER_S if session.phase == LOST else 0.0
+            self._detector.unanswered(connection, session.phase, time)
+            if shared is not None:
+                self._home.unanswered(shared, connection, session.phase, time)
+        else:
+            self._talk(connection, shared, session)
+        self._home.judged(self._detector.changes)
+        self._detector.changes.clear()
+        return device
+
+    def _talk(self, connection: Connection, shared: Connection | None, session: Session) -> None:
+        """Both ends have completed the handshake."""
+        time = session.time
+        self._detector.established(connection, time)
+        if shared is not None:
+            self._home.established(shared, connection, time)
         for event in session.events:
             self._detector.event(connection, event, time)
             if shared is not None:
                 self._home.event(shared, connection, event, time)
-        device.sessions += bool(session.events)
+        connection.device.sessions += bool(session.events)
         self._detector.ended(connection, session.phase, session.quit, time)
         if shared is not None:
             self._home.ended(shared, connection, session.phase, session.quit, time)
-        self._home.judged(self._detector.changes)
-        self._detector.changes.clear()
-        return device
 
 
 def visited(visit: Visit) -> str:

@@ -93,7 +93,14 @@ def test_what_a_subscriber_reads_first(home: Home) -> None:
     counts = home.words(".cpe-counts")
     assert re.search(r"Packets of mail looked at\n2,\d\d\d\n", counts)
     assert "Connections refused\n14\n" in counts
-    assert "Packets refused by the kernel\n65\n" in counts
+    for title, number in (
+        ("Packets refused by the kernel", "65"),
+        ("Packets dropped by the kernel", "1,002"),
+        ("Packets that waited for the filter", "17"),
+        ("Connections to known servers", "40"),
+    ):
+        assert f"{title}\n{number}\n" in counts
+    assert re.search(r"Packets not observed\n1,205, last Nov 24, 2026, \d", counts)
     home.clean()
 
 

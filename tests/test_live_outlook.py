@@ -35,11 +35,7 @@ NAT = "table ip lab_nat { chain post { type nat hook postrouting priority srcnat
 
 def ours(lab: Lab) -> str:
     """The filter's rules in the kernel, hand-off included."""
-    text = lab.run("router", ["nft", "-s", "-t", "list", "table", "inet", "cpe_filter"], check=False).stdout
-    for tables in ("iptables-nft", "ip6tables-nft"):
-        saved = lab.run("router", [tables, "-t", "mangle", "-S"], check=False).stdout
-        text += "".join(line for line in saved.splitlines(keepends=True) if "CPE_FILTER" in line)
-    return text
+    return lab.run("router", ["nft", "-s", "-t", "list", "table", "inet", "cpe_filter"], check=False).stdout
 
 
 def seconds_until(lab: Lab, expected: str, timeout_s: float = 10.0) -> float:

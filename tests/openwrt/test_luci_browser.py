@@ -133,7 +133,8 @@ def test_the_chart_grows_and_stays_across_pages(home: Home) -> None:
         home.until(f"{line} > {number + 2}")
     before = home.ask(line)
     label = home.ask(f"document.querySelector('{card(BOX)} svg[role=img]').getAttribute('aria-label')")
-    said = f"Score {round(device.score.value, 2):.1f} now; suspected from {SUSPECT_AT:g}, compromised from {CONVICT_AT:g}. From"
+    score = round(device.score.value, 2)  # as the status has it
+    said = f"Score {score:.1f} now; suspected from {SUSPECT_AT:g}, compromised from {CONVICT_AT:g}. From"
     assert label.startswith(said)
     assert home.words(f"{card(BOX)} .cpe-plot") == "suspected\ncompromised"
     home.open("exemptions")

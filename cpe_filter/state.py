@@ -101,6 +101,7 @@ class State:
 
     def close(self, devices: Iterable[Device], now: float) -> None:
         """The filter stops: what is not written yet is written when this returns."""
+        devices = list(devices)  # for both files: they may come from an iterator
         if self._file is not None:
             self._file.abandon()
             self._file = None

@@ -139,6 +139,16 @@ def test_the_end_writes_what_the_hour_held_back(kept: Kept) -> None:
     assert kept.start(START + 1003)[0].score.standing == COMPROMISED
 
 
+def test_the_end_writes_both_files_from_an_iterator(kept: Kept) -> None:
+    """The engine gives one, which can be gone through once."""
+    device = kept.device(CLEAR)
+    kept.changes(device, COMPROMISED, START)
+    kept.state.close(iter(kept.devices), START + 1)
+    kept.recent.unlink()
+    (found,) = kept.start(START + 2)
+    assert found.score.standing == COMPROMISED
+
+
 # ── which ───────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,4 +1,4 @@
-"""Programs of the system, each run to its end: nft, iptables.
+"""Programs of the system, each run to its end: nft.
 
 Knows where programs are, how one is started without a shell, given its input, read and ended when its time is over.
 Must not know what any of them does. subprocess does this and much else; its import takes 0.7 MB, and it forks, where

@@ -204,6 +204,7 @@ def _shown(device: Device) -> tuple[Any, ...]:
         device.first_seen,
         *device.addresses,
         score.standing,
+        score.value,  # follows from more than the sums
         *score.sums,
         sum([tally.count for tally in score.tallies.values()]),
         device.connections,

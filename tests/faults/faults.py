@@ -361,7 +361,7 @@ def convict(scene: Scene, seconds: float) -> None:
     scene.lab.stop(bot)
     for each in running:
         each.close()
-    time.sleep(seconds / 2)
+    time.sleep(seconds)
     scene.notes["running"] = len(running)
     scene.notes["going_on"] = len(going)
     scene.notes["ended_ms"] = 1000 * (answered - convicted) if convicted and not going else None

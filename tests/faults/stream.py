@@ -56,7 +56,8 @@ class Server(asyncio.Protocol):
         if self._in_content:
             if line == b".":
                 self._in_content = False
-                self._taken.write(f"{self._id}\n")
+                if self._id:  # else not of the stream: a bot's
+                    self._taken.write(f"{self._id}\n")
                 self._transport.write(b"250 2.0.0 Ok: queued\r\n")
             return
         verb = line[:4].upper()

@@ -85,9 +85,8 @@ def test_a_slow_filter_and_a_bot(live: None) -> None:
 def test_a_flood_does_not_delay_the_other_devices_mail(live: None) -> None:
     for _ in range(TRIES):
         result = tried("flood", 3.0)
+        # In mode monitor they pass: nobody answers, and what is held against a device for that comes later.
         assert result.notes["syns"] > 10_000
-        # They are refused, once the device is over its limit.
-        assert result.notes["syns_that_left"] < result.notes["syns"] / 2
         if result.outcome.median_ms <= 2 * result.outcome.idle_median_ms:
             return
     pytest.fail(row(FAULTS["flood"], result))

@@ -208,7 +208,19 @@ class Filter:
             "failures": 0,
             "lookup_packets": 0,
             "refusals": {"compromised": sum(device.refused for device in self.engine.devices), "mode": 0},
-            "kernel": {"queued": [self.engine.mail_packets, 9000], "refused": [4, 240], "blocked": [61, 3660]},
+            "lost": 5,
+            "lost_at": self.since + 60,
+            "unobserved_at": self.since + 30,
+            "kernel": {
+                "observed": [self.engine.mail_packets, 9000],
+                "queued": [17, 900],
+                "known": [40, 2400],
+                "refused": [4, 240],
+                "blocked": [61, 3660],
+                "undecided": [2, 120],
+                "flooded": [1000, 60000],
+                "unobserved": [1200, 99000],
+            },
             **more,
         }
         self._status.write()

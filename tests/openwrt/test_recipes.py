@@ -37,7 +37,8 @@ def test_run_needs_python_light_the_queue_and_the_kernels_part(tmp_path: Path, m
     package = packages("cpe-filter", tmp_path, minor)["cpe-filter"]
     assert sorted(package.depends) == sorted([
         *("libc", "python3-light", "python3-netfilterqueue", "nftables"),
-        *("kmod-nft-core", "kmod-nft-fib", "kmod-nft-nat", "kmod-nft-queue", "kmod-nf-conntrack-netlink"),
+        *("kmod-nft-core", "kmod-nft-fib", "kmod-nft-nat", "kmod-nft-queue", "kmod-nfnetlink-log"),
+        "kmod-nf-conntrack-netlink",
         *more,
     ])  # fmt: skip
     assert package.user == "cpe-filter:cpe-filter"

@@ -41,7 +41,7 @@ def test_what_a_person_reads() -> None:
     for words in (
         "up 1:01:01",
         "as of 2 s ago",
-        "kernel: 118 queued, 5 refused, 2000000 blocked, 1 new_one (packets)",
+        "kernel: 118 observed, 5 refused, 2000000 blocked, 1 new_one (packets)",
         "queue: 3 packets wait, 13 lost; memory 18.5 MB",
         "rules: put back 2 times after somebody else changed them",
         "exempt: device 02:00:00:00:01:09 to 192.0.2.0/24 until 2026-11-24 12:01:00 UTC (its own mail server)",

@@ -103,7 +103,7 @@ def _write_initrd(archive: memory.Archive, script: str) -> None:
     archive.add("init", _INIT.read_bytes(), 0o755)
     archive.add("bin/busybox", (KERNEL / "busybox").read_bytes(), 0o755)
     archive.add("command", script.encode())
-    archive.add("modules", str(KERNEL / "modules").encode())
+    archive.add("modules", str((KERNEL / "modules").resolve()).encode())  # in a worktree `.vm` may be a link
     for name in ("modules.dep", *_with_dependencies(release)):
         archive.add(f"lib/modules/{release.name}/{name}", (release / name).read_bytes())
     memory.copy_programs(archive, "copies")

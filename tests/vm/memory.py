@@ -23,8 +23,6 @@ PROGRAMS = (
         "env",
         "grep",
         "ip",
-        "ip6tables-nft",
-        "iptables-nft",
         "mount",
         "nft",
         "openssl",
@@ -82,7 +80,9 @@ class Archive:
 def copy_folders(archive: Archive, below: str) -> list[str]:
     """Python's library, the virtual environment's and the project, whole but for what is left out. Returns which."""
     paths = sysconfig.get_paths()
-    folders = [paths["stdlib"], paths["purelib"], str(PROJECT / "cpe_filter"), str(PROJECT / "tests")]
+    # Where they are: in a worktree the environment may be a symbolic link to another's.
+    libraries = [os.path.realpath(paths[name]) for name in ("stdlib", "purelib")]
+    folders = [*libraries, str(PROJECT / "cpe_filter"), str(PROJECT / "tests")]
     for top in folders:
         for folder, names, files in os.walk(top):
             names[:] = [name for name in names if not _LEFT_OUT.fullmatch(name) or folder.startswith(str(PROJECT))]

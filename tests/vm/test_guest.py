@@ -34,7 +34,7 @@ IN_GUEST = (
     _NATIVE + "test_lookups_leave_mail_alone",
     _RULES + "test_mode_block_explains_and_nothing_leaves[IPv4-device1]",
     _RULES + "test_mode_block_explains_and_nothing_leaves[IPv6-router]",
-    _RULES + "test_a_message_queues_few_packets_whatever_its_size[100000]",
+    _RULES + "test_a_message_shows_few_packets_whatever_its_size[100000]",
     "tests/enforce/test_nftables.py::test_an_update_keeps_what_the_kernel_has_learnt_and_replaces_what_the_policy_says",
     _LIVE + "test_compromised_device_keeps_its_exemption",
     _LIVE + "test_mail_of_the_router_itself_is_seen",

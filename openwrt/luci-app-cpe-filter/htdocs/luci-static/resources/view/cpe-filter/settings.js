@@ -25,15 +25,15 @@ const SECTIONS = [
 		[ 'refusal', word([ [ 'explain', _('Say why') ], [ 'reset', _('Hang up at once') ] ]), 'explain', _('How mail is refused'),
 			_('What a refused device gets: the responder\'s explanation, or a reset at once. Over a limit always a reset.') ],
 		[ 'fail', word([ [ 'open', _('Mail passes unseen') ], [ 'closed', _('No direct mail leaves') ] ]), 'open', _('When the filter does not run'),
-			_('When the filter does not run: mail passes unseen, or nothing leaves on these ports.') ],
+			_('When the filter is dead or hangs: mail that is not blocked passes unseen, or none leaves on these ports.') ],
 		[ 'queue', number(0, 65535), '25', _('Kernel queue'),
-			_('The kernel queue that carries packets to the filter.') ],
+			_('Kernel queue (NFQUEUE) of packets that wait for the filter, and log group (NFLOG) of those it is only shown.') ],
 		[ 'queue_length', number(1, 65535), '64', _('Length of the queue (packets)'),
-			_('How many packets wait in the kernel before the queue is full.') ],
+			_('How many packets may wait for the filter. More are dropped, and their senders repeat them.') ],
 		[ 'queue_rate', number(10, 1000000), '500', _('Packets of one device (per second)'),
-			_('So many packets of a device reach the filter; beyond, they pass unseen or, where mail is limited, wait.') ],
+			_('Packets of a device that the filter gets. More pass unobserved or, where they would wait for it, are refused.') ],
 		[ 'block_minutes', number(1, 44640), '60', _('Blocked by the kernel for (minutes)'),
-			_('How long the kernel refuses a blocked device by itself before it asks again.') ]
+			_('How long the kernel goes on blocking a compromised device after the filter has last confirmed it.') ]
 	] ],
 	[ 'network', _('Network'), _('Where devices and the Internet are, and which mail is not looked at.'), [
 		[ 'lan_network', kinds.names, [ 'lan' ], _('Networks of the home'),

@@ -15,22 +15,34 @@
 
 const WORST_FIRST = [ 'compromised', 'suspected', 'clear' ];
 
-/* What is counted, as [words, number] of a status. */
+/* A number in the reader's own language. */
+function number(value) {
+	return value.toLocaleString(document.documentElement.lang || undefined);
+}
+
+/* What is counted, as [words, number or text] of a status. */
 function counters(status) {
 	const kernel = function(name) {
 		return L.isObject(status.kernel) && Array.isArray(status.kernel[name]) ? status.kernel[name][0] : 0;
 	};
+	/* Beyond the rate guard, or lost because the filter was busy. */
+	const missed = kernel('unobserved') + (status.lost || 0), last = Math.max(status.unobserved_at || 0, status.lost_at || 0);
+	const unobserved = missed && last ? _('%s, last %s').format(number(missed), words.time(last)) : missed;
 	return [
 		[ _('Connections followed'), status.flows ],
 		[ _('Packets of mail looked at'), status.mail_packets ],
 		[ _('Connections refused'), Object.values(status.refusals || {}).reduce(function(sum, count) { return sum + count; }, 0) ],
 		[ _('Packets refused by the kernel'), kernel('refused') + kernel('blocked') + kernel('limited') ],
+		[ _('Packets dropped by the kernel'), kernel('undecided') + kernel('flooded') ],
 		[ _('Told why by the responder'), kernel('explained') ],
+		[ _('Packets that waited for the filter'), kernel('queued') ],
+		[ _('Connections to known servers'), kernel('known') ],
+		[ _('Packets not observed'), unobserved ],
 		[ _('Exemptions in force'), status.exempt_count ],
 		[ _('Failures'), status.failures ],
 		[ _('Running for'), words.duration(status.updated - status.since) ]
 	].map(function(row) {
-		return [ row[0], row[1] == null ? '–' : typeof(row[1]) == 'number' ? row[1].toLocaleString(document.documentElement.lang || undefined) : row[1] ];
+		return [ row[0], row[1] == null ? '–' : typeof(row[1]) == 'number' ? number(row[1]) : row[1] ];
 	});
 }
 

@@ -82,7 +82,9 @@ class Archive:
 def copy_folders(archive: Archive, below: str) -> list[str]:
     """Python's library, the virtual environment's and the project, whole but for what is left out. Returns which."""
     paths = sysconfig.get_paths()
-    folders = [paths["stdlib"], paths["purelib"], str(PROJECT / "cpe_filter"), str(PROJECT / "tests")]
+    found = [paths["stdlib"], paths["purelib"], str(PROJECT / "cpe_filter"), str(PROJECT / "tests")]
+    # The virtual environment may be a symbolic link, which the archive holds as one.
+    folders = [os.path.realpath(path) for path in found]
     for top in folders:
         for folder, names, files in os.walk(top):
             names[:] = [name for name in names if not _LEFT_OUT.fullmatch(name) or folder.startswith(str(PROJECT))]

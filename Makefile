@@ -3,6 +3,8 @@
 # make lint   ruff and mypy
 # make bench  what the engine costs, that it stays linear, what the collector takes, and what the live filter costs
 #             (root; 12 minutes; BENCH=--quick: 4)
+# make icount what a short dialogue costs in instructions, in a virtual machine that counts them (5 minutes;
+#             ICOUNT="--dialogues 300": 2)
 # make fuzz   12 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
 # make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 10 minutes; FAULTS="kill flood")
 # make attacks every variant of every attack on the live filter, and a table of them (root; an hour;
@@ -16,7 +18,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint bench fuzz faults attacks evaluate calibrate fleet record ipk peers clean
+.PHONY: demo test lint bench icount fuzz faults attacks evaluate calibrate fleet record ipk peers clean
 
 FUZZ_RUNS ?= 2000000
 
@@ -38,6 +40,12 @@ bench:
 	@$(PYTHON) -m tests.bench.linear
 	@$(PYTHON) -m tests.bench.collector $(BENCH)
 	@$(PYTHON) -m tests.bench.cost $(BENCH)
+	@$(PYTHON) -m tests.bench.conviction
+
+icount:
+	@.ci/setup test
+	@$(PYTHON) -m tests.vm.kernel
+	@$(PYTHON) -m tests.vm.cost $(ICOUNT)
 
 # Six targets, so many inputs each.
 fuzz:

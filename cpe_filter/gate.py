@@ -143,11 +143,12 @@ class Gate:
 
     def _show(self, packets: list[Found]) -> None:
         engine, now = self._engine, self._now()
+        packet = engine.packet
         for _, hook, hwaddr, data in packets:
             if len(data) < _SHORTEST:
                 continue
             try:
-                verdict = engine.packet(now, hook, hwaddr, data)
+                verdict = packet(now, hook, hwaddr, data)
                 flow = engine.flow
                 if verdict != "accept" or (flow is not None and flow.elements >= _COUNT):
                     self._carry_out(verdict, flow)

@@ -13,50 +13,102 @@ _attribute = struct.Struct("=HH").unpack_from
 #: nlmsghdr and nfgenmsg, then the attribute with id, protocol and hook, which is always the first.
 _FIRST = 20
 _HWADDR_SIZE = 16
+#: Where the number ends with which the first attribute may begin.
+_BEGUN = _FIRST + 8
 
 #: Number that the kernel gave the packet (NFQUEUE), its hook, the sender's MAC or None, the IP packet.
 Found = tuple[int, int, bytes | None, bytes]
+#: Bytes from the hook's number on that are alike in messages whose attributes stand in the same places, nearly always;
+#: and how many kinds of messages are remembered by them.
+_ALIKE, _PLACES = 24, 32
+
+
+class _Place:
+    """Where a message's parts are. fields: reads length, type, number, the MAC's attribute, size and type of the last.
+
+    nameless: there is no MAC.
+    """
+
+    __slots__ = ("fields", "hook", "nameless", "payload")
+
+    def __init__(self, hook: int, hwaddr: int, payload: int) -> None:
+        self.hook = hook
+        self.payload = payload
+        self.nameless = not hwaddr
+        between = f"{hwaddr - _BEGUN}xHH4x6s{payload - hwaddr - 14}x" if hwaddr else f"0s0s0s{payload - _BEGUN}x"
+        self.fields = struct.Struct(f"=IH{_FIRST - 2}x4s{between}HH").unpack_from
 
 
 class Reader:
     """Reads one kind of message. kind: its type; hook: offset of the hook's number in the first attribute's value.
 
-    hwaddr, payload: types of these attributes. Where they stood last for a hook is where they are looked for first.
+    hwaddr, payload: types of these attributes. Where they stood in a message like this is where they are looked for.
     """
 
     def __init__(self, kind: int, hook: int, hwaddr: int, payload: int) -> None:
         self._kind = kind
         self._hook = _FIRST + 4 + hook
+        self._numbered = hook >= 4  # else the number is none
         self._hwaddr = hwaddr
         self._payload = payload
-        self._places: dict[int, tuple[int, int]] = {}
+        self._places: dict[bytes, _Place] = {}
 
     def read(self, datagram: bytes) -> list[Found]:
         """All packets of a datagram, in order. What is malformed is left out."""
         found: list[Found] = []
-        at, size = 0, len(datagram)
+        at, size, begins, places, numbered = 0, len(datagram), self._hook, self._places, self._numbered
         while at + _FIRST + 12 <= size:
+            # Hook, interfaces and what else is alike of packets that take the same way.
+            place = places.get(datagram[at + begins : at + begins + _ALIKE])
+            if place is not None and at + place.payload + 4 <= size:
+                length, kind, number, mac_size, mac_kind, mac, data_size, data_kind = place.fields(datagram, at)
+                start = at + place.payload + 4
+                end = at + length
+                if (
+                    kind == self._kind
+                    and data_kind == self._payload
+                    and end <= size
+                    and 0 <= end + 4 - start - data_size < 4
+                    and (place.nameless or (mac_kind == self._hwaddr and mac_size == _HWADDR_SIZE))
+                ):
+                    found.append(
+                        (
+                            int.from_bytes(number, "big") if numbered else 0,
+                            place.hook,
+                            None if place.nameless else mac,
+                            datagram[start : start + data_size - 4],
+                        )
+                    )
+                    at += (length + 3) & ~3
+                    continue
             length, kind = _header(datagram, at)
             end = at + length
             if length < _FIRST or end > size:
                 break
             if kind == self._kind:
-                number = int.from_bytes(datagram[at + _FIRST + 4 : at + _FIRST + 8], "big")
-                hook = datagram[at + self._hook]
-                place = self._places.get(hook)
-                if place is None or not self._stands(datagram, at, end, place):
-                    place = self._search(datagram, at, end)
-                    if place is None:
-                        at += (length + 3) & ~3
-                        continue
-                    self._places[hook] = place
-                hwaddr, payload = place
-                start = at + payload
-                stop = start + _attribute(datagram, start)[0]
-                mac = datagram[at + hwaddr + 8 : at + hwaddr + 14] if hwaddr else None
-                found.append((number, hook, mac, datagram[start + 4 : stop]))
+                one = self._look(datagram, at, end)
+                if one is not None:
+                    found.append(one)
             at += (length + 3) & ~3
         return found
+
+    def _look(self, datagram: bytes, at: int, end: int) -> Found | None:
+        """The packet of a message, and where its parts are is remembered; None where there is none."""
+        if at + self._hook >= end:
+            return None
+        place = self._search(datagram, at, end)
+        if place is None:
+            return None
+        hwaddr, payload = place
+        hook = datagram[at + self._hook]
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        if payload >= _BEGUN and not 0 < hwaddr < _BEGUN:
+            self._places[datagram[at + self._hook : at + self._hook + _ALIKE]] = _Place(hook, hwaddr, payload)
+        start = at + payload
+        mac = datagram[at + hwaddr + 8 : at + hwaddr + 14] if hwaddr else None
+        number = int.from_bytes(datagram[at + _FIRST + 4 : at + _BEGUN], "big") if self._numbered else 0
+        return number, hook, mac, datagram[start + 4 : start + _attribute(datagram, start)[0]]
 
     def first(self, datagram: bytes, attribute: int) -> bytes | None:
         """The value of an attribute of the first packet in a datagram; None where there is none."""
@@ -71,17 +123,6 @@ class Reader:
                 return datagram[place + 4 : place + size]
             place += (size + 3) & ~3
         return None
-
-    def _stands(self, datagram: bytes, at: int, end: int, place: tuple[int, int]) -> bool:
-        """Whether the attributes are where they were in the last message: one more before them would move them."""
-        hwaddr, payload = place
-        start = at + payload
-        if start + 4 > end:
-            return False
-        size, kind = _attribute(datagram, start)
-        if kind != self._payload or not 0 <= end - start - size < 4:
-            return False
-        return not hwaddr or _attribute(datagram, at + hwaddr) == (_HWADDR_SIZE, self._hwaddr)
 
     def _search(self, datagram: bytes, at: int, end: int) -> tuple[int, int] | None:
         """Offsets of the MAC's attribute, 0 where there is none, and of the packet's. None where there is no packet."""

@@ -283,6 +283,43 @@ class Session:
         if self._client_fin and self._server_fin and not self.over and self._complete():
             self._over(CLOSED)
 
+    def goes_on(self, time: float, from_client: bool, seq: int, ack: int, ttl: int, payload: bytes) -> bool:
+        """`segment` for what an established dialogue goes on with, in as few steps as it takes.
+
+        A whole segment with a payload, without SYN, FIN and RST, whose acknowledgement is one; of the client's the
+        checksum is right, or of no interest. To be called of established connections alone. False where `segment` must
+        look closer; then nothing has changed. Else what is kept is `dialogue.buffered`, and no more.
+        """
+        dialogue, client, server = self.dialogue, self._client_stream, self._server_stream
+        if self.over or self._doubts or self._client_fin or self._server_fin or dialogue.mode == OPAQUE:
+            return False
+        if from_client:
+            if (
+                ack != server.next
+                or (ack - self._first) & _MASK > self._sent
+                or ttl < self._ttl
+                or server.waiting
+                or not client.goes_on(seq, payload)
+            ):
+                return False
+            self.last = time
+            self.spoken = True
+            dialogue.client(payload)
+        else:
+            if ack != client.next or client.waiting or not server.goes_on(seq, payload):
+                return False
+            sent = (seq + len(payload) - self._first) & _MASK
+            if self._sent < sent <= FARTHEST:
+                self._sent = sent
+            self.last = time
+            self.spoken = True
+            dialogue.server(payload)
+        if dialogue.mode == OPAQUE:
+            self._read_no_further()
+        elif dialogue.dismissed:
+            self._over(CLOSED)
+        return True
+
     # ── what an end takes ───────────────────────────────────────────────────────────────────────
 
     def _client_syn(self, segment: Segment) -> None:
@@ -473,14 +510,19 @@ class Session:
             else:
                 dialogue.server(chunk)
         if dialogue.mode == OPAQUE:
-            if dialogue.client_hello is not None and self._sealed is None and not self.over:
-                stream = self._client_stream
-                self._sealed = Sealed(stream.next - dialogue.after_hello)
-                if stream.end >= 0:
-                    self._sealed.fin(stream.end)
-            self._doubts = ()
-            self._client_stream.drop()
-            self._server_stream.drop()
+            self._read_no_further()
+
+    def _read_no_further(self) -> None:
+        """The dialogue has become opaque: what passed in TLS is counted, and what was kept goes."""
+        dialogue = self.dialogue
+        if dialogue.client_hello is not None and self._sealed is None and not self.over:
+            stream = self._client_stream
+            self._sealed = Sealed(stream.next - dialogue.after_hello)
+            if stream.end >= 0:
+                self._sealed.fin(stream.end)
+        self._doubts = ()
+        self._client_stream.drop()
+        self._server_stream.drop()
 
     def stop_reading(self, reason: str) -> None:
         """Nothing more of this connection is read, and what was kept of it goes."""

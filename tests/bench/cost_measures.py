@@ -60,12 +60,16 @@ def dialogues(lab: CostLab, start: Start, count: int) -> Round:
     """Short dialogues through one handler, freshly started."""
     with start(lab) as handler:
         lab.talk(WARM_UP, PARALLEL, SHORT)
+        if handler.process:
+            settle(handler.pid)
         pids = [lab.server.pid] + ([handler.pid] if handler.process else [])
         thread = kernel_thread()
         rss = memory_kb(handler.pid) if handler.process else 0
         queued, ticks = handler.queued(), machine_ticks()
         before = [cpu_ns(pid) for pid in (*pids, *([thread] if thread else []))]
         talk = lab.talk(count, PARALLEL, SHORT)
+        if handler.process:
+            settle(handler.pid)
         used = [cpu_ns(pid) - was for pid, was in zip((*pids, *([thread] if thread else [])), before, strict=True)]
         ticks = machine_ticks() - ticks
         queued = handler.queued() - queued
@@ -79,6 +83,21 @@ def dialogues(lab: CostLab, start: Start, count: int) -> Round:
         rss=(rss / 1024, grown / 1024),
         failed=talk.failed,
     )
+
+
+def settle(pid: int, step_s: float = 0.05, busy: float = 0.1, most_s: float = 30.0) -> None:
+    """Waits until a handler has worked off what it was shown: nobody waits for it where packets are only shown.
+
+    busy: the part of the time that it runs when it has not.
+    """
+    end, before = time.monotonic() + most_s, cpu_ns(pid)
+    while time.monotonic() < end:
+        time.sleep(step_s)
+        now = cpu_ns(pid)
+        if now - before < busy * step_s * 1e9:
+            return
+        before = now
+    raise RuntimeError(f"the handler has not worked off what it was shown within {most_s:g} s")
 
 
 #: By variant: its rounds, or why it could not run.
@@ -211,6 +230,7 @@ def memory(lab: CostLab, status_s: int = STATUS_S) -> Memory:
                 end = time.monotonic() + status_s + 20
                 while handler.filter.status()["flows"] < number * FLOWS // ROUNDS and time.monotonic() < end:
                     time.sleep(0.2)
+            settle(handler.pid)
             loaded = memory_kb(handler.pid) / 1024
             time.sleep(status_s + 0.5)
             loaded = max(loaded, memory_kb(handler.pid) / 1024)

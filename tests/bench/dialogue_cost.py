@@ -12,6 +12,7 @@ import argparse
 import os
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from ipaddress import ip_network
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from cpe_filter.engine import FORWARD, Engine
+from cpe_filter.engine import FORWARD, REQUIRED, Engine
 from cpe_filter.inspect.smtp import Limits
 from cpe_filter.policy import Policy
 from tests.build import ACK, DEVICE_MAC, FIN, PSH, ROUTER_MAC, START, SYN, Conversation, Packet
@@ -63,12 +64,19 @@ def dialogue(number: int) -> list[Packet]:
         talk.packet(from_client, PSH | ACK, data)
     talk.packet(True, FIN | ACK)
     talk.packet(False, FIN | ACK)
-    return talk.packets
+    return [packet._replace(data=with_checksum(packet.data)) for packet in talk.packets]
+
+
+def with_checksum(packet: bytes) -> bytes:
+    """An IPv4 packet without options, its TCP checksum filled in (RFC 9293 section 3.1)."""
+    pseudo = packet[12:20] + struct.pack("!HH", 6, len(packet) - 20)
+    total: int = sum(part for (part,) in struct.iter_unpack("!H", pseudo + packet[20:] + bytes(len(packet) % 2)))
+    return packet[:36] + (-total % 0xFFFF).to_bytes(2, "big") + packet[38:]
 
 
 def engine() -> Engine:
     """An engine as `cpe-filter run` makes it."""
-    made = Engine(Policy(mode="monitor"), LIMITS, ours=lambda _: False, whole=False)
+    made = Engine(Policy(mode="monitor"), LIMITS, ours=lambda _: False, whole=False, checksums=REQUIRED)
     made.on_link([ip_network("192.168.1.0/24")])
     return made
 

@@ -113,8 +113,8 @@ def test_what_stands_elsewhere_is_found_all_the_same() -> None:
     read = reader()
     for mark in (False, True, False, True):
         for size in (0, 1, 20, 1399):
-            assert read.read(message(b"x" * size, mark=mark)) == [(0x08000200, 2, MAC, b"x" * size)]
-    assert read.read(message(b"y", hook=3, mac=None)) == [(0x08000300, 3, None, b"y")]
+            assert read.read(message(b"x" * size, mark=mark)) == [(0, 2, MAC, b"x" * size)]
+    assert read.read(message(b"y", hook=3, mac=None)) == [(0, 3, None, b"y")]
 
 
 def test_a_payload_that_looks_like_an_attribute() -> None:

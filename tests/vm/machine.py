@@ -38,11 +38,16 @@ class Ended:
 
 
 def run(
-    command: list[str], timeout_s: float, environment: dict[str, str] | None = None, kept: Path | None = None
+    command: list[str],
+    timeout_s: float,
+    environment: dict[str, str] | None = None,
+    kept: Path | None = None,
+    counting: bool = False,
 ) -> Ended:
     """Boots the guest, runs `command` in the checkout, switches off. After `timeout_s` seconds the guest is ended.
 
-    kept: a folder that the guest has as /kept and can write to, for what is to outlive it.
+    kept: a folder that the guest has as /kept and can write to, for what is to outlive it. counting: the guest's clock
+    counts the instructions of its one processor, one a nanosecond, so CPU times do not depend on the host.
     """
     variables = [f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items()]
     script = "".join([*variables, f"cd {shlex.quote(str(PROJECT))}\n", f"exec {shlex.join(command)}\n"])
@@ -53,7 +58,7 @@ def run(
             _write_initrd(memory.Archive(file), script)
         # qemu goes where this process goes, however it ends.
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *_qemu(folder), *(_qemu_kept(kept) if kept else [])],
+            ["setpriv", "--pdeathsig", "KILL", *_qemu(folder, counting), *(_qemu_kept(kept) if kept else [])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -78,12 +83,16 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode(errors="replace").replace("\r\n", "\n") if path.exists() else ""
 
 
-def _qemu(folder: Path) -> list[str]:
+def _qemu(folder: Path, counting: bool) -> list[str]:
     # Expedited RCU: namespaces come and go without waiting. The emulated counters agree, so reading the time is cheap.
     kernel = "console=ttyS0 quiet panic=-1 mitigations=off apparmor=0 audit=0 rcupdate.rcu_expedited=1 tsc=reliable"
+    processors = ["-accel", "tcg,thread=multi,tb-size=512", "-smp", "2"]
+    if counting:
+        # Asleep, the clock goes with the host's: else it would jump to the next timeout whenever the host reads a file.
+        processors = ["-accel", "tcg,thread=single,tb-size=512", "-smp", "1", "-icount", "shift=0"]
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-accel", "tcg,thread=multi,tb-size=512", "-machine", "pc", "-cpu", "max", "-smp", "2", "-m", "2048"),
+        *(*processors, "-machine", "pc", "-cpu", "max", "-m", "2048"),
         *("-kernel", str(KERNEL / "vmlinuz"), "-initrd", str(folder / "initrd"), "-append", kernel),
         *("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),

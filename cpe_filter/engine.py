@@ -38,6 +38,8 @@ BUFFERED = 4 << 20
 LOST_AFTER_S = 10.0
 #: Seconds of silence after which a connection is forgotten (RFC 5321 section 4.5.3.2: 10 minutes).
 IDLE_S = 900.0
+#: The same where the kernel has been told to leave packets out: conntrack's time on OpenWrt.
+HIDDEN_S = 7440.0
 #: Seconds that a closed connection is remembered, for stray packets.
 LINGER_S = 30.0
 #: Events of a dialogue that wait for the handshake to be completed: a greeting, and what little may follow it.
@@ -116,6 +118,14 @@ class Flow:
     def device(self) -> Device:
         return self.connection.device
 
+    @property
+    def patience(self) -> float:
+        """Seconds of silence after which it is forgotten."""
+        if self.session.over and self.session.certain:
+            return LINGER_S
+        # Where the kernel leaves packets out it only looks silent.
+        return IDLE_S if self.told == EVERYTHING else HIDDEN_S
+
 
 class Refused(NamedTuple):
     """A connection was refused or ended."""
@@ -185,6 +195,7 @@ class Engine:
         #: that connection, b"" where it is not mail's; device and server where nothing they say would be news.
         self.flow: Flow | None = None
         self.key = b""
+        self.opening = False  # it was a client's SYN
         self.skipped: tuple[Device, bytes] | None = None
 
     @property
@@ -217,6 +228,7 @@ class Engine:
         self.packets += 1
         self.flow = self.skipped = None
         self.key = b""
+        self.opening = False
         verdict = self._ordinary(time, data)
         if verdict:
             return verdict
@@ -238,6 +250,7 @@ class Engine:
                 return ACCEPT
             key, to_mail = known
         self.key = key
+        self.opening = to_mail and segment.flags & SYN != 0
         self.mail_packets += 1
         if time >= self._next_sweep:
             self.tick(time)
@@ -267,6 +280,34 @@ class Engine:
             flow.former = former
         self.flow = flow
         return self._advance(flow, key, segment, time, to_mail)
+
+    def on_sight(self, time: float) -> str:
+        """The verdict on the last packet, which waits, where what is in it is limited, as `packet` has read it.
+
+        ACCEPT; RESET_FLOW where it must not leave, and the connection ends; LOOK where it is to be sent again, since
+        its server has yet to say how it is to be read. `packet` itself counts what the server has agreed to, which a
+        client need not wait for.
+        """
+        flow = self.flow
+        if flow is None or flow.decision.what != PASS or decide.effective_mode(self.policy, flow.device) != "limit":
+            return ACCEPT
+        session = flow.session
+        dialogue, server = session.dialogue, session.server
+        if decide.exempt(self.policy, flow.device, server, time):
+            return ACCEPT
+        reason = session.unreadable
+        decision = Decision(REFUSE, reason) if reason else None
+        if decision is None and flow.told != NOTHING:
+            mails, recipients = dialogue.unanswered("MAIL"), dialogue.unanswered("RCPT")
+            decision = decide.on_sight(self.policy, flow.device, server, mails, recipients, time)
+        if decision is None:
+            return LOOK if session.uncertain else ACCEPT
+        flow.decision, flow.refusal = decision, RESET_FLOW
+        flow.device.refused += 1
+        if flow.shared is not None:
+            flow.shared.device.refused += 1
+        self.events.append(Refused(time, flow))
+        return RESET_FLOW
 
     def _ordinary(self, time: float, data: bytes) -> str:
         """The verdict on what nearly every packet is, in as few steps as it takes; "" where `packet` must look closer.
@@ -467,11 +508,7 @@ class Engine:
             elif flow is not None and flow.session.phase == TRYING:
                 flow.session.give_up()
                 self._over(flow, time)
-        stale = [
-            (key, flow)
-            for key, flow in self._flows.items()
-            if time - flow.session.last > (LINGER_S if flow.session.over and flow.session.certain else IDLE_S)
-        ]
+        stale = [(key, flow) for key, flow in self._flows.items() if time - flow.session.last > flow.patience]
         if max(len(lost), len(stale)) >= _SWEEP:
             self._next_sweep = time + _SWEEP_AGAIN_S
         for key, flow in stale[:_SWEEP]:

@@ -18,7 +18,7 @@ from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce.decide import PASS, effective_mode
 from cpe_filter.enforce.nflog import PacketLog
-from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT, Queue
+from cpe_filter.enforce.nfqueue import ACCEPT, COPY_RANGE, DROP, REPEAT, Queue
 from cpe_filter.enforce.packets import Found
 from cpe_filter.enforce.ruleset import (
     ASKED,
@@ -44,12 +44,14 @@ _REFUSED, _CONTENT, _ENDS = _BITS.values()
 CONTENT_PACKETS = 3
 #: `Flow.elements` above these bits counts them.
 _COUNT = 8
+#: Refused connections that are taken out of the kernel when they begin again.
+_REFUSED_KEPT = 1024
 #: Seconds between two refreshes of `alive`: several may fail before the filter counts as dead.
 REFRESH_S = 2.0
 #: Seconds that a device stays limited in the kernel by its standing; refreshed long before.
 ASKED_S = 3600.0
 #: Seconds between two looks at who is familiar, and that the kernel knows of it.
-LOOK_S, FAMILIAR_S = 5.0, 900.0
+LOOK_S, FAMILIAR_S = 5.0, 3 * ASKED_S  # longer than what the home's standing means for others
 #: Datagrams of shown packets read in one turn, and turns that packets wait for what was shown before them.
 _DATAGRAMS, _TURNS = 16, 8
 #: Shorter ones are no packets: by them the kernel sends on what it has collected.
@@ -82,6 +84,7 @@ class Gate:
         self._now = now
         self._asking: list[Found] = []  # read from the queue, not decided yet
         self._turns = 0
+        self._refused: dict[bytes, None] = {}  # connections in that set, as far as they are kept
         self._next_alive = self._next_devices = self._next_look = self._next_familiar = self._next_home = 0.0
         self._familiar: set[bytes] = set()
         self._home_states = (False, False)
@@ -163,11 +166,21 @@ class Gate:
             verdict = engine.packet(self._now(), hook, hwaddr, data)
             flow = engine.flow
             if verdict not in REFUSALS:
-                if verdict != "accept" or (flow is not None and flow.elements >= _COUNT):
-                    self._carry_out(verdict, flow)
-                return number, ACCEPT if engine.key else DROP
+                if engine.opening and engine.key in self._refused:
+                    del self._refused[engine.key]
+                    self.sets.remove_connection(REFUSED, engine.key)
+                sight = engine.on_sight(self._now())
+                if sight == "accept":
+                    # Of what is limited all is read: content that is left out could hold commands.
+                    if verdict != SKIP_CONTENT or flow is None or effective_mode(engine.policy, flow.device) != "limit":
+                        self._carry_out(verdict, flow)
+                    return number, ACCEPT if engine.key and len(data) < COPY_RANGE else DROP
+                if sight == LOOK or flow is None:
+                    return number, DROP
             if flow is not None and flow.session.phase != TRYING:
                 repeat = self._refuse(flow)
+            elif not engine.opening:
+                repeat = False  # nobody has let this connection begin
             else:
                 repeat = bool(engine.key)
                 self.sets.add_connection(REFUSED_NEW, engine.key)
@@ -215,6 +228,9 @@ class Gate:
         if flow.explained or flow.elements & _REFUSED or self._engine.policy.mode == "block":
             return False
         self._put(flow, REFUSED)
+        self._refused[flow.session.key] = None
+        if len(self._refused) > _REFUSED_KEPT:
+            del self._refused[next(iter(self._refused))]
         return True
 
     def _put(self, flow: Flow, name: str) -> None:
@@ -258,7 +274,7 @@ class Gate:
         familiar = self._engine.familiar()
         now = self._now()
         if familiar != self._familiar or now >= self._next_familiar:
-            self._familiar, self._next_familiar = familiar, now + FAMILIAR_S / 3
+            self._familiar, self._next_familiar = familiar, now + ASKED_S / 3
             self.sets.familiar(familiar, FAMILIAR_S)
         escalates = self._engine.policy.escalate
         states = (escalates and self._engine.home_blocked, escalates and self._engine.home_limited)
@@ -330,6 +346,12 @@ class Gate:
             self._next_devices = now + min(ASKED_S, self._engine.policy.block_minutes * 60.0) / 3
             self._devices(self._engine.devices)
         self.sets.flush()
+
+    def begin(self) -> None:
+        """A ruleset is there, perhaps with what an earlier filter left in its sets."""
+        self.sets.forget_connections()
+        self.sets.forget_pairs()
+        self.rules_installed()
 
     def rules_installed(self) -> None:
         """The ruleset is new, and its sets are empty but for what the policy puts there."""

@@ -82,7 +82,8 @@ def run(policy: Policy, path: str) -> int:
         filter_.loop()
     except Exception as error:
         log(f"internal error, stopping: {type(error).__name__}: {error}")
-        _end(filter_, policy.fail, save=False)
+        # Mode block needs no filter: what ends this one must not open it.
+        _end(filter_, "closed" if filter_.policy.mode == "block" else policy.fail, save=False)
         return 70  # EX_SOFTWARE: the supervisor starts us again
     _end(filter_, policy.fail, save=True)
     return 0
@@ -99,7 +100,7 @@ def _end(filter_: _Filter, fail: str, save: bool) -> None:
         log("stopped, ruleset removed")
     else:
         log(
-            "stopped; the ruleset stays, since fail is closed: no direct mail leaves until the filter runs again "
+            "stopped; the ruleset stays: no direct mail leaves until the filter runs again "
             "(`cpe-filter rules --remove` takes it out)"
         )
 
@@ -194,7 +195,7 @@ class _Filter:
         self.status_file.write()
         nftables.update(policy, self.handoff, self.log_group)  # of a filter that was killed what it had decided stays
         self._installed = True
-        self.gate.rules_installed()
+        self.gate.begin()
         self.upkeep = Upkeep(lambda: self.policy, self._poll, self._install_again, log)
         self._watch_dns()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,6 +16,7 @@ from cpe_filter.inspect import nat64
 from cpe_filter.named_tuple import NamedTuple
 from cpe_filter.policy import Exemption, Policy
 
+_SHARED = ", shared with other devices"
 PASS, REFUSE, LIMIT, EXPLAIN, BLOCK = "pass", "refuse", "limit", "explain", "block"
 
 
@@ -197,6 +198,23 @@ def _on_command(
     return Decision(REFUSE, over) if over else None
 
 
+def on_sight(
+    policy: Policy, device: Device, server: bytes, messages: int, recipients: int, time: float
+) -> Decision | None:
+    """So many MAIL and RCPT wait for their replies. A decision only where they are more than the tokens there are."""
+    if effective_mode(policy, device) != "limit" or exempt(policy, device, server, time):
+        return None
+    for name, count, per_hour, burst in (
+        ("messages", messages, policy.messages_per_hour, policy.messages_burst),
+        ("recipients", recipients, policy.recipients_per_hour, policy.recipients_burst),
+    ):
+        for number, pool in enumerate((device.buckets, *device.shares)):
+            level, since = pool.get(name, (float(burst), time))
+            if count > min(float(burst), level + max(0.0, time - since) * per_hour / 3600.0):
+                return Decision(REFUSE, f"over the limit of {per_hour} {name}/h" + (_SHARED if number else ""))
+    return None
+
+
 def on_running(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
     """A connection runs that was not seen to begin, or whose device's standing has just risen.
 
@@ -227,7 +245,7 @@ def _over(device: Device, name: str, per_hour: int, burst: int, time: float, uni
         level = min(float(burst), level + max(0.0, time - since) * per_hour / 3600.0)
         pool[name] = (level, time)
         if level < 1.0 and not over:
-            over = f"over the limit of {per_hour} {unit or name}/h" + (", shared with other devices" if number else "")
+            over = f"over the limit of {per_hour} {unit or name}/h" + (_SHARED if number else "")
     if not over:
         for pool in pools:
             level, since = pool[name]

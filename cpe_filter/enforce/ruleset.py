@@ -191,7 +191,9 @@ def _sets(policy: Policy) -> list[str]:
         content = [f"\t\telements = {{ {', '.join(elements)} }}"] if elements else []
         lines += _set(name, f"type {kind}", flags, content)
     for name in BY_DEVICE:
-        lines += _set(name, "type ether_addr", "timeout", [f"\t\tsize {DEVICES}"])
+        # Leases, and those that have a past without one.
+        size = 2 * DEVICES if name == FAMILIAR else DEVICES
+        lines += _set(name, "type ether_addr", "timeout", [f"\t\tsize {size}"])
     for name in SWITCHES:
         # Whoever loads the ruleset lives: else fail closed would refuse until the filter's first word.
         content = [f"\t\telements = {{ tcp timeout {ALIVE_S}s }}"] if name == ALIVE else []

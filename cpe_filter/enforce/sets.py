@@ -19,10 +19,12 @@ from cpe_filter.enforce.ruleset import (
     ALIVE_S,
     ASKED,
     BLOCKED,
+    BY_CONNECTION,
     FAMILIAR,
     KNOWN,
     LIMITED,
     LIMITED_S,
+    REFUSED,
     REFUSED_NEW,
     TABLE,
 )
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 CONNECTION_S = 86400
 #: Seconds that a SYN's refusal stays: the next one of the same connection may be decided otherwise.
 REFUSED_NEW_S = 1
+#: Seconds that a refused connection is refused without asking; then it is one that nobody knows, which is refused, too.
+REFUSED_S = 900
+_LASTS = {REFUSED: REFUSED_S, REFUSED_NEW: REFUSED_NEW_S}
 #: Seconds that a pair of device and server is let alone before its next connection is looked at.
 KNOWN_S = 3600
 #: Changes that may wait for a `flush`; beyond, they are made at once.
@@ -70,6 +75,7 @@ class Sets:
         self._transactions = Transactions()
         self._waiting: list[tuple[bool, Element, float]] = []
         self._logged: set[str] = set()
+        self._made = True  # what has been flushed early
         self.failures = 0
 
     # ── connections: collected ──────────────────────────────────────────────────────────────────
@@ -77,7 +83,7 @@ class Sets:
     def add_connection(self, name: str, key: bytes) -> None:
         """Puts a connection (inspect.session's key) into a set, with the next `flush`."""
         family, packed = connection_key(key)
-        self._later(True, (name + family, packed), REFUSED_NEW_S if name == REFUSED_NEW else CONNECTION_S)
+        self._later(True, (name + family, packed), _LASTS.get(name, CONNECTION_S))
 
     def remove_connection(self, name: str, key: bytes) -> None:
         family, packed = connection_key(key)
@@ -95,21 +101,22 @@ class Sets:
     def _later(self, add: bool, element: Element, seconds: float) -> None:
         self._waiting.append((add, element, seconds))
         if len(self._waiting) >= _WAITING:
-            self.flush()
+            self._made = self.flush()
 
     def flush(self) -> bool:
         """Makes the changes that wait. What the kernel refuses of them is left out, and the rest made all the same.
 
         Whether all of them were made.
         """
+        before, self._made = self._made, True
         if not self._waiting:
-            return True
+            return before
         changes, self._waiting = self._waiting, []
         if self._commit(_requests(changes)):
-            return True
+            return before
         # One of them is refused: a full set, perhaps.
         made = [self._commit(_requests([change]), quiet=False) for change in changes]
-        return all(made)
+        return before and all(made)
 
     # ── devices and switches: at once ───────────────────────────────────────────────────────────
 
@@ -143,8 +150,15 @@ class Sets:
 
     def forget_pairs(self) -> None:
         """No pair is let alone any more: all are looked at again, those with connections that run, too."""
-        requests = [Request(ELEMENT, True, _TABLE + _named(name)) for name in (KNOWN + "4", KNOWN + "6", "quiet")]
-        self._commit(requests, quiet=False)
+        self.flush()  # none that waits may come after
+        self._empty(KNOWN + "4", KNOWN + "6", "quiet")
+
+    def forget_connections(self) -> None:
+        """Whatever an earlier filter has decided about connections: nobody knows any more what is said in them."""
+        self._empty(*(name + family for name in BY_CONNECTION for family in "46"))
+
+    def _empty(self, *names: str) -> None:
+        self._commit([Request(ELEMENT, True, _TABLE + _named(name)) for name in names], quiet=False)
 
     def familiar(self, macs: Iterable[bytes], seconds: float) -> None:
         """These devices are known to the home."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 
+from cpe_filter.inspect.effects import HANDSHAKE, HELD
 from cpe_filter.inspect.packet import ACK, FIN, PARTIAL, RIGHT, RST, SYN, UNSEEN, WRONG, Segment
 from cpe_filter.inspect.sealed import Sealed
 from cpe_filter.inspect.smtp import COMMAND, OPAQUE, Dialogue, Limits
@@ -85,6 +86,7 @@ class Session:
         "_syn_seq",
         "_ttl",
         "certain",
+        "ahead",
         "dialogue",
         "from_start",
         "key",
@@ -102,6 +104,7 @@ class Session:
         self.phase = TRYING if self.from_start and from_client else OPEN
         self.spoken = False  # any payload, either way
         self.over = False  # nothing more is to come
+        self.ahead = False  # the client acknowledges what was not seen of its server
         self.certain = True
         self._stage = _ATTEMPT if self.phase == TRYING else _MIDWAY
         self._syn_seq = _UNSEEN
@@ -181,6 +184,22 @@ class Session:
         if dialogue.mode == OPAQUE:
             return ENDS
         return REPLIES if dialogue.unneeded and not self.over else EVERYTHING
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the client has sent what its server may read otherwise, or may not take: it should be sent again."""
+        dialogue = self.dialogue
+        return self.ahead or bool(self._doubts) or (dialogue.mode == HELD and dialogue.holds)
+
+    @property
+    def unreadable(self) -> str:
+        """Why what the client says is not known: "" where it is. TLS that the server has agreed to is no reason."""
+        if not self._begun:
+            return ""
+        if self._client_stream.conflict:
+            return "overlapping data"
+        dialogue = self.dialogue
+        return "no SMTP" if dialogue.mode in (HANDSHAKE, OPAQUE) and not dialogue.tls else ""
 
     def is_new_attempt(self, segment: Segment) -> bool:
         """Whether this SYN begins another connection with the same addresses and ports."""
@@ -362,6 +381,7 @@ class Session:
             if stage == _ANSWERED:
                 self._doubt(segment, 1)
                 return False
+            self.ahead = segment.payload != b""
             return beyond <= self._sent + _UNSEEN_BYTES or self.dialogue.mode == OPAQUE
         if stage == _ANSWERED:
             if (segment.seq - self._isn - 1) & _MASK > FARTHEST:

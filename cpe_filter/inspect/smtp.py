@@ -80,6 +80,15 @@ class Dialogue(ClientSide):
         return kept + len(self._client_line) + len(self._held) if self._client_line or self._held else kept
 
     @property
+    def holds(self) -> bool:
+        """Whether the client has sent on before the reply that decides how it is to be read (DATA, STARTTLS, AUTH)."""
+        return bool(self._held)
+
+    def unanswered(self, verb: str) -> int:
+        """How many commands of this verb wait for their replies."""
+        return sum(1 for command in self._waiting if command.verb == verb)
+
+    @property
     def resuming(self) -> bool:
         """Nothing of the client was seen since content that was `unneeded`: what is missing before a FIN was that."""
         return self._resuming

@@ -5,6 +5,8 @@ procd itself is not here (tests/vm/test_service.py has one that starts what it i
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import sys
@@ -242,6 +244,15 @@ def resolver(router: Router, script: str) -> None:
     path.rename(router.stand_in / "answer")
 
 
+def is_open(path: Path) -> bool:
+    """Whether a process has the file open: procd's lock is held as long."""
+    for descriptor in glob.glob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor) == str(path):
+                return True
+    return False
+
+
 def test_the_resolver_is_asked_for_the_prefix_of_nat64(router: Router) -> None:
     resolver(router, RESOLVED)
     file = router.path(f"{RUN}/nat64")
@@ -281,6 +292,8 @@ def test_nobody_waits_for_the_resolver_and_the_last_answer_counts(router: Router
     file = router.path(f"{RUN}/nat64")
     assert "run" in started(router, "")
     assert not file.exists()
+    assert (router.stand_in / "lock").exists()
+    assert not is_open(router.stand_in / "lock")
     resolver(router, f"{NAT64} x\n".replace("db8:64", "db8:65"))
     router.init("reload")
     wait_for(file, "2001:db8:65::c000:aa\nx\n")

@@ -259,7 +259,8 @@ class Server(socketserver.ThreadingTCPServer):
     address_family = socket.AF_INET6; allow_reuse_address = daemon_threads = True; request_queue_size = 200
 class Dialogue(socketserver.StreamRequestHandler):
     def handle(self):
-        number = int(self.request.getsockname()[0].split(":")[-1], 16) >> 8
+        # IP6T_SO_ORIGINAL_DST: a sockaddr_in6. The socket's own name is what the redirect made of it.
+        number = self.request.getsockopt(41, 80, 28)[8 + 14]
         def say(text): self.wfile.write(text + b"\\r\\n")
         say(b"220 mx ESMTP")
         for line in self.rfile:

@@ -114,6 +114,14 @@ def assemble(lines: list[_Instruction | str]) -> bytes:
     return out
 
 
+def attach_filter(filtered: socket.socket, lines: list[_Instruction | str]) -> None:
+    """Has the kernel drop what this filter does not pass. Raises OSError."""
+    code = array.array("B", assemble(lines))
+    # struct sock_fprog: how many instructions, and a pointer to them.
+    fprog = struct.pack("HP", len(code) // 8, code.buffer_info()[0])
+    filtered.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+
+
 def is_ours(address: bytes) -> bool:
     """Whether a packed address is this host's own: the kernel lets only such be bound. Nothing is sent."""
     family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
@@ -238,10 +246,7 @@ def _open(name: str) -> socket.socket:
     # Bound to protocol 0 first: nothing arrives before the filter is in place.
     packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     try:
-        code = array.array("B", assemble(_FILTER))
-        # struct sock_fprog: how many instructions, and a pointer to them.
-        fprog = struct.pack("HP", len(code) // 8, code.buffer_info()[0])
-        packet_socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        attach_filter(packet_socket, _FILTER)
         packet_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         # What the router sends would otherwise be copied for us, packet by packet, before the filter drops it.
         packet_socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)

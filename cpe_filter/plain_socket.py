@@ -28,6 +28,7 @@ else:
         SOCK_SEQPACKET,
         SOL_SOCKET,
         error,
+        if_indextoname,
         if_nameindex,
         inet_ntop,
         inet_pton,

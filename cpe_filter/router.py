@@ -31,6 +31,7 @@ from cpe_filter.leases import Leases
 from cpe_filter.lookups import Lookups, is_ours
 from cpe_filter.onlink import on_link
 from cpe_filter.policy import Policy
+from cpe_filter.pref64 import Advertisements
 from cpe_filter.report import status
 from cpe_filter.report.refusals import Refusals
 from cpe_filter.state import State
@@ -38,6 +39,7 @@ from cpe_filter.upkeep import Upkeep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ipaddress import IPv6Network
     from typing import Any
 
     from cpe_filter.report.notice import Notice
@@ -48,6 +50,8 @@ _CAP_NET_ADMIN = 12
 _LIMITS = Limits(waiting=500, transactions=0, recipients=0, last_reply=False, names=False)
 #: Seconds between two looks at the router's own networks: a new prefix is in use seconds after it is announced.
 _NETWORKS_S = 5.0
+#: Prefixes of NAT64 that are logged when they are first found: whoever announces more than that fills no log.
+_PREFIXES_LOGGED = 16
 
 
 class CannotRun(RuntimeError):
@@ -154,6 +158,9 @@ class _Filter:
         self.gate: Gate | None = None
         self.lookups: Lookups | None = None
         self._poll = select.poll()
+        self.advertisements = Advertisements(policy.wan, policy.lan, self._poll, log)
+        self._answers_file = translators.answers_file(policy.status_file)
+        self._prefixes_logged: set[IPv6Network] = set()
         self.handoff = ""
         self.log_group = False  # packets are shown by NFLOG
         self._installed = False
@@ -286,6 +293,7 @@ class _Filter:
                     self.control_socket.tick(now)
                 if self.lookups is not None:
                     self.lookups.tick(now)
+                self.advertisements.tick(now)
                 self.refusals.tick(now)
                 if self.upkeep is not None:
                     self.upkeep.tick(now)
@@ -313,6 +321,8 @@ class _Filter:
                     self.control_socket.serve(fd)
                 elif self.lookups is not None and fd in self.lookups:
                     self.lookups.serve(fd)
+                elif fd == self.advertisements.fd:
+                    self.advertisements.serve()
                 elif self.upkeep is not None and fd in self.upkeep:
                     self.upkeep.serve(self.now())
                 else:
@@ -323,13 +333,24 @@ class _Filter:
     def _look_around(self, now: float) -> None:
         """The home as the router's files tell it: its networks, and DHCP's leases."""
         self.engine.on_link(on_link((*self.policy.lan, *self.policy.wan)))
-        self.engine.translators(translators.prefixes())
+        self._look_for_translators()
         try:
             self._neighbours = neighbour_table.confirmed(self.policy.lan)
         except OSError:
             pass  # those of the last look
         if self.leases.refresh(now):
             self.engine.leases(self.leases, now, time.time())
+
+    def _look_for_translators(self) -> None:
+        """Learnt from others: these prefixes say how servers are counted, and never what passes."""
+        found = dict.fromkeys(
+            (*translators.prefixes(), *translators.looked_up(self._answers_file), *self.advertisements.prefixes())
+        )
+        self.engine.translators(found)
+        for prefix in found:
+            if prefix not in self._prefixes_logged and len(self._prefixes_logged) < _PREFIXES_LOGGED:
+                self._prefixes_logged.add(prefix)
+                log(f"NAT64 prefix {prefix} found: servers behind it count by their IPv4 address")
 
     # ── what the control needs (control.Surroundings) ───────────────────────────────────────────
 
@@ -474,6 +495,7 @@ class _Filter:
             self.gate = None
         if self.lookups is not None:
             self.lookups.close()
+        self.advertisements.close()
         if self.control_socket is not None:
             self.control_socket.close()
         self.control.close()

@@ -7,6 +7,7 @@ Knows the policy's fields and the programs beside `run`. Must not know procd or 
     explain DIGEST     the responder, where the policy can refuse with an explanation
     send FILE          the sender, where reports are made: what waits is in this file
     fail WORD          open or closed
+    nat64 FILE         where the filter reads the addresses that the router's resolver has for `ipv4only.arpa`
     page FOLDER        where the subscriber's page is, if there is to be one
     lan NAME, wan NAME interfaces that have to be there before the filter starts; a line each
     write FOLDER       where the filter writes
@@ -18,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from cpe_filter import translators
 from cpe_filter.policy import Policy
 from cpe_filter.policy_keys import AT_START, OF_RESPONDER
 from cpe_filter.report import handover
@@ -31,6 +33,7 @@ def lines(policy: Policy) -> list[str]:
     if policy.report_url:
         wanted.append(f"send {_line(os.path.join(handover.folder(policy.status_file), handover.SPOOL))}")
     wanted.append(f"fail {policy.fail}")
+    wanted.append(f"nat64 {_line(translators.answers_file(policy.status_file))}")
     if policy.notice_page:
         wanted.append(f"page {_line(os.path.dirname(policy.notice_page))}")
     wanted += [f"lan {name}" for name in policy.lan] + [f"wan {name}" for name in policy.wan]

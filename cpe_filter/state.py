@@ -228,10 +228,10 @@ def _standings(devices: Iterable[Device]) -> dict[bytes, str]:
     return {device.key: device.score.standing for device in devices if device.score.standing != CLEAR}
 
 
-def read(path: str) -> bytes:
-    """A regular file that only its owner, we or root, can have written. Raises OSError.
+def read(path: str, most: int = saved.MOST_BYTES + 1) -> bytes:
+    """At most so many bytes of a regular file that only its owner, we or root, can have written. Raises OSError.
 
-    At most one byte more than a state may have.
+    By default one more than a state may have.
     """
     # Not blocking: a pipe in its place must not hold us up.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -241,7 +241,7 @@ def read(path: str) -> bytes:
             raise OSError(errno.EINVAL, "Not a regular file")
         if about.st_uid not in (0, os.geteuid()) or about.st_mode & 0o022:
             raise OSError(errno.EPERM, "Others can write to it")
-        return file.read(saved.MOST_BYTES + 1)
+        return file.read(most)
 
 
 def replace(path: str, content: bytes) -> None:

@@ -1,16 +1,18 @@
-"""The prefixes that the router's own translator uses (464XLAT, RFC 6877; MAP-T, RFC 7599).
+"""The prefixes of NAT64 that files on the router name: of its own translator, and what its resolver has answered.
 
-Knows the file in which the kernel's module nat46 tells its configuration. Must not know what is done with a prefix.
-Where the router translates for clients by IPv4, clients by IPv6 reach IPv4 servers by the same prefix (DNS64). It is
-asked for nowhere: a filter that opens no connections could hear DNS's answer (RFC 7050) only as others' packets, which
-anybody can make up.
+Knows the file in which the kernel's module nat46 shows its configuration (464XLAT, RFC 6877; MAP-T, RFC 7599), and the
+file into which the service writes the addresses of `ipv4only.arpa` (RFC 7050): the filter opens no connections, so it
+asks no name server. Must not know what is done with a prefix. Where the router translates for clients by IPv4, clients
+by IPv6 reach IPv4 servers by the same prefix (DNS64).
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv6Network
+import os
+from ipaddress import IPv6Address, IPv6Network
 
-from cpe_filter.inspect.nat64 import LENGTHS
+from cpe_filter.inspect.nat64 import LENGTHS, prefix_in
+from cpe_filter.state import read
 
 CONTROL = "/proc/net/nat46/control"
 #: Bytes that are read, and prefixes that are taken.
@@ -34,5 +36,27 @@ def prefixes(path: str = CONTROL) -> tuple[IPv6Network, ...]:
         except (ValueError, IndexError):
             continue
         if prefix.prefixlen in LENGTHS and len(found) < MOST:
+            found[prefix] = None
+    return tuple(found)
+
+
+def answers_file(status_file: str) -> str:
+    """The path of the file with the resolver's answers, in the folder of the status."""
+    return os.path.join(os.path.dirname(status_file), "nat64")
+
+
+def looked_up(path: str) -> tuple[IPv6Network, ...]:
+    """The prefixes in the resolver's answers: addresses, one a line. None where others can write it. Raises nothing."""
+    try:
+        text = read(path, _LONGEST).decode("ascii", "replace")
+    except OSError:
+        return ()
+    found: dict[IPv6Network, None] = {}
+    for line in text.splitlines():
+        try:
+            prefix = prefix_in(IPv6Address(line.strip()).packed)
+        except ValueError:
+            continue
+        if prefix is not None and len(found) < MOST:
             found[prefix] = None
     return tuple(found)

@@ -1,6 +1,7 @@
 """Servers behind NAT64: an IPv6 address -> the IPv4 address in it, and the way back.
 
-Knows RFC 6052 (where the four bytes stand), RFC 8215 and RFC 7050. Must not know who looked for prefixes, or where.
+Knows RFC 6052 (where the four bytes stand), RFC 8215, and how prefixes are announced (RFC 7050, RFC 8781). Must
+not know who looked for prefixes, or where.
 A prefix has one of `LENGTHS` bits; the bytes follow it, but for bits 64 to 71, which are 0 and left out.
 """
 
@@ -16,6 +17,10 @@ WELL_KNOWN = IPv6Network((0x0064FF9B << 96, 96))
 _LOCAL = bytes((0, 0x64, 0xFF, 0x9B, 0, 1))
 #: What `ipv4only.arpa` has (RFC 7050 section 2.2).
 _WELL_KNOWN_IPV4 = (bytes((192, 0, 0, 170)), bytes((192, 0, 0, 171)))
+_ROUTER_ADVERTISEMENT, _OPTIONS_AT = 134, 16  # RFC 4861 section 4.2
+_PREF64, _PREF64_BYTES = 38, 16
+#: A prefix length code (PLC, RFC 8781 section 4) is a place in here.
+_PLC = (96, 64, 56, 48, 40, 32)
 
 
 def embedded(address: bytes, prefixes: Iterable[IPv6Network] = ()) -> bytes | None:
@@ -57,6 +62,32 @@ def prefix_in(address: bytes) -> IPv6Network | None:
     if len(found) != 1 or (found[0] == 96 and address[8]):
         return None
     return IPv6Network((address, found[0]), strict=False)
+
+
+def announced(advertisement: bytes) -> list[tuple[IPv6Network, int]]:
+    """The prefixes in a Router Advertisement (RFC 8781), each with its lifetime in seconds; 0 withdraws it.
+
+    From the ICMPv6 header on; its checksum has been verified. Empty where an option has no length or is cut, as such a
+    message is to be discarded (RFC 4861 section 6.1.2). Raises nothing.
+    """
+    if advertisement[:2] != bytes((_ROUTER_ADVERTISEMENT, 0)):
+        return []
+    found = []
+    at = _OPTIONS_AT
+    while at < len(advertisement):
+        length = advertisement[at + 1] * 8 if at + 1 < len(advertisement) else 0
+        end = at + length
+        if not length or end > len(advertisement):
+            return []
+        if advertisement[at] == _PREF64 and length == _PREF64_BYTES:
+            first = int.from_bytes(advertisement[at + 2 : at + 4], "big")
+            code = first & 7
+            prefix = advertisement[at + 4 : end]
+            if code < len(_PLC) and not (_PLC[code] == 96 and prefix[8]):
+                # The scaled lifetime counts units of 8 seconds; below it is the code.
+                found.append((IPv6Network((prefix + bytes(4), _PLC[code]), strict=False), first - code))
+        at = end
+    return found
 
 
 def networks(behind: Iterable[IPv4Network | IPv6Network], prefixes: Iterable[IPv6Network] = ()) -> list[IPv6Network]:

@@ -56,7 +56,7 @@ def why_not() -> str:
 
 
 class Router:
-    """A router's files below a folder: UCI, the package, and stand-ins for netifd, procd, nft and the log."""
+    """A router's files below a folder: UCI, the package, and stand-ins for netifd, procd, nft, DNS and the log."""
 
     def __init__(self, folder: Path) -> None:
         self.root, self.stand_in, self.bin = folder / "root", folder / "stand-in", folder / "bin"
@@ -70,7 +70,12 @@ class Router:
             shutil.copy(STAND_IN / name, target)
         shutil.copy(STAND_IN / "functions.sh", self.stand_in)
         (self.root / "usr/bin/cpe-filter").write_text(
-            f"#!{sys.executable}\nfrom cpe_filter.cli import main\n\nmain()\n"
+            f"#!{sys.executable}\n"
+            "from cpe_filter import translators\nfrom cpe_filter.cli import main\n\n"
+            # The one path that the script takes from the policy and writes to.
+            "beside = translators.answers_file\n"
+            f"translators.answers_file = lambda status: {str(self.root)!r} + beside(status)\n"
+            "main()\n"
         )
         self.config(
             "network",
@@ -90,6 +95,12 @@ class Router:
         else:
             self._script("uci", f'exec {sys.executable} -I -S {UCI} "$@"')
         # What it would log, and what it would ask of the kernel. `tables` says what is there.
+        # `answer` is what it does; without, it is busybox's where a name has no address of this type.
+        self._script(
+            "nslookup",
+            f'echo "$@" >>{self.stand_in}/nslookup\nprintf "Server:\\t\\t127.0.0.1\\nAddress:\\t127.0.0.1:53\\n\\n"\n'
+            f"[ ! -e {self.stand_in}/answer ] || . {self.stand_in}/answer",
+        )
         self._script(
             "logger", f'[ $# -lt 5 ] && cat >>{self.stand_in}/log || printf "%s\\n" "$5" >>{self.stand_in}/log'
         )

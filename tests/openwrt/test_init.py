@@ -5,14 +5,20 @@ procd itself is not here (tests/vm/test_service.py has one that starts what it i
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
+from ipaddress import IPv6Network
 from pathlib import Path
 
 import pytest
 
 from cpe_filter.policy_file import load
+from cpe_filter.translators import looked_up
 from tests.conftest import LIVE_REQUIRED
 from tests.openwrt import ipk
 from tests.openwrt.package import FILES, INSTALL, Router, why_not
@@ -214,6 +220,94 @@ def test_nothing_new_is_neither(router: Router) -> None:
     (message,) = router.init("reload")
     assert message.instances == before
     assert router.path(f"{RUN}/service").stat().st_mtime_ns == checked  # no Python was started
+
+
+# ── NAT64 ───────────────────────────────────────────────────────────────────────────────────────────
+
+NAT64 = "printf 'Name:\\tipv4only.arpa\\nAddress: 2001:db8:64::c000:aa\\nName:\\tipv4only.arpa\\nAddress: %s\\n'"
+RESOLVED = f"{NAT64} 2001:db8:64::c000:ab\n"
+BOTH = "2001:db8:64::c000:aa\n2001:db8:64::c000:ab\n"
+
+
+def wait_for(path: Path, text: str) -> None:
+    """Until the file holds this: it is written in the background."""
+    end = time.monotonic() + 10
+    while not path.exists() or path.read_text() != text:
+        assert time.monotonic() < end, path.read_text() if path.exists() else "no such file"
+        time.sleep(0.02)
+
+
+def resolver(router: Router, script: str) -> None:
+    """What nslookup does from now on."""
+    path = router.stand_in / "answer.new"
+    path.write_text(script)
+    path.rename(router.stand_in / "answer")
+
+
+def is_open(path: Path) -> bool:
+    """Whether a process has the file open: procd's lock is held as long."""
+    for descriptor in glob.glob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor) == str(path):
+                return True
+    return False
+
+
+def test_the_resolver_is_asked_for_the_prefix_of_nat64(router: Router) -> None:
+    resolver(router, RESOLVED)
+    file = router.path(f"{RUN}/nat64")
+    started(router, "")
+    wait_for(file, BOTH)
+    assert (router.stand_in / "nslookup").read_text() == "-type=aaaa ipv4only.arpa\n"
+    assert looked_up(str(file)) == (IPv6Network("2001:db8:64::/96"),)
+    resolver(router, f"{NAT64} x\n".replace("db8:64", "db8:65"))  # an interface has come up, with another network
+    router.init("reload")
+    wait_for(file, "2001:db8:65::c000:aa\nx\n")
+    resolver(router, "echo '*** no answer'\n")
+    router.init("reload")
+    wait_for(file, "")
+    assert looked_up(str(file)) == ()
+
+
+def test_a_resolver_that_does_not_answer_yet_is_asked_three_times(router: Router) -> None:
+    slept, asked = router.stand_in / "slept", router.stand_in / "nslookup"
+    (router.bin / "sleep").unlink()
+    router._script("sleep", f"echo $@ >>{slept}")
+    resolver(router, f"[ $(wc -l <{asked}) -gt 2 ] || exit 1\n{RESOLVED}")
+    started(router, "")
+    wait_for(router.path(f"{RUN}/nat64"), BOTH)
+    assert slept.read_text() == "10\n10\n"
+    asked.unlink()
+    resolver(router, "echo ';; connection timed out'\nexit 1\n")
+    started(router, "")
+    wait_for(router.path(f"{RUN}/nat64"), "")
+    assert len(asked.read_text().splitlines()) == 3
+
+
+def test_nobody_waits_for_the_resolver_and_the_last_answer_counts(router: Router) -> None:
+    """A slow answer of before must not replace the one that came after it."""
+    go, gone = router.stand_in / "go", router.stand_in / "gone"
+    os.mkfifo(go)
+    resolver(router, f"read x <{go}\n{RESOLVED}\n: >{gone}\n")
+    file = router.path(f"{RUN}/nat64")
+    assert "run" in started(router, "")
+    assert not file.exists()
+    assert (router.stand_in / "lock").exists()
+    assert not is_open(router.stand_in / "lock")
+    resolver(router, f"{NAT64} x\n".replace("db8:64", "db8:65"))
+    router.init("reload")
+    wait_for(file, "2001:db8:65::c000:aa\nx\n")
+    go.write_text("\n")
+    wait_for(gone, "")
+    time.sleep(0.2)
+    wait_for(file, "2001:db8:65::c000:aa\nx\n")
+    assert {path.name for path in file.parent.iterdir() if "nat64" in path.name} == {"nat64", "nat64.asked"}
+
+
+def test_the_answers_are_beside_the_status(router: Router) -> None:
+    resolver(router, RESOLVED)
+    started(router, "config status 'status'\n\toption status_file '/tmp/status/status.json'\n")
+    wait_for(router.path("/tmp/status/nat64"), BOTH)
 
 
 # ── interfaces ──────────────────────────────────────────────────────────────────────────────────────

@@ -359,8 +359,10 @@ def test_the_checks_own_words(tmp_path: Path) -> None:
         [sys.executable, "-m", "cpe_filter", "check", "--service", str(path)], capture_output=True, text=True
     )
     words = [line.split(" ", 1) for line in done.stdout.splitlines()]
-    assert [word for word, _ in words] == ["run", "explain", "send", "fail", "lan", "wan", "write", "write", "read"]
+    assert [word for word, _ in words] == [
+        *("run", "explain", "send", "fail", "nat64", "lan", "wan", "write", "write", "read")
+    ]
     assert [value for _, value in words[2:]] == [
-        *("/var/run/cpe-filter/report/spool", "closed", "br-lan", "wan"),
+        *("/var/run/cpe-filter/report/spool", "closed", "/var/run/cpe-filter/nat64", "br-lan", "wan"),
         *("/var/run/cpe-filter", "/etc/cpe-filter", "/x"),
     ]

@@ -284,8 +284,9 @@ class CostLab:
             return self.lab.start("device1", [str(self.flood_program), *words])
 
     def many_devices(self) -> str:
-        """Gives device1 `DEVICES` addresses and a MAC for each of these; returns the addresses, comma-separated.
+        """Gives device1 `DEVICES` addresses, a MAC and a lease for each; returns the addresses, comma-separated.
 
+        For a filter that starts after this, which reads the leases. Without them the devices were unknown ones.
         Its network card's address stays one, so answers arrive; what leaves is rewritten by the address it comes from.
         """
         addresses = [f"192.168.{2 + number // 250}.{1 + number % 250}" for number in range(DEVICES)]
@@ -300,6 +301,8 @@ class CostLab:
             "table netdev macs { chain c { type filter hook egress device eth0 priority 0; "
             f"ether type ip ether saddr set ip saddr map {{ {pairs} }}; }}; }}",
         )
+        with (self.lab.folder / "lab.leases").open("a") as leases:
+            leases.writelines(f"0 {mac} {address} * *\n" for address, mac in zip(addresses, macs, strict=True))
         return ",".join(addresses)
 
     def wire_counter(self) -> None:

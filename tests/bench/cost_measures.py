@@ -194,8 +194,7 @@ class Memory(NamedTuple):
 def memory(lab: CostLab, status_s: int = STATUS_S) -> Memory:
     """Resident memory, idle and with `FLOWS` dialogues of `DEVICES` devices, each held after its first RCPT.
 
-    They are opened in rounds: of more packets at once than the filter's socket holds, some would be lost to it. The
-    home, as which devices without a lease count together, is one device more.
+    They are opened in rounds: of more packets at once than the filter's socket holds, some would be lost to it.
     """
     bare = bare_interpreter(lab.python)
     with lab.filter("monitor"):

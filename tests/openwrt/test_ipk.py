@@ -144,13 +144,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, f"ipk: {tmp_path / MINOR}: File exists\n")
 
 
-def test_what_only_the_sdk_can_build_is_said(tmp_path: Path) -> None:
-    done = build(tmp_path, "python-netfilterqueue")
-    assert done.returncode == 0
-    assert "has to be compiled for the router's processor" in done.stdout
-    assert not list(tmp_path.rglob("*.ipk"))
-
-
 LOADED = """
 import sys
 sys.dont_write_bytecode = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -174,6 +175,8 @@ class CostLab:
 
     @contextlib.contextmanager
     def accept_python(self) -> Iterator[Handler]:
+        if importlib.util.find_spec("netfilterqueue") is None:
+            raise Unavailable("netfilterqueue is not installed (pip install 'cpe-filter[bench]')")
         with self._accepting(), on_core(self.core):
             yield from self._run(self._ready("router", [*self.python, "-m", "tests.bench.cost_accept", str(QUEUE)]))
 

@@ -103,7 +103,7 @@ def compare(lab: CostLab, rounds: int, count: int, tell: Callable[[str], None]) 
 
 
 def uploads(lab: CostLab, variants: tuple[str, ...], rounds: int, size: int) -> dict[str, list[tuple[float, int]]]:
-    """One message of `size` bytes on one connection, interleaved: MB/s and packets queued."""
+    """One message of `size` bytes on one connection, interleaved: MB/s and packets queued. Raises `Unavailable`."""
     results: dict[str, list[tuple[float, int]]] = {name: [] for name in variants}
     for number in range(rounds):
         turn = number % len(variants)

@@ -98,7 +98,7 @@ class Exchange:
         self.server_seen = False
         self.commands = 0
         self._content = NO_CONTENT
-        self._replies = ReplyReader(limits.local_parts)
+        self._replies: ReplyReader | None = None  # between replies there is nothing to keep
         self._quotable = b""  # checksums, `CHECK_BYTES` each
         self._waiting = Waiting()
         if greeting_expected:
@@ -139,7 +139,7 @@ class Exchange:
         self.opaque_reason = reason
         self.tls = self.tls or reason == "tls"
         self._held = self._client_line = b""
-        self._replies.forget()
+        self._replies = None
         self._waiting.take_all()
         self._content = NO_CONTENT
         self._quotable = b""

@@ -182,7 +182,7 @@ def _share(pid: int, seconds: float) -> float:
 
 
 class Memory(NamedTuple):
-    """MB resident: a bare interpreter, the filter idle, the filter with flows and devices (so many)."""
+    """MB resident: a bare interpreter, the filter idle (one lease), the filter with flows and devices (so many)."""
 
     bare: float
     idle: float
@@ -199,10 +199,11 @@ def memory(lab: CostLab, status_s: int = STATUS_S) -> Memory:
     bare = bare_interpreter(lab.python)
     with lab.filter("monitor"):
         pass  # its modules are compiled now
-    sources = lab.many_devices()
     with lab.filter("monitor", status_s=status_s) as handler:
         time.sleep(1.5)
         idle = memory_kb(handler.pid) / 1024
+    sources = lab.many_devices()
+    with lab.filter("monitor", status_s=status_s) as handler:
         assert handler.filter is not None
         with contextlib.ExitStack() as rounds:
             for number in range(1, ROUNDS + 1):

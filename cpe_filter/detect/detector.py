@@ -348,7 +348,7 @@ class Detector:
                     connection.offered_tls = True
         mark = hash(name)
         if mark not in device.helos and len(device.helos) < _NAMES:
-            device.helos.add(mark)
+            device.helos.append(mark)
             if len(device.helos) > 3:
                 self._add(connection, "helo-rotates", time)
 
@@ -369,7 +369,7 @@ class Detector:
             self._add(connection, "sender-unrelated", time)
         mark = hash(domain)
         if mark not in device.sender_domains and len(device.sender_domains) < _DOMAINS:
-            device.sender_domains.add(mark)
+            device.sender_domains.append(mark)
             if len(device.sender_domains) > 3:
                 self._add(connection, "sender-rotates", time)
 

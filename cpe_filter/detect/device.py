@@ -83,8 +83,8 @@ class Device:
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.neighbours = Neighbours()
         # Only whether one is new matters: Python's hash of strings, keyed anew with every start.
-        self.helos: set[int] = set()
-        self.sender_domains: set[int] = set()
+        self.helos: list[int] = []
+        self.sender_domains: list[int] = []
         self.blamed = self.excused = 0.0
         self.burst: list[float] = []
         self.score = Score()

@@ -53,10 +53,8 @@ class Exchange:
         "greeted",
         "mode",
         "pipelining",
-        "quirks",
         "quit_sent",
         "server_seen",
-        "violations",
     )
 
     # Where few dialogues ever have anything but this the class has it for all: an attribute of its own is then in a
@@ -81,7 +79,9 @@ class Exchange:
     helo: str | None = None
     last_reply: Reply | None = None
     opaque_reason = ""
+    quirks: tuple[str, ...] = ()
     tls = False
+    violations: tuple[str, ...] = ()
     watch_all = False
 
     def __init__(self, limits: Limits = Limits(), greeting_expected: bool = True) -> None:  # noqa: B008
@@ -89,8 +89,6 @@ class Exchange:
         self.mode = COMMAND
         self.envelope = Envelope(limits)
         self.events = NO_EVENTS
-        self.violations: tuple[str, ...] = ()
-        self.quirks: tuple[str, ...] = ()
         self.pipelining = False
         self.greeted = not greeting_expected
         self.quit_sent = False
@@ -98,7 +96,7 @@ class Exchange:
         self.server_seen = False
         self.commands = 0
         self._content = NO_CONTENT
-        self._replies = ReplyReader(limits.local_parts)
+        self._replies: ReplyReader | None = None  # between replies there is nothing to keep
         self._quotable = b""  # checksums, `CHECK_BYTES` each
         self._waiting = Waiting()
         if greeting_expected:
@@ -139,7 +137,7 @@ class Exchange:
         self.opaque_reason = reason
         self.tls = self.tls or reason == "tls"
         self._held = self._client_line = b""
-        self._replies.forget()
+        self._replies = None
         self._waiting.take_all()
         self._content = NO_CONTENT
         self._quotable = b""

@@ -33,6 +33,11 @@ class ReplyReader:
         self._before: tuple[str, ...] = ()
         self._cut = False  # the next line may be the end of one that was lost
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything seen so far concerns what comes next: if not, a new reader does as well."""
+        return bool(self.unfinished or self._skip or self._code or self._cut)
+
     def forget(self) -> None:
         """Bytes were lost: what was begun is no use."""
         self.unfinished = b""

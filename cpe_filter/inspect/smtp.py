@@ -37,6 +37,7 @@ from cpe_filter.inspect.client import HELD_BYTES, ClientSide
 from cpe_filter.inspect.command import EFFECTS, LINE, MAIL, TURNS
 from cpe_filter.inspect.effects import CHUNK, COMMAND, CONTENT, HELD, OPAQUE, REFUSED, SECRET
 from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
+from cpe_filter.inspect.reply import ReplyReader
 from cpe_filter.inspect.waiting import Pending
 
 __all__ = [
@@ -76,7 +77,7 @@ class Dialogue(ClientSide):
     @property
     def buffered(self) -> int:
         """Bytes that are kept: unfinished lines, what is held, and commands that wait for a reply."""
-        kept = self._waiting.bytes + len(self._replies.unfinished)
+        kept = self._waiting.bytes + (len(self._replies.unfinished) if self._replies is not None else 0)
         return kept + len(self._client_line) + len(self._held) if self._client_line or self._held else kept
 
     @property
@@ -104,14 +105,16 @@ class Dialogue(ClientSide):
         """Bytes from the server, in order."""
         self.server_seen = True
         at, waiting, keeps = 0, self._waiting, self._limits.last_reply
+        reader = self._replies or ReplyReader(self._limits.local_parts)
         while at < len(data) and self.mode != OPAQUE:
             verb = "" if keeps or not waiting or waiting.lost else waiting[0].verb
             wordless = verb in _WORDLESS or (verb == "connect" and len(waiting) == 1)
-            reply, at = self._replies.next(data, at, self.violate, wordless)
+            reply, at = reader.next(data, at, self.violate, wordless)
             if reply is not None:
                 if self._quotable and (keeps or reply.code >= 400):  # else nobody looks at its text
                     reply = hide_words(reply, self._quotable)
                 self._reply(reply)
+        self._replies = reader if reader.begun else None
 
     def server_gap(self, size: int) -> None:
         """`size` bytes from the server were not seen."""
@@ -120,6 +123,7 @@ class Dialogue(ClientSide):
             return
         self.violate("lost-data")
         self._unseen = True
+        self._replies = self._replies or ReplyReader(self._limits.local_parts)
         self._replies.forget()
         # Only what waits now can have been answered there.
         self._waiting.lost = len(self._waiting)
@@ -285,7 +289,7 @@ class Dialogue(ClientSide):
 
     def close(self, closed: bool) -> None:
         """The connection is over (`closed`), or nobody watches it any longer."""
-        if closed and self._replies.unfinished[:3].isdigit():
+        if closed and self._replies is not None and self._replies.unfinished[:3].isdigit():
             self.server(b"\n")  # the last line of a server that hung up without ending it
         # What was never answered is taken as the client meant it.
         for _ in range(4):  # held bytes may hold further commands that wait in turn; what is left is of no interest

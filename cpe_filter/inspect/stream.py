@@ -36,7 +36,7 @@ class Stream:
     The attributes are the caller's to read, not to set.
     """
 
-    __slots__ = ("_pending", "_recent", "conflict", "end", "finished", "next", "position", "waiting")
+    __slots__ = ("_pending", "_recent", "conflict", "end", "next", "position")
 
     def __init__(self) -> None:
         #: The sequence number to expect; -1 before any segment.
@@ -45,14 +45,22 @@ class Stream:
         self.end = -1
         # What came early: sequence number, bytes, how many more were cut off. Sorted; no byte is in it twice.
         self._pending: tuple[tuple[int, bytes, int], ...] = ()
-        #: Bytes that wait for earlier ones.
-        self.waiting = 0
         self._recent = b""  # as `_COPY`, up to `next`
         self.position = 0
         #: True once a byte came again with another value (an evasion: Ptacek & Newsham 1998).
         self.conflict = False
-        #: Sequence position of the FIN has been reached.
-        self.finished = False
+
+    # What the other attributes say has none of its own: every connection has two streams.
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for earlier ones."""
+        return sum(len(payload) for _, payload, _ in self._pending) if self._pending else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the sequence number of the FIN has been reached."""
+        return self.end >= 0 and (self.next - self.end) & _MASK < _HALF
 
     @property
     def started(self) -> bool:
@@ -145,7 +153,6 @@ class Stream:
     def drop(self) -> None:
         """Forgets what waits, and what was delivered."""
         self._pending = ()
-        self.waiting = 0
         self._recent = b""
 
     def flush(self) -> list[Chunk]:
@@ -161,8 +168,6 @@ class Stream:
         size = len(payload)
         self.next = (self.next + size + cut) & _MASK
         self.position += size + cut
-        if self.next == self.end:
-            self.finished = True
         if size:
             copy = _copy(size, crc32(payload)) if size <= _LONGEST_COPY else _copy(0, size)
             self._recent = (self._recent + copy)[-_REMEMBERED_BYTES:]
@@ -192,7 +197,6 @@ class Stream:
                     break
                 if start > at:  # what lies before the held piece is new
                     pending.insert(i, ((self.next + at) & _MASK, payload[: start - at], 0))
-                    self.waiting += start - at
                     payload = payload[start - at :]
                     at = start
                     i += 1
@@ -205,7 +209,6 @@ class Stream:
         item = ((self.next + at) & _MASK, payload, cut)
         if payload or (cut and item not in pending):
             pending.insert(i, item)
-            self.waiting += len(payload)
         self._pending = tuple(pending)
 
     def _give_up(self, upto: int) -> list[Chunk]:
@@ -221,7 +224,6 @@ class Stream:
             if 0 < ahead < _HALF:
                 break
             self._pending = self._pending[1:]
-            self.waiting -= len(payload)
             # A part may have been declared lost meanwhile, or lie in what was cut off an earlier segment.
             old = -ahead & _MASK
             if old < len(payload) + cut:

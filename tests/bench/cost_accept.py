@@ -1,6 +1,7 @@
 """A netfilter queue whose every packet is accepted, in Python: what the language and its library cost by themselves.
 
-Usage: python -m tests.bench.cost_accept QUEUE. Says "ready" once bound; ends with SIGTERM. Imports nothing else.
+Usage: python -m tests.bench.cost_accept QUEUE, with the extra `bench` installed. Says "ready" once bound; ends with
+SIGTERM. Imports nothing else.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -174,6 +175,8 @@ class CostLab:
 
     @contextlib.contextmanager
     def accept_python(self) -> Iterator[Handler]:
+        if importlib.util.find_spec("netfilterqueue") is None:
+            raise Unavailable("netfilterqueue is not installed (pip install 'cpe-filter[bench]')")
         with self._accepting(), on_core(self.core):
             yield from self._run(self._ready("router", [*self.python, "-m", "tests.bench.cost_accept", str(QUEUE)]))
 
@@ -284,8 +287,9 @@ class CostLab:
             return self.lab.start("device1", [str(self.flood_program), *words])
 
     def many_devices(self) -> str:
-        """Gives device1 `DEVICES` addresses and a MAC for each of these; returns the addresses, comma-separated.
+        """Gives device1 `DEVICES` addresses, a MAC and a lease for each; returns the addresses, comma-separated.
 
+        For a filter that starts after this, which reads the leases. Without them the devices were unknown ones.
         Its network card's address stays one, so answers arrive; what leaves is rewritten by the address it comes from.
         """
         addresses = [f"192.168.{2 + number // 250}.{1 + number % 250}" for number in range(DEVICES)]
@@ -300,6 +304,8 @@ class CostLab:
             "table netdev macs { chain c { type filter hook egress device eth0 priority 0; "
             f"ether type ip ether saddr set ip saddr map {{ {pairs} }}; }}; }}",
         )
+        with (self.lab.folder / "lab.leases").open("a") as leases:
+            leases.writelines(f"0 {mac} {address} * *\n" for address, mac in zip(addresses, macs, strict=True))
         return ",".join(addresses)
 
     def wire_counter(self) -> None:

@@ -122,7 +122,7 @@ def compare(lab: CostLab, rounds: int, count: int, tell: Callable[[str], None]) 
 
 
 def uploads(lab: CostLab, variants: tuple[str, ...], rounds: int, size: int) -> dict[str, list[tuple[float, int]]]:
-    """One message of `size` bytes on one connection, interleaved: MB/s and packets queued."""
+    """One message of `size` bytes on one connection, interleaved: MB/s and packets queued. Raises `Unavailable`."""
     results: dict[str, list[tuple[float, int]]] = {name: [] for name in variants}
     for number in range(rounds):
         turn = number % len(variants)
@@ -201,7 +201,7 @@ def _share(pid: int, seconds: float) -> float:
 
 
 class Memory(NamedTuple):
-    """MB resident: a bare interpreter, the filter idle, the filter with flows and devices (so many)."""
+    """MB resident: a bare interpreter, the filter idle (one lease), the filter with flows and devices (so many)."""
 
     bare: float
     idle: float
@@ -213,16 +213,16 @@ class Memory(NamedTuple):
 def memory(lab: CostLab, status_s: int = STATUS_S) -> Memory:
     """Resident memory, idle and with `FLOWS` dialogues of `DEVICES` devices, each held after its first RCPT.
 
-    They are opened in rounds: of more packets at once than the filter's socket holds, some would be lost to it. The
-    home, as which devices without a lease count together, is one device more.
+    They are opened in rounds: of more packets at once than the filter's socket holds, some would be lost to it.
     """
     bare = bare_interpreter(lab.python)
     with lab.filter("monitor"):
         pass  # its modules are compiled now
-    sources = lab.many_devices()
     with lab.filter("monitor", status_s=status_s) as handler:
         time.sleep(1.5)
         idle = memory_kb(handler.pid) / 1024
+    sources = lab.many_devices()
+    with lab.filter("monitor", status_s=status_s) as handler:
         assert handler.filter is not None
         with contextlib.ExitStack() as rounds:
             for number in range(1, ROUNDS + 1):

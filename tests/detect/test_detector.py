@@ -445,7 +445,7 @@ def test_release() -> None:
         assert home.device.suspected_at == (5000.0, home.device.connections)
         assert not home.detector.release(home.device, 5001.0)
         device = home.device
-        assert (len(device.neighbours), device.helos, device.sender_domains, device.burst) == (0, set(), set(), [])
+        assert (len(device.neighbours), device.helos, device.sender_domains, device.burst) == (0, [], [], [])
         assert (device.blamed, device.excused) == (0.0, 0.0)
     assert convicted_after(bot, 100) <= convicted_after(fresh, 100)
     for n in range(60):

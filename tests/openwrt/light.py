@@ -6,7 +6,6 @@ programs under this machine's interpreter with `-I -S` and a hook before all imp
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +38,7 @@ ELSEWHERE = {
     "python3-xml": ("xml", "xmlrpc", "_elementtree", "pyexpat"),
     "in no package": ("idlelib", "tkinter", "_tkinter", "turtle", "turtledemo", "webbrowser", "test"),
 }
-#: argv: modules that are not there, folders of packages, then the program and its arguments.
+#: argv: modules that are not there, the folder of packages, then the program and its arguments.
 _PROGRAM = """
 import sys
 class _Missing:
@@ -48,7 +47,7 @@ class _Missing:
         if name.partition(".")[0] in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, _Missing())
-sys.path += sys.argv[2].split(":")
+sys.path.append(sys.argv[2])
 sys.dont_write_bytecode = True
 del sys.argv[:3]
 with open(sys.argv[0]) as _file:
@@ -62,31 +61,16 @@ def site_packages(root: Path) -> Path:
     return root / "usr" / "lib" / f"python{version}" / "site-packages"
 
 
-def with_netfilterqueue(folder: Path) -> Path | None:
-    """A folder that has the queue's package of this machine and nothing beside it; None where there is none."""
-    try:
-        import netfilterqueue
-    except ImportError:
-        return None
-    target = folder / "netfilterqueue"
-    if not target.exists():
-        shutil.copytree(Path(netfilterqueue.__file__).parent, target)
-    return folder
-
-
-def command(root: Path, packages: tuple[str, ...], *words: str, more: Path | None = None) -> list[str]:
+def command(root: Path, packages: tuple[str, ...], *words: str) -> list[str]:
     """How the root's `cpe-filter` is run with these words; of the standard library's packages only those are there."""
     missing = " ".join(name for package, names in ELSEWHERE.items() if package not in packages for name in names)
-    folders = ":".join(str(folder) for folder in (site_packages(root), more) if folder)
     program = str(root / "usr" / "bin" / "cpe-filter")
-    return [sys.executable, "-I", "-S", "-c", _PROGRAM, missing, folders, program, *words]
+    return [sys.executable, "-I", "-S", "-c", _PROGRAM, missing, str(site_packages(root)), program, *words]
 
 
-def run(
-    root: Path, packages: tuple[str, ...], *words: str, more: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def run(root: Path, packages: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(root, packages, *words, more=more),
+        command(root, packages, *words),
         capture_output=True,
         text=True,
         timeout=60,

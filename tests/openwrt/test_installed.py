@@ -110,12 +110,9 @@ def test_commands_begin_their_work(root: Path, tmp_path: Path, words: tuple[str,
 
 def test_run_says_what_it_cannot_do(root: Path, tmp_path: Path) -> None:
     """As far as a machine takes it without a router's rights: all its modules are loaded by then."""
-    more = light.with_netfilterqueue(tmp_path / "more")
-    if more is None:
-        pytest.skip("netfilterqueue is not installed")
     policy = tmp_path / "policy.toml"
     policy.write_text(f'[network]\nlan = ["none0"]\nwan = ["none1"]\n[status]\nstatus_file = "{tmp_path}/s.json"\n')
-    done = light.run(root, LIGHT, "run", "--policy", str(policy), more=more)
+    done = light.run(root, LIGHT, "run", "--policy", str(policy))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("cpe-filter: ")

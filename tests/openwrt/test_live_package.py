@@ -1,4 +1,4 @@
-"""The package's own files filter mail: with python3-light and the queue, and no other module."""
+"""The package's own files filter mail: with python3-light, and no other module."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ LIGHT = ("python3-light",)
 
 
 def test_it_filters_reloads_and_ends(lab: Lab, root: Path, tmp_path: Path) -> None:
-    more = light.with_netfilterqueue(tmp_path / "more")
     policy = lab.policy('[filter]\nmode = "monitor"\n')
 
     def told(*words: str) -> str:
-        return lab.run("router", light.command(root, LIGHT, *words, "--policy", str(policy), more=more)).stdout
+        return lab.run("router", light.command(root, LIGHT, *words, "--policy", str(policy))).stdout
 
     log = lab.folder / "package.log"
     with log.open("w") as file:
-        words = light.command(root, LIGHT, "run", "--policy", str(policy), more=more)
+        words = light.command(root, LIGHT, "run", "--policy", str(policy))
         process = lab.start("router", words, stderr=file)
     running = Filter(lab, process, log, policy)
     running.wait_for("running:")

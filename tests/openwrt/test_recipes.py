@@ -16,7 +16,7 @@ from tools.ipk import recipe
 from tools.ipk.recipe import Package, Unbuildable, described
 
 FEED = PROJECT / "openwrt"
-OURS = ("cpe-filter", "python-dpkt", "python-netfilterqueue")
+OURS = ("cpe-filter", "python-dpkt")
 
 
 def packages(name: str, folder: Path, minor: str = "3.11") -> dict[str, Package]:
@@ -33,10 +33,10 @@ def test_each_folder_of_the_feed_is_a_recipe() -> None:
 
 
 @pytest.mark.parametrize(("minor", "more"), [("3.10", ["python3-tomli"]), ("3.11", []), ("3.13", []), ("3.14", [])])
-def test_run_needs_python_light_the_queue_and_the_kernels_part(tmp_path: Path, minor: str, more: list[str]) -> None:
+def test_run_needs_python_light_and_the_kernels_part(tmp_path: Path, minor: str, more: list[str]) -> None:
     package = packages("cpe-filter", tmp_path, minor)["cpe-filter"]
     assert sorted(package.depends) == sorted([
-        *("libc", "python3-light", "python3-netfilterqueue", "nftables"),
+        *("libc", "python3-light", "nftables"),
         *("kmod-nft-core", "kmod-nft-fib", "kmod-nft-nat", "kmod-nft-queue", "kmod-nfnetlink-log"),
         "kmod-nf-conntrack-netlink",
         *more,
@@ -59,11 +59,10 @@ def test_the_version_is_the_programs(recipe: str, tmp_path: Path) -> None:
         assert package.version == f"{__version__}-r1"
 
 
-def test_the_queues_module_is_made_anew_for_the_routers_processor(tmp_path: Path) -> None:
-    package = packages("python-netfilterqueue", tmp_path)["python3-netfilterqueue"]
-    assert package.architecture != "all"
-    assert package.depends == ("libc", "python3-light", "libnetfilter-queue")
-    assert "python-cython/host" in re.findall(r"^PKG_BUILD_DEPENDS:=(.*)$", text("python-netfilterqueue"), re.M)[0]
+def test_nothing_is_compiled_for_the_routers_processor(tmp_path: Path) -> None:
+    for name in recipe.recipes():
+        for package in described(name, tmp_path / name.name, "3.11"):
+            assert package.architecture == "all", package.name
 
 
 def test_dpkt_is_for_captures_alone(tmp_path: Path) -> None:

@@ -108,8 +108,7 @@ def copy_programs(archive: Archive, below: str) -> None:
 
 
 def _extensions(folder: str) -> list[Path]:
-    tops = [Path(folder) / "lib-dynload", Path(folder) / "netfilterqueue"]
-    return [path for top in tops if top.is_dir() for path in top.glob("*.so")]
+    return list(Path(folder, "lib-dynload").glob("*.so"))
 
 
 def _libraries(files: list[str]) -> set[str]:

@@ -56,8 +56,7 @@ class Router:
         # The guest's Python is not a router's: it is another file, and looks for modules elsewhere.
         program = Path("/usr/bin/cpe-filter")
         program.write_text(program.read_text().replace("#!/usr/bin/python3", f"#!{PYTHON}", 1))
-        folders = (light.site_packages(Path("/")), light.with_netfilterqueue(Path("/tmp/more")))
-        os.environ["PYTHONPATH"] = ":".join(map(str, folders))
+        os.environ["PYTHONPATH"] = str(light.site_packages(Path("/")))
         for name, place in (("functions.sh", "/lib/functions.sh"), ("network.sh", "/lib/functions/network.sh")):
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(package.STAND_IN / name, place)
@@ -140,7 +139,7 @@ def modules(pid: int) -> str:
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     path = next(one for one in environment if one.startswith(b"PYTHONPATH="))
-    folder = path.decode().removeprefix("PYTHONPATH=").split(":")[0]
+    folder = path.decode().removeprefix("PYTHONPATH=")
     return f"{words[1].decode()} with {folder}" if Path(folder, "cpe_filter").is_dir() else ""
 
 

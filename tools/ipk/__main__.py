@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tools.ipk import apk, archive
-from tools.ipk.recipe import FEED, PROJECT, Package, Unbuildable, described, recipes, staged
+from tools.ipk.recipe import FEED, PROJECT, Package, Unbuildable, recipes, staged
 
 
 def main(words: list[str] | None = None) -> int:
@@ -44,9 +44,6 @@ def main(words: list[str] | None = None) -> int:
 def _build(recipe: Path, out: Path, minor: str) -> None:
     time = archive.epoch()
     with tempfile.TemporaryDirectory(prefix="cpe-filter-ipk-") as work:
-        if any(package.architecture != "all" for package in described(recipe, Path(work), minor)):
-            print(f"{recipe.name}: has to be compiled for the router's processor; the SDK does")
-            return
         for package in staged(recipe, Path(work), minor):
             _write(package, out, time)
 

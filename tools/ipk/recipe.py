@@ -27,7 +27,7 @@ class Unbuildable(Exception):
 class Package(NamedTuple):
     """As a recipe describes it.
 
-    architecture: "all", or what only the SDK can build. user: Require-User's words. texts: by name (conffiles, postinst
+    architecture: "all", since nothing is compiled. user: Require-User's words. texts: by name (conffiles, postinst
     and so on). root: its files as installed, once they are staged.
     """
 

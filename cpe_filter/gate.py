@@ -171,9 +171,7 @@ class Gate:
                     self.sets.remove_connection(REFUSED, engine.key)
                 sight = engine.on_sight(self._now())
                 if sight == "accept":
-                    # Of what is limited all is read: content that is left out could hold commands.
-                    if verdict != SKIP_CONTENT or flow is None or effective_mode(engine.policy, flow.device) != "limit":
-                        self._carry_out(verdict, flow)
+                    self._carry_out(verdict, flow)
                     return number, ACCEPT if engine.key and len(data) < COPY_RANGE else DROP
                 if sight == LOOK or flow is None:
                     return number, DROP
@@ -203,10 +201,12 @@ class Gate:
         elif verdict in REFUSALS:
             self._refuse(flow)
         elif verdict == "accept":
-            if not flow.elements & _CONTENT:
+            if flow.elements >= _COUNT and not flow.elements & _CONTENT:
                 self._count_content(flow)
         elif verdict == SKIP_CONTENT:
-            flow.elements = flow.elements & _COUNT - 1 | _COUNT
+            # Of what is limited all is read: content that is left out could hold commands.
+            if effective_mode(self._engine.policy, flow.device) != "limit":
+                flow.elements = flow.elements & _COUNT - 1 | _COUNT
         elif verdict == LOOK:
             flow.elements &= _COUNT - 1
             if flow.elements & _CONTENT:

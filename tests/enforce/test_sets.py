@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from cpe_filter.enforce import nftables
-from cpe_filter.enforce.ruleset import BY_CONNECTION, DEVICES, REFUSED_NEW, XTABLES
+from cpe_filter.enforce.ruleset import BY_CONNECTION, DEVICES, REFUSED, REFUSED_NEW, XTABLES
 from cpe_filter.enforce.sets import KNOWN_S, Sets, elements
 from cpe_filter.policy import Policy
 from tests.lab.alone import network
@@ -53,7 +53,7 @@ def test_connections_as_nft_reads_them(sets: Sets, name: str, ends: tuple[bytes,
     sets.add_connection(name, key(*ends))
     assert client not in listed(title)  # not before it is flushed
     sets.flush()
-    lasts = "1s" if name == REFUSED_NEW else "1d"
+    lasts = {REFUSED: "15m", REFUSED_NEW: "1s"}.get(name, "1d")
     assert f"{client} . 40000 . {server} timeout {lasts}" in listed(title)
     sets.remove_connection(name, key(*ends))
     sets.remove_connection(name, key(*ends, port=1))  # which was never there

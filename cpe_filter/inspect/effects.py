@@ -81,6 +81,7 @@ class Exchange:
     opaque_reason = ""
     quirks: tuple[str, ...] = ()
     tls = False
+    unagreed = False  # the client began with TLS, and nothing shows that the server takes part in it
     violations: tuple[str, ...] = ()
     watch_all = False
 
@@ -135,7 +136,8 @@ class Exchange:
                 self._settle(item, None)
         self.mode = OPAQUE
         self.opaque_reason = reason
-        self.tls = self.tls or reason == "tls"
+        if reason == "tls" and not self.tls:
+            self.tls = self.unagreed = True
         self._held = self._client_line = b""
         self._replies = None
         self._waiting.take_all()

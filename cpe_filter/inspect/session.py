@@ -199,7 +199,9 @@ class Session:
         if self._client_stream.conflict:
             return "overlapping data"
         dialogue = self.dialogue
-        return "no SMTP" if dialogue.mode in (HANDSHAKE, OPAQUE) and not dialogue.tls else ""
+        if dialogue.mode not in (HANDSHAKE, OPAQUE) or (dialogue.tls and not dialogue.unagreed):
+            return ""
+        return "neither SMTP nor TLS that the server agreed to"
 
     def is_new_attempt(self, segment: Segment) -> bool:
         """Whether this SYN begins another connection with the same addresses and ports."""

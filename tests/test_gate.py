@@ -14,10 +14,10 @@ from cpe_filter import gate as module
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT
 from cpe_filter.enforce.packets import Found
-from cpe_filter.engine import FORWARD, Engine, Flow
+from cpe_filter.engine import FORWARD, Engine, Flow, Refused
 from cpe_filter.gate import CONTENT_PACKETS, Gate
 from cpe_filter.policy import Policy
-from tests.build import Conversation
+from tests.build import ACK, PSH, SYN, Conversation
 
 MAC = bytes.fromhex("020000000102")
 START = 1_000_000.0
@@ -255,3 +255,64 @@ def test_the_filter_says_that_it_lives_while_it_is_asked_to(monkeypatch: pytest.
     for second in range(20):
         kernel.gate.tick(START + second)
     assert 20 / module.REFRESH_S <= kernel.sets.names().count("alive") <= 20 / module.REFRESH_S + 1
+
+
+# ── what is limited ─────────────────────────────────────────────────────────────────────────────────
+
+
+def opened(kernel: Kernel, sport: int = 40000) -> Conversation:
+    """A connection that was admitted, up to the greeting."""
+    conversation = Conversation("192.168.1.102", "198.51.100.25", sport=sport, time=START)
+    assert kernel.ask(conversation.syn().data) == ACCEPT
+    kernel.show(conversation.packet(False, SYN | ACK).data, mac=None)
+    conversation.packet(True, ACK)
+    kernel.show(conversation.packet(False, PSH | ACK, b"220 mx\r\n").data, mac=None)
+    return conversation
+
+
+def test_data_on_a_connection_that_may_not_begin_does_not_meet_the_rules_again(limit: Kernel) -> None:
+    """The rule that refuses a SYN does not refuse it: it would come back at once."""
+    limit.ask(syn())
+    refused = Conversation("192.168.1.102", "198.51.100.25", sport=40001, time=START)
+    assert limit.ask(refused.syn().data) == REPEAT
+    assert limit.ask(refused.packet(True, PSH | ACK, b"HELO me.example\r\n").data) == DROP
+
+
+def few(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Kernel:
+    return Kernel(Policy(mode="limit", escalate=False, **more), monkeypatch)
+
+
+def test_commands_that_nobody_has_answered_count_before_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = few(monkeypatch, messages_burst=2, messages_per_hour=1)
+    conversation = opened(kernel)
+    one = b"MAIL FROM:<a@me.example>\r\nRCPT TO:<b@there.example>\r\nBDAT 3 LAST\r\nhi\r\n"[:-1]
+    assert kernel.ask(conversation.packet(True, PSH | ACK, b"EHLO me.example\r\n" + one * 2).data) == ACCEPT
+    assert kernel.ask(conversation.packet(True, PSH | ACK, one).data) == REPEAT
+    assert "add_connection refused" in kernel.sets.names()
+    (event,) = kernel.engine.events
+    assert "over the limit of 1 messages/h" in cast(Refused, event).flow.decision.reason
+
+
+def test_what_is_sent_before_its_reply_is_known_is_to_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = few(monkeypatch)
+    conversation = opened(kernel)
+    text = b"HELO me.example\r\nMAIL FROM:<a@me.example>\r\nRCPT TO:<b@there.example>\r\nDATA\r\nSubject: s\r\n"
+    assert kernel.ask(conversation.packet(True, PSH | ACK, text).data) == DROP
+
+
+def test_a_hello_that_no_server_agreed_to_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = few(monkeypatch)
+    conversation = opened(kernel)
+    assert kernel.ask(conversation.packet(True, PSH | ACK, b"\x16\x03\x01\x00\x02\x01\x00\r\n").data) == REPEAT
+
+
+def test_what_is_not_here_whole_is_dropped_unread(limit: Kernel) -> None:
+    before = limit.engine.packets
+    assert limit.ask(syn() + bytes(3000)) == DROP
+    assert limit.engine.packets == before
+
+
+def test_an_earlier_filters_decisions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(Policy(mode="limit"), monkeypatch)
+    kernel.gate.begin()
+    assert kernel.sets.names()[:2] == ["forget_connections", "forget_pairs"]

@@ -162,9 +162,7 @@ class Gate:
         """The number of a packet that waits, and its verdict."""
         number, hook, hwaddr, data = packet
         engine = self._engine
-        if (
-            len(data) >= COPY_RANGE
-        ):  # what is not here whole cannot be judged; no home's Ethernet carries it in one piece
+        if len(data) >= COPY_RANGE:  # it is not here whole, so it cannot be judged; no Ethernet of a home carries it
             return number, DROP
         try:
             verdict = engine.packet(self._now(), hook, hwaddr, data)

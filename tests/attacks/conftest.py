@@ -11,7 +11,7 @@ from tests.attacks.home import Home
 from tests.attacks.variants import ALL
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def both_homes(live: None) -> Iterator[tuple[Home, Home]]:
     with contextlib.ExitStack() as stack:
         yield stack.enter_context(contextlib.closing(Home())), stack.enter_context(contextlib.closing(Home()))

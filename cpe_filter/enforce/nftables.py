@@ -88,7 +88,7 @@ def install(policy: Policy, handoff: str, log: bool = True) -> None:
 def update(policy: Policy, handoff: str, log: bool = True) -> None:
     """Loads the ruleset of another policy, running connections undisturbed. All or nothing; raises `KernelError`.
 
-    What the kernel has learnt (`blocked`, `admitted`, ...) and counted stays. The queue's number and `fail` must be
+    What the kernel has learnt (`blocked`, `refused`, ...) and counted stays. The queue's number and `fail` must be
     those of `install`. Where there is no ruleset yet, or one of another version, it is installed.
     """
     if _nft(replacement(policy, handoff, log)):

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv6Network, ip_address
 from itertools import islice
 
-from cpe_filter.detect.asked import RecentlyAsked
 from cpe_filter.detect.detector import Connection, Detector, StandingChanged, Step
 from cpe_filter.detect.device import BEHIND, HOME, HOME_WORD, ROUTER, Device, Devices
 from cpe_filter.detect.home import Home
 from cpe_filter.detect.identity import Identity
+from cpe_filter.detect.mac_rotation import Continued, Lease, Succession
+from cpe_filter.detect.recent_mx import RecentlyAsked
 from cpe_filter.detect.score import CLEAR, COMPROMISED
-from cpe_filter.detect.succession import Continued, Lease, Succession
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import BLOCK, EXPLAIN, LIMIT, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
 from cpe_filter.inspect.dns import is_local, mx_question
@@ -26,8 +26,8 @@ from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, WRONG, Segment, checksum, parse
 from cpe_filter.inspect.session import EVERYTHING, LOST, NOTHING, REFUSED, TRYING, Session, key_of
 from cpe_filter.inspect.smtp import COMMAND, Limits
-from cpe_filter.named_tuple import NamedTuple
-from cpe_filter.policy import Network, Policy
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.policy.model import Network, Policy
 
 __all__ = ["Continued", "Engine", "Flow", "Lease", "Refused", "StandingChanged"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.net import PROJECT, Lab, why_not
-from tests.report.browser import PROGRAM
+from tests.texts.browser import PROGRAM
 
 #: Set in CI: a live test that cannot run is then a failure.
 LIVE_REQUIRED = os.environ.get("CPE_FILTER_LIVE") == "required"

@@ -11,7 +11,7 @@ from cpe_filter.engine import BUFFERED, FORWARD, Engine
 from cpe_filter.inspect.packet import Segment, parse
 from cpe_filter.inspect.session import Session
 from cpe_filter.inspect.smtp import HELD_BYTES, LINE, Limits
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.bench.engine import tcp
 from tests.build import Conversation as Talk
 from tests.build import Packet

@@ -37,7 +37,7 @@ from cpe_filter.engine import (
     StandingChanged,
 )
 from cpe_filter.inspect.session import LOST
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.build import (
     ACK,
     CLIENT,
@@ -237,7 +237,7 @@ def test_recipients_hidden_behind_too_many_commands_are_counted() -> None:
 
 
 def test_exempt_connection_passes_in_mode_block() -> None:
-    from cpe_filter.policy import Exemption
+    from cpe_filter.policy.model import Exemption
 
     home = Home(BLOCK._replace(exempt=(Exemption(MAC, ip_network("198.51.100.25/32"), None, ""),)))
     assert set(home.play(session())) <= PASSES
@@ -592,7 +592,7 @@ def test_a_convicted_router_with_hosts_behind_it_is_refused_without_them() -> No
 
 
 def test_an_exemption_of_a_mac_covers_what_is_behind_it() -> None:
-    from cpe_filter.policy import Exemption
+    from cpe_filter.policy.model import Exemption
 
     home = Home(BLOCK._replace(exempt=(Exemption(MAC, None, None, ""),)))
     home.engine.on_link(LAN)
@@ -664,7 +664,7 @@ def test_they_are_read_where_it_matters(policy: Policy, whole: bool, standing: s
 
 
 def test_an_exempt_device_s_are_let_go_in_any_mode() -> None:
-    from cpe_filter.policy import Exemption
+    from cpe_filter.policy.model import Exemption
 
     home = Home(BLOCK._replace(exempt=(Exemption(MAC, None, None, ""),)), whole=False)
     home.play(session())

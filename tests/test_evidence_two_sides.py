@@ -12,7 +12,7 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.engine import ACCEPT, FORWARD, IDLE_S, LOST_AFTER_S, REQUIRED, Engine, Flow
 from cpe_filter.inspect.packet import PARTIAL, RIGHT, UNSEEN, WRONG, checksum
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.build import ACK, CLIENT, CLIENT6, FIN, LEGITIMATE, PSH, RST, START, SYN, packed
 
 VICTIM, ROUTER = b"\2\0\0\0\0\1", b"\2\0\0\0\0\xfe"

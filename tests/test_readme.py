@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families as families
 
 from cpe_filter.collect.config import KEYS as COLLECTOR_KEYS
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.policy import Policy, load
-from cpe_filter.policy_keys import KEYS
+from cpe_filter.policy.keys import KEYS
+from cpe_filter.policy.load import load
+from cpe_filter.policy.model import Policy
 from tests.collect.running import answer
 from tests.lab.net import PROJECT
 from tests.ports import free_port
@@ -146,7 +147,7 @@ def test_both_commands_are_on_the_first_screen() -> None:
 
 
 def test_captures_figure_of_the_readme(captures: Path) -> None:
-    from cpe_filter.replay import Options, replay
+    from cpe_filter.replay.replay import Options, replay
 
     (device,) = replay(str(captures / "bot" / "spambot.pcap"), Options(), lambda _: None)["devices"]
     suspected, compromised = device["suspected_at"]["connection"], device["compromised_at"]["connection"]

@@ -23,7 +23,7 @@ from cpe_filter.engine import (
     Lease,
     StandingChanged,
 )
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.build import LEGITIMATE, START, Conversation, session
 
 PASSES = {ACCEPT, LOOK, CONTENT, DONE, OVER}

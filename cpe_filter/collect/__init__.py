@@ -1,16 +1,14 @@
 """The ISP's side: takes routers' reports, keeps them, and gives them on. Installed with the extra `collector`.
 
-    wire        bytes of a report -> Report; checks against the published schema, and the server's times of events
-    limits      what a body and a router may cost: gunzip that stops, token buckets
-    identity    who the router is: client certificate, revocation list, the header of a trusted TLS terminator
-    app         POST /v1/reports (ASGI): identity, limits, wire, then a sink; 200 only when the sink has kept it
-    inbox       a sink: many reports, one durable commit
-    jetstream   a sink and its other end: NATS JetStream between `ingest` and `consume`
-    store       what every store can do;   sql, schema, sqlite, postgres   how;   migrations/   the tables
-    retention   what is kept for how long, and the months' table
-    secrecy     whether a key's file is for its owner and group alone
-    server      sockets, TLS, time-outs;   config   the TOML file;   metrics, log;   command   the command line
+    wire         bytes of a report -> Report: checked against report-v1.schema.json, with the server's times of events
+    intake/      sockets and TLS (server), the router (identity), what it may cost (limits), POST /v1/reports (app),
+                 and the ways to the store: one durable commit for many reports (inbox), NATS JetStream (jetstream)
+    store/       what every store can do (base), SQLite and PostgreSQL, migrations/, retention, the lease of one worker
+    cases/       the abuse desk's cases, their notifications and webhooks
+    export/      XARF, IntelMQ and CSV
+    subscribers/ whose router it is
+    web/         the fleet page
+    config       the TOML file;   command, desk_command   the command line;   metrics, log, file_modes
 
-Nothing here runs on a router. Imports point one way: wire, limits, identity <- app <- server <- command, and
-wire <- store <- inbox, jetstream <- command.
+Nothing here runs on a router. Imports point one way: wire <- store <- intake, cases <- export, web <- command.
 """

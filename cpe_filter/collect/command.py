@@ -34,13 +34,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from cpe_filter.collect import aging, app, desk, desk_command, identity, log, retention
+from cpe_filter.collect import desk_command, log
+from cpe_filter.collect.cases import age_tables as aging
+from cpe_filter.collect.cases import worker as desk
 from cpe_filter.collect.config import Config, ConfigError, load
-from cpe_filter.collect.inbox import Inbox, Sink
-from cpe_filter.collect.jetstream import Feed, Link, Queue
+from cpe_filter.collect.intake import app, identity
+from cpe_filter.collect.intake.inbox import Inbox, Sink
+from cpe_filter.collect.intake.jetstream import Feed, Link, Queue
+from cpe_filter.collect.intake.server import CannotListen, Door, Server, Times, server_context
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.server import CannotListen, Door, Server, Times, server_context
-from cpe_filter.collect.store import Store, StoreError
+from cpe_filter.collect.store import retention
+from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.web import door as page
 
 WORK = ("run", "ingest", "consume", "migrate", "retain", "check", "password", *desk_command.WORK)
@@ -79,10 +83,10 @@ def main(path: str, work: str, **words: str | None) -> int:
 def open_store(config: Config) -> Store:
     """The store that the configuration names, not yet open."""
     if config.store_engine == "postgresql":
-        from cpe_filter.collect.postgres import Postgres
+        from cpe_filter.collect.store.postgres import Postgres
 
         return Postgres(config.store_dsn, config.store_connections)
-    from cpe_filter.collect.sqlite import SQLite
+    from cpe_filter.collect.store.sqlite import SQLite
 
     return SQLite(config.store_path)
 

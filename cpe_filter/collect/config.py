@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from cpe_filter.collect.notice import is_zone
+from cpe_filter.collect.cases.notice import is_zone
 from cpe_filter.collect.web import access
-from cpe_filter.policy import shown
-from cpe_filter.report.notice_text import LANGUAGES
+from cpe_filter.policy.model import shown
+from cpe_filter.texts.notice import LANGUAGES
 
 MAX_FILE = 1 << 20
 

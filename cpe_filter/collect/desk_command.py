@@ -12,13 +12,15 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from cpe_filter.collect import cases, desk, exports, notice, webhook
-from cpe_filter.collect.cases import CaseError
+from cpe_filter.collect.cases import cases, notice, webhook
+from cpe_filter.collect.cases import worker as desk
+from cpe_filter.collect.cases.cases import CaseError
 from cpe_filter.collect.config import Config
-from cpe_filter.collect.exports import CannotExport
-from cpe_filter.collect.items import Want
-from cpe_filter.collect.store import Store
-from cpe_filter.report.notice_text import LANGUAGES
+from cpe_filter.collect.export import exports
+from cpe_filter.collect.export.export_rows import Want
+from cpe_filter.collect.export.exports import CannotExport
+from cpe_filter.collect.store.base import Store
+from cpe_filter.texts.notice import LANGUAGES
 
 WORK = ("export", "rebuild", "webhook", "notice")
 #: Options, and what takes them.

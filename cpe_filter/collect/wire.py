@@ -1,6 +1,6 @@
 """A report's bytes -> `Report`: checked against the published schema, with times of this server.
 
-Knows the wire format (cpe_filter/report/report-v1.schema.json). Must not know HTTP, who may send, or where reports are
+Knows the wire format (cpe_filter/collect/report-v1.schema.json). Must not know HTTP, who may send, or where reports are
 kept. Routers have no clock of their own, so times are uptimes; this server's time of an event is when its report
 came, less how long before that the event was. What a router sends is hostile: every error says where and which rule,
 and never repeats what was sent.
@@ -80,7 +80,7 @@ def unpack(data: bytes) -> Report:
 @cache
 def schema() -> dict[str, Any]:
     """The published JSON Schema."""
-    text = resources.files("cpe_filter.report").joinpath("report-v1.schema.json").read_text(encoding="utf-8")
+    text = resources.files("cpe_filter.collect").joinpath("report-v1.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

@@ -19,13 +19,13 @@ from cpe_filter.detect import replies
 from cpe_filter.detect.device import ROUTER, Device
 from cpe_filter.detect.evidence import FROM_NAME, FROM_QUIRK, FROM_REPLY, FROM_VIOLATION, INDICATORS, UNSPOKEN
 from cpe_filter.detect.names import kind_of_name, registered_domain
-from cpe_filter.detect.neighbours import ACCEPTED, DEFERRED, MET, TURNED_AWAY, Neighbours, fingerprint
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECT_AT, SUSPECTED
+from cpe_filter.detect.server_networks import ACCEPTED, DEFERRED, MET, TURNED_AWAY, Neighbours, fingerprint
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.nat64 import server as behind_nat64
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 #: More new servers than this within a minute is a burst.
 BURST = 5

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
-from cpe_filter.detect.neighbours import Neighbours
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Score, SharedScore
+from cpe_filter.detect.server_networks import Neighbours
 
 DEVICES = 256
 ADDRESSES = 32

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN, LEGITIMATE = (
     "destination",

@@ -22,7 +22,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from cpe_filter.detect.device import DEVICES, Devices
 from cpe_filter.detect.score import CLEAR
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Hosts told apart behind one MAC.
 HOSTS = 32

@@ -25,9 +25,9 @@ from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
 from cpe_filter.detect.evidence import INDICATORS, SENDERS
-from cpe_filter.detect.neighbours import BUCKETS, SIZE, WAYS, Neighbours
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, Neighbours
+from cpe_filter.lean.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
 VERSION = 1

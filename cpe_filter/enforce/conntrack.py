@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from cpe_filter import plain_socket as socket
 from cpe_filter.enforce.nfnetlink import attributes, messages
+from cpe_filter.lean import plain_socket as socket
 
 _NETLINK_NETFILTER = 12
 _GET, _NEW = 1 << 8 | 1, 1 << 8  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_...

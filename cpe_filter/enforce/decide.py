@@ -13,8 +13,8 @@ from __future__ import annotations
 from cpe_filter.detect.device import HOME, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect import nat64
-from cpe_filter.named_tuple import NamedTuple
-from cpe_filter.policy import Exemption, Policy
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.policy.model import Exemption, Policy
 
 _SHARED = ", shared with other devices"
 PASS, REFUSE, LIMIT, EXPLAIN, BLOCK = "pass", "refuse", "limit", "explain", "block"

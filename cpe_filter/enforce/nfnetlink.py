@@ -12,8 +12,8 @@ import os
 import struct
 from collections.abc import Iterator
 
-from cpe_filter import plain_socket as socket
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Families (linux/netfilter.h, NFPROTO_...). `ANY` lists those of all.
 ANY, INET, IPV4, IPV6 = 0, 1, 2, 10

@@ -10,9 +10,9 @@ import errno
 import os
 import struct
 
-from cpe_filter import plain_socket as socket
 from cpe_filter.enforce.nfnetlink import attribute, messages
 from cpe_filter.enforce.packets import Found, Reader
+from cpe_filter.lean import plain_socket as socket
 
 #: Bytes of a packet that are copied to us.
 COPY_RANGE = 2048

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from cpe_filter.enforce import nfnetlink, nftables
 from cpe_filter.enforce.nfnetlink import Change, attributes, listing, name
 from cpe_filter.enforce.watch import Ward
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 
 FIREWALL, CHAIN = "fw4", "forward"
 COMMENT = "cpe-filter: no flow offload"

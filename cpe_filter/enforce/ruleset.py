@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from cpe_filter.inspect import nat64
-from cpe_filter.policy import Network, Policy
+from cpe_filter.policy.model import Network, Policy
 
 TABLE = "cpe_filter"
 #: The chain that hands packets to the queue. Where nft has no `queue`, nftables fills it with xtables' NFQUEUE.

@@ -14,11 +14,11 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
-from cpe_filter import plain_socket as socket
 from cpe_filter.enforce import nfnetlink
 from cpe_filter.enforce.nfnetlink import Change, attributes, listing, name
 from cpe_filter.enforce.ruleset import BY_POLICY, TABLE
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Seconds between two looks, between two repairs, and between looks where the kernel's news cannot be had.
 LOOK_S, MEND_S, BLIND_S = 1.0, 2.0, 5.0

@@ -6,7 +6,7 @@ what was said before. Everything that decides a command's place stands in `EFFEC
 
 from __future__ import annotations
 
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 # What the server has agreed to so far.
 NEW, READY, MAIL, RCPT = "new", "ready", "mail", "rcpt"

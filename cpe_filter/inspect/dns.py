@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from cpe_filter.inspect.packet import parse, skip_extension_headers
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 PORT = 53
 #: Type and class of the question (RFC 1035 sections 3.2.2, 3.2.4).

@@ -5,7 +5,7 @@ Knows the shapes. Must not know how bytes become them (smtp, reply, command) or 
 
 from __future__ import annotations
 
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 
 class Limits(NamedTuple):

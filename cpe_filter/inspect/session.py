@@ -17,10 +17,10 @@ import struct
 
 from cpe_filter.inspect.effects import HANDSHAKE, HELD
 from cpe_filter.inspect.packet import ACK, FIN, PARTIAL, RIGHT, RST, SYN, UNSEEN, WRONG, Segment
-from cpe_filter.inspect.sealed import Sealed
 from cpe_filter.inspect.smtp import COMMAND, OPAQUE, Dialogue, Limits
 from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.inspect.tls_volume import Sealed
+from cpe_filter.lean.named_tuple import NamedTuple
 
 # How far the connection got.
 TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refused", "reset", "lost"

@@ -7,7 +7,7 @@ Must not know SMTP. Nothing of the handshake is kept but these two and its size.
 from __future__ import annotations
 
 from cpe_filter.inspect.address import readable
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 try:
     from _sha2 import sha256  # Python 3.12 on; hashlib would load OpenSSL's library for this one sum

@@ -7,7 +7,7 @@ that either may not have been seen. Must not know what a reply does. Bounded by 
 from __future__ import annotations
 
 from cpe_filter.inspect.facts import Reply
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 #: What a command that waits takes besides its text, bytes.
 WAITING_COST = 120

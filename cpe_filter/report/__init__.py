@@ -1,4 +1,4 @@
-"""What others are told: people at a terminal, the subscriber, the ISP.
+"""Reports to the Internet provider, on the side of `run`: incidents, what was counted, the spool.
 
-Knows how facts are worded. Must not judge or enforce.
+Knows the wire format (collect/report-v1.schema.json) and the files in tmpfs. Must not know the network: `send` does.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean.named_tuple import NamedTuple
 
 _AGAINST = frozenset(name for name, row in INDICATORS.items() if row.family != LEGITIMATE)
 

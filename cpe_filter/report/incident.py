@@ -27,8 +27,8 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.enforce.decide import effective_mode
-from cpe_filter.named_tuple import NamedTuple
-from cpe_filter.policy import Policy
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.policy.model import Policy
 from cpe_filter.report.counts import NOTHING, Counts, counts
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from cpe_filter.state import read, replace
+from cpe_filter.lean.files import read, replace
 
 try:
     from _sha2 import sha256  # Python 3.12 on
@@ -33,7 +33,7 @@ def load(path: str) -> bytes:
     A file of another length is none of ours and stays: a new secret would give every device a new name upstream.
     """
     try:
-        key = read(path)
+        key = read(path, KEY_BYTES + 1)
     except FileNotFoundError:
         key = os.urandom(KEY_BYTES)
         replace(path, key)

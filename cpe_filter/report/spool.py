@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cpe_filter import json_text
-from cpe_filter.named_tuple import NamedTuple
+from cpe_filter.lean import json_text
+from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.report.incident import CLOSED, HEARTBEAT, OPENED, RAISED, UPDATED
-from cpe_filter.report.kept import sealed
+from cpe_filter.report.persistence import sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cpe_filter.report.kept import Broken, unsealed
+from cpe_filter.report.persistence import Broken, unsealed
 from cpe_filter.report.spool import MOST, MOST_BYTES, ORDER, About, Waiting
 
 

@@ -17,6 +17,6 @@ cpe-filter)
 	;;
 cpe-filter-report)
 	cpe-filter send --help >/dev/null || exit 1
-	python3 -c 'import cpe_filter.report.send' || exit 1
+	python3 -c 'import cpe_filter.send.send' || exit 1
 	;;
 esac

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from cpe_filter.detect.device import DEVICES
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.engine import Engine
-from cpe_filter.policy import Policy
-from cpe_filter.report import metrics, status
-from cpe_filter.state import RECENT_S, SETTLE_S, State
+from cpe_filter.live.state import RECENT_S, SETTLE_S, State
+from cpe_filter.policy.model import Policy
+from cpe_filter.status import metrics, status
 
 RUNS = 21
 #: Milliseconds of the loop that a turn may take for one of them.

@@ -24,8 +24,8 @@ from cpe_filter.enforce.nfqueue import Queue
 from cpe_filter.enforce.packets import Found
 from cpe_filter.enforce.ruleset import BLOCKED, REFUSED, TABLE
 from cpe_filter.engine import FORWARD, REQUIRED, Engine
-from cpe_filter.gate import Gate
-from cpe_filter.policy import Policy
+from cpe_filter.live.gate import Gate
+from cpe_filter.policy.model import Policy
 from tests.bench.dialogue_cost import LIMITS, with_checksum
 from tests.build import ACK, DEVICE_MAC, LEGITIMATE, PSH, ROUTER_MAC, START, Conversation, Packet, session
 from tests.lab.net import why_not

@@ -43,7 +43,7 @@ _POLL = select.poll
 
 
 def main() -> None:
-    from cpe_filter import cli
+    from cpe_filter.cli import main as cli
 
     select.poll = WatchedPoll  # type: ignore[assignment,misc]
     path, *arguments = sys.argv[1:]

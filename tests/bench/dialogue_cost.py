@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpe_filter.engine import FORWARD, REQUIRED, Engine
 from cpe_filter.inspect.smtp import Limits
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.build import ACK, DEVICE_MAC, FIN, PSH, ROUTER_MAC, START, SYN, Conversation, Packet
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import dpkt
 
-from cpe_filter.capture import frames, network_layer
 from cpe_filter.engine import FORWARD, Engine
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
+from cpe_filter.replay.capture import frames, network_layer
 from tests.conftest import captures_folder
 from tests.lab.net import PROJECT
 

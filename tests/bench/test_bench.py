@@ -28,7 +28,7 @@ def test_a_quadratic_case_would_be_noticed() -> None:
 
 def test_bulk_upload_is_one_accepted_message() -> None:
     from cpe_filter.engine import FORWARD, Engine, Flow
-    from cpe_filter.policy import Policy
+    from cpe_filter.policy.model import Policy
 
     ended: list[Flow] = []
     judge = Engine(Policy(mode="monitor"), ended=ended.append)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from cpe_filter.collect.store import Store
+from cpe_filter.collect.store.base import Store
 from tests.collect import cluster
 from tests.conftest import LIVE_REQUIRED
 
@@ -37,10 +37,10 @@ def postgres() -> Iterator[cluster.Cluster]:
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     """Of each engine, on an empty place."""
     if request.param == "sqlite":
-        from cpe_filter.collect.sqlite import SQLite
+        from cpe_filter.collect.store.sqlite import SQLite
 
         return lambda: SQLite(str(tmp_path / "collector.db"))
-    from cpe_filter.collect.postgres import Postgres
+    from cpe_filter.collect.store.postgres import Postgres
 
     running: cluster.Cluster = request.getfixturevalue("postgres")
     dsn = running.create(f"t{next(_numbers)}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from cpe_filter.collect import caseplan
-from cpe_filter.collect.casebook import Casebook
-from cpe_filter.collect.store import Row, Store
-from cpe_filter.collect.subscribers import Line, MapAway, line_at, row
+from cpe_filter.collect.cases import plan as caseplan
+from cpe_filter.collect.cases.update import Casebook
+from cpe_filter.collect.store.base import Row, Store
+from cpe_filter.collect.subscribers.map import Line, MapAway, line_at, row
 from cpe_filter.collect.wire import Report
 from tests.collect.reports import NOW, incident, report
 

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cpe_filter import cli
-from cpe_filter.collect import sqlite
+from cpe_filter.cli import main as cli
+from cpe_filter.collect.store import sqlite
 from cpe_filter.collect.wire import Report
 
 

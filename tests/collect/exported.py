@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from cpe_filter.collect.cases import Case
-from cpe_filter.collect.items import Item
-from cpe_filter.collect.sources import Held, Source
+from cpe_filter.collect.cases.attribution import Held, Source
+from cpe_filter.collect.cases.cases import Case
+from cpe_filter.collect.export.export_rows import Item
 from tests.collect.desks import TV
 from tests.collect.reports import BOOT, NOW
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.postgres import Postgres
+from cpe_filter.collect.store.postgres import Postgres
 from tests.collect import streams
 from tests.collect.ca import Authority, Pair
 from tests.collect.cluster import Cluster

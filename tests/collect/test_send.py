@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy import Policy
-from cpe_filter.report import schedule, send
-from cpe_filter.report.handover import SPOOL, Writer, boot_id, uptime
-from cpe_filter.report.pickup import Reader
+from cpe_filter.policy.model import Policy
+from cpe_filter.report import schedule
 from cpe_filter.report.spool import Spool
+from cpe_filter.report.spool_dir import SPOOL, Writer, boot_id, uptime
+from cpe_filter.report.spool_reader import Reader
+from cpe_filter.send import send
 from tests.collect.ca import Authority
 from tests.collect.reports import heartbeat, incident
 from tests.collect.running import Collector

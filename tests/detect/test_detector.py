@@ -27,7 +27,7 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SESSION_CLIP, SUSP
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, OPEN, REFUSED, RESET, TRYING
-from cpe_filter.inspect.violations import VIOLATIONS
+from cpe_filter.replay.violations import VIOLATIONS
 
 MAC = b"\2\0\0\0\0\x10"
 NAME, DOMAIN = "mail.acme.example", "acme.example"

@@ -24,7 +24,7 @@ from cpe_filter.detect.evidence import (
 )
 from cpe_filter.detect.names import kind_of_name
 from cpe_filter.detect.score import CONVICT_AT, FAMILY_MINIMUM, SESSION_CLIP, SUSPECT_AT
-from cpe_filter.inspect.violations import VIOLATIONS
+from cpe_filter.replay.violations import VIOLATIONS
 from tests.detect.test_detector import FIRES, SILENT
 
 FAMILIES = {

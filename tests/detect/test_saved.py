@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from cpe_filter.detect import evidence, saved
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, Devices
-from cpe_filter.detect.neighbours import SIZE, Neighbours
 from cpe_filter.detect.saved import Broken, decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Tally
-from cpe_filter.report.devices import device_facts
+from cpe_filter.detect.server_networks import SIZE, Neighbours
+from cpe_filter.status.devices import device_facts
 from tests.evaluate.facts import Player, Session
 from tests.evaluate.measure import one_device
 from tests.evaluate.scenarios import SETS, seeded

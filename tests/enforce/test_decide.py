@@ -23,7 +23,7 @@ from cpe_filter.enforce.decide import (
     on_running,
     standing,
 )
-from cpe_filter.policy import Exemption, Policy
+from cpe_filter.policy.model import Exemption, Policy
 
 MAC, SERVER = b"\2\0\0\0\0\1", bytes([198, 51, 100, 25])
 NETWORK = ip_network("198.51.100.0/24")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cpe_filter.detect.device import Device
 from cpe_filter.enforce.decide import Decision, Index, exempt, index
-from cpe_filter.policy import Exemption, Policy
+from cpe_filter.policy.model import Exemption, Policy
 
 MACS = [bytes((2, 0, 0, 0, 0, n)) for n in range(3)]
 KEYS = [*MACS, MACS[0] + bytes((192, 168, 7, 5)), MACS[1] + bytes(8), bytes((192, 0, 2, 1)), bytes(16)]

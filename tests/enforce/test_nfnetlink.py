@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cpe_filter import plain_socket as socket
 from cpe_filter.enforce import nfnetlink
 from cpe_filter.enforce.nfnetlink import ANY, Change, attributes, changes, listing, messages, name
+from cpe_filter.lean import plain_socket as socket
 from tests.lab.alone import network
 
 

@@ -137,7 +137,7 @@ def test_programs_do_not_inherit_the_queue(namespace: Namespace) -> None:
     """One that hung when the filter was killed would hold it, and mail would wait in vain."""
     program = (
         "import os\n"
-        "from cpe_filter.enforce import command\n"
+        "from cpe_filter.enforce import process as command\n"
         "q = Queue(7, 4)\n"
         "ours = os.readlink(f'/proc/self/fd/{q.fd}')\n"
         "print(ours in command.run('sh', '-c', 'ls -l /proc/$$/fd').out.decode())\n"

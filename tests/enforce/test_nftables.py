@@ -11,7 +11,7 @@ from ipaddress import ip_network
 import pytest
 
 from cpe_filter.enforce.ruleset import NATIVE, XTABLES, render, replacement
-from cpe_filter.policy import Exemption, Policy
+from cpe_filter.policy.model import Exemption, Policy
 
 pytestmark = pytest.mark.live
 
@@ -30,7 +30,7 @@ def inside() -> Iterator[Run]:
             "from ipaddress import ip_network\n"
             "from cpe_filter.enforce import nftables\n"
             "from cpe_filter.enforce.ruleset import *\n"
-            "from cpe_filter.policy import Exemption, Policy\n"
+            "from cpe_filter.policy.model import Exemption, Policy\n"
             f"MAC, OTHER = {MAC!r}, {OTHER!r}\n"
         )
         command = ["ip", "netns", "exec", name, sys.executable, "-c", header + program]

@@ -11,7 +11,7 @@ import pytest
 from cpe_filter.enforce import nfnetlink, offload
 from cpe_filter.enforce.nfnetlink import Change
 from cpe_filter.enforce.watch import Watch
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
 
 pytestmark = pytest.mark.live

@@ -11,7 +11,7 @@ import pytest
 from cpe_filter.enforce import nftables
 from cpe_filter.enforce.ruleset import BY_CONNECTION, DEVICES, REFUSED, REFUSED_NEW, XTABLES
 from cpe_filter.enforce.sets import KNOWN_S, Sets, elements
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
 
 pytestmark = pytest.mark.live

@@ -13,8 +13,8 @@ from cpe_filter.enforce import nfnetlink, nftables, watch
 from cpe_filter.enforce.ruleset import COUNTERS, XTABLES
 from cpe_filter.enforce.sets import Sets
 from cpe_filter.enforce.watch import BLIND_S, LONGEST_REST_S, SAY_S, Counters, Ruleset, Ward, Watch, counters
-from cpe_filter.policy import Policy
-from cpe_filter.policy_file import build
+from cpe_filter.policy.file import build
+from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
 
 pytestmark = pytest.mark.live

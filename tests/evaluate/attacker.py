@@ -14,7 +14,7 @@ from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce import decide
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.evaluate.bot import Bot, run
 from tests.evaluate.bots import pool_name, proper_name
 from tests.evaluate.facts import Player, Session

@@ -18,14 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from cpe_filter.capture import frames, network_layer
 from cpe_filter.detect.detector import _BITS, _DOMAINS, _NAMES, Connection, Detector, Step
 from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.evidence import CONNECT, INDICATORS, REPLY, SENDERS
 from cpe_filter.detect.score import _NEEDED, COMPROMISED
 from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.inspect.facts import Event
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
+from cpe_filter.replay.capture import frames, network_layer
 from tests.evaluate.bots import BOTS
 from tests.evaluate.facts import Player
 from tests.evaluate.internet import Internet

@@ -17,7 +17,7 @@ from cpe_filter.enforce import decide
 from cpe_filter.enforce.ruleset import LIMITED_S
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, TRYING
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.evaluate import bots, legit
 from tests.evaluate.facts import Session, play
 from tests.evaluate.measure import CAP, explain, one_device

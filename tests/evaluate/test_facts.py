@@ -11,7 +11,7 @@ from cpe_filter.detect.detector import Connection, Detector
 from cpe_filter.detect.device import ROUTER, Devices
 from cpe_filter.engine import FORWARD, LOCAL_IN, LOCAL_OUT, Engine
 from cpe_filter.inspect.facts import Event, Reply
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.evaluate.facts import Player, Session, as_packets, messages
 from tests.evaluate.scenarios import DEVICE, SETS, device_key, seeded
 

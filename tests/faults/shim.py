@@ -93,7 +93,7 @@ class _TimedPoll:
 
 
 def _time_turns(path: str) -> None:
-    from cpe_filter import router
+    from cpe_filter.live import daemon as router
 
     turns: list[tuple[float, float]] = []
 
@@ -126,7 +126,7 @@ def _hang_when_told(seconds: float = 5.0) -> None:
 
 
 def _tell_begin(path: str) -> None:
-    from cpe_filter import router
+    from cpe_filter.live import daemon as router
 
     changed: Any = router
     real = changed.Queue
@@ -161,7 +161,7 @@ def main() -> int:
         _hang_when_told()
     if options.begun:
         _tell_begin(options.begun)
-    from cpe_filter.cli import main as run
+    from cpe_filter.cli.main import main as run
 
     return run(rest)
 

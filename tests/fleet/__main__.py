@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cpe_filter.collect import aging
-from cpe_filter.collect.casebook import Casebook
-from cpe_filter.collect.sqlite import SQLite
-from cpe_filter.collect.subscriber_file import File
+from cpe_filter.collect.cases import age_tables as aging
+from cpe_filter.collect.cases.update import Casebook
+from cpe_filter.collect.store.sqlite import SQLite
+from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.web.access import DESK, VIEWER
 from cpe_filter.collect.web.password import hashed
 from tests.collect.ca import Authority

@@ -169,7 +169,7 @@ def _incident_events(life: Life, one: Incident, rng: random.Random) -> list[tupl
 def incident(
     life: Life, one: Incident, ago: int, kind: str, standing: str, conns: int, rng: random.Random
 ) -> dict[str, Any]:
-    """An event without its number, as in cpe_filter/report/report-v1.schema.json."""
+    """An event without its number, as in cpe_filter/collect/report-v1.schema.json."""
     up = life.up - ago
     event: dict[str, Any] = {
         "up": up,

@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from cpe_filter.collect.store import Statement, Store
+from cpe_filter.collect.store.base import Statement, Store
 from tests.fleet.lives import DAY, HOUR, NOTICES_SINCE, Life
 
 _LINES = ("Fibre 100", "Fibre 500", "DSL 50", "Cable 250")

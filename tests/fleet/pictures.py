@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.fleet.__main__ import Fleet, say
 from tests.lab.net import PROJECT
-from tests.report.browser import Browser
+from tests.texts.browser import Browser
 
 DOCS = PROJECT / "docs"
 WIDTH = 1280

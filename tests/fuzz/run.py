@@ -19,12 +19,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cpe_filter.capture import CaptureError, frames, network_layer
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.saved import encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect.packet import parse
+from cpe_filter.replay.capture import CaptureError, frames, network_layer
 from tests.build import CLIENT, CLIENT6, OPT, SERVER, SERVER6, dns_query, tcp, udp
 from tests.conftest import captures_folder
 from tests.fuzz.targets import TARGETS, Target

@@ -18,9 +18,9 @@ from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, VE
 from cpe_filter.inspect import dns, packet, smtp, stream
 from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue, Limits
-from cpe_filter.inspect.violations import VIOLATIONS
-from cpe_filter.policy import Policy
-from cpe_filter.report.devices import device_facts
+from cpe_filter.policy.model import Policy
+from cpe_filter.replay.violations import VIOLATIONS
+from cpe_filter.status.devices import device_facts
 
 Target = Callable[[bytes], None]
 

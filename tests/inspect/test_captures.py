@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.replay import Options, replay
+from cpe_filter.replay.replay import Options, replay
 from tests.inspect import captures
 
 #: Assertions that we hold to be wrong: file -> (the assertion's key, what we find instead, why).

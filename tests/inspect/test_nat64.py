@@ -12,7 +12,7 @@ from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import Device
 from cpe_filter.enforce import decide
 from cpe_filter.inspect.nat64 import LENGTHS, WELL_KNOWN, embedded, networks, prefix_in, server
-from cpe_filter.policy import Exemption, Policy
+from cpe_filter.policy.model import Exemption, Policy
 
 #: RFC 6052 section 2.4, 192.0.2.33 in each.
 TABLE = {

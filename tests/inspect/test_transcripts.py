@@ -14,7 +14,7 @@ import cpe_filter.inspect
 from cpe_filter.inspect.packet import ACK, SYN, Segment
 from cpe_filter.inspect.session import Session
 from cpe_filter.inspect.smtp import EFFECTS, TURNS, Limits
-from cpe_filter.inspect.violations import VIOLATIONS
+from cpe_filter.replay.violations import VIOLATIONS
 from tests.inspect.transcript import OWNER, WAYS, Transcript, everything_in, play, read_all, whole
 
 TRANSCRIPTS = read_all()

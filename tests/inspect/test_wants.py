@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cpe_filter import replay
-from cpe_filter.capture import frames, network_layer
 from cpe_filter.engine import FORWARD, Engine, Flow
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, FIN, PSH, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import CLOSED, ENDS, EVERYTHING, NOTHING, OPEN, REPLIES, RESET, Session
-from cpe_filter.policy import Policy
-from cpe_filter.report.devices import device_facts
+from cpe_filter.policy.model import Policy
+from cpe_filter.replay import replay
+from cpe_filter.replay.capture import frames, network_layer
+from cpe_filter.status.devices import device_facts
 from tests.build import LEGITIMATE, Conversation, Packet
 from tests.inspect import captures
 from tests.inspect.transcript import WAYS, play, read_all, wanted

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cpe_filter.replay import Options, replay
+from cpe_filter.replay.replay import Options, replay
 from tests.lab import devices, peers
 from tests.lab.mtas import Sessions
 from tests.lab.net import PROJECT, PYTHON, RELAY4, RELAY6, Lab, mx4, mx6

@@ -7,9 +7,9 @@ import time
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from cpe_filter.policy_keys import BY_TABLE
+from cpe_filter.policy.keys import BY_TABLE
 from tests.openwrt.luci_server import LuciServer
-from tests.report.browser import Browser
+from tests.texts.browser import Browser
 
 COMPLAINTS = {"Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"}
 #: The configuration as it is shipped, to UCI: sections without options.

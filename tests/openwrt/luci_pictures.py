@@ -15,7 +15,7 @@ from tests.lab.net import PROJECT
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_router import BOX, REPORTING, SERVER, START, Router
 from tests.openwrt.luci_server import LuciServer
-from tests.report.browser import Browser
+from tests.texts.browser import Browser
 
 DOCS = PROJECT / "docs"
 WIDTH = 900

@@ -19,14 +19,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cpe_filter.capture import frames, network_layer
-from cpe_filter.control import Control
-from cpe_filter.control_socket import ControlSocket
 from cpe_filter.detect.device import Device
 from cpe_filter.engine import FORWARD, Engine
-from cpe_filter.policy import Policy, load
-from cpe_filter.report import status
-from cpe_filter.report.outbox import Outbox
+from cpe_filter.live.control import Control
+from cpe_filter.live.control_socket import ControlSocket
+from cpe_filter.policy.load import load
+from cpe_filter.policy.model import Policy
+from cpe_filter.replay.capture import frames, network_layer
+from cpe_filter.report.reporter import Outbox
+from cpe_filter.status import status
 from tests.lab.net import PROJECT
 
 APP = PROJECT / "openwrt" / "luci-app-cpe-filter"

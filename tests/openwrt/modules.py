@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tests.lab.net import PROJECT
 
-#: The functions of cpe_filter.commands that begin what is not in the package cpe-filter.
+#: The functions of cpe_filter.cli.commands that begin what is not in the package cpe-filter.
 SEND = ("_send",)
-ELSEWHERE = (*SEND, "_command_replay", "_replay_each", "_command_collector")
+ELSEWHERE = (*SEND, "_command_replay", "_command_collector")
 #: Modules that are named at run time: who names them, and the beginning of their names.
-BY_NAME = {"cpe_filter.report.notice_text": "cpe_filter.report.notice_"}
+BY_NAME = {"cpe_filter.texts.notice": "cpe_filter.texts."}
 LANGUAGES = ("en", "nl", "de", "tr")
 
 _SOURCES: dict[str, Path] = {}
@@ -37,7 +37,7 @@ def reached(*starts: str, without: tuple[str, ...] = ()) -> set[str]:
             continue
         found.add(name)
         left.append(name.rpartition(".")[0])
-        left += _imports(ast.parse(_SOURCES[name].read_text()), without if name == "cpe_filter.commands" else ())
+        left += _imports(ast.parse(_SOURCES[name].read_text()), without if name == "cpe_filter.cli.commands" else ())
         if name in BY_NAME:
             left += [BY_NAME[name] + language for language in LANGUAGES]
     return found
@@ -45,7 +45,7 @@ def reached(*starts: str, without: tuple[str, ...] = ()) -> set[str]:
 
 def begun_by(functions: tuple[str, ...]) -> set[str]:
     """What these functions of `commands` import."""
-    tree = ast.parse(_SOURCES["cpe_filter.commands"].read_text())
+    tree = ast.parse(_SOURCES["cpe_filter.cli.commands"].read_text())
     parts = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]
     assert len(parts) == len(functions)
     return {name for part in parts for name in _imports(part, ())}

@@ -71,7 +71,7 @@ class Router:
         shutil.copy(STAND_IN / "functions.sh", self.stand_in)
         (self.root / "usr/bin/cpe-filter").write_text(
             f"#!{sys.executable}\n"
-            "from cpe_filter import translators\nfrom cpe_filter.cli import main\n\n"
+            "from cpe_filter.home import translators\nfrom cpe_filter.cli.main import main\n\n"
             # The one path that the script takes from the policy and writes to.
             "beside = translators.answers_file\n"
             f"translators.answers_file = lambda status: {str(self.root)!r} + beside(status)\n"

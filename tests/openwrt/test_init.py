@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.policy_file import load
-from cpe_filter.translators import looked_up
+from cpe_filter.home.translators import looked_up
+from cpe_filter.policy.file import load
 from tests.conftest import LIVE_REQUIRED
 from tests.openwrt import ipk
 from tests.openwrt.package import FILES, INSTALL, Router, why_not

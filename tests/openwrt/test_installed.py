@@ -10,7 +10,7 @@ import pytest
 
 from cpe_filter import __version__
 from cpe_filter.enforce import ruleset
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.lab.net import PROJECT
 from tests.openwrt import ipk, light
 
@@ -127,7 +127,7 @@ def test_send_needs_no_more_than_its_package_says(root: Path, read: Read, tmp_pa
     assert (helps.returncode, helps.stderr) == (0, "")
     loaded = root / "usr" / "bin" / "cpe-filter"
     loaded.write_text(
-        "from cpe_filter.report import upstream\nimport ssl\nt = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
+        "from cpe_filter.send import upstream\nimport ssl\nt = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
         "try:\n    upstream.Collector('https://localhost:9', t).post(b'')\n"
         "except upstream.Unreached as error:\n    print(error)\n"
     )
@@ -140,14 +140,14 @@ def test_every_dependency_of_send_is_needed(root: Path, read: Read, lacking: str
     report = read("cpe-filter-report")
     report.unpack(root)
     rest = tuple(name for name in light.ELSEWHERE if name in standard(report) and name != lacking)
-    (root / "usr" / "bin" / "cpe-filter").write_text("import cpe_filter.report.upstream\n")
+    (root / "usr" / "bin" / "cpe-filter").write_text("import cpe_filter.send.upstream\n")
     assert "ModuleNotFoundError" in light.run(root, (*LIGHT, *rest)).stderr
 
 
 def test_send_says_in_a_line_that_its_package_is_not_whole(root: Path, read: Read) -> None:
     report = read("cpe-filter-report")
     report.unpack(root)
-    (light.site_packages(root) / "cpe_filter" / "report" / "rights.pyc").unlink()
+    (light.site_packages(root) / "cpe_filter" / "send" / "rights.pyc").unlink()
     done = light.run(root, (*LIGHT, *standard(report)), "send", "--policy", POLICY)
     assert done.returncode == 2
     assert done.stderr.startswith("cpe-filter: send needs the package cpe-filter-report, which is not installed, or")

@@ -148,7 +148,7 @@ LOADED = """
 import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
-import cpe_filter.cli, cpe_filter.router
+import cpe_filter.cli.main, cpe_filter.live.daemon
 with open("/proc/self/status") as file:
     print(next(line.split()[1] for line in file if line.startswith("VmRSS:")))
 """

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from cpe_filter.detect.score import CONVICT_AT, SUSPECT_AT
-from cpe_filter.report import handover
-from cpe_filter.report.pickup import Reader
+from cpe_filter.report import spool_dir as handover
+from cpe_filter.report.spool_reader import Reader
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
 from tests.openwrt.luci_router import BOX, BUSYBOX, LAPTOP, NAS, REPORTING, SUSPECT, Filter, Router
 from tests.openwrt.luci_server import LuciServer
-from tests.report.browser import PROGRAM, Browser
-from tests.report.test_browser import CONTRAST, OVERFLOW
+from tests.replay.test_browser import CONTRAST, OVERFLOW
+from tests.texts.browser import PROGRAM, Browser
 
 pytestmark = pytest.mark.skipif(not (PROGRAM and BUSYBOX), reason="no chromium or no busybox here")
 

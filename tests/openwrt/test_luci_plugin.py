@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy import load
+from cpe_filter.policy.load import load
 from tests.lab.net import Lab, mx4
+from tests.live.test_live_control import MONITOR, blocked, convict, sent
 from tests.openwrt.luci_router import APP, BOX, BUSYBOX, LAPTOP, NAS, PLUGIN, REPORTING, SUSPECT, Router
-from tests.report.statuses import device, status
-from tests.test_live_control import MONITOR, blocked, convict, sent
+from tests.status.statuses import device, status
 
 pytestmark = pytest.mark.skipif(not BUSYBOX, reason="no busybox here to run the plugin with")
 

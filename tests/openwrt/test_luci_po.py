@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.report.notice_text import LANGUAGES as NOTICE_LANGUAGES
+from cpe_filter.texts.notice import LANGUAGES as NOTICE_LANGUAGES
 from tests.openwrt.luci_po import LANGUAGES, TEMPLATE, catalogue, parse, template, texts
 from tests.openwrt.luci_router import APP
 
@@ -22,7 +22,7 @@ SHARED = (
 
 def notice(lang: str) -> dict[str, str]:
     """The notice's texts with our placeholders."""
-    found: dict[str, str] = import_module(f"cpe_filter.report.notice_{lang}").TEXTS
+    found: dict[str, str] = import_module(f"cpe_filter.texts.{lang}").TEXTS
     return {key: re.sub(r"\{\w+\}", "%s", text) for key, text in found.items()}
 
 
@@ -53,7 +53,7 @@ def test_a_translation_is_complete(lang: str) -> None:
 def test_sentences_are_the_notice_s(lang: str) -> None:
     english, theirs, ours = notice("en"), notice(lang), catalogue(lang)
     assert {ours[english[key]] for key in SHARED} == {theirs[key] for key in SHARED}
-    noticed = import_module(f"cpe_filter.report.notice_{lang}").NOTICED
+    noticed = import_module(f"cpe_filter.texts.{lang}").NOTICED
     assert {ours[INDICATORS[name].subscriber] for name in noticed} == set(noticed.values())
 
 

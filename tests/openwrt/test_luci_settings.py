@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy import Policy
-from cpe_filter.policy_file import build, parse
-from cpe_filter.policy_keys import KEYS, Key
+from cpe_filter.policy.file import build, parse
+from cpe_filter.policy.keys import KEYS, Key
+from cpe_filter.policy.model import Policy
 from tests.openwrt import package
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
 from tests.openwrt.luci_router import BUSYBOX, Router
 from tests.openwrt.luci_server import LuciServer
 from tests.openwrt.test_uci import quoted
-from tests.report.browser import PROGRAM, Browser
-from tests.test_policy import RIGHT, WRONG
+from tests.policy.test_policy import RIGHT, WRONG
+from tests.texts.browser import PROGRAM, Browser
 
 pytestmark = pytest.mark.skipif(not (PROGRAM and BUSYBOX), reason="no chromium or no busybox here")
 

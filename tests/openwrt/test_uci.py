@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy import Policy, PolicyError
-from cpe_filter.policy_file import build, parse
-from cpe_filter.policy_keys import BY_TABLE, KEYS, Key
+from cpe_filter.policy.file import build, parse
+from cpe_filter.policy.keys import BY_TABLE, KEYS, Key
+from cpe_filter.policy.model import Policy, PolicyError
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 from tests.openwrt.package import FILES, Router, why_not

@@ -13,7 +13,7 @@ import pytest
 from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, Tally
-from cpe_filter.policy import Exemption, Policy
+from cpe_filter.policy.model import Exemption, Policy
 from cpe_filter.report.incident import (
     EXAMPLES,
     EXPIRE_S,
@@ -24,7 +24,7 @@ from cpe_filter.report.incident import (
     Incidents,
     heartbeat,
 )
-from cpe_filter.report.kept import Broken, Kept, encode, sealed, unsealed
+from cpe_filter.report.persistence import Broken, Kept, encode, sealed, unsealed
 from tests.report.wire import check_event
 
 BOOTED = 1_795_000_000.0

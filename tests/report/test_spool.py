@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.report.kept import Broken, sealed
+from cpe_filter.report.persistence import Broken, sealed
 from cpe_filter.report.spool import MOST_BYTES, Spool
 from cpe_filter.report.spool_file import decode
 

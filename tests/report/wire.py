@@ -9,7 +9,7 @@ import jsonschema_rs
 
 from tests.lab.net import PROJECT
 
-SCHEMA: dict[str, Any] = json.loads((PROJECT / "cpe_filter" / "report" / "report-v1.schema.json").read_text())
+SCHEMA: dict[str, Any] = json.loads((PROJECT / "cpe_filter" / "collect" / "report-v1.schema.json").read_text())
 _REPORT = jsonschema_rs.Draft202012Validator(SCHEMA)
 _EVENT = jsonschema_rs.Draft202012Validator({**SCHEMA["$defs"]["event"], "$defs": SCHEMA["$defs"]})
 

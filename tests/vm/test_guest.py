@@ -13,7 +13,7 @@ import pytest
 
 from cpe_filter.enforce.nftables import KernelError, find_handoff
 from cpe_filter.enforce.ruleset import NATIVE
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PYTHON
 from tests.vm import kernel
@@ -23,7 +23,7 @@ from tests.vm.machine import Ended, run
 TIMEOUT_S = 480
 
 _NATIVE = "tests/vm/test_native.py::"
-_LIVE = "tests/test_live.py::"
+_LIVE = "tests/live/test_live.py::"
 _RULES = "tests/enforce/test_live_ruleset.py::"
 _ATTACKS = "tests/attacks/test_"
 #: What is run in the guest, the most important first.
@@ -48,7 +48,7 @@ IN_GUEST = (
     + "foreign_marks.py::test_foreign_marks_change_nothing_and_stay"
     + "[an IPS's-behind conntrack-meta-before-monitor-IPv4]",
     _ATTACKS + "floods.py::test_interrupted[kill-IPv6-open-no responder]",
-    "tests/test_live_outlook.py::test_a_flushed_ruleset_is_back_within_five_seconds",
+    "tests/live/test_live_outlook.py::test_a_flushed_ruleset_is_back_within_five_seconds",
 )
 
 

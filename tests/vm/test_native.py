@@ -12,7 +12,7 @@ import pytest
 
 from cpe_filter.enforce.nftables import KernelError, find_handoff
 from cpe_filter.enforce.ruleset import NATIVE
-from cpe_filter.policy import Policy
+from cpe_filter.policy.model import Policy
 from tests.lab.net import PYTHON, Filter, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live

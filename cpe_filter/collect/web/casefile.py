@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from cpe_filter.collect import cases, history
-from cpe_filter.collect.cases import MAX_TEXT, Case, CaseError, Detail, NoCase, NotNow
-from cpe_filter.collect.store import Row, Store
+from cpe_filter.collect.cases import cases, history
+from cpe_filter.collect.cases.cases import MAX_TEXT, Case, CaseError, Detail, NoCase, NotNow
+from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import device, state
 from cpe_filter.collect.web.layout import form, link, span, when
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.report.markup import Column, note, shown, table
+from cpe_filter.texts.html import Column, note, shown, table
 
 #: Last part of the address -> what it does.
 ACTS = {

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cpe_filter.collect import cases
-from cpe_filter.collect.cases import ORDERS, Case, Filter, Listed
-from cpe_filter.collect.history import ACTIVE, STATES
-from cpe_filter.collect.store import Store
+from cpe_filter.collect.cases import cases
+from cpe_filter.collect.cases.cases import ORDERS, Case, Filter, Listed
+from cpe_filter.collect.cases.history import ACTIVE, STATES
+from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web.layout import attribute, choose, link, option, plain, when
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.report.markup import Column, code, note, shown, table
+from cpe_filter.texts.html import Column, code, note, shown, table
 
 PAGE = 50
 #: Further than this nobody turns pages; the filter is for that.

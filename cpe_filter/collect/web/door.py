@@ -16,11 +16,11 @@ from collections.abc import Coroutine
 from ipaddress import ip_network
 from typing import Any
 
-from cpe_filter.collect import secrecy
+from cpe_filter.collect import file_modes as secrecy
 from cpe_filter.collect.config import Config
+from cpe_filter.collect.intake.server import CannotListen, Door
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.server import CannotListen, Door
-from cpe_filter.collect.store import Store
+from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web import password, site
 from cpe_filter.collect.web.access import DESK, NAME, ROLES, Access, ByPassword, ByProxy, From, User, user
 from cpe_filter.collect.web.sessions import Sessions

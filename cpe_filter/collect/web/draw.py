@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cpe_filter.report.markup import Column, table
+from cpe_filter.texts.html import Column, table
 
 #: Pixels.
 _HEIGHT = 220

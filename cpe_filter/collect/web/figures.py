@@ -20,8 +20,8 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cpe_filter.collect import cases
-from cpe_filter.collect.store import Row, Store
+from cpe_filter.collect.cases import cases
+from cpe_filter.collect.store.base import Row, Store
 
 DAY = 86_400
 #: Choices of the period, days.

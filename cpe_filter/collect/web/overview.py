@@ -11,7 +11,7 @@ from cpe_filter.collect.web import draw
 from cpe_filter.collect.web.figures import FLEET_S, PERIODS, Found, Share, Wanted
 from cpe_filter.collect.web.layout import choose, link, option, plain, span, when
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.report.markup import Column, count, note, shown, table
+from cpe_filter.texts.html import Column, count, note, shown, table
 
 _MAX_NAME = 200
 

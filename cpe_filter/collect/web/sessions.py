@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from cpe_filter.collect.limits import Buckets, home
+from cpe_filter.collect.intake.limits import Buckets, home
 
 #: Of everybody; the one not used for longest ends first.
 MOST = 1000

@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import Store, StoreAway, StoreError
+from cpe_filter.collect.store.base import Store, StoreAway, StoreError
 from cpe_filter.collect.web import casefile, caselist, login, overview, style
 from cpe_filter.collect.web.access import Access, ByPassword, From, Person, Refused, Slow, same_origin
 from cpe_filter.collect.web.figures import Figures

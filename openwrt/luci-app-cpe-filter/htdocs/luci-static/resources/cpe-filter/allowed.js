@@ -2,7 +2,7 @@
 'require baseclass';
 
 /*
- * What a setting may be: the rules of cpe_filter/policy_file.py, by its kinds of keys, for values as UCI has them. A test
+ * What a setting may be: the rules of cpe_filter/policy/file.py, by its kinds of keys, for values as UCI has them. A test
  * holds both against the same values. Must not know which settings there are.
  *
  * A kind: {widget: Value, Flag, ListValue or DynamicList; check: a text -> "" or what is allowed instead; many: the
@@ -126,7 +126,7 @@ return baseclass.extend({
 		paths: kind('DynamicList', path, absolute, counted(0, PATHS))
 	},
 
-	/* The options of a section `exempt` (cpe_filter/policy.py, exemption). */
+	/* The options of a section `exempt` (cpe_filter/policy/model.py, exemption). */
 	exempt: {
 		device: kind('Value', function(text) {
 			return text == 'any' || /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(text);

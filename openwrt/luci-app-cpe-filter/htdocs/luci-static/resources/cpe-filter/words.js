@@ -58,7 +58,7 @@ const SIGNS = {
 
 /*
  * What a standing means, whether somebody has to do something, and what. Most of the sentences are those of the notice
- * that subscribers get without LuCI (cpe_filter/report/notice_en.py); a test keeps them alike, in each language.
+ * that subscribers get without LuCI (cpe_filter/texts/en.py); a test keeps them alike, in each language.
  */
 const STANDINGS = {
 	compromised: {

@@ -1,0 +1,253 @@
+"""`reload`, `release`, `exempt` and `rules --remove`, from the side of the person who types them.
+
+Knows arguments, what to do where no filter runs, and what is printed. Must not know how the filter does it (see
+control). Not part of the running filter: it costs the router memory only while a command runs.
+
+Each returns the exit code: 0 done, 1 no filter runs, 2 unusable or refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import date, datetime
+from typing import Any
+
+from cpe_filter.live import requests
+from cpe_filter.live.control_socket import NoAnswer, NotRunning, ask, listens
+from cpe_filter.policy import exemptions, exemptions_store
+from cpe_filter.policy import file as policy_file
+from cpe_filter.policy import model as rules
+from cpe_filter.policy.exemptions import clock
+from cpe_filter.policy.model import Policy, PolicyError
+
+EXIT_OK, EXIT_NOT_RUNNING, EXIT_UNUSABLE = 0, 1, 2
+
+#: How long `--for` may be; a longer one is meant to be for ever.
+MAX_DAYS = 3650
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+#: Seconds that a command waits for another one that changes the file.
+_LOCK_S = 5.0
+
+
+class Refused(Exception):
+    """The filter will not, or the command cannot; the text says why."""
+
+
+class Filter:
+    """The running filter, if there is one: where its socket is, and what it says."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Its answer. Raises `NotRunning`, and `Refused` with what it has against it."""
+        try:
+            answer = ask(self.path, {**request, "sudo": sudo()})
+        except NoAnswer as error:
+            raise Refused(str(error)) from None
+        if "error" in answer:
+            raise Refused(str(answer["error"]))
+        return answer
+
+    def do(self, request: dict[str, Any]) -> int:
+        """Asks, and prints what came of it."""
+        try:
+            answer = self.asked(request)
+        except NotRunning as error:
+            _say(f"no filter runs here: {error}; --socket names another place")
+            return EXIT_NOT_RUNNING
+        except Refused as error:
+            return _unusable(error)
+        _print(answer)
+        return EXIT_OK
+
+
+def sudo() -> list[str] | None:
+    """Whom sudo works for, if it does: user's number and name."""
+    who = [os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_USER", "")]
+    return [part[:64] for part in who] if all(who) else None
+
+
+def reload(filter_: Filter) -> int:
+    """`cpe-filter reload`."""
+    return filter_.do({"do": "reload"})
+
+
+def release(filter_: Filter, device: str, reason: str) -> int:
+    """`cpe-filter release DEVICE`."""
+    return filter_.do({"do": "release", "device": device, "reason": reason})
+
+
+# ── exempt ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def exempt_add(
+    filter_: Filter, policy: Policy, device: str, destination: str, until: str | None, lasts: str | None, reason: str
+) -> int:
+    """`cpe-filter exempt add`. `until` and `lasts` are as typed; at most one is given."""
+    now = time.time()
+    try:
+        end = moment(until) if until is not None else now + seconds(lasts) if lasts is not None else None
+        request = {"do": "exempt", "device": device, "destination": destination, "until": end, "reason": reason}
+        exemption = requests.wanted(request, now)
+        try:
+            _print(filter_.asked(request))
+            return EXIT_OK
+        except NotRunning:
+            pass
+        done: list[str] = []
+
+        def add(contents: exemptions.Contents) -> exemptions.Contents:
+            contents, one, replaces = exemptions.added(contents, exemption, now, requests.asker(os.getuid(), sudo()))
+            done.append(requests.added_line(one, replaces))
+            return contents
+
+        exemptions_store.change(policy.exemptions_file, add, _LOCK_S)
+    except (PolicyError, Refused) as error:
+        return _unusable(error)
+    return _written(filter_, policy, done)
+
+
+def exempt_remove(
+    filter_: Filter, policy: Policy, path: str, ids: list[str], device: str | None, destination: str | None
+) -> int:
+    """`cpe-filter exempt remove`. path: the policy's file, or ""."""
+    request = {"do": "unexempt", "ids": ids, "device": device, "destination": destination}
+    gone: list[int] = []
+
+    def remove(contents: exemptions.Contents) -> exemptions.Contents:
+        gone.extend(requests.unwanted(request, contents, policy, path or "the policy"))
+        return exemptions.without(contents, gone)
+
+    try:
+        try:
+            _print(filter_.asked(request))
+            return EXIT_OK
+        except NotRunning:
+            pass
+        exemptions_store.change(policy.exemptions_file, remove, _LOCK_S)
+    except (PolicyError, Refused) as error:
+        return _unusable(error)
+    return _written(filter_, policy, [f"exemption {number} removed" for number in gone])
+
+
+def _written(filter_: Filter, policy: Policy, lines: list[str]) -> int:
+    """The file was changed without a filter. One that has started meanwhile may have read it before."""
+    print("\n".join(lines))
+    try:
+        filter_.asked({"do": "reread"})
+    except NotRunning:
+        print(f"no filter runs ({filter_.path}): it counts from the next start, by {policy.exemptions_file}")
+    except Refused as error:
+        return _unusable(error)
+    return EXIT_OK
+
+
+def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> int:
+    """`cpe-filter exempt list`: what the running filter goes by, or what the files say where none runs."""
+    rows: list[dict[str, Any]] = []
+    try:
+        try:
+            start: int | None = 0
+            while start is not None:
+                answer = filter_.asked({"do": "exemptions", "from": start})
+                rows += answer["items"]
+                start = answer["next"]
+        except NotRunning:
+            contents = exemptions_store.load(policy.exemptions_file)
+            rows = list(exemptions.rows(policy.exempt, path, contents, policy.exemptions_file, time.time()))
+            _say(f"no filter runs ({filter_.path}): this is what the files say")
+        lines = [json.dumps(rows, ensure_ascii=False)] if as_json else _table(rows)
+    except (PolicyError, Refused) as error:
+        return _unusable(error)
+    except (LookupError, TypeError, ValueError):
+        return _unusable(f"{filter_.path}: not a cpe-filter's answer")
+    print("\n".join(lines))
+    return EXIT_OK
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    from cpe_filter.texts.terminal import table
+
+    if not rows:
+        return ["There are no exemptions."]
+    titles = ["id", "device", "destination", "until", "reason", "added", "by"]
+    cells = []
+    for row in rows:
+        until = clock(row["until"]) if row["until"] is not None else "for ever"
+        cells.append(
+            [
+                row["id"],
+                row["device"],
+                row["destination"],
+                until if row["in_force"] else f"{until}, over",
+                row["reason"] or "-",
+                clock(row["added"]) if row["added"] is not None else "-",
+                row["by"] or row["file"],
+            ]
+        )
+    return table(titles, cells, right_from=len(titles))
+
+
+def moment(text: str) -> float:
+    """`--until`: a date lasts to its end; a time without zone is UTC. POSIX seconds. Raises `PolicyError`."""
+    value: date | None = None
+    for kind in (date, datetime):
+        try:
+            value = kind.fromisoformat(text.replace("Z", "+00:00"))
+            break
+        except ValueError:
+            pass
+    if value is None:
+        raise PolicyError(
+            f"--until is {rules.shown(text)}; allowed: a date such as 2027-01-31, or a date and time such as "
+            "2027-01-31T18:00:00Z"
+        )
+    return policy_file.moment(value, "--until")
+
+
+def seconds(text: str) -> float:
+    """`--for`: 90m, 12h, 7d, 2w. Raises `PolicyError`."""
+    number, unit = text[:-1], _UNITS.get(text[-1:])
+    if unit and number.isascii() and number.isdecimal() and len(number) < 8:
+        if 0 < int(number) * unit <= MAX_DAYS * 86400:
+            return float(int(number) * unit)
+    raise PolicyError(f"--for is {rules.shown(text)}; allowed: 1m to {MAX_DAYS}d, such as 90m, 12h, 7d or 2w")
+
+
+# ── rules --remove ──────────────────────────────────────────────────────────────────────────────────
+
+
+def rules_remove(filter_: Filter, force: bool) -> int:
+    """`cpe-filter rules --remove`: takes out what a filter that failed closed has left."""
+    from cpe_filter.enforce import nftables, offload
+
+    if not force and listens(filter_.path):
+        return _unusable(f"a filter runs ({filter_.path}): stop it first; --force removes its ruleset all the same")
+    try:
+        there = nftables.remove_left()
+    except nftables.KernelError as error:
+        return _unusable(error)
+    failed = offload.remove()
+    if failed:
+        return _unusable(f"the exemption from fw4's flow offload could not be taken out: {failed}")
+    print("the ruleset is removed: mail passes unseen" if there else "there is no ruleset of cpe-filter's")
+    return EXIT_OK
+
+
+def _print(answer: dict[str, Any]) -> None:
+    lines = answer.get("lines")
+    if isinstance(lines, list):
+        print("\n".join(map(str, lines)))
+
+
+def _say(text: object) -> None:
+    print(f"cpe-filter: {text}", file=sys.stderr)
+
+
+def _unusable(error: object) -> int:
+    _say(error)
+    return EXIT_UNUSABLE

@@ -1,0 +1,71 @@
+"""Where the program begins and ends: exit codes, where output goes, and the way to the commands.
+
+Exit codes: 0 done; 1 the filter is not running (status, reload, release), nothing was delivered (send); 2 unusable
+input or surroundings, one line on stderr saying what, where, and what is allowed.
+
+`run` stays in a router's memory for good, so it goes past argparse, which takes 1.4 MB. All other commands, and `run`
+with anything unusual, are in `commands`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, Unusable, silence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point of `cpe-filter`. Never returns; never shows a traceback for bad input."""
+    _open_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names from the wire in a terminal that knows ASCII only
+    try:
+        try:
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except Unusable as error:
+        print(f"cpe-filter: {error}", file=sys.stderr)
+        code = EXIT_UNUSABLE
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing to say, and nobody to say it to.
+        silence()
+        code = EXIT_OK
+    except OSError as error:
+        silence()
+        print(f"cpe-filter: {error.strerror or error}", file=sys.stderr)
+        code = EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Opens the standard streams that were closed at our start, or what is opened next would take their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.set_inheritable(number, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _run(arguments: list[str]) -> int:
+    # As argparse takes it: what begins with a dash is no file's name.
+    if len(arguments) == 3 and arguments[:2] == ["run", "--policy"] and not arguments[2].startswith("-"):
+        from cpe_filter.cli.run import run_filter
+
+        return run_filter(arguments[2])
+    from cpe_filter.cli import commands
+
+    return commands.run(arguments)

@@ -1,0 +1,157 @@
+"""`cpe-filter report show`: what the Internet provider was told and will be told, for the subscriber.
+
+Knows the folder, the events of the wire format, and words for them. Must not change anything. It shows the texts that
+were sent byte for byte, so nothing is told upstream that cannot be read here. Which device a pseudonym stands for only
+this router knows, and shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from cpe_filter.detect.device import device_name
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.policy.model import Policy
+from cpe_filter.report import schedule
+from cpe_filter.report import spool_dir as handover
+from cpe_filter.report.persistence import Broken, Kept
+from cpe_filter.report.spool_dir import LAST, PLAN, uptime
+from cpe_filter.report.spool_reader import Reader
+from cpe_filter.texts.terminal import clock
+
+#: Signs of an event that are put into words; all are in its text.
+_SHOWN = 3
+_KINDS = {
+    "opened": "a device is suspected",
+    "raised": "a device is compromised",
+    "updated": "it goes on",
+    "closed": "it is over",
+    "heartbeat": "the filter works",
+}
+_WHYS = {
+    "cleared": "by its conduct",
+    "released": "its owner says that it was cleaned",
+    "expired": "not seen for long",
+    "exempt": "it is exempt now",
+    "merged": "it goes on in another incident of the same device",
+}
+
+
+class NotShown(RuntimeError):
+    """There is nothing to show, or not to us; the text says why."""
+
+
+def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
+    """Raises `NotShown`."""
+    path = handover.folder(policy.status_file)
+    try:
+        reader = Reader(path)
+    except FileNotFoundError:
+        raise NotShown(f"no reports are made (there is no {path})") from None
+    except OSError as error:
+        raise NotShown(f"{path}: {error.strerror}; root may see it") from None
+    try:
+        content = _gathered(policy, reader)
+    except OSError as error:
+        raise NotShown(f"{path}: {error.strerror}; root may see it") from None
+    except Broken as error:
+        raise NotShown(f"{path}: the spool is {error}") from None
+    finally:
+        reader.close()
+    if as_json:
+        out(json.dumps(content))
+        return
+    for line in _lines(content):
+        out(line)
+
+
+def _gathered(policy: Policy, reader: Reader) -> dict[str, Any]:
+    boot = handover.boot_id()
+    spool = reader.spool(boot)
+    try:
+        devices = {dev: device_name(key) for dev, key in Kept(reader.incidents()).devices().items()}
+    except (OSError, Broken, ValueError):
+        devices = {}
+    plan = schedule.known(reader.read(PLAN), boot)
+    return {
+        "url": policy.report_url,
+        "devices": devices,
+        "sent": _sent(reader.read(LAST)),
+        "waiting": [json.loads(event.line) for event in spool[1]] if spool else [],
+        "dropped": spool[0].dropped if spool else 0,
+        "next_in": max(0, round(plan.due - uptime())) if plan else None,
+        "failures": plan.failures if plan else 0,
+    }
+
+
+def _sent(last: Any) -> list[dict[str, Any]]:
+    """`text` is what was sent, `report` the same as an object."""
+    found = []
+    for one in last if isinstance(last, list) else ():
+        try:
+            text = str(one["report"])
+            found.append({"at": int(one["at"]), "how": str(one["how"]), "text": text, "report": json.loads(text)})
+        except (KeyError, TypeError, ValueError, RecursionError):
+            continue
+    return found
+
+
+def _lines(content: dict[str, Any]) -> list[str]:
+    devices = content["devices"]
+    lines = [f"Reports go to {content['url']}." if content["url"] else "Nothing is reported: [report] url is empty."]
+    for one in content["sent"]:
+        at = clock(one["at"])
+        how = "taken" if one["how"] == "200" else _printable(one["how"])
+        lines += ["", f"Sent {at} UTC: {how}"]
+        events = one["report"].get("events") if isinstance(one["report"], dict) else None
+        lines += [f"  {_words(event, devices)}" for event in (events if isinstance(events, list) else [])]
+        lines += ["  word for word:", f"  {_printable(one['text'])}"]
+    lines += ["", f"Waiting to be sent: {_many(len(content['waiting']), 'event')}"]
+    for event in content["waiting"]:
+        lines += [f"  {_words(event, devices)}", f"    {json.dumps(event, separators=(',', ':'))}"]
+    if content["dropped"]:
+        lines.append(f"Given up since the router started, for want of room: {_many(content['dropped'], 'event')}")
+    if content["waiting"] and content["next_in"] is not None:
+        tries = f", after {_many(content['failures'], 'failure')}" if content["failures"] else ""
+        lines.append(f"Not before {content['next_in']} s from now{tries}.")
+    return lines
+
+
+def _words(event: Any, devices: dict[str, str]) -> str:
+    """An event in a sentence. What it is made of was read from a file that `send` wrote."""
+    try:
+        kind = event["kind"]
+        what = _KINDS[kind]
+        if kind == "heartbeat":
+            return (
+                f"{what}: {_many(int(event['devices']), 'device')}, {int(event['suspected'])} suspected, "
+                f"{int(event['compromised'])} compromised"
+            )
+        dev = str(event["dev"])
+        why = f", {_WHYS[event['why']]}" if "why" in event else ""
+        counted = ", ".join(
+            _many(int(event[name]), word)
+            for name, word in (
+                ("conns", "connection"),
+                ("nets", "new network"),
+                ("msgs", "message"),
+                ("rcpts", "recipient"),
+            )
+        )
+        codes = sorted((name for name in event["ind"] if name in INDICATORS), key=lambda name: -int(event["ind"][name]))
+        seen = "; ".join(INDICATORS[name].meaning for name in codes[:_SHOWN])
+        seen += f"; and {_many(len(codes) - _SHOWN, 'more sign')}" if len(codes) > _SHOWN else ""
+        device = f"{devices[dev]}, called {dev}" if dev in devices else f"the one called {_printable(dev)}"
+        return f"{what}{why}: {device}: {counted}, {int(event['refused'])} refused{'; it ' + seen if seen else ''}"
+    except (KeyError, TypeError, ValueError):
+        return "an event of another version"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

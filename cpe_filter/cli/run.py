@@ -1,0 +1,38 @@
+"""`cpe-filter run`, and the policy that commands work with.
+
+Knows files and errors. Must not import argparse: what is here stays in a router's memory for good.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cpe_filter.outcome import Unusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.policy.model import Policy
+
+
+def run_filter(path: str) -> int:
+    """`cpe-filter run --policy PATH`."""
+    policy = policy_of(path)
+    from cpe_filter.live import daemon as router
+
+    try:
+        return router.run(policy, os.path.abspath(path))
+    except router.CannotRun as error:
+        raise Unusable(str(error)) from None
+
+
+def policy_of(path: str | None) -> Policy:
+    """The policy of a file; without a file all defaults."""
+    from cpe_filter.policy.load import load
+    from cpe_filter.policy.model import Policy, PolicyError
+
+    if path is None:
+        return Policy()
+    try:
+        return load(path)
+    except PolicyError as error:
+        raise Unusable(str(error)) from None

@@ -1,0 +1,56 @@
+"""What a supervisor has to know of a policy: which programs it wants, and when each has to be started anew.
+
+Knows the policy's fields and the programs beside `run`. Must not know procd or any other supervisor. `cpe-filter check
+--service` prints it, for scripts that cannot read TOML: a word and its value on each line.
+
+    run DIGEST         the filter; the digest is another one where a reload would not do
+    explain DIGEST     the responder, where the policy can refuse with an explanation
+    send FILE          the sender, where reports are made: what waits is in this file
+    fail WORD          open or closed
+    nat64 FILE         where the filter reads the addresses that the router's resolver has for `ipv4only.arpa`
+    page FOLDER        where the subscriber's page is, if there is to be one
+    lan NAME, wan NAME interfaces that have to be there before the filter starts; a line each
+    write FOLDER       where the filter writes
+    read FOLDER        where it only reads
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from cpe_filter.home import translators
+from cpe_filter.policy.keys import AT_START, OF_RESPONDER
+from cpe_filter.policy.model import Policy
+from cpe_filter.report import spool_dir as handover
+
+
+def lines(policy: Policy) -> list[str]:
+    """The lines, programs first. Folders are named once. What cannot be printed is a `?`."""
+    wanted = [f"run {_digest(policy, AT_START)}"]
+    if policy.refusal == "explain" and (policy.mode == "block" or policy.escalate):
+        wanted.append(f"explain {_digest(policy, (*OF_RESPONDER, 'explain_port'))}")
+    if policy.report_url:
+        wanted.append(f"send {_line(os.path.join(handover.folder(policy.status_file), handover.SPOOL))}")
+    wanted.append(f"fail {policy.fail}")
+    wanted.append(f"nat64 {_line(translators.answers_file(policy.status_file))}")
+    if policy.notice_page:
+        wanted.append(f"page {_line(os.path.dirname(policy.notice_page))}")
+    wanted += [f"lan {name}" for name in policy.lan] + [f"wan {name}" for name in policy.wan]
+    files = (policy.status_file, policy.control_socket, policy.metrics_file, policy.notice_page)
+    written = _folders((*files, policy.state_file, policy.exemptions_file))
+    read = [folder for folder in _folders(policy.leases) if folder not in written]
+    return wanted + [f"write {folder}" for folder in written] + [f"read {folder}" for folder in read]
+
+
+def _digest(policy: Policy, fields: tuple[str, ...]) -> str:
+    values = repr([(name, getattr(policy, name)) for name in fields])
+    return hashlib.sha256(values.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _folders(paths: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys(_line(os.path.dirname(path)) for path in paths if path))
+
+
+def _line(path: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in path)

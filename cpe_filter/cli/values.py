@@ -1,0 +1,21 @@
+"""Values of options: text -> number, or `Unusable`, which says what is allowed."""
+
+from __future__ import annotations
+
+from cpe_filter.outcome import Unusable
+
+
+def port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535):
+        raise Unusable(f"--port {text}: allowed are 1 to 65535")
+    return int(text)
+
+
+def seconds(text: str, least: float, most: float) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not least <= seconds <= most:
+        raise Unusable(f"--watch {text}: allowed are {least:g} to {most:g} seconds")
+    return seconds

@@ -1,0 +1,100 @@
+"""Where an incident came from, as strangers see it: the line's public address, port and time. Never guessed.
+
+Knows the map of subscribers and the examples of an incident. The address is the one that the line had when an example
+connection began; of a line that shares its address (CGNAT, MAP, DS-Lite) the example's source port must be one of the
+line's own, because otherwise that address and port at that time are another subscriber's.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, NamedTuple
+
+from cpe_filter.collect.store.base import Row
+from cpe_filter.collect.subscribers.map import Line, MapAway, Place, Subscribers
+
+#: How far a time may lie ahead: clocks of several collectors.
+_AHEAD_S = 300
+#: 2020-01-01: no report can be older than the program.
+_EARLIEST = 1_577_836_800
+
+#: Why an incident is held back.
+UNMAPPED, AWAY, NO_ADDRESS, SHARED, PREFIX, TIME = HELD = (
+    "unmapped",
+    "map-away",
+    "no-address",
+    "shared-address",
+    "prefix-only",
+    "time",
+)
+
+
+class Source(NamedTuple):
+    """place: an address, or a prefix where the map has no more. port: None where it is not known. at: POSIX seconds."""
+
+    place: Place
+    port: int | None
+    at: int
+
+    @property
+    def is_prefix(self) -> bool:
+        return isinstance(self.place, IPv4Network | IPv6Network) and self.place.num_addresses > 1
+
+    @property
+    def address(self) -> str:
+        """The address, or the prefix with its length."""
+        if isinstance(self.place, IPv4Network | IPv6Network) and not self.is_prefix:
+            return str(self.place.network_address)
+        return str(self.place)
+
+
+class Held(NamedTuple):
+    """why: of `HELD`."""
+
+    why: str
+
+
+async def source(incident: Row, subscriber: str, subscribers: Subscribers, now: int) -> Source | Held:
+    """incident: a row of the table, `sp` parsed. subscriber: whose case it is; "" if not known."""
+    if not subscriber:
+        return Held(UNMAPPED)
+    examples = sorted(incident["sp"], key=lambda one: (-one["at"], one["family"], one["port"]))
+    tried: list[Source | Held] = []
+    for example in examples or [None]:
+        at = incident["last_at"] if example is None else example["at"]
+        if not _EARLIEST <= at <= now + _AHEAD_S:
+            tried.append(Held(TIME))
+            continue
+        try:
+            line = await subscribers.find(incident["router"], at)
+        except MapAway:
+            return Held(AWAY)
+        tried.append(_on(line, subscriber, example, at))
+    return max(tried, key=_nearness)
+
+
+def _nearness(found: Source | Held) -> int:
+    """How near it is to what is wanted; the first example of the nearest kind is taken."""
+    if isinstance(found, Held):
+        return (TIME, UNMAPPED, NO_ADDRESS, SHARED).index(found.why)
+    return 8 if found.is_prefix else 9
+
+
+def _on(line: Line | None, subscriber: str, example: dict[str, Any] | None, at: int) -> Source | Held:
+    """example: None where there is none (any more); then only an address that is the line's alone will do."""
+    if line is None or line.subscriber != subscriber:
+        return Held(UNMAPPED)
+    port = (example["port"] or None) if example else None
+    found: list[Source] = []
+    shared = False
+    for place, ports in line.places:
+        if example is not None and place.version != example["family"]:
+            continue
+        if ports is None or (port is not None and ports[0] <= port <= ports[1]):
+            found.append(Source(place, port, at))
+        else:
+            shared = True
+    if not found:
+        return Held(SHARED if shared else NO_ADDRESS)
+    # A line with several addresses of its own: any of them is the subscriber's. An address rather than a prefix.
+    return min(found, key=lambda one: (one.is_prefix, one.place.version))

@@ -1,0 +1,143 @@
+"""A case -> what the Internet provider writes to its subscriber: a mail, and a short message without personal data.
+
+Knows cases and the texts that the router shows, too (report.notice_text). Must not know how or to whom they are sent:
+that is the provider's own mail system's matter. Strings of routers are hostile: a device's name is cut down to what no
+mail program makes a link of.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cpe_filter.collect.cases.history import ACTIVE
+from cpe_filter.texts.notice import Words
+
+VERSION = 1
+#: Characters of a line of the mail. A URL may be longer.
+WIDTH = 72
+MAX_NAME = 63
+
+#: What a case's `act` blocks, as the texts have it.
+_BLOCKED = {
+    "explain": ("h_blocked", "blocked_block"),
+    "reset": ("h_blocked", "blocked_block"),
+    "limit": ("h_limited", "blocked_block"),
+    "monitor": ("h_blocked", "blocked_monitor"),
+}
+
+
+class NothingToTell(Exception):
+    """Of a case that is over, or of a device that is only suspected. The text says which."""
+
+
+class Terms(NamedTuple):
+    """language: of notice_text. provider, help_url: may be empty. zone: of the IANA's names: local time there."""
+
+    language: str = "en"
+    provider: str = ""
+    help_url: str = ""
+    zone: str = "UTC"
+
+
+class Facts(NamedTuple):
+    """What of a case is told. oui: 6 hex digits or None. name: what the device calls itself, "" where nobody knows.
+    Times: POSIX seconds."""
+
+    case: str
+    state: str
+    standing: str
+    act: str
+    oui: str | None
+    name: str
+    first: int
+    last: int
+
+
+class Notice(NamedTuple):
+    """subject: one line. body: lines of plain text. sms: US-ASCII, 160 characters."""
+
+    language: str
+    subject: str
+    body: str
+    sms: str
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"v": VERSION, **self._asdict()}
+
+
+def notice(facts: Facts, terms: Terms) -> Notice:
+    """Raises `NothingToTell`."""
+    if facts.state not in ACTIVE:
+        raise NothingToTell(f"case {facts.case} is {facts.state}: there is nothing to tell")
+    if facts.standing != "compromised":
+        raise NothingToTell(
+            f"the device of case {facts.case} is only {facts.standing}: subscribers are not told of that"
+        )
+    words = Words(terms.language, terms.provider)
+    blocked, text = _BLOCKED.get(facts.act, _BLOCKED["explain"])
+    paragraphs = [
+        words("mail_hello"),
+        f"{words('mail_intro')} {words('standing_compromised')}",
+        "\n".join(_about(facts, terms, words)),
+        words("mail_page"),
+        f"{words(blocked)}\n{words(text)}",
+        f"{words('h_works')}\n{words('works')}",
+        "\n".join([words("h_steps"), *(f"{n}. {words(f'step_{n}')}" for n in (1, 2, 3))]),
+        f"{words('h_own')}\n{words('own')}",
+        f"{words('h_object')}\n{words('object')}",
+        *([f"{words('help')}\n{terms.help_url}"] if terms.help_url else []),
+        words("mail_safety"),
+        f"{words('mail_bye')}\n{words('signature')}",
+    ]
+    body = "\n\n".join("\n".join(map(_wrapped, paragraph.split("\n"))) for paragraph in paragraphs)
+    return Notice(terms.language, words("mail_subject"), f"{body}\n", words.short_message())
+
+
+def _about(facts: Facts, terms: Terms, words: Words) -> list[str]:
+    oui = facts.oui or ""
+    maker = [words("maker", oui=":".join(oui[n : n + 2] for n in (0, 2, 4)).upper())] if len(oui) == 6 else []
+    device = ", ".join([safe(facts.name) or words("mail_unnamed"), *maker])
+    zone = ZoneInfo(terms.zone)
+    times = [
+        f"{words(key)}: {words.moment(datetime.fromtimestamp(at, zone).timetuple())}"
+        f" ({datetime.fromtimestamp(at, zone).tzname()})"
+        for key, at in (("first", facts.first), ("last", facts.last))
+    ]
+    return [f"{words('mail_device')}: {device}", *times, f"{words('mail_case')}: {facts.case}"]
+
+
+def safe(name: str) -> str:
+    """A device's name of letters, digits, `-` and `_`; all else is `?`. No dots: mail programs would make links."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "?" for c in name[:MAX_NAME])
+    return kept if kept.strip("?") else ""
+
+
+def _wrapped(line: str) -> str:
+    indent = "   " if line[:1].isdigit() and line[1:3] == ". " else ""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )  # fmt: skip
+
+
+def message(one: Notice) -> bytes:
+    """As RFC 5322 has it, with CRLF and UTF-8. From, To, Date and Message-ID are for whoever sends it."""
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = one.subject
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday note answers it
+    mail.set_content(one.body, cte="8bit")
+    mail["Content-Language"] = one.language
+    return mail.as_bytes()
+
+
+def is_zone(value: Any) -> bool:
+    """Whether this machine knows a time zone of this name."""
+    try:
+        return isinstance(value, str) and 0 < len(value) <= 64 and bool(ZoneInfo(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False

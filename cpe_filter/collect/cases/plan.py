@@ -1,0 +1,252 @@
+"""One device: what the store has of it -> the statements that bring its cases up to date.
+
+Knows the tables `incident` and desk_*. Must not know when or how often. A device has one case for each subscriber whose
+it was; a case is told anew from all its incidents and actions (history.tell). If the map of subscribers says something
+else than before, what people did follows the latest incident to its new case, and the old id finds that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any, NamedTuple
+
+from cpe_filter.collect.cases import cases, history
+from cpe_filter.collect.cases import notifications as outgoing
+from cpe_filter.collect.cases.history import Action, History, Spell
+from cpe_filter.collect.store.base import Row, Statement, Store
+from cpe_filter.collect.subscribers.map import Line, MapAway, Subscribers
+
+#: What of an incident matters. :flag makes all due when it changes.
+SEEN = (
+    "(:flag || ' ' || i.boot || ' ' || CAST(i.seq AS TEXT) || ' ' || CAST(i.opened_at AS TEXT)"
+    " || ' ' || COALESCE(CAST(i.raised_at AS TEXT), '-') || ' ' || COALESCE(CAST(i.closed_at AS TEXT), '-')"
+    " || ' ' || CAST(i.changed_at AS TEXT))"
+)
+
+
+class Terms(NamedTuple):
+    """suspected: a device that is only suspected makes a case, too. notify: events are kept for notification systems;
+    those of incidents without news since `notify_since` (POSIX seconds) count as told. texts: they carry, too."""
+
+    suspected: bool = False
+    notify: bool = False
+    notify_since: int = 0
+    texts: outgoing.Texts | None = None
+
+
+class Planner:
+    """See `plan`."""
+
+    def __init__(self, store: Store, subscribers: Subscribers, terms: Terms) -> None:
+        self._store, self._subscribers, self._terms = store, subscribers, terms
+        self.flag = "s" if terms.suspected else "c"
+
+    async def plan(self, router: str, dev: str, now: int) -> list[Statement]:
+        """What brings a device's cases up to date."""
+        of = {"router": router, "dev": dev}
+        incidents = await self._store.read(
+            "SELECT * FROM incident WHERE router = :router AND dev = :dev ORDER BY opened_at DESC, id LIMIT :most",
+            **of, most=cases.MOST_INCIDENTS,
+        )  # fmt: skip
+        had = {
+            row["incident"]: row
+            for row in await self._store.read("SELECT * FROM desk_incident WHERE router = :router AND dev = :dev", **of)
+        }
+        old = {
+            row["id"]: row
+            for row in await self._store.read("SELECT * FROM desk_case WHERE router = :router AND dev = :dev", **of)
+        }
+        lines: dict[str, Line | None] = {}
+        members: dict[str, list[Row]] = {}
+        for row in incidents:
+            if row["raised_at"] is not None or self._terms.suspected:
+                line = lines[row["id"]] = await self._line(row, had, old)
+                members.setdefault(case_id(line.subscriber if line else "", router, dev), []).append(row)
+        plan = self._places(incidents, members, lines, had)
+        follow = _follow(old, members, had)
+        for gone, into in follow.items():
+            plan += _move(gone, into)
+        for number, rows in members.items():
+            done = await cases.actions(self._store, number)
+            for gone, into in follow.items():
+                if into == number:
+                    done += await cases.actions(self._store, gone)
+            told = history.tell([self._spell(row) for row in rows], done)
+            values = _columns(number, rows, lines[rows[0]["id"]], told, done)
+            plan.append((_CASE, values))
+            plan += cases.episodes(number, told)
+            if self._terms.notify:
+                before = [number, *(gone for gone, into in follow.items() if into == number)]
+                plan += await self._news(values, told, before, now)
+        return plan
+
+    async def _line(self, row: Row, had: dict[str, Row], old: dict[str, Row]) -> Line | None:
+        """Whose it was when the incident began. While nobody can be asked, what was known stays."""
+        try:
+            return await self._subscribers.find(row["router"], row["opened_at"])
+        except MapAway:
+            before = old.get((had.get(row["id"]) or {}).get("case_id") or "")
+            if before is None or not before["subscriber"]:
+                return None
+            names = ("subscriber", "region", "line", "model", "contact", "asn")
+            return Line(**{name: before[name] for name in names}, places=())
+
+    def _spell(self, row: Row) -> Spell:
+        begun = row["opened_at"] if self._terms.suspected else row["raised_at"]
+        return Spell(row["id"], begun, row["raised_at"], row["closed_at"], row["why"])
+
+    def _places(
+        self, incidents: list[Row], members: dict[str, list[Row]], lines: dict[str, Line | None], had: dict[str, Row]
+    ) -> list[Statement]:
+        """Which incident is in which case."""
+        whose = {row["id"]: number for number, rows in members.items() for row in rows}
+        plan: list[Statement] = []
+        for row in incidents:
+            line = lines.get(row["id"])
+            values = {
+                "router": row["router"],
+                "incident": row["id"],
+                "dev": row["dev"],
+                "case_id": whose.get(row["id"]),
+                "begun_at": self._spell(row).begun or row["opened_at"],
+                "seen": self._seen(row),
+                "mapped": line.key if line else "",
+            }
+            plan.append((_INCIDENT, values))
+        if len(incidents) == cases.MOST_INCIDENTS:
+            last = {name: incidents[-1][name] for name in ("router", "dev", "id", "opened_at")}
+            plan.append((_BEYOND, {"flag": self.flag, **last}))
+        here = {row["id"] for row in incidents}
+        for gone in had:
+            if gone not in here:
+                plan.append((_FORGET, {"router": had[gone]["router"], "incident": gone, "dev": had[gone]["dev"]}))
+        return plan
+
+    def _seen(self, row: Row) -> str:
+        raised, closed = ("-" if row[name] is None else row[name] for name in ("raised_at", "closed_at"))
+        return (
+            f"{self.flag} {row['boot']} {row['seq']} {row['opened_at']} {raised} {closed} {row['changed_at']}"
+        )  # fmt: skip
+
+    async def _news(self, values: dict[str, Any], told: History, numbers: list[str], now: int) -> list[Statement]:
+        slots: dict[str, None] = {}
+        for number in numbers:
+            rows = await self._store.read("SELECT slot FROM desk_event WHERE case_id = :id ORDER BY n", id=number)
+            slots |= {row["slot"]: None for row in rows}
+        old = values["heard_at"] < self._terms.notify_since
+        news = outgoing.news(told, slots, values["heard_at"])
+        return outgoing.statements(values, news, len(slots), now, old, self._terms.texts)
+
+
+def case_id(subscriber: str, router: str, dev: str) -> str:
+    """16 hex digits, always the same for the same device of the same subscriber."""
+    return hashlib.sha256(json.dumps([subscriber, router, dev]).encode()).hexdigest()[:16]
+
+
+def _columns(number: str, rows: list[Row], line: Line | None, told: History, done: list[Action]) -> dict[str, Any]:
+    """rows: the case's incidents, newest first."""
+    newest = max(rows, key=lambda row: (row["updated_at"], row["id"]))
+    active = [row for row in rows if row["id"] in told.active]
+    standing = "clear"
+    if active:
+        standing = "compromised" if any(row["standing"] == "compromised" for row in active) else "suspected"
+    indicators: Counter[str] = Counter()
+    for row in rows:
+        indicators.update(json.loads(row["ind"]))
+    heard_at = max(row["changed_at"] for row in rows)
+    return {
+        "id": number,
+        "router": newest["router"],
+        "dev": newest["dev"],
+        "subscriber": line.subscriber if line else "",
+        "region": line.region if line else "",
+        "line": line.line if line else "",
+        "model": line.model if line else "",
+        "contact": line.contact if line else "",
+        "asn": line.asn if line else None,
+        "oui": next((row["oui"] for row in rows if row["oui"]), None),
+        "standing": standing,
+        "act": newest["act"],
+        "first_at": min(row["first_at"] for row in rows),
+        "last_at": max(row["last_at"] for row in rows),
+        "incidents": len(rows),
+        **{name: sum(row[name] for row in rows) for name in ("conns", "nets", "msgs", "rcpts", "refused")},
+        "ind": json.dumps(dict(sorted(indicators.items())), separators=(",", ":")),
+        "opened_at": told.episodes[0].begun_at,
+        **cases.latest(told),
+        "acted": len(done),
+        "heard_at": heard_at,
+        "changed_at": max([heard_at, *(action.at for action in done)]),
+    }
+
+
+def _follow(old: dict[str, Row], members: dict[str, list[Row]], had: dict[str, Row]) -> dict[str, str]:
+    """Cases that are no more, and which one each has become: that of its latest incident."""
+    now = {row["id"]: (number, row["opened_at"]) for number, rows in members.items() for row in rows}
+    out = {}
+    for gone in old:
+        if gone in members:
+            continue
+        heirs = [now[incident] for incident, row in had.items() if row["case_id"] == gone and incident in now]
+        out[gone] = max(heirs, key=lambda heir: (heir[1], heir[0]))[0] if heirs else ""
+    return out
+
+
+def _move(gone: str, into: str) -> list[Statement]:
+    """A case's traces, to the one it has become; "" takes them away."""
+    both = {"gone": gone, "into": into}
+    plan: list[Statement] = [
+        ("DELETE FROM desk_case WHERE id = :gone", {"gone": gone}),
+        ("DELETE FROM desk_episode WHERE case_id = :gone", {"gone": gone}),
+    ]
+    if into:
+        plan += [
+            ("UPDATE desk_case_action SET case_id = :into WHERE case_id = :gone", both),
+            ("UPDATE desk_event SET case_id = :into WHERE case_id = :gone", both),
+            ("DELETE FROM desk_case_alias WHERE old = :into", {"into": into}),
+            ("UPDATE desk_case_alias SET id = :into WHERE id = :gone", both),
+            (
+                "INSERT INTO desk_case_alias (old, id) VALUES (:gone, :into)"
+                " ON CONFLICT (old) DO UPDATE SET id = excluded.id",
+                both,
+            ),
+        ]
+    else:
+        plan += traces(gone)
+    return plan
+
+
+def traces(number: str) -> list[Statement]:
+    """Takes away what people did with a case, and what was told of it."""
+    tables = (("desk_case_action", "case_id"), ("desk_event", "case_id"), ("desk_case_alias", "id"))
+    return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]
+
+
+_NAMES = (
+    "id", "router", "dev", "subscriber", "region", "line", "model", "contact", "asn", "oui", "state", "standing", "act",
+    "first_at", "last_at", "incidents", "episodes", "conns", "nets", "msgs", "rcpts", "refused", "ind", "opened_at",
+    "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why", "acted", "changed_at",
+)  # fmt: skip
+_CASE = (
+    f"INSERT INTO desk_case ({', '.join(_NAMES)}) VALUES ({', '.join(':' + name for name in _NAMES)})"
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _NAMES[1:])}"
+)
+_PLACE = ("router", "incident", "dev", "case_id", "begun_at", "seen", "mapped")
+_INCIDENT = (
+    f"INSERT INTO desk_incident ({', '.join(_PLACE)}) VALUES ({', '.join(':' + name for name in _PLACE)})"
+    f" ON CONFLICT (router, incident) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PLACE[2:])}"
+)
+#: Those beyond the bound: older than all that were read, and of no case.
+_BEYOND = f"""
+INSERT INTO desk_incident (router, incident, dev, case_id, begun_at, seen, mapped)
+SELECT i.router, i.id, i.dev, NULL, i.opened_at, {SEEN}, '' FROM incident i
+WHERE i.router = :router AND i.dev = :dev
+    AND (i.opened_at < :opened_at OR (i.opened_at = :opened_at AND i.id > :id))
+ON CONFLICT (router, incident) DO UPDATE SET dev = excluded.dev, case_id = NULL, seen = excluded.seen
+"""
+_FORGET = """
+DELETE FROM desk_incident WHERE router = :router AND incident = :incident AND dev = :dev
+    AND NOT EXISTS (SELECT 1 FROM incident i WHERE i.router = :router AND i.id = :incident AND i.dev = :dev)
+"""

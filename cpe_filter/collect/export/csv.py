@@ -1,0 +1,65 @@
+"""Incidents -> CSV for spreadsheets (RFC 4180): one line for each incident of a case. Pure.
+
+Knows CSV. Cells that a spreadsheet would take for a formula begin with an apostrophe; every text is quoted. An
+incident without a known source is there, too, with `held` saying why it has none.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+
+from cpe_filter.collect.cases.attribution import Held, Source
+from cpe_filter.collect.export.export_rows import Item
+
+COLUMNS = (
+    "case", "state", "subscriber", "contact", "region", "line", "model", "asn", "router", "device", "vendor_oui",
+    "name", "incident", "standing", "opened", "raised", "closed", "why", "first_seen", "last_seen", "connections",
+    "networks", "messages", "recipients", "refused", "action", "indicators", "source", "source_port", "source_time",
+    "held",
+)  # fmt: skip
+
+#: What begins a formula in Excel, LibreOffice or Google's; wide forms, too, which some take for the same.
+_FORMULA = tuple("=+-@|%\t\r\n＝＋－＠")
+
+
+def text(items: Iterable[Item], header: bool = True) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
+    if header:
+        writer.writerow(COLUMNS)
+    for item in items:
+        writer.writerow([inert(value) for value in _row(item)])
+    return out.getvalue()
+
+
+def inert(value: Any) -> Any:
+    """Numbers as they are; text that no spreadsheet computes, without control characters and odd spaces."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value
+    clean = "".join(letter if letter.isprintable() or letter in "\t\r\n" else "\ufffd" for letter in value)
+    return "'" + clean if clean.lstrip(" ").startswith(_FORMULA) else clean
+
+
+def _row(item: Item) -> list[Any]:
+    case, incident = item.case, item.incident
+    source = item.source if isinstance(item.source, Source) else None
+    return [
+        case.id, case.state, case.subscriber, case.contact, case.region, case.line, case.model, case.asn, case.router,
+        case.dev, incident["oui"], incident["name"], incident["id"], incident["standing"],
+        *(_time(incident[name]) for name in ("opened_at", "raised_at", "closed_at")),
+        incident["why"], _time(incident["first_at"]), _time(incident["last_at"]),
+        *(incident[name] for name in ("conns", "nets", "msgs", "rcpts", "refused", "act")),
+        " ".join(f"{name}:{count}" for name, count in sorted(incident["ind"].items())),
+        source.address if source else None, source.port if source else None, _time(source.at if source else None),
+        item.source.why if isinstance(item.source, Held) else None,
+    ]  # fmt: skip
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

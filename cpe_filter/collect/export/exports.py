@@ -1,0 +1,240 @@
+"""Incidents of cases -> files for others: XARF, IntelMQ, CSV. `cpe-filter collector --config F export ...`
+
+Knows files and marks. Files appear whole or not at all. Under a mark each incident is exported once: a batch is first
+written down in the store with its number, then its files are written (their names and contents' ids follow from the
+batch), then it is ticked off. A run that is killed in between is finished by the next one with the same files.
+
+What has no public address or no time that can be right is held back, counted by its reason, and comes when it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from cpe_filter.collect.cases.attribution import HELD, Held
+from cpe_filter.collect.export import csv as csv_export
+from cpe_filter.collect.export import intelmq as intelmq_export
+from cpe_filter.collect.export.export_rows import Item, Want, items
+from cpe_filter.collect.export.xarf import Reporter
+from cpe_filter.collect.export.xarf import report as xarf_report
+from cpe_filter.collect.store import lease
+from cpe_filter.collect.store.base import Statement, Store
+from cpe_filter.collect.subscribers.map import Subscribers
+
+KINDS = ("xarf", "intelmq", "csv")
+#: Incidents in one batch.
+BATCH = 1000
+#: For one batch; a run that dies holds the next one up no longer.
+_LEASE_S = 300
+_MARK = re.compile(r"[0-9A-Za-z._-]{1,64}")
+
+
+class CannotExport(Exception):
+    """The text says why, in one line."""
+
+
+@dataclass(slots=True)
+class Done:
+    """exported: how many; held: reason -> how many; files: how many were written."""
+
+    exported: int = 0
+    files: int = 0
+    held: Counter[str] = field(default_factory=Counter)
+
+
+#: An item in the format's own words, a line of text or more; or why it is held back.
+Render = Callable[[Item], "str | Held"]
+
+
+def renderer(kind: str, reporter: Reporter) -> Render:
+    """kind: of `KINDS`. Raises `CannotExport` where the configuration does not say who reports."""
+    if kind == "xarf":
+        if not (reporter.org and reporter.contact and reporter.domain):
+            raise CannotExport("XARF needs [export] org, contact and domain: who reports")
+        return lambda item: _line(xarf_report(item, reporter))
+    if kind == "intelmq":
+        return lambda item: _line(intelmq_export.event(item, reporter.org))
+    return lambda item: csv_export.text([item], header=False)
+
+
+def _line(made: dict[str, object] | Held) -> str | Held:
+    return made if isinstance(made, Held) else json.dumps(made, separators=(",", ":")) + "\n"
+
+
+async def once(
+    store: Store, subscribers: Subscribers, kind: str, render: Render, want: Want, output: str | None, now: int
+) -> Done:
+    """Exports all that is wanted. output: a folder, a file, None for stdout. Raises `CannotExport`, `StoreError`."""
+    done = Done()
+    made = [pair async for pair in _rendered(items(store, subscribers, want, now), render, done)]
+    if _is_folder(output) and output:
+        _write_folder(output, kind, made, "all", done)
+    elif output is not None:
+        _write(output, _whole(kind, made))
+        done.files = 1
+    else:
+        sys.stdout.write(_whole(kind, made))
+        sys.stdout.flush()
+    done.exported = len(made)
+    return done
+
+
+async def under(
+    store: Store,
+    subscribers: Subscribers,
+    kind: str,
+    render: Render,
+    want: Want,
+    output: str | None,
+    name: str,
+    now: int,
+) -> Done:
+    """The same, of what has not been exported under this mark. output: a folder. Raises as `once`."""
+    if not _MARK.fullmatch(name):
+        raise CannotExport("a mark has 1 to 64 of letters, digits . _ -")
+    if output is None or not _is_folder(output):
+        raise CannotExport("a mark needs --output with a folder: a file could be overwritten before it is read")
+    mark = f"{kind}/{name}"
+    job = f"export {mark}"
+    if not await lease.take(store, job, int(time.time()), _LEASE_S):
+        raise CannotExport(f"another export under mark {name} is running; if it has died, wait {_LEASE_S} s")
+    done = Done()
+    try:
+        for row in await store.read(
+            "SELECT DISTINCT batch FROM desk_export WHERE mark = :mark AND done = 0 ORDER BY batch", mark=mark
+        ):
+            again = items(store, subscribers, Want(under=mark, batch=row["batch"]), now)
+            made = [pair async for pair in _rendered(again, render, Done())]
+            await _finish(store, output, kind, mark, row["batch"], made, done)
+        new = items(store, subscribers, Want(want.since, want.case, not_under=mark), now)
+        async for made in _batches(_rendered(new, render, done)):
+            if not await lease.take(store, job, int(time.time()), _LEASE_S):
+                raise CannotExport(f"export under mark {name} took so long that another has begun")
+            number = await _plan(store, mark, made)
+            await _finish(store, output, kind, mark, number, made, done)
+        await store.write([_held(kind, reason, done.held[reason]) for reason in HELD])
+    finally:
+        with contextlib.suppress(Exception):
+            await lease.give(store, job)
+    return done
+
+
+Made = tuple[Item, str]
+
+
+async def _rendered(found: AsyncIterator[Item], render: Render, done: Done) -> AsyncIterator[Made]:
+    async for item in found:
+        text = render(item)
+        if isinstance(text, Held):
+            done.held[text.why] += 1
+        else:
+            yield item, text
+
+
+async def _batches(made: AsyncIterator[Made]) -> AsyncIterator[list[Made]]:
+    batch: list[Made] = []
+    async for one in made:
+        batch.append(one)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _plan(store: Store, mark: str, made: list[Made]) -> int:
+    """Writes down what is in the next batch: its number."""
+    rows = await store.read("SELECT COALESCE(MAX(batch), 0) AS last FROM desk_export WHERE mark = :mark", mark=mark)
+    number = int(rows[0]["last"]) + 1
+    at = int(time.time())
+    await store.write(
+        [
+            (_EXPORT, {"mark": mark, "router": item.case.router, "incident": item.incident["id"], "batch": number,
+                       "at": at})
+            for item, _ in made
+        ]
+    )  # fmt: skip
+    return number
+
+
+async def _finish(store: Store, output: str, kind: str, mark: str, number: int, made: list[Made], done: Done) -> None:
+    await asyncio.to_thread(_write_folder, output, kind, made, f"{mark.partition('/')[2]}-{number:08d}", done)
+    out: list[Statement] = [
+        ("UPDATE desk_export SET done = 1 WHERE mark = :mark AND batch = :batch", {"mark": mark, "batch": number})
+    ]
+    await store.write(out)
+    done.exported += len(made)
+
+
+_EXPORT = """
+INSERT INTO desk_export (mark, router, incident, batch, done, at) VALUES (:mark, :router, :incident, :batch, 0, :at)
+"""
+
+
+def _held(kind: str, reason: str, count: int) -> Statement:
+    """For /metrics: how many the last run under a mark held back."""
+    return (
+        "INSERT INTO desk_mark (name, value, holder) VALUES (:name, :value, '')"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        {"name": f"held {kind} {reason}", "value": count},
+    )
+
+
+# ── files ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _is_folder(output: str | None) -> bool:
+    return output is not None and os.path.isdir(output)
+
+
+def _whole(kind: str, made: list[Made]) -> str:
+    head = csv_export.text([]) if kind == "csv" else ""
+    return head + "".join(text for _, text in made)
+
+
+def _write_folder(folder: str, kind: str, made: list[Made], name: str, done: Done) -> None:
+    """XARF: one file for each report, as its readers want it; the others: one for all."""
+    if kind == "xarf":
+        for _, text in made:
+            _write(os.path.join(folder, f"{json.loads(text)['report_id']}.json"), text)
+            done.files += 1
+    elif made:
+        ending = "csv" if kind == "csv" else "jsonl"
+        _write(os.path.join(folder, f"{kind}-{name}.{ending}"), _whole(kind, made))
+        done.files += 1
+
+
+def _write(path: str, text: str) -> None:
+    """A file that appears whole or not at all. For its owner and group: it is about subscribers."""
+    folder = os.path.dirname(os.path.abspath(path))
+    # Readers of folders pass over names that begin with a dot.
+    temporary = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}.new")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # of a run that was killed, or laid there for us by somebody else
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+    except OSError as error:
+        raise CannotExport(f"{path}: {error.strerror}") from None

@@ -1,0 +1,218 @@
+"""POST /v1/reports: who, how much, what; then the sink; 200 only when the sink has kept it.
+
+Knows HTTP. Must not know TLS, stores or queues. Answers are JSON: `{"acked":[seq], "rejected":[{"seq","index","why"}],
+"retry_splay":s, "policy_version":""}`, or `{"why":text}`. 400, 413 and 415 will not get better by a repetition; 429 and
+503 will, after Retry-After seconds. Nothing of what a sender wrote is repeated to it or logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cpe_filter.collect import wire
+from cpe_filter.collect.intake.identity import Headers, Refused
+from cpe_filter.collect.intake.inbox import Sink
+from cpe_filter.collect.intake.limits import MAX_BODY, Buckets, Gunzip, NotGzip, Plain, TooLarge, Waste
+from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store.base import StoreAway, Unstorable
+
+PATH = "/v1/reports"
+
+#: Peer's address (None for a Unix socket), headers, certificate in DER -> router id and address. Raises `Refused`.
+Identify = Callable[[str | None, Headers, "bytes | None"], "tuple[str, str | None]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What routers may do and are told. Units: seconds, per hour, tokens. `config.KEYS` explains each."""
+
+    reports_per_hour: int = 120
+    reports_burst: int = 30
+    events_per_hour: int = 2000
+    events_burst: int = 4000
+    body_s: float = 20.0
+    retry_splay_s: int = 3600
+    retry_after_s: int = 60
+    policy_version: str = ""
+
+
+class Limits:
+    """The routers' token buckets, shared by all doors of a process."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.reports = Buckets(terms.reports_per_hour, terms.reports_burst)
+        self.events = Buckets(terms.events_per_hour, terms.events_burst)
+
+
+class _Answer(Exception):
+    """Ends a request. reason: one word for counters. close: the connection, too."""
+
+    def __init__(self, status: int, reason: str, why: str, retry_after: int = 0, close: bool = False) -> None:
+        super().__init__(why)
+        self.status, self.reason, self.retry_after, self.close = status, reason, retry_after, close
+
+
+class _Reports:
+    def __init__(self, identify: Identify, sink: Sink, terms: Terms, limits: Limits, metrics: Metrics) -> None:
+        self._identify, self._sink, self._terms, self._limits, self._metrics = identify, sink, terms, limits, metrics
+        self._log = logging.getLogger("cpe_filter.collect.intake.app")
+
+    async def __call__(self, request: Request) -> Response:
+        begun = time.monotonic()
+        about: dict[str, Any] = {"peer": request.client.host if request.client else "unix"}
+        try:
+            response = await self._take(request, about)
+        except (_Answer, Refused) as error:
+            response = self._refusal(error, about)
+        except ClientDisconnect:
+            self._metrics.refused.labels("gone").inc()
+            response = Response(status_code=400)  # nobody is there to read it
+        self._metrics.requests.labels(str(response.status_code)).inc()
+        self._metrics.request_seconds.observe(time.monotonic() - begun)
+        return response
+
+    def _refusal(self, error: _Answer | Refused, about: dict[str, Any]) -> Response:
+        headers = {}
+        if isinstance(error, _Answer):
+            if error.retry_after:
+                headers["retry-after"] = str(error.retry_after)
+            if error.close:
+                headers["connection"] = "close"
+        self._metrics.refused.labels(error.reason).inc()
+        level = logging.WARNING if error.status != 429 else logging.INFO
+        details = {**about, "status": error.status, "reason": error.reason, "why": str(error)}
+        self._log.log(level, "refused", extra={"about": details})
+        return _json({"why": str(error)}, error.status, headers)
+
+    async def _take(self, request: Request, about: dict[str, Any]) -> Response:
+        received = int(time.time())
+        # Exactly this path: no other spelling of it, and nothing behind it.
+        if request.scope.get("raw_path", b"") != PATH.encode() or request.scope.get("query_string"):
+            raise _Answer(404, "path", "no such path", close=True)
+        extension = request.scope.get("extensions", {}).get("tls", {})
+        peer = request.client.host if request.client else None
+        try:
+            router, address = self._identify(peer, request.scope["headers"], extension.get("client_cert_der"))
+        except Refused as error:
+            await self._drain(request)
+            raise error
+        about["router"] = router
+        # Before the body: so many bodies that never end cost a router as much as so many reports.
+        wait = self._limits.reports.take(router, 1, time.monotonic())
+        if wait:
+            await self._drain(request)
+            self._pay(wait, "too many reports")
+        body = await self._body(request)
+        try:
+            report, rejected = wire.parse(body, router, address, received)
+        except wire.WrongReport as error:
+            raise _Answer(400, "report", str(error)) from None
+        self._pay(
+            self._limits.events.take(router, len(report.events) + len(rejected), time.monotonic()), "too many events"
+        )
+        await self._keep(report)
+        if rejected:
+            self._metrics.events.labels("rejected").inc(len(rejected))
+            details = {**about, "count": len(rejected), "why": rejected[0].why}
+            self._log.warning("events rejected", extra={"about": details})
+        return _json(
+            {
+                "acked": [event["seq"] for event in report.events],
+                "rejected": [{"seq": one.seq, "index": one.index, "why": one.why} for one in rejected],
+                "retry_splay": self._terms.retry_splay_s,
+                "policy_version": self._terms.policy_version,
+            }
+        )
+
+    async def _keep(self, report: wire.Report) -> None:
+        try:
+            await self._sink.put(report)
+        except StoreAway as error:
+            # Nobody is told why the store is away; the log is.
+            self._log.error("store away", extra={"about": {"why": str(error)}})
+            # Spread: those who were refused together must not come back together.
+            spread = self._terms.retry_after_s
+            raise _Answer(503, "store-away", "try again later", spread + secrets.randbelow(spread + 1)) from None
+        except Unstorable as error:
+            self._log.error("store refuses", extra={"about": {"router": report.router, "why": str(error)}})
+            raise _Answer(400, "unstorable", "the store refuses this report") from None
+
+    @staticmethod
+    def _pay(wait_s: float, why: str) -> None:
+        if wait_s:
+            raise _Answer(429, "rate", why, max(1, min(3600, math.ceil(wait_s))))
+
+    async def _body(self, request: Request) -> bytes:
+        length = request.headers.get("content-length")
+        if length is not None and int(length) > MAX_BODY:  # the server has checked that it is a number
+            raise _Answer(413, "large", f"body over {MAX_BODY} bytes", close=True)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            await self._drain(request)
+            raise _Answer(415, "type", "Content-Type: application/json is wanted")
+        coding = request.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("gzip", "identity"):
+            await self._drain(request)
+            raise _Answer(415, "coding", "Content-Encoding: gzip or none is wanted")
+        taker = Gunzip() if coding == "gzip" else Plain()
+        try:
+            await asyncio.wait_for(_feed(request, taker), self._terms.body_s)
+            return taker.end()
+        except (asyncio.TimeoutError, TimeoutError):
+            raise _Answer(408, "slow", f"body took over {self._terms.body_s:g} s", close=True) from None
+        except TooLarge as error:
+            raise _Answer(413, "large", str(error), close=True) from None
+        except NotGzip as error:
+            raise _Answer(400, "gzip", str(error), close=True) from None
+
+    async def _drain(self, request: Request) -> None:
+        """Takes a small body off the wire, so that the sender can read the refusal; of a large one only so much."""
+        try:
+            await asyncio.wait_for(_feed(request, Waste()), self._terms.body_s)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise _Answer(408, "slow", "body too slow", close=True) from None
+        except TooLarge:
+            raise _Answer(413, "large", f"body over {MAX_BODY} bytes", close=True) from None
+
+
+async def _feed(request: Request, taker: Gunzip | Plain | Waste) -> None:
+    async for chunk in request.stream():
+        taker.feed(chunk)
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(value, status, {"x-content-type-options": "nosniff", **(headers or {})})
+
+
+def application(identify: Identify, sink: Sink, terms: Terms, limits: Limits, metrics: Metrics) -> Starlette:
+    """The application behind one door. What is not POST /v1/reports is refused, counted and logged."""
+    log = logging.getLogger("cpe_filter.collect.intake.app")
+
+    async def refused(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        metrics.requests.labels(str(status)).inc()
+        metrics.refused.labels("path" if status == 404 else "method").inc()
+        peer = request.client.host if request.client else "unix"
+        log.warning("refused", extra={"about": {"peer": peer, "status": status, "reason": "path or method"}})
+        allow = {"allow": "POST"} if status == 405 else {}
+        return _json({"why": "POST /v1/reports is wanted"}, status, {"connection": "close", **allow})
+
+    handlers = {404: refused, 405: refused}
+    endpoint = _Reports(identify, sink, terms, limits, metrics)
+    route = Route(PATH, endpoint.__call__, methods=["POST"])
+    app = Starlette(routes=[route], exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app

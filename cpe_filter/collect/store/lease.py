@@ -1,0 +1,55 @@
+"""Work that one process at a time should do: who does it, until when. Knows the table desk_mark.
+
+A lease that is not renewed runs out by itself, so a process that dies holds nobody up for long; one that died on this
+machine, not at all. Whoever works must bear that another does the same: a lease saves work and is no lock.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from cpe_filter.collect.store.base import Store
+
+#: This process's name in leases.
+ME = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
+
+_TAKE = """
+INSERT INTO desk_mark (name, value, holder) VALUES (:name, :until, :me)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, holder = excluded.holder
+WHERE desk_mark.holder = :me OR desk_mark.value <= :now
+"""
+_GIVE = "UPDATE desk_mark SET value = 0, holder = '' WHERE name = :name AND holder = :me"
+
+
+async def take(store: Store, name: str, now: int, seconds: int, me: str = ME) -> bool:
+    """Takes or renews a lease; False where another has it. Raises `StoreError`."""
+    taking = (_TAKE, {"name": name, "until": now + seconds, "now": now, "me": me})
+    if (await store.write([taking]))[0] == 1:
+        return True
+    rows = await store.read("SELECT holder FROM desk_mark WHERE name = :name", name=name)
+    if not rows or not _dead(rows[0]["holder"]):
+        return False
+    await give(store, name, rows[0]["holder"])
+    return (await store.write([taking]))[0] == 1
+
+
+def _dead(holder: str) -> bool:
+    """Whether it was a process of this machine that is no more."""
+    node, pid, _ = [*holder.split(":"), "", ""][:3]
+    if node != os.uname().nodename or not pid.isdecimal():
+        return False
+    if int(pid) == os.getpid():
+        return holder != ME  # it had our number before us
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+async def give(store: Store, name: str, me: str = ME) -> None:
+    """Gives it back, if it is ours."""
+    await store.write([(_GIVE, {"name": name, "me": me})])

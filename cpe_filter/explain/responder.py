@@ -1,0 +1,358 @@
+"""The explaining responder: an SMTP server that says why mail is refused, and never takes any.
+
+Knows sockets, time and privileges; what is said is refusal's matter. Must not know devices, verdicts or where a
+connection was meant to go, and keeps and logs nothing that a client says: only counts. It is unprivileged, opens no
+connection, looks no name up, and writes no file.
+
+Everything is bounded: connections, those of one client, bytes, commands and mistakes of a connection, its time. At
+most one reply waits for a client; before it has left, nothing more is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+from cpe_filter.explain.dialogue import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
+from cpe_filter.texts.notice import Words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cpe_filter.policy.model import Policy
+
+#: Seconds without a byte from a client, or of a connection in all.
+IDLE_S, TOTAL_S = 30.0, 120.0
+#: Seconds between two lines of counts in the log.
+LOG_EVERY_S = 60.0
+_RECEIVE_BYTES = 1024
+#: Of each direction's buffer in the kernel, which doubles it: a dialogue is short, a router small.
+_KERNEL_BYTES = 4096
+#: Connections that wait in the kernel to be taken: in a burst, too, none should have to ask again after a second.
+_BACKLOG = 128
+#: Connections taken before the others are looked after again.
+_ACCEPT_TURN = 16
+
+
+class CannotExplain(RuntimeError):
+    """The responder cannot start here; the text says why."""
+
+
+def said(policy: Policy) -> str:
+    """What a refusal says: the policy's own text or, where it has none, that of the notice's language."""
+    url = policy.explain_url or policy.notice_help_url
+    if policy.explain_text:
+        return f"{policy.explain_text} {url}".rstrip()
+    return Words(policy.notice_language, policy.notice_provider).refusal(url)
+
+
+class _Connection:
+    """A client: its socket, its dialogue, what it has yet to be sent, and what it counts against."""
+
+    __slots__ = ("socket", "dialogue", "out", "began", "active", "groups")
+
+    def __init__(self, sock: socket.socket, dialogue: Dialogue, now: float, groups: tuple[bytes, ...]) -> None:
+        self.socket = sock
+        self.dialogue = dialogue
+        self.out = GREETING
+        self.began = self.active = now
+        self.groups = groups
+
+
+class Responder:
+    """The sockets: `bind`, `listen`, then `loop` until `stop`.
+
+    A client address holds at most an eighth of the connections, an IPv6 /64 - which one host can fill with addresses
+    of its own - at most half: no device takes all.
+    """
+
+    def __init__(
+        self, policy: Policy, log: Callable[[str], None], idle_s: float = IDLE_S, total_s: float = TOTAL_S
+    ) -> None:
+        text = said(policy)
+        self._explanation = fold(554, "5.7.1", text)
+        self._help = fold(214, "2.0.0", text)
+        self._most = policy.explain_max_connections
+        self._port = policy.explain_port
+        self._log = log
+        self._idle_s, self._total_s = idle_s, total_s
+        self._listeners: dict[int, socket.socket] = {}
+        self._connections: dict[int, _Connection] = {}
+        self._held: dict[bytes, int] = {}
+        self._counts = [0, 0, 0, 0]
+        self._paused = self._stop = False
+        self._poll = select.poll()
+        self._wake_read, self.wake = os.pipe()
+        for fd in (self._wake_read, self.wake):
+            os.set_blocking(fd, False)
+        self._poll.register(self._wake_read, select.POLLIN)
+
+    def bind(self) -> None:
+        """Takes the port, IPv4 and IPv6. Raises `CannotExplain`. Nobody is answered before `listen`."""
+        for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            try:
+                listener = socket.socket(family, socket.SOCK_STREAM)
+            except OSError:
+                continue  # a kernel without this family
+            self._listeners[listener.fileno()] = listener
+            listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Connections inherit both.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                listener.bind((everywhere, self._port))
+            except OSError as error:
+                raise CannotExplain(f"port {self._port} cannot be bound: {error.strerror}") from None
+        if not self._listeners:
+            raise CannotExplain("the kernel has neither IPv4 nor IPv6")
+
+    def listen(self) -> None:
+        """Lets clients in. Raises `CannotExplain`."""
+        for fd, listener in self._listeners.items():
+            try:
+                listener.listen(_BACKLOG)
+            except OSError as error:
+                raise CannotExplain(f"port {self._port} cannot be listened on: {error.strerror}") from None
+            self._poll.register(fd, select.POLLIN)
+
+    def stop(self) -> None:
+        """Ends `loop`; may be called from a signal handler or another thread."""
+        self._stop = True
+        try:
+            os.write(self.wake, b".")
+        except OSError:
+            pass  # full: it wakes up anyhow
+
+    def loop(self) -> None:
+        """Answers until `stop`; then says so to those who are connected."""
+        next_tick, next_log = 0.0, None
+        while not self._stop:
+            now = time.monotonic()
+            if now >= next_tick:
+                self._tick(now)
+                next_tick = now + 1.0
+            if next_log is None:
+                next_log = now + LOG_EVERY_S if any(self._counts) else None
+            elif now >= next_log:
+                self._tell()
+                next_log = None
+            # With nobody there and nothing to tell it sleeps: a router's CPU has better to do.
+            wait = None
+            if self._connections or self._paused:
+                wait = next_tick - now
+            elif next_log is not None:
+                wait = next_log - now
+            for fd, event in self._poll.poll(None if wait is None else max(0.0, wait) * 1000):
+                self._serve(fd, event, time.monotonic())
+        for connection in list(self._connections.values()):
+            self._part(connection, SHUTTING_DOWN)
+        self._tell()
+
+    def close(self) -> None:
+        """Gives everything back."""
+        for connection in list(self._connections.values()):
+            self._close(connection)
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
+        for fd in (self._wake_read, self.wake):
+            os.close(fd)
+
+    def _serve(self, fd: int, event: int, now: float) -> None:
+        listener = self._listeners.get(fd)
+        connection = self._connections.get(fd)
+        if listener is not None:
+            self._accept(listener, now)
+        elif connection is not None:
+            try:
+                if event & select.POLLIN:
+                    data = connection.socket.recv(_RECEIVE_BYTES)
+                    if not data:
+                        self._close(connection)
+                        return
+                    connection.active = now
+                    connection.dialogue.receive(data)
+                elif not event & select.POLLOUT:  # an error: there is nobody to write to
+                    self._close(connection)
+                    return
+                self._advance(connection, now)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._close(connection)
+        elif fd == self._wake_read:
+            os.read(fd, 512)
+
+    def _advance(self, connection: _Connection, now: float) -> None:
+        """Replies until the client must speak or read. Raises OSError when it has gone."""
+        dialogue = connection.dialogue
+        while True:
+            if connection.out:
+                try:
+                    sent = connection.socket.send(connection.out)
+                except BlockingIOError:
+                    sent = 0
+                connection.out = connection.out[sent:]
+                if connection.out:
+                    self._poll.modify(connection.socket.fileno(), select.POLLOUT)
+                    return
+                connection.active = now
+            if dialogue.over:
+                self._close(connection)
+                return
+            connection.out = dialogue.reply()
+            if not connection.out and not dialogue.over:
+                self._poll.modify(connection.socket.fileno(), select.POLLIN)
+                return
+
+    def _accept(self, listener: socket.socket, now: float) -> None:
+        for _ in range(_ACCEPT_TURN):
+            try:
+                sock, peer = listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._pause(True)  # asking again at once would only burn CPU
+                return
+            sock.setblocking(False)
+            self._counts[0] += 1
+            groups = _groups(listener.family, peer[0])
+            if len(self._connections) >= self._most or any(
+                self._held.get(group, 0) >= self._share(group) for group in groups
+            ):
+                self._counts[2] += 1
+                _say(sock, TOO_MANY)
+                sock.close()
+                continue
+            for group in groups:
+                self._held[group] = self._held.get(group, 0) + 1
+            connection = _Connection(sock, Dialogue(self._explanation, self._help), now, groups)
+            self._connections[sock.fileno()] = connection
+            self._poll.register(sock.fileno(), select.POLLIN)
+            try:
+                self._advance(connection, now)
+            except OSError:
+                self._close(connection)
+
+    def _share(self, group: bytes) -> int:
+        """How many connections a client may hold: `group` is its address, or 8 bytes of its /64."""
+        return max(1, self._most // (2 if len(group) == 8 else 8))
+
+    def _pause(self, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            for fd in self._listeners:
+                self._poll.modify(fd, 0 if paused else select.POLLIN)
+
+    def _tick(self, now: float) -> None:
+        """Each second: ends what takes too long."""
+        self._pause(False)
+        for connection in list(self._connections.values()):
+            if now - connection.active > self._idle_s or now - connection.began > self._total_s:
+                self._counts[3] += 1
+                self._part(connection, TIMED_OUT)
+
+    def _part(self, connection: _Connection, reply: bytes) -> None:
+        """Ends a connection from our side. Who has not read what was said hears no more, and holds no memory here."""
+        if connection.out:
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            _say(connection.socket, reply)
+        self._close(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        fd = connection.socket.fileno()
+        self._poll.unregister(fd)
+        del self._connections[fd]
+        connection.socket.close()
+        self._counts[1] += connection.dialogue.refused
+        for group in connection.groups:
+            self._held[group] -= 1
+            if not self._held[group]:
+                del self._held[group]
+
+    def _tell(self) -> None:
+        if any(self._counts):
+            connections, recipients, turned_away, timed_out = self._counts
+            self._log(
+                f"explain: {connections} connections, {recipients} recipients refused, "
+                f"{turned_away} turned away as too many, {timed_out} timed out"
+            )
+            self._counts = [0, 0, 0, 0]
+
+
+def _groups(family: int, host: str) -> tuple[bytes, ...]:
+    """What a client's connections count against: its address, of IPv6 its /64, too."""
+    address = socket.inet_pton(family, host.partition("%")[0])
+    return (address,) if len(address) == 4 else (address, address[:8])
+
+
+def _say(sock: socket.socket, reply: bytes) -> None:
+    """A last word. It fits into an empty buffer; if not, or if nobody is there, so be it."""
+    try:
+        sock.send(reply)
+    except OSError:
+        pass
+
+
+def drop_privileges(user: str) -> None:
+    """Makes root this user, for good; does nothing for anybody else. Raises `CannotExplain`."""
+    if os.geteuid() != 0:
+        return
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise CannotExplain(f"[explain] user names {user}, and there is no such user") from None
+    if entry.pw_uid == 0:
+        raise CannotExplain(f"[explain] user names {user}, which is root by another name; an ordinary user is wanted")
+    try:
+        os.setgroups([])
+        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    except OSError as error:
+        raise CannotExplain(f"root cannot become {user}: {error.strerror}") from None
+
+
+def log(text: str) -> None:
+    """One line on stderr: procd and systemd carry it to the system log."""
+    try:
+        sys.stderr.write(f"cpe-filter: {text}\n")
+        sys.stderr.flush()
+    except (OSError, AttributeError):  # closed, now or from the start
+        pass
+
+
+def run(policy: Policy) -> int:
+    """Explains until told to stop. Returns the exit code; raises `CannotExplain` if it cannot start."""
+    responder = Responder(policy, log)
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: responder.stop())
+        # Python runs the handler only when poll returns: this byte makes it return.
+        signal.set_wakeup_fd(responder.wake, warn_on_full_buffer=False)
+        responder.bind()
+        drop_privileges(policy.explain_user)
+        responder.listen()
+        log(f"explaining on port {policy.explain_port}, at most {policy.explain_max_connections} connections")
+        responder.loop()
+    except Exception as error:
+        if isinstance(error, CannotExplain):
+            raise
+        log(f"internal error, stopping: {type(error).__name__}: {error}")
+        return 70  # EX_SOFTWARE: the supervisor starts us again
+    finally:
+        signal.set_wakeup_fd(-1)
+        responder.close()
+    log("stopped")
+    return 0

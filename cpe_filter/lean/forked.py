@@ -1,0 +1,221 @@
+"""Work done apart: in a child process, which takes the memory that it needed along when it ends.
+
+Knows processes, pipes and marshal. Must not know what is worked on. TOML's parser and what it imports take 1.5 MB, are
+wanted for a moment, and would stay for good: Python forgets no module. A small router has 64 MB in all.
+
+The child is a copy of this process, so the work may use all that is here; what it changes is lost. Of what the parent
+has open it has the standard streams alone. It ends without an interpreter's end: nothing of ours is flushed or removed
+by it.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import select
+import time
+from collections.abc import Callable
+
+from cpe_filter.lean import plain_signal as signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+#: Seconds that work may take. A policy of a megabyte takes half a second here, and 20 times that on a small router.
+WAIT_S = 20.0
+#: Bytes of a result.
+LONGEST = 16 << 20
+#: Bytes read at once, and how often in a turn.
+_CHUNK, _CHUNKS = 1 << 16, 16
+#: No descriptor of the filter has so high a number. Where libc has no close_range each is closed by a call of its own.
+_DESCRIPTORS = 1024
+_DONE, _REFUSED, _FAILED = range(3)
+
+
+class Unfinished(RuntimeError):
+    """There is no result; the text says why."""
+
+
+def result(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> Any:
+    """What `work` returns: None, booleans, numbers, texts, bytes, and tuples, lists and dicts of these, no subclasses.
+
+    A `refusal` that it raises is raised here, too, made of its text. Raises `Unfinished` for all that goes wrong else.
+    """
+    errand = Errand(work, refusal, wait_s)
+    try:
+        failure = None
+        while failure is None:
+            failure = errand.over(wait_s)
+    finally:
+        errand.stop()
+    if not failure:
+        return errand.value
+    raise (refusal if errand.refused else Unfinished)(failure)
+
+
+class Errand:
+    """Work that nobody waits for: its child runs beside us. Ask `over` now and then, or `stop` it.
+
+    What `work` may return, and what becomes of a `refusal`, is as with `result`. fd: readable when `over` has something
+    to do; -1 when it is over. Raises `Unfinished` where there is no process for it.
+    """
+
+    __slots__ = ("_child", "_data", "_end", "_given_up", "fd", "refused", "value")
+
+    def __init__(self, work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> None:
+        self._end = time.monotonic() + wait_s
+        self._given_up = ""
+        self._data = bytearray()
+        #: Once it is over: what `work` returned, and whether what went wrong is a refusal.
+        self.value: Any = None
+        self.refused = False
+        self._child, self.fd = _fork(work, refusal, wait_s)
+
+    def over(self, wait_s: float = 0.0) -> str | None:
+        """None while it goes on; then, once, "" or what went wrong.
+
+        wait_s: how long to wait for it at most. A child that the kernel holds, as a disk that is slow does, is not
+        waited for longer, even when it was killed.
+        """
+        if not self._given_up:
+            left = max(0.0, min(wait_s, self._end - time.monotonic()))
+            for _ in range(_CHUNKS):
+                if not _ready(self.fd, left):
+                    break
+                data = os.read(self.fd, _CHUNK)
+                if not data:
+                    return self._answered()
+                self._data += data
+                if len(self._data) > LONGEST:
+                    self._give_up("its result is too long")
+                    break
+                left = 0.0
+            if not self._given_up:
+                if time.monotonic() < self._end:
+                    return None
+                self._give_up("it took too long")
+        if not _has_ended(self._child, wait_s):
+            return None
+        self._child = 0
+        return self._given_up
+
+    def _answered(self) -> str:
+        os.close(self.fd)
+        self.fd = -1
+        code = _end(self._child, kill=not self._data)
+        self._child = 0
+        kind, value = _answer(bytes(self._data), code)
+        if kind == _DONE:
+            self.value = value
+            return ""
+        self.refused = kind == _REFUSED
+        return str(value)
+
+    def _give_up(self, why: str) -> None:
+        self._given_up = why
+        os.close(self.fd)
+        self.fd = -1
+        _kill(self._child)
+
+    def stop(self, patience_s: float = 0.0) -> None:
+        """Ends it; wherever it is then, when it has been waited for. Does nothing where it is over."""
+        if self.fd >= 0:
+            _ready(self.fd, patience_s)
+            os.close(self.fd)
+            self.fd = -1
+        if self._child:
+            _end(self._child, kill=True)
+            self._child = 0
+
+
+def _ready(fd: int, wait_s: float = 0.0) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(wait_s * 1000))
+
+
+def _fork(work: Callable[[], Any], refusal: type[Exception], wait_s: float) -> tuple[int, int]:
+    """The child's number, and what to read its answer from. Raises `Unfinished`."""
+    try:
+        read, write = os.pipe()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
+    except OSError as error:
+        raise Unfinished(f"no process for it: {error.strerror}") from None
+    if not child:
+        _be_child(work, refusal, write, wait_s)
+    os.close(write)
+    return child, read
+
+
+def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wait_s: float) -> NoReturn:
+    code = 1
+    try:
+        gc.disable()  # it would only copy pages, and might close what is the parent's
+        signal.alarm(int(wait_s) + 2)  # where nobody is left to end us
+        _let_go(write)
+        try:
+            answer = _DONE, work()
+        except refusal as error:
+            answer = _REFUSED, str(error)
+        except Exception as error:
+            answer = _FAILED, f"{type(error).__name__}: {error}"
+        left = memoryview(marshal.dumps(answer))
+        while left:
+            left = left[os.write(write, left) :]
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _let_go(kept: int) -> None:
+    """Closes what the parent has open: killed, it would else hold its queue through us."""
+    signal.set_wakeup_fd(-1)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, _DESCRIPTORS)
+
+
+def _answer(data: bytes, code: int) -> tuple[int, Any]:
+    """What the child has written, as `_be_child` wrote it; its exit code tells where that is nothing, or not whole."""
+    try:
+        kind, value = marshal.loads(data)  # noqa: S302 - of our own making
+    except (EOFError, ValueError, TypeError):
+        return _FAILED, f"its process ended with {code}"
+    return kind, value
+
+
+def _end(child: int, kill: bool) -> int:
+    """Waits for the child's end; its exit code, or minus the signal that ended it."""
+    if kill:
+        _kill(child)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except ChildProcessError:  # SIGCHLD is ignored: nobody can tell
+        return 0
+
+
+def _kill(child: int) -> None:
+    try:
+        os.kill(child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _has_ended(child: int, wait_s: float) -> bool:
+    """Whether it has; then it has been waited for."""
+    end = time.monotonic() + min(wait_s, 1.0)
+    while True:
+        try:
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.005)

@@ -1,0 +1,50 @@
+"""Sockets as socket has them, without what it adds: `from cpe_filter.lean import plain_socket as socket`.
+
+Knows _socket, the C module under it, where sockets and constants are. socket adds enums of the constants, files,
+`selectors` and helpers for programs on the Internet; it takes 0.2 MB, and 0.2 more for `enum`, which nothing else wants
+while the filter runs. Type checkers see socket's own.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from socket import *  # noqa: F403
+else:
+    import _socket
+
+    # Of its 700 names those that the filter uses.
+    from _socket import (  # noqa: F401
+        AF_INET,
+        AF_INET6,
+        AF_NETLINK,
+        AF_PACKET,
+        AF_UNIX,
+        IPPROTO_TCP,
+        SO_PEERCRED,
+        SO_RCVBUF,
+        SOCK_DGRAM,
+        SOCK_RAW,
+        SOCK_SEQPACKET,
+        SOL_SOCKET,
+        error,
+        if_indextoname,
+        if_nameindex,
+        inet_ntop,
+        inet_pton,
+    )
+
+    class socket(_socket.socket):
+        """With what the C class leaves to Python. Sockets are not inherited, as everywhere since PEP 446."""
+
+        __slots__ = ()
+
+        def accept(self):
+            fd, address = self._accept()
+            return socket(fileno=fd), address
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.close()

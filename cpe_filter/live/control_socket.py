@@ -1,0 +1,355 @@
+"""The control socket: one request to the running filter, one answer.
+
+Knows Unix sockets (SOCK_SEQPACKET), who is at the other end (SO_PEERCRED) and JSON. Must not know what is asked.
+The filter's side never waits: a request is one datagram and so is its answer. An answer that takes its time (`Later`)
+holds up those of other clients, in the kernel, but not the loop. Bounded: `CLIENTS` clients, `REQUEST` bytes,
+`PATIENCE_S` seconds; who is late makes room for who comes. Only root and the filter's own user are let in.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable
+
+from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.json_text import decode, encode
+from cpe_filter.lean.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol, TypeVar
+
+    _Done = TypeVar("_Done")
+
+    class Later(Protocol):
+        """An answer that takes its time."""
+
+        @property
+        def fd(self) -> int:
+            """Readable when `advance` has something to do; -1 where that cannot be said."""
+
+        def advance(self) -> dict[str, Any] | Later | None:
+            """The answer; None while it takes its time; or what it waits for next. Called each second, too."""
+
+    #: (who asks, request) -> answer. What it raises becomes an answer, too.
+    Handle = Callable[["Peer", dict[str, Any]], dict[str, Any] | Later]
+
+CLIENTS = 4
+#: Bytes of a request and of an answer.
+REQUEST, ANSWER = 4096, 1 << 16
+#: Seconds that a client has for its request, and the filter for its answer.
+PATIENCE_S, WAIT_S = 2.0, 40.0
+
+_SO_PEERCRED_BYTES = 12  # struct ucred: pid, uid, gid
+
+
+class Peer(NamedTuple):
+    """Who asks."""
+
+    pid: int
+    uid: int
+
+
+class Taken(OSError):
+    """The socket cannot be had; the text says why."""
+
+
+class NotRunning(Exception):
+    """Nobody answers at the socket; the text says why."""
+
+
+class NoAnswer(Exception):
+    """Somebody is there, but there was no answer; the text says why."""
+
+
+class ControlSocket:
+    """The filter's side, on `poll`. Call `serve` where that names a descriptor of ours (`in`), `tick` every second."""
+
+    def __init__(self, path: str, poll: select.poll, handle: Handle, log: Callable[[str], None]) -> None:
+        """Takes the socket's place in the file system. Raises `Taken`."""
+        self._path = path
+        self._poll = poll
+        self._handle = handle
+        self._log = log
+        self._clients: dict[int, tuple[socket.socket, Peer, float]] = {}
+        self._later: tuple[int, Later] | None = None  # the client (-1: none) whose answer takes its time
+        self._next: Callable[[], dict[str, Any] | Later] | None = None  # to be done after that
+        self._later_fd = -1
+        self._paused = False
+        self._uids = (0, os.geteuid())
+        self._time = 0.0
+        self._listener = _bind(path)
+        self._inode = os.stat(path).st_ino
+        poll.register(self._listener.fileno(), select.POLLIN)
+
+    def __contains__(self, fd: int) -> bool:
+        return fd in self._clients or fd in (self._listener.fileno(), self._later_fd)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def tick(self, time: float) -> None:
+        """Sends away who is late. time: seconds, never going back."""
+        self._time = time
+        if self._later is not None:
+            self._go_on()
+            return
+        self._pause(False)
+        for fd in [fd for fd, (_, _, since) in self._clients.items() if time - since > PATIENCE_S]:
+            self._drop(fd)
+
+    def serve(self, fd: int) -> None:
+        """Lets a client in, or answers one."""
+        if fd == self._listener.fileno():
+            if not self._paused:  # since a moment ago
+                self._admit()
+        elif fd == self._later_fd:
+            self._go_on()
+        elif self._later is None:
+            self._read(fd)
+
+    def between(self, work: Callable[[], dict[str, Any] | Later]) -> None:
+        """Does what nobody waits for: now, or after the answer that takes its time. Of several that wait, the last."""
+        if self._later is not None:
+            self._next = work
+            return
+        answer = self._done(work)
+        if not isinstance(answer, dict):
+            self._hold(-1, answer)
+
+    def _admit(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError as error:  # it has gone, or we have no descriptors left
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._pause(True)  # until the next second: asking again at once would only burn CPU
+            return
+        pid, uid, _ = _credentials(client)
+        if uid not in self._uids:
+            self._log(f"control: refused process {pid} of uid {uid}")
+            client.close()
+            return
+        client.setblocking(False)
+        if len(self._clients) >= CLIENTS:
+            self._drop(next(iter(self._clients)))
+        self._clients[client.fileno()] = client, Peer(pid, uid), self._time
+        self._poll.register(client.fileno(), select.POLLIN)
+
+    def _pause(self, paused: bool) -> None:
+        """Lets nobody in, or does again."""
+        if paused != self._paused:
+            self._paused = paused
+            self._poll.modify(self._listener.fileno(), 0 if paused else select.POLLIN)
+
+    def _read(self, fd: int) -> None:
+        client, peer, _ = self._clients[fd]
+        try:
+            request = client.recv(REQUEST + 1)
+        except BlockingIOError:  # the descriptor's number was another's a moment ago
+            return
+        except OSError:
+            request = b""  # it has gone
+        if not request:
+            self._drop(fd)
+            return
+        answer = self._answer(peer, request)
+        if isinstance(answer, dict):
+            self._send(fd, answer)
+        else:
+            self._hold(fd, answer)
+
+    def _answer(self, peer: Peer, request: bytes) -> dict[str, Any] | Later:
+        if len(request) > REQUEST:
+            return {"error": f"the request is too long; allowed: {REQUEST} bytes"}
+        try:
+            asked = decode(request.decode())
+        except ValueError:
+            asked = None
+        if not isinstance(asked, dict):
+            return {"error": "the request is no JSON object"}
+        return self._done(lambda: self._handle(peer, asked))
+
+    def _done(self, work: Callable[[], _Done]) -> _Done | dict[str, Any]:
+        """What `work` returns, or that it could not be done."""
+        try:
+            return work()
+        except Exception as error:  # a defect; mail still wants its verdicts
+            text = f"internal error: {type(error).__name__}: {error}"
+            self._log(f"control: {text}")
+            return {"error": text[:400]}
+
+    def _hold(self, fd: int, later: Later) -> None:
+        """Others wait for this answer."""
+        self._pause(True)
+        for one in self._clients:  # not watched for nothing: one that hangs up would wake us all the time
+            self._poll.unregister(one)
+        self._wait_for(fd, later)
+
+    def _wait_for(self, fd: int, later: Later) -> None:
+        self._later, self._later_fd = (fd, later), later.fd
+        if self._later_fd >= 0:
+            self._poll.register(self._later_fd, select.POLLIN)
+
+    def _go_on(self) -> None:
+        """The answer that takes its time may be there."""
+        if self._later is None:
+            return
+        fd, later = self._later
+        if self._later_fd >= 0:
+            self._poll.unregister(self._later_fd)
+        answer = self._done(later.advance)
+        if not isinstance(answer, dict):
+            self._wait_for(fd, later if answer is None else answer)
+            return
+        self._resume()
+        if fd >= 0:
+            self._send(fd, answer)
+        if self._next is not None:
+            work, self._next = self._next, None
+            self.between(work)
+
+    def _resume(self) -> None:
+        """Nobody waits for an answer any more."""
+        self._later, self._later_fd = None, -1
+        self._pause(False)
+        for fd, (client, peer, _) in self._clients.items():
+            self._poll.register(fd, select.POLLIN)
+            self._clients[fd] = client, peer, self._time  # it was not this one that was late
+
+    def _send(self, fd: int, answer: dict[str, Any]) -> None:
+        """The answer, and the end of the connection."""
+        encoded = self._done(lambda: encode(answer).encode())
+        if isinstance(encoded, dict):
+            encoded = encode(encoded).encode()
+        if len(encoded) > ANSWER:
+            encoded = encode({"error": "the answer is too long"}).encode()
+        try:
+            self._clients[fd][0].send(encoded)
+        except OSError:
+            pass  # it has gone
+        self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        client, _, _ = self._clients.pop(fd)
+        self._poll.unregister(fd)
+        client.close()
+
+    def close(self) -> None:
+        """Gives the socket's place back, if it is still ours. Who waits for an answer gets none."""
+        if self._later is not None:
+            if self._later_fd >= 0:
+                self._poll.unregister(self._later_fd)
+            self._resume()
+        for fd in list(self._clients):
+            self._drop(fd)
+        if self._listener.fileno() >= 0:
+            self._poll.unregister(self._listener.fileno())
+        try:
+            if os.stat(self._path).st_ino == self._inode:
+                os.unlink(self._path)
+        except OSError:
+            pass
+        self._listener.close()
+
+
+def _bind(path: str) -> socket.socket:
+    """A listening socket at `path`, its owner's alone. What another filter has left there is replaced."""
+    from cpe_filter.lean.files import lock_folder
+
+    folder = os.path.dirname(path)
+    lock = -1
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        lock = lock_folder(folder, 1.0)  # two that start at once must not both find it stale
+        if lock < 0:
+            raise Taken(errno.EAGAIN, "somebody else holds its folder's lock")
+        _clear(path)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(mask)
+        listener.listen(CLIENTS)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise Taken(error.errno, f"{path}: {error.strerror}") from None
+    finally:
+        if lock >= 0:
+            os.close(lock)
+    return listener
+
+
+def _clear(path: str) -> None:
+    """Takes a stale socket away. Raises OSError where something else is there."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise OSError(errno.EEXIST, "is there and is no socket")
+    if listens(path):
+        raise OSError(errno.EADDRINUSE, "another filter answers there")
+    os.unlink(path)
+
+
+def listens(path: str) -> bool:
+    """Whether somebody has this socket open and takes connections, even if held up at the moment."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # it has more waiting than it takes
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str, Any]:
+    """The running filter's answer. Raises `NotRunning` and `NoAnswer`."""
+    content = encode(request).encode()
+    if len(content) > REQUEST:
+        raise NoAnswer(f"the request is too long; allowed: {REQUEST} bytes")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(wait_s)
+        try:
+            client.connect(path)
+        except FileNotFoundError:
+            raise NotRunning(f"there is no {path}") from None
+        except ConnectionRefusedError:
+            raise NotRunning(f"nobody answers at {path}") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise NoAnswer(f"{path}: {reason}") from None
+        try:
+            client.send(content)
+            raw = client.recv(ANSWER + 1)
+        except TimeoutError:
+            raise NoAnswer(f"the filter at {path} has not answered within {wait_s:g} s") from None
+        except OSError as error:
+            raise NoAnswer(f"{path}: {error.strerror}") from None
+    try:
+        answer = _decode(raw)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise NoAnswer(f"the filter at {path} gave no answer" if not raw else f"{path}: not a cpe-filter's answer")
+    return answer
+
+
+def _decode(content: bytes) -> Any:
+    import json
+
+    return json.loads(content)
+
+
+def _credentials(client: socket.socket) -> tuple[int, int, int]:
+    raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _SO_PEERCRED_BYTES)
+    pid, uid, gid = (int.from_bytes(raw[n : n + 4], sys.byteorder) for n in (0, 4, 8))
+    return pid, uid, gid

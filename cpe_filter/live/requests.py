@@ -1,0 +1,60 @@
+"""Requests about exemptions, also where no filter runs: what was asked for, checked.
+
+Knows the fields of a request. Must not know the daemon: `cpe-filter exempt` uses this by itself where none runs.
+"""
+
+from __future__ import annotations
+
+from cpe_filter.home.leases import clean
+from cpe_filter.policy import exemptions
+from cpe_filter.policy import model as rules
+from cpe_filter.policy.exemptions import Contents, Kept, describe
+from cpe_filter.policy.model import Exemption, Policy, PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Answer = dict[str, Any]
+
+#: Ids in one request.
+MAX_IDS = 64
+
+
+def asker(uid: int, sudo: object) -> str:
+    """Who asks, for log and file. sudo: what sudo says of whom it works for, [uid, name]; root could make it up."""
+    if isinstance(sudo, list) and len(sudo) == 2 and all(isinstance(part, str) and part for part in sudo):
+        return f"uid {uid}, through sudo uid {clean(sudo[0])} ({clean(sudo[1])})"[: exemptions.MAX_BY]
+    return f"uid {uid}"
+
+
+def wanted(request: Answer, wall: float) -> Exemption:
+    """The exemption asked for by device, destination, until (POSIX time or none), reason. Raises `PolicyError`."""
+    reason, until = request.get("reason"), request.get("until")
+    if not isinstance(reason, str) or not reason.strip():
+        raise PolicyError("exempt add: reason is empty; say in a few words what it is for")
+    entry = {name: request.get(name) or "any" for name in ("device", "destination")}
+    exemption = rules.exemption({**entry, "reason": reason}, "exempt add:")
+    if until is None:
+        return exemption
+    if isinstance(until, bool) or not isinstance(until, int | float) or not until <= exemptions.LATEST:
+        raise PolicyError("exempt add: until is no time; allowed: one before the year 10000")
+    if until <= wall:
+        now = exemptions.clock(wall)
+        raise PolicyError(f"exempt add: until {exemptions.clock(until)} UTC is over already; it is {now} UTC now")
+    return exemption._replace(until=float(int(until)))
+
+
+def unwanted(request: Answer, contents: Contents, policy: Policy, path: str) -> list[int]:
+    """The ids of those that are asked to be removed. path: the policy's file. Raises `PolicyError`."""
+    names, device, destination = request.get("ids", []), request.get("device"), request.get("destination")
+    if not isinstance(names, list) or len(names) > MAX_IDS or not all(isinstance(name, str) for name in names):
+        raise PolicyError(f"exempt remove: at most {MAX_IDS} ids at once")
+    if not names and device is None and destination is None:
+        raise PolicyError("exempt remove: say which: an id, or --device or --destination for all that match")
+    return exemptions.chosen(contents, policy.exempt, path, names, device, destination)
+
+
+def added_line(one: Kept, replaces: bool) -> str:
+    """What was done, for people."""
+    return f"exemption {one.id} {'changed' if replaces else 'added'}: {describe(one.exemption)}"

@@ -1,0 +1,227 @@
+"""What the filter knows across restarts: two files, and when they are written.
+
+Knows files and the times of writing. Must not know what is in them (see detect.saved). Flash wears, so the file there
+is written only after a standing has changed, a minute later (a conviction often follows a suspicion within it), at most
+once an hour, and when the filter stops. The other file is in memory (tmpfs), beside the status: written every few
+minutes, at once on a conviction, and at the end; it outlives the filter but not the router. At start the one that was
+written last counts. Neither ever stops the filter: what fails is logged once, and it goes on without.
+
+No packet waits for either. The file in memory is written in slices, a few devices each time the loop comes by. Flash
+may take seconds to write, so a child does that (see apart); it has a copy of all that it writes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from cpe_filter.detect import saved
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.lean import forked as apart
+from cpe_filter.lean.atomic_file import AtomicFile
+from cpe_filter.lean.files import make_folder, read, replace
+
+#: Seconds from a change of standing to its writing on flash, and between two writings there.
+SETTLE_S, FLASH_S = 60.0, 3600.0
+#: Seconds between two writings of the file in memory.
+RECENT_S = 180.0
+#: Seconds that flash may take, and at most when the filter stops: the supervisor does not wait much longer.
+FLASH_WAIT_S, CLOSE_S = 120.0, 3.0
+
+
+class State:
+    """flash, recent: paths, which may be the same. log: takes a line. Times are seconds of the engine's clock."""
+
+    def __init__(self, flash: str, recent: str, log: Callable[[str], None]) -> None:
+        self._flash = flash
+        self._recent = recent
+        self._log = log
+        self._serial = 0
+        self._changed_at: float | None = None  # of the first standing that is not on flash yet
+        self._flash_after = self._recent_after = float("-inf")
+        self._told: dict[str, str] = {}
+        self._file: AtomicFile | None = None  # the recent one, while it is written
+        self._pieces: Iterator[bytes] = iter(())
+        self._errand: apart.Errand | None = None  # to flash
+        self._errand_for: float | None = None  # the `_changed_at` that it takes there
+        #: What else is kept on flash, each in a file beside ours and written with it: what its name ends in, and what
+        #: gives its content at a time. It is asked in the child.
+        self.beside: dict[str, Callable[[float], bytes]] = {}
+
+    def load(self, now: float) -> list[Device]:
+        """The devices as they were last written; none where nothing can be used."""
+        on_flash, recent = self._read(self._flash, now), self._read(self._recent, now)
+        found = [(content, path) for content, path in ((on_flash, self._flash), (recent, self._recent)) if content]
+        if not found:
+            return []
+        newest, path = max(found, key=lambda item: item[0].serial)
+        self._serial = newest.serial
+        standings = _standings(newest.devices)
+        if standings != _standings(on_flash.devices if on_flash else ()):
+            self._changed_at = now
+        if newest.devices:
+            compromised = sum(1 for standing in standings.values() if standing == COMPROMISED)
+            self._log(f"{len(newest.devices)} devices known from {path}, {compromised} of them compromised")
+        return newest.devices
+
+    def changed(self, device: Device, now: float) -> None:
+        """The device's standing, or the key of one that is not clear, is another."""
+        if self._changed_at is None:
+            self._changed_at = now
+        if device.score.standing == COMPROMISED:
+            self._recent_after = float("-inf")  # once a device: nobody can make us write all the time
+
+    def at_once(self, now: float) -> None:
+        """A person has changed a standing: both files are written from the next tick on, whatever was written last."""
+        self._changed_at = now - SETTLE_S
+        self._flash_after = self._recent_after = float("-inf")
+
+    def tick(self, devices: Iterable[Device], now: float) -> bool:
+        """Does a slice of what is due. True: there is more, so call it again as soon as waiting packets are served."""
+        if self._errand is not None:
+            self._look_for_errand()
+        if self._file is None and self._is_recent_due(now):
+            self._begin_recent(devices, now)
+        if self._file is not None:
+            self._write_slice()
+        elif self._is_flash_due(now):  # when all else is done: a child takes its part of a small machine
+            self._send_to_flash(devices, now)
+        return self._file is not None or self._is_recent_due(now) or self._is_flash_due(now)
+
+    def _is_recent_due(self, now: float) -> bool:
+        # Where both are one file, only one of us may write it.
+        return now >= self._recent_after and not (self._errand and self._flash == self._recent)
+
+    def _is_flash_due(self, now: float) -> bool:
+        since = self._changed_at
+        return since is not None and self._errand is None and now >= max(since + SETTLE_S, self._flash_after)
+
+    def close(self, devices: Iterable[Device], now: float) -> None:
+        """The filter stops: what is not written yet is written when this returns."""
+        devices = list(devices)  # for both files: they may come from an iterator
+        if self._file is not None:
+            self._file.abandon()
+            self._file = None
+        end = time.monotonic() + CLOSE_S
+        while self._errand is not None and time.monotonic() < end:
+            self._look_for_errand(0.1)
+        if self._errand is not None:
+            self._errand.stop()
+            self._errand, self._changed_at = None, self._errand_for
+        self._begin_recent(devices, now)
+        while self._file is not None:
+            self._write_slice()
+        if self._changed_at is not None:
+            changed_at, self._changed_at = self._changed_at, None
+            self._flash_written(self._write_flash(devices, now, self._next_serial()), changed_at)
+
+    # ── in memory ───────────────────────────────────────────────────────────────────────────────
+
+    def _begin_recent(self, devices: Iterable[Device], now: float) -> None:
+        self._recent_after = now + RECENT_S
+        try:
+            make_folder(self._recent)
+            self._file = AtomicFile(self._recent)
+        except OSError as error:
+            self._tell_once(self._recent, f"state not written: {self._recent}: {error.strerror}")
+            return
+        self._pieces = saved.pieces(devices, now, self._next_serial())
+
+    def _write_slice(self) -> None:
+        """After the last one the file is in its place. It need not be on a disk: there is none under it."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            if file.write_slice(self._pieces):
+                return
+            file.finish()
+            self._told.pop(self._recent, None)
+        except OSError as error:
+            self._tell_once(self._recent, f"state not written: {self._recent}: {error.strerror}")
+        self._file, self._pieces = None, iter(())
+
+    # ── on flash ────────────────────────────────────────────────────────────────────────────────
+
+    def _send_to_flash(self, devices: Iterable[Device], now: float) -> None:
+        self._flash_after = now + FLASH_S  # also where it fails: a full file system is not helped by trying
+        serial = self._next_serial()
+
+        def work() -> list[tuple[str, str]]:
+            os.nice(19)  # packets first
+            return self._write_flash(devices, now, serial)
+
+        try:
+            self._errand = apart.Errand(work, OSError, FLASH_WAIT_S)
+        except apart.Unfinished as error:
+            self._flash_after = now + SETTLE_S
+            self._tell_once(self._flash, f"state not written: {self._flash}: {error}")
+            return
+        self._errand_for, self._changed_at = self._changed_at, None
+
+    def _look_for_errand(self, wait_s: float = 0.0) -> None:
+        failure = self._errand.over(wait_s) if self._errand is not None else None
+        if failure is None or self._errand is None:
+            return
+        failed = [(self._flash, f"state not written: {self._flash}: {failure}")] if failure else self._errand.value
+        self._errand = None
+        self._flash_written(failed, self._errand_for)
+
+    def _write_flash(self, devices: Iterable[Device], now: float, serial: int) -> list[tuple[str, str]]:
+        """Our file on flash and those beside it, in a child or at the end: the paths of those that failed, and why."""
+        failed = []
+        contents = {"": lambda now: saved.encode(devices, now, serial), **self.beside}
+        for ending, content in contents.items():
+            path = self._flash + ending
+            try:
+                replace(path, content(now))
+            except OSError as error:
+                what = "not written" if ending else "state not written"
+                failed.append((path, f"{what}: {path}: {error.strerror}"))
+        return failed
+
+    def _flash_written(self, failed: list[tuple[str, str]], changed_at: float | None) -> None:
+        """Logs what has failed. changed_at: of the standings that were written, or have to be once more."""
+        paths = [path for path, _ in failed]
+        for ending in ("", *self.beside):
+            if self._flash + ending not in paths:
+                self._told.pop(self._flash + ending, None)
+        for path, text in failed:
+            self._tell_once(path, text)
+        if self._flash in paths:
+            self._changed_at = changed_at
+
+    def _next_serial(self) -> int:
+        # By the wall's clock it is higher than those of files that could not be read; by itself, than those that could.
+        self._serial = max(self._serial + 1, int(time.time()))
+        return self._serial
+
+    # ── reading, and the log ────────────────────────────────────────────────────────────────────
+
+    def _read(self, path: str, now: float) -> saved.Saved | None:
+        try:
+            return saved.decode(read(path, saved.MOST_BYTES + 1), now)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._tell_once(path, f"state not read: {path}: {error.strerror}")
+        except saved.Broken as error:
+            aside = f"{path}.bad"
+            try:
+                os.replace(path, aside)
+                where = f"kept as {aside}"
+            except OSError as why:
+                where = f"it stays there: {why.strerror}"
+            self._log(f"state not used: {path} is {error}; {where}")
+        return None
+
+    def _tell_once(self, path: str, text: str) -> None:
+        if self._told.get(path) != text:
+            self._told[path] = text
+            self._log(text)
+
+
+def _standings(devices: Iterable[Device]) -> dict[bytes, str]:
+    return {device.key: device.score.standing for device in devices if device.score.standing != CLEAR}

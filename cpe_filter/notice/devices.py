@@ -1,0 +1,82 @@
+"""Devices as the subscriber's page shows them: what tells one apart in a home, where it stands, and why.
+
+Knows the engine's devices and the policy. Must not know words or HTML (notice_page). Loaded only in the child that
+makes the page (notice).
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
+from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.policy.model import Policy
+
+#: Findings that are told of one device.
+NOTICED = 4
+
+
+class Entry(NamedTuple):
+    """name: what it calls itself, or "". place: "", `router`, `home` (an unknown device of it) or `behind`. oui: the
+    maker's part of the MAC, "" where there is none; random: the MAC is made up; tail: its end. mode: monitor, limit or
+    block. Times: POSIX seconds. past: "", `released` or `cleared`, since past_at. indicators: the weightiest first.
+    """
+
+    name: str
+    place: str
+    oui: str
+    random: bool
+    tail: str
+    standing: str
+    mode: str
+    first: float | None
+    last: float
+    past: str
+    past_at: float
+    indicators: tuple[str, ...]
+
+
+def entry(device: Device, policy: Policy, name: str, past: tuple[str, float], shift: float) -> Entry:
+    """shift: from the engine's time to the wall's, seconds."""
+    key = device.key
+    own = key if len(key) == 6 else b""  # the MAC of a host behind a second router is that router's
+    at = device.suspected_at or device.compromised_at
+    if device.score.standing == COMPROMISED:
+        at = device.compromised_at or at
+    return Entry(
+        name or _address(key),
+        "router" if key == ROUTER else "home" if key == HOME else "behind" if len(key) in BEHIND else "",
+        own[:3].hex(":").upper() if own and not own[0] & 3 else "",
+        bool(own) and bool(own[0] & 2),
+        own[4:].hex(":").upper(),
+        device.score.standing,
+        effective_mode(policy, device),
+        None if at is None else at[0] + shift,
+        device.last_seen + shift,
+        past[0],
+        past[1] + shift,
+        _indicators(device),
+    )
+
+
+def _address(key: bytes) -> str:
+    """What tells a device apart that has no MAC of its own here."""
+    if len(key) in (4, 16):
+        return str(ip_address(key))
+    if len(key) in BEHIND:
+        return str(ip_address(key[6:])) if len(key) == 10 else f"{ip_address(key[6:] + bytes(8))}/64"
+    return ""
+
+
+def _indicators(device: Device) -> tuple[str, ...]:
+    """What speaks against it."""
+    against = [
+        (tally.weight, name)
+        for name, tally in device.score.tallies.items()
+        if tally.weight > 0 and INDICATORS[name].family != LEGITIMATE
+    ]
+    # More than are told: some mean the same in plain words.
+    return tuple(name for _, name in sorted(against, reverse=True)[: 3 * NOTICED])

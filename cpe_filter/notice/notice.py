@@ -1,0 +1,184 @@
+"""The subscriber's page, kept up to date: when it is written, and of which devices.
+
+Knows the engine's devices, `[notice]` of the policy, and what became of devices that were not clear. Must not know HTML
+or words (notice_page, notice_text): those are loaded, and the page is made and written, in a child that nobody waits
+for (apart.Errand). So the running filter keeps none of it in memory, and no packet waits for it.
+
+The page is written at a change of standing, twice within `HASTE_S` at most, else once a minute, where something on it
+has changed. It lies in tmpfs and goes when the filter stops: a page that nobody keeps would soon be untrue. What became
+of a device is known since the filter's start, of `PAST` devices at most.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
+
+from cpe_filter.detect.detector import RELEASED as BY_HAND
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import CLEAR
+from cpe_filter.lean import forked as apart
+from cpe_filter.policy.model import Policy
+
+#: Seconds between two writings: where a standing has changed, and else.
+HASTE_S, MINUTE_S = 5.0, 60.0
+#: Seconds that a child may take; 30 times what it takes here for 256 devices.
+WAIT_S = 15.0
+#: And when the filter stops: killed, it would leave half a page behind.
+LEAVE_S = 2.0
+#: Devices whose past is kept, and for how long, seconds.
+PAST, PAST_S = 64, 30 * 86400.0
+
+CLEARED, RELEASED = "cleared", "released"
+
+
+class CannotWrite(Exception):
+    """The page is as it was; the text says why."""
+
+
+class Notice:
+    """`changed` with each change of a standing, `tick` every second, `close` at the end. Times are the engine's.
+
+    named: what a device calls itself in DHCP. log: takes a line.
+    """
+
+    def __init__(self, named: Callable[[Device], str], log: Callable[[str], None]) -> None:
+        self._named = named
+        self._log = log
+        self._past: dict[bytes, tuple[str, float]] = {}
+        self._due = True
+        self._not_before = self._next = float("-inf")
+        self._shows = 0
+        self._errand: apart.Errand | None = None
+        self._path = ""  # of the page that is there
+        self._failure = ""
+
+    def changed(self, device: Device, before: str, indicator: str, now: float) -> None:
+        """The device has another standing than `before`."""
+        self._past.pop(device.key, None)
+        if indicator == BY_HAND:
+            self._past[device.key] = RELEASED, now
+        elif device.score.standing == CLEAR and before != CLEAR:
+            self._past[device.key] = CLEARED, now
+        while len(self._past) > PAST:
+            del self._past[next(iter(self._past))]
+        self._due = True
+
+    def continued(self, before: bytes, after: bytes) -> None:
+        """A device goes on under another key."""
+        if before in self._past:
+            self._past[after] = self._past.pop(before)
+        self._due = True
+
+    def reload(self) -> None:
+        """The policy is another one."""
+        self._due = True
+
+    def tick(self, devices: Iterable[Device], policy: Policy, now: float) -> None:
+        """Writes the page when it is time; returns at once. devices: read at once."""
+        if self._errand is not None and not self._is_over(now):
+            return
+        if self._path != policy.notice_page:
+            self._take_away()
+        if not policy.notice_page or now < (self._not_before if self._due else self._next):
+            return
+        self._past = {key: past for key, past in self._past.items() if now - past[1] < PAST_S}
+        known = list(devices)
+        shows = hash(tuple((one.key, one.score.standing, one.connections, self._named(one)) for one in known))
+        self._next = now + MINUTE_S
+        if not self._due and shows == self._shows:
+            return
+        self._due, self._shows, self._not_before = False, shows, now + HASTE_S
+        self._path = policy.notice_page
+        try:
+            self._errand = apart.Errand(lambda: _make(known, policy, self._named, self._past, now), CannotWrite, WAIT_S)
+        except apart.Unfinished as error:
+            self._failed(str(error))
+
+    def close(self) -> None:
+        """The filter stops: the page goes."""
+        if self._errand is not None:
+            self._errand.stop(LEAVE_S)
+            self._errand = None
+        self._take_away()
+
+    def _is_over(self, now: float) -> bool:
+        failure = self._errand.over() if self._errand is not None else ""
+        if failure is None:
+            return False
+        self._errand = None
+        if failure:
+            self._failed(failure)
+        else:
+            self._failure = ""
+        return True
+
+    def _failed(self, why: str) -> None:
+        """Told once; tried again when it is time."""
+        self._shows = 0
+        text = f"page for subscribers not written: {self._path}: {why}"
+        if text != self._failure:
+            self._log(text)
+        self._failure = text
+
+    def _take_away(self) -> None:
+        path, self._path = self._path, ""
+        if path and not self._failure:  # else there may be somebody else's file
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+
+
+def _make(
+    devices: list[Device],
+    policy: Policy,
+    named: Callable[[Device], str],
+    past: dict[bytes, tuple[str, float]],
+    now: float,
+) -> None:
+    """In the child: the page, made and written. Raises `CannotWrite`."""
+    from cpe_filter.notice import devices as notice_devices
+    from cpe_filter.notice import page as notice_page
+
+    os.nice(10)  # packets first
+    time.tzset()
+    about = notice_page.About(
+        policy.notice_language,
+        policy.notice_provider,
+        policy.notice_help_url,
+        policy.mode,
+        bool(policy.report_url),
+        policy.report_hostnames,
+    )
+    shift = time.time() - now  # the engine's clock does not follow the wall's when that is set
+    entries = [
+        notice_devices.entry(device, policy, named(device), past.get(device.key, ("", 0.0)), shift)
+        for device in devices
+    ]
+    write(policy.notice_page, notice_page.page(about, entries, now + shift))
+
+
+def write(path: str, text: str) -> None:
+    """Replaces the page in one step, readable by all. Makes its folder. Raises `CannotWrite`.
+
+    Only a page is ever replaced, and only in a folder that nobody else can write to.
+    """
+    from cpe_filter.lean import output_file as file
+
+    os.umask(0o022)
+    folder = os.path.dirname(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        about = os.stat(folder)
+        if about.st_uid not in (0, os.geteuid()) or (about.st_mode & 0o022 and not about.st_mode & stat.S_ISVTX):
+            raise OSError(errno.EPERM, "Others can write to its folder")
+        with file.Whole(path, begins=b"<!DOCTYPE html>") as page:
+            page.text = text
+    except OSError as error:
+        raise CannotWrite(error.strerror) from None
+    except file.CannotWrite as error:
+        raise CannotWrite(str(error)) from None

@@ -1,0 +1,172 @@
+"""The subscriber's page: one HTML file that needs nothing else, in one of the languages of notice_text.
+
+Knows HTML, the texts' keys and `notice_devices.Entry`. Must not judge. What a device calls itself is hostile: it goes
+through `markup.shown`. No script, no form, nothing that is loaded (the Content-Security-Policy allows the style sheet
+by its hash alone), no e-mail address, and no link but the provider's help_url. Loaded only in the child that makes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.notice.devices import NOTICED, Entry
+from cpe_filter.notice.style import HASH, STYLE
+from cpe_filter.texts.html import escape, shown
+from cpe_filter.texts.notice import Words
+
+#: Devices that are shown with all there is to tell, and those that are only named.
+SHOWN, NAMED = 32, 64
+_POLICY = f"default-src 'none'; style-src '{HASH}'; base-uri 'none'; form-action 'none'"
+_STEPS = ("step_1", "step_2", "step_3")
+
+
+class About(NamedTuple):
+    """language: of notice_text. provider, help_url: may be empty. mode: of every device at least. reports: the provider
+    is told of incidents; names: of what devices call themselves, too."""
+
+    language: str
+    provider: str
+    help_url: str
+    mode: str
+    reports: bool
+    names: bool
+
+
+def page(about: About, entries: Sequence[Entry], now: float) -> str:
+    """now: POSIX seconds. Times are shown in local time."""
+    words = Words(about.language, about.provider)
+    urgent = sorted((one for one in entries if one.standing == COMPROMISED), key=lambda one: -(one.first or 0.0))
+    watched = sorted(
+        (one for one in entries if one.standing != COMPROMISED and (one.standing != CLEAR or one.past)),
+        key=lambda one: -max(one.first or 0.0, one.past_at if one.past else 0.0),
+    )
+    others = sorted((one for one in entries if one.standing == CLEAR and not one.past), key=lambda one: -one.last)
+    title = _title(words, len(urgent))
+    detailed = [*urgent, *watched]
+    parts = [
+        f'<!DOCTYPE html>\n<html lang="{about.language}"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">',
+        f'<meta name="color-scheme" content="light dark"><title>{title}</title><style>{STYLE}</style></head><body>',
+        f'<header class="{"action" if urgent else "calm"}"><div><p class="over">{_said(words, "title")}</p>',
+        f"<h1>{title}</h1><p>{_said(words, 'lead_action' if urgent else 'lead_none')}</p></div></header>\n<main>",
+        *(_card(words, one) for one in detailed[:SHOWN]),
+        _others(words, [*detailed[SHOWN:], *others], bool(detailed)),
+        _rights(words, about),
+        f"</main>\n<footer><p>{_as_of(words, now)}</p></footer></body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _title(words: Words, urgent: int) -> str:
+    if not urgent:
+        return _said(words, "h_none")
+    return _said(words, "h_action_one" if urgent == 1 else "h_action_many", count=urgent)
+
+
+def _card(words: Words, one: Entry) -> str:
+    urgent = one.standing == COMPROMISED
+    since = f' <span class="since">{_said(words, "since", time=_local(words, one.first))}</span>' if one.first else ""
+    parts = [
+        f'<article class="{"action" if urgent else "calm"}"><div class="top"><h2>{_name(words, one)}</h2>',
+        f'<p class="standing"><strong class="mark">{_said(words, "action" if urgent else "no_action")}</strong>',
+        f"{since if urgent else ''}</p></div>{_marks(words, one)}<p>{_standing(words, one)}</p>",
+    ]
+    if one.standing != CLEAR:
+        parts.append(f"<dl>{''.join(_facts(words, one))}</dl>")
+    if urgent:
+        parts.append(_steps(words, one))
+    return "".join([*parts, "</article>"])
+
+
+def _standing(words: Words, one: Entry) -> str:
+    if one.standing != COMPROMISED and one.past:
+        return _said(words, one.past, time=_local(words, one.past_at))
+    return _said(words, f"standing_{one.standing}")
+
+
+def _facts(words: Words, one: Entry) -> list[str]:
+    facts = []
+    told = words.noticed(one.indicators)[:NOTICED]
+    if told:
+        items = "".join(f"<li>{escape(text)}</li>" for text in told)
+        facts.append(("wide", "h_noticed", f"<ul>{items}</ul>"))
+    if one.first:
+        facts.append(("", "first", _local(words, one.first)))
+    facts.append(("", "last", _local(words, one.last)))
+    blocked = "blocked_monitor" if one.mode == "monitor" else "blocked_block"
+    facts.append(("", "h_limited" if one.mode == "limit" else "h_blocked", _said(words, blocked)))
+    facts.append(("", "h_works", _said(words, "works")))
+    return [f'<div class="{kind}"><dt>{_said(words, key)}</dt><dd>{said}</dd></div>' for kind, key, said in facts]
+
+
+def _steps(words: Words, one: Entry) -> str:
+    if one.place in ("router", "home"):
+        return f'<p class="steps">{_said(words, f"step_{one.place}")}</p>'
+    steps = "".join(f"<li>{_said(words, key)}</li>" for key in _STEPS)
+    return f'<h3>{_said(words, "h_steps")}</h3><ol class="steps">{steps}</ol>'
+
+
+def _others(words: Words, others: Sequence[Entry], some: bool) -> str:
+    if not others:
+        return "" if some else f"<section><p>{_said(words, 'nothing')}</p></section>"
+    items = "".join(
+        f'<li><span class="name">{_name(words, one)}</span> '
+        f'<span class="mark">{_said(words, "action" if one.standing == COMPROMISED else "no_action")}</span>'
+        f"{_marks(words, one)}</li>"
+        for one in others[:NAMED]
+    )
+    left = len(others) - NAMED
+    more = f"<p>{_said(words, 'more_devices', count=left)}</p>" if left > 0 else ""
+    return f'<section><h2>{_said(words, "h_others")}</h2><ul class="others">{items}</ul>{more}</section>'
+
+
+def _rights(words: Words, about: About) -> str:
+    """What is allowed, how to object, and what the filter sees."""
+    told = ["privacy_reports", *(["privacy_names"] if about.names else [])] if about.reports else ["privacy_local"]
+    privacy = " ".join(_said(words, key) for key in ("privacy", *told))
+    url = escape(about.help_url)
+    link = f'<p>{_said(words, "help")} <a href="{url}" rel="noreferrer">{url}</a></p>' if url else ""
+    general = f"<p>{_said(words, 'blocked_all')}</p>" if about.mode == "block" else ""
+    return (
+        f"<section><h2>{_said(words, 'h_own')}</h2>{general}<p>{_said(words, 'own')}</p></section>"
+        f"<section><h2>{_said(words, 'h_object')}</h2><p>{_said(words, 'object')}</p>{link}</section>"
+        f"<section><h2>{_said(words, 'h_privacy')}</h2><p>{privacy}</p></section>"
+    )
+
+
+def _name(words: Words, one: Entry) -> str:
+    if one.place in ("router", "home"):
+        return _said(words, one.place)
+    return shown(one.name) if one.name else _said(words, "unnamed")
+
+
+def _marks(words: Words, one: Entry) -> str:
+    """What else tells it apart."""
+    marks = []
+    if one.place == "behind":
+        marks.append(_said(words, "behind"))
+    if one.oui:
+        marks.append(_said(words, "maker", oui=one.oui))
+    if one.random:
+        marks.append(_said(words, "random"))
+    if one.tail:
+        marks.append(_said(words, "tail", tail=one.tail))
+    return f'<p class="marks">{" &middot; ".join(marks)}</p>' if marks else ""
+
+
+def _as_of(words: Words, now: float) -> str:
+    local = time.localtime(now)
+    return _said(words, "as_of", time=words.moment(local), zone=local.tm_zone or "?")
+
+
+def _local(words: Words, seconds: float | None) -> str:
+    return escape(words.moment(time.localtime(seconds or 0.0)))
+
+
+def _said(words: Words, key: str, **values: object) -> str:
+    return escape(words(key, **values))

@@ -1,0 +1,172 @@
+"""The exemptions that `cpe-filter exempt` keeps: a file of its own, apart from the policy's.
+
+Knows how the file is written and changed (under a lock, in one step, never half) and which exemptions are in force.
+Must not know the kernel, the engine or the control socket; reading is exemptions_file's, done apart. Bounded:
+`MAX_KEPT` exemptions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.policy import model as rules
+from cpe_filter.policy.model import Exemption, Network, PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: As many as a home will ever have, and some more.
+MAX_KEPT = 256
+MAX_ID = 10**9
+MAX_BY = 100
+#: Seconds from the year 1 to the year 9999: what TOML can hold.
+EARLIEST, LATEST = -62135596800.0, 253402300799.0
+
+
+class Kept(NamedTuple):
+    """An exemption of the file. added: POSIX time; by: who added it."""
+
+    id: int
+    exemption: Exemption
+    added: float | None
+    by: str
+
+
+class Contents(NamedTuple):
+    """The file. next: the next exemption's id."""
+
+    next: int = 1
+    kept: tuple[Kept, ...] = ()
+
+
+def toml_time(seconds: float) -> str:
+    """POSIX seconds as TOML's date and time, UTC."""
+    moment = time.gmtime(min(max(seconds, EARLIEST), LATEST))
+    return f"{moment[0]:04}-{moment[1]:02}-{moment[2]:02}T{moment[3]:02}:{moment[4]:02}:{moment[5]:02}Z"
+
+
+# ── changes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def added(contents: Contents, exemption: Exemption, now: float, by: str) -> tuple[Contents, Kept, bool]:
+    """With one more; the file, the new one, and whether it takes the place of one of the same device and destination.
+
+    now: POSIX time. Raises `PolicyError` where there are too many.
+    """
+    for place, one in enumerate(contents.kept):
+        if one.exemption[:2] == exemption[:2]:
+            new = Kept(one.id, exemption, float(int(now)), by)
+            kept = (*contents.kept[:place], new, *contents.kept[place + 1 :])
+            return contents._replace(kept=kept), new, True
+    if len(contents.kept) >= MAX_KEPT:
+        raise PolicyError(f"there are {MAX_KEPT} exemptions already, and no more are kept; remove one first")
+    new = Kept(contents.next, exemption, float(int(now)), by)
+    return Contents(contents.next + 1, (*contents.kept, new)), new, False
+
+
+def without(contents: Contents, ids: Iterable[int]) -> Contents:
+    """Without those of these ids."""
+    gone = frozenset(ids)
+    return contents._replace(kept=tuple(one for one in contents.kept if one.id not in gone))
+
+
+def over(exemption: Exemption, wall: float) -> bool:
+    """Whether its time is over at POSIX time `wall`."""
+    return exemption.until is not None and wall > exemption.until
+
+
+def in_force(exemptions: Iterable[Exemption], wall: float) -> tuple[Exemption, ...]:
+    """Those whose time is not over, without an end: who holds them asks again.
+
+    The end goes by the wall's clock, which may jump. The engine's does not, so it cannot tell.
+    """
+    return tuple(one._replace(until=None) for one in exemptions if not over(one, wall))
+
+
+# ── for people ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def device_text(device: bytes | None) -> str:
+    return device.hex(":") if device else "any"
+
+
+def destination_text(destination: Network | None) -> str:
+    """A network of one address as that address."""
+    if destination is None:
+        return "any"
+    return str(destination.network_address if destination.num_addresses == 1 else destination)
+
+
+def describe(exemption: Exemption) -> str:
+    """In one line."""
+    until = f"until {clock(exemption.until)} UTC" if exemption.until is not None else "for ever"
+    reason = f" ({exemption.reason})" if exemption.reason else ""
+    destination = destination_text(exemption.destination)
+    return f"device {device_text(exemption.device)}, destination {destination}, {until}{reason}"
+
+
+def clock(seconds: float) -> str:
+    """POSIX seconds as `2027-01-31 23:59:59`, UTC."""
+    return toml_time(seconds).replace("T", " ").rstrip("Z")
+
+
+def rows(
+    policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: float
+) -> Iterator[dict[str, Any]]:
+    """All exemptions, those of the policy file `path` first, as objects for `exempt list`."""
+    listed: list[tuple[str, Exemption, float | None, str, str]]
+    listed = [(f"policy-{number}", one, None, "", path) for number, one in enumerate(policy, 1)]
+    listed += [(str(one.id), one.exemption, one.added, one.by, file) for one in contents.kept]
+    for name, exemption, added, by, where in listed:
+        yield {
+            "id": name,
+            "device": device_text(exemption.device),
+            "destination": destination_text(exemption.destination),
+            "until": exemption.until,
+            "reason": exemption.reason,
+            "added": added,
+            "by": by,
+            "file": where,
+            "in_force": not over(exemption, wall),
+        }
+
+
+def chosen(
+    contents: Contents,
+    policy: Iterable[Exemption],
+    path: str,
+    names: Iterable[str],
+    device: str | None,
+    destination: str | None,
+) -> list[int]:
+    """The ids of the exemptions to remove: those named, and those of this device and destination.
+
+    None for a device or destination stands for each. Raises `PolicyError`: unknown ones, and those of the policy file.
+    """
+    ids = {str(one.id): one.id for one in contents.kept}
+    out: list[int] = []
+    for name in names:
+        if name.startswith("policy-"):
+            raise PolicyError(f"exemption {rules.shown(name)} is the policy's: take it out of {path}, and reload")
+        if name not in ids:
+            known = f"there are {', '.join(ids)}" if ids else "there are none"
+            raise PolicyError(f"no exemption has the id {rules.shown(name)}; {known}")
+        out.append(ids[name])
+    if device is None and destination is None:
+        return out
+    wanted = rules.exemption({"device": device or "any", "destination": destination or "::", "reason": ""}, "exempt:")
+
+    def matches(one: Exemption) -> bool:
+        return (device is None or one.device == wanted.device) and (
+            destination is None or one.destination == wanted.destination
+        )
+
+    found = [one.id for one in contents.kept if matches(one.exemption)]
+    if not found:
+        if any(map(matches, policy)):
+            raise PolicyError(f"only the policy has such an exemption: take it out of {path}, and reload")
+        raise PolicyError("no exemption is of that device and destination")
+    return out + found

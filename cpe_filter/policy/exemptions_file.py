@@ -1,0 +1,57 @@
+"""The exemptions file: TOML -> `Contents`.
+
+Knows the file's form: the policy's `[[exempt]]` with three more keys, `id` (a number, never given twice), `added` and
+`by`. Every error names file and place, and what is allowed. No part of the running filter, which has it read apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cpe_filter.policy import file as policy_file
+from cpe_filter.policy.exemptions import MAX_BY, MAX_ID, MAX_KEPT, Contents, Kept
+from cpe_filter.policy.model import PolicyError, shown
+
+_KEYS = ("id", "device", "destination", "until", "reason", "added", "by")
+
+
+def parse(raw: bytes, path: str) -> Contents:
+    """The file's bytes as what they say; `path` for errors. Raises `PolicyError`."""
+    data = policy_file.parse(raw, path)
+    following = data.pop("next", 1)
+    entries = data.pop("exempt", [])
+    if data:
+        raise PolicyError(f"{path}: unknown table or key {shown(next(iter(data)))}; known: next, [[exempt]]")
+    policy_file.whole(following, 1, MAX_ID, f"{path}: next", "id")
+    if not isinstance(entries, list) or len(entries) > MAX_KEPT:
+        raise PolicyError(f"{path}: exempt must be tables [[exempt]], at most {MAX_KEPT}")
+    kept: list[Kept] = []
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}: [[exempt]] number {number}"
+        if not isinstance(entry, dict):
+            raise PolicyError(f"{where} is no table")
+        for name in entry:
+            if name not in _KEYS:
+                raise PolicyError(f"{where} unknown key {shown(name)}; known: {', '.join(_KEYS)}")
+        kept.append(_entry(entry, where))
+    given = [one.id for one in kept if one.id]
+    if len(set(given)) < len(given):
+        twice = next(number for number in given if given.count(number) > 1)
+        raise PolicyError(f"{path}: two [[exempt]] have the id {twice}; each has its own")
+    following = max([following, *(number + 1 for number in given)])
+    for place, one in enumerate(kept):
+        if not one.id:  # written by hand
+            kept[place] = one._replace(id=following)
+            following += 1
+    return Contents(following, tuple(kept))
+
+
+def _entry(entry: dict[str, Any], where: str) -> Kept:
+    number, added, by = entry.get("id", 0), entry.get("added"), entry.get("by", "")
+    if number:
+        policy_file.whole(number, 1, MAX_ID, f"{where} id", "number")
+    if added is not None:
+        added = policy_file.moment(added, f"{where} added")
+    if not isinstance(by, str) or len(by) > MAX_BY or not by.isprintable():
+        raise PolicyError(f"{where} by must be one line of at most {MAX_BY} characters")
+    return Kept(int(number), policy_file.timed_exemption(entry, where), added, by)

@@ -1,0 +1,136 @@
+"""The file that `cpe-filter exempt` keeps: how it is read, changed under a lock and written in one step, never half.
+
+Knows the file and its text. Must not know the kernel, the engine or the control socket; parsing is exemptions_file's,
+done in a child process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from cpe_filter.lean import forked as apart
+from cpe_filter.lean.files import lock_folder, read, replace
+from cpe_filter.policy.exemptions import Contents, Kept, destination_text, device_text, toml_time
+from cpe_filter.policy.load import from_plain_exemption, plain_exemption
+from cpe_filter.policy.model import PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Bytes that are read: one more than a policy may have, so that the parser refuses what is longer.
+MAX_FILE_BYTES = (1 << 20) + 1
+
+
+_OPENING = """\
+# Exemptions that `cpe-filter exempt` has added, beside those of the policy. Change them with that command.
+"""
+
+
+class Damaged(PolicyError):
+    """The file is no exemptions file (any more). The text names file, place and what is allowed."""
+
+
+def load(path: str) -> Contents:
+    """The file as it is; nothing where there is none. Raises `Damaged`, and `PolicyError` where it cannot be read."""
+    raw = _raw(path)
+    if raw is None:
+        return Contents()
+    try:
+        return from_plain(apart.result(lambda: _parsed(raw, path), PolicyError))
+    except PolicyError as error:
+        raise Damaged(str(error)) from None
+    except apart.Unfinished as error:
+        raise PolicyError(f"{path}: could not be read: {error}") from None
+
+
+def plain_load(path: str) -> Any:
+    """The same for `from_plain`, only in a child (see apart): the parser stays in memory. Raises `PolicyError`."""
+    raw = _raw(path)
+    return _plain(Contents()) if raw is None else _parsed(raw, path)
+
+
+def from_plain(plain: Any) -> Contents:
+    """What `plain_load` has found."""
+    following, kept = plain
+    return Contents(
+        following,
+        tuple(Kept(number, from_plain_exemption(one), added, by) for number, one, added, by in kept),
+    )
+
+
+def _plain(contents: Contents) -> tuple[Any, ...]:
+    """As apart.result can carry it."""
+    kept = [(one.id, plain_exemption(one.exemption), one.added, one.by) for one in contents.kept]
+    return contents.next, kept
+
+
+def _raw(path: str) -> bytes | None:
+    try:
+        return read(path, MAX_FILE_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from None
+
+
+def _parsed(raw: bytes, path: str) -> Any:
+    from cpe_filter.policy.exemptions_file import parse
+
+    return _plain(parse(raw, path))
+
+
+def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0) -> tuple[Contents, Contents]:
+    """Reads the file, changes it, writes it whole; nobody else changes it meanwhile. Returns it before and after.
+
+    wait_s: how long to wait for somebody else who changes it. Raises `PolicyError`; so may `what`, and the file stays.
+    """
+    folder = os.path.dirname(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        lock = lock_folder(folder, wait_s)
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from None
+    if lock < 0:
+        raise PolicyError(f"{path}: somebody else is changing it; try again")
+    try:
+        before = load(path)
+        after = what(before)
+        if after != before:
+            replace(path, render(after).encode())
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}; it stays as it was") from None
+    finally:
+        os.close(lock)
+    return before, after
+
+
+def set_aside(path: str) -> str:
+    """A damaged file makes room, for the owner to mend. Says where it is now."""
+    try:
+        os.replace(path, f"{path}.bad")
+    except OSError as error:
+        return f"it stays there: {error.strerror}"
+    return f"kept as {path}.bad"
+
+
+def render(contents: Contents) -> str:
+    """The file's text."""
+    out = [_OPENING, f"next = {contents.next}\n"]
+    for one in contents.kept:
+        device, destination, until, reason = one.exemption
+        out.append(f"\n[[exempt]]\nid = {one.id}\n")
+        out.append(f'device = "{device_text(device)}"\ndestination = "{destination_text(destination)}"\n')
+        if until is not None:
+            out.append(f"until = {toml_time(until)}\n")
+        out.append(f"reason = {_toml_text(reason)}\n")
+        if one.added is not None:
+            out.append(f"added = {toml_time(one.added)}\n")
+        out.append(f"by = {_toml_text(one.by)}\n")
+    return "".join(out)
+
+
+def _toml_text(text: str) -> str:
+    """A basic string. It is printable, so there is nothing else to escape."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,71 @@
+"""Reads a policy in a child process: the parser's memory is not kept.
+
+Knows how a policy is carried from that child to us. Must not know the file's form (file, keys).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Network, ip_network
+
+from cpe_filter.lean import forked as apart
+from cpe_filter.policy.model import Exemption, Policy, PolicyError, Reread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def load(path: str) -> Policy:
+    """Reads and checks a policy file, apart: the parser's memory is not kept. Raises `PolicyError`."""
+
+    def work() -> Any:
+        from cpe_filter.policy import file as policy_file
+
+        return _plain(policy_file.load(path))
+
+    try:
+        return _from_plain(apart.result(work, PolicyError))
+    except apart.Unfinished as error:
+        raise PolicyError(f"{path}: could not be read: {error}") from None
+
+
+def plain_reread(path: str, old: Policy) -> Any:
+    """The same where `old` is in force, with what is different, for `from_plain_reread`. Raises `PolicyError`.
+
+    Only in a child (see apart): the parser stays in memory.
+    """
+    from cpe_filter.policy import file as policy_file
+
+    new = policy_file.reread(path, old)
+    return _plain(new.policy), *new[1:]
+
+
+def from_plain_reread(plain: Any) -> Reread:
+    """What `plain_reread` has found."""
+    policy, *places = plain
+    return Reread(_from_plain(policy), *places)
+
+
+def _plain(policy: Policy) -> tuple[Any, ...]:
+    """A policy as apart.result can carry it."""
+    exempt = tuple(map(plain_exemption, policy.exempt))
+    networks = {name: tuple(map(str, getattr(policy, name))) for name in ("relays", "nat64")}
+    plain: Any = {**networks, "exempt": exempt}
+    return tuple(policy._replace(**plain))
+
+
+def _from_plain(plain: tuple[Any, ...]) -> Policy:
+    policy = Policy(*plain)
+    relays = tuple(map(ip_network, policy.relays))
+    nat64 = tuple(map(IPv6Network, policy.nat64))
+    return policy._replace(relays=relays, nat64=nat64, exempt=tuple(from_plain_exemption(one) for one in policy.exempt))
+
+
+def plain_exemption(one: Exemption) -> tuple[Any, ...]:
+    """An exemption as apart.result can carry it."""
+    return one.device, str(one.destination) if one.destination else None, one.until, one.reason
+
+
+def from_plain_exemption(plain: tuple[Any, ...]) -> Exemption:
+    device, destination, until, reason = plain
+    return Exemption(device, ip_network(destination) if destination else None, until, reason)

@@ -1,0 +1,171 @@
+"""The policy: what the Internet provider or the owner of the router has decided, as one frozen `Policy`.
+
+Knows the fields and their defaults, and what an exemption may be. Must not know how a policy is read (load, file,
+keys) or carried out. NamedTuples, since dataclasses would
+take 2.6 MB.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from cpe_filter.lean.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+Network = IPv4Network | IPv6Network
+
+#: Characters of an exemption's reason.
+MAX_REASON = 200
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used. The text names file, table, key, finding and what is allowed."""
+
+
+class Exemption(NamedTuple):
+    """`device` may send straight to `destination`. It stays watched.
+
+    device: packed MAC (6 bytes) or None for any. destination: network or None for any. until: last second,
+    POSIX time, or None for ever.
+    """
+
+    device: bytes | None
+    destination: Network | None
+    until: float | None
+    reason: str
+
+
+class Policy(NamedTuple):
+    """What the ISP or the owner of the router has decided. Keys, units and ranges: `KEYS`."""
+
+    version: str = ""
+    mode: str = "block"
+    escalate: bool = True
+    refusal: str = "explain"
+    fail: str = "open"
+    queue: int = 25
+    queue_length: int = 64
+    queue_rate: int = 500
+    block_minutes: int = 60
+    lan: tuple[str, ...] = ("br-lan",)
+    wan: tuple[str, ...] = ("wan",)
+    ports: tuple[int, ...] = (25,)
+    relays: tuple[Network, ...] = ()
+    nat64: tuple[IPv6Network, ...] = ()
+    private_destinations: str = "pass"
+    router_output: bool = True
+    # On OpenWrt /tmp is root's alone; elsewhere they are only read, and nothing in them is trusted.
+    leases: tuple[str, ...] = ("/tmp/dhcp.leases", "/tmp/odhcpd.leases", "/tmp/hosts/odhcpd")  # noqa: S108
+    connections_per_hour: int = 60
+    connections_burst: int = 12
+    destinations_per_hour: int = 20
+    destinations_burst: int = 6
+    # A household's own server writes a few messages a day; what waited during an outage goes out at once.
+    messages_per_hour: int = 60
+    messages_burst: int = 20
+    recipients_per_hour: int = 100
+    recipients_burst: int = 30
+    watch_dns: bool = True
+    read_known: bool = False
+    status_file: str = "/var/run/cpe-filter/status.json"
+    status_interval_s: int = 5
+    metrics_file: str = ""
+    metrics_interval_s: int = 60
+    control_socket: str = "/var/run/cpe-filter/control"
+    state_file: str = "/etc/cpe-filter/state"
+    exemptions_file: str = "/etc/cpe-filter/exemptions.toml"
+    explain_text: str = ""
+    explain_url: str = ""
+    explain_port: int = 2525
+    explain_max_connections: int = 64
+    explain_user: str = "nobody"
+    report_url: str = ""
+    report_ca: str = "/etc/cpe-filter/collector-ca.pem"
+    report_certificate: str = "/etc/cpe-filter/router.pem"
+    report_key: str = "/etc/cpe-filter/router.key"
+    report_user: str = "cpe-filter"
+    report_heartbeat: bool = True
+    report_update_minutes: int = 15
+    report_hostnames: bool = False
+    notice_language: str = "en"
+    notice_provider: str = ""
+    notice_help_url: str = ""
+    notice_page: str = ""
+    exempt: tuple[Exemption, ...] = ()
+
+
+class Reread(NamedTuple):
+    """A policy file read again while a filter runs.
+
+    policy: the new one; what takes a restart of the filter is as before. changed: the keys that are others now, as
+    `[table] key`; later: those that take a restart of the filter; responder: those that the responder has to be
+    restarted for.
+    """
+
+    policy: Policy
+    changed: tuple[str, ...]
+    later: tuple[str, ...]
+    responder: tuple[str, ...]
+
+
+# ── what an exemption may be, in a file or asked for ────────────────────────────────────────────────
+
+
+def exemption(entry: dict[str, Any], where: str) -> Exemption:
+    """Of keys `device`, `destination` and `reason`, for ever. Raises `PolicyError`, which begins with `where`."""
+    device = entry.get("device", "any")
+    packed = None if device == "any" else parse_mac(device)
+    if device != "any" and packed is None:
+        raise PolicyError(f'{where} device is {found(device)}; allowed: a MAC such as 02:00:00:12:34:56, or "any"')
+    destination = entry.get("destination", "any")
+    where_to = None if destination == "any" else network(destination, f"{where} destination")
+    if packed is None and where_to is None:
+        raise PolicyError(f"{where} exempts every device for every destination; name a device or a destination")
+    reason = entry.get("reason", "")
+    if not isinstance(reason, str) or len(reason) > MAX_REASON or not reason.isprintable():
+        raise PolicyError(f"{where} reason is {found(reason)}; allowed: one line of at most {MAX_REASON} characters")
+    return Exemption(packed, where_to, None, reason)
+
+
+def network(value: Any, where: str) -> Network:
+    """An address or network. Raises `PolicyError`."""
+    if isinstance(value, str) and "%" not in value:  # a zone (RFC 4007) is no address, and could hold anything
+        try:
+            return ip_network(value, strict=False)
+        except ValueError:
+            pass
+    raise PolicyError(f"{where} has {found(value)}; allowed: an address or network such as 192.0.2.25 or 2001:db8::/48")
+
+
+def parse_mac(text: Any) -> bytes | None:
+    """`02:00:00:12:34:56` (or with dashes) as 6 bytes; None if it is none."""
+    if not isinstance(text, str):
+        return None
+    parts = text.replace("-", ":").split(":")
+    if len(parts) != 6 or not all(len(p) == 2 and all(c in "0123456789abcdefABCDEF" for c in p) for p in parts):
+        return None
+    return bytes(int(p, 16) for p in parts)
+
+
+def found(value: Any) -> str:
+    """A value from the file for an error message: short, printable, with its type where that says more."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a huge number"  # str() refuses thousands of digits
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, dict):
+        return "a table"
+    return "a list" if isinstance(value, list) else "a date or time"
+
+
+def shown(text: str) -> str:
+    """A text from a file or a person for an error message: short, printable, in quotes."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return f'"{text[:40]}..."' if len(text) > 40 else f'"{text}"'

@@ -1,0 +1,88 @@
+"""`cpe-filter replay`: its options checked, its captures judged one after the other.
+
+No part of a router's package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from ipaddress import ip_network
+
+from cpe_filter.lean.output_file import CannotWrite, Whole
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, Unusable, silence
+from cpe_filter.policy.model import Policy
+from cpe_filter.replay.capture import CaptureError
+from cpe_filter.replay.page import Page
+from cpe_filter.replay.replay import DEFAULT_POLICY, Options, replay, show
+from cpe_filter.replay.timeline import Timeline
+
+
+def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ...]) -> int:
+    """Judges what the options name; the exit code. policy: none is the default's. ports: to look at, too.
+
+    Raises `Unusable`.
+    """
+    policy = policy or DEFAULT_POLICY
+    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *ports))))
+    try:
+        lan = tuple(ip_network(text, strict=False) for text in options.lan)
+    except ValueError as error:
+        raise Unusable(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
+    for path in options.leases:
+        if not os.path.isfile(path):
+            raise Unusable(f"--leases {path}: no such file")
+    how = Options(policy, lan, options.addresses, options.sessions, options.timeline, tuple(options.leases))
+    if options.json and isinstance(sys.stdout, io.TextIOWrapper):
+        # RFC 8259 section 8.1. Bytes of a file's name that are no UTF-8 come out as \udcXX, which is JSON's way, too.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if options.html is None:
+        return _replay_each(options, how, None)
+    try:
+        with Whole(options.html, begins=b"<!DOCTYPE html>") as file:
+            page = Page()
+            code = _replay_each(options, how, page)
+            file.text = page.text()
+    except CannotWrite as error:
+        raise Unusable(f"--html {options.html}: {error}") from None
+    return code
+
+
+def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -> int:
+    """Judges and shows one capture after the other; `page`, if there is one, takes what came of each."""
+    code = EXIT_OK
+    for number, path in enumerate(options.captures):
+        warnings: list[str] = []
+
+        def warn(text: str, path: str = path, warnings: list[str] = warnings) -> None:
+            warnings.append(text)
+            print(f"cpe-filter: {path}: warning: {text}", file=sys.stderr)
+
+        try:
+            timeline = Timeline()
+            traced = timeline if options.timeline or page else None
+            result = replay(path, how, warn, traced)
+        except (CaptureError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            print(f"cpe-filter: {path}: {reason}", file=sys.stderr)
+            code = EXIT_UNUSABLE
+            if page:
+                page.failed(path, str(reason))
+            continue
+        if page:
+            page.add(result, timeline, warnings)
+        try:
+            if options.json:
+                print(json.dumps(result, ensure_ascii=False))
+            else:
+                if number:
+                    print()
+                show(result, print, timeline if options.timeline else None, sys.stdout.encoding)
+        except BrokenPipeError:
+            if page is None:
+                raise
+            silence()  # the page is wanted all the same
+    return code

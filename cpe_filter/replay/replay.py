@@ -1,0 +1,245 @@
+"""Replay: capture files through the engine, and what came of it, for people or as JSON.
+
+Knows captures, the engine and how to show results. Must not judge: it asks the engine what the router would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.engine import DOUBTED, FORWARD, Engine, Flow
+from cpe_filter.home.leases import Leases
+from cpe_filter.inspect.smtp import Limits, Transaction
+from cpe_filter.policy.model import Network, Policy
+from cpe_filter.replay.capture import Frame, Warn, frames, network_layer
+from cpe_filter.replay.timeline import Timeline, Track, as_json
+from cpe_filter.status.devices import device_facts, why
+from cpe_filter.texts.terminal import clock, shorten, table
+
+#: Without a policy nothing is refused until a device is suspected, as on a router in mode monitor.
+#: A capture shows servers' own answers, not the responder's.
+DEFAULT_POLICY = Policy(mode="monitor", refusal="reset")
+#: A file's owner has more memory than a router.
+_LIMITS = Limits(waiting=20000, waiting_bytes=1 << 20, transactions=1000, recipients=10000)
+_FLOWS = 1 << 17
+
+
+class Options(NamedTuple):
+    """policy: what decides. lan: whose connections count (empty: everybody's). addresses: show whole ones.
+
+    timeline: each device gets its own in the result. leases: lease files that name the devices.
+    """
+
+    policy: Policy = DEFAULT_POLICY
+    lan: tuple[Network, ...] = ()
+    addresses: bool = False
+    sessions: bool = False
+    timeline: bool = False
+    leases: tuple[str, ...] = ()
+
+
+def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = None) -> dict[str, Any]:
+    """Runs one capture through an engine of its own; returns the object that `--json` prints.
+
+    A `timeline` given is filled, whatever the options.
+    Raises `capture.CaptureError` for unusable input, `OSError` where the file cannot be read.
+    """
+    flows: list[Flow] = []
+    limits = _LIMITS._replace(local_parts=options.addresses)
+    if timeline is None and options.timeline:
+        timeline = Timeline()
+    trace = timeline.step if timeline else None
+    engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace, checksums=DOUBTED)
+    # A capture may hold more devices and servers than a home.
+    engine.devices.limit = engine.asked.limit = 1 << 16
+    count = cut = 0
+    start = end = None
+    now = 0.0
+    for frame in frames(path, warn):
+        count += 1
+        cut += len(frame.data) < frame.length
+        start = frame.time if start is None else start
+        end = frame.time if end is None else max(end, frame.time)
+        now = max(now, frame.time)
+        _feed(engine, frame, now)
+    engine.finish(now)
+    if cut:
+        warn(f"{cut} of {count} packets were cut off when captured; what is missing counts as lost data")
+    for reason, number in sorted(engine.refusals.items()):
+        if reason != "not-tcp":
+            warn(f"{number} packets could not be read: {reason}")
+    result: dict[str, Any] = {
+        "capture": path,
+        "packets": count,
+        "smtp_packets": engine.mail_packets,
+        "start": _time(start),
+        "end": _time(end),
+        "devices": [device_facts(device) for device in engine.devices],
+    }
+    if options.leases:
+        leases = Leases(options.leases)
+        leases.refresh(now)
+        for told, device in zip(result["devices"], engine.devices, strict=True):
+            told["name"] = leases.name(device) or None
+    if timeline:
+        timeline.finish()
+    if timeline and options.timeline:
+        for device in result["devices"]:
+            device["timeline"] = as_json(timeline.tracks.get(device["device"]))
+    if options.sessions:
+        spoken = sorted((flow for flow in flows if flow.session.spoken), key=lambda flow: flow.session.start)
+        result["sessions"] = [_session(flow) for flow in spoken]
+    return result
+
+
+def _feed(engine: Engine, frame: Frame, now: float) -> None:
+    found = network_layer(frame)
+    if found is None:
+        return
+    hwaddr, packet = found
+    # Ethernet names the receiver, too; the other link types do not.
+    to_hwaddr = frame.data[:6] if frame.link == 1 else None
+    mail = engine.mail_packets
+    engine.packet(now, FORWARD, hwaddr, packet, to_hwaddr)
+    if engine.mail_packets == mail:
+        engine.lookup(now, hwaddr, packet)
+
+
+def _time(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _session(flow: Flow) -> dict[str, Any]:
+    session = flow.session
+    dialogue = session.dialogue
+    return {
+        "client": str(ip_address(session.client)),
+        "client_port": session.client_port,
+        "server": str(ip_address(session.server)),
+        "server_port": session.server_port,
+        "device": flow.device.name,
+        "connection": flow.attempt,
+        "start": _time(session.start),
+        "helo": dialogue.helo,
+        "tls": dialogue.tls,
+        "tls_server_name": dialogue.client_hello.server_name if dialogue.client_hello else None,
+        "tls_fingerprint": dialogue.client_hello.ja4 if dialogue.client_hello else None,
+        "transactions": [_transaction(transaction) for transaction in dialogue.transactions],
+        "last_reply": dialogue.last_reply.text if dialogue.last_reply else None,
+        "violations": sorted(dialogue.violations),
+        "opaque": dialogue.opaque_reason or None,
+        "ended": session.phase,
+        "decision": flow.decision.what,
+        "reason": flow.decision.reason,
+    }
+
+
+def _transaction(transaction: Transaction) -> dict[str, Any]:
+    return {
+        "mail_from": transaction.mail_from,
+        "rcpt_to": transaction.rcpt_to,
+        "recipients_accepted": transaction.accepted,
+        "outcome": transaction.outcome,
+        "bytes": transaction.size,
+    }
+
+
+def show(
+    result: dict[str, Any],
+    out: Callable[[str], None],
+    timeline: Timeline | None = None,
+    encoding: str | None = None,
+) -> None:
+    """Prints a result of `replay` for people, with the `timeline`s where given, in characters of this encoding."""
+    packets, mail = result["packets"], result["smtp_packets"]
+    when = f", {clock(result['start'])} to {clock(result['end'])} UTC" if result["start"] is not None else ""
+    out(f"{result['capture']}: {packets} packets, {mail} of mail{when}")
+    if not result["devices"]:
+        seen = bool(result.get("sessions"))
+        out("  of no connection the beginning is here" if seen else "  no device sent mail here")
+        if seen:
+            _show_sessions(result["sessions"], out)
+        return
+    rows = [
+        [
+            shorten(device["device"], 42),
+            device["standing"],
+            f"{device['score']:.1f}/{device['threshold']:g}",
+            device["connections"],
+            device["sessions"],
+            device["networks"],
+            device["messages"],
+            device["recipients"],
+        ]
+        for device in result["devices"]
+    ]
+    titles = ["device", "standing", "score", "connections", "sessions", "networks", "messages", "recipients"]
+    for line in table(titles, rows, right_from=2):
+        out("  " + line)
+    for device in result["devices"]:
+        _show_device(device, out)
+        if timeline and device["device"] in timeline.tracks:
+            _show_track(timeline.tracks[device["device"]], out, encoding)
+    if timeline and timeline.crowded:
+        out("")
+        out(f"  Of these devices the {timeline.limit} whose scores rose highest have timelines.")
+    if "sessions" in result:
+        _show_sessions(result["sessions"], out)
+
+
+def _show_device(device: dict[str, Any], out: Callable[[str], None]) -> None:
+    if not device["evidence"]:
+        return
+    out("")
+    known = ", ".join([*_name(device), *(shorten(address, 39) for address in device["addresses"][:4])])
+    more = f" and {len(device['addresses']) - 4} more" if len(device["addresses"]) > 4 else ""
+    head = "" if known == device["device"] else f" ({known}{more})"
+    out(f"  {device['device']}{head}")
+    for word, at in (("suspected", device["suspected_at"]), ("compromised", device["compromised_at"])):
+        if at:
+            out(f"    {word} at its connection {at['connection']}, {clock(at['time'])}")
+    out(f"    {why(device)}")
+    for item in device["evidence"]:
+        meaning = INDICATORS[item["indicator"]].meaning
+        out(f"    {item['weight']:+6.1f}  {item['count']:>5} x  {item['indicator']:<22} {item['family']:<12} {meaning}")
+
+
+def _name(device: dict[str, Any]) -> list[str]:
+    return [device["name"]] if device.get("name") else []
+
+
+def _show_track(track: Track, out: Callable[[str], None], encoding: str | None) -> None:
+    from cpe_filter.replay import chart
+
+    out("")
+    for line in chart.lines(track, encoding):
+        out(f"    {line}")
+
+
+def _show_sessions(sessions: list[dict[str, Any]], out: Callable[[str], None]) -> None:
+    out("")
+    rows = []
+    for session in sessions:
+        transactions = session["transactions"]
+        first = transactions[0] if transactions else None
+        rows.append(
+            [
+                clock(session["start"])[11:],
+                shorten(session["client"], 25),
+                shorten(session["server"], 25),
+                shorten(session["helo"] if session["helo"] is not None else "-", 28),
+                "yes" if session["tls"] else "no",
+                shorten(
+                    f"{first['mail_from'] or '-'} > {', '.join(first['rcpt_to'][:2]) or '-'}" if first else "-", 44
+                ),
+                f"{first['outcome']}{f' +{len(transactions) - 1}' if len(transactions) > 1 else ''}" if first else "-",
+                session["decision"],
+                shorten(session["last_reply"] or "-", 40),
+            ]
+        )
+    titles = ["start", "client", "server", "helo", "tls", "envelope", "outcome", "decision", "last reply"]
+    for line in table(titles, rows, right_from=99):
+        out("  " + line)

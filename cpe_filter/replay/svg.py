@@ -1,0 +1,105 @@
+"""A track as inline SVG: the score over time with both thresholds, for a page of any width.
+
+Knows SVG and the page's class names. Takes from a capture only numbers; times and labels are our own words. Positions
+across are percentages and sizes of text are pixels, so that a narrow chart is as readable as a wide one.
+"""
+
+from __future__ import annotations
+
+from cpe_filter.detect.score import COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
+from cpe_filter.replay.axis import Axis, Tick, axis, moment, precision
+from cpe_filter.replay.timeline import Point, Track
+from cpe_filter.texts.terminal import clock
+
+#: Pixels, and the score at the upper border; what is above is cut off and said in words.
+HEIGHT = 240
+TOP = CONVICT_AT * 1.25
+_THRESHOLDS = ((SUSPECTED, SUSPECT_AT), (COMPROMISED, CONVICT_AT))
+_TICKS = 6
+
+
+def svg(track: Track, name: str) -> str:
+    """The chart. name: an id for its title and description, unique on the page."""
+    drawn = axis(track)
+    limit, doubt = _y(CONVICT_AT), _y(SUSPECT_AT)
+    parts = [
+        f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-text" width="100%" '
+        f'height="{HEIGHT + 44}">',
+        f'<title id="{name}-title">Score over time</title>',
+        f'<desc id="{name}-text">{description(track)}</desc>',
+        f'<rect class="zone suspected" width="100%" y="{limit}" height="{doubt - limit:.1f}"/>',
+        f'<rect class="zone compromised" width="100%" height="{limit}"/>',
+    ]
+    ticks = drawn.ticks(_TICKS)
+    for number, tick in enumerate(ticks):
+        parts += _tick(tick, number % 2 == 1)
+    parts.append(f'<svg width="100%" height="{HEIGHT}" viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none">')
+    line = _line(drawn)
+    parts.append(f'<path class="area" d="{line}V{HEIGHT}H0Z"/><path class="line" d="{line}"/></svg>')
+    for standing, threshold in _THRESHOLDS:
+        y = _y(threshold)
+        parts.append(f'<line class="threshold {standing}" x2="100%" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text class="label left {standing}" x="100%" dx="-8" y="{y - 6:.1f}">{standing}</text>')
+        parts.append(f'<text class="scale" x="-8" y="{y + 4:.1f}">{threshold:g}</text>')
+    parts.append(f'<line class="base" x2="100%" y1="{HEIGHT}" y2="{HEIGHT}"/>')
+    parts.append(f'<text class="scale" x="-8" y="{HEIGHT + 4}">0</text>')
+    parts.append(f'<text class="scale" x="-8" y="{HEIGHT + 36}">conn.</text>')
+    for standing, _ in _THRESHOLDS:
+        if standing in track.standings:
+            parts += _moment(drawn, track.standings[standing], standing)
+    if any(point.score > TOP for point in drawn.shown):
+        parts.append(f'<text class="label left" x="100%" dx="-8" y="16">&#9650; up to {track.peak.score:.1f}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def description(track: Track) -> str:
+    """The chart in words: plain text, nothing in it needs escaping."""
+    first, last = track.first, track.last
+    said = [f"From {max(0.0, first.score - first.added):.1f} at {clock(first.time)} UTC to {last.score:.1f} at"]
+    said.append(f"{clock(last.time)} UTC; highest {track.peak.score:.1f}.")
+    step = precision([first, last])
+    for standing, threshold in _THRESHOLDS:
+        point = track.standings.get(standing)
+        crossed = track.crossed.get(standing)
+        if point:
+            said.append(f"{standing.title()} at its connection {point.connection}, {moment(point.time, step)}.")
+        elif crossed:
+            said.append(f"Passed {threshold:g} at {moment(crossed.time, step)}, but was not {standing}.")
+        else:
+            said.append(f"Never reached {threshold:g} ({standing}).")
+    return " ".join(said)
+
+
+def _y(score: float) -> float:
+    return round(HEIGHT * (1 - score / TOP), 1)
+
+
+def _line(drawn: Axis) -> str:
+    """A step for each point; at most twice the visible height, whatever the score."""
+    line = [f"M0 {_y(drawn.base)}"]
+    for point in drawn.shown:
+        line.append(f"H{drawn.position(point) * 1000:.1f}V{_y(min(point.score, 2 * TOP))}")
+    return "".join([*line, "H1000"])
+
+
+def _tick(tick: Tick, second: bool) -> list[str]:
+    """A time and a connection number; every second one makes way on a narrow screen."""
+    x = f"{tick.position * 100:.2f}%"
+    edge = " first" if tick.position < 0.06 else " last" if tick.position > 0.94 else ""
+    kind = f'class="tick{edge}{" second" if second else ""}"'
+    return [
+        f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="{HEIGHT + 5}"/>',
+        f'<text {kind} x="{x}" y="{HEIGHT + 19}">{tick.label}</text>',
+        f'<text {kind} x="{x}" y="{HEIGHT + 36}">{tick.connection}</text>',
+    ]
+
+
+def _moment(drawn: Axis, point: Point, standing: str) -> list[str]:
+    """The point where a standing began, and at which connection: below it to the right, where the line is not."""
+    position, y = drawn.position(point), _y(min(point.score, TOP))
+    at, side, below = (10, "", 16) if position < 0.62 else (-10, " left", -8)
+    label = f"connection {point.connection}"
+    return [
+        f'<circle class="moment {standing}" cx="{position * 100:.2f}%" cy="{y}" r="4.5"/>',
+        f'<text class="label {standing}{side}" x="{position * 100:.2f}%" dx="{at}" y="{y + below:.1f}">{label}</text>',
+    ]

@@ -1,0 +1,188 @@
+"""Open incidents <-> bytes that survive a restart.
+
+Knows incidents and the form of the bytes: JSON, and its CRC-32 on a line of its own. Must not know files. Devices are
+named by their own keys, so these bytes are for the router's files only. Read as a whole or not at all.
+
+Within one boot times are exact, also where the clock was set meanwhile, since the time of the boot is kept with them;
+after a reboot they are ages.
+"""
+
+from __future__ import annotations
+
+import math
+from binascii import crc32
+
+from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.lean import forked as apart
+from cpe_filter.lean import json_text
+from cpe_filter.report.counts import Counts
+from cpe_filter.report.incident import (
+    CLEARED,
+    EXAMPLES,
+    EXEMPT,
+    EXPIRED,
+    MAX_NAME,
+    MERGED,
+    MOST_CLOSED,
+    RELEASED,
+    Example,
+    Incident,
+    Incidents,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: A file that is older, or from the future, was written or is read with a wrong clock (as in detect.saved).
+BELIEVED_S = 366 * 86400.0
+#: Lengths of devices' keys, but for the router's own.
+_KEYS = (4, 6, *BEHIND, 16)
+
+
+class Broken(ValueError):
+    """These bytes cannot be used. The text says what is wrong with them."""
+
+
+def sealed(content: bytes) -> bytes:
+    """Adds a line with the CRC-32 of all before it."""
+    return content + b"%08x\n" % crc32(content)
+
+
+def unsealed(data: bytes) -> bytes:
+    """What `sealed` was given. Raises `Broken`."""
+    content, seal = data[:-9], data[-9:]
+    if len(seal) != 9 or seal != b"%08x\n" % crc32(content):
+        raise Broken("cut short or damaged")
+    return content
+
+
+def encode(incidents: Incidents, boot: str, seq: int, now: float) -> bytes:
+    """All of it. boot: the kernel's boot_id; seq: that of the next event; now: the engine's time."""
+    content = {
+        "boot": boot,
+        "seq": seq,
+        "booted": incidents.booted,
+        "written": now,
+        "released": [key.hex() for key in incidents.released],
+        "incidents": [_dumped(incident) for incident in incidents.all()],
+    }
+    return sealed(json_text.encode(content).encode())
+
+
+class Kept:
+    """What was read. boot, seq: as given to `encode`."""
+
+    def __init__(self, data: bytes) -> None:
+        """Raises `Broken`."""
+        text = unsealed(data)
+        try:
+            self._content = apart.result(lambda: _parsed(text), ValueError)
+            self.boot, self.seq = str(self._content["boot"]), int(self._content["seq"])
+            self._booted, self._written = (_finite(self._content[name]) for name in ("booted", "written"))
+        except (KeyError, TypeError, ValueError, OverflowError, apart.Unfinished):
+            raise Broken("not incidents of cpe-filter") from None
+
+    def devices(self) -> dict[str, bytes]:
+        """The devices' keys by their pseudonyms."""
+        try:
+            return {_hex(one["dev"]): bytes.fromhex(one["key"]) for one in self._content["incidents"]}
+        except (KeyError, TypeError, ValueError):
+            return {}
+
+    def restore(self, incidents: Incidents, boot: str, now: float, lost: bool) -> None:
+        """Gives them to an empty `Incidents`. lost: what was told may not have arrived. Raises `Broken`."""
+        if self.boot == boot:
+            shift = incidents.booted - self._booted
+        else:
+            shift = 0.0 if 0 <= now - self._written <= BELIEVED_S else now - self._written
+        try:
+            found = [_loaded(one, shift) for one in self._content["incidents"][: DEVICES + MOST_CLOSED]]
+            released = [bytes.fromhex(key) for key in self._content["released"][:DEVICES]]
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+            raise Broken("not incidents of cpe-filter") from None
+        for incident in found:
+            incident.repeat = lost
+        incidents.restore(found, released)
+
+
+def _parsed(text: bytes) -> Any:
+    """Apart from the running filter, which writes JSON only (see json_text)."""
+    import json
+
+    return json.loads(text)
+
+
+def _dumped(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.id,
+        "key": incident.key.hex(),
+        "dev": incident.dev,
+        "name": incident.name,
+        "standing": incident.standing,
+        "act": incident.act,
+        "first": incident.first,
+        "last": incident.last,
+        "base": incident.base,
+        "counts": incident.counts,
+        "told_at": incident.told_at,
+        "known": incident.known,
+        "examples": incident.examples,
+        "why": incident.why,
+    }
+
+
+def _loaded(content: dict[str, Any], shift: float) -> Incident:
+    """Raises ValueError, KeyError, TypeError and the like for what is none."""
+    key = bytes.fromhex(content["key"])
+    if len(key) not in _KEYS and key not in RESERVED:
+        raise ValueError
+    first, base = _finite(content["first"]) + shift, _counts(content["base"])
+    incident = Incident(_hex(content["id"]), key, _hex(content["dev"]), first, base)
+    incident.name = _name(content["name"])
+    incident.standing = _one_of(content["standing"], (CLEAR, SUSPECTED, COMPROMISED))
+    incident.act = _one_of(content["act"], ("monitor", "limit", "explain", "reset"))
+    incident.why = _one_of(content["why"], ("", CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED))
+    incident.last = _finite(content["last"]) + shift
+    incident.counts = incident.told = _counts(content["counts"])
+    incident.told_at = _finite(content["told_at"]) + shift
+    incident.known = int(content["known"]) & 3
+    for time, port, family in content["examples"][:EXAMPLES]:
+        if not 0 <= port <= 65535 or family not in (4, 6):
+            raise ValueError
+        incident.examples.append(Example(_finite(time) + shift, int(port), int(family)))
+    incident.shown = len(incident.examples)
+    return incident
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _hex(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 16 or any(c not in "0123456789abcdef" for c in value):
+        raise ValueError
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_NAME or not (value.isascii() and value.isprintable()):
+        raise ValueError
+    return value
+
+
+def _one_of(value: Any, words: tuple[str, ...]) -> str:
+    if value not in words:
+        raise ValueError
+    return str(value)
+
+
+def _counts(value: Any) -> Counts:
+    connections, networks, messages, recipients, refused = (max(0, int(number)) for number in value[:5])
+    indicators = {str(name): max(0, int(count)) for name, count in value[5].items() if name in INDICATORS}
+    return Counts(connections, networks, messages, recipients, refused, indicators)

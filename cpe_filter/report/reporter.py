@@ -1,0 +1,236 @@
+"""Reports as the running filter makes them: incidents found, numbered and left for `cpe-filter send`.
+
+Knows the engine's devices and connections, conntrack, the folder and when things are done. Must not know the network:
+nothing is sent from here. What fails here is logged once, and the filter goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cpe_filter import __version__
+from cpe_filter.detect.device import Device
+from cpe_filter.enforce.conntrack import wan_port
+from cpe_filter.engine import Engine, Flow
+from cpe_filter.lean import files
+from cpe_filter.lean import forked as apart
+from cpe_filter.policy.model import Policy
+from cpe_filter.report import key
+from cpe_filter.report import spool_dir as handover
+from cpe_filter.report.incident import EXAMPLES, HEARTBEAT, Example, Incident, Incidents, heartbeat
+from cpe_filter.report.persistence import Broken, Kept, encode
+from cpe_filter.report.spool import MOST_BYTES, About, Spool, Waiting
+from cpe_filter.report.spool_dir import uptime
+
+#: Added to the name of the state file: the open incidents on flash, and the secret of the pseudonyms.
+BESIDE, KEY = ".incidents", ".key"
+#: Seconds between two looks at what has arrived; from a failure to write to the next try.
+ARRIVED_S, RETRY_S = 5.0, 30.0
+#: Seconds to the first heartbeat, between two while none is sent, and from one that has arrived to the next.
+FIRST_BEAT_S, FRESH_BEAT_S, BEAT_S = 60.0, 3600.0, 43200.0
+#: Seconds since a connection's device was last seen in which its port may still be known.
+_LATELY_S = 120.0
+
+
+class Outbox:
+    """Made when reporting begins. `tick` every second, `continued` when a device's key changes, `close` at the end."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        engine: Engine,
+        named: Callable[[Device], str],
+        figures: Callable[[], dict[str, int]],
+        log: Callable[[str], None],
+        now: float,
+    ) -> None:
+        """named: what a device calls itself; figures: for heartbeats (see report.incident). Raises OSError."""
+        self._policy = policy
+        self._engine = engine
+        self._named = named
+        self._figures = figures
+        self._log = log
+        self._told: dict[str, str] = {}
+        self._boot = handover.boot_id()
+        secret = key.load(policy.state_file + KEY)
+        self._incidents = Incidents(lambda device: key.pseudonym(secret, device), now - uptime())
+        self._writer = handover.Writer(handover.folder(policy.status_file), policy.report_user, log)
+        self._writer.make()
+        self._next_arrived = self._next_write = self._next_example = float("-inf")
+        self._next_beat = now + FIRST_BEAT_S
+        self._spool = self._restored(now)
+        self._incidents.begin(engine.devices, now)
+
+    # ── across restarts ─────────────────────────────────────────────────────────────────────────
+
+    def _restored(self, now: float) -> Spool:
+        """The spool and the incidents as they were; after a reboot the incidents alone."""
+        recent = self._kept(self._writer.read(handover.INCIDENTS), "in memory")
+        if recent is not None and recent.boot != self._boot:
+            recent = None
+        # No seq may come twice in a boot. Where none is known: there was less than an event a second.
+        seq = recent.seq if recent else max(1, int(uptime()))
+        spool, whole = Spool(self._boot, seq), False
+        data = self._writer.read(handover.SPOOL)
+        if data is not None:
+            try:
+                about, events = _decoded(data)
+                if about.boot == self._boot:
+                    whole = recent is not None and about.next >= recent.seq
+                    spool.restore(about, events)
+            except Broken as error:
+                self._log(f"reports that waited are lost: the spool is {error}")
+        kept = recent or self._kept(self._read_flash(), "on flash")
+        if kept is not None:
+            try:
+                kept.restore(self._incidents, self._boot, now, lost=not whole)
+            except Broken as error:
+                self._log(f"open incidents are not known any more: {error}")
+        return spool
+
+    def _kept(self, data: bytes | None, where: str) -> Kept | None:
+        if data is None:
+            return None
+        try:
+            return Kept(data)
+        except Broken as error:
+            self._log(f"open incidents {where} not used: {error}")
+            return None
+
+    def _read_flash(self) -> bytes | None:
+        path = self._policy.state_file + BESIDE
+        try:
+            return files.read(path, 2 * MOST_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._log(f"open incidents not read: {path}: {error.strerror}")
+            return None
+
+    def encoded(self, now: float) -> bytes:
+        """The open incidents, for the file on flash."""
+        return encode(self._incidents, self._boot, self._spool.next, now)
+
+    # ── while it runs ───────────────────────────────────────────────────────────────────────────
+
+    def reload(self, policy: Policy) -> None:
+        """Goes by this policy from now on."""
+        user = self._policy.report_user
+        self._policy = policy
+        if policy.report_user != user:
+            self._writer = handover.Writer(handover.folder(policy.status_file), policy.report_user, self._log)
+            try:
+                self._writer.make()
+            except OSError as error:
+                self._say_once("folder", f"reports cannot be left for {policy.report_user}: {error.strerror}")
+        self._spool.changed = True  # the policy's version is in it
+
+    def continued(self, before: bytes, after: bytes) -> None:
+        """A device goes on under another key."""
+        self._incidents.continued(before, after)
+
+    def tick(self, now: float) -> None:
+        """Does what is due."""
+        if now >= self._next_arrived:
+            self._next_arrived = now + ARRIVED_S
+            self._take_arrived(now)
+        self._look(now)
+        if self._policy.report_heartbeat and now >= self._next_beat:
+            self._next_beat = now + FRESH_BEAT_S
+            self._spool.add(heartbeat(self._engine.devices, self._policy, uptime(), self._figures()))
+        if self._spool.changed and now >= self._next_write:
+            self._write(now)
+
+    def close(self, now: float) -> None:
+        """The filter stops, or does not report any more."""
+        self._take_arrived(now)
+        self._look(now)
+        self._write(now)
+
+    def _look(self, now: float) -> None:
+        devices, policy = self._engine.devices, self._policy
+
+        def opening(incident: Incident, device: Device) -> None:
+            self._seek(incident, device, now)
+
+        for event in self._incidents.look(devices, policy, now, self._named, opening):
+            self._spool.add(event)
+        self._seek_more(now)
+
+    def _take_arrived(self, now: float) -> None:
+        for event in self._spool.arrived(self._writer.arrived(self._boot)):
+            if event.kind == HEARTBEAT:
+                self._next_beat = now + BEAT_S
+            else:
+                self._incidents.arrived(event.number, event.kind)
+
+    def _write(self, now: float) -> None:
+        policy = self._policy
+        try:
+            # In this order: what the spool lacks is then seen by its seq after a crash, and told again.
+            self._writer.write(handover.INCIDENTS, encode(self._incidents, self._boot, self._spool.next, now))
+            self._writer.write(handover.SPOOL, self._spool.encode(policy.version, __version__), 0o640)
+        except OSError as error:
+            self._next_write = now + RETRY_S
+            self._say_once("spool", f"reports not written: {error.strerror}")
+            return
+        self._spool.changed = False
+        self._told.pop("spool", None)
+
+    def _say_once(self, about: str, text: str) -> None:
+        if self._told.get(about) != text:
+            self._told[about] = text
+            self._log(text)
+
+    # ── examples of connections ─────────────────────────────────────────────────────────────────
+
+    def _seek_more(self, now: float) -> None:
+        """For one of the incidents that lack examples and are at work: by turns."""
+        lacking = [one for one in self._incidents if len(one.examples) < EXAMPLES and now - one.last < _LATELY_S]
+        if lacking:
+            incident = lacking[int(now) % len(lacking)]
+            device = self._engine.devices.find(incident.key)
+            if device is not None:
+                self._seek(incident, device, now)
+
+    def _seek(self, incident: Incident, device: Device, now: float) -> None:
+        """Asks conntrack for the ports of a few of its connections: once a second for all devices together."""
+        if now < self._next_example:
+            return
+        self._next_example = now + 1.0
+        asked = 0
+        for flow in self._engine.flows_of(device):
+            session = flow.session
+            connection = session.start, session.client_port
+            if not _went_out(flow) or connection in incident.looked:
+                continue
+            port = wan_port(session.client, session.client_port, session.server, session.server_port)
+            if port is None and len(session.client) == 16:
+                port = session.client_port
+            family = 4 if len(session.client) == 4 else 6
+            example = Example(session.start, port, family) if port is not None else None
+            self._incidents.example(incident, example, connection)
+            asked += 1
+            if asked >= EXAMPLES or len(incident.examples) >= EXAMPLES:
+                break
+
+
+def _decoded(data: bytes) -> tuple[About, list[Waiting]]:
+    """The spool as it was written; read apart, since that takes JSON. Raises `Broken`."""
+
+    def work() -> tuple[tuple[str | int, ...], list[tuple[int | str | bytes, ...]]]:
+        from cpe_filter.report.spool_file import decode
+
+        about, events = decode(data)
+        return tuple(about), [tuple(event) for event in events]
+
+    try:
+        about, events = apart.result(work, Broken)
+    except apart.Unfinished as error:
+        raise Broken(f"not read: {error}") from None
+    return About(*about), [Waiting(*event) for event in events]
+
+
+def _went_out(flow: Flow) -> bool:
+    """Whether its server has seen it: not one that was refused at once, or that the responder answers."""
+    return flow.session.spoken and not flow.explained

@@ -1,0 +1,109 @@
+"""The folder of reports (see handover), on the side of `send`.
+
+Knows files. Must not know what a report says. No part of the running filter.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from cpe_filter.report.persistence import Broken
+from cpe_filter.report.spool import MOST_BYTES, About, Waiting
+from cpe_filter.report.spool_dir import ARRIVED, INCIDENTS, MOST_SENT, SENT, SPOOL, listed, read, seqs_of
+from cpe_filter.report.spool_file import decode
+
+
+class Reader:
+    """The side of `send`. It opens the folders at once, as root if it still is: later it need not find its way there.
+
+    Raises OSError where a method says so.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError."""
+        self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            self._sent = os.open(SENT, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
+        except OSError:
+            os.close(self._folder)
+            raise
+
+    def close(self) -> None:
+        os.close(self._sent)
+        os.close(self._folder)
+
+    def lock(self) -> bool:
+        """Whether no other `send` is at work; until `close`. Raises OSError."""
+        try:
+            fcntl.flock(self._sent, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def stamp(self) -> tuple[int, int]:
+        """Changes when the spool does."""
+        try:
+            about = os.stat(SPOOL, dir_fd=self._folder, follow_symlinks=False)
+        except OSError:
+            return 0, 0
+        return about.st_mtime_ns, about.st_ino
+
+    def spool(self, boot: str) -> tuple[About, list[Waiting]] | None:
+        """What waits to be sent and has not arrived; None where nothing was ever written. Raises OSError, `Broken`."""
+        try:
+            about, events = decode(read(SPOOL, 2 * MOST_BYTES, self._folder))
+        except FileNotFoundError:
+            return None
+        if about.boot != boot:
+            return None
+        have = self.arrived(boot)
+        return about, [event for event in events if event.seq not in have]
+
+    def incidents(self) -> bytes:
+        """What run knows itself again by: for root alone. Raises OSError."""
+        return read(INCIDENTS, 2 * MOST_BYTES, self._folder)
+
+    def arrived(self, boot: str) -> set[int]:
+        """The seqs that have arrived."""
+        try:
+            return seqs_of(read(ARRIVED, MOST_SENT, self._sent), boot)
+        except OSError:
+            return set()
+
+    def note(self, boot: str, seqs: Iterable[int]) -> None:
+        """These have arrived, too. Raises OSError."""
+        have = {*self.arrived(boot), *seqs}
+        try:
+            _, events = decode(read(SPOOL, 2 * MOST_BYTES, self._folder))
+            have &= {event.seq for event in events}
+        except (OSError, Broken):
+            pass
+        # What run has taken out meanwhile never comes back.
+        self._replace(ARRIVED, listed(boot, have))
+
+    def read(self, name: str) -> Any:
+        """The JSON of a file of ours; None where there is none that can be used."""
+        try:
+            return json.loads(read(name, MOST_SENT, self._sent))
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def write(self, name: str, content: Any) -> None:
+        """Replaces a file of ours by one with this JSON. Raises OSError."""
+        self._replace(name, json.dumps(content, separators=(",", ":")).encode())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        temporary = f"{name}.new"
+        try:
+            os.unlink(temporary, dir_fd=self._sent)
+        except FileNotFoundError:
+            pass
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        handle = os.open(temporary, flags, 0o600, dir_fd=self._sent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, name, src_dir_fd=self._sent, dst_dir_fd=self._sent)

@@ -1,0 +1,105 @@
+"""What `send` may use and who it is: its certificate and key, the clock, and the way from root to an ordinary user.
+
+Knows permissions and privileges. Must not know what is sent, or TLS.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+
+from cpe_filter.policy.model import Policy
+from cpe_filter.send.certificate import MOST_BYTES, Certificate, NoCertificate, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class CannotSend(RuntimeError):
+    """Nothing can be sent with this policy, or from here; the text says why."""
+
+
+def check_files(policy: Policy) -> Certificate:
+    """Our certificate, after a look at all three files. Raises `CannotSend`."""
+    for name, path, others in (
+        ("ca", policy.report_ca, 0o022),
+        ("certificate", policy.report_certificate, 0o022),
+        ("key", policy.report_key, 0o037),
+    ):
+        try:
+            about = os.stat(path)
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            raise CannotSend(f"[report] {name}: {path}: {error.strerror}") from None
+        if about.st_mode & others:
+            mode = stat.S_IMODE(about.st_mode)
+            what = "others can read or change it" if others == 0o037 else "others can change it"
+            allowed = "0600 or 0640" if others == 0o037 else "0644"
+            raise CannotSend(f"[report] {name}: {path}: {what} (mode {mode:04o}); allowed: {allowed}")
+    path = policy.report_certificate
+    try:
+        with open(path, "rb") as file:
+            own = parse(file.read(MOST_BYTES))
+    except NoCertificate as error:
+        raise CannotSend(f"[report] certificate: {path}: {error}") from None
+    if not own.name:
+        raise CannotSend(f"[report] certificate: {path}: it names nobody (no common name)")
+    if time.time() > own.ends and synchronised():
+        ended = time.strftime("%Y-%m-%d", time.gmtime(own.ends))
+        raise CannotSend(f"[report] certificate: {path}: it has expired on {ended}")
+    return own
+
+
+class User:
+    """Who we are. uid 0: we were not root."""
+
+    def __init__(self, uid: int, gid: int) -> None:
+        self._uid, self._gid = uid, gid
+
+    def give_up(self, before: Callable[[], Any]) -> Any:
+        """Does one thing as root, and is this user for good. Nothing changes for who was not root."""
+        if not self._uid:
+            return before()
+        os.seteuid(0)
+        try:
+            return before()
+        finally:
+            os.setresgid(self._gid, self._gid, self._gid)
+            os.setresuid(self._uid, self._uid, self._uid)
+
+
+def become(name: str) -> User:
+    """Acts as this user, if we are root. Raises `CannotSend`."""
+    if os.geteuid() != 0:
+        return User(0, 0)
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise CannotSend(f"[report] user names {name}, and there is no such user") from None
+    if entry.pw_uid == 0:
+        raise CannotSend(f"[report] user names {name}, which is root by another name; an ordinary user is wanted")
+    try:
+        os.setgroups([])
+        os.setegid(entry.pw_gid)
+        os.seteuid(entry.pw_uid)
+    except OSError as error:
+        raise CannotSend(f"root cannot become {name}: {error.strerror}") from None
+    return User(entry.pw_uid, entry.pw_gid)
+
+
+def synchronised() -> bool:
+    """Whether something keeps the clock right: adjtimex(2) without a change. False where nobody can say."""
+    try:
+        import ctypes
+
+        # struct timex has at most 208 bytes; all zero means that only the state is asked.
+        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    except (ImportError, OSError, AttributeError):
+        return False
+    return 0 <= state < 5  # TIME_ERROR

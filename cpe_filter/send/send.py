@@ -1,0 +1,309 @@
+"""`cpe-filter send`: brings what waits in the spool to the Internet provider's collector.
+
+Knows privileges, the folder, the schedule and what an answer means for what was sent. Must not know devices or
+packets. A process of its own, so that the filter, which may rule the network, speaks to nobody there, and so that TLS
+costs the router its 15 MB for the second that it takes and not for good.
+
+Three ways to start it:
+
+- `--wait` sleeps until something is due, does one exchange and ends: for a supervisor that starts it again. What waits
+  is a Python without TLS. Nothing is late, and a crash, a leak or a new policy is over with the next start.
+- without an option it ends at once where nothing is due within a minute: for cron, once a minute. Costs a start of
+  Python a minute in place of the memory.
+- `--once` sends now what there is, whatever the schedule says: for people.
+
+Started by root it acts as [report] user from the beginning, and takes root back once, to read the private key, before
+it gives it up for good; only then does it open a connection. An exchange is noted before it begins: who is killed in
+it, or cannot write, does not try again within a minute.
+
+Exit codes: 0 done, or nothing to do; 1 not delivered, the schedule says when to try again; 2 policy, key, certificates
+or user cannot be used. In every case but the first what waits goes on waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cpe_filter.policy.model import Policy
+from cpe_filter.report import schedule
+from cpe_filter.report import spool_dir as handover
+from cpe_filter.report.incident import HEARTBEAT
+from cpe_filter.report.persistence import Broken
+from cpe_filter.report.schedule import Plan
+from cpe_filter.report.spool import About, Waiting
+from cpe_filter.report.spool_dir import LAST, PLAN, uptime
+from cpe_filter.report.spool_reader import Reader
+from cpe_filter.send.certificate import Certificate
+from cpe_filter.send.rights import CannotSend, become, check_files, synchronised
+
+__all__ = ["CannotSend", "NoReports", "Sender", "batches", "check_files", "report", "run"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.send.upstream import Collector
+
+DONE, UNDELIVERED = 0, 1
+#: Events and bytes (as JSON, so of a request more than enough) of a report, and reports of an exchange.
+MOST_EVENTS, MOST_REPORT, MOST_REPORTS = 256, 60 << 10, 24
+#: Events that are given up one by one because the collector takes none; then it is the whole that is wrong.
+MOST_GIVEN_UP = 4
+#: Reports kept for `cpe-filter report show`, and their characters.
+KEPT, MOST_KEPT = 8, 64 << 10
+#: Seconds between two looks while waiting; that a start without `--wait` waits at most, and one with it.
+LOOK_S, SHORT_S, LONG_S = 5.0, 60.0, 6 * 3600.0
+_MODEL = "/tmp/sysinfo/board_name"  # noqa: S108 - OpenWrt's; only read, and not trusted
+
+
+class NoReports(RuntimeError):
+    """No filter has left anything to send."""
+
+
+def say(text: str) -> None:
+    """One line on stderr: procd and systemd carry it to the system log."""
+    try:
+        sys.stderr.write(f"cpe-filter: send: {text}\n")
+        sys.stderr.flush()
+    except (OSError, AttributeError):
+        pass
+
+
+def run(policy: Policy, how: str) -> int:
+    """how: "once", "wait" or "". Returns the exit code; raises `CannotSend`, `NoReports`."""
+    if not policy.report_url:
+        raise CannotSend("[report] url is empty: nothing is reported")
+    if any(c in policy.report_url for c in "?#"):
+        raise CannotSend(f"[report] url {policy.report_url}: no ? or # can be in it")
+    own = check_files(policy)
+    reader = _opened(policy, how)
+    try:
+        user = become(policy.report_user)
+        if not reader.lock():
+            say("another one is at work")
+            return DONE
+        return Sender(policy, own, reader, how, user.give_up).run()
+    except (OSError, Broken) as error:
+        say(f"what waits cannot be read or noted: {error.strerror if isinstance(error, OSError) else error}")
+        if how == "wait":
+            time.sleep(LOOK_S)
+        return UNDELIVERED
+    finally:
+        reader.close()
+
+
+def _opened(policy: Policy, how: str) -> Reader:
+    """The folder; with `--wait` once the filter has made it. Raises `CannotSend`, `NoReports`."""
+    path = handover.folder(policy.status_file)
+    end = time.monotonic() + LONG_S
+    while True:
+        try:
+            return Reader(path)
+        except FileNotFoundError:
+            if how != "wait" or time.monotonic() >= end:
+                raise NoReports(f"no filter has made reports yet (there is no {path})") from None
+            time.sleep(LOOK_S)
+        except OSError as error:
+            raise CannotSend(f"{path}: {error.strerror} (it is for root and [report] user)") from None
+
+
+# ── one exchange ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Sender:
+    """Waits, sends, notes. give_up: does one thing with the rights that we started with, the last time."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        own: Certificate,
+        reader: Reader,
+        how: str,
+        give_up: Callable[[Callable[[], Any]], Any],
+        draw: Callable[[], float] | None = None,
+    ) -> None:
+        self._policy = policy
+        self._reader = reader
+        self._how = how
+        self._give_up = give_up
+        self._draw = draw or _draw
+        self._boot = handover.boot_id()
+        self._slot = zlib.crc32(own.name.encode()) % int(schedule.DAY_S)
+
+    def run(self) -> int:
+        """Raises OSError, `Broken`."""
+        plan = schedule.known(self._reader.read(PLAN), self._boot)
+        if plan is None:
+            plan = schedule.begin(self._boot, uptime(), self._draw)
+            self._reader.write(PLAN, plan)
+        ready = self._wait(plan)
+        if ready is None:
+            return DONE
+        about, events = ready
+        self._reader.write(PLAN, plan._replace(due=uptime() + schedule.PAUSE_S))
+        collector = self._give_up(self._collector)
+        try:
+            code, plan, text = self._exchange(collector, plan, about, events)
+        finally:
+            collector.close()
+        self._reader.write(PLAN, plan)
+        say(f"{text}; not again within {max(0.0, plan.due - uptime()):.0f} s")
+        return code
+
+    def _collector(self) -> Collector:
+        """With all that has to be read for it, also by Python: who we are afterwards may not be able to."""
+        from cpe_filter.send import upstream
+
+        policy = self._policy
+        synchronised()  # for ctypes
+        try:
+            tls = upstream.context(policy.report_ca, policy.report_certificate, policy.report_key)
+            return upstream.Collector(policy.report_url, tls)
+        except upstream.Unusable as error:
+            raise CannotSend(str(error)) from None
+
+    def _wait(self, plan: Plan) -> tuple[About, list[Waiting]] | None:
+        """What is to be sent, when it is time; None where it is not."""
+        begun = uptime()
+        most = {"wait": LONG_S, "once": 0.0}.get(self._how, SHORT_S)
+        stamp, ready, due = (-1, -1), None, None
+        while True:
+            if self._reader.stamp() != stamp:
+                stamp = self._reader.stamp()
+                ready = self._reader.spool(self._boot)
+                due = schedule.next_at(plan, ready[1], self._slot) if ready else None
+            up = uptime()
+            if ready and ready[1] and self._how == "once":
+                return ready
+            if ready and due is not None and up >= due:
+                return ready[0], schedule.to_send(plan, ready[1], up)
+            left = begun + most - up
+            if left <= 0 or (self._how != "wait" and (due is None or due - up > left)):
+                if self._how != "wait":
+                    print("nothing waits to be sent" if due is None else f"the next is due in {due - up:.0f} s")
+                return None
+            time.sleep(min(LOOK_S, left, max(0.05, due - up) if due is not None else LOOK_S))
+
+    def _exchange(self, collector: Collector, plan: Plan, about: About, events: list[Waiting]) -> tuple[int, Plan, str]:
+        """Exit code, the plan from now on, and what happened, for people."""
+        from cpe_filter.send import upstream
+
+        waiting, sent, taken, given_up, beat = deque(batches(events)), 0, 0, 0, False
+        while waiting and sent < MOST_REPORTS:
+            batch = waiting.popleft()
+            sent += 1
+            body = report(about, batch, uptime())
+            try:
+                answer = collector.post(upstream.compress(body))
+            except upstream.Unreached as error:
+                self._keep(body, str(error))
+                if error.refused:
+                    return UNDELIVERED, schedule.refused(plan, uptime(), self._draw), str(error)
+                return (*self._later(plan, 0.0), str(error))
+            self._keep(body, str(answer.status))
+            plan = schedule.told(plan, answer.splay, answer.policy)
+            if answer.what == upstream.TAKEN:
+                done = [event for event in batch if event.seq in answer.acked or event.seq in answer.rejected]
+                for event in done:
+                    if event.seq not in answer.acked:
+                        say(f"the collector rejects {_called(event)}: {answer.rejected[event.seq] or 'no reason'}")
+                if not done:
+                    return (*self._later(plan, 0.0), f"{collector.host} answers 200 and names nothing that was sent")
+                self._reader.note(self._boot, [event.seq for event in done])
+                taken += len(done)
+                beat = beat or any(event.kind == HEARTBEAT for event in done)
+            elif answer.what == upstream.WRONG:
+                if len(batch) > 1:
+                    half = len(batch) // 2
+                    waiting.extendleft((batch[half:], batch[:half]))
+                    continue
+                if given_up >= MOST_GIVEN_UP and not taken:
+                    break
+                given_up += 1
+                say(f"the collector answers {answer.status} to {_called(batch[0])}: given up")
+                self._reader.note(self._boot, [batch[0].seq])
+            elif answer.what == upstream.LATER:
+                why = f"{collector.host} answers {answer.status}"
+                return (*self._later(plan, answer.after), f"{why}, {taken} events delivered")
+            else:
+                why = f"{collector.host} answers {answer.status}: it does not take reports from here"
+                return UNDELIVERED, schedule.refused(plan, uptime(), self._draw), why
+        if not taken:
+            why = f"{collector.host} takes none of {len(events)} events"
+            return UNDELIVERED, schedule.refused(plan, uptime(), self._draw), why
+        plan = schedule.delivered(plan, uptime(), time.time(), self._slot, beat, None, None)
+        return DONE, plan, f"{taken} event{'' if taken == 1 else 's'} delivered"
+
+    def _later(self, plan: Plan, after: float) -> tuple[int, Plan]:
+        return UNDELIVERED, schedule.failed(plan, uptime(), after, self._draw)
+
+    def _keep(self, body: bytes, how: str) -> None:
+        """For `cpe-filter report show`: the last reports, byte for byte, and what came of each."""
+        last = self._reader.read(LAST)
+        kept = [one for one in last if isinstance(one, dict)][-KEPT + 1 :] if isinstance(last, list) else []
+        kept.append({"at": int(time.time()), "how": how, "report": body.decode()})
+        while len(kept) > 1 and sum(len(str(one.get("report"))) for one in kept) > MOST_KEPT:
+            del kept[0]
+        try:
+            self._reader.write(LAST, kept)
+        except OSError:
+            pass  # there is no room; what arrives counts more
+
+
+def _draw() -> float:
+    """0 to 1, from the kernel: after a power cut many routers start from one seed."""
+    return int.from_bytes(os.urandom(6), "big") / (1 << 48)
+
+
+def _called(event: Waiting) -> str:
+    return f"event {event.seq} ({event.kind})"
+
+
+# ── the report ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def batches(events: Iterable[Waiting]) -> list[list[Waiting]]:
+    """As few reports as the bounds allow, the oldest event first."""
+    made: list[list[Waiting]] = []
+    size = MOST_REPORT + 1
+    for event in sorted(events):
+        if size + len(event.line) > MOST_REPORT or len(made[-1]) >= MOST_EVENTS:
+            made.append([])
+            size = 0
+        made[-1].append(event)
+        size += len(event.line)
+    return made
+
+
+def report(about: About, events: Iterable[Waiting], up: float) -> bytes:
+    """The JSON text: events stand in it as they stood in the spool."""
+    now = time.time()
+    content: dict[str, Any] = {
+        "v": 1,
+        "boot": about.boot,
+        "up": int(up),
+        "t": int(now) if 0 <= now < 253402300799 else None,
+        "synced": synchronised(),
+        "pol": about.pol,
+        "ver": about.ver,
+    }
+    model = _model()
+    if model:
+        content["model"] = model
+    content["dropped"] = about.dropped
+    head = json.dumps(content, separators=(",", ":")).encode()
+    return head[:-1] + b',"events":[' + b",".join(event.line.rstrip() for event in events) + b"]}"
+
+
+def _model() -> str:
+    try:
+        with open(_MODEL, "rb") as file:
+            text = file.read(256).decode("ascii", "replace").strip()
+    except OSError:
+        return ""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)[:64]

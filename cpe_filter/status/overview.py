@@ -1,0 +1,173 @@
+"""A status object for people at a terminal, in lines.
+
+Knows the status object and how wide the terminal is. Must not judge, read files or ask the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.status.devices import why
+from cpe_filter.texts.terminal import clock, shorten, table
+
+_WORST_FIRST = (COMPROMISED, SUSPECTED, CLEAR)
+#: Exemptions that are shown.
+_EXEMPTIONS = 8
+#: What the kernel's counters count, in the order in which they are told; others follow by their own name.
+_COUNTED = ("observed", "queued", "known", "refused", "blocked", "limited", "explained", "undecided", "flooded")
+
+
+def describe(content: dict[str, Any], now: float, width: int | None = None, config_error: str = "") -> list[str]:
+    """Lines of at most `width` characters; None: as long as they are. now: POSIX seconds.
+
+    config_error: why the service does not use its configuration, if it does not.
+
+    Raises ArithmeticError, AttributeError, LookupError, TypeError or ValueError where the content is no status.
+    """
+    up = int(content["updated"] - content["since"])
+    age = max(0.0, now - content["updated"])
+    lines = [
+        f"cpe-filter is running (process {content['pid']}, up {up // 3600}:{up % 3600 // 60:02}:{up % 60:02}), "
+        f"mode {content['mode']}, queue {content['queue']} by {content['handoff']}",
+        f"{content['mail_packets']} packets of mail looked at, {content['flows']} connections open, "
+        f"{content['failures']} failures; as of {age:.0f} s ago",
+        *([f"configuration: not used, the policy is an earlier one: {config_error}"] if config_error else []),
+        *_fares(content),
+    ]
+    lines = [part for line in lines for part in _folded(line, width)]
+    devices = sorted(content["devices"], key=lambda one: (_WORST_FIRST.index(one["standing"]), -one["score"]))
+    if not devices:
+        return [*lines, *_folded("No device has sent mail straight to a stranger's server.", width)]
+    lines.append("")
+    lines += _table(devices, width)
+    for device in devices:
+        if device["standing"] != CLEAR:
+            lines += ["", *(part for line in _held_against(device) for part in _folded(line, width))]
+    return lines
+
+
+def _fares(content: dict[str, Any]) -> list[str]:
+    """How kernel, queue and rules fare. An older filter's status has none of it."""
+    lines = []
+    kernel = content.get("kernel")
+    if kernel:
+        others = sorted(name for name in kernel if name not in (*_COUNTED, "unobserved"))
+        named = [name for name in _COUNTED if name in kernel] + others
+        lines.append("kernel: " + ", ".join(f"{kernel[name][0]} {name}" for name in named) + " (packets)")
+        lines.append(_not_observed(content))
+    queue, memory = content.get("queue_state"), content.get("memory")
+    parts = []
+    if queue:
+        parts.append(f"{queue['waiting']} packets wait, {queue['dropped_queue'] + queue['dropped_socket']} lost")
+    if memory:
+        parts.append(f"memory {memory / 1e6:.1f} MB")
+    if parts:
+        lines.append("queue: " + "; ".join(parts))
+    if content.get("restored"):
+        lines.append(f"rules: put back {content['restored']} times after somebody else changed them")
+    policy = content.get("policy")
+    if policy and policy.get("refused"):
+        lines.append(f"policy: as it was read {clock(policy['read'])} UTC; a reload was refused: {policy['refused']}")
+    exempt = (content.get("exempt") or [])[:_EXEMPTIONS]
+    for one in exempt:
+        until = f" until {clock(one['until'])} UTC" if one["until"] is not None else ""
+        reason = f" ({one['reason']})" if one["reason"] else ""
+        lines.append(f"exempt: device {one['device']} to {one['destination']}{until}{reason}")
+    more = content.get("exempt_count", 0) - len(exempt)
+    if more > 0:
+        lines.append(f"exempt: {more} more (cpe-filter exempt list)")
+    standings = [device["standing"] for device in content["devices"]]
+    counted = [f"{standings.count(standing)} {standing}" for standing in _WORST_FIRST if standing in standings]
+    if counted:
+        lines.append("devices: " + ", ".join(counted))
+    return lines
+
+
+def _not_observed(content: dict[str, Any]) -> str:
+    """What of mail the filter has not seen, and when that was last so."""
+    parts = []
+    for count, cause, at in (
+        (content["kernel"].get("unobserved", (0,))[0], "beyond the rate guard", content.get("unobserved_at")),
+        (content.get("lost", 0), "lost, the filter was busy", content.get("lost_at")),
+    ):
+        if count:
+            parts.append(f"{count} packets {cause}" + (f" (last {clock(at)} UTC)" if at else ""))
+    if not parts:
+        return f"not observed: nothing since {clock(content['since'])} UTC"
+    return f"not observed since {clock(content['since'])} UTC: " + ", ".join(parts)
+
+
+def _table(devices: list[dict[str, Any]], width: int | None) -> list[str]:
+    """One line a device. Where the whole table is too wide, one of 75 characters, with names in place of MACs."""
+    lines = _wide_table(devices)
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    titles = ["device", "standing", "mode", "score", "conns", "refused", "mails", "rcpts"]
+    rows = [
+        [
+            shorten(device.get("name") or device["device"], 17),
+            device["standing"],
+            device["mode"],
+            f"{device['score']:.1f}",
+            device["connections"],
+            device["refused"],
+            device["messages"],
+            device["recipients"],
+        ]
+        for device in devices
+    ]
+    return [line[:width].rstrip() for line in table(titles, rows, right_from=3)]
+
+
+def _wide_table(devices: list[dict[str, Any]]) -> list[str]:
+    titles = ["device", "standing", "mode now", "score", "connections", "refused", "networks", "messages", "recipients"]
+    rows = [
+        [
+            device["device"],
+            device["standing"],
+            device["mode"],
+            f"{device['score']:.1f}/{device['threshold']:g}",
+            device["connections"],
+            device["refused"],
+            device["networks"],
+            device["messages"],
+            device["recipients"],
+        ]
+        for device in devices
+    ]
+    named = any(device.get("name") for device in devices)
+    if named:
+        titles.insert(1, "name")
+        for row, device in zip(rows, devices, strict=True):
+            row.insert(1, device.get("name") or "-")
+    return table(titles, rows, right_from=3 + named)
+
+
+def _held_against(device: dict[str, Any]) -> list[str]:
+    at = device["compromised_at"] or device["suspected_at"]
+    since = f" since {clock(at['time'])} UTC, its connection {at['connection']}" if at else ""
+    known = ", ".join([*([device["name"]] if device.get("name") else []), *device["addresses"][:4]])
+    lines = [f"{device['device']} ({known}) is {device['standing']}{since}:", f"  {why(device)}"]
+    for item in device["evidence"][:5]:
+        indicator = INDICATORS.get(item["indicator"])
+        if indicator and item["weight"] > 0:
+            lines.append(f"  {item['weight']:+6.1f}  {item['count']:>5} x  {indicator.meaning}")
+    return lines
+
+
+def _folded(line: str, width: int | None) -> Sequence[str]:
+    """A line broken between words, what follows indented under its first word's text."""
+    if width is None or len(line) <= width:
+        return [line]
+    indent = len(line) - len(line.lstrip()) + 2
+    out, rest = [], line
+    while len(rest) > width:
+        cut = rest.rfind(" ", indent + 1, width + 1)
+        if cut < 0:
+            cut = width
+        out.append(rest[:cut].rstrip())
+        rest = " " * indent + rest[cut:].lstrip()
+    return [*out, rest]

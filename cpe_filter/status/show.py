@@ -1,0 +1,108 @@
+"""`cpe-filter status`: once, or again and again.
+
+Knows terminals and pipes, and where the router's service leaves word of a configuration that it cannot use (a line in
+`config-error`, see status.of_service). Must not know what a status says; see overview. On a terminal a watch redraws in
+place, by plain control sequences (ECMA-48) and no more of the status than fits; into a pipe it appends what is new.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from cpe_filter.status.overview import describe
+from cpe_filter.status.status import NotRunning, of_service, read
+
+#: Seconds between two looks, as allowed.
+LEAST_S, MOST_S = 0.1, 3600.0
+
+#: Characters of a line in `config-error`.
+_LONGEST_ERROR = 1000
+_HOME, _TO_LINE_END, _TO_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
+_WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def once(path: str, as_json: bool) -> int:
+    """0 and the status, or 1 and one line where no filter runs."""
+    try:
+        text = _text(path, as_json, _size()[0])[0]
+    except NotRunning as why:
+        print(f"cpe-filter: {_with_error(str(why), path)}", file=sys.stderr)
+        return 1
+    sys.stdout.write(text if as_json else f"{text}\n")
+    return 0
+
+
+def watch(path: str, as_json: bool, every_s: float) -> int:
+    """The status every so many seconds until Ctrl-C. That no filter runs, or runs again, is shown like a status."""
+    terminal = sys.stdout.isatty() and not as_json
+    last = ""
+    try:
+        while True:
+            columns, rows = _size()
+            try:
+                text, new = _text(path, as_json, columns)
+            except NotRunning as why:
+                error = config_error(path)
+                new = _with_error(str(why), path)
+                object_ = {"running": False, "why": str(why), **({"config_error": error} if error else {})}
+                text = json.dumps(object_) if as_json else f"cpe-filter: {new}"
+            if terminal:
+                _redraw(text, columns or 80, rows or 24)
+            elif new != last:
+                print(text.rstrip("\n") if as_json or not last else f"\n{text}", flush=True)
+            last = new
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        if terminal:
+            sys.stdout.write("\n")
+        return 0
+
+
+def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
+    """What to show, and what tells this status from the next. Raises `NotRunning`."""
+    text, content = read(path)
+    error = config_error(path)
+    which = f"{content['pid']} {content.get('updated')} {error}"
+    if as_json:
+        return (f'{{"config_error":{json.dumps(error)},{text.lstrip()[1:]}' if error else text), which
+    try:
+        return "\n".join(describe(content, time.time(), columns, error)), which
+    except _WRONG:
+        raise NotRunning(f"{path}: not a status file") from None
+
+
+def config_error(path: str) -> str:
+    """Why the service does not use its configuration, one line; "" where it does, or where there is no service."""
+    try:
+        with open(of_service(path, "config-error"), encoding="utf-8", errors="replace") as file:
+            line = file.readline(_LONGEST_ERROR).rstrip("\n")
+    except OSError:
+        return ""
+    return "".join(c if c.isprintable() else "?" for c in line)
+
+
+def _with_error(why: str, path: str) -> str:
+    error = config_error(path)
+    return f"{why}; the configuration cannot be used: {error}" if error else why
+
+
+def _size() -> tuple[int | None, int | None]:
+    """Columns and rows of the terminal that the output goes to; None where it is none."""
+    try:
+        size = os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return None, None
+    return (size.columns or None), (size.lines or None)
+
+
+def _redraw(text: str, columns: int, rows: int) -> None:
+    """The screen anew, without the flicker of an empty one in between. What does not fit is left out, and said so."""
+    lines = [line[:columns] for line in text.split("\n")]
+    if len(lines) > rows - 1:
+        left_out = len(lines) - (rows - 2)
+        lines = [*lines[: rows - 2], f"... {left_out} lines more: cpe-filter status"[:columns]]
+    sys.stdout.write(_HOME + "".join(f"{line}{_TO_LINE_END}\n" for line in lines) + _TO_SCREEN_END)
+    sys.stdout.flush()

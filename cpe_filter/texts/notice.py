@@ -1,0 +1,92 @@
+"""What subscribers are told, in their language: texts by key, with their placeholders filled in.
+
+Knows which languages there are. The words are data, one module a language (notice_en, notice_nl, notice_de, notice_tr);
+only the one that is asked for is loaded. The page (notice_page), the responder and the collector's mail all take their
+words from here. Must not know policies, devices, files, cases or HTML.
+
+Placeholders: {Provider} begins a sentence, {provider} stands within one; names have no endings in any language, so no
+text may ask for one. Others are named where they are filled in. Rules that every text keeps, and tests hold them to:
+nothing asks to log in, nobody else is named, the only link is the provider's help_url, and what SMTP and short messages
+carry is US-ASCII.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from time import struct_time
+
+#: The languages (ISO 639-1); policy_keys names the same.
+LANGUAGES = ("en", "nl", "de", "tr")
+#: Characters of a short message that needs no second one.
+MAX_SMS = 160
+
+#: How a text names the provider where its language would bend the name.
+_NAMED = " ({provider})"
+#: Letters in US-ASCII, as each language writes them where it must.
+_PLAIN = {
+    "de": {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"},
+    "": dict(zip("äöüÄÖÜßçÇğĞıİşŞéèëêáàâíìîïóòôúùûñÉÈËÊ", "aouAOUscCgGiIsSeeeeaaaiiiiooouuunEEEE", strict=True)),
+}
+
+
+class Words:
+    """The texts of one of `LANGUAGES`. provider: its name, may be empty. `words("key", name=value)` is a text."""
+
+    def __init__(self, language: str, provider: str) -> None:
+        self.language = language
+        self._texts: dict[str, str] = import_module(f"cpe_filter.texts.{language}").TEXTS
+        self._provider = provider
+        self._names = {
+            "Provider": provider or self._texts["provider_first"],
+            "provider": provider or self._texts["provider"],
+        }
+
+    def __call__(self, key: str, **values: object) -> str:
+        text = self._texts[key]
+        if not self._provider:  # "the provider" without its name
+            text = text.replace(_NAMED, "")
+        return text.format_map({**self._names, **values})
+
+    def moment(self, time: struct_time) -> str:
+        """A local time, to the minute."""
+        month = self._texts["months"].split()[time.tm_mon - 1]
+        clock = {"hour": f"{time.tm_hour:02}", "minute": f"{time.tm_min:02}"}
+        return self("moment", day=time.tm_mday, month=month, year=time.tm_year, **clock)
+
+    def noticed(self, indicators: Iterable[str]) -> list[str]:
+        """What indicators mean, each meaning once. Unknown ones, of a newer filter, are left out."""
+        known = noticed(self.language)
+        return list(dict.fromkeys(known[name] for name in indicators if name in known))
+
+    def refusal(self, url: str) -> str:
+        """What the responder says (RFC 5321: printable US-ASCII), the URL last where there is one."""
+        return f"{self._ascii('refusal')} {url}".rstrip()
+
+    def short_message(self) -> str:
+        """For SMS: nothing in it tells who or what it is about (RFC 6561 section 5)."""
+        text = self._ascii("sms")
+        return text if len(text) <= MAX_SMS else Words(self.language, "").short_message()
+
+    def _ascii(self, key: str) -> str:
+        named = {name: ascii_text(text, self.language) for name, text in self._names.items()}
+        return self._texts[key].format_map(named)
+
+
+def noticed(language: str) -> dict[str, str]:
+    """Indicator (see detect.evidence) -> what is told of it; none of those that speak for a device."""
+    if language != "en":
+        found: dict[str, str] = import_module(f"cpe_filter.texts.{language}").NOTICED
+        return found
+    from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
+
+    return {name: one.subscriber for name, one in INDICATORS.items() if one.family != LEGITIMATE}
+
+
+def ascii_text(text: str, language: str) -> str:
+    """`text` in US-ASCII; a letter without a counterpart becomes `?`."""
+    letters = {**_PLAIN[""], **_PLAIN.get(language, {})}
+    return "".join(c if c.isascii() else letters.get(c, "?") for c in text)

@@ -1,0 +1,117 @@
+"""`cpe-filter report show`: the exact texts, words for them, and whose they are; hostile files shown inert."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpe_filter.cli import report_show as reported
+from cpe_filter.report.incident import Incidents
+from cpe_filter.report.persistence import encode
+from cpe_filter.report.spool_dir import INCIDENTS
+from tests.collect.ca import Authority
+from tests.lab.net import PROJECT
+from tests.report.test_incident import Home
+from tests.send.test_send import BEAT, Desk, incident
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, authority: Authority) -> Iterator[Desk]:
+    made = Desk(tmp_path, authority, authority.server("localhost"), authority.router("cpe-0001"))
+    yield made
+    made.collector.close()
+
+
+def shown(desk: Desk, as_json: bool = False) -> str:
+    lines: list[str] = []
+    reported.show(desk.policy, as_json, lines.append)
+    return "\n".join(lines)
+
+
+def content(desk: Desk) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(shown(desk, True))
+    return found
+
+
+def test_what_was_sent_and_what_waits_word_for_word(desk: Desk) -> None:
+    desk.leave(incident("opened"), BEAT)
+    desk.send()
+    desk.leave(incident("closed", why="released"))
+    text = shown(desk)
+    sent = desk.collector.requests[0].text.decode()
+    assert f"  {sent}" in text.splitlines()
+    assert f"    {desk.spool.events[-1].line.decode().strip()}" in text.splitlines()
+    assert "a device is suspected: the one called 0123456789abcdef: 3 connections, 3 new networks" in text
+    assert "it wrote to addresses that do not exist" in text
+    assert "the filter works: 1 device, 0 suspected, 0 compromised" in text
+    assert "it is over, its owner says that it was cleaned" in text
+    assert "Waiting to be sent: 1 event" in text
+    found = content(desk)
+    assert found["sent"][0]["text"] == sent
+    assert found["sent"][0]["report"] == desk.collector.requests[0].report
+    assert [event["kind"] for event in found["waiting"]] == ["closed"]
+    assert found["url"] == desk.policy.report_url
+
+
+def test_only_the_router_knows_whose_a_pseudonym_is(desk: Desk) -> None:
+    home = Home()
+    home.device(standing="compromised")
+    home.look()
+    incidents: Incidents = home.incidents
+    desk.writer.write(INCIDENTS, encode(incidents, desk.boot, 7, home.now))
+    (known,) = incidents
+    desk.leave(incident("raised", dev=known.dev))
+    assert f"00:17:c8:11:22:33, called {known.dev}" in shown(desk)
+
+
+def test_what_could_not_be_sent(desk: Desk) -> None:
+    desk.policy = desk.policy._replace(report_url="https://no-such-host.invalid")
+    desk.leave(incident("opened"))
+    assert desk.send() == 1
+    text = shown(desk)
+    assert "UTC: no-such-host.invalid has no address" in text
+    assert "s from now, after 1 failure" in text
+
+
+@pytest.mark.parametrize(
+    "last",
+    [1, None, "x", [1, None, "x", {}], [{"at": "x", "how": 1, "report": "{}"}],
+     [{"at": 1, "how": "200", "report": "nope"}],
+     [{"at": 10**30, "how": "\x1b[31m", "report": "[]"}],
+     [{"at": 1, "how": "200", "report": '{"events":[1,{"kind":"x"},{"kind":"opened"},{"kind":"heartbeat"}]}'}],
+     [{"at": 1, "how": "200", "report": '{"events":7}'}]],
+)  # fmt: skip
+def test_whatever_stands_in_the_sender_s_file(desk: Desk, last: Any) -> None:
+    desk.leave(incident("opened"))
+    desk.reader.write("last", last)
+    assert "\x1b" not in shown(desk)
+    content(desk)
+
+
+def test_before_a_filter_has_run(desk: Desk, tmp_path: Path) -> None:
+    desk.policy = desk.policy._replace(status_file=str(tmp_path / "x" / "status.json"))
+    with pytest.raises(reported.NotShown, match="no reports are made"):
+        shown(desk)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_command(desk: Desk) -> None:
+    desk.leave(incident("opened"))
+    words = [sys.executable, "-m", "cpe_filter", "report", "show", "--policy", str(desk.policy_file())]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=PROJECT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Reports go to {desk.policy.report_url}.\n")
+    done = subprocess.run([*words, "--json"], capture_output=True, text=True, cwd=PROJECT)
+    assert json.loads(done.stdout)["waiting"][0]["kind"] == "opened"

@@ -1,0 +1,253 @@
+"""The subscriber's page: what it says of which device, and that nothing hostile comes alive on it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+
+from cpe_filter.detect.device import HOME, ROUTER, Device
+from cpe_filter.notice.devices import Entry, entry
+from cpe_filter.notice.page import NAMED, SHOWN, About, page
+from cpe_filter.notice.style import HASH, STYLE
+from cpe_filter.policy.model import Policy
+from cpe_filter.texts.notice import LANGUAGES, Words
+
+NOW = 1_800_000_000.0
+ABOUT = About("en", "Example Net", "https://help.isp.example/mail?x=1&y='2'", "monitor", True, False)
+BOT = Entry(
+    "living-room-tv", "", "00:1A:2B", False, "C4:D5", "compromised", "block", NOW - 7200, NOW - 60, "", 0.0,
+    ("unknown-user", "listed", "path-spaced", "odd-case", "helo-bare", "no-quit"),
+)  # fmt: skip
+CLEAR = BOT._replace(name="laptop", standing="clear", mode="monitor", first=None, indicators=(), tail="01:02")
+SUSPECT = BOT._replace(name="printer", standing="suspected", mode="limit", tail="03:04")
+
+
+@pytest.fixture(autouse=True)
+def in_the_netherlands() -> Iterator[None]:
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "CET-1CEST,M3.5.0,M10.5.0/3"
+    time.tzset()
+    yield
+    os.environ.pop("TZ")
+    if before is not None:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+class Reader(HTMLParser):
+    """Tags that are not closed, and what a page has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words += data
+
+
+def read(about: About, *entries: Entry) -> Reader:
+    return Reader(page(about, entries, NOW))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_said_of_a_compromised_device(language: str) -> None:
+    found = read(ABOUT._replace(language=language), CLEAR, BOT)
+    words = Words(language, "Example Net")
+    assert ("html", {"lang": language}) in found.tags
+    for key in ("h_action_one", "action", "standing_compromised", "blocked_block", "works", "step_1", "step_2"):
+        assert words(key) in found.words
+    for key in ("step_3", "own", "object", "privacy", "privacy_reports", "lead_action"):
+        assert words(key) in found.words
+    assert "living-room-tv" in found.words
+    assert words("maker", oui="00:1A:2B") in found.words
+    assert words("tail", tail="C4:D5") in found.words
+    # Local time: 2027-01-15 08:00 UTC is 09:00 there.
+    assert words("since", time=words.moment(time.localtime(NOW - 7200))) in found.words
+    assert "07:00" in found.words
+    assert "(CET)" in found.words
+    told = words.noticed(BOT.indicators)
+    assert [text for text in told if text in found.words] == told[:4]
+    assert len(told) == 5, "two of the six mean the same"
+
+
+def test_a_home_where_nothing_is_wrong() -> None:
+    found = read(ABOUT, CLEAR)
+    assert "No action required" in found.words
+    assert "Action required" not in found.words
+    assert "laptop" in found.words
+    assert read(ABOUT).words.count("No device has sent mail straight") == 1
+
+
+def test_suspected_released_and_cleared() -> None:
+    found = read(ABOUT, SUSPECT)
+    assert "The filter is watching it" in found.words
+    assert "What is slowed down" in found.words
+    assert "What is blocked" not in found.words
+    assert "What to do" not in found.words
+    released = read(ABOUT, SUSPECT._replace(past="released", past_at=NOW))
+    assert "On 15 January 2027, 09:00 it was reported that this device has been cleaned." in released.words
+    assert "You do not need to do anything" not in released.words
+    cleared = read(ABOUT, CLEAR._replace(past="cleared", past_at=NOW))
+    assert "Cleared on 15 January 2027, 09:00" in cleared.words
+    again = read(ABOUT, BOT._replace(past="released", past_at=NOW))
+    assert "has been cleaned" not in again.words
+
+
+def test_the_worst_comes_first() -> None:
+    older = BOT._replace(name="camera", first=NOW - 9000)
+    words = read(ABOUT, CLEAR, SUSPECT, older, BOT).words
+    assert "2 devices need your attention" in words
+    places = [words.index(name) for name in ("living-room-tv", "camera", "printer", "laptop")]
+    assert places == sorted(places)
+
+
+def test_monitor_and_block() -> None:
+    assert "Nothing. The filter only watches." in read(ABOUT, BOT._replace(mode="monitor")).words
+    general = "From this connection no device may send mail straight"
+    assert general not in read(ABOUT, BOT).words
+    assert general in read(ABOUT._replace(mode="block"), CLEAR).words
+
+
+def test_what_the_provider_is_told() -> None:
+    assert "None of this leaves your home." in read(ABOUT._replace(reports=False)).words
+    assert "The name that the device gives itself" not in read(ABOUT).words
+    assert "The name that the device gives itself" in read(ABOUT._replace(names=True)).words
+
+
+def test_without_name_provider_or_help() -> None:
+    found = read(ABOUT._replace(provider="", help_url=""), BOT._replace(name="", oui="", random=True))
+    assert "Device without a name" in found.words
+    assert "made up at random" in found.words
+    assert "tell your Internet provider" in found.words
+    assert [tag for tag, _ in found.tags if tag == "a"] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "'><svg/onload=alert(1)>",
+        "</style></title><iframe src=//evil.example>",
+        "a\u202eb\u2066c",
+        "\x1b[2J\x00\x07",
+        "{provider}{0.__class__}",
+        "&lt;b&gt;",
+        "%s%n",
+        "\ud800",
+        "x" * 5000,
+    ],
+)
+@pytest.mark.parametrize("standing", ["compromised", "clear"])
+def test_hostile_names_are_inert(name: str, standing: str) -> None:
+    quiet = read(ABOUT, BOT._replace(standing=standing))
+    text = page(ABOUT, [BOT._replace(name=name, standing=standing)], NOW)
+    found = Reader(text)
+    assert [tag for tag, _ in found.tags] == [tag for tag, _ in quiet.tags]
+    assert all(c.isprintable() or c == "\n" for c in text)
+    assert len(text) < len(page(ABOUT, [BOT._replace(standing=standing)], NOW)) + 1500
+    text.encode()
+
+
+def test_a_hostile_providers_name_is_inert() -> None:
+    about = ABOUT._replace(provider='<b>"x"</b>&')
+    assert [tag for tag, _ in read(about, BOT).tags] == [tag for tag, _ in read(ABOUT, BOT).tags]
+    assert '<b>"x"</b>&' in read(about, BOT).words
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_needs_nothing_and_links_only_to_help(language: str) -> None:
+    text = page(ABOUT._replace(language=language), [BOT, CLEAR, SUSPECT], NOW)
+    found = Reader(text)
+    links = [attributes["href"] for tag, attributes in found.tags if "href" in attributes]
+    assert links == [ABOUT.help_url]
+    assert all("src" not in attributes for _, attributes in found.tags)
+    assert {tag for tag, _ in found.tags}.isdisjoint({"script", "form", "input", "link", "img", "iframe", "base"})
+    assert not re.search(r"url\(|@import", STYLE)
+    assert set(re.findall(r"https?://[^\"<& ]+", text)) == {"https://help.isp.example/mail?x=1"}
+    assert not re.search(r"[\w.]+@[\w-]+\.\w+", text), "no e-mail address"
+    assert not re.search(r"\b\d{1,3}(\.\d{1,3}){3}\b", text), "no server's address"
+
+
+def test_the_style_sheet_is_the_one_that_the_policy_allows() -> None:
+    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    assert f"sha256-{digest}" == HASH
+    assert f"style-src '{HASH}'" in page(ABOUT, [], NOW)
+
+
+def test_many_devices_make_a_page_that_ends() -> None:
+    many = [BOT._replace(name=f"bot{n}", first=NOW - n) for n in range(200)] + [CLEAR] * 56
+    text = page(ABOUT, many, NOW)
+    assert text.count("<article") == SHOWN
+    assert f"And {256 - SHOWN - NAMED} more." in text
+    assert len(text) < 150_000
+
+
+# ── what becomes of a device ────────────────────────────────────────────────────────────────────
+
+
+def made(key: bytes) -> Device:
+    device = Device(key, 1000.0)
+    device.seen(1010.0, bytes((192, 168, 1, 7)))
+    return device
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "place", "oui", "random", "tail"),
+    [
+        (bytes.fromhex("001a2b3cc4d5"), "tv", "", "00:1A:2B", False, "C4:D5"),
+        (bytes.fromhex("021a2b3cc4d5"), "tv", "", "", True, "C4:D5"),
+        (bytes.fromhex("001a2b3cc4d5") + bytes((192, 168, 7, 5)), "192.168.7.5", "behind", "", False, ""),
+        (bytes((192, 168, 1, 7)), "192.168.1.7", "", "", False, ""),
+        (ROUTER, "", "router", "", False, ""),
+        (HOME, "", "home", "", False, ""),
+    ],
+)
+def test_what_tells_a_device_apart(key: bytes, name: str, place: str, oui: str, random: bool, tail: str) -> None:
+    found = entry(made(key), Policy(), name if name == "tv" else "", ("", 0.0), 5.0)
+    assert (found.name, found.place, found.oui, found.random, found.tail) == (name, place, oui, random, tail)
+    assert found.last == 1015.0
+    assert found.first is None
+
+
+def test_findings_are_the_weightiest_against_it() -> None:
+    device = made(bytes(6))
+    for name in ("accepted", "path-spaced", "unknown-user", "unknown-user"):
+        device.score.add(name, 10.0)
+    assert entry(device, Policy(), "", ("", 0.0), 0.0).indicators[0] == "unknown-user"
+    assert "accepted" not in entry(device, Policy(), "", ("", 0.0), 0.0).indicators
+
+
+def test_the_router_itself_has_one_step() -> None:
+    found = read(ABOUT, BOT._replace(place="router", name=""))
+    assert "The router itself" in found.words
+    assert "it has to be updated or replaced" in found.words
+    assert "three steps" not in found.words
+
+
+def test_an_unknown_device_of_the_home_has_one_step() -> None:
+    found = read(ABOUT, BOT._replace(place="home", name=""))
+    assert "An unknown device of this home" in found.words
+    assert "it keeps changing its address" in found.words
+    assert "three steps" not in found.words

@@ -1,0 +1,437 @@
+"""Reports as the running filter makes them: an engine with a bot, the files, restarts, and nothing that is private."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time as clock
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpe_filter.detect.device import Device
+from cpe_filter.engine import Engine, Flow
+from cpe_filter.policy.model import Policy
+from cpe_filter.report import reporter as outbox
+from cpe_filter.report import spool_dir as handover
+from cpe_filter.report.reporter import Outbox
+from cpe_filter.report.spool_dir import INCIDENTS, SPOOL, uptime
+from cpe_filter.report.spool_reader import Reader
+from tests.build import CLIENT, Packet, session
+from tests.lab.net import PROJECT
+from tests.report.wire import check_event
+from tests.test_engine import MAC, OTHER, Home, bot_session
+
+#: The engine's clock as it is when it starts, with the machine's own uptime.
+START = 1795435200.0
+MONITOR = Policy(mode="monitor", report_url="https://collector.example", version="v7")
+
+
+class Router:
+    """An engine and its outbox, on files of a folder; conntrack is a table."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, policy: Policy = MONITOR) -> None:
+        self.policy = policy._replace(
+            status_file=str(folder / "run" / "status.json"),
+            state_file=str(folder / "flash" / "state"),
+            report_user="nobody",
+        )
+        self.folder, self.run = folder, folder / "run" / "report"
+        self.log: list[str] = []
+        self.asked: list[tuple[bytes, int, bytes, int]] = []
+        self.ports: dict[int, int] = {}
+        monkeypatch.setattr(outbox, "wan_port", self._port)
+        self.now = START
+        self.home = Home(self.policy)
+        self.outbox = self.started()
+
+    def _port(self, client: bytes, client_port: int, server: bytes, server_port: int) -> int | None:
+        self.asked.append((client, client_port, server, server_port))
+        return self.ports.get(client_port)
+
+    def started(self) -> Outbox:
+        figures = {"exempt": 0, "packets": 1, "failures": 0, "restored": 0}
+        return Outbox(
+            self.policy, self.home.engine, lambda device: "annas-tv", lambda: figures, self.log.append, self.now
+        )
+
+    def restart(self) -> None:
+        self.outbox = self.started()
+
+    def reboot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shutil.rmtree(self.run)
+        boot = handover.boot_id().translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
+        monkeypatch.setattr(handover, "boot_id", lambda: boot)
+        self.outbox = self.started()
+
+    def play(self, packets: list[Packet], mac: bytes = MAC) -> None:
+        self.home.play([packet._replace(time=self.now) for packet in packets], mac)
+
+    def bot(self, mac: bytes = MAC, count: int = 12) -> None:
+        for number in range(count):
+            self.play(bot_session(number, self.now), mac)
+
+    def tick(self, later: float = 1.0) -> list[dict[str, Any]]:
+        """Time passes; the events in the spool's file."""
+        self.now += later
+        self.outbox.tick(self.now)
+        return self.waiting()
+
+    def waiting(self) -> list[dict[str, Any]]:
+        reader = Reader(str(self.run))
+        try:
+            found = reader.spool(handover.boot_id())
+        finally:
+            reader.close()
+        events = [json.loads(event.line) for event in found[1]] if found else []
+        for event in events:
+            check_event(event)
+        return events
+
+    def kinds(self, later: float = 1.0) -> list[str]:
+        return [event["kind"] for event in self.tick(later)]
+
+    def arrive(self, *seqs: int) -> None:
+        reader = Reader(str(self.run))
+        reader.note(handover.boot_id(), seqs)
+        reader.close()
+
+
+@pytest.fixture
+def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Router:
+    return Router(tmp_path, monkeypatch)
+
+
+BOT = """
+S: 220 mx.example.net ESMTP
+C: HELO 7-0-2-198.dynamic.example.net
+S: 250 mx.example.net
+C: MAIL FROM:<bot@example.org>
+S: 250 2.1.0 Ok
+C: RCPT TO:<bob@example.net>
+S: 550 5.1.1 User unknown
+C: QUIT
+S: 221 Bye
+"""
+
+
+# ── from the engine to the file ─────────────────────────────────────────────────────────────────────
+
+
+def test_a_bot_is_found_and_reported(router: Router) -> None:
+    router.bot()
+    opened, raised = router.tick()
+    assert [opened["kind"], raised["kind"]] == ["opened", "raised"]
+    assert raised["seq"] == opened["seq"] + 1
+    assert raised["ind"]["unknown-user"] >= 1
+    assert -1 < raised["up"] - uptime() <= 2  # whole seconds
+    assert router.kinds(3600) == ["opened", "raised", "heartbeat"]
+    assert router.log == []
+
+
+def test_the_first_seq_of_a_boot_is_none_that_can_have_been(router: Router) -> None:
+    router.bot()
+    first = router.tick()[0]["seq"]
+    assert first >= int(uptime()) - 2
+    (router.run / SPOOL).unlink()
+    (router.run / INCIDENTS).unlink()
+    router.restart()
+    assert router.tick()[0]["seq"] >= first
+
+
+def test_what_arrives_leaves_the_spool_and_is_remembered(router: Router) -> None:
+    router.bot()
+    opened, raised = router.tick()
+    router.arrive(opened["seq"])
+    assert [event["kind"] for event in router.tick(6)] == ["raised"]
+    incident = router.outbox._incidents.find(MAC)
+    assert incident is not None
+    assert incident.known == 1
+    router.arrive(raised["seq"])
+    assert router.tick(6) == []
+    assert incident.known == 3
+
+
+def test_heartbeats(router: Router) -> None:
+    assert router.kinds(30) == []
+    (first,) = router.tick(30)
+    assert first["kind"] == "heartbeat"
+    (fresh,) = router.tick(3600)
+    assert fresh["seq"] > first["seq"]
+    router.arrive(fresh["seq"])
+    assert router.tick(6) == []
+    assert router.kinds(42000) == []
+    assert router.kinds(1300) == ["heartbeat"]
+
+
+def test_no_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = Router(tmp_path, monkeypatch, MONITOR._replace(report_heartbeat=False))
+    assert router.kinds(86400) == []
+
+
+def test_the_policy_s_version_is_in_the_file(router: Router) -> None:
+    router.tick()
+    assert b'"pol":"v7"' in (router.run / SPOOL).read_bytes()
+    router.outbox.reload(router.policy._replace(version="v8"))
+    router.tick()
+    assert b'"pol":"v8"' in (router.run / SPOOL).read_bytes()
+
+
+def test_nothing_is_written_while_nothing_happens(router: Router) -> None:
+    router.bot()
+    router.tick()
+    before = (router.run / SPOOL).stat().st_ino
+    for _ in range(50):
+        router.tick()
+    assert (router.run / SPOOL).stat().st_ino == before
+
+
+# ── examples of connections ─────────────────────────────────────────────────────────────────────────
+
+
+def test_the_ports_after_nat_of_connections_that_went_out(router: Router) -> None:
+    router.ports = {40000 + number: 60000 + number for number in range(20)}
+    router.bot()
+    device = router.home.device()
+    passed = [flow.session.client_port for flow in router.home.engine.flows_of(device) if flow.decision.what == "pass"]
+    events = router.tick()
+    ports = [example["port"] for example in events[-1]["sp"]]
+    assert 0 < len(ports) <= 4
+    assert {port - 20000 for port in ports} <= {flow.session.client_port for flow in _out(router, device)}
+    assert set(passed[:1]) <= {port - 20000 for port in ports}
+    assert all(abs(example["up"] - events[-1]["up"]) < 3 for example in events[-1]["sp"])
+
+
+def _out(router: Router, device: Device) -> list[Flow]:
+    return [flow for flow in router.home.engine.flows_of(device) if flow.session.spoken]
+
+
+def test_a_refused_connection_is_no_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = Router(tmp_path, monkeypatch, MONITOR._replace(mode="block"))
+    for number in range(30):
+        router.home.play([packet._replace(time=router.now) for packet in bot_session(number, router.now)[:1]])
+    router.home.device().score.standing = "suspected"
+    (opened,) = router.tick()
+    assert opened["refused"] > 0
+    assert "sp" not in opened
+    assert router.asked == []
+
+
+def test_ports_are_asked_for_once_a_second_and_no_clear_device_is_asked_for(router: Router) -> None:
+    router.play(session())
+    router.tick()
+    assert router.asked == []
+    for number in range(20):
+        for server in range(12):
+            text = BOT.replace("bot", f"bot{number}")
+            packets = session(text, f"192.0.2.{100 + number}", f"198.51.{server}.25", sport=42000 + server)
+            router.play(packets, bytes((2, 0, 0, 0, 1, number)))
+    for _ in range(30):
+        before = len(router.asked)
+        router.tick()
+        assert len(router.asked) - before <= 4
+    assert len({client for client, *_ in router.asked}) == 20
+
+
+def test_a_connection_that_conntrack_has_forgotten_is_asked_for_once(router: Router) -> None:
+    router.bot()
+    for _ in range(30):
+        router.tick()
+    assert len(router.asked) == len(set(router.asked)) > 0
+    assert all("sp" not in event for event in router.waiting())
+
+
+# ── restarts ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_restart_goes_on_with_spool_seq_and_incident(router: Router) -> None:
+    router.bot()
+    opened, raised = router.tick()
+    router.arrive(opened["seq"])
+    router.restart()
+    assert router.tick() == [raised]
+    router.home.device().score.standing = "clear"
+    closed = router.tick()[-1]
+    assert (closed["id"], closed["seq"]) == (opened["id"], raised["seq"] + 1)
+
+
+def test_killed_between_the_two_files_it_tells_again_what_the_spool_lacks(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router.tick()
+    before = (router.run / SPOOL).read_bytes()
+    router.bot()
+    first = router.tick()
+    (router.run / SPOOL).write_bytes(before)
+    router.restart()
+    again = router.tick()
+    assert [(event["kind"], event["id"]) for event in again] == [(event["kind"], event["id"]) for event in first]
+    assert again[0]["seq"] > first[-1]["seq"]
+
+
+@pytest.mark.parametrize("name", [SPOOL, INCIDENTS])
+def test_a_torn_file_loses_no_open_incident(router: Router, name: str) -> None:
+    router.bot()
+    first = router.tick()
+    path = router.run / name
+    path.write_bytes(path.read_bytes()[:-5])
+    router.restart()
+    again = router.tick()
+    assert {event["kind"] for event in again} == {"opened", "raised"}
+    assert len({event["seq"] for event in (*first, *again)}) >= 2
+    if name == SPOOL:
+        assert {event["id"] for event in again} == {first[0]["id"]}
+        assert not {event["seq"] for event in first} & {event["seq"] for event in again}
+    assert len(router.log) == 1
+
+
+def test_a_reboot_keeps_open_incidents_from_flash(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    router.bot()
+    opened, raised = router.tick()
+    router.arrive(opened["seq"], raised["seq"])
+    router.tick(6)
+    flash = Path(router.policy.state_file + outbox.BESIDE)
+    flash.write_bytes(router.outbox.encoded(router.now))
+    flash.chmod(0o600)
+    router.reboot(monkeypatch)
+    (updated,) = router.tick()
+    assert (updated["kind"], updated["id"], updated["dev"]) == ("updated", opened["id"], opened["dev"])
+    assert updated["conns"] == raised["conns"]
+
+
+def test_without_a_key_no_reports_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = tmp_path / "flash" / f"state{outbox.KEY}"
+    key.parent.mkdir()
+    key.write_bytes(b"short")
+    with pytest.raises(OSError, match="Not a key"):
+        Router(tmp_path, monkeypatch)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_full_tmpfs_is_told_once_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mount = tmp_path / "run"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "full", str(mount)], check=True)
+    try:
+        router = Router(tmp_path, monkeypatch)
+        router.tick()
+        with pytest.raises(OSError, match="No space"):
+            (mount / "filler").write_bytes(bytes(1 << 20))
+        router.bot()
+        for _ in range(40):
+            assert router.tick() == []
+        assert router.log == ["reports not written: No space left on device"]
+        (mount / "filler").unlink()
+        assert router.kinds(31)[:2] == ["opened", "raised"]
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+# ── privacy ─────────────────────────────────────────────────────────────────────────────────────────
+
+CANARIES = """
+S: 220 canary-banner.example ESMTP
+C: EHLO canary-helo.example
+S: 250 canary-hello.example
+C: MAIL FROM:<canary-sender@canary-from.example>
+S: 250 2.1.0 Ok
+C: RCPT TO:<canary-recipient@canary-to.example>
+S: 550 5.1.1 <canary-recipient@canary-to.example> canary-reply
+C: QUIT
+S: 221 canary-bye
+"""
+
+
+def hunt(data: bytes, addresses: list[bytes]) -> list[str]:
+    """What must not be in a report: text of the dialogue, names, addresses and MACs in any spelling."""
+    text = data.decode().lower()
+    found = [word for word in ("canary", ".example", "annas", "tv") if word in text]
+    for packed in addresses:
+        if len(packed) == 6:
+            spellings = [packed.hex(), packed.hex(":"), packed.hex("-")]
+        else:
+            spellings = [str(ip_address(packed)), packed.hex()]
+        found += [spelling for spelling in spellings if spelling in text]
+    return found
+
+
+def test_canaries(router: Router) -> None:
+    mac = bytes.fromhex("02c0ffee1234")
+    servers = []
+    for number in range(40):
+        server = f"198.51.{number}.25"
+        servers.append(ip_address(server).packed)
+        router.play(session(CANARIES, server=server, sport=41000 + number), mac)
+    router.ports = {41000 + number: 60000 + number for number in range(40)}
+    addresses = [mac, ip_address(CLIENT).packed, *servers]
+    kinds = {event["kind"] for event in router.tick()}
+    router.home.device(mac).connections += 3
+    router.home.device(mac).last_seen += 1
+    kinds |= {event["kind"] for event in router.tick(3600)}
+    data = (router.run / SPOOL).read_bytes()
+    assert {"opened", "raised", "updated", "heartbeat"} <= kinds
+    assert hunt(data, addresses) == []
+    # The hunt finds what there is: the router's own file names the device.
+    own = (router.run / INCIDENTS).read_bytes()
+    assert hunt(own, addresses) == [mac.hex()]
+    # Not even the key's own bytes are anywhere else.
+    secret = Path(router.policy.state_file + outbox.KEY).read_bytes()
+    for path in router.folder.rglob("*"):
+        if path.is_file() and not path.name.endswith(outbox.KEY):
+            assert secret not in path.read_bytes()
+            assert secret.hex() not in path.read_text()
+
+
+def test_a_manufacturer_is_all_of_a_mac_that_is_told(router: Router) -> None:
+    mac = bytes.fromhex("0017c8abcdef")
+    router.bot(mac)
+    events = router.tick()
+    assert {event["oui"] for event in events} == {"0017c8"}
+    assert hunt((router.run / SPOOL).read_bytes(), [mac]) == []
+
+
+# ── cost ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_memory_and_time_of_the_worst_there_is(router: Router) -> None:
+    """Every device compromised: what a second costs then."""
+    draw = random.Random(6)
+    for number in range(256):
+        device = router.home.engine.devices.get(draw.randbytes(6), router.now)
+        device.connections = number
+        device.score.standing = "compromised"
+    for _ in range(400):
+        router.tick(10)
+    assert len(router.outbox._incidents) == 256
+    begun = clock.process_time()
+    for _ in range(20):
+        router.tick(1)
+    assert (clock.process_time() - begun) / 20 < 0.05
+    assert len((router.run / SPOOL).read_bytes()) <= 256 << 10
+
+
+def test_what_reporting_adds_to_the_filter_s_imports() -> None:
+    """Neither JSON's parser nor TLS, HTTP or OpenSSL's sums come into the running filter."""
+    program = (
+        "import sys, cpe_filter.live.daemon; before = set(sys.modules)\n"
+        "import cpe_filter.report.reporter; print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, cwd=PROJECT, check=True
+    )
+    added = {name for name in done.stdout.split() if not name.startswith("cpe_filter.")}
+    assert added <= {"_sha2", "_sha256", "binascii"}
+
+
+def test_engine_knows_the_connections_of_a_device() -> None:
+    home = Home()
+    home.play(session())
+    home.play(session(sport=41000, server="198.51.9.25"), OTHER)
+    engine: Engine = home.engine
+    assert [flow.session.client_port for flow in engine.flows_of(home.device(OTHER))] == [41000]

@@ -16,11 +16,11 @@ from cpe_filter import __version__
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
 from cpe_filter.replay.axis import axis, moment, precision
+from cpe_filter.replay.style import STYLE
 from cpe_filter.replay.svg import description, svg
 from cpe_filter.replay.timeline import Timeline, Track
 from cpe_filter.status.devices import why
 from cpe_filter.texts.html import Column, code, count, note, pill, shown, signed, table
-from cpe_filter.texts.style import STYLE
 from cpe_filter.texts.terminal import clock
 
 #: Rows of the tables, at most; what is left out is said. All is in `--json`.

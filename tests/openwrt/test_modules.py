@@ -23,11 +23,11 @@ def packed(package: ipk.Ipk) -> set[str]:
 
 
 def test_cpe_filter_has_what_its_commands_reach(read: Read) -> None:
-    assert packed(read("cpe-filter")) == reached("cpe_filter.cli.main", without=ELSEWHERE)
+    assert packed(read("cpe-filter")) == reached("cpe_filter.__main__", without=ELSEWHERE)
 
 
 def test_report_has_what_send_needs_more(read: Read) -> None:
-    with_send = reached("cpe_filter.cli.main", *begun_by(SEND), without=ELSEWHERE)
+    with_send = reached("cpe_filter.__main__", *begun_by(SEND), without=ELSEWHERE)
     assert packed(read("cpe-filter-report")) == with_send - packed(read("cpe-filter"))
 
 

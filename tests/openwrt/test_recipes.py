@@ -118,8 +118,8 @@ def broken(folder: Path, change: tuple[str, str]) -> Path:
     ("change", "says"),
     [
         (
-            ("report/svg.py", "report/gone.py"),
-            "-|/usr/lib/python{}/site-packages/cpe_filter/report/gone.py: there is no",
+            ("OTHER_FOLDERS:=collect replay", "OTHER_FOLDERS:=gone"),
+            "-|/usr/lib/python{}/site-packages/cpe_filter/gone: there is no",
         ),
         (("./files/cpe-filter.init", "./files/gone"), "cannot stat './files/gone'"),
         (("endef\n\n$(eval", "\n$(eval"), "missing"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cpe_filter.texts.style import STYLE as REPORTS
+from cpe_filter.replay.style import STYLE as REPORTS
 
 _FLEET = """
 :root {

@@ -1,6 +1,7 @@
 # make demo   the whole thing at work: a home, a bot, the filter (root for the live part)
 # make test   all tests (root for the live ones; without it they are skipped and say why)
 # make lint   ruff and mypy
+# make docs   write the documents' tables that are made from the code
 # make bench  what the engine costs, that it stays linear, what the collector takes, and what the live filter costs
 #             (root; 12 minutes; BENCH=--quick: 4)
 # make icount what a short dialogue costs in instructions, in a virtual machine that counts them (5 minutes;
@@ -18,7 +19,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint bench icount fuzz faults attacks evaluate calibrate fleet record ipk peers clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks evaluate calibrate fleet record ipk peers clean
 
 FUZZ_RUNS ?= 2000000
 
@@ -33,6 +34,10 @@ test:
 lint:
 	@.ci/setup test
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/mypy openwrt/cpe-filter/compact.py
+
+docs:
+	@.ci/setup test
+	@$(PYTHON) -m tests.documents
 
 bench:
 	@.ci/setup test

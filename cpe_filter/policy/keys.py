@@ -1,7 +1,7 @@
 """The keys of the policy file: the one place where their names, units, ranges and meanings stand.
 
-Knows which fields of `Policy` they fill. Must not know TOML, or how a value is checked. README's table is tested
-against it. No part of the running filter, which has the fields alone.
+Knows which fields of `Policy` they fill. Must not know TOML, or how a value is checked. The table in docs/policy.md is
+tested against it. No part of the running filter, which has the fields alone.
 """
 
 from __future__ import annotations

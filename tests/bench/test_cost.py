@@ -64,7 +64,7 @@ def test_of_a_flood_at_most_5_packets_are_queued_beyond_the_deciding_one(cost_la
 def test_memory(cost_lab: CostLab) -> None:
     found = measures.memory(cost_lab, status_s=1)
     assert (found.flows, found.devices) == (4096, 256)
-    # The goals are 1.5 times the interpreter and 20 MB; README has what is measured. No worse than this:
+    # The goals are 1.5 times the interpreter and 20 MB; docs/cost.md has what is measured. No worse than this:
     assert found.idle <= 1.56 * found.bare
     assert found.loaded <= 21
 

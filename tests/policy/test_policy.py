@@ -447,9 +447,9 @@ def test_any_file_gives_a_policy_or_an_error(text: str, raw: bytes, policy: Load
 # ── what a reload changes ───────────────────────────────────────────────────────────────────────
 
 
-def test_what_waits_for_a_restart_is_in_the_readme() -> None:
+def test_what_waits_for_a_restart_is_in_the_documents() -> None:
     assert set(AT_START) | set(OF_RESPONDER) <= set(Policy._fields)
-    text = (PROJECT / "README.md").read_text()
+    text = (PROJECT / "docs" / "operate.md").read_text()
     start = text.index("waits for a\nrestart: ")
     told = text[start : text.index(". The responder", start)]
     for key in (key for key in KEYS if key.field in AT_START):

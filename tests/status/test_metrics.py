@@ -171,7 +171,7 @@ def test_a_full_disk_keeps_the_old_one(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)])
 
 
-def test_each_metric_is_in_the_readme() -> None:
-    text = (PROJECT / "README.md").read_text()
+def test_each_metric_is_in_the_documents() -> None:
+    text = (PROJECT / "docs" / "operate.md").read_text()
     names = {name.removeprefix("cpe_filter_") for name, _ in read(exposition(HOME))}
     assert not {name for name in names if f"`{name}`" not in text and f"`{name}{{" not in text}

@@ -1,4 +1,7 @@
-"""The README and the default policy say what the code does: their tables and outputs are held against it."""
+"""The documents and the default policy say what the code does: their tables, examples and links are checked against it.
+
+Each page is read from `docs/`; README.md and the other documents of the project's root are checked for their links.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +14,40 @@ import sys
 import time
 from http.client import HTTPSConnection
 from pathlib import Path
-from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from cpe_filter.collect.config import KEYS as COLLECTOR_KEYS
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
 from tests.collect.running import answer
+from tests.documents import DOCS, KEY_HEADER, collector_table, policy_table, table, toml
 from tests.lab.net import PROJECT
 from tests.ports import free_port
 
 README = (PROJECT / "README.md").read_text()
+#: What a person reads of the project, by its path in the project.
+DOCUMENTS = sorted(
+    str(path.relative_to(PROJECT))
+    for folder in (".", "docs", "openwrt", "pcaps")
+    for path in (PROJECT / folder).glob("*.md")
+)
 
 
-def toml(value: Any) -> str:
-    """A default as it would be written in the file."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(toml(item) for item in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def key_table() -> str:
-    """The table of policy keys, from the table in the code."""
-    lines = []
-    for key in KEYS:
-        allowed = f"{key.allowed} {key.unit}" if key.kind == "number" else key.allowed
-        lines.append(f"| `[{key.table}]` `{key.name}` | `{toml(key.default)}` | {allowed} | {key.meaning} |")
-    return "\n".join(lines)
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
 
 
 def test_table_of_policy_keys() -> None:
-    assert key_table() in README
-
-
-def collector_table() -> str:
-    """The same of the collector's keys."""
-    return "\n".join(
-        f"| `[{key.table}]` `{key.name}` | `{toml(key.default)}` | {key.allowed} | {key.meaning} |"
-        for key in COLLECTOR_KEYS
-    )
+    """`python -m tests.documents` writes it."""
+    assert table("policy.md", KEY_HEADER) == policy_table()
 
 
 def test_table_of_the_collectors_keys() -> None:
-    assert collector_table() in README
+    """`python -m tests.documents` writes it."""
+    assert table("collector.md", KEY_HEADER) == collector_table()
 
 
 def test_collectors_metrics() -> None:
@@ -67,15 +56,15 @@ def test_collectors_metrics() -> None:
 
     there = {family.name for family in families(generate_latest(Metrics().registry).decode())}
     there = {name.removeprefix("cpe_collector_") for name in there if not name.endswith("_created")}
-    start = README.index("| metric, after `cpe_collector_` |")
-    rows = README[start : README.index("\n\n", start)]
+    rows = table("collector.md", "| metric, after `cpe_collector_` | what |\n")
     told = {name.removesuffix("_total") for name in re.findall(r"`([a-z_]+)(?:\{[a-z,]+\})?`", rows)}
     assert told - {"cpe_collector_"} == there
 
 
 def test_collector_in_five_minutes(tmp_path: Path) -> None:
     """The commands as they stand there, but for the ports: check, a report, the case in the CSV."""
-    part = README[README.index("### In five minutes") : README.index("### Certificates")]
+    text = page("collector.md")
+    part = text[text.index("## In five minutes") : text.index("## Certificates")]
     script, said = re.findall(r"```(?:sh)?\n(.*?)```", part, re.DOTALL)
     bin_ = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}"}
@@ -129,15 +118,58 @@ def test_replay_output_is_real() -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.rstrip() in README
+    assert done.stdout.rstrip() in page("replay.md")
 
 
 def test_exemption_example_is_valid(tmp_path: Path) -> None:
-    start = README.index("[[exempt]]")
+    text = page("policy.md")
+    start = text.index("[[exempt]]")
     path = tmp_path / "policy.toml"
-    path.write_text(README[start : README.index("```", start)])
+    path.write_text(text[start : text.index("```", start)])
     (exemption,) = load(str(path)).exempt
     assert exemption.reason == "its own mail server"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    """To files that there are, and to headings that these have."""
+    wrong = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", _prose((PROJECT / name).read_text())):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (PROJECT / name).parent / path if path else PROJECT / name
+        if not file.exists() or (anchor and anchor not in _anchors(file.read_text())):
+            wrong.append(target)
+    assert not wrong
+
+
+def _prose(text: str) -> str:
+    """A document without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def _anchors(text: str) -> set[str]:
+    """The names that GitHub, and most others, give to a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", _prose(text), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_each_page_is_found_from_the_readme() -> None:
+    assert not [name for name in DOCUMENTS if name.startswith("docs/") and f"]({name})" not in README]
+
+
+def test_each_command_is_in_the_readme() -> None:
+    """Each with a line of its own, and no other."""
+    done = subprocess.run([sys.executable, "-m", "cpe_filter", "--help"], cwd=PROJECT, capture_output=True, text=True)
+    commands = re.findall(r"^    ([a-z]+)\b", done.stdout, re.MULTILINE)
+    part = README[README.index("## Commands") : README.index("## Documentation")]
+    assert sorted(set(re.findall(r"^    cpe-filter ([a-z]+) .*   ", part, re.MULTILINE))) == sorted(commands)
+
+
+def test_readme_is_short() -> None:
+    """What is longer belongs to a page of docs/."""
+    assert len(README.splitlines()) <= 260
 
 
 def test_both_commands_are_on_the_first_screen() -> None:
@@ -146,10 +178,11 @@ def test_both_commands_are_on_the_first_screen() -> None:
     assert "make test" in first
 
 
-def test_captures_figure_of_the_readme(captures: Path) -> None:
+def test_figure_of_the_captures(captures: Path) -> None:
     from cpe_filter.replay.replay import Options, replay
 
     (device,) = replay(str(captures / "bot" / "spambot.pcap"), Options(), lambda _: None)["devices"]
     suspected, compromised = device["suspected_at"]["connection"], device["compromised_at"]["connection"]
-    assert f"suspected at its connection {suspected} and\nconvicted at {compromised}" in README
-    assert f"{len(list((captures / 'legit').glob('*.pcap')))} captures of legitimate mail" in README
+    text = page("detect.md")
+    assert f"suspected at its connection {suspected} and\nconvicted at {compromised}" in text
+    assert f"{len(list((captures / 'legit').glob('*.pcap')))} captures of legitimate mail" in text

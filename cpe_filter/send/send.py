@@ -16,8 +16,8 @@ Started by root it acts as [report] user from the beginning, and takes root back
 it gives it up for good; only then does it open a connection. An exchange is noted before it begins: who is killed in
 it, or cannot write, does not try again within a minute.
 
-Exit codes: 0 done, or nothing to do; 1 not delivered, the schedule says when to try again; 2 policy, key, certificates
-or user cannot be used. In every case but the first what waits goes on waiting.
+Exit codes: 0 delivered, or nothing to do; 1 nothing delivered: what the collector has not answered for goes on waiting,
+and the schedule says when to try again; 2 policy, key, certificates or user cannot be used, and all goes on waiting.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ __all__ = ["CannotSend", "NoReports", "Sender", "batches", "check_files", "repor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cpe_filter.send.upstream import Collector
+    from cpe_filter.send.upstream import Answer, Collector
+
+    #: Exit code, the plan from now on, and what happened, for people.
+    _Done = tuple[int, Plan, str]
 
 DONE, UNDELIVERED = 0, 1
 #: Events and bytes (as JSON, so of a request more than enough) of a report, and reports of an exchange.
@@ -115,6 +118,25 @@ def _opened(policy: Policy, how: str) -> Reader:
 # ── one exchange ────────────────────────────────────────────────────────────────────────────────────
 
 
+class _SoFar:
+    """What became of the events of an exchange. heartbeat: one is among those that the collector answered for."""
+
+    def __init__(self) -> None:
+        self.delivered = self.rejected = self.given_up = 0
+        self.heartbeat = False
+
+    @property
+    def answered_for(self) -> int:
+        """Events of which the collector said what became of them."""
+        return self.delivered + self.rejected
+
+    @property
+    def text(self) -> str:
+        parts = [f"{self.delivered} event{'' if self.delivered == 1 else 's'} delivered"]
+        parts += [f"{self.rejected} rejected"] if self.rejected else []
+        return ", ".join([*parts, *([f"{self.given_up} given up"] if self.given_up else [])])
+
+
 class Sender:
     """Waits, sends, notes. give_up: does one thing with the rights that we started with, the last time."""
 
@@ -145,7 +167,7 @@ class Sender:
         if ready is None:
             return DONE
         about, events = ready
-        self._reader.write(PLAN, plan._replace(due=uptime() + schedule.PAUSE_S))
+        self._reader.write(PLAN, plan._replace(due=uptime() + schedule.MINUTE_S))
         collector = self._give_up(self._collector)
         try:
             code, plan, text = self._exchange(collector, plan, about, events)
@@ -189,58 +211,65 @@ class Sender:
                 return None
             time.sleep(min(LOOK_S, left, max(0.05, due - up) if due is not None else LOOK_S))
 
-    def _exchange(self, collector: Collector, plan: Plan, about: About, events: list[Waiting]) -> tuple[int, Plan, str]:
-        """Exit code, the plan from now on, and what happened, for people."""
+    def _exchange(self, collector: Collector, plan: Plan, about: About, events: list[Waiting]) -> _Done:
+        """Sends the events, in as many reports as they take."""
         from cpe_filter.send import upstream
 
-        waiting, sent, taken, given_up, beat = deque(batches(events)), 0, 0, 0, False
-        while waiting and sent < MOST_REPORTS:
+        waiting, so_far = deque(batches(events)), _SoFar()
+        for _ in range(MOST_REPORTS):
+            if not waiting:
+                break
             batch = waiting.popleft()
-            sent += 1
             body = report(about, batch, uptime())
             try:
                 answer = collector.post(upstream.compress(body))
             except upstream.Unreached as error:
                 self._keep(body, str(error))
-                if error.refused:
-                    return UNDELIVERED, schedule.refused(plan, uptime(), self._draw), str(error)
-                return (*self._later(plan, 0.0), str(error))
+                return self._refused(plan, str(error)) if error.refused else self._later(plan, 0.0, str(error))
             self._keep(body, str(answer.status))
             plan = schedule.told(plan, answer.splay, answer.policy)
+            answered = f"{collector.host} answers {answer.status}"
             if answer.what == upstream.TAKEN:
-                done = [event for event in batch if event.seq in answer.acked or event.seq in answer.rejected]
-                for event in done:
-                    if event.seq not in answer.acked:
-                        say(f"the collector rejects {_called(event)}: {answer.rejected[event.seq] or 'no reason'}")
-                if not done:
-                    return (*self._later(plan, 0.0), f"{collector.host} answers 200 and names nothing that was sent")
-                self._reader.note(self._boot, [event.seq for event in done])
-                taken += len(done)
-                beat = beat or any(event.kind == HEARTBEAT for event in done)
+                if not self._take(answer, batch, so_far):
+                    return self._later(plan, 0.0, f"{answered} and names nothing that was sent")
+            elif answer.what == upstream.WRONG and len(batch) > 1:
+                half = len(batch) // 2
+                waiting.extendleft((batch[half:], batch[:half]))
             elif answer.what == upstream.WRONG:
-                if len(batch) > 1:
-                    half = len(batch) // 2
-                    waiting.extendleft((batch[half:], batch[:half]))
-                    continue
-                if given_up >= MOST_GIVEN_UP and not taken:
+                if so_far.given_up >= MOST_GIVEN_UP and not so_far.answered_for:
                     break
-                given_up += 1
+                so_far.given_up += 1
                 say(f"the collector answers {answer.status} to {_called(batch[0])}: given up")
                 self._reader.note(self._boot, [batch[0].seq])
             elif answer.what == upstream.LATER:
-                why = f"{collector.host} answers {answer.status}"
-                return (*self._later(plan, answer.after), f"{why}, {taken} events delivered")
+                return self._later(plan, answer.after, f"{answered}, {so_far.text}")
             else:
-                why = f"{collector.host} answers {answer.status}: it does not take reports from here"
-                return UNDELIVERED, schedule.refused(plan, uptime(), self._draw), why
-        if not taken:
-            why = f"{collector.host} takes none of {len(events)} events"
-            return UNDELIVERED, schedule.refused(plan, uptime(), self._draw), why
-        plan = schedule.delivered(plan, uptime(), time.time(), self._slot, beat, None, None)
-        return DONE, plan, f"{taken} event{'' if taken == 1 else 's'} delivered"
+                return self._refused(plan, f"{answered}: it does not take reports from here")
+        if not so_far.answered_for:
+            return self._refused(plan, f"{collector.host} takes none of {len(events)} events")
+        plan = schedule.delivered(plan, uptime(), time.time(), self._slot, so_far.heartbeat, None, None)
+        return DONE if so_far.delivered else UNDELIVERED, plan, so_far.text
 
-    def _later(self, plan: Plan, after: float) -> tuple[int, Plan]:
-        return UNDELIVERED, schedule.failed(plan, uptime(), after, self._draw)
+    def _take(self, answer: Answer, batch: list[Waiting], so_far: _SoFar) -> bool:
+        """What a 200 says of each event: noted. False where it says nothing of any. Raises OSError."""
+        delivered = [event for event in batch if event.seq in answer.acked]
+        rejected = [event for event in batch if event.seq in answer.rejected and event.seq not in answer.acked]
+        for event in rejected:
+            say(f"the collector rejects {_called(event)}: {answer.rejected[event.seq] or 'no reason'}")
+        settled = delivered + rejected
+        if not settled:
+            return False
+        self._reader.note(self._boot, [event.seq for event in settled])
+        so_far.delivered += len(delivered)
+        so_far.rejected += len(rejected)
+        so_far.heartbeat = so_far.heartbeat or any(event.kind == HEARTBEAT for event in settled)
+        return True
+
+    def _refused(self, plan: Plan, text: str) -> _Done:
+        return UNDELIVERED, schedule.refused(plan, uptime(), self._draw), text
+
+    def _later(self, plan: Plan, after: float, text: str) -> _Done:
+        return UNDELIVERED, schedule.failed(plan, uptime(), after, self._draw), text
 
     def _keep(self, body: bytes, how: str) -> None:
         """For `cpe-filter report show`: the last reports, byte for byte, and what came of each."""

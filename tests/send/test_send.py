@@ -243,6 +243,33 @@ def test_rejected_events_are_given_up_and_told(desk: Desk) -> None:
     assert desk.send() == 0
     assert desk.waiting() == []
     assert desk.said[0] == "the collector rejects event 2 (opened): ind: maxProperties??[31m"
+    assert desk.said[1].startswith("2 events delivered, 1 rejected; ")
+
+
+def test_rejected_events_do_not_count_as_delivered(desk: Desk) -> None:
+    desk.leave(incident("opened", 1), incident("opened", 2))
+    desk.answer(Answer(200, {"acked": [], "rejected": [{"seq": 1, "why": "x"}, {"seq": 2, "why": "x"}]}))
+    assert desk.send() == 1
+    assert desk.waiting() == []
+    assert desk.said[-1].startswith("0 events delivered, 2 rejected; ")
+    # The collector is well: what comes next does not wait for half an hour.
+    assert desk.plan().failures == 0
+    assert desk.wait_s <= 90
+
+
+def test_an_event_that_is_acknowledged_and_rejected_is_delivered(desk: Desk) -> None:
+    desk.leave(incident("opened", 1))
+    desk.answer(Answer(200, {"acked": [1], "rejected": [{"seq": 1, "why": "x"}]}))
+    assert desk.send() == 0
+    assert desk.said[-1].startswith("1 event delivered; ")
+
+
+def test_a_rejected_heartbeat_is_not_sent_again(desk: Desk) -> None:
+    desk.leave(BEAT)
+    desk.answer(Answer(200, {"acked": [], "rejected": [{"seq": 1, "why": "x"}]}))
+    assert desk.send() == 1
+    assert desk.waiting() == []
+    assert 43000 < desk.plan().beat - uptime() < 130_000
 
 
 def test_what_is_not_named_waits_on(desk: Desk) -> None:
@@ -264,6 +291,7 @@ def test_one_bad_event_costs_no_other(desk: Desk) -> None:
     taken_seqs = {seq for request in desk.collector.requests if 37 not in request.seqs for seq in request.seqs}
     assert taken_seqs == set(range(1, 51)) - {37}
     assert desk.said[0] == "the collector answers 400 to event 37 (opened): given up"
+    assert desk.said[1].startswith("49 events delivered, 1 given up; ")
 
 
 def test_too_large_a_report_is_halved(desk: Desk) -> None:
@@ -709,7 +737,7 @@ def test_it_waits_for_what_is_due_and_ends_after_it(desk: Desk) -> None:
 
 def test_a_new_event_ends_the_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send, "LOOK_S", 0.1)
-    monkeypatch.setattr(schedule, "PAUSE_S", 1)
+    monkeypatch.setattr(schedule, "MINUTE_S", 1)
     desk.leave()
     desk.reader.write("plan", Plan(desk.boot, 0.0))
     looks = []

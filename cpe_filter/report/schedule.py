@@ -6,8 +6,10 @@ Millions of routers do this at once, so no moment may be the same for many of th
 a random part of the splay; after a failure the next try comes at a random time of a window that doubles (full jitter;
 base `BASE_S`, at most `CAP_S`); when an outage lasts the window is no less than the splay, so that all are back over
 its length and not at once. `Retry-After` comes before the jitter, not in its place. The splay is the collector's to
-tune. New events of a router that is well go at a second of the minute that is its own; the heartbeat at its own time
-of the day.
+tune. New events of a router that is well go at a second of the minute that is its own (a minute of its uptime: no
+clock has to be right for that); the heartbeat at its own time of the day.
+
+In the base package, although only `send` sends: `cpe-filter report show` reads the plan.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ SPLAY_S, MOST_SPLAY_S = 3600, 86400
 BASE_S, CAP_S = 20.0, 5120.0
 #: So many failures in a row are an outage.
 OUTAGE = 4
-#: Seconds between two exchanges of a router that is well.
-PAUSE_S = 60.0
+#: Seconds in which a router that is well exchanges once, and those that are at least between two exchanges: half of
+#: them, so that the one after an exchange that began or ended late is still at the router's own second.
+MINUTE_S, PAUSE_S = 60.0, 30.0
 #: Seconds of the first window after a refusal of this router or its request: nothing but people will mend that.
 SLOW_S = 3600.0
 #: The longest that `Retry-After` may ask for.
@@ -72,9 +75,14 @@ def known(content: Any, boot: str) -> Plan | None:
 def next_at(plan: Plan, events: Iterable[Waiting], slot: int) -> float | None:
     """When the next exchange is due; None where nothing waits. slot: of this router, seconds of the day."""
     reports = [event.up for event in events if event.kind != HEARTBEAT]
-    times = [min(reports) + slot % PAUSE_S] if reports else []
+    times = [own_second(min(reports), slot)] if reports else []
     times += [plan.beat for event in events if event.kind == HEARTBEAT]
     return max(plan.due, min(times)) if times else None
+
+
+def own_second(up: float, slot: int) -> float:
+    """The first time from `up` on that is at the router's own second of a minute."""
+    return up + (slot - up) % MINUTE_S
 
 
 def to_send(plan: Plan, events: Iterable[Waiting], up: float) -> list[Waiting]:
@@ -84,7 +92,7 @@ def to_send(plan: Plan, events: Iterable[Waiting], up: float) -> list[Waiting]:
 
 def delivered(plan: Plan, up: float, wall: float, slot: int, beat: bool, splay: int | None, policy: str | None) -> Plan:
     """All is well. wall: POSIX time; beat: a heartbeat was among what was sent."""
-    plan = plan._replace(due=up + PAUSE_S, failures=0)
+    plan = plan._replace(due=own_second(up + PAUSE_S, slot), failures=0)
     if beat:
         # The next time of day that is ours, and not within half a day: the clock may have been set since.
         wait = (slot - wall) % DAY_S

@@ -12,6 +12,7 @@ from cpe_filter.report.schedule import (
     CAP_S,
     DAY_S,
     MOST_AFTER_S,
+    MINUTE_S,
     MOST_SPLAY_S,
     PAUSE_S,
     SLOW_S,
@@ -48,10 +49,31 @@ def test_nothing_waits() -> None:
 
 
 def test_an_event_goes_at_a_second_of_the_minute_that_is_the_router_s_own() -> None:
-    later = int(UP) + 500
-    assert next_at(PLAN, [waiting("opened", later)], 77) == later + 17
-    assert next_at(PLAN, [waiting("opened", later), waiting("raised", later + 40)], 77) == later + 17
+    minute = 1675 * 60
+    for after, due in ((0, 17), (16, 17), (17, 17), (18, 77), (40, 77), (59, 77), (60, 77), (78, 137)):
+        assert next_at(PLAN, [waiting("opened", minute + after)], 77) == minute + due
+    assert next_at(PLAN, [waiting("opened", minute), waiting("raised", minute + 40)], 77) == minute + 17
     assert next_at(PLAN, [waiting("opened", 3)], 77) == UP
+
+
+@pytest.mark.parametrize("late", [0.0, 0.4, 29.9])
+def test_a_busy_router_that_is_well_exchanges_once_a_minute_at_its_own_second(late: float) -> None:
+    """An event every 7 seconds. late: seconds that an exchange takes."""
+    plan, seq, begun = PLAN, 0, []
+    for _ in range(20):
+        seq = int(max(plan.due, seq) // 7 + 1) * 7
+        at = next_at(plan, [waiting("updated", seq)], 77)
+        assert at is not None
+        begun.append(at)
+        plan = delivered(plan, at + late, 0.0, 77, False, None, None)
+    assert {at % MINUTE_S for at in begun[1:]} == {17.0}
+    assert {later - earlier for earlier, later in zip(begun[1:], begun[2:], strict=False)} <= {60.0, 120.0}
+
+
+def test_between_two_exchanges_there_is_half_a_minute_whenever_the_first_one_was() -> None:
+    for second in range(60):
+        pause = delivered(PLAN, UP + second, 0.0, 77, False, None, None).due - (UP + second)
+        assert PAUSE_S <= pause < PAUSE_S + MINUTE_S
 
 
 def test_a_heartbeat_waits_for_its_time_and_takes_no_other_event_with_it() -> None:
@@ -116,8 +138,8 @@ def test_refused_routers_are_slow() -> None:
 
 
 def test_success_forgets_failures() -> None:
-    plan = delivered(failed(PLAN, UP, 0.0, highest), UP, 0.0, 0, False, 120, "v8")
-    assert (plan.failures, plan.due, plan.splay, plan.policy) == (0, UP + PAUSE_S, 120, "v8")
+    plan = delivered(failed(PLAN, UP, 0.0, highest), UP, 0.0, 50, False, 120, "v8")
+    assert (plan.failures, plan.due, plan.splay, plan.policy) == (0, 1667 * 60 + 50, 120, "v8")
 
 
 @pytest.mark.parametrize(("said", "splay"), [(-1, 0), (0, 0), (600, 600), (10**30, MOST_SPLAY_S), (None, SPLAY_S)])
@@ -157,6 +179,16 @@ def test_after_a_power_cut_a_hundred_thousand_come_back_evenly() -> None:
     draw = random.Random(6).random
     dues = [begin("b", 60.0, draw).due for _ in range(100_000)]
     assert peak(dues) < 1.35 * 100_000 / SPLAY_S
+
+
+def test_a_hundred_thousand_that_find_a_bot_in_the_same_second_report_it_evenly() -> None:
+    draw = random.Random(8).random
+    booted = [draw() * DAY_S for _ in range(100_000)]
+    opened = [waiting("opened", int(2 * DAY_S - start)) for start in booted]
+    dues = [next_at(PLAN._replace(due=0.0), [event], int(draw() * DAY_S)) for event in opened]
+    delays = [due - event.up for due, event in zip(dues, opened, strict=True) if due is not None]
+    assert peak(delays, 1) < 1.1 * 100_000 / MINUTE_S
+    assert max(delays) < MINUTE_S
 
 
 def test_after_an_outage_a_hundred_thousand_come_back_evenly() -> None:

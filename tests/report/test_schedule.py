@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -11,8 +12,8 @@ from cpe_filter.report.schedule import (
     BASE_S,
     CAP_S,
     DAY_S,
-    MOST_AFTER_S,
     MINUTE_S,
+    MOST_AFTER_S,
     MOST_SPLAY_S,
     PAUSE_S,
     SLOW_S,
@@ -67,7 +68,7 @@ def test_a_busy_router_that_is_well_exchanges_once_a_minute_at_its_own_second(la
         begun.append(at)
         plan = delivered(plan, at + late, 0.0, 77, False, None, None)
     assert {at % MINUTE_S for at in begun[1:]} == {17.0}
-    assert {later - earlier for earlier, later in zip(begun[1:], begun[2:], strict=False)} <= {60.0, 120.0}
+    assert {later - earlier for earlier, later in itertools.pairwise(begun[1:])} <= {60.0, 120.0}
 
 
 def test_between_two_exchanges_there_is_half_a_minute_whenever_the_first_one_was() -> None:

@@ -144,6 +144,13 @@ def test_links_lead_somewhere(name: str) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_that_are_named_exist(name: str) -> None:
+    """So a document follows when a file is renamed."""
+    named = re.findall(r"`((?:cpe_filter|docs|openwrt|pcaps|tests|tools)/[\w./-]*)`", (PROJECT / name).read_text())
+    assert not [path for path in named if not (PROJECT / path).exists()]
+
+
 def _prose(text: str) -> str:
     """A document without its blocks of code."""
     return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)

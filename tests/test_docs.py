@@ -151,6 +151,36 @@ def test_files_that_are_named_exist(name: str) -> None:
     assert not [path for path in named if not (PROJECT / path).exists()]
 
 
+def test_each_invariant_has_its_test() -> None:
+    """ARCHITECTURE.md names them by file and function."""
+    text = (PROJECT / "ARCHITECTURE.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) >= 20
+    wrong = []
+    for path, function in named:
+        file = PROJECT / path
+        if not file.exists() or (function and f"def {function}(" not in file.read_text()):
+            wrong.append(f"{path}::{function}")
+    assert not wrong
+
+
+def test_each_room_is_in_the_architecture() -> None:
+    """And no other, with the package that has it."""
+    text = (PROJECT / "ARCHITECTURE.md").read_text()
+    start = text.index("| room | what it is |")
+    rows = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", text[start : text.index("\n\n", start)], re.MULTILINE)
+    folders = {path.parent.name for path in (PROJECT / "cpe_filter").glob("*/__init__.py")}
+    assert {room for room, _ in rows} == folders
+    recipe = (PROJECT / "openwrt" / "cpe-filter" / "Makefile").read_text()
+    report, other = (
+        re.search(rf"^{name}:=(.*)$", recipe, re.MULTILINE) for name in ("REPORT_FOLDERS", "OTHER_FOLDERS")
+    )
+    assert report
+    assert other
+    assert {room for room, package in rows if package == "cpe-filter-report"} == set(report[1].split())
+    assert {room for room, package in rows if package.startswith("none")} == set(other[1].split())
+
+
 def _prose(text: str) -> str:
     """A document without its blocks of code."""
     return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)

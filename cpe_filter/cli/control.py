@@ -16,7 +16,7 @@ from datetime import date, datetime
 from typing import Any
 
 from cpe_filter.live import requests
-from cpe_filter.live.control_socket import NoAnswer, NotRunning, ask, listens
+from cpe_filter.live.control_socket import NoAnswerError, NotRunningError, ask, listens
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy import model as rules
@@ -43,10 +43,10 @@ class Filter:
         self.path = path
 
     def asked(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Its answer. Raises `NotRunning`, and `Refused` with what it has against it."""
+        """Its answer. Raises `NotRunningError`, and `Refused` with what it has against it."""
         try:
             answer = ask(self.path, {**request, "sudo": sudo()})
-        except NoAnswer as error:
+        except NoAnswerError as error:
             raise Refused(str(error)) from None
         if "error" in answer:
             raise Refused(str(answer["error"]))
@@ -56,7 +56,7 @@ class Filter:
         """Asks, and prints what came of it."""
         try:
             answer = self.asked(request)
-        except NotRunning as error:
+        except NotRunningError as error:
             _say(f"no filter runs here: {error}; --socket names another place")
             return EXIT_NOT_RUNNING
         except Refused as error:
@@ -96,7 +96,7 @@ def exempt_add(
         try:
             _print(filter_.asked(request))
             return EXIT_OK
-        except NotRunning:
+        except NotRunningError:
             pass
         done: list[str] = []
 
@@ -126,7 +126,7 @@ def exempt_remove(
         try:
             _print(filter_.asked(request))
             return EXIT_OK
-        except NotRunning:
+        except NotRunningError:
             pass
         exemptions_store.change(policy.exemptions_file, remove, _LOCK_S)
     except (PolicyError, Refused) as error:
@@ -139,7 +139,7 @@ def _written(filter_: Filter, policy: Policy, lines: list[str]) -> int:
     print("\n".join(lines))
     try:
         filter_.asked({"do": "reread"})
-    except NotRunning:
+    except NotRunningError:
         print(f"no filter runs ({filter_.path}): it counts from the next start, by {policy.exemptions_file}")
     except Refused as error:
         return _unusable(error)
@@ -156,7 +156,7 @@ def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> in
                 answer = filter_.asked({"do": "exemptions", "from": start})
                 rows += answer["items"]
                 start = answer["next"]
-        except NotRunning:
+        except NotRunningError:
             contents = exemptions_store.load(policy.exemptions_file)
             rows = list(exemptions.rows(policy.exempt, path, contents, policy.exemptions_file, time.time()))
             _say(f"no filter runs ({filter_.path}): this is what the files say")

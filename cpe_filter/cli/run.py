@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def run_filter(path: str) -> int:
     """`cpe-filter run --policy PATH`."""
     policy = policy_of(path)
-    from cpe_filter.live import daemon as router
+    from cpe_filter.live import daemon
 
     try:
-        return router.run(policy, os.path.abspath(path))
-    except router.CannotRun as error:
+        return daemon.run(policy, os.path.abspath(path))
+    except daemon.RunError as error:
         raise Unusable(str(error)) from None
 
 

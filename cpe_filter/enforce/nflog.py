@@ -7,12 +7,12 @@ sends several together; those that find our socket full are lost, which costs an
 from __future__ import annotations
 
 import errno
-import os
 import struct
 
-from cpe_filter.enforce.nfnetlink import attribute, messages
 from cpe_filter.enforce.packets import Found, Reader
+from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.netlink import attribute, messages, netfilter_header
 
 #: Bytes of a packet that are copied to us.
 COPY_RANGE = 2048
@@ -24,17 +24,13 @@ _COLLECTED, _RECEIVE_BUFFER = 7680, 1 << 22
 #: Datagrams read in one turn.
 TURN = 16
 
-_NETLINK_NETFILTER = 12
-_REQUEST, _ACKNOWLEDGE, _ERROR = 0x1, 0x4, 2
 _PACKET, _CONFIGURE = 4 << 8, 4 << 8 | 1  # NFNL_SUBSYS_ULOG, NFULNL_MSG_...
 _COMMAND, _MODE, _BUFFER, _TIMEOUT, _THRESHOLD, _FLAGS = 1, 2, 3, 4, 5, 6  # NFULA_CFG_...
 _BIND, _COPY_PACKET, _NUMBERED = 1, 2, 1
 _HWADDR, _PAYLOAD, _SEQUENCE = 8, 9, 12  # NFULA_...
-_SO_RCVBUFFORCE = 33
-_HEADER = struct.Struct("=IHHII")
 
 
-class LogTaken(OSError):
+class LogBusyError(RuntimeError):
     """The group is in use or cannot be bound; the text says which."""
 
 
@@ -42,15 +38,17 @@ class PacketLog:
     """A bound NFLOG group. `read` gives what has come; `lost`: packets that were lost since the start."""
 
     def __init__(self, group: int) -> None:
+        """Raises `LogBusyError`."""
         self.lost = 0
         self._next = 0  # the number that the kernel gives the next packet
         self._reader = Reader(_PACKET, 2, _HWADDR, _PAYLOAD)
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        try:
+            self._socket = netlink.connect(netlink.NETLINK_NETFILTER)
+        except OSError as error:
+            raise LogBusyError(f"NFLOG group {group} cannot be bound: {error.strerror}") from None
         self.fd: int = self._socket.fileno()
         try:
-            self._socket.bind((0, 0))
-            self._socket.setblocking(False)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, netlink.SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             self._configure(group, attribute(_COMMAND, bytes((_BIND,))))
             settings = attribute(_MODE, struct.pack(">IBx", COPY_RANGE, _COPY_PACKET))
             for kind, value in ((_BUFFER, _COLLECTED), (_TIMEOUT, WAIT_CS), (_THRESHOLD, TOGETHER)):
@@ -60,21 +58,17 @@ class PacketLog:
         except OSError as error:
             self._socket.close()
             if error.errno in (errno.EBUSY, errno.EPERM):  # the kernel lets nobody but its holder change a group
-                raise LogTaken(errno.EBUSY, f"NFLOG group {group} is in use by another program") from None
-            raise LogTaken(error.errno, f"NFLOG group {group} cannot be bound: {error.strerror}") from None
+                raise LogBusyError(f"NFLOG group {group} is in use by another program") from None
+            raise LogBusyError(f"NFLOG group {group} cannot be bound: {error.strerror}") from None
 
     def _configure(self, group: int, attributes: bytes) -> None:
-        content = struct.pack(">BBH", 0, 0, group) + attributes
-        self._socket.send(
-            _HEADER.pack(_HEADER.size + len(content), _CONFIGURE, _REQUEST | _ACKNOWLEDGE, 1, 0) + content
-        )
+        content = netfilter_header(0, group) + attributes
+        self._socket.send(netlink.message(_CONFIGURE, netlink.REQUEST | netlink.ACKNOWLEDGE, 1, content))
         # The kernel answers before the request returns. Packets that come first are lost: nothing is bound before.
         for _ in range(TURN):
             for kind, _, sequence, body in messages(self._socket.recv(1 << 16)):
-                if kind == _ERROR and sequence == 1:
-                    code = -struct.unpack_from("=i", body)[0]
-                    if code:
-                        raise OSError(code, os.strerror(code))
+                if kind == netlink.ERROR and sequence == 1:
+                    netlink.raise_error(body)
                     return
 
     def read(self) -> list[Found]:

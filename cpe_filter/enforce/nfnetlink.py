@@ -1,19 +1,18 @@
 """nftables over netlink: lists of what is in the kernel, news of changes, and transactions.
 
-Knows netlink's messages and attributes (linux/netlink.h, linux/netfilter/nf_tables.h). Must not know what a ruleset is
-for. A ruleset goes into the kernel by the program nft; here goes what is changed between packets. The program takes
-2.6 ms of CPU, on a router ten times that; a transaction of a set element takes 30 us.
+Knows nftables' messages (linux/netfilter/nf_tables.h). Must not know what a ruleset is for. A ruleset goes into the
+kernel by the program nft; here goes what is changed between packets. The program takes 2.6 ms of CPU, on a router ten
+times that; a transaction of a set element takes 30 us.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-import struct
-from collections.abc import Iterator
 
+from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.lean.netlink import attribute, attributes, messages, name, netfilter_header
 
 #: Families (linux/netfilter.h, NFPROTO_...). `ANY` lists those of all.
 ANY, INET, IPV4, IPV6 = 0, 1, 2, 10
@@ -24,19 +23,16 @@ TABLE, CHAIN, RULE, SET, ELEMENT, GENERATION, OBJECT, FLOWTABLE = 0, 3, 6, 9, 12
 #: A message that takes something away (NFT_MSG_DEL...) has the number of one that brings it, and 2 more.
 _TAKEN_AWAY = {what + 2: what for what in (TABLE, CHAIN, RULE, SET, ELEMENT, OBJECT, FLOWTABLE)}
 
-_NETLINK_NETFILTER, _SUBSYSTEM = 12, 10 << 8
-_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES = 270, 1, 7
-_REQUEST, _DUMP, _DUMP_INTERRUPTED = 0x1, 0x300, 0x10
-_ERROR, _DONE = 2, 3
-#: nlmsghdr (length, type, flags, sequence, port) and nfgenmsg (family, version, resource).
-_HEADER, _GENERIC = struct.Struct("=IHHII"), struct.Struct("=BBH")
-_ATTRIBUTE = struct.Struct("=HH")
-_NESTED = 0x8000
-_ACKNOWLEDGE, _CREATE, _APPEND = 0x4, 0x400, 0x800
+_SUBSYSTEM = 10 << 8
+_ADD_MEMBERSHIP, _GROUP_NFTABLES = 1, 7
+_CREATE, _APPEND = 0x400, 0x800
 #: Messages that open and end a transaction (linux/netfilter/nfnetlink.h).
 _BEGIN, _END = 16, 17
-_TYPE = 0x3FFF  # without the flags for nesting and byte order
+# Attributes of a list of a set's elements, and of an element (linux/netfilter/nf_tables.h).
+_ELEMENTS_TABLE, _ELEMENTS_SET, _ELEMENTS, _ELEMENT_KEY = 1, 2, 3, 1
 _TIMEOUT_S = 2.0
+#: Readings of a set whose hash table grows meanwhile.
+_READINGS = 6
 #: Bytes of a datagram: of a list the kernel makes them no longer than the room that the reader offers.
 _LISTED, _TOLD = 1 << 14, 1 << 16
 #: Bytes of one list. A set of a thousand networks has 60,000.
@@ -56,87 +52,65 @@ class Change(NamedTuple):
     by: str
 
 
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and value of each attribute, in order. What is cut off ends it."""
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < 4 or at + length > len(data):
-            return
-        yield kind & _TYPE, data[at + 4 : at + length]
-        at += (length + 3) & ~3
-
-
-def name(value: bytes) -> bytes:
-    """A string as attributes hold it, without its end."""
-    return value.split(b"\0", 1)[0]
-
-
-def messages(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Type, flags, sequence number and content of each message in a datagram."""
-    at = 0
-    while at + _HEADER.size <= len(datagram):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(datagram, at)
-        if length < _HEADER.size or at + length > len(datagram):
-            return
-        yield kind, flags, sequence, datagram[at + _HEADER.size : at + length]
-        at += (length + 3) & ~3
-
-
 def listing(what: int, family: int, *given: tuple[int, bytes]) -> list[tuple[int, bytes]]:
     """Family and attributes of everything of a kind. `given`: attributes of the request, names with their NUL.
 
     Raises OSError: FileNotFoundError where a table or set that `given` names is not there.
     """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as netlink:
-        netlink.settimeout(_TIMEOUT_S)
-        netlink.bind((0, 0))
+    with netlink.connect(netlink.NETLINK_NETFILTER, _TIMEOUT_S) as kernel:
         for sequence in range(1, 5):
-            found = _list_once(netlink, what, family, given, sequence)
+            found = _list_once(kernel, what, family, given, sequence)
             if found is not None:
                 return found
     raise OSError(errno.EAGAIN, "the ruleset changes faster than it can be read")
 
 
+def set_elements(table: bytes, set_name: bytes) -> list[bytes]:
+    """The attributes of each element of a set of family inet, each element's as one value. Raises OSError.
+
+    The kernel walks a hash table piece by piece. If the table grows meanwhile, elements are missing from the list or
+    come twice. So it is read until two readings have the same keys, `_READINGS` times at most.
+    """
+    given = ((_ELEMENTS_TABLE, table + b"\0"), (_ELEMENTS_SET, set_name + b"\0"))
+    found: list[bytes] = []
+    before: list[bytes] | None = None
+    for _ in range(_READINGS):
+        found = []
+        for _, data in listing(ELEMENT, INET, *given):
+            found += [element for _, element in attributes(dict(attributes(data)).get(_ELEMENTS, b""))]
+        keys = sorted([dict(attributes(element)).get(_ELEMENT_KEY, b"") for element in found])
+        if keys == before:
+            break
+        before = keys
+    return found
+
+
 def _list_once(
-    netlink: socket.socket, what: int, family: int, given: tuple[tuple[int, bytes], ...], sequence: int
+    kernel: socket.socket, what: int, family: int, given: tuple[tuple[int, bytes], ...], sequence: int
 ) -> list[tuple[int, bytes]] | None:
     """One try; None where the ruleset changed meanwhile."""
-    request = _GENERIC.pack(family, 0, 0)
-    for kind, value in given:
-        request += _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
-    header = _HEADER.pack(_HEADER.size + len(request), _SUBSYSTEM | (what + 1), _REQUEST | _DUMP, sequence, 0)
-    netlink.send(header + request)
+    request = netfilter_header(family, 0) + b"".join([attribute(kind, value) for kind, value in given])
+    flags = netlink.REQUEST | netlink.DUMP
+    kernel.send(netlink.message(_SUBSYSTEM | (what + 1), flags, sequence, request))
     found: list[tuple[int, bytes]] = []
     whole, size = True, 0
     while True:
-        datagram = netlink.recv(_LISTED)
+        datagram = kernel.recv(_LISTED)
         size += len(datagram)
         if size > _LONGEST:
             raise OSError(errno.EFBIG, "the list has no end")
         for kind, flags, number, content in messages(datagram):
             if number != sequence:
                 continue
-            whole = whole and not flags & _DUMP_INTERRUPTED
-            if kind in (_ERROR, _DONE):
-                code = -struct.unpack_from("=i", content)[0] if len(content) >= 4 else 0
-                if code == errno.EINTR:
+            whole = whole and not flags & netlink.DUMP_INTERRUPTED
+            if kind in (netlink.ERROR, netlink.DONE):
+                try:
+                    netlink.raise_error(content)
+                except InterruptedError:
                     return None
-                if code:
-                    raise OSError(code, os.strerror(code))
                 return found if whole else None
             if kind == _SUBSYSTEM | what and len(content) >= 4:
                 found.append((content[0], content[4:]))
-
-
-def attribute(kind: int, value: bytes) -> bytes:
-    """An attribute with its padding."""
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def nested(kind: int, *parts: bytes) -> bytes:
-    """An attribute made of attributes."""
-    return attribute(kind | _NESTED, b"".join(parts))
 
 
 class Request(NamedTuple):
@@ -151,9 +125,8 @@ class Transactions:
     """A socket for changes to nftables, each all or nothing. Close it at the end."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        self._socket.bind((0, 0))
-        self._socket.setblocking(False)
+        """Raises OSError."""
+        self._socket = netlink.connect(netlink.NETLINK_NETFILTER)
         self._sequence = 0
 
     def commit(self, requests: list[Request]) -> None:
@@ -162,56 +135,50 @@ class Transactions:
         The kernel has carried them out, or refused, before the message is sent: there is no waiting.
         """
         self._sequence = first = self._sequence + 1 & 0x3FFFFFFF
-        parts = [_message(_BEGIN, _REQUEST, first, 0, 10, b"")]
+        border = netfilter_header(0, _SUBSYSTEM >> 8)
+        parts = [netlink.message(_BEGIN, netlink.REQUEST, first, border)]
         for number, (what, remove, body) in enumerate(requests, 1):
-            flags = _REQUEST if remove else _REQUEST | _CREATE | (_APPEND if what == RULE else 0)
+            flags = netlink.REQUEST if remove else netlink.REQUEST | _CREATE | (_APPEND if what == RULE else 0)
             if number == len(requests):
-                flags |= _ACKNOWLEDGE
-            parts.append(_message(_SUBSYSTEM | what + 2 * remove, flags, first, INET, 0, body))
-        parts.append(_message(_END, _REQUEST, first, 0, 10, b""))
+                flags |= netlink.ACKNOWLEDGE
+            content = netfilter_header(INET, 0) + body
+            parts.append(netlink.message(_SUBSYSTEM | what + 2 * remove, flags, first, content))
+        parts.append(netlink.message(_END, netlink.REQUEST, first, border))
         self._socket.send(b"".join(parts))
-        code = errno.EIO
+        answered = False
         try:
             while True:
                 for kind, _, sequence, content in messages(self._socket.recv(_LISTED)):
-                    if kind == _ERROR and sequence == first and len(content) >= 4:
-                        code = -struct.unpack_from("=i", content)[0]
-                        if code:
-                            raise OSError(code, os.strerror(code))
+                    if kind == netlink.ERROR and sequence == first:
+                        netlink.raise_error(content)
+                        answered = True
         except BlockingIOError:
             pass
-        if code:
-            raise OSError(code, os.strerror(code))
+        if not answered:
+            raise OSError(errno.EIO, "the kernel did not answer")
 
     def close(self) -> None:
         self._socket.close()
 
 
-def _message(kind: int, flags: int, sequence: int, family: int, resource: int, body: bytes) -> bytes:
-    header = _HEADER.pack(_HEADER.size + 4 + len(body), kind, flags, sequence, 0)
-    return header + bytes((family, 0)) + resource.to_bytes(2, "big") + body
-
-
 def news() -> socket.socket:
     """A socket on which the kernel tells of each change to nftables; read it with `changes`. Raises OSError."""
-    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+    kernel = netlink.connect(netlink.NETLINK_NETFILTER)
     try:
-        netlink.bind((0, 0))
-        netlink.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES)
-        netlink.setblocking(False)
+        kernel.setsockopt(netlink.SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES)
     except OSError:
-        netlink.close()
+        kernel.close()
         raise
-    return netlink
+    return kernel
 
 
-def changes(netlink: socket.socket) -> list[Change]:
+def changes(kernel: socket.socket) -> list[Change]:
     """What the next datagram tells.
 
     Raises BlockingIOError where nothing waits, and OSError (ENOBUFS) where news was lost.
     """
     found = []
-    for kind, _, _, content in messages(netlink.recv(_TOLD)):
+    for kind, _, _, content in messages(kernel.recv(_TOLD)):
         if kind & 0xFF00 != _SUBSYSTEM or len(content) < 4:
             continue
         what = _TAKEN_AWAY.get(kind & 0xFF, kind & 0xFF)
@@ -233,9 +200,9 @@ def changes(netlink: socket.socket) -> list[Change]:
 
 
 def _program(data: bytes) -> str:
-    """`nft (process 123)`: who made a generation."""
+    """`nft (pid 123)`: which program made a generation."""
     given = dict(attributes(data))
     called = name(given.get(3, b"")).decode("ascii", "replace")
     process = int.from_bytes(given.get(2, b""), "big")
     called = "".join(c if c.isprintable() else "?" for c in called)
-    return f"{called} (process {process})" if called else ""
+    return f"{called} (pid {process})" if called else ""

@@ -7,32 +7,35 @@ verdict. A queue that nobody reads fast enough fills, and the kernel drops what 
 from __future__ import annotations
 
 import errno
-import os
 import struct
 
-from cpe_filter.enforce.nfnetlink import attribute, messages
 from cpe_filter.enforce.packets import Found, Reader
+from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.lean.netlink import attribute, messages
 
 #: Bytes of a packet that are copied to us.
 COPY_RANGE = 2048
-#: Packets handled in one turn, and seconds after which no other is begun, before timers and signals get theirs.
-TURN, TURN_S = 64, 0.02
+#: Packets handled in one turn, before timers and signals get theirs.
+TURN = 64
 _RECEIVE_BUFFER = 1 << 20
 
-_NETLINK_NETFILTER = 12
-_REQUEST, _ACKNOWLEDGE, _ERROR = 0x1, 0x4, 2
 _PACKET, _VERDICT, _CONFIGURE = 3 << 8, 3 << 8 | 1, 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_...
 _COMMAND, _PARAMETERS, _LENGTH = 1, 2, 3  # NFQA_CFG_...
 _BIND, _COPY_PACKET = 1, 2
 _HWADDR, _PAYLOAD, _VERDICT_HEADER = 9, 10, 2  # NFQA_...
-_SOL_NETLINK, _NO_ENOBUFS, _SO_RCVBUFFORCE = 270, 5, 33
-_HEADER = struct.Struct("=IHHII")
+_NO_ENOBUFS = 5
+#: A verdict's message: what stands before the queue's number, then before verdict and packet's number.
+_VERDICT_START = netlink.HEADER.pack(32, _VERDICT, netlink.REQUEST, 0, 0) + b"\0\0"
+_VERDICT_ATTRIBUTE = struct.pack("=HH", 12, _VERDICT_HEADER)
+_verdict = struct.Struct(">II").pack
+_QUEUES = "/proc/net/netfilter/nfnetlink_queue"
 #: Verdicts: the packet is dropped; goes on; meets the chain's rules again, which have learnt something.
 DROP, ACCEPT, REPEAT = 0, 1, 4
 
 
-class QueueTaken(OSError):
+class QueueBusyError(RuntimeError):
     """The queue's number is in use or cannot be bound; the text says which."""
 
 
@@ -40,38 +43,37 @@ class Queue:
     """A bound queue. length: packets that may wait; beyond, the kernel drops them."""
 
     def __init__(self, number: int, length: int) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        """Raises `QueueBusyError`."""
+        try:
+            self._socket = netlink.connect(netlink.NETLINK_NETFILTER)
+        except OSError as error:
+            raise QueueBusyError(f"queue {number} cannot be bound: {error.strerror}") from None
         self.fd: int = self._socket.fileno()
         self._number = number.to_bytes(2, "big")
         self._reader = Reader(_PACKET, 6, _HWADDR, _PAYLOAD)
         self._early: list[bytes] = []  # packets that came while the queue was being set up
         try:
-            self._socket.bind((0, 0))
-            self._socket.setblocking(False)
             # What the kernel cannot send us it drops, and its sender sends it again: it need not be said.
-            self._socket.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            self._socket.setsockopt(netlink.SOL_NETLINK, _NO_ENOBUFS, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, netlink.SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             self._configure(attribute(_COMMAND, struct.pack(">BBH", _BIND, 0, 0)))
             parameters = attribute(_PARAMETERS, struct.pack(">IB", COPY_RANGE, _COPY_PACKET))
             self._configure(parameters + attribute(_LENGTH, length.to_bytes(4, "big")))
         except OSError as error:
             self._socket.close()
-            holder = queue_holder(number)
-            why = f"the program with netlink port {holder} holds it" if holder else error.strerror
-            raise QueueTaken(f"queue {number} cannot be bound: {why}") from None
+            state = queue_state(number)
+            reason = f"the program with netlink port {state.holder} holds it" if state else error.strerror
+            raise QueueBusyError(f"queue {number} cannot be bound: {reason}") from None
 
     def _configure(self, attributes: bytes) -> None:
         content = b"\0\0" + self._number + attributes
-        header = _HEADER.pack(_HEADER.size + len(content), _CONFIGURE, _REQUEST | _ACKNOWLEDGE, 1, 0)
-        self._socket.send(header + content)
+        self._socket.send(netlink.message(_CONFIGURE, netlink.REQUEST | netlink.ACKNOWLEDGE, 1, content))
         # The kernel answers before the request returns; packets may come first, where rules outlived another filter.
         while True:
             datagram = self._socket.recv(1 << 16)
             for kind, _, sequence, body in messages(datagram):
-                if kind == _ERROR and sequence == 1:
-                    code = -struct.unpack_from("=i", body)[0]
-                    if code:
-                        raise OSError(code, os.strerror(code))
+                if kind == netlink.ERROR and sequence == 1:
+                    netlink.raise_error(body)
                     return
             self._early.append(datagram)
 
@@ -92,15 +94,8 @@ class Queue:
 
     def answer(self, verdicts: list[tuple[int, int]]) -> None:
         """Packets' numbers and what becomes of them. Raises nothing: a packet that is gone needs no verdict."""
-        parts = []
-        for number, verdict in verdicts:
-            parts.append(
-                struct.pack("=IHHII", 32, _VERDICT, _REQUEST, 0, 0)
-                + b"\0\0"
-                + self._number
-                + struct.pack("=HH", 12, _VERDICT_HEADER)
-                + struct.pack(">II", verdict, number)
-            )
+        start = _VERDICT_START + self._number + _VERDICT_ATTRIBUTE
+        parts = [start + _verdict(verdict, number) for number, verdict in verdicts]
         try:
             self._socket.send(b"".join(parts))
         except OSError:
@@ -111,14 +106,26 @@ class Queue:
         self._socket.close()
 
 
-def queue_holder(number: int) -> int:
-    """The netlink port (usually the process id) that holds a queue; 0 if none does or none can tell."""
+class QueueState(NamedTuple):
+    """A queue as the kernel has it. holder: netlink port of the program that holds it, usually its process id.
+
+    In packets: waiting; dropped_queue: dropped because the queue was full; dropped_socket: because ours was.
+    """
+
+    holder: int
+    waiting: int
+    dropped_queue: int
+    dropped_socket: int
+
+
+def queue_state(number: int, path: str = _QUEUES) -> QueueState | None:
+    """A queue's state; None where nobody holds it, or the kernel does not say."""
     try:
-        with open("/proc/net/netfilter/nfnetlink_queue") as file:
+        with open(path) as file:
             for line in file:
                 fields = line.split()
-                if len(fields) > 1 and fields[0] == str(number):
-                    return int(fields[1])
+                if len(fields) >= 7 and fields[0] == str(number):
+                    return QueueState(int(fields[1]), int(fields[2]), int(fields[5]), int(fields[6]))
     except (OSError, ValueError):
         pass
-    return 0
+    return None

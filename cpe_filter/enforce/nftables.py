@@ -10,8 +10,9 @@ from __future__ import annotations
 import struct
 
 from cpe_filter.enforce import process as command
-from cpe_filter.enforce.nfnetlink import RULE, Request, Transactions, attribute, nested
+from cpe_filter.enforce.nfnetlink import RULE, Request, Transactions
 from cpe_filter.enforce.ruleset import HAND_OFF, NATIVE, TABLE, XTABLES, render, replacement
+from cpe_filter.lean.netlink import attribute, nested
 from cpe_filter.policy.model import Policy
 
 # A rule's attributes and its expression `target` (linux/netfilter/nf_tables.h, nf_tables_compat.h), which carries a

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cpe_filter.enforce import nfnetlink, nftables
-from cpe_filter.enforce.nfnetlink import Change, attributes, listing, name
+from cpe_filter.enforce.nfnetlink import Change, listing
 from cpe_filter.enforce.watch import Ward
+from cpe_filter.lean.netlink import attributes, name
 from cpe_filter.policy.model import Policy
 
 FIREWALL, CHAIN = "fw4", "forward"

@@ -11,8 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 
-from cpe_filter.enforce import nfnetlink
-from cpe_filter.enforce.nfnetlink import ELEMENT, Request, Transactions, attribute, nested
+from cpe_filter.enforce.nfnetlink import ELEMENT, Request, Transactions, set_elements
 from cpe_filter.enforce.ruleset import (
     ADDRESS_BLOCKED,
     ALIVE,
@@ -28,10 +27,8 @@ from cpe_filter.enforce.ruleset import (
     REFUSED_NEW,
     TABLE,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.netlink import attribute, attributes, nested
 
 #: Seconds that a connection's element stays at most; it is taken out when the engine forgets the connection.
 CONNECTION_S = 86400
@@ -46,6 +43,8 @@ KNOWN_S = 3600
 _WAITING = 256
 #: Elements of one message: its attributes' lengths have 16 bits.
 _TOGETHER = 256
+#: Kinds of errors that are logged.
+_ERRORS_LOGGED = 16
 _NAME_TABLE, _NAME_SET, _ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_...
 _ELEMENT, _KEY, _VALUE, _TIMEOUT = 1, 1, 1, 4  # NFTA_LIST_ELEM, NFTA_SET_ELEM_..., NFTA_DATA_VALUE
 _TABLE = attribute(_NAME_TABLE, TABLE.encode() + b"\0")
@@ -71,10 +70,9 @@ class Sets:
     """The sets of a ruleset that is installed. log: takes a line where the kernel refuses; at most one an error."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+        self._log_once = LogOnce(log, _ERRORS_LOGGED)
         self._transactions = Transactions()
         self._waiting: list[tuple[bool, Element, float]] = []
-        self._logged: set[str] = set()
         self._made = True  # what has been flushed early
         self.failures = 0
 
@@ -182,9 +180,8 @@ class Sets:
                 self.failures += 1
                 text = error.strerror or str(error)
                 # Without the ruleset there is nothing to say: whoever watches it puts it back.
-                if error.errno != errno.ENOENT and text not in self._logged and len(self._logged) < 16:
-                    self._logged.add(text)
-                    self._log(f"the kernel refused a set element: {text}")
+                if error.errno != errno.ENOENT:
+                    self._log_once.first(text, f"the kernel refused a set element: {text}")
             return False
         return True
 
@@ -231,10 +228,8 @@ def _named(name: str) -> bytes:
 
 def elements(name: str) -> set[bytes]:
     """The keys in a set. Raises OSError."""
-    request: Any = ((_NAME_TABLE, TABLE.encode() + b"\0"), (_NAME_SET, name.encode() + b"\0"))
     found = set()
-    for _, data in nfnetlink.listing(ELEMENT, nfnetlink.INET, *request):
-        for _, element in nfnetlink.attributes(dict(nfnetlink.attributes(data)).get(_ELEMENTS, b"")):
-            key = dict(nfnetlink.attributes(element)).get(_KEY, b"")
-            found.add(dict(nfnetlink.attributes(key)).get(_VALUE, b""))
+    for element in set_elements(TABLE.encode(), name.encode()):
+        key = dict(attributes(element)).get(_KEY, b"")
+        found.add(dict(attributes(key)).get(_VALUE, b""))
     return found

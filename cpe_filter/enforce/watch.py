@@ -15,10 +15,11 @@ import select
 from collections.abc import Callable
 
 from cpe_filter.enforce import nfnetlink
-from cpe_filter.enforce.nfnetlink import Change, attributes, listing, name
+from cpe_filter.enforce.nfnetlink import Change, listing, set_elements
 from cpe_filter.enforce.ruleset import BY_POLICY, TABLE
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.lean.netlink import attributes, name
 
 #: Seconds between two looks, between two repairs, and between looks where the kernel's news cannot be had.
 LOOK_S, MEND_S, BLIND_S = 1.0, 2.0, 5.0
@@ -36,7 +37,6 @@ _TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE = 1, 2, 4
 _CHAIN_TABLE, _CHAIN_HANDLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 2, 3, 4, 5
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE = 1, 2, 3
 _SET_TABLE, _SET_NAME, _SET_FLAGS, _SET_HANDLE = 1, 2, 3, 16
-_ELEMENTS_TABLE, _ELEMENTS_SET, _ELEMENTS = 1, 2, 3
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
 _COUNTER, _COUNTER_BYTES, _COUNTER_PACKETS = 1, 1, 2
 #: Sets whose elements cannot change (constant), or do so by themselves (timeout, filled by rules).
@@ -91,7 +91,7 @@ class Ruleset:
 
 def _table() -> tuple[bytes, ...]:
     """Our own table, empty where it is not there. Raises OSError."""
-    inet, parts = nfnetlink.INET, []
+    parts = []
     for found in _ours(nfnetlink.TABLE):
         parts.append(_kept(found, _TABLE_FLAGS, _TABLE_HANDLE))
     if not parts:
@@ -105,14 +105,10 @@ def _table() -> tuple[bytes, ...]:
         flags = int.from_bytes(found.get(_SET_FLAGS, b""), "big")
         if flags & (_CONSTANT | _BY_ITSELF):
             continue
-        request = ((_ELEMENTS_TABLE, _TABLE + b"\0"), (_ELEMENTS_SET, found[_SET_NAME]))
-        elements = []
         try:
-            for _, data in listing(nfnetlink.ELEMENT, inet, *request):
-                elements += [one for _, one in attributes(dict(attributes(data)).get(_ELEMENTS, b""))]
+            parts += sorted(set_elements(_TABLE, name(found[_SET_NAME])))  # a hash table's order may change
         except FileNotFoundError:
             continue  # it went meanwhile; the news of that is on its way
-        parts += sorted(elements)  # a hash table's order may change
     return tuple(parts)
 
 

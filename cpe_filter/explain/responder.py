@@ -16,10 +16,10 @@ import select
 import signal
 import socket
 import struct
-import sys
 import time
 
 from cpe_filter.explain.dialogue import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
+from cpe_filter.lean.log import log
 from cpe_filter.texts.notice import Words
 
 TYPE_CHECKING = False
@@ -322,15 +322,6 @@ def drop_privileges(user: str) -> None:
         os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     except OSError as error:
         raise CannotExplain(f"root cannot become {user}: {error.strerror}") from None
-
-
-def log(text: str) -> None:
-    """One line on stderr: procd and systemd carry it to the system log."""
-    try:
-        sys.stderr.write(f"cpe-filter: {text}\n")
-        sys.stderr.flush()
-    except (OSError, AttributeError):  # closed, now or from the start
-        pass
 
 
 def run(policy: Policy) -> int:

@@ -20,6 +20,7 @@ import struct
 from collections.abc import Callable
 
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.log import LogOnce
 
 #: Frames read from a socket in one turn, and from all of them within a second: no flood costs more than that.
 TURN = 32
@@ -153,13 +154,12 @@ class Lookups:
         self._wanted = interfaces
         self._poll = poll
         self._tell = tell
-        self._log = log
+        self._log_once = LogOnce(log)
         self._retry_s = retry_s
         self._next_try = 0.0
         self._sockets: dict[int, tuple[str, socket.socket]] = {}
         self._left = FRAMES_PER_S
         self._resting = False
-        self._told: set[str] = set()
 
     def __contains__(self, fd: int) -> bool:
         return fd in self._sockets
@@ -196,7 +196,7 @@ class Lookups:
                 self._tell(hwaddr if len(hwaddr) == 6 else None, packet)
             except Exception as error:  # a defect; mail still wants its verdicts
                 self.failures += 1
-                self._say_once("failure", f"a lookup could not be read: {type(error).__name__}: {error}")
+                self._log_once.first("failure", f"a lookup could not be read: {type(error).__name__}: {error}")
         if self._left <= 0 and not self._resting:
             self._resting = True
             for one in self._sockets:
@@ -217,11 +217,11 @@ class Lookups:
             try:
                 packet_socket = _open(name)
             except PermissionError:
-                self._say_once("", "MX lookups are not watched: that needs the capability CAP_NET_RAW")
+                self._log_once.first("", "MX lookups are not watched: that needs the capability CAP_NET_RAW")
                 self._wanted = ()
                 return
             except OSError as error:
-                self._say_once(name, f"MX lookups are not watched on {name}: {error.strerror}")
+                self._log_once.first(name, f"MX lookups are not watched on {name}: {error.strerror}")
                 continue
             self._sockets[packet_socket.fileno()] = name, packet_socket
             if not self._resting:
@@ -232,12 +232,7 @@ class Lookups:
         if not self._resting:
             self._poll.unregister(fd)
         packet_socket.close()
-        self._say_once(name, f"MX lookups are not watched on {name} until it is back: {error.strerror}")
-
-    def _say_once(self, about: str, text: str) -> None:
-        if about not in self._told:
-            self._told.add(about)
-            self._log(text)
+        self._log_once.first(name, f"MX lookups are not watched on {name} until it is back: {error.strerror}")
 
 
 def _open(name: str) -> socket.socket:

@@ -16,6 +16,7 @@ from ipaddress import IPv6Network
 from cpe_filter.home.mx_sniffer import attach_filter
 from cpe_filter.inspect.nat64 import announced
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.log import LogOnce
 
 #: Prefixes that are kept.
 MOST = 8
@@ -58,14 +59,13 @@ class Advertisements:
         self._wan = wan
         self._lan = lan
         self._poll = poll
-        self._log = log
+        self._log_once = LogOnce(log)
         self._retry_s = retry_s
         self._now = self._next_try = 0.0
         self._socket: socket.socket | None = None
         self._dropped: list[int] = []  # numbers of interfaces of which the kernel keeps messages from us
         self._left = MESSAGES_PER_S
         self._resting = False
-        self._logged = False
         self._ends: dict[IPv6Network, float] = {}
 
     def prefixes(self) -> tuple[IPv6Network, ...]:
@@ -158,8 +158,6 @@ class Advertisements:
 
     def _failed(self, error: OSError) -> None:
         self.close()
-        if not self._logged:
-            self._logged = True
-            denied = isinstance(error, PermissionError)
-            why = "that needs the capability CAP_NET_RAW" if denied else error.strerror
-            self._log(f"NAT64 prefixes in Router Advertisements are not read: {why}")
+        denied = isinstance(error, PermissionError)
+        reason = "that needs the capability CAP_NET_RAW" if denied else error.strerror
+        self._log_once.first("", f"NAT64 prefixes in Router Advertisements are not read: {reason}")

@@ -1,11 +1,12 @@
-"""Work done apart: in a child process, which takes the memory that it needed along when it ends.
+"""Work in a child process, which takes the memory that it needed along when it ends.
 
-Knows processes, pipes and marshal. Must not know what is worked on. TOML's parser and what it imports take 1.5 MB, are
-wanted for a moment, and would stay for good: Python forgets no module. A small router has 64 MB in all.
+Knows processes, pipes and marshal. Must not know the work. TOML's parser and what it imports take 1.5 MB, are needed
+for a moment, and would stay for good: Python forgets no module. A small router has 64 MB in all. What would hold up
+the packets runs in a child, too: a disk that is slow, the program nft.
 
-The child is a copy of this process, so the work may use all that is here; what it changes is lost. Of what the parent
-has open it has the standard streams alone. It ends without an interpreter's end: nothing of ours is flushed or removed
-by it.
+The child is a copy of this process, so the work may use all that is here; what it changes is lost. It keeps only the
+standard streams of the parent's descriptors, and leads a process group: programs that it started end with it. It ends
+without an interpreter's shutdown: nothing of ours is flushed or removed by it.
 """
 
 from __future__ import annotations
@@ -34,51 +35,61 @@ _DESCRIPTORS = 1024
 _DONE, _REFUSED, _FAILED = range(3)
 
 
-class Unfinished(RuntimeError):
+class CallFailedError(RuntimeError):
     """There is no result; the text says why."""
 
 
-def result(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> Any:
-    """What `work` returns: None, booleans, numbers, texts, bytes, and tuples, lists and dicts of these, no subclasses.
+def call(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> Any:
+    """Waits for what `work` returns: None, booleans, numbers, texts, bytes, and tuples, lists and dicts of these.
 
-    A `refusal` that it raises is raised here, too, made of its text. Raises `Unfinished` for all that goes wrong else.
+    No subclasses. If `work` raises a `refusal`, so does this, with the same text. Raises `CallFailedError` for
+    everything else that goes wrong.
     """
-    errand = Errand(work, refusal, wait_s)
+    background = BackgroundCall(work, refusal, wait_s)
     try:
-        failure = None
-        while failure is None:
-            failure = errand.over(wait_s)
+        while not background.poll(wait_s):
+            pass
+        return background.result()
     finally:
-        errand.stop()
-    if not failure:
-        return errand.value
-    raise (refusal if errand.refused else Unfinished)(failure)
+        background.stop()
 
 
-class Errand:
-    """Work that nobody waits for: its child runs beside us. Ask `over` now and then, or `stop` it.
+class BackgroundCall:
+    """Work that nobody waits for: its child runs next to us. Call `poll` now and then, or `stop` it.
 
-    What `work` may return, and what becomes of a `refusal`, is as with `result`. fd: readable when `over` has something
-    to do; -1 when it is over. Raises `Unfinished` where there is no process for it.
+    The work returns and refuses as with `call`. fd: readable when `poll` has something to do; -1 once it is done.
+    Raises `CallFailedError` where there is no process for it.
     """
 
-    __slots__ = ("_child", "_data", "_end", "_given_up", "fd", "refused", "value")
+    __slots__ = ("_child", "_data", "_end", "_failure", "_given_up", "_refusal", "_value", "done", "fd")
 
     def __init__(self, work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> None:
         self._end = time.monotonic() + wait_s
         self._given_up = ""
         self._data = bytearray()
-        #: Once it is over: what `work` returned, and whether what went wrong is a refusal.
-        self.value: Any = None
-        self.refused = False
+        self._refusal = refusal
+        self._value: Any = None
+        self._failure: Exception | None = None
+        self.done = False
         self._child, self.fd = _fork(work, refusal, wait_s)
 
-    def over(self, wait_s: float = 0.0) -> str | None:
-        """None while it goes on; then, once, "" or what went wrong.
+    def poll(self, wait_s: float = 0.0) -> bool:
+        """Whether it is done; then `result` has what came of it.
 
-        wait_s: how long to wait for it at most. A child that the kernel holds, as a disk that is slow does, is not
-        waited for longer, even when it was killed.
+        wait_s: how long to wait for it at most. A child that the kernel holds, as a slow disk does, is not waited for
+        longer, even when it was killed.
         """
+        if not self.done and self._advance(wait_s):
+            self.done = True
+        return self.done
+
+    def result(self) -> Any:
+        """What the work returned, once it is done. Raises its refusal, or `CallFailedError`."""
+        if self._failure is not None:
+            raise self._failure
+        return self._value
+
+    def _advance(self, wait_s: float) -> bool:
         if not self._given_up:
             left = max(0.0, min(wait_s, self._end - time.monotonic()))
             for _ in range(_CHUNKS):
@@ -86,7 +97,8 @@ class Errand:
                     break
                 data = os.read(self.fd, _CHUNK)
                 if not data:
-                    return self._answered()
+                    self._answered()
+                    return True
                 self._data += data
                 if len(self._data) > LONGEST:
                     self._give_up("its result is too long")
@@ -94,33 +106,35 @@ class Errand:
                 left = 0.0
             if not self._given_up:
                 if time.monotonic() < self._end:
-                    return None
+                    return False
                 self._give_up("it took too long")
         if not _has_ended(self._child, wait_s):
-            return None
+            return False
         self._child = 0
-        return self._given_up
+        return True
 
-    def _answered(self) -> str:
+    def _answered(self) -> None:
         os.close(self.fd)
         self.fd = -1
         code = _end(self._child, kill=not self._data)
         self._child = 0
         kind, value = _answer(bytes(self._data), code)
+        self._data.clear()
         if kind == _DONE:
-            self.value = value
-            return ""
-        self.refused = kind == _REFUSED
-        return str(value)
+            self._value = value
+        else:
+            self._failure = (self._refusal if kind == _REFUSED else CallFailedError)(str(value))
 
-    def _give_up(self, why: str) -> None:
-        self._given_up = why
+    def _give_up(self, reason: str) -> None:
+        self._given_up = reason
+        self._failure = CallFailedError(reason)
+        self._data.clear()
         os.close(self.fd)
         self.fd = -1
         _kill(self._child)
 
     def stop(self, patience_s: float = 0.0) -> None:
-        """Ends it; wherever it is then, when it has been waited for. Does nothing where it is over."""
+        """Ends it, wherever it is after waiting for so long. Does nothing once it is done."""
         if self.fd >= 0:
             _ready(self.fd, patience_s)
             os.close(self.fd)
@@ -128,6 +142,7 @@ class Errand:
         if self._child:
             _end(self._child, kill=True)
             self._child = 0
+        self.done = True
 
 
 def _ready(fd: int, wait_s: float = 0.0) -> bool:
@@ -137,7 +152,7 @@ def _ready(fd: int, wait_s: float = 0.0) -> bool:
 
 
 def _fork(work: Callable[[], Any], refusal: type[Exception], wait_s: float) -> tuple[int, int]:
-    """The child's number, and what to read its answer from. Raises `Unfinished`."""
+    """The child's number, and what to read its answer from. Raises `CallFailedError`."""
     try:
         read, write = os.pipe()
         try:
@@ -147,7 +162,7 @@ def _fork(work: Callable[[], Any], refusal: type[Exception], wait_s: float) -> t
             os.close(write)
             raise
     except OSError as error:
-        raise Unfinished(f"no process for it: {error.strerror}") from None
+        raise CallFailedError(f"no process for it: {error.strerror}") from None
     if not child:
         _be_child(work, refusal, write, wait_s)
     os.close(write)
@@ -157,6 +172,7 @@ def _fork(work: Callable[[], Any], refusal: type[Exception], wait_s: float) -> t
 def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wait_s: float) -> NoReturn:
     code = 1
     try:
+        os.setpgid(0, 0)
         gc.disable()  # it would only copy pages, and might close what is the parent's
         signal.alarm(int(wait_s) + 2)  # where nobody is left to end us
         _let_go(write)
@@ -201,10 +217,12 @@ def _end(child: int, kill: bool) -> int:
 
 
 def _kill(child: int) -> None:
-    try:
-        os.kill(child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    """With the programs that it started, where it has got as far as that."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def _has_ended(child: int, wait_s: float) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from cpe_filter.detect.device import HOME, HOME_WORD, Device
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
-from cpe_filter.lean import forked as apart
+from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.live.control_socket import Peer
 from cpe_filter.live.requests import added_line, asker, unwanted, wanted
 from cpe_filter.policy import exemptions, exemptions_store
@@ -151,16 +151,22 @@ class Control:
         Raises `PolicyError`.
         """
 
-        def ended(errand: apart.Errand, failure: str) -> Answer:
+        def ended(call: BackgroundCall) -> Answer:
             self._reading = None
             try:
-                return failed(failure) if failure else done(errand.value)
+                found = call.result()
+            except PolicyError as error:
+                return failed(str(error))
+            except CallFailedError as error:
+                return failed(f"{self._path}: could not be read: {error}")
+            try:
+                return done(found)
             except PolicyError as error:
                 return {"error": str(error)}
 
         try:
-            self._reading = _Reading(apart.Errand(work, PolicyError), self._path, ended)
-        except apart.Unfinished as error:
+            self._reading = _Reading(BackgroundCall(work, PolicyError), ended)
+        except CallFailedError as error:
             raise PolicyError(f"{self._path}: could not be read: {error}") from None
         return self._reading
 
@@ -400,27 +406,18 @@ class Control:
 class _Reading:
     """Files that a child reads."""
 
-    __slots__ = ("_ended", "_errand", "_path")
+    __slots__ = ("_call", "_ended")
 
-    def __init__(self, errand: apart.Errand, path: str, ended: Callable[[apart.Errand, str], Answer]) -> None:
-        self._errand = errand
-        self._path = path
+    def __init__(self, call: BackgroundCall, ended: Callable[[BackgroundCall], Answer]) -> None:
+        self._call = call
         self._ended = ended
 
     @property
     def fd(self) -> int:
-        return self._errand.fd
+        return self._call.fd
 
     def advance(self) -> Answer | None:
-        failure = self._errand.over()
-        if failure is None:
-            return None
-        if failure and not self._errand.refused:
-            failure = f"{self._path}: could not be read: {failure}"
-        return self._ended(self._errand, failure)
+        return self._ended(self._call) if self._call.poll() else None
 
     def stop(self) -> None:
-        self._errand.stop()
-
-
-# ── requests, also where no filter runs ─────────────────────────────────────────────────────────────
+        self._call.stop()

@@ -54,15 +54,15 @@ class Peer(NamedTuple):
     uid: int
 
 
-class Taken(OSError):
+class SocketInUseError(OSError):
     """The socket cannot be had; the text says why."""
 
 
-class NotRunning(Exception):
+class NotRunningError(Exception):
     """Nobody answers at the socket; the text says why."""
 
 
-class NoAnswer(Exception):
+class NoAnswerError(Exception):
     """Somebody is there, but there was no answer; the text says why."""
 
 
@@ -70,7 +70,7 @@ class ControlSocket:
     """The filter's side, on `poll`. Call `serve` where that names a descriptor of ours (`in`), `tick` every second."""
 
     def __init__(self, path: str, poll: select.poll, handle: Handle, log: Callable[[str], None]) -> None:
-        """Takes the socket's place in the file system. Raises `Taken`."""
+        """Takes the socket's place in the file system. Raises `SocketInUseError`."""
         self._path = path
         self._poll = poll
         self._handle = handle
@@ -267,7 +267,7 @@ def _bind(path: str) -> socket.socket:
         os.makedirs(folder, exist_ok=True)
         lock = lock_folder(folder, 1.0)  # two that start at once must not both find it stale
         if lock < 0:
-            raise Taken(errno.EAGAIN, "somebody else holds its folder's lock")
+            raise SocketInUseError(errno.EAGAIN, "somebody else holds its folder's lock")
         _clear(path)
         mask = os.umask(0o177)
         try:
@@ -278,7 +278,7 @@ def _bind(path: str) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise Taken(error.errno, f"{path}: {error.strerror}") from None
+        raise SocketInUseError(error.errno, f"{path}: {error.strerror}") from None
     finally:
         if lock >= 0:
             os.close(lock)
@@ -312,34 +312,34 @@ def listens(path: str) -> bool:
 
 
 def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str, Any]:
-    """The running filter's answer. Raises `NotRunning` and `NoAnswer`."""
+    """The running filter's answer. Raises `NotRunningError` and `NoAnswerError`."""
     content = encode(request).encode()
     if len(content) > REQUEST:
-        raise NoAnswer(f"the request is too long; allowed: {REQUEST} bytes")
+        raise NoAnswerError(f"the request is too long; allowed: {REQUEST} bytes")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(wait_s)
         try:
             client.connect(path)
         except FileNotFoundError:
-            raise NotRunning(f"there is no {path}") from None
+            raise NotRunningError(f"there is no {path}") from None
         except ConnectionRefusedError:
-            raise NotRunning(f"nobody answers at {path}") from None
+            raise NotRunningError(f"nobody answers at {path}") from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise NoAnswer(f"{path}: {reason}") from None
+            raise NoAnswerError(f"{path}: {reason}") from None
         try:
             client.send(content)
             raw = client.recv(ANSWER + 1)
         except TimeoutError:
-            raise NoAnswer(f"the filter at {path} has not answered within {wait_s:g} s") from None
+            raise NoAnswerError(f"the filter at {path} has not answered within {wait_s:g} s") from None
         except OSError as error:
-            raise NoAnswer(f"{path}: {error.strerror}") from None
+            raise NoAnswerError(f"{path}: {error.strerror}") from None
     try:
         answer = _decode(raw)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise NoAnswer(f"the filter at {path} gave no answer" if not raw else f"{path}: not a cpe-filter's answer")
+        raise NoAnswerError(f"the filter at {path} gave no answer" if not raw else f"{path}: not a cpe-filter's answer")
     return answer
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections.abc import Iterable
 
@@ -18,8 +17,8 @@ from cpe_filter.detect.score import CLEAR
 from cpe_filter.enforce import nftables
 from cpe_filter.enforce import process as command
 from cpe_filter.enforce.decide import effective_mode
-from cpe_filter.enforce.nflog import LogTaken, PacketLog
-from cpe_filter.enforce.nfqueue import Queue, QueueTaken
+from cpe_filter.enforce.nflog import LogBusyError, PacketLog
+from cpe_filter.enforce.nfqueue import Queue, QueueBusyError
 from cpe_filter.engine import REQUIRED, Continued, Engine, Flow, Refused, StandingChanged
 from cpe_filter.home import neighbour_table, translators
 from cpe_filter.home.lan_networks import on_link
@@ -29,8 +28,9 @@ from cpe_filter.home.router_advertisements import Advertisements
 from cpe_filter.inspect.smtp import Limits
 from cpe_filter.lean import plain_signal as signal
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.log import log
 from cpe_filter.live.control import Control
-from cpe_filter.live.control_socket import ControlSocket, Taken
+from cpe_filter.live.control_socket import ControlSocket, SocketInUseError
 from cpe_filter.live.gate import Gate
 from cpe_filter.live.ruleset_guard import Upkeep
 from cpe_filter.live.state import State
@@ -55,34 +55,25 @@ _NETWORKS_S = 5.0
 _PREFIXES_LOGGED = 16
 
 
-class CannotRun(RuntimeError):
+class RunError(RuntimeError):
     """The filter cannot start here; the text says what is missing."""
 
 
-def log(text: str) -> None:
-    """One line on stderr: procd and systemd carry it to the system log."""
-    try:
-        sys.stderr.write(f"cpe-filter: {text}\n")
-        sys.stderr.flush()
-    except OSError:
-        pass  # nobody listens any more; the packets still want their verdicts
-
-
 def run(policy: Policy, path: str) -> int:
-    """Filters until told to stop, by the policy of file `path`. Returns the exit code; raises `CannotRun`."""
+    """Filters until told to stop, by the policy of file `path`. Returns the exit code; raises `RunError`."""
     check_surroundings(policy)
     filter_ = _Filter(policy, path)
     try:
         filter_.start()
-    except Taken as error:
+    except SocketInUseError as error:
         filter_.close()
-        raise CannotRun(f"[status] control_socket: {error.strerror}") from None
-    except (QueueTaken, LogTaken, nftables.KernelError) as error:
+        raise RunError(f"[status] control_socket: {error.strerror}") from None
+    except (QueueBusyError, LogBusyError, nftables.KernelError) as error:
         filter_.close()
-        raise CannotRun(error.strerror if isinstance(error, LogTaken) else str(error)) from None
+        raise RunError(str(error)) from None
     except OSError as error:
         filter_.close()
-        raise CannotRun(f"{policy.status_file}: {error.strerror}") from None
+        raise RunError(f"{policy.status_file}: {error.strerror}") from None
     try:
         filter_.loop()
     except Exception as error:
@@ -111,16 +102,16 @@ def _end(filter_: _Filter, fail: str, save: bool) -> None:
 
 
 def check_surroundings(policy: Policy) -> None:
-    """Everything that can be known before anything is changed. Raises `CannotRun`."""
+    """Everything that can be known before anything is changed. Raises `RunError`."""
     if not _may_administer():
-        raise CannotRun("not allowed to filter: run it as root, or with the capability CAP_NET_ADMIN")
+        raise RunError("not allowed to filter: run it as root, or with the capability CAP_NET_ADMIN")
     if command.find("nft") is None:
-        raise CannotRun("nft is not installed (package nftables)")
+        raise RunError("nft is not installed (package nftables)")
     present = [name for _, name in socket.if_nameindex()]
     for key, names in (("lan", policy.lan), ("wan", policy.wan)):
         for name in names:
             if name not in present:
-                raise CannotRun(
+                raise RunError(
                     f"[network] {key} names {name}, and there is no such interface; there are {', '.join(present)}"
                 )
 
@@ -189,7 +180,7 @@ class _Filter:
         queue = Queue(policy.queue, policy.queue_length)
         try:
             shown = PacketLog(policy.queue) if self.log_group else None
-        except LogTaken:
+        except LogBusyError:
             queue.close()
             raise
         self.gate = Gate(self.engine, queue, shown, self._poll, self.now, log)

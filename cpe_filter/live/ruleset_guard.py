@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 
 from cpe_filter.enforce import offload
+from cpe_filter.enforce.nfqueue import queue_state
 from cpe_filter.enforce.watch import Counters, Ruleset, Watch
+from cpe_filter.lean.log import LogOnce
 from cpe_filter.policy.model import Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_QUEUES = "/proc/net/netfilter/nfnetlink_queue"
 
 
 class Upkeep:
@@ -43,7 +43,7 @@ class Upkeep:
         self._next_metrics = 0.0
         self._unobserved_at: float | None = None
         self._metrics_file = ""  # where it was written last
-        self._metrics_error = ""
+        self._log_once = LogOnce(log)
         self.rules_changed()
         wards = [self._ruleset.ward(), offload.ward(policy, log)]
         self._watch = Watch(wards, poll, log)
@@ -99,7 +99,7 @@ class Upkeep:
         return {
             "unobserved_at": self._unobserved_at,
             "kernel": {name: list(counted) for name, counted in self._counters.totals.items()},
-            "queue_state": queue_state(self._policy().queue),
+            "queue_state": _queue_facts(self._policy().queue),
             "memory": memory(),
             "restored": self._watch.mended,
         }
@@ -114,36 +114,22 @@ class Upkeep:
 
         try:
             metrics.write(path, metrics.exposition(status()))
-            self._metrics_file, self._metrics_error = path, ""
+            self._metrics_file = path
+            self._log_once.clear("metrics")
         except OSError as error:
-            text = f"metrics not written: {path}: {error.strerror}"
-            if text != self._metrics_error:
-                self._log(text)
-            self._metrics_error = text
+            self._log_once.changed("metrics", f"metrics not written: {path}: {error.strerror}")
 
     def _reinstall(self) -> str:
         self._counters.restart()
         return self._install()
 
 
-def queue_state(number: int) -> dict[str, int]:
-    """How the kernel's queue fares, in packets: `waiting`, `dropped_queue` (it was full), `dropped_socket` (ours was).
-
-    Empty where there is no such queue. Packets that passed because the queue was full (fail open) are in none of them.
-    """
-    try:
-        with open(_QUEUES) as file:
-            for line in file:
-                fields = line.split()
-                if len(fields) >= 7 and fields[0] == str(number):
-                    return {
-                        "waiting": int(fields[2]),
-                        "dropped_queue": int(fields[5]),
-                        "dropped_socket": int(fields[6]),
-                    }
-    except (OSError, ValueError):
-        pass
-    return {}
+def _queue_facts(number: int) -> dict[str, int]:
+    """For the status; empty where nobody holds the queue."""
+    state = queue_state(number)
+    if state is None:
+        return {}
+    return {"waiting": state.waiting, "dropped_queue": state.dropped_queue, "dropped_socket": state.dropped_socket}
 
 
 def memory() -> int:

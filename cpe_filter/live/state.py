@@ -7,7 +7,7 @@ minutes, at once on a conviction, and at the end; it outlives the filter but not
 written last counts. Neither ever stops the filter: what fails is logged once, and it goes on without.
 
 No packet waits for either. The file in memory is written in slices, a few devices each time the loop comes by. Flash
-may take seconds to write, so a child does that (see apart); it has a copy of all that it writes.
+may take seconds to write, so a child does that (see lean.forked); it has a copy of all that it writes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from cpe_filter.detect import saved
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED
-from cpe_filter.lean import forked as apart
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.files import make_folder, read, replace
+from cpe_filter.lean.forked import BackgroundCall, CallFailedError
+from cpe_filter.lean.log import LogOnce
 
 #: Seconds from a change of standing to its writing on flash, and between two writings there.
 SETTLE_S, FLASH_S = 60.0, 3600.0
@@ -38,14 +39,14 @@ class State:
         self._flash = flash
         self._recent = recent
         self._log = log
+        self._log_once = LogOnce(log)
         self._serial = 0
         self._changed_at: float | None = None  # of the first standing that is not on flash yet
         self._flash_after = self._recent_after = float("-inf")
-        self._told: dict[str, str] = {}
         self._file: AtomicFile | None = None  # the recent one, while it is written
         self._pieces: Iterator[bytes] = iter(())
-        self._errand: apart.Errand | None = None  # to flash
-        self._errand_for: float | None = None  # the `_changed_at` that it takes there
+        self._call: BackgroundCall | None = None  # to flash
+        self._call_for: float | None = None  # the `_changed_at` that it takes there
         #: What else is kept on flash, each in a file beside ours and written with it: what its name ends in, and what
         #: gives its content at a time. It is asked in the child.
         self.beside: dict[str, Callable[[float], bytes]] = {}
@@ -80,8 +81,8 @@ class State:
 
     def tick(self, devices: Iterable[Device], now: float) -> bool:
         """Does a slice of what is due. True: there is more, so call it again as soon as waiting packets are served."""
-        if self._errand is not None:
-            self._look_for_errand()
+        if self._call is not None:
+            self._look_for_call()
         if self._file is None and self._is_recent_due(now):
             self._begin_recent(devices, now)
         if self._file is not None:
@@ -92,11 +93,11 @@ class State:
 
     def _is_recent_due(self, now: float) -> bool:
         # Where both are one file, only one of us may write it.
-        return now >= self._recent_after and not (self._errand and self._flash == self._recent)
+        return now >= self._recent_after and not (self._call and self._flash == self._recent)
 
     def _is_flash_due(self, now: float) -> bool:
         since = self._changed_at
-        return since is not None and self._errand is None and now >= max(since + SETTLE_S, self._flash_after)
+        return since is not None and self._call is None and now >= max(since + SETTLE_S, self._flash_after)
 
     def close(self, devices: Iterable[Device], now: float) -> None:
         """The filter stops: what is not written yet is written when this returns."""
@@ -105,11 +106,11 @@ class State:
             self._file.abandon()
             self._file = None
         end = time.monotonic() + CLOSE_S
-        while self._errand is not None and time.monotonic() < end:
-            self._look_for_errand(0.1)
-        if self._errand is not None:
-            self._errand.stop()
-            self._errand, self._changed_at = None, self._errand_for
+        while self._call is not None and time.monotonic() < end:
+            self._look_for_call(0.1)
+        if self._call is not None:
+            self._call.stop()
+            self._call, self._changed_at = None, self._call_for
         self._begin_recent(devices, now)
         while self._file is not None:
             self._write_slice()
@@ -125,7 +126,7 @@ class State:
             make_folder(self._recent)
             self._file = AtomicFile(self._recent)
         except OSError as error:
-            self._tell_once(self._recent, f"state not written: {self._recent}: {error.strerror}")
+            self._log_once.changed(self._recent, f"state not written: {self._recent}: {error.strerror}")
             return
         self._pieces = saved.pieces(devices, now, self._next_serial())
 
@@ -138,9 +139,9 @@ class State:
             if file.write_slice(self._pieces):
                 return
             file.finish()
-            self._told.pop(self._recent, None)
+            self._log_once.clear(self._recent)
         except OSError as error:
-            self._tell_once(self._recent, f"state not written: {self._recent}: {error.strerror}")
+            self._log_once.changed(self._recent, f"state not written: {self._recent}: {error.strerror}")
         self._file, self._pieces = None, iter(())
 
     # ── on flash ────────────────────────────────────────────────────────────────────────────────
@@ -154,20 +155,22 @@ class State:
             return self._write_flash(devices, now, serial)
 
         try:
-            self._errand = apart.Errand(work, OSError, FLASH_WAIT_S)
-        except apart.Unfinished as error:
+            self._call = BackgroundCall(work, OSError, FLASH_WAIT_S)
+        except CallFailedError as error:
             self._flash_after = now + SETTLE_S
-            self._tell_once(self._flash, f"state not written: {self._flash}: {error}")
+            self._log_once.changed(self._flash, f"state not written: {self._flash}: {error}")
             return
-        self._errand_for, self._changed_at = self._changed_at, None
+        self._call_for, self._changed_at = self._changed_at, None
 
-    def _look_for_errand(self, wait_s: float = 0.0) -> None:
-        failure = self._errand.over(wait_s) if self._errand is not None else None
-        if failure is None or self._errand is None:
+    def _look_for_call(self, wait_s: float = 0.0) -> None:
+        if self._call is None or not self._call.poll(wait_s):
             return
-        failed = [(self._flash, f"state not written: {self._flash}: {failure}")] if failure else self._errand.value
-        self._errand = None
-        self._flash_written(failed, self._errand_for)
+        call, self._call = self._call, None
+        try:
+            failed = call.result()
+        except (OSError, CallFailedError) as error:
+            failed = [(self._flash, f"state not written: {self._flash}: {error}")]
+        self._flash_written(failed, self._call_for)
 
     def _write_flash(self, devices: Iterable[Device], now: float, serial: int) -> list[tuple[str, str]]:
         """Our file on flash and those beside it, in a child or at the end: the paths of those that failed, and why."""
@@ -187,9 +190,9 @@ class State:
         paths = [path for path, _ in failed]
         for ending in ("", *self.beside):
             if self._flash + ending not in paths:
-                self._told.pop(self._flash + ending, None)
+                self._log_once.clear(self._flash + ending)
         for path, text in failed:
-            self._tell_once(path, text)
+            self._log_once.changed(path, text)
         if self._flash in paths:
             self._changed_at = changed_at
 
@@ -206,7 +209,7 @@ class State:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._tell_once(path, f"state not read: {path}: {error.strerror}")
+            self._log_once.changed(path, f"state not read: {path}: {error.strerror}")
         except saved.Broken as error:
             aside = f"{path}.bad"
             try:
@@ -216,11 +219,6 @@ class State:
                 where = f"it stays there: {why.strerror}"
             self._log(f"state not used: {path} is {error}; {where}")
         return None
-
-    def _tell_once(self, path: str, text: str) -> None:
-        if self._told.get(path) != text:
-            self._told[path] = text
-            self._log(text)
 
 
 def _standings(devices: Iterable[Device]) -> dict[bytes, str]:

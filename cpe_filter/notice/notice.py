@@ -2,7 +2,7 @@
 
 Knows the engine's devices, `[notice]` of the policy, and what became of devices that were not clear. Must not know HTML
 or words (notice_page, notice_text): those are loaded, and the page is made and written, in a child that nobody waits
-for (apart.Errand). So the running filter keeps none of it in memory, and no packet waits for it.
+for (lean.forked). So the running filter keeps none of it in memory, and no packet waits for it.
 
 The page is written at a change of standing, twice within `HASTE_S` at most, else once a minute, where something on it
 has changed. It lies in tmpfs and goes when the filter stops: a page that nobody keeps would soon be untrue. What became
@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable
 from cpe_filter.detect.detector import RELEASED as BY_HAND
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR
-from cpe_filter.lean import forked as apart
+from cpe_filter.lean.forked import BackgroundCall, CallFailedError
+from cpe_filter.lean.log import LogOnce
 from cpe_filter.policy.model import Policy
 
 #: Seconds between two writings: where a standing has changed, and else.
@@ -31,6 +32,9 @@ WAIT_S = 15.0
 LEAVE_S = 2.0
 #: Devices whose past is kept, and for how long, seconds.
 PAST, PAST_S = 64, 30 * 86400.0
+
+#: The one subject of what is logged.
+_PAGE = "page"
 
 CLEARED, RELEASED = "cleared", "released"
 
@@ -47,14 +51,14 @@ class Notice:
 
     def __init__(self, named: Callable[[Device], str], log: Callable[[str], None]) -> None:
         self._named = named
-        self._log = log
         self._past: dict[bytes, tuple[str, float]] = {}
         self._due = True
         self._not_before = self._next = float("-inf")
         self._shows = 0
-        self._errand: apart.Errand | None = None
+        self._call: BackgroundCall | None = None
         self._path = ""  # of the page that is there
-        self._failure = ""
+        self._failed = False
+        self._log_once = LogOnce(log)
 
     def changed(self, device: Device, before: str, indicator: str, now: float) -> None:
         """The device has another standing than `before`."""
@@ -79,7 +83,7 @@ class Notice:
 
     def tick(self, devices: Iterable[Device], policy: Policy, now: float) -> None:
         """Writes the page when it is time; returns at once. devices: read at once."""
-        if self._errand is not None and not self._is_over(now):
+        if self._call is not None and not self._is_done(self._call):
             return
         if self._path != policy.notice_page:
             self._take_away()
@@ -94,39 +98,38 @@ class Notice:
         self._due, self._shows, self._not_before = False, shows, now + HASTE_S
         self._path = policy.notice_page
         try:
-            self._errand = apart.Errand(lambda: _make(known, policy, self._named, self._past, now), CannotWrite, WAIT_S)
-        except apart.Unfinished as error:
-            self._failed(str(error))
+            self._call = BackgroundCall(lambda: _make(known, policy, self._named, self._past, now), CannotWrite, WAIT_S)
+        except CallFailedError as error:
+            self._fail(str(error))
 
     def close(self) -> None:
         """The filter stops: the page goes."""
-        if self._errand is not None:
-            self._errand.stop(LEAVE_S)
-            self._errand = None
+        if self._call is not None:
+            self._call.stop(LEAVE_S)
+            self._call = None
         self._take_away()
 
-    def _is_over(self, now: float) -> bool:
-        failure = self._errand.over() if self._errand is not None else ""
-        if failure is None:
+    def _is_done(self, call: BackgroundCall) -> bool:
+        if not call.poll():
             return False
-        self._errand = None
-        if failure:
-            self._failed(failure)
-        else:
-            self._failure = ""
+        self._call = None
+        try:
+            call.result()
+            self._failed = False
+            self._log_once.clear(_PAGE)
+        except (CannotWrite, CallFailedError) as error:
+            self._fail(str(error))
         return True
 
-    def _failed(self, why: str) -> None:
-        """Told once; tried again when it is time."""
+    def _fail(self, reason: str) -> None:
+        """Logged once; tried again when it is time."""
         self._shows = 0
-        text = f"page for subscribers not written: {self._path}: {why}"
-        if text != self._failure:
-            self._log(text)
-        self._failure = text
+        self._failed = True
+        self._log_once.changed(_PAGE, f"page for subscribers not written: {self._path}: {reason}")
 
     def _take_away(self) -> None:
         path, self._path = self._path, ""
-        if path and not self._failure:  # else there may be somebody else's file
+        if path and not self._failed:  # else there may be somebody else's file
             try:
                 os.unlink(path)
             except OSError:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from cpe_filter.lean import forked as apart
 from cpe_filter.lean.files import lock_folder, read, replace
+from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.policy.exemptions import Contents, Kept, destination_text, device_text, toml_time
 from cpe_filter.policy.load import from_plain_exemption, plain_exemption
 from cpe_filter.policy.model import PolicyError
@@ -38,15 +38,15 @@ def load(path: str) -> Contents:
     if raw is None:
         return Contents()
     try:
-        return from_plain(apart.result(lambda: _parsed(raw, path), PolicyError))
+        return from_plain(call(lambda: _parsed(raw, path), PolicyError))
     except PolicyError as error:
         raise Damaged(str(error)) from None
-    except apart.Unfinished as error:
+    except CallFailedError as error:
         raise PolicyError(f"{path}: could not be read: {error}") from None
 
 
 def plain_load(path: str) -> Any:
-    """The same for `from_plain`, only in a child (see apart): the parser stays in memory. Raises `PolicyError`."""
+    """The same for `from_plain`, only in a child process: the parser stays in memory. Raises `PolicyError`."""
     raw = _raw(path)
     return _plain(Contents()) if raw is None else _parsed(raw, path)
 
@@ -61,7 +61,7 @@ def from_plain(plain: Any) -> Contents:
 
 
 def _plain(contents: Contents) -> tuple[Any, ...]:
-    """As apart.result can carry it."""
+    """As lean.forked can carry it."""
     kept = [(one.id, plain_exemption(one.exemption), one.added, one.by) for one in contents.kept]
     return contents.next, kept
 

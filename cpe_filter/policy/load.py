@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Network, ip_network
 
-from cpe_filter.lean import forked as apart
+from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.policy.model import Exemption, Policy, PolicyError, Reread
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load(path: str) -> Policy:
-    """Reads and checks a policy file, apart: the parser's memory is not kept. Raises `PolicyError`."""
+    """Reads and checks a policy file, in a child process: the parser's memory is not kept. Raises `PolicyError`."""
 
     def work() -> Any:
         from cpe_filter.policy import file as policy_file
@@ -24,15 +24,15 @@ def load(path: str) -> Policy:
         return _plain(policy_file.load(path))
 
     try:
-        return _from_plain(apart.result(work, PolicyError))
-    except apart.Unfinished as error:
+        return _from_plain(call(work, PolicyError))
+    except CallFailedError as error:
         raise PolicyError(f"{path}: could not be read: {error}") from None
 
 
 def plain_reread(path: str, old: Policy) -> Any:
     """The same where `old` is in force, with what is different, for `from_plain_reread`. Raises `PolicyError`.
 
-    Only in a child (see apart): the parser stays in memory.
+    Only in a child (see lean.forked): the parser stays in memory.
     """
     from cpe_filter.policy import file as policy_file
 
@@ -47,7 +47,7 @@ def from_plain_reread(plain: Any) -> Reread:
 
 
 def _plain(policy: Policy) -> tuple[Any, ...]:
-    """A policy as apart.result can carry it."""
+    """A policy as lean.forked can carry it."""
     exempt = tuple(map(plain_exemption, policy.exempt))
     networks = {name: tuple(map(str, getattr(policy, name))) for name in ("relays", "nat64")}
     plain: Any = {**networks, "exempt": exempt}
@@ -62,7 +62,7 @@ def _from_plain(plain: tuple[Any, ...]) -> Policy:
 
 
 def plain_exemption(one: Exemption) -> tuple[Any, ...]:
-    """An exemption as apart.result can carry it."""
+    """An exemption as lean.forked can carry it."""
     return one.device, str(one.destination) if one.destination else None, one.until, one.reason
 
 

@@ -15,8 +15,8 @@ from binascii import crc32
 from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
-from cpe_filter.lean import forked as apart
 from cpe_filter.lean import json_text
+from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.report.counts import Counts
 from cpe_filter.report.incident import (
     CLEARED,
@@ -79,10 +79,10 @@ class Kept:
         """Raises `Broken`."""
         text = unsealed(data)
         try:
-            self._content = apart.result(lambda: _parsed(text), ValueError)
+            self._content = call(lambda: _parsed(text), ValueError)
             self.boot, self.seq = str(self._content["boot"]), int(self._content["seq"])
             self._booted, self._written = (_finite(self._content[name]) for name in ("booted", "written"))
-        except (KeyError, TypeError, ValueError, OverflowError, apart.Unfinished):
+        except (KeyError, TypeError, ValueError, OverflowError, CallFailedError):
             raise Broken("not incidents of cpe-filter") from None
 
     def devices(self) -> dict[str, bytes]:

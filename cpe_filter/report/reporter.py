@@ -13,7 +13,8 @@ from cpe_filter.detect.device import Device
 from cpe_filter.enforce.conntrack import wan_port
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.lean import files
-from cpe_filter.lean import forked as apart
+from cpe_filter.lean.forked import CallFailedError, call
+from cpe_filter.lean.log import LogOnce
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import key
 from cpe_filter.report import spool_dir as handover
@@ -50,7 +51,7 @@ class Outbox:
         self._named = named
         self._figures = figures
         self._log = log
-        self._told: dict[str, str] = {}
+        self._log_once = LogOnce(log)
         self._boot = handover.boot_id()
         secret = key.load(policy.state_file + KEY)
         self._incidents = Incidents(lambda device: key.pseudonym(secret, device), now - uptime())
@@ -122,7 +123,7 @@ class Outbox:
             try:
                 self._writer.make()
             except OSError as error:
-                self._say_once("folder", f"reports cannot be left for {policy.report_user}: {error.strerror}")
+                self._log_once.changed("folder", f"reports cannot be left for {policy.report_user}: {error.strerror}")
         self._spool.changed = True  # the policy's version is in it
 
     def continued(self, before: bytes, after: bytes) -> None:
@@ -172,15 +173,10 @@ class Outbox:
             self._writer.write(handover.SPOOL, self._spool.encode(policy.version, __version__), 0o640)
         except OSError as error:
             self._next_write = now + RETRY_S
-            self._say_once("spool", f"reports not written: {error.strerror}")
+            self._log_once.changed("spool", f"reports not written: {error.strerror}")
             return
         self._spool.changed = False
-        self._told.pop("spool", None)
-
-    def _say_once(self, about: str, text: str) -> None:
-        if self._told.get(about) != text:
-            self._told[about] = text
-            self._log(text)
+        self._log_once.clear("spool")
 
     # ── examples of connections ─────────────────────────────────────────────────────────────────
 
@@ -216,7 +212,7 @@ class Outbox:
 
 
 def _decoded(data: bytes) -> tuple[About, list[Waiting]]:
-    """The spool as it was written; read apart, since that takes JSON. Raises `Broken`."""
+    """The spool as it was written; read in a child process, since that takes JSON. Raises `Broken`."""
 
     def work() -> tuple[tuple[str | int, ...], list[tuple[int | str | bytes, ...]]]:
         from cpe_filter.report.spool_file import decode
@@ -225,8 +221,8 @@ def _decoded(data: bytes) -> tuple[About, list[Waiting]]:
         return tuple(about), [tuple(event) for event in events]
 
     try:
-        about, events = apart.result(work, Broken)
-    except apart.Unfinished as error:
+        about, events = call(work, Broken)
+    except CallFailedError as error:
         raise Broken(f"not read: {error}") from None
     return About(*about), [Waiting(*event) for event in events]
 

@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cpe_filter.lean.log import log
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule
 from cpe_filter.report import spool_dir as handover
@@ -69,12 +69,8 @@ class NoReports(RuntimeError):
 
 
 def say(text: str) -> None:
-    """One line on stderr: procd and systemd carry it to the system log."""
-    try:
-        sys.stderr.write(f"cpe-filter: send: {text}\n")
-        sys.stderr.flush()
-    except (OSError, AttributeError):
-        pass
+    """One line in the system log."""
+    log(f"send: {text}")
 
 
 def run(policy: Policy, how: str) -> int:

@@ -93,7 +93,7 @@ def measure(folder: Path, runs: int = RUNS) -> dict[str, Turns]:
 
     def to_flash(number: int) -> None:
         nonlocal now
-        while kept._errand is not None:  # not the loop's time
+        while kept._call is not None:  # not the loop's time
             time.sleep(0.01)
             kept.tick(engine.devices, now)
         now += SETTLE_S

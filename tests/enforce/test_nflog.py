@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from cpe_filter.enforce.nflog import TOGETHER
-from cpe_filter.enforce.nfnetlink import attribute
 from cpe_filter.enforce.packets import Reader
+from cpe_filter.lean.netlink import attribute
 from tests.lab.net import PROJECT, PYTHON
 
 _PROLOGUE = """
 import select, socket, time
-from cpe_filter.enforce.nflog import LogTaken, PacketLog
+from cpe_filter.enforce.nflog import LogBusyError, PacketLog
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 def send(count):
@@ -85,7 +85,7 @@ def test_what_is_lost_is_counted(namespace: str) -> None:
 
 @pytest.mark.live
 def test_a_group_that_is_taken(namespace: str) -> None:
-    program = "log = PacketLog(7)\ntry: PacketLog(7)\nexcept LogTaken as error: print(error.strerror)"
+    program = "log = PacketLog(7)\ntry: PacketLog(7)\nexcept LogBusyError as error: print(error)"
     assert run(namespace, program) == "NFLOG group 7 is in use by another program"
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from cpe_filter.enforce import nfnetlink
-from cpe_filter.enforce.nfnetlink import ANY, Change, attributes, changes, listing, messages, name
+from cpe_filter.enforce.nfnetlink import ANY, Change, changes, listing
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.netlink import attributes, messages, name
 from tests.lab.alone import network
 
 
@@ -163,7 +164,7 @@ def test_news_of_each_kind_of_change(alone: None) -> None:
             while not found or found[-1].what != nfnetlink.GENERATION:
                 found += changes(told)
             by = found.pop().by
-            assert by.startswith("nft (process ")
+            assert by.startswith("nft (pid ")
             assert {change.what for change in found} == set(expected), step
             assert {(change.family, change.table) for change in found} == {(nfnetlink.INET, b"a")}
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from cpe_filter.enforce.nfqueue import TURN
+from cpe_filter.enforce.nfqueue import TURN, QueueState, queue_state
 from tests.lab.net import PROJECT, PYTHON
 
 # Datagrams to port 9 wait in queue 7; without a holder they pass. `arrived` gives those that have arrived by now.
 _PROLOGUE = """
 import os, select, socket, subprocess, sys, time
-from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT, Queue, QueueTaken, queue_holder
+from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT, Queue, QueueBusyError, queue_state
 
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.bind(("127.0.0.1", 9))
@@ -122,12 +123,12 @@ def test_a_verdict_on_what_is_gone_does_no_harm(namespace: Namespace) -> None:
 @pytest.mark.live
 def test_a_queue_that_is_taken(namespace: Namespace) -> None:
     program = (
-        "q = Queue(7, 4)\nprint(queue_holder(7) == os.getpid(), queue_holder(8))\n"
-        "try: Queue(7, 4)\nexcept QueueTaken as error: print(error)\n"
+        "q = Queue(7, 4)\nprint(queue_state(7).holder == os.getpid(), queue_state(8))\n"
+        "try: Queue(7, 4)\nexcept QueueBusyError as error: print(error)\n"
         "send(2)\ndrain(q)\nprint(arrived())\nq.close()\nsend(1)\nprint(arrived())"
     )
     first, second, *rest = namespace.run(program).splitlines()
-    assert first == "True 0"
+    assert first == "True None"
     assert "queue 7 cannot be bound: the program with netlink port" in second
     assert rest == ["2", "1"]
 
@@ -143,3 +144,21 @@ def test_programs_do_not_inherit_the_queue(namespace: Namespace) -> None:
         "print(ours in command.run('sh', '-c', 'ls -l /proc/$$/fd').out.decode())\n"
     )
     assert namespace.run(program) == "False"
+
+
+_QUEUES = """\
+   25  31337     3 2  2048     7     2     9012  1
+  251   4242     0 2  4096     1     1        5  1
+"""
+
+
+def test_the_state_of_a_queue_is_that_of_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "nfnetlink_queue"
+    path.write_text(_QUEUES)
+    assert queue_state(25, str(path)) == QueueState(holder=31337, waiting=3, dropped_queue=7, dropped_socket=2)
+    assert queue_state(2, str(path)) is None
+    for damaged in ("25 x y z a b c d", "25", ""):
+        path.write_text(damaged)
+        assert queue_state(25, str(path)) is None
+    path.unlink()
+    assert queue_state(25, str(path)) is None

@@ -111,7 +111,7 @@ def test_found_and_put_back(kept: Kept, rules: str) -> None:
     assert kept.watch.mended == 1
     (line,) = kept.log
     assert line.startswith("the ruleset was ")
-    assert "from outside (by nft (process " in line
+    assert "from outside (by nft (pid " in line
     assert line.endswith(", restored")
     kept.turn(10)  # the news of our own repair
     kept.turn(10)
@@ -254,7 +254,7 @@ def test_a_ward_that_cannot_be_looked_at(live: None) -> None:
         kept.tick(1010.0)
         kept.close()
     (line,) = log
-    assert line.startswith("a thing was changed (by nft (process ")
+    assert line.startswith("a thing was changed (by nft (pid ")
     assert line.endswith(") and could not be restored: No buffer space available")
 
 

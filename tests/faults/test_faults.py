@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cpe_filter.enforce.nfqueue import TURN_S
 from tests.faults.__main__ import Tried, attempt, row
 from tests.faults.faults import DEAD_S, FAULTS
 from tests.faults.scene import OPEN
@@ -92,10 +91,14 @@ def test_a_flood_does_not_delay_the_other_devices_mail(live: None) -> None:
     pytest.fail(row(FAULTS["flood"], result))
 
 
+#: CPU time of a turn of the loop: timers and signals wait for no longer than that.
+_LONGEST_TURN_MS = 120
+
+
 @pytest.mark.live
 def test_saturated_the_loop_still_turns(live: None) -> None:
     result = tried("flood-unguarded", 2.0)
-    assert result.notes["longest_cpu_ms"] < 100 + 1000 * TURN_S, row(FAULTS["flood-unguarded"], result)
+    assert result.notes["longest_cpu_ms"] < _LONGEST_TURN_MS, row(FAULTS["flood-unguarded"], result)
 
 
 @pytest.mark.live

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.lean.forked import LONGEST, Errand, Unfinished, result
+from cpe_filter.lean.forked import LONGEST, BackgroundCall, CallFailedError, call
 from tests.lab.net import PROJECT
 
 
@@ -46,11 +46,11 @@ def raising(error: BaseException) -> Callable[[], Any]:
 VALUE: Any = (None, True, -(1 << 99), 1.5, "ü\udcff", b"\0\xff", [1, (2,)], {"a": {}}, float("inf"))
 
 
-def test_the_result() -> None:
-    assert result(lambda: VALUE, Refused) == VALUE
-    assert result(lambda: None, Refused) is None
+def test_the_call() -> None:
+    assert call(lambda: VALUE, Refused) == VALUE
+    assert call(lambda: None, Refused) is None
     long = os.urandom(3_000_000)  # more than a pipe holds
-    assert result(lambda: long, Refused) == long
+    assert call(lambda: long, Refused) == long
 
 
 def test_memory_is_not_shared() -> None:
@@ -63,16 +63,16 @@ def test_memory_is_not_shared() -> None:
         return len(seen) + len(quopri.encodestring(b"x"))
 
     sys.modules.pop("quopri", None)
-    assert result(work, Refused) == 2
+    assert call(work, Refused) == 2
     assert seen == []
     assert "quopri" not in sys.modules
 
 
 def test_a_refusal_is_raised_here() -> None:
     with pytest.raises(Refused, match=r"^wrong: ü\udcff$"):
-        result(raising(Refused("wrong: ü\udcff")), Refused)
-    with pytest.raises(Unfinished, match=r"^ValueError: 5$"):
-        result(raising(ValueError(5)), Refused)
+        call(raising(Refused("wrong: ü\udcff")), Refused)
+    with pytest.raises(CallFailedError, match=r"^ValueError: 5$"):
+        call(raising(ValueError(5)), Refused)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_a_refusal_is_raised_here() -> None:
         (lambda: b"x" * (LONGEST + 1), "too long"),
     ],
 )
-def test_no_result(work: Callable[[], Any], says: str) -> None:
-    with pytest.raises(Unfinished, match=says):
-        result(work, Refused)
+def test_no_call(work: Callable[[], Any], says: str) -> None:
+    with pytest.raises(CallFailedError, match=says):
+        call(work, Refused)
 
 
 def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
         time.sleep(60)
 
     begun = time.monotonic()
-    with pytest.raises(Unfinished, match="too long"):
-        result(work, Refused, 0.3)
+    with pytest.raises(CallFailedError, match="too long"):
+        call(work, Refused, 0.3)
     assert time.monotonic() - begun < 2
     with pytest.raises(ProcessLookupError):
         os.kill(int(child.read_text()), 0)
@@ -113,12 +113,12 @@ def test_it_ends_by_itself_where_nobody_waits() -> None:
     """A child whose parent was killed."""
     program = (
         "import os, signal, sys, time\n"
-        "from cpe_filter.lean import forked as apart\n"
+        "from cpe_filter.lean.forked import call\n"
         "def work():\n"
         "    print('begun', flush=True)\n"
         "    os.kill(os.getppid(), signal.SIGKILL)\n"
         "    while True: pass\n"
-        "apart.result(work, ValueError, 0.9)\n"
+        "call(work, ValueError, 0.9)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=PROJECT)
     assert process.stdout is not None
@@ -144,7 +144,7 @@ def test_signals_are_the_parents(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.1)
             return 5
 
-        assert result(work, Refused) == 5
+        assert call(work, Refused) == 5
         assert seen == [signal.SIGHUP]
         assert os.read(read, 9) == bytes([signal.SIGHUP])
     finally:
@@ -157,9 +157,9 @@ def test_signals_are_the_parents(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_children_are_not_waited_for() -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert result(lambda: VALUE, Refused) == VALUE
-        with pytest.raises(Unfinished):
-            result(lambda: os._exit(3), Refused)
+        assert call(lambda: VALUE, Refused) == VALUE
+        with pytest.raises(CallFailedError):
+            call(lambda: os._exit(3), Refused)
     finally:
         signal.signal(signal.SIGCHLD, before)
 
@@ -169,22 +169,23 @@ def test_where_there_can_be_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", fork)
-    with pytest.raises(Unfinished, match=r"^no process for it: Resource"):
-        result(lambda: 1, Refused)
+    with pytest.raises(CallFailedError, match=r"^no process for it: Resource"):
+        call(lambda: 1, Refused)
 
 
 # ── work that nobody waits for ──────────────────────────────────────────────────────────────────────
 
 
-def over(errand: Errand, seconds: float = 10) -> str:
+def outcome(background: BackgroundCall, seconds: float = 10) -> Any:
+    """The result, waited for."""
     end = time.monotonic() + seconds
-    while (said := errand.over()) is None:
+    while not background.poll():
         assert time.monotonic() < end
         time.sleep(0.005)
-    return said
+    return background.result()
 
 
-def test_an_errand_does_not_hold_us_up(tmp_path: Path) -> None:
+def test_a_background_call_does_not_hold_us_up(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
 
     def work() -> None:
@@ -192,83 +193,110 @@ def test_an_errand_does_not_hold_us_up(tmp_path: Path) -> None:
         mark.write_text("done")
 
     began = time.monotonic()
-    errand = Errand(work, Refused)
-    assert errand.over() is None
+    background = BackgroundCall(work, Refused)
+    assert not background.poll()
     assert time.monotonic() - began < 0.2
-    assert over(errand) == ""
+    assert outcome(background) is None
     assert mark.read_text() == "done"
 
 
-def test_an_errand_brings_back_what_it_was_for() -> None:
+def test_a_background_call_brings_back_its_result() -> None:
     for value in (VALUE, None, os.urandom(3_000_000)):  # more than a pipe holds
-        errand = Errand(lambda value=value: value, Refused)  # type: ignore[misc]
-        assert over(errand) == ""
-        assert (errand.value, errand.refused, errand.fd) == (value, False, -1)
-        errand.stop()  # does nothing
+        background = BackgroundCall(lambda value=value: value, Refused)  # type: ignore[misc]
+        assert outcome(background) == value
+        assert background.fd == -1
+        assert background.poll()  # as often as somebody asks
+        assert background.result() == value
+        background.stop()  # does nothing
+        assert background.result() == value
 
 
 def test_a_refusal_is_told_from_what_goes_wrong() -> None:
-    for error, refused in ((Refused("x"), True), (KeyError("x"), False)):
-        errand = Errand(raising(error), Refused)
-        assert over(errand)
-        assert errand.refused is refused
+    with pytest.raises(Refused, match=r"^x$"):
+        outcome(BackgroundCall(raising(Refused("x")), Refused))
+    with pytest.raises(CallFailedError, match=r"^KeyError: 'x'$"):
+        outcome(BackgroundCall(raising(KeyError("x")), Refused))
 
 
-def test_an_errand_is_readable_when_there_is_something_to_do() -> None:
-    errand = Errand(lambda: time.sleep(0.2), Refused)
-    assert not select.select([errand.fd], [], [], 0)[0]
-    assert select.select([errand.fd], [], [], 5)[0]
-    assert over(errand) == ""
+def test_a_background_call_is_readable_when_there_is_something_to_do() -> None:
+    background = BackgroundCall(lambda: time.sleep(0.2), Refused)
+    assert not select.select([background.fd], [], [], 0)[0]
+    assert select.select([background.fd], [], [], 5)[0]
+    assert outcome(background) is None
+
+
+def test_programs_that_the_work_started_end_with_it(tmp_path: Path) -> None:
+    """Else nft would change the ruleset after everybody thought that it had been given up."""
+    mark = tmp_path / "pid"
+
+    def work() -> None:
+        program = subprocess.Popen(["sleep", "60"])
+        mark.write_text(str(program.pid))
+        program.wait()
+
+    background = BackgroundCall(work, Refused, wait_s=0.7)
+    with pytest.raises(CallFailedError, match="too long"):
+        outcome(background)
+    end = time.monotonic() + 5
+    while Path(f"/proc/{mark.read_text()}/stat").exists() and time.monotonic() < end:
+        if Path(f"/proc/{mark.read_text()}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.01)
+    assert time.monotonic() < end
 
 
 def test_a_child_that_the_kernel_holds_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed, it ends when the disk lets it go."""
-    errand = Errand(lambda: time.sleep(60), Refused, wait_s=0.05)
+    background = BackgroundCall(lambda: time.sleep(60), Refused, wait_s=0.05)
     time.sleep(0.1)
     with monkeypatch.context() as patch:
         patch.setattr("cpe_filter.lean.forked.os.waitpid", lambda child, options: (0, 0))
         begun = time.monotonic()
-        assert [errand.over() for _ in range(5)] == [None] * 5
+        assert [background.poll() for _ in range(5)] == [False] * 5
         assert time.monotonic() - begun < 0.2
-        assert errand.fd == -1
-    assert over(errand) == "it took too long"
+        assert background.fd == -1
+    with pytest.raises(CallFailedError, match=r"^it took too long$"):
+        outcome(background)
 
 
 @pytest.mark.parametrize(
     ("error", "says"),
     [(Refused("not this"), "not this"), (KeyError("x"), "KeyError: 'x'"), (SystemExit(3), "its process ended with 1")],
 )
-def test_what_goes_wrong_on_an_errand_is_said(error: BaseException, says: str) -> None:
-    assert over(Errand(raising(error), Refused)) == says
+def test_what_goes_wrong_in_a_background_call_is_said(error: BaseException, says: str) -> None:
+    with pytest.raises((Refused, CallFailedError)) as caught:
+        outcome(BackgroundCall(raising(error), Refused))
+    assert str(caught.value) == says
 
 
-def test_an_errand_that_takes_too_long_is_ended() -> None:
-    assert over(Errand(lambda: time.sleep(60), Refused, wait_s=0.2)) == "it took too long"
+def test_a_background_call_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(CallFailedError, match=r"^it took too long$"):
+        outcome(BackgroundCall(lambda: time.sleep(60), Refused, wait_s=0.2))
 
 
-def test_an_errand_is_stopped() -> None:
-    Errand(lambda: time.sleep(60), Refused).stop()
-    errand = Errand(lambda: time.sleep(0.2), Refused)
+def test_a_background_call_is_stopped() -> None:
+    BackgroundCall(lambda: time.sleep(60), Refused).stop()
+    background = BackgroundCall(lambda: time.sleep(0.2), Refused)
     began = time.monotonic()
-    errand.stop(5)  # it is waited for, and no longer than it takes
+    background.stop(5)  # it is waited for, and no longer than it takes
     assert 0.1 < time.monotonic() - began < 4
 
 
-def test_an_errand_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_background_call_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def fork() -> int:
         raise OSError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", fork)
-    with pytest.raises(Unfinished, match="no process for it: Resource temporarily unavailable"):
-        Errand(lambda: None, Refused)
+    with pytest.raises(CallFailedError, match="no process for it: Resource temporarily unavailable"):
+        BackgroundCall(lambda: None, Refused)
 
 
 def test_a_child_holds_nothing_open_that_is_its_parent_s() -> None:
     # A filter that is killed would else hold its queue for as long as its child works.
     read, write = os.pipe()
-    errand = Errand(lambda: time.sleep(60), Refused)
+    background = BackgroundCall(lambda: time.sleep(60), Refused)
     time.sleep(0.2)
     os.close(write)
     assert os.read(read, 1) == b""  # the other end is closed everywhere
     os.close(read)
-    errand.stop()
+    background.stop()

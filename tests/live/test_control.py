@@ -23,7 +23,6 @@ from cpe_filter.live.control_socket import ANSWER, Peer
 from cpe_filter.live.requests import MAX_IDS, asker
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import load as load_policy
-from cpe_filter.policy import model as rules
 from cpe_filter.policy.exemptions import MAX_KEPT
 from cpe_filter.policy.keys import AT_START, KEYS, OF_RESPONDER
 from cpe_filter.policy.load import load
@@ -233,7 +232,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         return read(path, old)
 
     held.touch()
-    monkeypatch.setattr(rules, "plain_reread", slow)
+    monkeypatch.setattr(load_policy, "plain_reread", slow)
     return held
 
 
@@ -265,7 +264,7 @@ def test_exemptions_do_not_end_under_a_reload(running: Running, slowly: Path) ->
 
 
 def test_a_child_that_dies_is_an_answer(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "plain_reread", lambda path, old: os._exit(3))
+    monkeypatch.setattr(load_policy, "plain_reread", lambda path, old: os._exit(3))
     error = running.ask("reload")["error"]
     assert error.startswith(f"{running.path}: could not be read: its process ended with 3; the running filter")
     assert "stays as it was" in running.log[0]

@@ -29,10 +29,10 @@ from cpe_filter.live.control_socket import (
     PATIENCE_S,
     REQUEST,
     ControlSocket,
-    NoAnswer,
-    NotRunning,
+    NoAnswerError,
+    NotRunningError,
     Peer,
-    Taken,
+    SocketInUseError,
     ask,
     listens,
 )
@@ -498,7 +498,7 @@ def test_a_stale_one_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_live_one_is_not(served: Served, tmp_path: Path) -> None:
-    with pytest.raises(Taken, match="another filter answers there"):
+    with pytest.raises(SocketInUseError, match="another filter answers there"):
         Served(tmp_path)
     assert served.raw(b"{}") == {"lines": ["done"]}
 
@@ -506,7 +506,7 @@ def test_a_live_one_is_not(served: Served, tmp_path: Path) -> None:
 def test_a_live_one_that_is_held_up_is_not_either(served: Served, tmp_path: Path) -> None:
     waiting = [served.client() for _ in range(CLIENTS + 1)]  # nobody lets them in
     assert listens(served.path)
-    with pytest.raises(Taken, match="another filter answers there"):
+    with pytest.raises(SocketInUseError, match="another filter answers there"):
         Served(tmp_path)
     for client in waiting:
         client.close()
@@ -522,13 +522,13 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     else:
         path.symlink_to("/etc/passwd")
-    with pytest.raises(Taken, match="is there and is no socket"):
+    with pytest.raises(SocketInUseError, match="is there and is no socket"):
         Served(tmp_path)
     assert os.path.lexists(path)
 
 
 def test_a_place_that_cannot_be_written() -> None:
-    with pytest.raises(Taken, match="/proc/none/control: "):
+    with pytest.raises(SocketInUseError, match="/proc/none/control: "):
         ControlSocket("/proc/none/control", select.poll(), lambda peer, request: {}, print)
 
 
@@ -536,13 +536,13 @@ def test_two_that_start_at_once_on_a_stale_one(tmp_path: Path) -> None:
     """One gets it, the other one is told."""
     program = (
         "import select, sys, time\n"
-        "from cpe_filter.live.control_socket import ControlSocket, Taken\n"
+        "from cpe_filter.live.control_socket import ControlSocket, SocketInUseError\n"
         "sys.stdin.readline()\n"
         "try:\n"
         "    kept = ControlSocket(sys.argv[1], select.poll(), lambda peer, request: {}, print)\n"
         "    print('has it', flush=True)\n"
         "    sys.stdin.readline()\n"
-        "except Taken as error: print(error.strerror, flush=True)\n"
+        "except SocketInUseError as error: print(error.strerror, flush=True)\n"
     )
     path = tmp_path / "control"
     for _ in range(5):
@@ -583,29 +583,29 @@ def test_close_leaves_a_successor_s_socket(served: Served, tmp_path: Path) -> No
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(NotRunning, match="there is no "):
+    with pytest.raises(NotRunningError, match="there is no "):
         ask(str(tmp_path / "none"), {})
     path = str(tmp_path / "stale")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(path)
-    with pytest.raises(NotRunning, match="nobody answers at"):
+    with pytest.raises(NotRunningError, match="nobody answers at"):
         ask(path, {})
 
 
 @pytest.mark.parametrize("path", ["/" + "x" * 200, "/proc/self/mem", "/etc/passwd/x", "/"])
 def test_places_where_no_socket_is(path: str) -> None:
-    with pytest.raises((NoAnswer, NotRunning)):
+    with pytest.raises((NoAnswerError, NotRunningError)):
         ask(path, {})
     assert not listens(path)
 
 
 def test_a_request_that_is_too_long_is_not_sent(served: Served) -> None:
-    with pytest.raises(NoAnswer, match="too long"):
+    with pytest.raises(NoAnswerError, match="too long"):
         ask(served.path, {"reason": "x" * REQUEST})
 
 
 def test_somebody_who_does_not_answer(served: Served) -> None:
-    with pytest.raises(NoAnswer, match=r"has not answered within 0\.2 s"):
+    with pytest.raises(NoAnswerError, match=r"has not answered within 0\.2 s"):
         ask(served.path, {}, wait_s=0.2)
 
 
@@ -624,6 +624,6 @@ def test_somebody_else_s_answer(tmp_path: Path, said: bytes) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(NoAnswer, match="not a cpe-filter's answer"):
+        with pytest.raises(NoAnswerError, match="not a cpe-filter's answer"):
             ask(path, {})
         thread.join()

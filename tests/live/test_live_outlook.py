@@ -68,7 +68,7 @@ def test_a_flushed_ruleset_is_back_within_five_seconds(lab: Lab) -> None:
         time.sleep(1.2)
         assert running.status()["restored"] == number
         time.sleep(1.0)
-    assert re.search(r"the ruleset was taken out from outside \(by nft \(process \d+\)\), restored\n", running.log())
+    assert re.search(r"the ruleset was taken out from outside \(by nft \(pid \d+\)\), restored\n", running.log())
     assert len(lab.mail()) == 2  # by the relay
     assert running.stop() == 0
     assert ours(lab) == ""

@@ -12,29 +12,10 @@ from typing import Any
 import pytest
 
 from cpe_filter.enforce import nftables, offload
-from cpe_filter.live import ruleset_guard as upkeep
-from cpe_filter.live.ruleset_guard import Upkeep, memory, queue_state
+from cpe_filter.live.ruleset_guard import Upkeep, memory
 from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
 from tests.status.statuses import status
-
-_QUEUES = """\
-   25  31337     3 2  2048     7     2     9012  1
-  251   4242     0 2  4096     1     1        5  1
-"""
-
-
-def test_queue_state_is_that_of_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "nfnetlink_queue"
-    path.write_text(_QUEUES)
-    monkeypatch.setattr(upkeep, "_QUEUES", str(path))
-    assert queue_state(25) == {"waiting": 3, "dropped_queue": 7, "dropped_socket": 2}
-    assert queue_state(2) == {}
-    for damaged in ("25 x y z a b c d", "25", ""):
-        path.write_text(damaged)
-        assert queue_state(25) == {}
-    path.unlink()
-    assert queue_state(25) == {}
 
 
 def test_memory_is_this_process_s() -> None:

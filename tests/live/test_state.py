@@ -56,8 +56,8 @@ class Kept:
     def tick(self, now: float) -> tuple[bool, bool]:
         """Time passes, and what is begun then is finished; which of (flash, recent) was replaced?"""
         before = [self._identity(path) for path in (self.flash, self.recent)]
-        while self.state.tick(self.devices, now) or self.state._errand is not None:
-            if self.state._errand is not None:
+        while self.state.tick(self.devices, now) or self.state._call is not None:
+            if self.state._call is not None:
                 clock.sleep(0.001)
         flash, recent = (self._identity(path) for path in (self.flash, self.recent))
         return flash != before[0], recent != before[1]
@@ -424,7 +424,7 @@ def test_the_end_in_the_middle_of_both_files(kept: Kept) -> None:
         return b"slow"
 
     kept.state.beside[".slow"] = slow
-    while kept.state._errand is None:
+    while kept.state._call is None:
         kept.state.tick(kept.devices, START + SETTLE_S)
     kept.changes(device, COMPROMISED, START + SETTLE_S)
     assert kept.state.tick(kept.devices, START + SETTLE_S)
@@ -478,7 +478,7 @@ def test_both_may_be_one_file(tmp_path: Path, order: str) -> None:
         if second % 200 == (0 if order == "recent" else 20):
             state.changed(device, START + second)
             state.at_once(START + second)
-        while state.tick([device], START + second) or state._errand is not None:
+        while state.tick([device], START + second) or state._call is not None:
             assert {*os.listdir(tmp_path)} <= {"state", "state.new"}
         assert saved.decode(path.read_bytes(), START + second).devices[0].score.standing == COMPROMISED
     state.close([device], START + 2000)

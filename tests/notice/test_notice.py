@@ -28,18 +28,16 @@ class Home:
     def tick(self, now: float) -> bool:
         """Whether a child was begun; waits for it."""
         self.notice.tick(self.devices, self.policy, now)
-        if self.notice._errand is None:
+        if self.notice._call is None:
             return False
-        self.wait(now)
+        self.wait()
         return True
 
-    def wait(self, now: float) -> None:
+    def wait(self) -> None:
         end = time.monotonic() + 20
-        while self.notice._errand is not None:
+        while (call := self.notice._call) is not None and not self.notice._is_done(call):
             assert time.monotonic() < end
             time.sleep(0.005)
-            if self.notice._is_over(now):
-                break
 
     def stand(self, number: int, standing: str, now: float, why: str = "listed") -> None:
         device = self.devices[number]
@@ -174,7 +172,7 @@ def test_packets_never_wait_for_it(tmp_path: Path) -> None:
             began = time.monotonic()
             home.notice.tick(home.devices, home.policy, NOW + turn * HASTE_S)
             longest = max(longest, time.monotonic() - began)
-            if home.notice._errand is None and not home.notice._due:
+            if home.notice._call is None and not home.notice._due:
                 break
             assert time.monotonic() < end
             time.sleep(0.002)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cpe_filter.collect.config import KEYS as COLLECTOR_KEYS
+from cpe_filter.collect.config.keys import KEYS as COLLECTOR_KEYS
 from cpe_filter.policy.keys import KEYS
 from tests.lab.net import PROJECT
 

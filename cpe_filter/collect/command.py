@@ -34,10 +34,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from cpe_filter.collect import desk_command, log
+from cpe_filter.collect import desk_command, log, users
 from cpe_filter.collect.cases import age_tables as aging
 from cpe_filter.collect.cases import worker as desk
-from cpe_filter.collect.config import Config, ConfigError, load
+from cpe_filter.collect.config.file import ConfigError, load
+from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake import app, identity
 from cpe_filter.collect.intake.inbox import Inbox, Sink
 from cpe_filter.collect.intake.jetstream import Feed, Link, Queue
@@ -66,14 +67,16 @@ def main(path: str, work: str, **words: str | None) -> int:
     try:
         desk_command.check(work, asked)
         if work == "password":  # before there is a configuration that is complete
-            print(page.new_user())
+            print(users.ask())
             return 0
         config = load(path)
-        log.set_up(config.log_level)
+        log.set_up(config.log.level)
+        for renamed in config.renamed:
+            _log.warning("old name in the configuration", extra={"about": {"file": path, "why": renamed}})
         if work == "check":
             return _check(config, path)
         asyncio.run(_work(config, work, asked))
-    except (ConfigError, CannotListen, StoreError, identity.WrongList, page.WrongUser) as error:
+    except (ConfigError, CannotListen, StoreError, identity.WrongList, users.UserError) as error:
         raise Unusable(str(error)) from None
     except (desk.WrongDesk, desk_command.WrongWords) as error:
         raise Unusable(str(error)) from None
@@ -82,33 +85,33 @@ def main(path: str, work: str, **words: str | None) -> int:
 
 def open_store(config: Config) -> Store:
     """The store that the configuration names, not yet open."""
-    if config.store_engine == "postgresql":
+    if config.store.engine == "postgresql":
         from cpe_filter.collect.store.postgres import Postgres
 
-        return Postgres(config.store_dsn, config.store_connections)
+        return Postgres(config.store.dsn, config.store.connections)
     from cpe_filter.collect.store.sqlite import SQLite
 
-    return SQLite(config.store_path)
+    return SQLite(config.store.path)
 
 
 def terms_of_retention(config: Config) -> retention.Terms:
-    return retention.Terms(config.retention_evidence_days, config.retention_incident_days, config.retention_silent_days)
+    return retention.Terms(config.retention.evidence_days, config.retention.incident_days, config.retention.silent_days)
 
 
 def _check(config: Config, path: str) -> int:
     doors = []
-    if config.listen_address:
-        server_context(config.listen_certificate, config.listen_key, config.listen_client_ca)
-        doors.append(f"TLS at {config.listen_address}")
+    if config.listen.address:
+        server_context(config.listen.certificate, config.listen.key, config.listen.client_ca)
+        doors.append(f"TLS at {config.listen.address}")
     revoked = _revoked(config)
     desk.check(config)
-    if config.page_address:
+    if config.page.address:
         page.tls(config)
-        doors.append(f"the page at {config.page_address}")
-    if config.hop_address:
-        doors.append(f"trusted hop at {config.hop_address}")
+        doors.append(f"the page at {config.page.address}")
+    if config.tls_proxy.address:
+        doors.append(f"TLS proxy at {config.tls_proxy.address}")
     told = f", {len(revoked)} certificates revoked" if revoked is not None else ", no revocation list"
-    print(f"{path}: good. {' and '.join(doors)}; store {config.store_engine}{told}.")
+    print(f"{path}: good. {' and '.join(doors)}; store {config.store.engine}{told}.")
     return 0
 
 
@@ -125,7 +128,7 @@ async def _work(config: Config, work: str, asked: desk_command.Asked) -> None:
     elif work == "run":
         metrics = Metrics()
         async with _opened(open_store(config)) as store:
-            inbox = Inbox(store, metrics, config.limits_waiting)
+            inbox = Inbox(store, metrics, config.limits.waiting)
             cases = desk.Desk(config, store, metrics)
             pages, page_jobs = page.doors(config, store, metrics)
             jobs = [_retain(store, config, metrics), *cases.jobs(), *page_jobs]
@@ -133,18 +136,18 @@ async def _work(config: Config, work: str, asked: desk_command.Asked) -> None:
             await inbox.close()
     else:
         link = Link(
-            config.nats_servers,
-            config.nats_stream,
-            config.nats_replicas,
-            config.nats_max_bytes,
-            config.nats_credentials,
-            config.nats_ca,
+            config.nats.servers,
+            config.nats.stream,
+            config.nats.replicas,
+            config.nats.max_bytes,
+            config.nats.credentials,
+            config.nats.ca,
         )
         metrics = Metrics()
         await link.open()
         try:
             if work == "ingest":
-                await _serve(config, metrics, Queue(link, metrics, config.limits_waiting), [])
+                await _serve(config, metrics, Queue(link, metrics, config.limits.waiting), [])
                 return
             async with _opened(open_store(config)) as store:
                 feed = Feed(link, store, metrics)
@@ -179,9 +182,9 @@ async def _serve(
             routers, watch = _routers_doors(config, metrics, sink)
             doors = [*routers, *doors]
             jobs = [*jobs, watch]
-        if config.metrics_address:
-            doors.append(Door(config.metrics_address, inside(metrics, sink), most=64, reuse_port=False))
-        times = Times(config.limits_handshake_s, config.limits_head_s, config.limits_idle_s)
+        if config.metrics.address:
+            doors.append(Door(config.metrics.address, inside(metrics, sink), most=64, reuse_port=False))
+        times = Times(config.limits.handshake_s, config.limits.head_s, config.limits.idle_s)
         server = Server(doors, times, metrics) if doors else None
         if server is not None:
             server.bind()
@@ -220,58 +223,58 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
 
 def _routers_doors(config: Config, metrics: Metrics, sink: Sink) -> tuple[list[Door], Coroutine[Any, Any, None]]:
     terms = app.Terms(
-        reports_per_hour=config.limits_reports_per_hour,
-        reports_burst=config.limits_reports_burst,
-        events_per_hour=config.limits_events_per_hour,
-        events_burst=config.limits_events_burst,
-        body_s=config.limits_body_s,
-        retry_splay_s=config.answer_retry_splay_s,
-        retry_after_s=config.answer_retry_after_s,
-        policy_version=config.answer_policy_version,
+        reports_per_hour=config.limits.reports_per_hour,
+        reports_burst=config.limits.reports_burst,
+        events_per_hour=config.limits.events_per_hour,
+        events_burst=config.limits.events_burst,
+        body_s=config.limits.body_s,
+        retry_splay_s=config.answer.retry_splay_s,
+        retry_after_s=config.answer.retry_after_s,
+        policy_version=config.answer.policy_version,
     )
     limits = app.Limits(terms)
     revoked = _revoked(config)
-    header = config.hop_header.encode()
+    header = config.tls_proxy.header.encode()
     doors: list[Door] = []
     tls = None
-    if config.listen_address:
-        tls = server_context(config.listen_certificate, config.listen_key, config.listen_client_ca)
-        by_certificate = identity.ByCertificate(config.listen_id_from, revoked, header)
+    if config.listen.address:
+        tls = server_context(config.listen.certificate, config.listen.key, config.listen.client_ca)
+        by_certificate = identity.ByCertificate(config.listen.id_from, revoked, header)
         application = app.application(by_certificate, sink, terms, limits, metrics)
         doors.append(
             Door(
-                config.listen_address,
+                config.listen.address,
                 application,
                 tls,
-                config.listen_max_connections,
-                config.listen_max_of_one,
-                config.listen_reuse_port,
+                config.listen.max_connections,
+                config.listen.max_per_source,
+                config.listen.reuse_port,
             )
         )
-    if config.hop_address:
+    if config.tls_proxy.address:
         by_header = identity.ByHeader(
-            tuple(ip_network(text) for text in config.hop_trusted),
+            tuple(ip_network(text) for text in config.tls_proxy.trusted),
             header,
-            config.hop_header_holds,
-            config.listen_id_from,
+            config.tls_proxy.header_holds,
+            config.listen.id_from,
             revoked,
-            config.hop_address_header.encode(),
+            config.tls_proxy.address_header.encode(),
         )
-        doors.append(Door(config.hop_address, app.application(by_header, sink, terms, limits, metrics)))
+        doors.append(Door(config.tls_proxy.address, app.application(by_header, sink, terms, limits, metrics)))
     return doors, _watch(config, tls, revoked, metrics)
 
 
 def _revoked(config: Config) -> identity.Revoked | None:
-    if not config.listen_crl:
+    if not config.listen.crl:
         return None
     try:
-        with open(config.listen_client_ca, "rb") as file:
+        with open(config.listen.client_ca, "rb") as file:
             authorities = x509.load_pem_x509_certificates(file.read())
     except OSError as error:
-        raise CannotListen(f"{config.listen_client_ca}: {error.strerror}") from None
+        raise CannotListen(f"{config.listen.client_ca}: {error.strerror}") from None
     except ValueError:
-        raise CannotListen(f"{config.listen_client_ca}: no certificates in PEM") from None
-    revoked = identity.Revoked(config.listen_crl, authorities)
+        raise CannotListen(f"{config.listen.client_ca}: no certificates in PEM") from None
+    revoked = identity.Revoked(config.listen.crl, authorities)
     revoked.read()
     return revoked
 
@@ -286,15 +289,15 @@ async def _watch(config: Config, tls: Any, revoked: identity.Revoked | None, met
             late = revoked.next_update is not None and revoked.next_update < time.time()
             if late and not stale:
                 # Refusing everybody would be worse than a list that is a little old.
-                _log.error("revocation list out of date", extra={"about": {"file": config.listen_crl}})
+                _log.error("revocation list out of date", extra={"about": {"file": config.listen.crl}})
             stale = late
         if tls is not None and _mark(config) != seen:
             seen = _mark(config)
             try:
-                tls.load_cert_chain(config.listen_certificate, config.listen_key)
+                tls.load_cert_chain(config.listen.certificate, config.listen.key)
                 _log.info("server certificate read again")
             except OSError as error:
-                about = {"file": config.listen_certificate, "why": getattr(error, "reason", None) or error.strerror}
+                about = {"file": config.listen.certificate, "why": getattr(error, "reason", None) or error.strerror}
                 _log.error("server certificate", extra={"about": about})
         await asyncio.sleep(_LOOK_S)
 
@@ -306,14 +309,14 @@ def _look(revoked: identity.Revoked, config: Config, metrics: Metrics) -> None:
             _log.info("revocation list read", extra={"about": {"entries": len(revoked)}})
     except identity.WrongList as error:
         metrics.crl_failed.set(1)
-        _log.error("revocation list", extra={"about": {"why": str(error), "file": config.listen_crl}})
+        _log.error("revocation list", extra={"about": {"why": str(error), "file": config.listen.crl}})
     metrics.crl_entries.set(len(revoked))
     metrics.crl_next_update.set(revoked.next_update or 0)
 
 
 def _mark(config: Config) -> tuple[tuple[int, int], ...]:
     marks = []
-    for path in (config.listen_certificate, config.listen_key):
+    for path in (config.listen.certificate, config.listen.key):
         with contextlib.suppress(OSError):
             status = os.stat(path)
             marks.append((status.st_ino, status.st_mtime_ns))
@@ -329,7 +332,7 @@ async def _retain(store: Store, config: Config, metrics: Metrics) -> None:
             _tell(done)
         except StoreError as error:
             _log.error("retention", extra={"about": {"why": str(error)}})
-        await asyncio.sleep(config.retention_every_minutes * 60)
+        await asyncio.sleep(config.retention.every_minutes * 60)
 
 
 async def _retain_once(store: Store, config: Config) -> dict[str, int]:

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from cpe_filter.collect.cases import cases, notice, webhook
 from cpe_filter.collect.cases import worker as desk
 from cpe_filter.collect.cases.cases import CaseError
-from cpe_filter.collect.config import Config
+from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.export import exports
 from cpe_filter.collect.export.export_rows import Want
 from cpe_filter.collect.export.exports import CannotExport

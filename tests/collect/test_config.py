@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.config import KEYS, Config, ConfigError, build, load
+from cpe_filter.collect.config.file import ConfigError, build, load
+from cpe_filter.collect.config.keys import KEYS, TABLES
+from cpe_filter.collect.config.model import Config
 from tests.collect.ca import Authority
 from tests.collect.running import Collector, toml
 from tests.lab.net import PROJECT
@@ -17,17 +21,55 @@ from tests.lab.net import PROJECT
 LEAST: dict[str, Any] = {"listen": {"certificate": "/c", "key": "/k", "client_ca": "/a"}}
 
 
-def test_every_key_has_a_field_and_a_good_default() -> None:
-    assert [key.field for key in KEYS] == list(Config.__slots__)
+def test_every_key_has_a_field_and_a_valid_default() -> None:
+    tables = [field.name for field in dataclasses.fields(Config) if field.name != "renamed"]
+    assert list(TABLES) == tables
+    for table in tables:
+        assert list(TABLES[table]) == [field.name for field in dataclasses.fields(getattr(Config(), table))]
     for key in KEYS:
-        assert key.good(key.default), key
+        default = key.default
+        assert key.is_valid(list(default) if isinstance(default, tuple) else default), key
         assert key.meaning.endswith("."), key
+
+
+def test_values_arrive_in_their_table() -> None:
+    data = {**LEAST, "limits": {"body_s": 7}, "nats": {"servers": ["tls://a:1", "tls://b:2"]}}
+    config = build(data, "f")
+    assert (config.limits.body_s, config.limits.idle_s) == (7, 30)
+    assert config.nats.servers == ("tls://a:1", "tls://b:2")
+    assert config.listen.client_ca == "/a"
+    assert config.renamed == ()
+
+
+def test_old_names_are_accepted_and_reported() -> None:
+    config = build({"listen": {**LEAST["listen"], "max_of_one": 9}, "hop": {"address": "127.0.0.1:9"}}, "f")
+    assert (config.listen.max_per_source, config.tls_proxy.address) == (9, "127.0.0.1:9")
+    assert config.renamed == ("[hop] is now [tls_proxy]", "[listen] max_of_one is now [listen] max_per_source")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({**LEAST, "hop": {}, "tls_proxy": {}}, "f: [hop] is the old name of [tls_proxy]; use [tls_proxy] alone"),
+        (
+            {"listen": {**LEAST["listen"], "max_of_one": 1, "max_per_source": 1}},
+            "f: [listen] max_of_one is the old name of [listen] max_per_source",
+        ),
+        (
+            {"listen": {**LEAST["listen"], "max_of_one": 0}},
+            'f: [listen] max_per_source is "0"; allowed: a whole number',
+        ),
+    ],
+)
+def test_old_names_are_checked_like_the_new_ones(data: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        build(data, "f")
 
 
 def test_least_configuration() -> None:
     config = build(LEAST, "f")
-    assert (config.store_engine, config.retention_evidence_days) == ("sqlite", 7)
-    assert config.hop_trusted == ("127.0.0.1/32", "::1/128")
+    assert (config.store.engine, config.retention.evidence_days) == ("sqlite", 7)
+    assert config.tls_proxy.trusted == ("127.0.0.1/32", "::1/128")
 
 
 def changed(table: str, **keys: Any) -> dict[str, Any]:
@@ -39,20 +81,20 @@ def changed(table: str, **keys: Any) -> dict[str, Any]:
     [
         ({}, "f: [listen] certificate is missing"),
         ({"lisen": {}}, 'f: unknown table or key "lisen"; did you mean listen?'),
-        ({"listen": 1}, "f: listen is no table"),
+        ({"listen": 1}, "f: listen is not a table; expected [listen]"),
         (changed("listen", adress="x"), 'f: [listen] unknown key "adress"; did you mean address?'),
         (changed("listen", address="localhost:1"), 'f: [listen] address is "localhost:1"; allowed: 192.0.2.1:8443'),
         (changed("listen", address="[::1]:70000"), "allowed: 192.0.2.1:8443"),
         (changed("listen", address="::1:8443"), "allowed: 192.0.2.1:8443"),
-        (changed("listen", address="unix:/x"), "[hop] is for that"),
-        (changed("listen", address=""), "routers need a door"),
+        (changed("listen", address="unix:/x"), "use [tls_proxy] for that"),
+        (changed("listen", address=""), "configure a listener for routers"),
         (changed("listen", id_from="mac"), "allowed: cn, san-dns, san-uri"),
         (changed("listen", certificate="c.pem"), "allowed: an absolute path"),
         (changed("listen", reuse_port=1), "allowed: true, false"),
-        (changed("hop", trusted=["10.0.0.1/8"]), "allowed: a list of networks"),
-        (changed("hop", trusted="10.0.0.0/8"), "allowed: a list of networks"),
-        (changed("hop", header="X Y"), "a header's name"),
-        (changed("hop", address_header="x-router-id"), "are the same"),
+        (changed("tls_proxy", trusted=["10.0.0.1/8"]), "allowed: a list of networks"),
+        (changed("tls_proxy", trusted="10.0.0.0/8"), "allowed: a list of networks"),
+        (changed("tls_proxy", header="X Y"), "the name of a header"),
+        (changed("tls_proxy", address_header="x-router-id"), "are the same"),
         (changed("store", engine="mysql"), 'is "mysql"; allowed: sqlite, postgresql'),
         (changed("store", engine="postgresql"), "[store] dsn is missing"),
         (changed("store", path=""), "[store] path is missing"),
@@ -63,7 +105,10 @@ def changed(table: str, **keys: Any) -> dict[str, Any]:
         (changed("nats", servers=["http://x:1"]), "a list of nats://host:port"),
         (changed("answer", policy_version="<b>"), "letters, digits"),
         (changed("retention", case_days=500), "case_days is more than incident_days"),
-        (changed("subscribers", file="/m", url="https://x.example/{router}"), "file and url are both set"),
+        (
+            changed("subscribers", file="/m", url="https://x.example/{router}"),
+            "file and url are both set",
+        ),
         (changed("subscribers", url="https://x.example/"), "with {router} in it"),
         (changed("subscribers", url="http://x.example/{router}"), "an https URL (http on this machine only)"),
         (changed("subscribers", url="http://127.0.0.1.x.example/{router}"), "an https URL"),

@@ -38,9 +38,9 @@ class Scene:
             folder / "collector",
             self.authority,
             limits={**TIMES, "reports_burst": 10, "reports_per_hour": 60, "events_burst": 600, "events_per_hour": 3600},
-            hop={"address": f"unix:{folder}/hop", "header_holds": "id"},
+            tls_proxy={"address": f"unix:{folder}/proxy", "header_holds": "id"},
         )
-        self.hop = folder / "hop"
+        self.proxy = folder / "proxy"
         self._numbers = iter(range(1, 1000))
 
     def router(self) -> Pair:
@@ -166,36 +166,36 @@ class _Unix(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def test_trusted_hop(running: Scene) -> None:
-    assert oct(os.stat(running.hop).st_mode & 0o777) == "0o660"
-    said = post(_Unix(running.hop), packed(body(heartbeat(1))), {**JSON, "X-Router-Id": "by-hop"})
+def test_trusted_tls_proxy(running: Scene) -> None:
+    assert oct(os.stat(running.proxy).st_mode & 0o777) == "0o660"
+    said = post(_Unix(running.proxy), packed(body(heartbeat(1))), {**JSON, "X-Router-Id": "by-proxy"})
     assert said.status == 200
-    assert ("by-hop",) in [row[:1] for row in running.stored()]
+    assert ("by-proxy",) in [row[:1] for row in running.stored()]
     for headers in ({}, {"X-Router-Id": ""}, {"X-Router-Id": "../x"}, {"X-Router-Id": "a, b"}):
-        assert post(_Unix(running.hop), packed(body(heartbeat(1))), {**JSON, **headers}).status in (401, 403)
+        assert post(_Unix(running.proxy), packed(body(heartbeat(1))), {**JSON, **headers}).status in (401, 403)
 
 
-def test_hop_that_is_not_trusted(tmp_path: Path) -> None:
+def test_tls_proxy_that_is_not_trusted(tmp_path: Path) -> None:
     """By TCP, from an address that is not on the list: whatever the header says."""
     port = free_port()
-    hop = {"address": f"127.0.0.1:{port}", "trusted": ["192.0.2.0/24"], "header_holds": "id"}
-    with Collector(tmp_path / "c", Authority(tmp_path / "ca"), hop=hop) as collector:
+    proxy = {"address": f"127.0.0.1:{port}", "trusted": ["192.0.2.0/24"], "header_holds": "id"}
+    with Collector(tmp_path / "c", Authority(tmp_path / "ca"), tls_proxy=proxy) as collector:
         for headers in ({"X-Router-Id": "r1"}, {"X-Router-Id": "r1", "X-Forwarded-For": "192.0.2.1"}, {}):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             assert post(connection, packed(body(heartbeat(1))), {**JSON, **headers}).status == 403
         lines = [line for line in collector.lines() if line["event"] == "refused"]
-        assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "hop")] * 3
+        assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "untrusted-proxy")] * 3
         with sqlite3.connect(tmp_path / "c" / "collector.db") as connection_:
             assert connection_.execute("SELECT COUNT(*) FROM report").fetchone() == (0,)
 
 
-def test_hop_that_is_not_trusted_and_gone_before_anybody_asks(tmp_path: Path) -> None:
+def test_tls_proxy_that_is_not_trusted_and_gone_before_anybody_asks(tmp_path: Path) -> None:
     """Reset behind its request, a connection has no peer any more; that must not look like a Unix socket."""
     port = free_port()
-    hop = {"address": f"127.0.0.1:{port}", "trusted": ["192.0.2.0/24"], "header_holds": "id"}
+    proxy = {"address": f"127.0.0.1:{port}", "trusted": ["192.0.2.0/24"], "header_holds": "id"}
     data = packed(body(incident(1)))
     head = "".join(f"{name}: {value}\r\n" for name, value in {**JSON, "Host": "x", "X-Router-Id": "victim"}.items())
-    with Collector(tmp_path / "c", Authority(tmp_path / "ca"), hop=hop) as collector:
+    with Collector(tmp_path / "c", Authority(tmp_path / "ca"), tls_proxy=proxy) as collector:
         assert collector.process is not None
         collector.process.send_signal(signal.SIGSTOP)
         with socket.create_connection(("127.0.0.1", port)) as plain:
@@ -205,7 +205,7 @@ def test_hop_that_is_not_trusted_and_gone_before_anybody_asks(tmp_path: Path) ->
         collector.process.send_signal(signal.SIGCONT)
         wait_for(lambda: any(line["event"] == "refused" for line in collector.lines()))
         lines = [line for line in collector.lines() if line["event"] == "refused"]
-        assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "hop")]
+        assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "untrusted-proxy")]
         with sqlite3.connect(tmp_path / "c" / "collector.db") as connection:
             assert connection.execute("SELECT COUNT(*) FROM report").fetchone() == (0,)
 
@@ -521,7 +521,7 @@ def test_bodies_that_never_end_cost_as_reports_do(running: Scene) -> None:
 def test_too_many_connections_from_one_address(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     pair = authority.router("r1")
-    with Collector(tmp_path / "c", authority, listen={"max_of_one": 3}) as collector:
+    with Collector(tmp_path / "c", authority, listen={"max_per_source": 3}) as collector:
         held = [collector.connect(pair) for _ in range(3)]
         for connection in held:
             connection.connect()

@@ -19,10 +19,10 @@ from typing import Any
 
 from cpe_filter.collect.cases import age_tables as aging
 from cpe_filter.collect.cases.update import Casebook
+from cpe_filter.collect.password import hashed
 from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.collect.subscribers.file import File
-from cpe_filter.collect.web.access import DESK, VIEWER
-from cpe_filter.collect.web.password import hashed
+from cpe_filter.collect.users import DESK, VIEWER
 from tests.collect.ca import Authority
 from tests.collect.running import Collector
 from tests.fleet import lives, people

@@ -12,7 +12,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cpe_filter.collect.cases.history import ACTIVE
 from cpe_filter.texts.notice import Words
@@ -133,11 +133,3 @@ def message(one: Notice) -> bytes:
     mail.set_content(one.body, cte="8bit")
     mail["Content-Language"] = one.language
     return mail.as_bytes()
-
-
-def is_zone(value: Any) -> bool:
-    """Whether this machine knows a time zone of this name."""
-    try:
-        return isinstance(value, str) and 0 < len(value) <= 64 and bool(ZoneInfo(value))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False

@@ -19,7 +19,7 @@ from cpe_filter.collect.cases import age_tables as aging
 from cpe_filter.collect.cases import notice, webhook
 from cpe_filter.collect.cases import plan as caseplan
 from cpe_filter.collect.cases.update import Casebook
-from cpe_filter.collect.config import Config
+from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.export.xarf import Reporter
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import lease
@@ -49,7 +49,7 @@ class Desk:
     def __init__(self, config: Config, store: Store, metrics: Metrics) -> None:
         self._config, self._store, self._metrics = config, store, metrics
         self._whose = subscribers(config)
-        self._sender = sender(config, store, metrics) if config.webhook_url else None
+        self._sender = sender(config, store, metrics) if config.webhook.url else None
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """They never end by themselves, and never raise."""
@@ -59,19 +59,19 @@ class Desk:
 
 def subscribers(config: Config) -> Subscribers:
     """The map that the configuration names; not yet read. Raises `WrongDesk`."""
-    if config.subscribers_url:
+    if config.subscribers.url:
         headers = {}
-        if config.subscribers_token_file:
-            headers["authorization"] = f"Bearer {_secret(config.subscribers_token_file)}"
+        if config.subscribers.token_file:
+            headers["authorization"] = f"Bearer {_secret(config.subscribers.token_file)}"
         return Lookup(
-            config.subscribers_url,
-            config.subscribers_timeout_s,
-            config.subscribers_known_minutes * 60,
-            config.subscribers_unknown_minutes * 60,
+            config.subscribers.url,
+            config.subscribers.timeout_s,
+            config.subscribers.known_minutes * 60,
+            config.subscribers.unknown_minutes * 60,
             headers,
-            _authority(config.subscribers_ca),
+            _authority(config.subscribers.ca),
         )
-    return File(config.subscribers_file) if config.subscribers_file else Nobody()
+    return File(config.subscribers.file) if config.subscribers.file else Nobody()
 
 
 @contextlib.asynccontextmanager
@@ -91,57 +91,57 @@ async def mapped(config: Config) -> AsyncIterator[Subscribers]:
 def sender(config: Config, store: Store, metrics: Metrics | None) -> webhook.Sender:
     """Raises `WrongDesk`."""
     terms = webhook.Terms(
-        config.webhook_url,
-        config.webhook_timeout_s,
-        config.webhook_give_up_hours * 3600,
-        config.webhook_queue,
-        config.webhook_notified,
+        config.webhook.url,
+        config.webhook.timeout_s,
+        config.webhook.give_up_hours * 3600,
+        config.webhook.queue,
+        config.webhook.notified,
     )
     try:
-        key = webhook.secret(_secret(config.webhook_secret_file))
+        key = webhook.secret(_secret(config.webhook.secret_file))
     except webhook.WrongSecret as error:
-        raise WrongDesk(f"{config.webhook_secret_file}: {error}") from None
-    return webhook.Sender(store, terms, key, metrics, _authority(config.webhook_ca))
+        raise WrongDesk(f"{config.webhook.secret_file}: {error}") from None
+    return webhook.Sender(store, terms, key, metrics, _authority(config.webhook.ca))
 
 
 def reporter(config: Config) -> Reporter:
-    confidence = config.export_confidence_percent
+    confidence = config.export.confidence_percent
     return Reporter(
-        config.export_org, config.export_contact, config.export_domain, confidence / 100 if confidence else None
+        config.export.org, config.export.contact, config.export.domain, confidence / 100 if confidence else None
     )
 
 
 def terms_of_retention(config: Config) -> aging.Terms:
-    return aging.Terms(config.retention_evidence_days, config.retention_case_days)
+    return aging.Terms(config.retention.evidence_days, config.retention.case_days)
 
 
 def check(config: Config) -> None:
     """Reads the files that the configuration names. Raises `WrongDesk`."""
-    if config.subscribers_file:
+    if config.subscribers.file:
         from cpe_filter.collect.subscribers.file import read
 
         try:
-            read(config.subscribers_file)
+            read(config.subscribers.file)
         except WrongMap as error:
             raise WrongDesk(str(error)) from None
     else:
         subscribers(config)
-    if config.webhook_url:
-        _authority(config.webhook_ca)
+    if config.webhook.url:
+        _authority(config.webhook.ca)
         try:
-            webhook.secret(_secret(config.webhook_secret_file))
+            webhook.secret(_secret(config.webhook.secret_file))
         except webhook.WrongSecret as error:
-            raise WrongDesk(f"{config.webhook_secret_file}: {error}") from None
+            raise WrongDesk(f"{config.webhook.secret_file}: {error}") from None
 
 
 async def casebook(config: Config, store: Store, whose: Subscribers, now: int) -> Casebook:
-    since = await _notify_since(store, now) if config.webhook_url else 0
-    texts = _texts(terms_of_notice(config)) if config.webhook_texts else None
-    return Casebook(store, whose, caseplan.Terms(config.cases_suspected, bool(config.webhook_url), since, texts))
+    since = await _notify_since(store, now) if config.webhook.url else 0
+    texts = _texts(terms_of_notice(config)) if config.webhook.texts else None
+    return Casebook(store, whose, caseplan.Terms(config.cases.suspected, bool(config.webhook.url), since, texts))
 
 
 def terms_of_notice(config: Config) -> notice.Terms:
-    return notice.Terms(config.notice_language, config.notice_provider, config.notice_help_url, config.notice_zone)
+    return notice.Terms(config.notice.language, config.notice.provider, config.notice.help_url, config.notice.zone)
 
 
 def _texts(terms: notice.Terms) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
@@ -178,7 +178,7 @@ async def _work(config: Config, store: Store, metrics: Metrics, whose: Subscribe
                 _log.error("cases", extra={"about": {"why": str(error)}})
             except Exception:  # a fault of ours must not keep routers from reporting
                 _log.exception("cases failed")
-            await asyncio.sleep(config.cases_every_s)
+            await asyncio.sleep(config.cases.every_s)
     finally:
         renewing.cancel()
         with contextlib.suppress(Exception):
@@ -229,7 +229,7 @@ class _Worker:
         if self._changed:
             built += await book.remap(int(now))
             self._changed, self._retry_at = False, now
-        elif now - self._retry_at >= self._config.subscribers_unknown_minutes * 60:
+        elif now - self._retry_at >= self._config.subscribers.unknown_minutes * 60:
             built += await book.remap(int(now), unknown_only=True)
             self._retry_at = now
         self._metrics.cases_built.inc(built)

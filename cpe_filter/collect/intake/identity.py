@@ -1,7 +1,7 @@
 """Who a router is: its client certificate says so, and nothing else does.
 
 Knows X.509 (RFC 5280), the revocation list, and the two ways a certificate comes here: by TLS that ends in this
-process, or in a header from a TLS terminator whose connection comes over a trusted hop. Must not know reports.
+process, or in a header from a TLS proxy at a trusted address. Must not know reports.
 The handshake has checked the chain, the dates and the purpose; here the name is read and the revocation list is asked
 at each request, so that a connection or a TLS session that outlives the certificate's good name is of no use.
 """
@@ -207,7 +207,7 @@ class ByHeader:
     def __call__(self, peer: str | None, headers: Headers, _certificate: bytes | None) -> tuple[str, str | None]:
         """Router id, and the address it came from. Raises `Refused`."""
         if peer is not None and not _within(peer, self._trusted):
-            raise Refused(403, "hop", "connections from here are not trusted to name a router")
+            raise Refused(403, "untrusted-proxy", "connections from this address may not name a router")
         values = [value for name, value in headers if name == self._header]
         if len(values) != 1 or not values[0].strip():
             raise Refused(401, "no-certificate", "the TLS terminator names no router")

@@ -16,16 +16,12 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple, Protocol
 
-from cpe_filter.collect.web import password
+from cpe_filter.collect import password
+from cpe_filter.collect.users import DESK, NAME, VIEWER, Role, User
 from cpe_filter.collect.web.sessions import Session, Sessions, Tries
 
 Network = IPv4Network | IPv6Network
 Headers = Iterable[tuple[bytes, bytes]]
-
-VIEWER, DESK = "viewer", "desk"
-ROLES = (VIEWER, DESK)
-#: A user's name, in the configuration and from a proxy.
-NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}")
 
 
 class Refused(Exception):
@@ -37,15 +33,15 @@ class Refused(Exception):
 
 
 class Person(NamedTuple):
-    """token: what this person's forms must carry."""
+    """token: what the forms of this person must carry."""
 
     name: str
-    desk: bool
+    role: Role
     token: str
 
     @property
-    def role(self) -> str:
-        return DESK if self.desk else VIEWER
+    def may_act(self) -> bool:
+        return self.role == DESK
 
 
 class Access(Protocol):
@@ -56,23 +52,6 @@ class Access(Protocol):
 
     def person(self, peer: str | None, headers: Headers, cookie: str, now: float) -> Person | None:
         """Who it is; None for nobody yet. peer: the connection's address, None for a Unix socket. Raises `Refused`."""
-
-
-class User(NamedTuple):
-    """A line of `[page] users`: `name:role:hash`."""
-
-    name: str
-    desk: bool
-    hash: str
-
-
-def user(text: str) -> User | None:
-    """Reads such a line; None where it is none."""
-    name, _, rest = text.partition(":")
-    role, _, hashed = rest.partition(":")
-    if not NAME.fullmatch(name) or role not in ROLES or not password.usable(hashed):
-        return None
-    return User(name, role == DESK, hashed)
 
 
 class Slow(Exception):
@@ -100,7 +79,7 @@ class ByPassword:
         if any(name == self._header for name, _ in headers):
             raise Refused(403, "header", "who you are is not taken from a header here")
         session: Session | None = self._sessions.find(cookie, now) if cookie else None
-        return Person(session.user, session.desk, session.token) if session else None
+        return Person(session.user, session.role, session.token) if session else None
 
     async def log_in(self, address: str, name: str, given: str, now: float) -> str | None:
         """The secret for a new session's cookie; None where name or password are wrong. Raises `Slow`."""
@@ -109,11 +88,11 @@ class ByPassword:
             raise Slow(wait)
         known = self._users.get(name)
         async with self._one:
-            good = await asyncio.to_thread(password.fits, given, known.hash if known else password.NOBODY)
+            good = await asyncio.to_thread(password.matches, given, known.hash if known else password.DUMMY)
         if not known or not good:
             return None
         self._tries.good(address, name)
-        return self._sessions.begin(known.name, known.desk, now)
+        return self._sessions.begin(known.name, known.role, now)
 
     def log_out(self, cookie: str) -> None:
         self._sessions.end(cookie)
@@ -138,7 +117,7 @@ class ByProxy:
     def person(self, peer: str | None, headers: Headers, _cookie: str, _now: float) -> Person | None:
         """Raises `Refused` where the connection is not the proxy's, or the proxy names nobody."""
         if peer is not None and not _within(peer, self._trusted):
-            raise Refused(403, "hop", "this page is behind a proxy; connections from here are not its")
+            raise Refused(403, "untrusted-proxy", "this page is behind a proxy; this connection does not come from it")
         found: dict[bytes, list[str]] = {}
         for header, value in headers:
             found.setdefault(header, []).append(value.decode("latin-1").strip())
@@ -146,12 +125,12 @@ class ByProxy:
         if len(names) != 1 or not NAME.fullmatch(names[0]):
             raise Refused(403, "nobody", "the proxy does not say who you are")
         groups = {word.strip() for line in found.get(self._groups_header, []) for word in re.split(r"[,;|]", line)}
-        desk = self._desk_group in groups
-        if not desk and self._viewer_group and self._viewer_group not in groups:
+        role: Role = DESK if self._desk_group in groups else VIEWER
+        if role == VIEWER and self._viewer_group and self._viewer_group not in groups:
             raise Refused(403, "group", "you are in no group that may see this page")
         # No session to keep a token in: it is the name's, for as long as this process runs.
         token = hmac.new(self._key, names[0].encode(), hashlib.sha256).hexdigest()
-        return Person(names[0], desk, token)
+        return Person(names[0], role, token)
 
 
 class From(NamedTuple):

@@ -156,7 +156,7 @@ def _indicators(case: Case) -> str:
 
 
 def _form(case: Case, person: Person) -> str:
-    if not person.desk:
+    if not person.may_act:
         return ""
     may = [name for name, what in ACTS.items() if what in case.may and (name != "reopen" or case.why == history.DESK)]
     buttons = "".join(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cpe_filter.collect.password import MAX_LENGTH
 from cpe_filter.collect.web.layout import attribute, frame, span
-from cpe_filter.collect.web.password import MOST
 
 
 def page(back: str, wrong: bool = False, slow: int = 0, out: bool = False) -> str:
@@ -23,7 +23,7 @@ def page(back: str, wrong: bool = False, slow: int = 0, out: bool = False) -> st
         f'<div><label for="name">Name</label><input id="name" name="name" autocomplete="username" required '
         f'maxlength="64" autocapitalize="none" spellcheck="false"{first}></div>'
         f'<div><label for="password">Password</label><input id="password" name="password" type="password" '
-        f'autocomplete="current-password" required maxlength="{MOST}"></div>'
+        f'autocomplete="current-password" required maxlength="{MAX_LENGTH}"></div>'
         '<div><button class="main">Log in</button></div></form></div>'
     )
     return frame("Log in", body, None, False)

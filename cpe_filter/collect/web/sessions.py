@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from cpe_filter.collect.intake.limits import Buckets, home
+from cpe_filter.collect.users import Role
 
 #: Of everybody; the one not used for longest ends first.
 MOST = 1000
@@ -30,7 +31,7 @@ class Session:
     """began, seen: seconds of the caller's clock. token: what this session's forms carry."""
 
     user: str
-    desk: bool
+    role: Role
     token: str
     began: float
     seen: float
@@ -43,7 +44,7 @@ class Sessions:
         self._lasts_s, self._idle_s = lasts_s, idle_s
         self._all: OrderedDict[bytes, Session] = OrderedDict()
 
-    def begin(self, user: str, desk: bool, now: float) -> str:
+    def begin(self, user: str, role: Role, now: float) -> str:
         """A new session: the secret for its cookie. Only a hash of it is kept."""
         own = [key for key, session in self._all.items() if session.user == user]
         for key in own[: max(0, len(own) - MOST_OF_ONE + 1)]:
@@ -51,7 +52,7 @@ class Sessions:
         while len(self._all) >= MOST:
             self._all.popitem(last=False)
         secret = secrets.token_urlsafe(32)
-        self._all[_key(secret)] = Session(user, desk, secrets.token_urlsafe(32), now, now)
+        self._all[_key(secret)] = Session(user, role, secrets.token_urlsafe(32), now, now)
         return secret
 
     def find(self, secret: str, now: float) -> Session | None:

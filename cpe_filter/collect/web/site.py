@@ -121,7 +121,7 @@ class Site:
                 back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 known = request.method == "GET" and back != "/" and _NEXT.fullmatch(back)
                 return _go("/login" + (f"?{urlencode({'next': back})}" if known else ""))
-            if desk and not person.desk:
+            if desk and not person.may_act:
                 self._say("page refused", request, logging.WARNING, user=person.name, reason="role")
                 raise Wrong(403, "Viewers can look; this is for the desk.")
             return await show(request, person)

@@ -14,7 +14,7 @@ import pytest
 from cpe_filter.collect.cases import notice
 from cpe_filter.collect.cases.notice import Facts, NothingToTell, Terms
 from cpe_filter.collect.cases.plan import case_id
-from cpe_filter.collect.config import ConfigError, build
+from cpe_filter.collect.config.file import ConfigError, build
 from cpe_filter.texts.notice import LANGUAGES, Words
 from tests.collect.ca import Authority
 from tests.collect.cases.test_webhook import verified

@@ -1,4 +1,4 @@
-"""Who a router is: certificates, the revocation list, the trusted hop."""
+"""Who a router is: certificates, the revocation list, the TLS proxy."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def by_id(trusted: bool = True) -> ByHeader:
     return ByHeader(LOOPBACK if trusted else (), HEADER, "id", "cn", None, b"x-real-ip")
 
 
-def test_id_over_the_trusted_hop() -> None:
+def test_id_through_the_tls_proxy() -> None:
     headers = [(HEADER, b"cpe-7"), (b"x-real-ip", b"192.0.2.9")]
     for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1", None):
         assert by_id()(peer, headers, None) == ("cpe-7", "192.0.2.9")
@@ -139,7 +139,7 @@ def test_id_from_elsewhere(peer: str) -> None:
 
 
 @pytest.mark.parametrize("values", [[], [b""], [b" "], [b"a", b"b"], [b"a", b"a"], [b"a/b"], [b"a,b"], [b"\xff"]])
-def test_hop_must_name_one_router(values: list[bytes]) -> None:
+def test_tls_proxy_must_name_one_router(values: list[bytes]) -> None:
     assert status(by_id(), "127.0.0.1", [(HEADER, value) for value in values], None) in (401, 403)
 
 
@@ -154,19 +154,19 @@ def header_forms(pair: Pair) -> list[bytes]:
     return [b":" + base64.b64encode(pair.der()) + b":", quote(pair.certificate.read_text()).encode()]
 
 
-def test_certificate_over_the_trusted_hop(authority: Authority) -> None:
-    pair, bad = authority.router("cpe-hop"), authority.router("bad-hop")
-    authority.revoke("bad-hop")
+def test_certificate_through_the_tls_proxy(authority: Authority) -> None:
+    pair, bad = authority.router("cpe-proxy"), authority.router("bad-proxy")
+    authority.revoke("bad-proxy")
     revoked = Revoked(str(authority.crl), certificates(authority))
     revoked.read()
     identify = ByHeader(LOOPBACK, HEADER, "certificate", "cn", revoked)
     for form in header_forms(pair):
-        assert identify("127.0.0.1", [(HEADER, form)], None) == ("cpe-hop", None)
+        assert identify("127.0.0.1", [(HEADER, form)], None) == ("cpe-proxy", None)
         assert status(identify, "192.0.2.1", [(HEADER, form)], None) == 403
     for form in header_forms(bad):
         assert status(identify, "127.0.0.1", [(HEADER, form)], None) == 403
 
 
 @pytest.mark.parametrize("value", [b"cpe-7", b"::", b":!:", b":" + b"A" * 20000 + b":", b"-----BEGIN CERTIFICATE-----"])
-def test_what_is_no_certificate_over_the_hop(value: bytes) -> None:
+def test_what_is_no_certificate_from_the_tls_proxy(value: bytes) -> None:
     assert status(ByHeader(LOOPBACK, HEADER, "certificate", "cn", None), None, [(HEADER, value)], None) == 403

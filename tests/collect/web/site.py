@@ -18,7 +18,8 @@ from urllib.parse import urlencode
 
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
-from cpe_filter.collect.web.access import Access, ByPassword, From, User
+from cpe_filter.collect.users import User
+from cpe_filter.collect.web.access import Access, ByPassword, From
 from cpe_filter.collect.web.sessions import Sessions
 from cpe_filter.collect.web.site import Manner, application
 
@@ -28,7 +29,7 @@ HOST = "fleet.example"
 _SALT = b"salt for a test."
 _KEY = hashlib.scrypt(PASSWORD.encode(), salt=_SALT, n=1 << 14, r=8, p=1, maxmem=1 << 26, dklen=32)
 HASH = f"scrypt$14$8$1${base64.b64encode(_SALT).decode()}${base64.b64encode(_KEY).decode()}"
-USERS = (User("anna", True, HASH), User("guest", False, HASH))
+USERS = (User("anna", "desk", HASH), User("guest", "viewer", HASH))
 
 VOID = {"meta", "br", "input", "link"}
 KNOWN = set(

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.config import ConfigError, build
-from cpe_filter.collect.web.access import user
-from cpe_filter.collect.web.password import fits
+from cpe_filter.collect import users
+from cpe_filter.collect.config.file import ConfigError, build
+from cpe_filter.collect.password import matches
 from tests.collect.ca import Authority
 from tests.collect.running import Collector
 from tests.collect.web.site import HASH, PASSWORD, read
@@ -30,25 +30,25 @@ def page(**keys: Any) -> Any:
 
 
 def test_defaults_have_no_page() -> None:
-    assert build({"listen": LISTEN}, "f.toml").page_address == ""
-    assert page().page_login == "password"
+    assert build({"listen": LISTEN}, "f.toml").page.address == ""
+    assert page().page.login == "password"
 
 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"users": []}, "[page] users is empty; `cpe-filter collector --config f.toml password` makes one"),
+        ({"users": []}, "[page] users is empty; `cpe-filter collector --config FILE password` makes one"),
         ({"users": ["anna:desk:secret"]}, "[page] users is a list of 1; allowed: a list of name:role:hash"),
         ({"users": [USER, USER]}, "[page] users is a list of 2"),
         ({"users": "anna"}, "[page] users is"),
-        ({"login": "proxy"}, 'users are for login = "password", but login is "proxy"; one or the other'),
+        ({"login": "proxy"}, 'users are for login = "password", but login is "proxy"; set one of them'),
         ({"login": "both"}, '[page] login is "both"; allowed: password, proxy'),
-        ({"address": "[::]:8080"}, "not of this machine alone; certificate and key are wanted, or plain_http = true"),
-        ({"address": "192.0.2.1:8080"}, "not of this machine alone"),
+        ({"address": "[::]:8080"}, "reachable from other machines; set certificate and key, or plain_http = true"),
+        ({"address": "192.0.2.1:8080"}, "reachable from other machines"),
         ({"certificate": "/c"}, "[page] certificate and key go together; one is missing"),
         ({"url": "https://fleet.example/"}, "[page] url is"),
         ({"url": "javascript:x"}, "[page] url is"),
-        ({"user_header": "X-User"}, '[page] user_header is "X-User"; allowed: a header\'s name, lower case'),
+        ({"user_header": "X-User"}, '[page] user_header is "X-User"; allowed: the name of a header, lower case'),
         ({"user_header": "x", "groups_header": "x"}, "user_header and groups_header are the same"),
         ({"trusted": ["here"]}, "[page] trusted is"),
         ({"session_hours": 0}, '[page] session_hours is "0"; allowed: a whole number from 1 to 168 (hours)'),
@@ -65,11 +65,11 @@ def test_bad_keys(keys: dict[str, Any], said: str) -> None:
 
 
 def test_good_keys() -> None:
-    assert page(login="proxy", users=[]).page_user_header == "x-remote-user"
-    assert page(address="[::]:8080", plain_http=True).page_plain_http
-    assert page(address="[::]:8080", certificate="/c", key="/k").page_certificate == "/c"
-    assert page(address="unix:/run/fleet.sock").page_address == "unix:/run/fleet.sock"
-    assert page(url="https://fleet.isp.example:8443").page_url == "https://fleet.isp.example:8443"
+    assert page(login="proxy", users=[]).page.user_header == "x-remote-user"
+    assert page(address="[::]:8080", plain_http=True).page.plain_http
+    assert page(address="[::]:8080", certificate="/c", key="/k").page.certificate == "/c"
+    assert page(address="unix:/run/fleet.sock").page.address == "unix:/run/fleet.sock"
+    assert page(url="https://fleet.isp.example:8443").page.url == "https://fleet.isp.example:8443"
 
 
 def new_user(given: str) -> subprocess.CompletedProcess[str]:
@@ -80,10 +80,10 @@ def new_user(given: str) -> subprocess.CompletedProcess[str]:
 def test_new_user_from_stdin() -> None:
     done = new_user(f"anna\ndesk\n{PASSWORD}\n")
     assert (done.returncode, done.stderr) == (0, "")
-    made = user(done.stdout.strip())
+    made = users.parse(done.stdout.strip())
     assert made is not None
-    assert (made.name, made.desk) == ("anna", True)
-    assert fits(PASSWORD, made.hash)
+    assert (made.name, made.role) == ("anna", "desk")
+    assert matches(PASSWORD, made.hash)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_new_user_from_stdin() -> None:
     [
         ("anna\ndesk\nshort\n", "a password has 10 to 256 characters"),
         (f"anna\nroot\n{PASSWORD}\n", "a role is viewer or desk"),
-        (f"an na\ndesk\n{PASSWORD}\n", "a name is 1 to 64"),
-        ("", "three lines are wanted on stdin: name, role, password"),
+        (f"an na\ndesk\n{PASSWORD}\n", "a name has 1 to 64"),
+        ("", "expected three lines on stdin: name, role, password"),
     ],
 )
 def test_new_user_that_will_not_do(given: str, said: str) -> None:

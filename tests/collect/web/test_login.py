@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from cpe_filter.collect import password, users
 from cpe_filter.collect.store.sqlite import SQLite
-from cpe_filter.collect.web import password, sessions
-from cpe_filter.collect.web.access import ByPassword, ByProxy, From, Refused, same_origin, user
+from cpe_filter.collect.web import sessions
+from cpe_filter.collect.web.access import ByPassword, ByProxy, From, Refused, same_origin
 from cpe_filter.collect.web.sessions import Sessions, Tries
 from tests.collect.web.site import HOST, PASSWORD, USERS, Page, read
 
@@ -31,19 +32,19 @@ def with_page(tmp_path: Path, work: Any, **options: Any) -> None:
 def test_password_fits_its_hash_only() -> None:
     one, two = password.hashed(PASSWORD), password.hashed(PASSWORD)
     assert one != two  # salt
-    assert password.fits(PASSWORD, one)
-    assert password.fits(PASSWORD, two)
-    assert not password.fits(PASSWORD + " ", one)
-    assert not password.fits("", one)
-    assert not password.fits("x" * 10_000, one)
+    assert password.matches(PASSWORD, one)
+    assert password.matches(PASSWORD, two)
+    assert not password.matches(PASSWORD + " ", one)
+    assert not password.matches("", one)
+    assert not password.matches("x" * 10_000, one)
     assert PASSWORD not in one
-    assert password.usable(password.NOBODY)
-    assert not password.fits("", password.NOBODY)
+    assert password.is_hash(password.DUMMY)
+    assert not password.matches("", password.DUMMY)
 
 
 @pytest.mark.parametrize("given", ["", "short", "x" * 257])
 def test_password_that_will_not_do(given: str) -> None:
-    with pytest.raises(password.WrongPassword, match="10 to 256 characters"):
+    with pytest.raises(password.PasswordError, match="10 to 256 characters"):
         password.hashed(given)
 
 
@@ -62,47 +63,47 @@ def test_password_that_will_not_do(given: str) -> None:
     ],
 )
 def test_hash_that_cannot_be_used(text: str) -> None:
-    assert not password.usable(text)
-    assert not password.fits(PASSWORD, text)
-    assert user(f"anna:desk:{text}") is None
+    assert not password.is_hash(text)
+    assert not password.matches(PASSWORD, text)
+    assert users.parse(f"anna:desk:{text}") is None
 
 
 def test_user_lines() -> None:
     good = password.hashed(PASSWORD)
-    found = user(f"anna.b@isp:viewer:{good}")
+    found = users.parse(f"anna.b@isp:viewer:{good}")
     assert found is not None
-    assert (found.name, found.desk, found.hash) == ("anna.b@isp", False, good)
+    assert (found.name, found.role, found.hash) == ("anna.b@isp", "viewer", good)
     for wrong in (f":desk:{good}", f"a b:desk:{good}", f"anna:root:{good}", f"anna:{good}", f"<b>:desk:{good}", "anna"):
-        assert user(wrong) is None
+        assert users.parse(wrong) is None
 
 
 def test_session_ends() -> None:
     all_ = Sessions(lasts_s=1000, idle_s=100)
-    secret = all_.begin("anna", True, 0)
+    secret = all_.begin("anna", "desk", 0)
     found = all_.find(secret, 99)
     assert found is not None
-    assert (found.user, found.desk) == ("anna", True)
+    assert (found.user, found.role) == ("anna", "desk")
     assert all_.find("", 99) is None
     assert all_.find(secret + "x", 99) is None
     assert all_.find(secret, 199) is None  # idle
     assert len(all_) == 0
-    secret = all_.begin("anna", True, 0)
+    secret = all_.begin("anna", "desk", 0)
     for now in range(0, 1000, 50):
         assert all_.find(secret, now)
     assert all_.find(secret, 1000) is None  # too old, however busy
-    secret = all_.begin("anna", True, 0)
+    secret = all_.begin("anna", "desk", 0)
     all_.end(secret)
     assert all_.find(secret, 1) is None
 
 
 def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     all_ = Sessions(1000, 1000)
-    mine = [all_.begin("anna", True, now) for now in range(sessions.MOST_OF_ONE + 1)]
+    mine = [all_.begin("anna", "desk", now) for now in range(sessions.MOST_OF_ONE + 1)]
     assert all_.find(mine[0], 30) is None
     assert all_.find(mine[1], 30)
     monkeypatch.setattr(sessions, "MOST", 30)
     for number in range(50):
-        all_.begin(f"u{number}", False, 31)
+        all_.begin(f"u{number}", "viewer", 31)
     assert len(all_) == 30
 
 
@@ -302,7 +303,7 @@ def test_proxy_is_believed_by_its_address(tmp_path: Path) -> None:
         assert "Log out" not in seen.text
         assert "guest, viewer" in (await page.ask("/", x_remote_user="guest", x_remote_groups="staff")).text
         refused: list[tuple[int, str, dict[str, Any]]] = [
-            (403, "connections from here are not", {**staff, "peer": "192.0.2.77"}),
+            (403, "this connection does not come from it", {**staff, "peer": "192.0.2.77"}),
             (403, "does not say who", {"x_remote_groups": "abuse-desk"}),
             (403, "does not say who", {**staff, "x_remote_user": "<script>"}),
             (403, "does not say who", {**staff, "x_remote_user": ""}),

@@ -1,0 +1,162 @@
+"""The collector's TOML file -> `Config`.
+
+Knows no file but the one it reads; `intake.tls` checks whether certificates can be used. Every error names file, table,
+key, what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from typing import Any
+
+from cpe_filter.collect.config.keys import RENAMED, TABLES
+from cpe_filter.collect.config.model import Config
+from cpe_filter.policy.model import shown
+
+MAX_FILE = 1 << 20
+
+
+class ConfigError(ValueError):
+    """A file that cannot be used. The text names file, table, key, finding and what is allowed."""
+
+
+def load(path: str) -> Config:
+    """Reads and checks a file. Raises `ConfigError`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if len(raw) > MAX_FILE:
+        raise ConfigError(f"{path}: too large; allowed: {MAX_FILE} bytes")
+    try:
+        data: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    return build(data, path)
+
+
+def build(data: dict[str, Any], path: str) -> Config:
+    """Checks parsed TOML. Raises `ConfigError`."""
+    data, renamed = _with_new_names(data, path)
+    tables: dict[str, Any] = {}
+    for table, content in data.items():
+        keys = TABLES.get(table)
+        if keys is None:
+            raise ConfigError(f"{path}: unknown table or key {shown(table)}; {_nearest(table, list(TABLES))}")
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: {table} is not a table; expected [{table}]")
+        values: dict[str, Any] = {}
+        for name, value in content.items():
+            key = keys.get(name)
+            if key is None:
+                raise ConfigError(f"{path}: [{table}] unknown key {shown(name)}; {_nearest(name, list(keys))}")
+            if not key.is_valid(value):
+                raise ConfigError(f"{path}: [{table}] {name} is {_found(value)}; allowed: {key.allowed}")
+            values[name] = tuple(value) if isinstance(value, list) else value
+        tables[table] = dataclasses.replace(getattr(Config(), table), **values)
+    config = Config(**tables, renamed=renamed)
+    for check in _CHECKS:
+        if problem := check(config):
+            raise ConfigError(f"{path}: {problem}")
+    return config
+
+
+def _with_new_names(data: dict[str, Any], path: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The tables by the names that they have now, and what was renamed, for a warning."""
+    data = dict(data)
+    found = []
+    for (table, name), (new_table, new_name) in RENAMED.items():
+        content = data if not name else data.get(table)
+        old, new = (name, new_name) if name else (table, new_table)
+        if not isinstance(content, dict) or old not in content:
+            continue
+        said, instead = (f"[{table}] {name}", f"[{new_table}] {new_name}") if name else (f"[{table}]", f"[{new_table}]")
+        if new in content:
+            raise ConfigError(f"{path}: {said} is the old name of {instead}; use {instead} alone")
+        content = {new if key == old else key: value for key, value in content.items()}
+        data = {**data, table: content} if name else content
+        found.append(f"{said} is now {instead}")
+    return data, tuple(found)
+
+
+def _check_listen(config: Config) -> str:
+    listen, proxy = config.listen, config.tls_proxy
+    if not listen.address and not proxy.address:
+        return "[listen] address and [tls_proxy] address are both empty; configure a listener for routers"
+    if listen.address.startswith("unix:"):
+        return "[listen] address is a Unix socket; use [tls_proxy] for that"
+    if listen.address:
+        for name in ("certificate", "key", "client_ca"):
+            if not getattr(listen, name):
+                return f'[listen] {name} is missing; a path, or [listen] address = ""'
+    if listen.crl and not listen.client_ca:
+        return "[listen] crl needs client_ca, to check its signature"
+    if proxy.address_header == proxy.header:
+        return "[tls_proxy] header and address_header are the same"
+    return ""
+
+
+def _check_store(config: Config) -> str:
+    if config.store.engine == "postgresql" and not config.store.dsn:
+        return "[store] dsn is missing for engine postgresql"
+    if config.store.engine == "sqlite" and not config.store.path:
+        return "[store] path is missing for engine sqlite"
+    if config.retention.case_days > config.retention.incident_days:
+        return "[retention] case_days is more than incident_days; cases are made of incidents"
+    return ""
+
+
+def _check_cases(config: Config) -> str:
+    if config.subscribers.file and config.subscribers.url:
+        return "[subscribers] file and url are both set; set one of them"
+    if config.webhook.url and not config.webhook.secret_file:
+        return "[webhook] secret_file is missing"
+    return ""
+
+
+def _check_page(config: Config) -> str:
+    page = config.page
+    if not page.address:
+        return ""
+    if bool(page.certificate) != bool(page.key):
+        return "[page] certificate and key go together; one is missing"
+    local = page.address.startswith(("unix:", "127.", "[::1]:"))
+    if not page.certificate and not local and not page.plain_http:
+        return "[page] address is reachable from other machines; set certificate and key, or plain_http = true"
+    if page.login == "password" and not page.users:
+        return "[page] users is empty; `cpe-filter collector --config FILE password` makes one"
+    if page.login == "proxy" and page.users:
+        return '[page] users are for login = "password", but login is "proxy"; set one of them'
+    if page.user_header == page.groups_header:
+        return "[page] user_header and groups_header are the same"
+    return ""
+
+
+#: What one key asks of another: each returns what is wrong, "" if nothing.
+_CHECKS = (_check_listen, _check_store, _check_cases, _check_page)
+
+
+def _found(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, int | float):
+        return shown(repr(value) if not isinstance(value, int) or value.bit_length() < 128 else "a huge number")
+    return "a table, a date or a time"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name[:40], known, 1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -183,7 +183,8 @@ class Engine:
         self._whole = whole
         self._known = known
         self._checksums = checksums
-        self._ports = frozenset(policy.ports)
+        self._ports = frozenset(policy.network.ports)
+        self._responder_port = policy.explain.port
         self._flows: dict[bytes, Flow] = {}
         self._answers: dict[bytes, bytes] = {}
         self._trying: dict[bytes, float] = {}
@@ -394,7 +395,7 @@ class Engine:
 
     def _redirected(self, segment: Segment) -> tuple[bytes, bool] | None:
         """The key of the connection that goes to the responder instead, and whether this is its client's packet."""
-        port = self.policy.explain_port
+        port = self._responder_port
         if segment.dport == port:
             key = self._explained.get(_client(segment.src, segment.sport))
         elif segment.sport == port:
@@ -409,7 +410,7 @@ class Engine:
         Arguments as with `packet`; raises nothing. The router's own questions are none of a device: it passes on what
         others asked it. A device that has not mailed yet is not made one by asking (see detect.asked).
         """
-        question = mx_question(data) if self.policy.watch_dns else None
+        question = mx_question(data) if self.policy.detect.watch_dns else None
         if question is None or (self._lan and not _within(question.client, self._lan)):
             return
         resolver = question.resolver
@@ -444,17 +445,18 @@ class Engine:
     @property
     def home_blocked(self) -> bool:
         """Whether an unknown device of this home is compromised: MACs that are not `familiar` are to be refused."""
-        return self.policy.escalate and self.devices.home.score.standing == COMPROMISED
+        return self.policy.filter.escalate and self.devices.home.score.standing == COMPROMISED
 
     @property
     def home_limited(self) -> bool:
         """Whether one is at least suspected: MACs that are not `familiar` are to be limited, whatever the mode."""
-        return self.policy.escalate and self.devices.home.score.standing != CLEAR
+        return self.policy.filter.escalate and self.devices.home.score.standing != CLEAR
 
     def reload(self, policy: Policy) -> None:
         """Decides by this policy from now on. What was decided, standings and the limits' buckets stay as they are."""
         self.policy = policy
-        self._ports = frozenset(policy.ports)
+        self._ports = frozenset(policy.network.ports)
+        self._responder_port = policy.explain.port
         for flow in self._flows.values():
             flow.ordinary = flow.counts and self._is_plain(flow)
         decide.index(policy)
@@ -466,7 +468,7 @@ class Engine:
         self._prefixes()
 
     def _prefixes(self) -> None:
-        self._detector.nat64 = self._home.nat64 = (*self.policy.nat64, *self._translators)
+        self._detector.nat64 = self._home.nat64 = (*self.policy.network.nat64, *self._translators)
 
     def restore(self, devices: Iterable[Device]) -> None:
         """These devices were known before a restart (see detect.saved)."""
@@ -584,7 +586,7 @@ class Engine:
     def _skips(self, connection: Connection, decision: Decision) -> bool:
         """Whether a connection need not be read: it is not limited, and nothing said in it would be evidence."""
         return (
-            not (self._whole or self.policy.read_known)
+            not (self._whole or self.policy.detect.read_known)
             and not connection.fresh
             and decision.what == PASS
             and decision is not WITHIN_LIMITS
@@ -648,7 +650,7 @@ class Engine:
 
     def _explains(self, decision: Decision) -> bool:
         """Whether a new connection with this decision goes to the responder."""
-        return decision.what == EXPLAIN or (decision.what == BLOCK and self.policy.refusal == "explain")
+        return decision.what == EXPLAIN or (decision.what == BLOCK and self.policy.filter.refusal == "explain")
 
     def _refusal(self, flow: Flow) -> str:
         """The verdict on the packets of a connection that does not pass."""

@@ -11,14 +11,14 @@ from cpe_filter.engine import BUFFERED, FORWARD, Engine
 from cpe_filter.inspect.packet import Segment, parse
 from cpe_filter.inspect.session import Session
 from cpe_filter.inspect.smtp import HELD_BYTES, LINE, Limits
-from cpe_filter.policy.model import Policy
 from tests.bench.engine import tcp
 from tests.build import Conversation as Talk
 from tests.build import Packet
 from tests.fuzz.targets import deep_size
 from tests.inspect.test_tls import openssl_hello
+from tests.policies import make_policy
 
-POLICY = Policy(mode="monitor")
+POLICY = make_policy(mode="monitor")
 #: The least that an engine may be given to keep.
 ROUTER = Limits(waiting=500, transactions=0, recipients=0, last_reply=False, names=False)
 

@@ -53,10 +53,11 @@ from tests.build import (
     session,
     udp,
 )
+from tests.policies import changed_policy, make_policy
 
 MAC, OTHER, ROUTER_MAC = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2", b"\2\0\0\0\0\xfe"
-MONITOR = Policy(mode="monitor", refusal="reset")
-BLOCK = Policy(mode="block", refusal="reset")
+MONITOR = make_policy(mode="monitor", refusal="reset")
+BLOCK = make_policy(mode="block", refusal="reset")
 PASSES = {ACCEPT, LOOK, CONTENT, DONE, OVER}
 
 REFUSED_RECIPIENT = LEGITIMATE.replace("S: 250 2.1.5 Ok", "S: 550 5.1.1 User unknown").split("C: DATA")[0]
@@ -128,7 +129,7 @@ def explained(home: Home, number: int = 0, time: float = START, text: str = EXPL
 
 
 def test_mode_block_redirects_and_reads_what_the_device_says_to_the_responder() -> None:
-    home = Home(Policy(mode="block"))
+    home = Home(make_policy(mode="block"))
     verdicts = explained(home)
     assert verdicts[0] == REDIRECT
     assert [verdict for verdict in verdicts[1:] if verdict != ACCEPT] == [OVER]
@@ -147,7 +148,7 @@ def test_mode_block_redirects_and_reads_what_the_device_says_to_the_responder() 
 
 
 def test_a_bot_gives_itself_away_to_the_responder_and_gets_few_connections_of_it() -> None:
-    home = Home(Policy(mode="block"))
+    home = Home(make_policy(mode="block"))
     text = EXPLAINED.replace("EHLO bot.example", "HELO 7-0-2-198.dynamic.example.net").replace(
         "MAIL FROM:<", "MAIL FROM: <"
     )
@@ -160,11 +161,11 @@ def test_a_bot_gives_itself_away_to_the_responder_and_gets_few_connections_of_it
 
 
 def test_who_is_over_the_limit_is_the_kernels_matter_for_a_while() -> None:
-    home = Home(BLOCK._replace(connections_burst=2))
+    home = Home(changed_policy(BLOCK, connections_burst=2))
     syns = [Conversation(sport=40000 + n).syn() for n in range(4)]
     assert [home.give(syn) for syn in syns] == [RESET_FLOW, RESET_FLOW, LIMIT_DEVICE, LIMIT_DEVICE]
     # A host behind a router is not its router.
-    home = Home(BLOCK._replace(connections_burst=1))
+    home = Home(changed_policy(BLOCK, connections_burst=1))
     home.engine.on_link(LAN)
     assert [home.give(p) for n in range(3) for p in from_host([Conversation(sport=40000 + n).syn()], 5)] == [
         RESET_FLOW
@@ -175,7 +176,7 @@ def test_what_runs_unseen_passes_but_not_in_mode_block() -> None:
     talk = session()[4:]
     assert set(Home().play(talk)) <= PASSES
     assert set(Home(BLOCK).play(talk)) == {RESET_FLOW}
-    assert set(Home(Policy(mode="block")).play(talk)) == {RESET_FLOW}
+    assert set(Home(make_policy(mode="block")).play(talk)) == {RESET_FLOW}
 
 
 def test_tls_is_done_once_the_client_hello_has_passed() -> None:
@@ -215,7 +216,7 @@ def test_another_device_is_not_touched() -> None:
 
 
 def test_recipients_over_the_limit_end_the_session() -> None:
-    home = Home(Policy(mode="limit", recipients_burst=2, recipients_per_hour=1))
+    home = Home(make_policy(mode="limit", recipients_burst=2, recipients_per_hour=1))
     many = LEGITIMATE.replace(
         "C: DATA", "C: RCPT TO:<x@a.example>\nS: 250 ok\nC: RCPT TO:<y@a.example>\nS: 250 ok\nC: DATA"
     )
@@ -227,7 +228,7 @@ def test_recipients_over_the_limit_end_the_session() -> None:
 
 
 def test_recipients_hidden_behind_too_many_commands_are_counted() -> None:
-    home = Home(Policy(mode="limit", recipients_burst=30, recipients_per_hour=1))
+    home = Home(make_policy(mode="limit", recipients_burst=30, recipients_per_hour=1))
     talk = Conversation(step=0.001).open().say("S: 220 mx\nC: EHLO a.example\nS: 250-mx\nS: 250 PIPELINING")
     talk.say("C: MAIL FROM:<a@a.example>")
     for _ in range(30):
@@ -438,7 +439,7 @@ def test_finish_counts_what_is_known_of_running_connections() -> None:
     )
 )
 def test_nothing_raises(pieces: list[tuple[int, bytes, bool, int]]) -> None:
-    home = Home(Policy(mode="limit"), flows=4)
+    home = Home(make_policy(mode="limit"), flows=4)
     talk = Conversation().open()
     time = START
     for hook, data, from_client, later in pieces:
@@ -538,7 +539,7 @@ def test_lookups_respect_lan() -> None:
 
 
 def test_lookups_only_where_the_policy_wants_them() -> None:
-    home = Asking(MONITOR._replace(watch_dns=False))
+    home = Asking(changed_policy(MONITOR, watch_dns=False))
     home.engine.lookup(START - 1, MAC, MX_FOREIGN)
     home.play(session())
     home.engine.lookup(START + 1, MAC, MX_FOREIGN)
@@ -634,7 +635,7 @@ def test_a_convicted_device_with_a_new_random_mac_is_blocked_at_once() -> None:
 
 
 def test_known_servers_of_a_clear_device_are_let_go_at_the_syn() -> None:
-    home = Home(Policy(mode="monitor"), whole=False)
+    home = Home(make_policy(mode="monitor"), whole=False)
     first = home.play(session())
     assert CONTENT in first
     again = Conversation(sport=40001).syn()
@@ -648,11 +649,11 @@ def test_known_servers_of_a_clear_device_are_let_go_at_the_syn() -> None:
 @pytest.mark.parametrize(
     ("policy", "whole", "standing"),
     [
-        (Policy(mode="limit"), False, "clear"),
-        (Policy(mode="monitor"), True, "clear"),
-        (Policy(mode="monitor", read_known=True), False, "clear"),
-        (Policy(mode="monitor"), False, "suspected"),
-        (Policy(mode="monitor", escalate=False), False, "suspected"),
+        (make_policy(mode="limit"), False, "clear"),
+        (make_policy(mode="monitor"), True, "clear"),
+        (make_policy(mode="monitor", read_known=True), False, "clear"),
+        (make_policy(mode="monitor"), False, "suspected"),
+        (make_policy(mode="monitor", escalate=False), False, "suspected"),
     ],
 )
 def test_they_are_read_where_it_matters(policy: Policy, whole: bool, standing: str) -> None:
@@ -694,7 +695,7 @@ def test_thousands_of_lost_attempts_are_given_up_in_turns() -> None:
 )
 def test_where_connections_are_admitted_an_unknown_one_passes_only_early(mode: str, after: float, passes: bool) -> None:
     """It may have begun before the filter did. Later it was not admitted, or was refused, and goes on all the same."""
-    home = Home(Policy(mode=mode))
+    home = Home(make_policy(mode=mode))
     home.play(session(time=START))
     late = session(server="198.51.77.25", sport=45000, time=START + after)[3:]
     verdicts = home.play(late)

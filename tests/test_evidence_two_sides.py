@@ -12,8 +12,8 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.engine import ACCEPT, FORWARD, IDLE_S, LOST_AFTER_S, REQUIRED, Engine, Flow
 from cpe_filter.inspect.packet import PARTIAL, RIGHT, UNSEEN, WRONG, checksum
-from cpe_filter.policy.model import Policy
 from tests.build import ACK, CLIENT, CLIENT6, FIN, LEGITIMATE, PSH, RST, START, SYN, packed
+from tests.policies import changed_policy, make_policy
 
 VICTIM, ROUTER = b"\2\0\0\0\0\1", b"\2\0\0\0\0\xfe"
 MODES = ("monitor", "limit", "block")
@@ -75,7 +75,7 @@ class Home:
         self.time = START
         self.ended: list[Flow] = []
         options = {"checksums": REQUIRED, "known": lambda mac: True, **options}
-        policy = Policy(mode=mode, refusal="reset", connections_burst=1000, destinations_burst=1000)
+        policy = make_policy(mode=mode, refusal="reset", connections_burst=1000, destinations_burst=1000)
         self.engine = Engine(policy, ended=self.ended.append, **options)
 
     def give(self, data: bytes, from_client: bool = True, mac: bytes = VICTIM) -> str:
@@ -153,7 +153,7 @@ def test_a_neighbour_that_is_known_is_not_touched_by_it(mode: str) -> None:
     real = Wire(200)
     home.open(real)
     home.dialogue(real, LEGITIMATE)
-    home.engine.reload(home.engine.policy._replace(mode=mode))
+    home.engine.reload(changed_policy(home.engine.policy, mode=mode))
     device = home.victim
     assert device is not None
     before = device.connections, device.sessions, device.messages, list(device.score.sums), list(device.addresses)
@@ -317,7 +317,7 @@ def test_a_banner_is_evidence_once_the_client_has_answered_it() -> None:
 
 def test_what_runs_already_is_limited_once_the_client_answers() -> None:
     home = Home("limit")
-    home.engine.reload(home.engine.policy._replace(messages_burst=2, messages_per_hour=1))
+    home.engine.reload(changed_policy(home.engine.policy, messages_burst=2, messages_per_hour=1))
     wire = Wire(0)
     text = "C: MAIL FROM:<a@a.example>\nS: 250 ok\nC: RSET\nS: 250 ok\n" * 4
     home.dialogue(wire, "S: 250 ok\n" + text)

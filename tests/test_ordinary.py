@@ -22,6 +22,7 @@ from cpe_filter.policy.model import Policy
 from tests.bench.dialogue_cost import LIMITS, LINES
 from tests.build import START
 from tests.inspect.transcript import WAYS, Transcript, read_all, segments
+from tests.policies import make_policy
 
 MAC, ROUTER_MAC = b"\2\0\0\0\0\1", b"\2\0\0\0\0\xfe"
 #: Addresses of a device and of a stranger's server.
@@ -31,8 +32,8 @@ PEERS = {
 }
 TRANSCRIPTS = read_all()
 POLICIES = {
-    "monitor": Policy(mode="monitor"),
-    "limit": Policy(
+    "monitor": make_policy(mode="monitor"),
+    "limit": make_policy(
         mode="limit",
         refusal="reset",
         messages_burst=2,
@@ -40,8 +41,8 @@ POLICIES = {
         connections_burst=1000,
         destinations_burst=1000,
     ),
-    "block": Policy(mode="block"),
-    "two ports": Policy(mode="monitor", ports=(25, 587)),
+    "block": make_policy(mode="block"),
+    "two ports": make_policy(mode="monitor", ports=(25, 587)),
 }
 
 

@@ -25,6 +25,7 @@ from cpe_filter.engine import (
 )
 from cpe_filter.policy.model import Policy
 from tests.build import LEGITIMATE, START, Conversation, session
+from tests.policies import make_policy
 
 PASSES = {ACCEPT, LOOK, CONTENT, DONE, OVER}
 ROUTER_MAC, KNOWN = b"\2\0\0\0\0\xfe", b"\2\0\0\0\0\1"
@@ -43,7 +44,7 @@ S: {rcpt}
 DELIVERED = "C: DATA\nS: 354 go\nC: Subject: x\nC:\nC: hi\nC: .\nS: 250 2.0.0 Ok\nC: QUIT\nS: 221 Bye\n"
 LEAVE = "C: QUIT\nS: 221 Bye\n"
 #: How many of these a new MAC for each gets: a home's, which is a device's.
-BURST = Policy().destinations_burst
+BURST = Policy().limits.destinations_burst
 
 
 def text(n: int, refused: bool) -> str:
@@ -73,7 +74,7 @@ class Line:
     """A home with its engine: who rotates in it, and who has a lease."""
 
     def __init__(self, mode: str = "limit", **options: str) -> None:
-        self.engine = Engine(Policy(mode=mode, refusal=options.get("refusal", "reset")))
+        self.engine = Engine(make_policy(mode=mode, refusal=options.get("refusal", "reset")))
         self.engine.on_link([ip_network("192.168.1.0/24"), ip_network("2001:db8:1::/64")])
         self.engine.leases([LEASE], START, START)
 
@@ -126,7 +127,7 @@ def test_the_limit_holds_over_hours() -> None:
     line = Line("limit")
     hours = 3
     passed = line.rotate("MAC", refused=False, count=240, every=hours * 3600 / 240)
-    assert passed <= BURST + hours * Policy().destinations_per_hour
+    assert passed <= BURST + hours * Policy().limits.destinations_per_hour
 
 
 @pytest.mark.parametrize("mode", ["monitor", "limit", "block"])
@@ -159,7 +160,7 @@ def test_a_stranger_s_session_ends_when_the_home_is_convicted_in_it() -> None:
 
 def test_the_policy_may_leave_standings_without_effect() -> None:
     line = Line("monitor")
-    line.engine.reload(Policy(mode="monitor", escalate=False))
+    line.engine.reload(make_policy(mode="monitor", escalate=False))
     line.engine.devices.home.score.standing = COMPROMISED
     assert line.syn(b"\6\0\0\0\3\1") in PASSES
     assert not line.engine.home_blocked

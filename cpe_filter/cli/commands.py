@@ -215,7 +215,7 @@ def _command_explain(options: argparse.Namespace) -> int:
 
     policy = policy_of(options.policy)
     if options.port is not None:
-        policy = policy._replace(explain_port=port(options.port))
+        policy = policy._replace(explain=policy.explain._replace(port=port(options.port)))
     try:
         return explain.run(policy)
     except explain.CannotExplain as error:
@@ -271,7 +271,7 @@ def _running(options: argparse.Namespace) -> tuple[Filter, Policy]:
     from cpe_filter.cli.control import Filter
 
     policy = policy_of(options.policy)
-    return Filter(os.path.abspath(options.socket or policy.control_socket)), policy
+    return Filter(os.path.abspath(options.socket or policy.status.control_socket)), policy
 
 
 def _command_reload(options: argparse.Namespace) -> int:
@@ -340,14 +340,15 @@ def _command_check(options: argparse.Namespace) -> int:
         print("\n".join(service.lines(policy)))
         return EXIT_OK
     exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
-    print(f"{options.file}: good. Mode {policy.mode}, fail {policy.fail}, {len(policy.relays)} relays{exemptions}.")
+    mode, fail, relays = policy.filter.mode, policy.filter.fail, len(policy.network.relays)
+    print(f"{options.file}: good. Mode {mode}, fail {fail}, {relays} relays{exemptions}.")
     return EXIT_OK
 
 
 def _command_status(options: argparse.Namespace) -> int:
     from cpe_filter.status import show
 
-    path = options.file or policy_of(options.policy).status_file
+    path = options.file or policy_of(options.policy).status.status_file
     if options.watch is None:
         return show.once(path, options.json)
     return show.watch(path, options.json, seconds(options.watch, show.LEAST_S, show.MOST_S))

@@ -105,7 +105,7 @@ def exempt_add(
             done.append(requests.added_line(one, replaces))
             return contents
 
-        exemptions_store.change(policy.exemptions_file, add, _LOCK_S)
+        exemptions_store.change(policy.state.exemptions_file, add, _LOCK_S)
     except (PolicyError, Refused) as error:
         return _unusable(error)
     return _written(filter_, policy, done)
@@ -128,7 +128,7 @@ def exempt_remove(
             return EXIT_OK
         except NotRunningError:
             pass
-        exemptions_store.change(policy.exemptions_file, remove, _LOCK_S)
+        exemptions_store.change(policy.state.exemptions_file, remove, _LOCK_S)
     except (PolicyError, Refused) as error:
         return _unusable(error)
     return _written(filter_, policy, [f"exemption {number} removed" for number in gone])
@@ -140,7 +140,7 @@ def _written(filter_: Filter, policy: Policy, lines: list[str]) -> int:
     try:
         filter_.asked({"do": "reread"})
     except NotRunningError:
-        print(f"no filter runs ({filter_.path}): it counts from the next start, by {policy.exemptions_file}")
+        print(f"no filter runs ({filter_.path}): it counts from the next start, by {policy.state.exemptions_file}")
     except Refused as error:
         return _unusable(error)
     return EXIT_OK
@@ -157,8 +157,8 @@ def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> in
                 rows += answer["items"]
                 start = answer["next"]
         except NotRunningError:
-            contents = exemptions_store.load(policy.exemptions_file)
-            rows = list(exemptions.rows(policy.exempt, path, contents, policy.exemptions_file, time.time()))
+            contents = exemptions_store.load(policy.state.exemptions_file)
+            rows = list(exemptions.rows(policy.exempt, path, contents, policy.state.exemptions_file, time.time()))
             _say(f"no filter runs ({filter_.path}): this is what the files say")
         lines = [json.dumps(rows, ensure_ascii=False)] if as_json else _table(rows)
     except (PolicyError, Refused) as error:

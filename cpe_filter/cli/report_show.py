@@ -45,7 +45,7 @@ class NotShown(RuntimeError):
 
 def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
     """Raises `NotShown`."""
-    path = handover.folder(policy.status_file)
+    path = handover.folder(policy.status.status_file)
     try:
         reader = Reader(path)
     except FileNotFoundError:
@@ -76,7 +76,7 @@ def _gathered(policy: Policy, reader: Reader) -> dict[str, Any]:
         devices = {}
     plan = schedule.known(reader.read(PLAN), boot)
     return {
-        "url": policy.report_url,
+        "url": policy.report.url,
         "devices": devices,
         "sent": _sent(reader.read(LAST)),
         "waiting": [json.loads(event.line) for event in spool[1]] if spool else [],

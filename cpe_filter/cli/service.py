@@ -20,7 +20,7 @@ import hashlib
 import os
 
 from cpe_filter.home import translators
-from cpe_filter.policy.keys import AT_START, OF_RESPONDER
+from cpe_filter.policy.keys import AT_START, OF_RESPONDER, Key
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import spool_dir as handover
 
@@ -28,23 +28,23 @@ from cpe_filter.report import spool_dir as handover
 def lines(policy: Policy) -> list[str]:
     """The lines, programs first. Folders are named once. What cannot be printed is a `?`."""
     wanted = [f"run {_digest(policy, AT_START)}"]
-    if policy.refusal == "explain" and (policy.mode == "block" or policy.escalate):
-        wanted.append(f"explain {_digest(policy, (*OF_RESPONDER, 'explain_port'))}")
-    if policy.report_url:
-        wanted.append(f"send {_line(os.path.join(handover.folder(policy.status_file), handover.SPOOL))}")
-    wanted.append(f"fail {policy.fail}")
-    wanted.append(f"nat64 {_line(translators.answers_file(policy.status_file))}")
-    if policy.notice_page:
-        wanted.append(f"page {_line(os.path.dirname(policy.notice_page))}")
-    wanted += [f"lan {name}" for name in policy.lan] + [f"wan {name}" for name in policy.wan]
-    files = (policy.status_file, policy.control_socket, policy.metrics_file, policy.notice_page)
-    written = _folders((*files, policy.state_file, policy.exemptions_file))
-    read = [folder for folder in _folders(policy.leases) if folder not in written]
+    if policy.filter.refusal == "explain" and (policy.filter.mode == "block" or policy.filter.escalate):
+        wanted.append(f"explain {_digest(policy, OF_RESPONDER)}")
+    if policy.report.url:
+        wanted.append(f"send {_line(os.path.join(handover.folder(policy.status.status_file), handover.SPOOL))}")
+    wanted.append(f"fail {policy.filter.fail}")
+    wanted.append(f"nat64 {_line(translators.answers_file(policy.status.status_file))}")
+    if policy.notice.page:
+        wanted.append(f"page {_line(os.path.dirname(policy.notice.page))}")
+    wanted += [f"lan {name}" for name in policy.network.lan] + [f"wan {name}" for name in policy.network.wan]
+    files = (policy.status.status_file, policy.status.control_socket, policy.status.metrics_file, policy.notice.page)
+    written = _folders((*files, policy.state.state_file, policy.state.exemptions_file))
+    read = [folder for folder in _folders(policy.network.leases) if folder not in written]
     return wanted + [f"write {folder}" for folder in written] + [f"read {folder}" for folder in read]
 
 
-def _digest(policy: Policy, fields: tuple[str, ...]) -> str:
-    values = repr([(name, getattr(policy, name)) for name in fields])
+def _digest(policy: Policy, keys: tuple[Key, ...]) -> str:
+    values = repr([(key.place, key.value(policy)) for key in keys])
     return hashlib.sha256(values.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

@@ -118,13 +118,14 @@ def standing(device: Device) -> str:
 
 def effective_mode(policy: Policy, device: Device) -> str:
     """The policy's mode, raised by the device's standing, or the home's for a stranger."""
-    if policy.escalate:
+    table = policy.filter
+    if table.escalate:
         now = standing(device)
         if now == COMPROMISED:
             return "block"
-        if now == SUSPECTED and policy.mode == "monitor":
+        if now == SUSPECTED and table.mode == "monitor":
             return "limit"
-    return policy.mode
+    return table.mode
 
 
 def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decision | None:
@@ -136,7 +137,7 @@ def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decisi
     found = index(policy)
     rule = found.find(device.mac, server, wall)
     if rule is None and len(server) == 16:
-        behind = nat64.embedded(server, policy.nat64)
+        behind = nat64.embedded(server, policy.network.nat64)
         rule = found.find(device.mac, behind, wall) if behind else None
     if rule is None:
         return None
@@ -154,14 +155,16 @@ def on_connection(policy: Policy, device: Device, server: bytes, new_server: boo
     if device.score.standing == COMPROMISED and mode == "block":
         return COMPROMISED_DEVICE
     # In mode block this is no limit of mail, but of asking: a flood is refused in the kernel.
-    over = _over(device, "connections", policy.connections_per_hour, policy.connections_burst, time)
+    limits = policy.limits
+    over = _over(device, "connections", limits.connections_per_hour, limits.connections_burst, time)
     if over:
         return Decision(LIMIT, over)
     if mode == "block":
-        return Decision(EXPLAIN if policy.refusal == "explain" else REFUSE, _why_blocked(policy, device))
+        return Decision(EXPLAIN if policy.filter.refusal == "explain" else REFUSE, _why_blocked(policy, device))
     if new_server:
-        per_hour, burst = policy.destinations_per_hour, policy.destinations_burst
-        over = _over(device, "destinations", per_hour, burst, time, "new servers")
+        over = _over(
+            device, "destinations", limits.destinations_per_hour, limits.destinations_burst, time, "new servers"
+        )
         if over:
             return Decision(REFUSE, over)
         return WITHIN_LIMITS_NEW
@@ -172,7 +175,7 @@ def give_back(policy: Policy, device: Device, decision: Decision) -> None:
     """A connection that passed within the limits was never completed: anybody may have begun it in this name."""
     names = {WITHIN_LIMITS: ("connections",), WITHIN_LIMITS_NEW: ("connections", "destinations")}.get(decision, ())
     for name in names:
-        burst = policy.connections_burst if name == "connections" else policy.destinations_burst
+        burst = policy.limits.connections_burst if name == "connections" else policy.limits.destinations_burst
         for pool in (device.buckets, *device.shares):
             if name in pool:
                 level, since = pool[name]
@@ -181,12 +184,14 @@ def give_back(policy: Policy, device: Device, decision: Decision) -> None:
 
 def on_message(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
     """A MAIL in a running session. A decision only where it ends the session."""
-    return _on_command(policy, device, server, time, "messages", policy.messages_per_hour, policy.messages_burst)
+    limits = policy.limits
+    return _on_command(policy, device, server, time, "messages", limits.messages_per_hour, limits.messages_burst)
 
 
 def on_recipient(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
     """A RCPT in a running session. A decision only where it ends the session."""
-    return _on_command(policy, device, server, time, "recipients", policy.recipients_per_hour, policy.recipients_burst)
+    limits = policy.limits
+    return _on_command(policy, device, server, time, "recipients", limits.recipients_per_hour, limits.recipients_burst)
 
 
 def _on_command(
@@ -205,8 +210,8 @@ def on_sight(
     if effective_mode(policy, device) != "limit" or exempt(policy, device, server, time):
         return None
     for name, count, per_hour, burst in (
-        ("messages", messages, policy.messages_per_hour, policy.messages_burst),
-        ("recipients", recipients, policy.recipients_per_hour, policy.recipients_burst),
+        ("messages", messages, policy.limits.messages_per_hour, policy.limits.messages_burst),
+        ("recipients", recipients, policy.limits.recipients_per_hour, policy.limits.recipients_burst),
     ):
         for number, pool in enumerate((device.buckets, *device.shares)):
             level, since = pool.get(name, (float(burst), time))
@@ -229,7 +234,7 @@ def on_running(policy: Policy, device: Device, server: bytes, time: float) -> De
 
 def _why_blocked(policy: Policy, device: Device) -> str:
     """The reason to refuse a device that is not convicted itself."""
-    by_home = policy.escalate and standing(device) == COMPROMISED
+    by_home = policy.filter.escalate and standing(device) == COMPROMISED
     return _COMPROMISED_HOME if by_home else "mode block: no direct mail"
 
 

@@ -31,7 +31,7 @@ def find_handoff(policy: Policy) -> str:
     """NATIVE where nft and the kernel can queue, else XTABLES. Raises `KernelError` where neither works."""
     if command.find("nft") is None:
         raise KernelError("nft is not installed (package nftables)")
-    first = _probe(f"queue to {policy.queue}")
+    first = _probe(f"queue to {policy.filter.queue}")
     if not first:
         return NATIVE
     if "Operation not permitted" in first:
@@ -44,7 +44,7 @@ def find_handoff(policy: Policy) -> str:
 
 def find_log(policy: Policy) -> bool:
     """Whether the kernel can show packets by NFLOG (kmod-nfnetlink-log)."""
-    return not _probe(f"log group {policy.queue}")
+    return not _probe(f"log group {policy.filter.queue}")
 
 
 def _probe(statement: str) -> str:
@@ -112,8 +112,8 @@ def _fill(policy: Policy, handoff: str) -> None:
 
 
 def _xtables_rule(table: str, policy: Policy) -> Request:
-    flags = _BYPASS if policy.fail == "open" else 0
-    info = struct.pack("=HHH2x", policy.queue, 1, flags)  # struct xt_NFQ_info_v3, aligned to 8 bytes
+    flags = _BYPASS if policy.filter.fail == "open" else 0
+    info = struct.pack("=HHH2x", policy.filter.queue, 1, flags)  # struct xt_NFQ_info_v3, aligned to 8 bytes
     target = nested(
         _LIST_ELEMENT,
         attribute(_EXPRESSION_NAME, b"target\0"),

@@ -39,7 +39,7 @@ def install(policy: Policy) -> str:
         insertions = [
             f"insert rule inet {FIREWALL} {CHAIN} meta l4proto tcp ct original proto-dst {port} "
             f'ct state established accept comment "{COMMENT}"'
-            for port in reversed(policy.ports)
+            for port in reversed(policy.network.ports)
         ]
         return nftables.load("\n".join([*_deletions(rules), *insertions]) + "\n")
     except OSError as error:
@@ -49,7 +49,7 @@ def install(policy: Policy) -> str:
 def installed(policy: Policy) -> bool:
     """Whether nothing is to be done: the exemption stands once, and first, or there is no fw4. Raises OSError."""
     rules = _rules()
-    wanted = len(policy.ports)
+    wanted = len(policy.network.ports)
     return rules is None or [place for place, (_, ours) in enumerate(rules) if ours] == list(range(wanted))
 
 

@@ -121,11 +121,11 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
         *_observe(policy, log),
         *_hand_off(policy, handoff),
         *_refusals(),
-        *([] if policy.mode == "monitor" else _early(policy)),
-        *(_leaving_block(policy, log) if policy.mode == "block" else _leaving(policy, log)),
+        *([] if policy.filter.mode == "monitor" else _early(policy)),
+        *(_leaving_block(policy, log) if policy.filter.mode == "block" else _leaving(policy, log)),
         *_returning(),
         *_hooks(policy, log),
-        *(_explain(policy, log) if policy.refusal == "explain" else []),
+        *(_explain(policy, log) if policy.filter.refusal == "explain" else []),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -143,12 +143,12 @@ BY_POLICY = (
 
 def _static_sets(policy: Policy) -> list[tuple[str, str, str, list[str]]]:
     """Name, type, flags and elements of the sets that the policy fills."""
-    private = (_PRIVATE4, _PRIVATE6) if policy.private_destinations == "pass" else ((), ())
-    relays = _by_family(policy.relays, policy.nat64)
-    private4, private6 = private[0], _by_family((*private[0], *private[1]), policy.nat64)["6"]
+    private = (_PRIVATE4, _PRIVATE6) if policy.network.private_destinations == "pass" else ((), ())
+    relays = _by_family(policy.network.relays, policy.network.nat64)
+    private4, private6 = private[0], _by_family((*private[0], *private[1]), policy.network.nat64)["6"]
     anywhere = dict.fromkeys(rule.device.hex(":") for rule in policy.exempt if rule.device and not rule.destination)
     free = [rule.destination for rule in policy.exempt if rule.destination and not rule.device]
-    from_any = _by_family(free, policy.nat64)
+    from_any = _by_family(free, policy.network.nat64)
     sets = [("exempt_devices", "ether_addr", "", list(anywhere))]
     for family, networks in (("4", [str(one) for one in private4]), ("6", private6)):
         address = f"ipv{family}_addr"
@@ -170,7 +170,7 @@ def _pairs(policy: Policy, family: str) -> list[str]:
     return [
         f"{device.hex(':')} . {network}"
         for device, networks in by_device.items()
-        for network in _by_family(networks, policy.nat64)[family]
+        for network in _by_family(networks, policy.network.nat64)[family]
     ]
 
 
@@ -271,10 +271,10 @@ _ACKS = (
 
 def _observe(policy: Policy, log: bool) -> list[str]:
     """Packets that are shown to the filter and go on at once."""
-    over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
+    over = f"limit rate over {policy.filter.queue_rate}/second burst {2 * policy.filter.queue_rate} packets"
     # In the queue a packet would wait for a filter that hangs. In fail closed that is meant.
-    dead = [f"\t\t{_SWITCH} != @{ALIVE} return"] if policy.fail == "open" else []
-    show = [f"\t\tcounter name observed log group {policy.queue}"] if log else [*dead, f"\t\tgoto {HAND_OFF}"]
+    dead = [f"\t\t{_SWITCH} != @{ALIVE} return"] if policy.filter.fail == "open" else []
+    show = [f"\t\tcounter name observed log group {policy.filter.queue}"] if log else [*dead, f"\t\tgoto {HAND_OFF}"]
     return [
         # Filled below; declared here for the chains that go there.
         f"\tchain {HAND_OFF} {{",
@@ -297,8 +297,8 @@ def _observe(policy: Policy, log: bool) -> list[str]:
 
 def _hand_off(policy: Policy, handoff: str) -> list[str]:
     """To the queue. A queue that nobody holds is passed by in fail open; that admits nothing."""
-    bypass = "flags bypass " if policy.fail == "open" else ""
-    queue = f" queue {bypass}to {policy.queue}" if handoff == NATIVE else ""
+    bypass = "flags bypass " if policy.filter.fail == "open" else ""
+    queue = f" queue {bypass}to {policy.filter.queue}" if handoff == NATIVE else ""
     return [f"\tchain {HAND_OFF} {{", f"\t\tcounter name queued{queue}", "\t}"]
 
 
@@ -356,12 +356,13 @@ def _early(policy: Policy) -> list[str]:
     In mode monitor all pass, so there is nothing to guard, and all the home's traffic would pay for one chain more.
     """
     # A device cannot be within its limit with more SYNs than this.
-    rate = f"{1 + policy.connections_per_hour // 1800}/second burst {policy.connections_burst + SYNS_MORE} packets"
+    limits, explains = policy.limits, policy.filter.refusal == "explain"
+    rate = f"{1 + limits.connections_per_hour // 1800}/second burst {limits.connections_burst + SYNS_MORE} packets"
     strangers = f"{STRANGERS_PER_SECOND}/second burst {2 * STRANGERS_PER_SECOND} packets"
     return [
         *_base("early", "prerouting", "raw"),
         # In an order that lets go with few steps what does not begin a connection: that is nearly all there is.
-        f"\t\t{_SYN} tcp dport {_ports(policy)} iifname {_names(policy.lan)} jump early_syn",
+        f"\t\t{_SYN} tcp dport {_ports(policy)} iifname {_names(policy.network.lan)} jump early_syn",
         "\t}",
         "\tchain early_syn {",
         *_PERMITTED,
@@ -372,7 +373,7 @@ def _early(policy: Policy) -> list[str]:
         f"\t\tether saddr != @{FAMILIAR} limit rate over {strangers} counter name flooded drop",
         "\t}",
         "\tchain early_blocked {",
-        *([f"\t\tupdate @explained {{ ether saddr limit rate {_FEW} }} return"] if policy.refusal == "explain" else []),
+        *([f"\t\tupdate @explained {{ ether saddr limit rate {_FEW} }} return"] if explains else []),
         "\t\tgoto blocked_device",
         "\t}",
     ]
@@ -384,19 +385,19 @@ def _early(policy: Policy) -> list[str]:
 def _leaving_block(policy: Policy, log: bool) -> list[str]:
     """Mode block: what no rule admits is refused. Needs no filter."""
     # With a responder the SYN has been shown before it was redirected, or not.
-    show = [f"\t\t{_SYN} jump observe_out"] if log and policy.refusal != "explain" else []
+    show = [f"\t\t{_SYN} jump observe_out"] if log and policy.filter.refusal != "explain" else []
     return ["\tchain leaving {", *_PERMITTED, *_exempt("goto observe_out"), *show, "\t\tgoto refuse", "\t}"]
 
 
 def _leaving(policy: Policy, log: bool) -> list[str]:
     """Modes monitor and limit: blocked devices are refused, others observed, or asked about."""
-    closed, limit = policy.fail == "closed", policy.mode == "limit"
+    closed, limit = policy.filter.fail == "closed", policy.filter.mode == "limit"
     opening = ["\t\tgoto ask"] if limit or closed else [*_asked("ask"), "\t\tgoto observe_out"]
     running = ["\t\tgoto running"] if limit else [*_asked("running"), "\t\tgoto observe_out"]
     pairs = []
     if not limit:
         pairs = [f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in _FAMILIES]
-    over = f"limit rate over {policy.queue_rate}/second burst {2 * policy.queue_rate} packets"
+    over = f"limit rate over {policy.filter.queue_rate}/second burst {2 * policy.filter.queue_rate} packets"
     return [
         "\tchain known {",
         "\t\tupdate @quiet { ct id } counter name known",
@@ -428,7 +429,7 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
         f"\t\t{_SYN} ether saddr @{LIMITED} goto limited_device",
         f"\t\tupdate @guard {{ ether saddr {over} }} goto guarded",
         # What was shown before reaches the filter first: a packet of one byte ends the kernel's collecting.
-        *([f"\t\tlog group {policy.queue} snaplen 1 queue-threshold 1"] if log else []),
+        *([f"\t\tlog group {policy.filter.queue} snaplen 1 queue-threshold 1"] if log else []),
         f"\t\tjump {HAND_OFF}",
         # Only reached where somebody has emptied that chain: a queue ends the rules, with a holder or without.
         "\t\tcounter name undecided drop",
@@ -457,24 +458,24 @@ def _returning() -> list[str]:
 
 def _hooks(policy: Policy, log: bool) -> list[str]:
     """Where mail passes: behind the firewall's own chains, so what these drop is not seen."""
-    lan, wan, ports = _names(policy.lan), _names(policy.wan), _ports(policy)
+    lan, wan, ports = _names(policy.network.lan), _names(policy.network.wan), _ports(policy)
     # First of all, and cheap: most mail is between a clear device and a server that it has met. A standing that rises
     # empties these sets, and so does not have to be looked up here.
     quiet = []
-    if policy.mode == "monitor":
-        lives = f" {_SWITCH} @{ALIVE}" if policy.fail == "closed" else ""
+    if policy.filter.mode == "monitor":
+        lives = f" {_SWITCH} @{ALIVE}" if policy.filter.fail == "closed" else ""
         quiet = [f"\t\tct id @quiet{lives} return"]
-    explained = policy.refusal == "explain" and log
+    explained = policy.filter.refusal == "explain" and log
     output, arriving = [], []
-    if policy.router_output:
+    if policy.network.router_output:
         output = [
             f"\t\ttcp dport {ports} oifname {wan} {_SWITCH} @{ROUTER_BLOCKED} jump blocked_device",
             f"\t\ttcp dport {ports} oifname {wan} jump leaving",
         ]
         arriving = [f"\t\ttcp sport {ports} iifname {wan} jump returning"]
     if explained:
-        output.append(f"\t\ttcp sport {policy.explain_port} {_REDIRECTED} jump explained_back")
-        arriving.append(f"\t\ttcp dport {policy.explain_port} {_REDIRECTED} jump observe_out")
+        output.append(f"\t\ttcp sport {policy.explain.port} {_REDIRECTED} jump explained_back")
+        arriving.append(f"\t\ttcp dport {policy.explain.port} {_REDIRECTED} jump observe_out")
     return [
         "\tchain forward_out {",
         *quiet,
@@ -508,7 +509,7 @@ def _explain(policy: Policy, log: bool) -> list[str]:
 
     Without a filter nobody observes what is said: then a reset refuses, too.
     """
-    port = policy.explain_port
+    port = policy.explain.port
     show = ["\t\tjump observe_out"] if log else []
     lines = [
         "\tchain explain {",
@@ -522,8 +523,9 @@ def _explain(policy: Policy, log: bool) -> list[str]:
         f'\t\tiifname != "lo" tcp dport {port} ct original proto-dst != {_ports(policy)} reject with tcp reset',
         "\t}",
     ]
-    for hook in ("prerouting", "output") if policy.router_output else ("prerouting",):
-        source = f"iifname {_names(policy.lan)} " if hook == "prerouting" else f"oifname {_names(policy.wan)} "
+    for hook in ("prerouting", "output") if policy.network.router_output else ("prerouting",):
+        network = policy.network
+        source = f"iifname {_names(network.lan)} " if hook == "prerouting" else f"oifname {_names(network.wan)} "
         lines += [
             *_denied(policy, hook),
             # Before the router's own port forwards. New connections alone come here.
@@ -539,12 +541,12 @@ def _denied(policy: Policy, hook: str) -> list[str]:
     """A chain that explains what is denied: in mode block all, else what blocked devices send, a few connections."""
     going = ["\t\tgoto explain"]
     if hook == "prerouting":
-        going.insert(0, f"\t\tfib daddr oifname != {_names(policy.wan)} return")
+        going.insert(0, f"\t\tfib daddr oifname != {_names(policy.network.wan)} return")
     chain = [*_PERMITTED, *_exempt("return"), *going, "\t}"]
     name = f"denied_{hook}"
-    if policy.mode == "block":
+    if policy.filter.mode == "block":
         return [f"\tchain {name} {{", *chain]
-    if policy.mode == "monitor" and hook == "prerouting":  # else they were counted before conntrack
+    if policy.filter.mode == "monitor" and hook == "prerouting":  # else they were counted before conntrack
         chain = [f"\t\tupdate @explained {{ ether saddr limit rate over {_FEW} }} return", *chain]
     blocked = f"goto {name}_blocked"
     whom = _blocked(blocked) if hook == "prerouting" else [f"\t\t{_SWITCH} @{ROUTER_BLOCKED} {blocked}"]
@@ -556,7 +558,7 @@ def _names(interfaces: Iterable[str]) -> str:
 
 
 def _ports(policy: Policy) -> str:
-    return _one_of([str(port) for port in policy.ports])
+    return _one_of([str(port) for port in policy.network.ports])
 
 
 def _one_of(values: list[str]) -> str:

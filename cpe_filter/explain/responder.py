@@ -47,10 +47,10 @@ class CannotExplain(RuntimeError):
 
 def said(policy: Policy) -> str:
     """What a refusal says: the policy's own text or, where it has none, that of the notice's language."""
-    url = policy.explain_url or policy.notice_help_url
-    if policy.explain_text:
-        return f"{policy.explain_text} {url}".rstrip()
-    return Words(policy.notice_language, policy.notice_provider).refusal(url)
+    url = policy.explain.url or policy.notice.help_url
+    if policy.explain.text:
+        return f"{policy.explain.text} {url}".rstrip()
+    return Words(policy.notice.language, policy.notice.provider).refusal(url)
 
 
 class _Connection:
@@ -79,8 +79,8 @@ class Responder:
         text = said(policy)
         self._explanation = fold(554, "5.7.1", text)
         self._help = fold(214, "2.0.0", text)
-        self._most = policy.explain_max_connections
-        self._port = policy.explain_port
+        self._most = policy.explain.max_connections
+        self._port = policy.explain.port
         self._log = log
         self._idle_s, self._total_s = idle_s, total_s
         self._listeners: dict[int, socket.socket] = {}
@@ -333,9 +333,9 @@ def run(policy: Policy) -> int:
         # Python runs the handler only when poll returns: this byte makes it return.
         signal.set_wakeup_fd(responder.wake, warn_on_full_buffer=False)
         responder.bind()
-        drop_privileges(policy.explain_user)
+        drop_privileges(policy.explain.user)
         responder.listen()
-        log(f"explaining on port {policy.explain_port}, at most {policy.explain_max_connections} connections")
+        log(f"explaining on port {policy.explain.port}, at most {policy.explain.max_connections} connections")
         responder.loop()
     except Exception as error:
         if isinstance(error, CannotExplain):

@@ -76,7 +76,7 @@ class Control:
         """policy: as read from the file `path`. wall: POSIX time, which may jump."""
         self._policy = policy
         self._path = path
-        self._file = policy.exemptions_file
+        self._file = policy.state.exemptions_file
         self._around = around
         self._log = log
         self._wall = wall
@@ -216,7 +216,8 @@ class Control:
             if device.score.standing == COMPROMISED and effective_mode(old, device) == "block":
                 error = self._around.unblock(device) if effective_mode(new, device) != "block" else ""
                 if error:
-                    self._log(f"the kernel refuses {device.name} for up to {old.block_minutes} minutes more: {error}")
+                    minutes = old.filter.block_minutes
+                    self._log(f"the kernel refuses {device.name} for up to {minutes} minutes more: {error}")
 
     # ── exemptions ──────────────────────────────────────────────────────────────────────────────
 
@@ -364,7 +365,7 @@ class Control:
         if mode == "block":
             lines.append("The policy's own mode is block, so its direct mail stays refused as everybody's is.")
         if error:
-            lines.append(f"The kernel refuses it for up to {self._policy.block_minutes} minutes more: {error}")
+            lines.append(f"The kernel refuses it for up to {self._policy.filter.block_minutes} minutes more: {error}")
             self._log(lines[-1])
         return {"lines": lines}
 

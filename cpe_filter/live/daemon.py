@@ -73,15 +73,15 @@ def run(policy: Policy, path: str) -> int:
         raise RunError(str(error)) from None
     except OSError as error:
         filter_.close()
-        raise RunError(f"{policy.status_file}: {error.strerror}") from None
+        raise RunError(f"{policy.status.status_file}: {error.strerror}") from None
     try:
         filter_.loop()
     except Exception as error:
         log(f"internal error, stopping: {type(error).__name__}: {error}")
         # Mode block needs no filter: what ends this one must not open it.
-        _end(filter_, "closed" if filter_.policy.mode == "block" else policy.fail, save=False)
+        _end(filter_, "closed" if filter_.policy.filter.mode == "block" else policy.filter.fail, save=False)
         return 70  # EX_SOFTWARE: the supervisor starts us again
-    _end(filter_, policy.fail, save=True)
+    _end(filter_, policy.filter.fail, save=True)
     return 0
 
 
@@ -108,7 +108,7 @@ def check_surroundings(policy: Policy) -> None:
     if command.find("nft") is None:
         raise RunError("nft is not installed (package nftables)")
     present = [name for _, name in socket.if_nameindex()]
-    for key, names in (("lan", policy.lan), ("wan", policy.wan)):
+    for key, names in (("lan", policy.network.lan), ("wan", policy.network.wan)):
         for name in names:
             if name not in present:
                 raise RunError(
@@ -142,21 +142,22 @@ class _Filter:
             known=lambda mac: mac in self._neighbours or self.leases.holds(mac),
             checksums=REQUIRED,
         )
-        self.leases = Leases(policy.leases)
+        self.leases = Leases(policy.network.leases)
         self._neighbours: set[bytes] = set()  # MACs that the kernel has seen answer
-        self.state = State(policy.state_file, os.path.join(os.path.dirname(policy.status_file), "state"), log)
+        volatile = os.path.join(os.path.dirname(policy.status.status_file), "state")
+        self.state = State(policy.state.state_file, volatile, log)
         self.control = Control(policy, path, self, log)
         self.control_socket: ControlSocket | None = None
         self.gate: Gate | None = None
         self.lookups: Lookups | None = None
         self._poll = select.poll()
-        self.advertisements = Advertisements(policy.wan, policy.lan, self._poll, log)
-        self._answers_file = translators.answers_file(policy.status_file)
+        self.advertisements = Advertisements(policy.network.wan, policy.network.lan, self._poll, log)
+        self._answers_file = translators.answers_file(policy.status.status_file)
         self._prefixes_logged: set[IPv6Network] = set()
         self.handoff = ""
         self.log_group = False  # packets are shown by NFLOG
         self._installed = False
-        self.status_file = status.Writer(self.engine, policy.status_file, self._about, self.leases.name, log)
+        self.status_file = status.Writer(self.engine, policy.status.status_file, self._about, self.leases.name, log)
         self._stop = self._hung_up = False
         self.refusals = Refusals(log)
         self.upkeep: Upkeep | None = None
@@ -175,17 +176,17 @@ class _Filter:
         signal.signal(signal.SIGHUP, self._on_hangup)  # at once: by itself it would end us
         self.handoff = nftables.find_handoff(policy)
         self.log_group = nftables.find_log(policy)
-        os.makedirs(os.path.dirname(policy.status_file), exist_ok=True)
+        os.makedirs(os.path.dirname(policy.status.status_file), exist_ok=True)
         self._look_around(self.now())
-        queue = Queue(policy.queue, policy.queue_length)
+        queue = Queue(policy.filter.queue, policy.filter.queue_length)
         try:
-            shown = PacketLog(policy.queue) if self.log_group else None
+            shown = PacketLog(policy.filter.queue) if self.log_group else None
         except LogBusyError:
             queue.close()
             raise
         self.gate = Gate(self.engine, queue, shown, self._poll, self.now, log)
         # Before the exemptions are read: who adds one meanwhile finds a filter that will read it.
-        self.control_socket = ControlSocket(policy.control_socket, self._poll, self.control.handle, log)
+        self.control_socket = ControlSocket(policy.status.control_socket, self._poll, self.control.handle, log)
         self.policy = policy = self.control.begin()
         self.engine.reload(policy)
         self.engine.restore(self.state.load(self.now()))
@@ -201,9 +202,10 @@ class _Filter:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         log(
-            f"running: queue {policy.queue} by {self.handoff}, {'' if self.log_group else 'no '}NFLOG, "
-            f"mode {policy.mode}, fail {policy.fail}, "
-            f"lan {' '.join(policy.lan)}, wan {' '.join(policy.wan)}, {len(policy.relays)} relays"
+            f"running: queue {policy.filter.queue} by {self.handoff}, {'' if self.log_group else 'no '}NFLOG, "
+            f"mode {policy.filter.mode}, fail {policy.filter.fail}, "
+            f"lan {' '.join(policy.network.lan)}, wan {' '.join(policy.network.wan)}, "
+            f"{len(policy.network.relays)} relays"
         )
 
     def _on_signal(self, number: int, frame: object) -> None:
@@ -214,17 +216,17 @@ class _Filter:
 
     def _watch_dns(self) -> None:
         """Begins or ends to watch lookups, as the policy says."""
-        if self.policy.watch_dns and self.lookups is None:
-            self.lookups = Lookups(self.policy.lan, self._poll, self._judge_lookup, log)
+        if self.policy.detect.watch_dns and self.lookups is None:
+            self.lookups = Lookups(self.policy.network.lan, self._poll, self._judge_lookup, log)
             self.lookups.tick(self.now())
-        elif not self.policy.watch_dns and self.lookups is not None:
+        elif not self.policy.detect.watch_dns and self.lookups is not None:
             self.lookups.close()
             self.lookups = None
 
     def _report(self) -> None:
         """Begins or ends to make reports for the Internet provider, as the policy says."""
         now = self.now()
-        if not self.policy.report_url:
+        if not self.policy.report.url:
             if self.outbox is not None:
                 self.outbox.close(now)
                 self.outbox = None
@@ -237,7 +239,7 @@ class _Filter:
             try:
                 self.outbox = outbox.Outbox(self.policy, self.engine, self.leases.name, self._figures, log, now)
             except OSError as error:
-                log(f"no reports are made: {error.filename or self.policy.state_file}: {error.strerror}")
+                log(f"no reports are made: {error.filename or self.policy.state.state_file}: {error.strerror}")
             else:
                 self.state.beside[outbox.BESIDE] = self.outbox.encoded
 
@@ -245,7 +247,7 @@ class _Filter:
         """Begins to keep the subscriber's page, or has it follow the policy."""
         if self.notice is not None:
             self.notice.reload()
-        elif self.policy.notice_page:
+        elif self.policy.notice.page:
             from cpe_filter.notice.notice import Notice
 
             self.notice = Notice(self.leases.name, log)
@@ -300,7 +302,7 @@ class _Filter:
                 next_tick = now + 1.0
             if now >= next_status:
                 self.status_file.ask()
-                next_status = now + self.policy.status_interval_s
+                next_status = now + self.policy.status.status_interval_s
             self._tell()
             more = [self.status_file.step(), self.state.tick(self.engine.devices.known(), now), self.gate.waits]
             served = False
@@ -324,10 +326,10 @@ class _Filter:
 
     def _look_around(self, now: float) -> None:
         """The home as the router's files tell it: its networks, and DHCP's leases."""
-        self.engine.on_link(on_link((*self.policy.lan, *self.policy.wan)))
+        self.engine.on_link(on_link((*self.policy.network.lan, *self.policy.network.wan)))
         self._look_for_translators()
         try:
-            self._neighbours = neighbour_table.confirmed(self.policy.lan)
+            self._neighbours = neighbour_table.confirmed(self.policy.network.lan)
         except OSError:
             pass  # those of the last look
         if self.leases.refresh(now):
@@ -460,9 +462,9 @@ class _Filter:
             "pid": os.getpid(),
             "pid_namespace": status.pid_namespace(),
             "since": round(self.since, 3),
-            "queue": self.policy.queue,
+            "queue": self.policy.filter.queue,
             "handoff": self.handoff,
-            "fail": self.policy.fail,
+            "fail": self.policy.filter.fail,
             "policy": self.control.about(),
             **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": gate.failures if gate else 0,

@@ -227,7 +227,7 @@ class Gate:
 
         In mode block no rule lets it, and what is explained goes elsewhere.
         """
-        if flow.explained or flow.elements & _REFUSED or self._engine.policy.mode == "block":
+        if flow.explained or flow.elements & _REFUSED or self._engine.policy.filter.mode == "block":
             return False
         self._put(flow, REFUSED)
         self._refused[flow.session.key] = None
@@ -278,7 +278,7 @@ class Gate:
         if familiar != self._familiar or now >= self._next_familiar:
             self._familiar, self._next_familiar = familiar, now + ASKED_S / 3
             self.sets.familiar(familiar, FAMILIAR_S)
-        escalates = self._engine.policy.escalate
+        escalates = self._engine.policy.filter.escalate
         states = (escalates and self._engine.home_blocked, escalates and self._engine.home_limited)
         if states != self._home_states or now >= self._next_home:
             self._home_states, self._next_home = states, now + ASKED_S / 3
@@ -302,13 +302,13 @@ class Gate:
     def _mode(self, device: Device) -> str:
         """block where it is compromised and that raises the mode; limit where its standing does; else ""."""
         standing, policy = device.score.standing, self._engine.policy
-        if standing == CLEAR or not policy.escalate:
+        if standing == CLEAR or not policy.filter.escalate:
             return ""
         return "block" if standing == COMPROMISED else "limit" if effective_mode(policy, device) == "limit" else ""
 
     def _devices(self, devices: Iterable[Device]) -> None:
         """Brings the sets of devices up to date, and refreshes their time."""
-        seconds = self._engine.policy.block_minutes * 60.0
+        seconds = self._engine.policy.filter.block_minutes * 60.0
         blocked, asked = [], []
         for device in devices:
             mode, key = self._mode(device), device.key
@@ -345,7 +345,7 @@ class Gate:
             self._next_look = now + LOOK_S
             self._home()
         if now >= self._next_devices:
-            self._next_devices = now + min(ASKED_S, self._engine.policy.block_minutes * 60.0) / 3
+            self._next_devices = now + min(ASKED_S, self._engine.policy.filter.block_minutes * 60.0) / 3
             self._devices(self._engine.devices)
         self.sets.flush()
 

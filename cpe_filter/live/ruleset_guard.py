@@ -99,17 +99,17 @@ class Upkeep:
         return {
             "unobserved_at": self._unobserved_at,
             "kernel": {name: list(counted) for name, counted in self._counters.totals.items()},
-            "queue_state": _queue_facts(self._policy().queue),
+            "queue_state": _queue_facts(self._policy().filter.queue),
             "memory": memory(),
             "restored": self._watch.mended,
         }
 
     def write_metrics(self, now: float, status: Callable[[], dict[str, Any]]) -> None:
         """Writes the metrics file when it is time. A file that cannot be written is told once."""
-        path = self._policy().metrics_file
+        path = self._policy().status.metrics_file
         if not path or now < self._next_metrics:
             return
-        self._next_metrics = now + self._policy().metrics_interval_s
+        self._next_metrics = now + self._policy().status.metrics_interval_s
         from cpe_filter.status import metrics
 
         try:

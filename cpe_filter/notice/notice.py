@@ -85,9 +85,9 @@ class Notice:
         """Writes the page when it is time; returns at once. devices: read at once."""
         if self._call is not None and not self._is_done(self._call):
             return
-        if self._path != policy.notice_page:
+        if self._path != policy.notice.page:
             self._take_away()
-        if not policy.notice_page or now < (self._not_before if self._due else self._next):
+        if not policy.notice.page or now < (self._not_before if self._due else self._next):
             return
         self._past = {key: past for key, past in self._past.items() if now - past[1] < PAST_S}
         known = list(devices)
@@ -96,7 +96,7 @@ class Notice:
         if not self._due and shows == self._shows:
             return
         self._due, self._shows, self._not_before = False, shows, now + HASTE_S
-        self._path = policy.notice_page
+        self._path = policy.notice.page
         try:
             self._call = BackgroundCall(lambda: _make(known, policy, self._named, self._past, now), CannotWrite, WAIT_S)
         except CallFailedError as error:
@@ -150,19 +150,19 @@ def _make(
     os.nice(10)  # packets first
     time.tzset()
     about = notice_page.About(
-        policy.notice_language,
-        policy.notice_provider,
-        policy.notice_help_url,
-        policy.mode,
-        bool(policy.report_url),
-        policy.report_hostnames,
+        policy.notice.language,
+        policy.notice.provider,
+        policy.notice.help_url,
+        policy.filter.mode,
+        bool(policy.report.url),
+        policy.report.hostnames,
     )
     shift = time.time() - now  # the engine's clock does not follow the wall's when that is set
     entries = [
         notice_devices.entry(device, policy, named(device), past.get(device.key, ("", 0.0)), shift)
         for device in devices
     ]
-    write(policy.notice_page, notice_page.page(about, entries, now + shift))
+    write(policy.notice.page, notice_page.page(about, entries, now + shift))
 
 
 def write(path: str, text: str) -> None:

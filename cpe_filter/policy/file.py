@@ -49,14 +49,21 @@ def load(path: str) -> Policy:
 def reread(path: str, old: Policy) -> Reread:
     """The file again, while a filter runs by `old`. Raises `PolicyError`."""
     new = load(path)
-    asked = [key for key in KEYS if getattr(old, key.field) != getattr(new, key.field)]
-    later = [key for key in asked if key.field in AT_START]
-    responder = [key for key in asked if key.field in OF_RESPONDER or key.field == "explain_port"]
+    asked = [key for key in KEYS if key.value(old) != key.value(new)]
+    later = [key for key in asked if key in AT_START]
+    responder = [key for key in asked if key in OF_RESPONDER]
     changed = [key.place for key in asked if key not in later]
     if old.exempt != new.exempt:
         changed.append("[[exempt]]")
-    new = new._replace(**{key.field: getattr(old, key.field) for key in later})
+    for key in later:
+        new = _with(new, key.table, {key.name: key.value(old)})
     return Reread(new, tuple(changed), tuple(key.place for key in later), tuple(key.place for key in responder))
+
+
+def _with(policy: Policy, table: str, values: dict[str, Any]) -> Policy:
+    """The policy with these keys of one table changed."""
+    changed: dict[str, Any] = {table: getattr(policy, table)._replace(**values)}
+    return policy._replace(**changed)
 
 
 def parse(raw: bytes, path: str) -> dict[str, Any]:
@@ -80,10 +87,10 @@ def parse(raw: bytes, path: str) -> dict[str, Any]:
 
 def build(data: dict[str, Any], path: str) -> Policy:
     """Checks parsed TOML. Raises `PolicyError`."""
-    values: dict[str, Any] = {}
+    policy = Policy()
     for table, content in data.items():
         if table == "exempt":
-            values["exempt"] = _exemptions(content, path)
+            policy = policy._replace(exempt=_exemptions(content, path))
             continue
         keys = BY_TABLE.get(table)
         if keys is None:
@@ -92,6 +99,7 @@ def build(data: dict[str, Any], path: str) -> Policy:
             raise PolicyError(f"{path}: unknown table or key {shown(table)}; {hint}")
         if not isinstance(content, dict):
             raise PolicyError(f"{path}: {table} is {found(content)}; a table [{table}] is wanted")
+        values: dict[str, Any] = {}
         for name, value in content.items():
             key = keys.get(name)
             if key is None:
@@ -99,9 +107,9 @@ def build(data: dict[str, Any], path: str) -> Policy:
                 slip = any(_edits(name[:40], other) == 1 for other in keys)
                 hint = (not slip and _home(name)) or _nearest(name, list(keys))
                 raise PolicyError(f"{path}: [{table}] unknown key {shown(name)}; {hint}")
-            values[key.field] = _value(key, value, f"{path}: [{table}] {name}")
-    policy = Policy(**values)
-    both = set(policy.lan) & set(policy.wan)
+            values[name] = _value(key, value, f"{path}: [{table}] {name}")
+        policy = _with(policy, table, values)
+    both = set(policy.network.lan) & set(policy.network.wan)
     if both:
         raise PolicyError(
             f"{path}: [network] lan and wan both name {', '.join(sorted(both))}; an interface is one or the other"

@@ -1,7 +1,7 @@
 """The keys of the policy file: the one place where their names, units, ranges and meanings stand.
 
-Knows which fields of `Policy` they fill. Must not know TOML, or how a value is checked. The table in docs/policy.md is
-tested against it. No part of the running filter, which has the fields alone.
+Tables and keys have their names in `Policy`. Must not know TOML, or how a value is checked. The table in
+docs/policy.md is tested against it. No part of the running filter, which has the fields alone.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ class Key(NamedTuple):
     words: tuple[str, ...]
     meaning: str
 
-    @property
-    def field(self) -> str:
-        """Its name in `Policy`. What is called `port` in [explain] would say too little there."""
-        return f"{self.table}_{self.name}" if self.table in ("explain", "report", "notice") else self.name
+    def value(self, policy: Policy) -> Any:
+        """What a policy says."""
+        return getattr(getattr(policy, self.table), self.name)
 
     @property
     def place(self) -> str:
@@ -56,7 +55,7 @@ class Key(NamedTuple):
 
     @property
     def default(self) -> Any:
-        return Policy._field_defaults[self.field]
+        return self.value(Policy())
 
 
 def _word(table: str, name: str, words: tuple[str, ...], meaning: str) -> Key:
@@ -287,28 +286,22 @@ KEYS: tuple[Key, ...] = (
 BY_TABLE: dict[str, dict[str, Key]] = {}
 for _key in KEYS:
     BY_TABLE.setdefault(_key.table, {})[_key.name] = _key
-#: Fields that a running filter takes over from a new policy only when it starts again: they are bound to its queue, its
+
+
+def _keys(**names: tuple[str, ...]) -> tuple[Key, ...]:
+    return tuple(BY_TABLE[table][name] for table in names for name in names[table])
+
+
+#: Keys that a running filter takes over from a new policy only when it starts again: they are bound to its queue, its
 #: sockets and its files. The rest takes effect by a reload.
-AT_START = (
-    "fail",
-    "queue",
-    "queue_length",
-    "lan",
-    "wan",
-    "leases",
-    "status_file",
-    "control_socket",
-    "state_file",
-    "exemptions_file",
-    "explain_port",
+AT_START = _keys(
+    filter=("fail", "queue", "queue_length"),
+    network=("lan", "wan", "leases"),
+    status=("status_file", "control_socket"),
+    state=("state_file", "exemptions_file"),
+    explain=("port",),
 )
 #: Those that the responder, a process of its own, reads when it starts.
-OF_RESPONDER = (
-    "explain_text",
-    "explain_url",
-    "explain_max_connections",
-    "explain_user",
-    "notice_language",
-    "notice_provider",
-    "notice_help_url",
+OF_RESPONDER = _keys(
+    explain=("text", "url", "port", "max_connections", "user"), notice=("language", "provider", "help_url")
 )

@@ -48,17 +48,23 @@ def from_plain_reread(plain: Any) -> Reread:
 
 def _plain(policy: Policy) -> tuple[Any, ...]:
     """A policy as lean.forked can carry it."""
-    exempt = tuple(map(plain_exemption, policy.exempt))
-    networks = {name: tuple(map(str, getattr(policy, name))) for name in ("relays", "nat64")}
-    plain: Any = {**networks, "exempt": exempt}
-    return tuple(policy._replace(**plain))
+    network = policy.network
+    plain: Any = {"relays": tuple(map(str, network.relays)), "nat64": tuple(map(str, network.nat64))}
+    tables = (*policy[:-1],)
+    return (
+        *(tuple(network._replace(**plain) if table is network else table) for table in tables),
+        tuple(map(plain_exemption, policy.exempt)),
+    )
 
 
 def _from_plain(plain: tuple[Any, ...]) -> Policy:
-    policy = Policy(*plain)
-    relays = tuple(map(ip_network, policy.relays))
-    nat64 = tuple(map(IPv6Network, policy.nat64))
-    return policy._replace(relays=relays, nat64=nat64, exempt=tuple(from_plain_exemption(one) for one in policy.exempt))
+    *tables, exempt = plain
+    made: Any = [type(table)(*values) for table, values in zip(Policy()[:-1], tables, strict=True)]
+    policy = Policy(*made)
+    network = policy.network._replace(
+        relays=tuple(map(ip_network, policy.network.relays)), nat64=tuple(map(IPv6Network, policy.network.nat64))
+    )
+    return policy._replace(network=network, exempt=tuple(map(from_plain_exemption, exempt)))
 
 
 def plain_exemption(one: Exemption) -> tuple[Any, ...]:

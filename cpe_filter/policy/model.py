@@ -38,8 +38,8 @@ class Exemption(NamedTuple):
     reason: str
 
 
-class Policy(NamedTuple):
-    """What the ISP or the owner of the router has decided. Keys, units and ranges: `KEYS`."""
+class FilterTable(NamedTuple):
+    """[filter]: what happens to direct mail, and the queue to the filter."""
 
     version: str = ""
     mode: str = "block"
@@ -50,6 +50,11 @@ class Policy(NamedTuple):
     queue_length: int = 64
     queue_rate: int = 500
     block_minutes: int = 60
+
+
+class NetworkTable(NamedTuple):
+    """[network]: interfaces, ports, and destinations that are always allowed."""
+
     lan: tuple[str, ...] = ("br-lan",)
     wan: tuple[str, ...] = ("wan",)
     ports: tuple[int, ...] = (25,)
@@ -59,6 +64,11 @@ class Policy(NamedTuple):
     router_output: bool = True
     # On OpenWrt /tmp is root's alone; elsewhere they are only read, and nothing in them is trusted.
     leases: tuple[str, ...] = ("/tmp/dhcp.leases", "/tmp/odhcpd.leases", "/tmp/hosts/odhcpd")  # noqa: S108
+
+
+class LimitsTable(NamedTuple):
+    """[limits]: the rates of mode limit."""
+
     connections_per_hour: int = 60
     connections_burst: int = 12
     destinations_per_hour: int = 20
@@ -68,32 +78,79 @@ class Policy(NamedTuple):
     messages_burst: int = 20
     recipients_per_hour: int = 100
     recipients_burst: int = 30
+
+
+class DetectTable(NamedTuple):
+    """[detect]: what the detector may look at."""
+
     watch_dns: bool = True
     read_known: bool = False
+
+
+class StatusTable(NamedTuple):
+    """[status]: the status file, the metrics file and the control socket."""
+
     status_file: str = "/var/run/cpe-filter/status.json"
     status_interval_s: int = 5
     metrics_file: str = ""
     metrics_interval_s: int = 60
     control_socket: str = "/var/run/cpe-filter/control"
+
+
+class StateTable(NamedTuple):
+    """[state]: files that survive a restart."""
+
     state_file: str = "/etc/cpe-filter/state"
     exemptions_file: str = "/etc/cpe-filter/exemptions.toml"
-    explain_text: str = ""
-    explain_url: str = ""
-    explain_port: int = 2525
-    explain_max_connections: int = 64
-    explain_user: str = "nobody"
-    report_url: str = ""
-    report_ca: str = "/etc/cpe-filter/collector-ca.pem"
-    report_certificate: str = "/etc/cpe-filter/router.pem"
-    report_key: str = "/etc/cpe-filter/router.key"
-    report_user: str = "cpe-filter"
-    report_heartbeat: bool = True
-    report_update_minutes: int = 15
-    report_hostnames: bool = False
-    notice_language: str = "en"
-    notice_provider: str = ""
-    notice_help_url: str = ""
-    notice_page: str = ""
+
+
+class ExplainTable(NamedTuple):
+    """[explain]: the responder that explains refusals."""
+
+    text: str = ""
+    url: str = ""
+    port: int = 2525
+    max_connections: int = 64
+    user: str = "nobody"
+
+
+class ReportTable(NamedTuple):
+    """[report]: reports to the ISP's collector."""
+
+    url: str = ""
+    ca: str = "/etc/cpe-filter/collector-ca.pem"
+    certificate: str = "/etc/cpe-filter/router.pem"
+    key: str = "/etc/cpe-filter/router.key"
+    user: str = "cpe-filter"
+    heartbeat: bool = True
+    update_minutes: int = 15
+    hostnames: bool = False
+
+
+class NoticeTable(NamedTuple):
+    """[notice]: what subscribers read."""
+
+    language: str = "en"
+    provider: str = ""
+    help_url: str = ""
+    page: str = ""
+
+
+class Policy(NamedTuple):
+    """What the ISP or the owner of the router has decided: the tables of the policy file.
+
+    Keys, units and ranges: keys.KEYS.
+    """
+
+    filter: FilterTable = FilterTable()
+    network: NetworkTable = NetworkTable()
+    limits: LimitsTable = LimitsTable()
+    detect: DetectTable = DetectTable()
+    status: StatusTable = StatusTable()
+    state: StateTable = StateTable()
+    explain: ExplainTable = ExplainTable()
+    report: ReportTable = ReportTable()
+    notice: NoticeTable = NoticeTable()
     exempt: tuple[Exemption, ...] = ()
 
 

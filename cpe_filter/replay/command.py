@@ -27,7 +27,8 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
     Raises `Unusable`.
     """
     policy = policy or DEFAULT_POLICY
-    policy = policy._replace(ports=tuple(dict.fromkeys((*policy.ports, *ports))))
+    ports = tuple(dict.fromkeys((*policy.network.ports, *ports)))
+    policy = policy._replace(network=policy.network._replace(ports=ports))
     try:
         lan = tuple(ip_network(text, strict=False) for text in options.lan)
     except ValueError as error:

@@ -13,7 +13,7 @@ from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.engine import DOUBTED, FORWARD, Engine, Flow
 from cpe_filter.home.leases import Leases
 from cpe_filter.inspect.smtp import Limits, Transaction
-from cpe_filter.policy.model import Network, Policy
+from cpe_filter.policy.model import FilterTable, Network, Policy
 from cpe_filter.replay.capture import Frame, Warn, frames, network_layer
 from cpe_filter.replay.timeline import Timeline, Track, as_json
 from cpe_filter.status.devices import device_facts, why
@@ -21,7 +21,7 @@ from cpe_filter.texts.terminal import clock, shorten, table
 
 #: Without a policy nothing is refused until a device is suspected, as on a router in mode monitor.
 #: A capture shows servers' own answers, not the responder's.
-DEFAULT_POLICY = Policy(mode="monitor", refusal="reset")
+DEFAULT_POLICY = Policy(FilterTable(mode="monitor", refusal="reset"))
 #: A file's owner has more memory than a router.
 _LIMITS = Limits(waiting=20000, waiting_bytes=1 << 20, transactions=1000, recipients=10000)
 _FLOWS = 1 << 17

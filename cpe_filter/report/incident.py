@@ -287,7 +287,7 @@ class Incidents:
             opening(incident, device)
             return [self._event(RAISED, incident, now)]
         grown = incident.counts != incident.told or len(incident.examples) > incident.shown
-        if grown and now - incident.told_at >= policy.report_update_minutes * 60:
+        if grown and now - incident.told_at >= policy.report.update_minutes * 60:
             return [self._event(UPDATED, incident, now)]
         return []
 
@@ -311,8 +311,8 @@ class Incidents:
     def _fill(self, incident: Incident, device: Device, policy: Policy, named: Callable[[Device], str]) -> None:
         """What the next event says of the device as it is now."""
         mode = effective_mode(policy, device)
-        incident.act = policy.refusal if mode == "block" else mode
-        incident.name = named(device)[:MAX_NAME] if policy.report_hostnames else ""
+        incident.act = policy.filter.refusal if mode == "block" else mode
+        incident.name = named(device)[:MAX_NAME] if policy.report.hostnames else ""
         incident.last = device.last_seen
         incident.counts = counts(device).since(incident.base)
 
@@ -397,8 +397,8 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: float, figures: dic
         "suspected": standings.count(SUSPECTED),
         "compromised": standings.count(COMPROMISED),
         "exempt": _count(figures["exempt"]),
-        "mode": policy.mode,
-        "fail": policy.fail,
+        "mode": policy.filter.mode,
+        "fail": policy.filter.fail,
         "packets": _count(figures["packets"]),
         "failures": _count(figures["failures"]),
         "restored": _count(figures["restored"]),

@@ -53,9 +53,9 @@ class Outbox:
         self._log = log
         self._log_once = LogOnce(log)
         self._boot = handover.boot_id()
-        secret = key.load(policy.state_file + KEY)
+        secret = key.load(policy.state.state_file + KEY)
         self._incidents = Incidents(lambda device: key.pseudonym(secret, device), now - uptime())
-        self._writer = handover.Writer(handover.folder(policy.status_file), policy.report_user, log)
+        self._writer = handover.Writer(handover.folder(policy.status.status_file), policy.report.user, log)
         self._writer.make()
         self._next_arrived = self._next_write = self._next_example = float("-inf")
         self._next_beat = now + FIRST_BEAT_S
@@ -99,7 +99,7 @@ class Outbox:
             return None
 
     def _read_flash(self) -> bytes | None:
-        path = self._policy.state_file + BESIDE
+        path = self._policy.state.state_file + BESIDE
         try:
             return files.read(path, 2 * MOST_BYTES)
         except FileNotFoundError:
@@ -116,14 +116,14 @@ class Outbox:
 
     def reload(self, policy: Policy) -> None:
         """Goes by this policy from now on."""
-        user = self._policy.report_user
+        user = self._policy.report.user
         self._policy = policy
-        if policy.report_user != user:
-            self._writer = handover.Writer(handover.folder(policy.status_file), policy.report_user, self._log)
+        if policy.report.user != user:
+            self._writer = handover.Writer(handover.folder(policy.status.status_file), policy.report.user, self._log)
             try:
                 self._writer.make()
             except OSError as error:
-                self._log_once.changed("folder", f"reports cannot be left for {policy.report_user}: {error.strerror}")
+                self._log_once.changed("folder", f"reports cannot be left for {policy.report.user}: {error.strerror}")
         self._spool.changed = True  # the policy's version is in it
 
     def continued(self, before: bytes, after: bytes) -> None:
@@ -136,7 +136,7 @@ class Outbox:
             self._next_arrived = now + ARRIVED_S
             self._take_arrived(now)
         self._look(now)
-        if self._policy.report_heartbeat and now >= self._next_beat:
+        if self._policy.report.heartbeat and now >= self._next_beat:
             self._next_beat = now + FRESH_BEAT_S
             self._spool.add(heartbeat(self._engine.devices, self._policy, uptime(), self._figures()))
         if self._spool.changed and now >= self._next_write:
@@ -170,7 +170,7 @@ class Outbox:
         try:
             # In this order: what the spool lacks is then seen by its seq after a crash, and told again.
             self._writer.write(handover.INCIDENTS, encode(self._incidents, self._boot, self._spool.next, now))
-            self._writer.write(handover.SPOOL, self._spool.encode(policy.version, __version__), 0o640)
+            self._writer.write(handover.SPOOL, self._spool.encode(policy.filter.version, __version__), 0o640)
         except OSError as error:
             self._next_write = now + RETRY_S
             self._log_once.changed("spool", f"reports not written: {error.strerror}")

@@ -25,9 +25,9 @@ class CannotSend(RuntimeError):
 def check_files(policy: Policy) -> Certificate:
     """Our certificate, after a look at all three files. Raises `CannotSend`."""
     for name, path, others in (
-        ("ca", policy.report_ca, 0o022),
-        ("certificate", policy.report_certificate, 0o022),
-        ("key", policy.report_key, 0o037),
+        ("ca", policy.report.ca, 0o022),
+        ("certificate", policy.report.certificate, 0o022),
+        ("key", policy.report.key, 0o037),
     ):
         try:
             about = os.stat(path)
@@ -40,7 +40,7 @@ def check_files(policy: Policy) -> Certificate:
             what = "others can read or change it" if others == 0o037 else "others can change it"
             allowed = "0600 or 0640" if others == 0o037 else "0644"
             raise CannotSend(f"[report] {name}: {path}: {what} (mode {mode:04o}); allowed: {allowed}")
-    path = policy.report_certificate
+    path = policy.report.certificate
     try:
         with open(path, "rb") as file:
             own = parse(file.read(MOST_BYTES))

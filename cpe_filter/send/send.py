@@ -75,14 +75,14 @@ def say(text: str) -> None:
 
 def run(policy: Policy, how: str) -> int:
     """how: "once", "wait" or "". Returns the exit code; raises `CannotSend`, `NoReports`."""
-    if not policy.report_url:
+    if not policy.report.url:
         raise CannotSend("[report] url is empty: nothing is reported")
-    if any(c in policy.report_url for c in "?#"):
-        raise CannotSend(f"[report] url {policy.report_url}: no ? or # can be in it")
+    if any(c in policy.report.url for c in "?#"):
+        raise CannotSend(f"[report] url {policy.report.url}: no ? or # can be in it")
     own = check_files(policy)
     reader = _opened(policy, how)
     try:
-        user = become(policy.report_user)
+        user = become(policy.report.user)
         if not reader.lock():
             say("another one is at work")
             return DONE
@@ -98,7 +98,7 @@ def run(policy: Policy, how: str) -> int:
 
 def _opened(policy: Policy, how: str) -> Reader:
     """The folder; with `--wait` once the filter has made it. Raises `CannotSend`, `NoReports`."""
-    path = handover.folder(policy.status_file)
+    path = handover.folder(policy.status.status_file)
     end = time.monotonic() + LONG_S
     while True:
         try:
@@ -180,8 +180,8 @@ class Sender:
         policy = self._policy
         synchronised()  # for ctypes
         try:
-            tls = upstream.context(policy.report_ca, policy.report_certificate, policy.report_key)
-            return upstream.Collector(policy.report_url, tls)
+            tls = upstream.context(policy.report.ca, policy.report.certificate, policy.report.key)
+            return upstream.Collector(policy.report.url, tls)
         except upstream.Unusable as error:
             raise CannotSend(str(error)) from None
 

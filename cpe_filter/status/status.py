@@ -47,7 +47,7 @@ def head(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
     return {
         "version": VERSION,
         "updated": round(now, 3),
-        "mode": engine.policy.mode,
+        "mode": engine.policy.filter.mode,
         "packets": engine.packets,
         "mail_packets": engine.mail_packets,
         "unread_packets": engine.refusals,
@@ -255,7 +255,7 @@ def pid_namespace() -> int | None:
 
 def of_service(path: str, name: str) -> str:
     """Where the router's service leaves a file: beside status file `path`, or where that is by default."""
-    beside, usual = (os.path.join(os.path.dirname(one), name) for one in (path, Policy().status_file))
+    beside, usual = (os.path.join(os.path.dirname(one), name) for one in (path, Policy().status.status_file))
     return beside if os.path.exists(beside) else usual
 
 

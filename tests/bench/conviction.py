@@ -29,6 +29,7 @@ from cpe_filter.policy.model import Policy
 from tests.bench.dialogue_cost import LIMITS, with_checksum
 from tests.build import ACK, DEVICE_MAC, LEGITIMATE, PSH, ROUTER_MAC, START, Conversation, Packet, session
 from tests.lab.net import why_not
+from tests.policies import make_policy
 
 RUNS = 15
 #: Connections of the device that run.
@@ -126,7 +127,7 @@ def elements(name: str) -> list[Any]:
 
 def measure(running: int, runs: int = RUNS) -> tuple[float, int]:
     """Median of milliseconds, and connections that are ended. Installs the ruleset where this process is."""
-    policy = Policy(mode="monitor", refusal="reset")
+    policy = make_policy(mode="monitor", refusal="reset")
     packets = _packets(running)
     last = _convicting(policy, packets)
     handoff = nftables.find_handoff(policy)

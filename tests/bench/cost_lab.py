@@ -32,7 +32,7 @@ SERVERS = [mx4(number) for number in range(8)]
 #: Addresses that are silent.
 SILENT = "198.19.0.0"
 #: Seconds between two writings of the status, by default.
-STATUS_S = Policy().status_interval_s
+STATUS_S = Policy().status.status_interval_s
 #: The lab's device has so many addresses, and as many MACs (see `many_devices`).
 DEVICES = 256
 #: One device stands for a whole load here: no limit and no guard is in its way.

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from cpe_filter.engine import FORWARD, REQUIRED, Engine
 from cpe_filter.inspect.smtp import Limits
-from cpe_filter.policy.model import Policy
 from tests.build import ACK, DEVICE_MAC, FIN, PSH, ROUTER_MAC, START, SYN, Conversation, Packet
+from tests.policies import make_policy
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
@@ -76,7 +76,7 @@ def with_checksum(packet: bytes) -> bytes:
 
 def engine() -> Engine:
     """An engine as `cpe-filter run` makes it."""
-    made = Engine(Policy(mode="monitor"), LIMITS, ours=lambda _: False, whole=False, checksums=REQUIRED)
+    made = Engine(make_policy(mode="monitor"), LIMITS, ours=lambda _: False, whole=False, checksums=REQUIRED)
     made.on_link([ip_network("192.168.1.0/24")])
     return made
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 import dpkt
 
 from cpe_filter.engine import FORWARD, Engine
-from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import frames, network_layer
 from tests.conftest import captures_folder
 from tests.lab.net import PROJECT
+from tests.policies import make_policy
 
 Packets = list[tuple[float, bytes | None, bytes]]
 RUNS = 7
@@ -87,7 +87,7 @@ def again(packets: Packets, times: int) -> Packets:
 
 
 def through_engine(packets: Packets) -> None:
-    engine = Engine(Policy(mode="monitor"))
+    engine = Engine(make_policy(mode="monitor"))
     judge = engine.packet
     for when, hwaddr, data in packets:
         judge(when, FORWARD, hwaddr, data)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import bookkeeping, engine, linear
+from tests.policies import make_policy
 
 
 @pytest.mark.parametrize("name", sorted(linear.CASES))
@@ -28,10 +29,9 @@ def test_a_quadratic_case_would_be_noticed() -> None:
 
 def test_bulk_upload_is_one_accepted_message() -> None:
     from cpe_filter.engine import FORWARD, Engine, Flow
-    from cpe_filter.policy.model import Policy
 
     ended: list[Flow] = []
-    judge = Engine(Policy(mode="monitor"), ended=ended.append)
+    judge = Engine(make_policy(mode="monitor"), ended=ended.append)
     packets = engine.bulk_upload(1_000_000)
     for when, hwaddr, data in packets:
         judge.packet(when, FORWARD, hwaddr, data)

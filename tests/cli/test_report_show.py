@@ -18,6 +18,7 @@ from cpe_filter.report.persistence import encode
 from cpe_filter.report.spool_dir import INCIDENTS
 from tests.collect.ca import Authority
 from tests.lab.net import PROJECT
+from tests.policies import changed_policy
 from tests.report.test_incident import Home
 from tests.send.test_send import BEAT, Desk, incident
 
@@ -62,7 +63,7 @@ def test_what_was_sent_and_what_waits_word_for_word(desk: Desk) -> None:
     assert found["sent"][0]["text"] == sent
     assert found["sent"][0]["report"] == desk.collector.requests[0].report
     assert [event["kind"] for event in found["waiting"]] == ["closed"]
-    assert found["url"] == desk.policy.report_url
+    assert found["url"] == desk.policy.report.url
 
 
 def test_only_the_router_knows_whose_a_pseudonym_is(desk: Desk) -> None:
@@ -77,7 +78,7 @@ def test_only_the_router_knows_whose_a_pseudonym_is(desk: Desk) -> None:
 
 
 def test_what_could_not_be_sent(desk: Desk) -> None:
-    desk.policy = desk.policy._replace(report_url="https://no-such-host.invalid")
+    desk.policy = changed_policy(desk.policy, report_url="https://no-such-host.invalid")
     desk.leave(incident("opened"))
     assert desk.send() == 1
     text = shown(desk)
@@ -101,7 +102,7 @@ def test_whatever_stands_in_the_sender_s_file(desk: Desk, last: Any) -> None:
 
 
 def test_before_a_filter_has_run(desk: Desk, tmp_path: Path) -> None:
-    desk.policy = desk.policy._replace(status_file=str(tmp_path / "x" / "status.json"))
+    desk.policy = changed_policy(desk.policy, status_file=str(tmp_path / "x" / "status.json"))
     with pytest.raises(reported.NotShown, match="no reports are made"):
         shown(desk)
 
@@ -112,6 +113,6 @@ def test_the_command(desk: Desk) -> None:
     words = [sys.executable, "-m", "cpe_filter", "report", "show", "--policy", str(desk.policy_file())]
     done = subprocess.run(words, capture_output=True, text=True, cwd=PROJECT)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"Reports go to {desk.policy.report_url}.\n")
+    assert done.stdout.startswith(f"Reports go to {desk.policy.report.url}.\n")
     done = subprocess.run([*words, "--json"], capture_output=True, text=True, cwd=PROJECT)
     assert json.loads(done.stdout)["waiting"][0]["kind"] == "opened"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule
 from cpe_filter.report.spool import Spool
 from cpe_filter.report.spool_dir import SPOOL, Writer, boot_id, uptime
@@ -18,6 +17,7 @@ from cpe_filter.send import send
 from tests.collect.ca import Authority
 from tests.collect.reports import heartbeat, incident
 from tests.collect.running import Collector
+from tests.policies import make_policy
 
 
 class Router:
@@ -25,7 +25,7 @@ class Router:
 
     def __init__(self, folder: Path, collector: Collector, name: str) -> None:
         pair = collector.authority.router(name)
-        self._policy = Policy(
+        self._policy = make_policy(
             report_url=f"https://localhost:{collector.port}",
             report_ca=str(collector.authority.certificate),
             report_certificate=str(pair.certificate),

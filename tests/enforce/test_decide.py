@@ -24,6 +24,7 @@ from cpe_filter.enforce.decide import (
     standing,
 )
 from cpe_filter.policy.model import Exemption, Policy
+from tests.policies import changed_policy, make_policy
 
 MAC, SERVER = b"\2\0\0\0\0\1", bytes([198, 51, 100, 25])
 NETWORK = ip_network("198.51.100.0/24")
@@ -53,7 +54,7 @@ def device(standing: str = CLEAR) -> Device:
     ],
 )
 def test_standing_raises_the_mode_and_never_lowers_it(mode: str, standing: str, escalate: bool, effective: str) -> None:
-    assert effective_mode(Policy(mode=mode, escalate=escalate), device(standing)) == effective
+    assert effective_mode(make_policy(mode=mode, escalate=escalate), device(standing)) == effective
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_standing_raises_the_mode_and_never_lowers_it(mode: str, standing: str, 
     ],
 )
 def test_on_connection(mode: str, standing: str, what: str) -> None:
-    decision = on_connection(Policy(mode=mode), device(standing), SERVER, True, 0.0)
+    decision = on_connection(make_policy(mode=mode), device(standing), SERVER, True, 0.0)
     assert decision.what == what
     assert decision.reason
 
@@ -87,7 +88,7 @@ def test_on_connection(mode: str, standing: str, what: str) -> None:
 )
 @pytest.mark.parametrize("standing", [CLEAR, COMPROMISED])
 def test_exemptions_come_first(rule: Exemption, passes: bool, standing: str) -> None:
-    policy = Policy(mode="block", exempt=(rule,))
+    policy = make_policy(mode="block", exempt=(rule,))
     assert (on_connection(policy, device(standing), SERVER, True, 1000.0).what == PASS) is passes
     assert (on_running(policy, device(standing), SERVER, 1000.0) is None) is passes
 
@@ -98,7 +99,7 @@ def test_the_reason_of_an_exemption_is_told() -> None:
 
 
 def test_connections_burst_then_rate() -> None:
-    policy = Policy(mode="limit", connections_per_hour=60, connections_burst=3)
+    policy = make_policy(mode="limit", connections_per_hour=60, connections_burst=3)
     one = device()
     outcomes = [
         on_connection(policy, one, SERVER, False, t).what for t in (0, 0, 0, 0, 30, 61, 62, 3000, 3000, 3000, 3000)
@@ -107,7 +108,7 @@ def test_connections_burst_then_rate() -> None:
 
 
 def test_new_servers_have_a_limit_of_their_own() -> None:
-    policy = Policy(mode="limit", destinations_per_hour=1, destinations_burst=2)
+    policy = make_policy(mode="limit", destinations_per_hour=1, destinations_burst=2)
     one = device()
     assert [on_connection(policy, one, SERVER, True, 0.0).what for _ in range(3)] == [PASS, PASS, REFUSE]
     assert on_connection(policy, one, SERVER, False, 0.0).what == PASS
@@ -115,7 +116,7 @@ def test_new_servers_have_a_limit_of_their_own() -> None:
 
 
 def test_recipients_end_a_session_only_over_the_limit() -> None:
-    policy = Policy(mode="limit", recipients_per_hour=10, recipients_burst=2)
+    policy = make_policy(mode="limit", recipients_per_hour=10, recipients_burst=2)
     one = device()
     assert on_recipient(policy, one, SERVER, 0.0) is None
     assert on_recipient(policy, one, SERVER, 0.0) is None
@@ -123,13 +124,13 @@ def test_recipients_end_a_session_only_over_the_limit() -> None:
     assert over is not None
     assert over.what == REFUSE
     assert on_recipient(policy, one, SERVER, 360.1) is None
-    assert on_recipient(Policy(mode="monitor", recipients_burst=1), one, SERVER, 0.0) is None
+    assert on_recipient(make_policy(mode="monitor", recipients_burst=1), one, SERVER, 0.0) is None
     free = policy._replace(exempt=(Exemption(MAC, NETWORK, None, ""),))
     assert on_recipient(free, one, SERVER, 360.1) is None
 
 
 def test_messages_have_a_limit_of_their_own() -> None:
-    policy = Policy(mode="limit", messages_per_hour=10, messages_burst=1)
+    policy = make_policy(mode="limit", messages_per_hour=10, messages_burst=1)
     one = device()
     assert on_message(policy, one, SERVER, 0.0) is None
     over = on_message(policy, one, SERVER, 0.0)
@@ -140,7 +141,7 @@ def test_messages_have_a_limit_of_their_own() -> None:
 
 @pytest.mark.parametrize(("refusal", "what"), [("explain", EXPLAIN), ("reset", REFUSE)])
 def test_mode_block_explains_or_resets_and_a_flood_is_the_kernels(refusal: str, what: str) -> None:
-    policy = Policy(mode="block", refusal=refusal, connections_burst=2)
+    policy = make_policy(mode="block", refusal=refusal, connections_burst=2)
     one = device()
     decisions = [on_connection(policy, one, SERVER, True, 0.0) for _ in range(3)]
     assert [decision.what for decision in decisions] == [what, what, LIMIT]
@@ -152,17 +153,17 @@ def test_mode_block_explains_or_resets_and_a_flood_is_the_kernels(refusal: str, 
 
 
 def test_what_is_exempt_takes_no_tokens() -> None:
-    policy = Policy(mode="limit", recipients_burst=1, exempt=(Exemption(None, NETWORK, None, ""),))
+    policy = make_policy(mode="limit", recipients_burst=1, exempt=(Exemption(None, NETWORK, None, ""),))
     one = device()
     for _ in range(5):
         assert on_recipient(policy, one, SERVER, 0.0) is None
-        assert on_connection(policy._replace(connections_burst=1), one, SERVER, True, 0.0).what == PASS
+        assert on_connection(changed_policy(policy, connections_burst=1), one, SERVER, True, 0.0).what == PASS
     assert one.buckets == {}
     assert on_recipient(policy, one, bytes([203, 0, 113, 25]), 0.0) is None
 
 
 def test_devices_do_not_share_limits() -> None:
-    policy = Policy(mode="limit", connections_burst=1)
+    policy = make_policy(mode="limit", connections_burst=1)
     one, other = device(), Device(b"\2\0\0\0\0\2", 0.0)
     assert on_connection(policy, one, SERVER, False, 0.0).what == PASS
     assert on_connection(policy, one, SERVER, False, 0.0).what == LIMIT
@@ -170,7 +171,7 @@ def test_devices_do_not_share_limits() -> None:
 
 
 def test_a_clock_that_goes_back_gives_no_tokens() -> None:
-    policy = Policy(mode="limit", connections_burst=1)
+    policy = make_policy(mode="limit", connections_burst=1)
     one = device()
     assert on_connection(policy, one, SERVER, False, 5000.0).what == PASS
     assert on_connection(policy, one, SERVER, False, 10.0).what == LIMIT
@@ -201,7 +202,7 @@ def test_a_compromised_home_blocks_strangers_alone() -> None:
     home = Collective(0.0)
     home.score.standing = COMPROMISED
     for mode in ("monitor", "limit"):
-        policy = Policy(mode=mode)
+        policy = make_policy(mode=mode)
         for decision in (
             on_connection(policy, stranger(home), SERVER, True, 0.0),
             on_running(policy, stranger(home), SERVER, 0.0),
@@ -211,21 +212,21 @@ def test_a_compromised_home_blocks_strangers_alone() -> None:
             assert decision.reason == "an unknown device of this home is compromised"
         assert on_connection(policy, device(), SERVER, True, 0.0).what == PASS
         assert on_running(policy, device(), SERVER, 0.0) is None
-    tolerant = Policy(mode="monitor", escalate=False)
+    tolerant = make_policy(mode="monitor", escalate=False)
     assert on_connection(tolerant, stranger(home), SERVER, True, 0.0).what == PASS
 
 
 def test_an_exemption_holds_for_strangers_of_a_compromised_home() -> None:
     home = Collective(0.0)
     home.score.standing = COMPROMISED
-    policy = Policy(mode="limit", exempt=(Exemption(None, NETWORK, None, ""),))
+    policy = make_policy(mode="limit", exempt=(Exemption(None, NETWORK, None, ""),))
     assert on_connection(policy, stranger(home), SERVER, True, 0.0).what == PASS
 
 
 def test_a_suspected_home_limits_strangers_in_mode_monitor() -> None:
     home = Collective(0.0)
     home.score.standing = SUSPECTED
-    policy = Policy(mode="monitor", destinations_burst=2)
+    policy = make_policy(mode="monitor", destinations_burst=2)
     outcomes = [on_connection(policy, stranger(home, n), SERVER, True, 0.0).what for n in range(3)]
     assert outcomes == [PASS, PASS, REFUSE]
 
@@ -233,7 +234,7 @@ def test_a_suspected_home_limits_strangers_in_mode_monitor() -> None:
 @pytest.mark.parametrize("take", [on_message, on_recipient])
 def test_strangers_share_the_limits_in_a_session(take: Callable[..., Decision | None]) -> None:
     home = Collective(0.0)
-    policy = Policy(mode="limit", messages_burst=3, recipients_burst=3)
+    policy = make_policy(mode="limit", messages_burst=3, recipients_burst=3)
     outcomes = [take(policy, stranger(home, n), SERVER, 0.0) for n in range(4)]
     assert outcomes[:3] == [None] * 3
     assert outcomes[3] is not None
@@ -242,7 +243,7 @@ def test_strangers_share_the_limits_in_a_session(take: Callable[..., Decision | 
 
 def test_strangers_share_the_limit_of_connections_and_leave_others_theirs() -> None:
     home = Collective(0.0)
-    policy = Policy(mode="limit", connections_per_hour=60, connections_burst=3)
+    policy = make_policy(mode="limit", connections_per_hour=60, connections_burst=3)
     assert [on_connection(policy, stranger(home, n), SERVER, False, 0.0).what for n in range(4)] == [PASS] * 3 + [LIMIT]
     assert on_connection(policy, device(), SERVER, False, 0.0).what == PASS
     assert on_connection(policy, stranger(home, 9), SERVER, False, 60.0).what == PASS  # a token a minute
@@ -250,7 +251,7 @@ def test_strangers_share_the_limit_of_connections_and_leave_others_theirs() -> N
 
 def test_a_token_is_taken_from_all_buckets_or_from_none() -> None:
     home = Collective(0.0)
-    policy = Policy(mode="limit", connections_burst=2)
+    policy = make_policy(mode="limit", connections_burst=2)
     greedy = stranger(home)
     for _ in range(10):
         on_connection(policy, greedy, SERVER, False, 0.0)

@@ -12,6 +12,7 @@ import pytest
 
 from cpe_filter.enforce.ruleset import NATIVE, XTABLES, render, replacement
 from cpe_filter.policy.model import Exemption, Policy
+from tests.policies import make_policy
 
 pytestmark = pytest.mark.live
 
@@ -151,7 +152,7 @@ def test_every_ruleset_is_one_that_nft_takes(inside: Run, mode: str, fail: str, 
 def test_networks_that_overlap_are_merged(handoff: str, text: Callable[[Policy, str], str]) -> None:
     networks = [ip_network(name) for name in ("198.51.100.0/24", "198.51.0.0/16", "2001:db8::/48", "2001:db8::/32")]
     exempt = tuple(Exemption(device, network, None, "") for device in (MAC, None) for network in networks)
-    found = text(Policy(relays=tuple(networks), exempt=exempt), handoff)
+    found = text(make_policy(relays=tuple(networks), exempt=exempt), handoff)
     assert "198.51.100.0/24" not in found
     assert "2001:db8::/48" not in found
     assert f"{MAC.hex(':')} . 198.51.0.0/16" in found
@@ -161,9 +162,9 @@ def test_networks_that_overlap_are_merged(handoff: str, text: Callable[[Policy, 
 @pytest.mark.parametrize("handoff", [NATIVE, XTABLES])
 def test_no_mark_is_set_or_read(mode: str, handoff: str) -> None:
     """Marks are other programs'."""
-    assert " mark" not in render(Policy(mode=mode), handoff)
+    assert " mark" not in render(make_policy(mode=mode), handoff)
 
 
 def test_fail_closed_has_no_bypass() -> None:
     assert "queue flags bypass to 25" in render(Policy(), NATIVE)
-    assert "queue to 25" in render(Policy(fail="closed"), NATIVE)
+    assert "queue to 25" in render(make_policy(fail="closed"), NATIVE)

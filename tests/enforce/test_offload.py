@@ -13,6 +13,7 @@ from cpe_filter.enforce.nfnetlink import Change
 from cpe_filter.enforce.watch import Watch
 from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
+from tests.policies import make_policy
 
 pytestmark = pytest.mark.live
 
@@ -70,7 +71,7 @@ def test_stands_first_and_once_however_often_it_is_installed() -> None:
 def test_follows_the_policy_s_ports() -> None:
     nft(FW4)
     offload.install(Policy())
-    both = Policy(ports=(25, 2525))
+    both = make_policy(ports=(25, 2525))
     assert not offload.installed(both)
     offload.install(both)
     assert offload.installed(both)

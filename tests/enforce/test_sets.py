@@ -11,8 +11,8 @@ import pytest
 from cpe_filter.enforce import nftables
 from cpe_filter.enforce.ruleset import BY_CONNECTION, DEVICES, REFUSED, REFUSED_NEW, XTABLES
 from cpe_filter.enforce.sets import KNOWN_S, Sets, elements
-from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
+from tests.policies import make_policy
 
 pytestmark = pytest.mark.live
 
@@ -33,7 +33,7 @@ def log() -> list[str]:
 @pytest.fixture
 def sets(live: None, log: list[str]) -> Iterator[Sets]:
     with network():
-        nftables.install(Policy(mode="limit"), XTABLES)
+        nftables.install(make_policy(mode="limit"), XTABLES)
         made = Sets(log.append)
         yield made
         made.close()

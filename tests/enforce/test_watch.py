@@ -16,6 +16,7 @@ from cpe_filter.enforce.watch import BLIND_S, LONGEST_REST_S, SAY_S, Counters, R
 from cpe_filter.policy.file import build
 from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
+from tests.policies import changed_policy
 
 pytestmark = pytest.mark.live
 
@@ -158,7 +159,7 @@ def test_what_devices_do_is_no_change(kept: Kept) -> None:
 
 
 def test_our_own_update_is_no_change(kept: Kept) -> None:
-    nftables.update(POLICY._replace(relays=()), kept.handoff)
+    nftables.update(changed_policy(POLICY, relays=()), kept.handoff)
     kept.ruleset.installed()
     kept.turn(5)
     kept.turn(5)

@@ -23,6 +23,7 @@ from tests.evaluate.legit import Sessions, in_order, self_hosted
 from tests.evaluate.mta import DAY, correspondence, deliver
 from tests.evaluate.scenarios import DEVICE, seeded
 from tests.evaluate.talk import Client
+from tests.policies import make_policy
 
 DAYS = 30
 MODES = ("monitor", "limit", "block")
@@ -106,7 +107,7 @@ def attempt(plan: Plan, mode: str, unsuspected: bool, seed: int, days: int = DAY
     """Spam delivered a day, expected from the connections that passed; -1 if it was found."""
     detector, device = Detector(), Devices().get(DEVICE, 0.0)
     player = Player(detector)
-    policy = Policy(mode="limit") if mode == "limit" else Policy(mode="monitor", escalate=False)
+    policy = make_policy(mode="limit") if mode == "limit" else make_policy(mode="monitor", escalate=False)
     known: set[bytes] = set()
     passed = 0.0
     for session in _traffic(plan, mode, seed, days):

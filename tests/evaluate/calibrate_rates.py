@@ -24,7 +24,6 @@ from cpe_filter.detect.evidence import CONNECT, INDICATORS, REPLY, SENDERS
 from cpe_filter.detect.score import _NEEDED, COMPROMISED
 from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.inspect.facts import Event
-from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import frames, network_layer
 from tests.evaluate.bots import BOTS
 from tests.evaluate.facts import Player
@@ -34,6 +33,7 @@ from tests.evaluate.legit import LEGITIMATE, Sessions, own_name
 from tests.evaluate.mta import Habits, correspondence, deliver, log_uniform
 from tests.evaluate.scenarios import device_key, seeded
 from tests.evaluate.talk import Client
+from tests.policies import make_policy
 
 #: Kinds of bots -> scenarios. Not those that show SYNs alone, share a device, or write to willing recipients only.
 BOT_KINDS = {
@@ -241,7 +241,7 @@ def _play(group: str, name: str, sessions: Sessions) -> Life:
 
 def captured_life(path: Path) -> Life:
     """The devices of a capture, as one."""
-    engine, detector = Engine(Policy(mode="monitor", escalate=False)), Listener(Watch("capture"))
+    engine, detector = Engine(make_policy(mode="monitor", escalate=False)), Listener(Watch("capture"))
     engine._detector = detector
     now = 0.0
     for frame in frames(str(path), lambda _: None):

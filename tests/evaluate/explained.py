@@ -17,12 +17,12 @@ from cpe_filter.enforce import decide
 from cpe_filter.enforce.ruleset import LIMITED_S
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, TRYING
-from cpe_filter.policy.model import Policy
 from tests.evaluate import bots, legit
 from tests.evaluate.facts import Session, play
 from tests.evaluate.measure import CAP, explain, one_device
 from tests.evaluate.scenarios import seeded
 from tests.evaluate.talk import BANNERS, OK_HELLO, OK_SENDER
+from tests.policies import make_policy
 
 _NO = Reply(554, "554 5.7.1 Your Internet provider, not the recipient, refused this")
 _KEPT = ("violation", "quirk", "quit", "opaque")
@@ -49,7 +49,7 @@ def life(task: tuple[str, int, int]) -> tuple[str, bool, int, str]:
     """Name, whether suspected, number of the connection that convicted (0: none), why."""
     name, seed, days = task
     detector, device = one_device(name)
-    policy = Policy(mode="block")
+    policy = make_policy(mode="block")
     if name in legit.LEGITIMATE:
         sessions = legit.LEGITIMATE[name](seeded(name, seed), days)
     else:

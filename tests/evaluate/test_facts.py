@@ -11,9 +11,9 @@ from cpe_filter.detect.detector import Connection, Detector
 from cpe_filter.detect.device import ROUTER, Devices
 from cpe_filter.engine import FORWARD, LOCAL_IN, LOCAL_OUT, Engine
 from cpe_filter.inspect.facts import Event, Reply
-from cpe_filter.policy.model import Policy
 from tests.evaluate.facts import Player, Session, as_packets, messages
 from tests.evaluate.scenarios import DEVICE, SETS, device_key, seeded
+from tests.policies import make_policy
 
 #: So many connections of each scenario go through both.
 CONNECTIONS = 60
@@ -56,7 +56,7 @@ def by_facts(sessions: Iterable[Session], key: bytes) -> tuple[list[Event | str]
 
 
 def by_packets(sessions: Iterable[Session], key: bytes, mode: str) -> tuple[list[Event | str], list[str]]:
-    engine, detector, standings = Engine(Policy(mode=mode, escalate=False, refusal="reset")), Listening(), []
+    engine, detector, standings = Engine(make_policy(mode=mode, escalate=False, refusal="reset")), Listening(), []
     engine._detector = detector
     to, back = (LOCAL_OUT, LOCAL_IN) if key == ROUTER else (FORWARD, FORWARD)
     for number, session in enumerate(sessions):

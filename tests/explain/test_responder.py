@@ -19,13 +19,14 @@ from cpe_filter.explain import responder as explain
 from cpe_filter.explain.dialogue import MAX_BYTES, MAX_COMMANDS, MAX_LINE_BYTES, MAX_MISTAKES
 from cpe_filter.explain.responder import CannotExplain, Responder
 from cpe_filter.policy.model import Policy
+from tests.policies import changed_policy, make_policy
 from tests.ports import free_port
 
 TEXT, URL = "Example Net stopped this: this line may not send mail itself.", "https://help.example/port25"
-POLICY = Policy(explain_text=TEXT, explain_url=URL, explain_max_connections=16)
+POLICY = make_policy(explain_text=TEXT, explain_url=URL, explain_max_connections=16)
 EXPLANATION = f"554 5.7.1 {TEXT} {URL}"
 #: More than any client's and the kernel's buffers: 72 KB of replies.
-WORDY = POLICY._replace(explain_text="x" * 400, explain_url="https://h/" + "y" * 190)
+WORDY = changed_policy(POLICY, explain_text="x" * 400, explain_url="https://h/" + "y" * 190)
 
 
 class Client:
@@ -77,7 +78,9 @@ class Running:
         self.lines: list[str] = []
         while True:
             self.port = free_port()
-            self.responder = Responder(policy._replace(explain_port=self.port), self.lines.append, idle_s, total_s)
+            self.responder = Responder(
+                changed_policy(policy, explain_port=self.port), self.lines.append, idle_s, total_s
+            )
             try:
                 self.responder.bind()
                 self.responder.listen()
@@ -429,7 +432,7 @@ def test_an_error_inside_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     monkeypatch.setattr(explain, "drop_privileges", lambda user: None)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
-        assert explain.run(POLICY._replace(explain_port=free_port())) == 70
+        assert explain.run(changed_policy(POLICY, explain_port=free_port())) == 70
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
             signal.signal(number, handler)

@@ -18,9 +18,9 @@ from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, VE
 from cpe_filter.inspect import dns, packet, smtp, stream
 from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue, Limits
-from cpe_filter.policy.model import Policy
 from cpe_filter.replay.violations import VIOLATIONS
 from cpe_filter.status.devices import device_facts
+from tests.policies import make_policy
 
 Target = Callable[[bytes], None]
 
@@ -193,7 +193,7 @@ def fuzz_saved(data: bytes) -> None:
         Detector().ended(connection, LOST, False, 1e9)
 
 
-_ENGINE_POLICY = Policy(mode="limit", connections_per_hour=1000, connections_burst=1000)
+_ENGINE_POLICY = make_policy(mode="limit", connections_per_hour=1000, connections_burst=1000)
 
 
 def fuzz_engine(data: bytes) -> None:

@@ -12,7 +12,8 @@ from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import Device
 from cpe_filter.enforce import decide
 from cpe_filter.inspect.nat64 import LENGTHS, WELL_KNOWN, embedded, networks, prefix_in, server
-from cpe_filter.policy.model import Exemption, Policy
+from cpe_filter.policy.model import Exemption
+from tests.policies import make_policy
 
 #: RFC 6052 section 2.4, 192.0.2.33 in each.
 TABLE = {
@@ -101,10 +102,10 @@ def test_servers_behind_a_translator_are_as_many_networks_as_by_ipv4(prefix: str
 @pytest.mark.parametrize("prefix", ["64:ff9b::/96", "2001:db8:122:300::/56"])
 def test_exemptions_by_ipv4_cover_what_is_translated(prefix: str) -> None:
     rule = Exemption(None, ip_network("192.0.2.0/24"), None, "")
-    policy = Policy(exempt=(rule,), nat64=(IPv6Network(prefix),))
+    policy = make_policy(exempt=(rule,), nat64=(IPv6Network(prefix),))
     device = Device(b"\2\0\0\0\0\1", 0.0)
     for address, covered in ((ADDRESS, True), (IPv4Address("192.0.3.33"), False)):
-        where = networks([IPv4Network(address)], policy.nat64)[-1].network_address.packed
+        where = networks([IPv4Network(address)], policy.network.nat64)[-1].network_address.packed
         assert bool(decide.exempt(policy, device, where, 0.0)) == covered
     # Where nobody has said that there is a translator, anybody may have such an address.
     where = packed(TABLE["2001:db8:122:344::/64"])

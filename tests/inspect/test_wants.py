@@ -16,7 +16,6 @@ from cpe_filter.engine import FORWARD, Engine, Flow
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, FIN, PSH, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import CLOSED, ENDS, EVERYTHING, NOTHING, OPEN, REPLIES, RESET, Session
-from cpe_filter.policy.model import Policy
 from cpe_filter.replay import replay
 from cpe_filter.replay.capture import frames, network_layer
 from cpe_filter.status.devices import device_facts
@@ -24,6 +23,7 @@ from tests.build import LEGITIMATE, Conversation, Packet
 from tests.inspect import captures
 from tests.inspect.transcript import WAYS, play, read_all, wanted
 from tests.lab.net import PROJECT
+from tests.policies import make_policy
 
 RECORDED = sorted((PROJECT / "pcaps").glob("*.pcap"))
 LIMITS = Limits(waiting=10000, waiting_bytes=1 << 20, transactions=1000, recipients=1000, local_parts=True)
@@ -95,7 +95,7 @@ class Home:
         self.flows: list[Flow] = []
         self.shown = 0
         self._obeying = obeying
-        self._engine = Engine(Policy(mode="monitor"), LIMITS, ended=self.flows.append)
+        self._engine = Engine(make_policy(mode="monitor"), LIMITS, ended=self.flows.append)
         self._now = 0.0
 
     def packet(self, time: float, hwaddr: bytes | None, data: bytes, to_hwaddr: bytes | None = None) -> None:

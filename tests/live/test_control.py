@@ -24,7 +24,7 @@ from cpe_filter.live.requests import MAX_IDS, asker
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import load as load_policy
 from cpe_filter.policy.exemptions import MAX_KEPT
-from cpe_filter.policy.keys import AT_START, KEYS, OF_RESPONDER
+from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Exemption, Policy
 
@@ -147,7 +147,7 @@ def test_a_good_policy_takes_effect(running: Running) -> None:
     running.time += 60
     answer = running.ask("reload")
     assert answer["lines"] == [f"{running.path} is in effect: changed [filter] mode, [network] ports, [[exempt]]"]
-    assert (running.policy.mode, running.policy.ports) == ("monitor", (25, 26))
+    assert (running.policy.filter.mode, running.policy.network.ports) == ("monitor", (25, 26))
     assert running.exempt() == [("any", "::1")]
     assert running.log == [f"reload by uid 0: {answer['lines'][0]}"]
     assert running.control.about() == {"file": str(running.path), "read": START + 60, "refused": None}
@@ -208,10 +208,10 @@ def test_what_the_kernel_refuses_leaves_the_old_policy(running: Running) -> None
 def test_hang_up(running: Running) -> None:
     running.write('[filter]\nmode = "limit"\n')
     answered(running.control.hang_up())
-    assert running.policy.mode == "limit"
+    assert running.policy.filter.mode == "limit"
     running.write("nonsense")
     answered(running.control.hang_up())
-    assert running.policy.mode == "limit"
+    assert running.policy.filter.mode == "limit"
     assert [line.split(":")[0] for line in running.log] == [
         "reload by SIGHUP",
         "reload by SIGHUP refused, the policy stays as it was",
@@ -246,7 +246,7 @@ def test_a_reload_holds_nobody_up(running: Running, slowly: Path) -> None:
     assert running.around.applied == []
     slowly.unlink()
     assert "changed [filter] mode" in answered(answer)["lines"][0]
-    assert running.policy.mode == "limit"
+    assert running.policy.filter.mode == "limit"
 
 
 def test_exemptions_do_not_end_under_a_reload(running: Running, slowly: Path) -> None:
@@ -297,7 +297,7 @@ def other(value: Any) -> str:
     return f'"{words.get(value, "/other" if value.startswith("/") else "Other.")}"'
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key.field in AT_START], ids=lambda key: key.name)
+@pytest.mark.parametrize("key", AT_START, ids=lambda key: key.name)
 def test_what_needs_a_restart_keeps_its_value_and_is_named(running: Running, key: Any) -> None:
     text = f"[{key.table}]\n{key.name} = {other(key.default)}\n"
     if key.table == "state":  # `write` has the table already
@@ -305,16 +305,16 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named(running: Running, key
         running.path.write_text(text + file)
     else:
         running.write(text)
-    before = getattr(running.policy, key.field)
+    before = key.value(running.policy)
     for _ in range(2):  # and again, as long as it differs
         lines = running.ask("reload")["lines"]
         assert lines[0].endswith("is in effect: nothing in it has changed")
         assert lines[1] == f"only after a restart of the filter: [{key.table}] {key.name}"
-        assert getattr(running.policy, key.field) == before
+        assert key.value(running.policy) == before
     assert f"only after a restart of the filter: [{key.table}] {key.name}" in running.log[0]
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key.field in OF_RESPONDER], ids=lambda key: key.name)
+@pytest.mark.parametrize("key", [key for key in OF_RESPONDER if key not in AT_START], ids=lambda key: key.name)
 def test_what_the_responder_reads_is_named(running: Running, key: Any) -> None:
     running.write(f"[{key.table}]\n{key.name} = {other(key.default)}\n")
     line = f"only after a restart of the responder (cpe-filter explain): [{key.table}] {key.name}"

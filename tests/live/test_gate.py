@@ -18,6 +18,7 @@ from cpe_filter.live import gate as module
 from cpe_filter.live.gate import CONTENT_PACKETS, Gate
 from cpe_filter.policy.model import Policy
 from tests.build import ACK, PSH, SYN, Conversation
+from tests.policies import make_policy
 
 MAC = bytes.fromhex("020000000102")
 START = 1_000_000.0
@@ -104,7 +105,7 @@ class Kernel:
 
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    return Kernel(Policy(mode="limit", connections_burst=1, connections_per_hour=1), monkeypatch)
+    return Kernel(make_policy(mode="limit", connections_burst=1, connections_per_hour=1), monkeypatch)
 
 
 def syn(sport: int = 40000, server: str = "198.51.100.25") -> bytes:
@@ -193,7 +194,7 @@ def message(size: int, server: str = "198.51.100.25", sport: int = 40000) -> lis
 
 @pytest.mark.parametrize(("size", "told"), [(CONTENT_PACKETS - 2, False), (CONTENT_PACKETS + 20, True)])
 def test_of_long_content_the_rest_is_left_out(monkeypatch: pytest.MonkeyPatch, size: int, told: bool) -> None:
-    kernel = Kernel(Policy(mode="monitor"), monkeypatch)
+    kernel = Kernel(make_policy(mode="monitor"), monkeypatch)
     for packet in message(size):
         kernel.show(packet.data, mac=MAC if packet.from_client else None)
     names = kernel.sets.names()
@@ -203,7 +204,7 @@ def test_of_long_content_the_rest_is_left_out(monkeypatch: pytest.MonkeyPatch, s
 
 
 def test_pairs_that_have_settled_are_let_alone_while_the_device_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Kernel(Policy(mode="monitor"), monkeypatch)
+    kernel = Kernel(make_policy(mode="monitor"), monkeypatch)
     for packet in message(1):
         kernel.show(packet.data, mac=MAC if packet.from_client else None)
     assert "add_pair" not in kernel.sets.names()
@@ -219,7 +220,7 @@ def test_pairs_that_have_settled_are_let_alone_while_the_device_is_clear(monkeyp
 
 
 def test_standings(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Kernel(Policy(mode="monitor"), monkeypatch)
+    kernel = Kernel(make_policy(mode="monitor"), monkeypatch)
     kernel.show(syn())
     (device,) = kernel.engine.devices
 
@@ -232,12 +233,12 @@ def test_standings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(SUSPECTED) == [("put", "asked", [MAC], module.ASKED_S)]
     assert told(COMPROMISED) == [("put", "blocked", [MAC], 3600.0)]
     assert told(CLEAR) == [("take_out", "asked", MAC)]
-    kernel.engine.reload(Policy(mode="monitor", escalate=False))
+    kernel.engine.reload(make_policy(mode="monitor", escalate=False))
     assert told(COMPROMISED) == []
 
 
 def test_a_new_ruleset_learns_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Kernel(Policy(mode="monitor"), monkeypatch)
+    kernel = Kernel(make_policy(mode="monitor"), monkeypatch)
     for packet in message(CONTENT_PACKETS + 5)[:-6]:
         kernel.show(packet.data, mac=MAC if packet.from_client else None)
     (device,) = kernel.engine.devices
@@ -279,7 +280,7 @@ def test_data_on_a_connection_that_may_not_begin_does_not_meet_the_rules_again(l
 
 
 def few(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Kernel:
-    return Kernel(Policy(mode="limit", escalate=False, **more), monkeypatch)
+    return Kernel(make_policy(mode="limit", escalate=False, **more), monkeypatch)
 
 
 def test_commands_that_nobody_has_answered_count_before_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,6 +314,6 @@ def test_what_is_not_here_whole_is_dropped_unread(limit: Kernel) -> None:
 
 
 def test_an_earlier_filters_decisions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Kernel(Policy(mode="limit"), monkeypatch)
+    kernel = Kernel(make_policy(mode="limit"), monkeypatch)
     kernel.gate.begin()
     assert kernel.sets.names()[:2] == ["forget_connections", "forget_pairs"]

@@ -15,6 +15,7 @@ from cpe_filter.enforce import nftables, offload
 from cpe_filter.live.ruleset_guard import Upkeep, memory
 from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
+from tests.policies import changed_policy, make_policy
 from tests.status.statuses import status
 
 
@@ -51,7 +52,7 @@ class Home:
 def home(live: None, tmp_path: Path) -> Iterator[Home]:
     with network():
         nft("table inet fw4 { chain forward { accept; }; }")
-        home = Home(Policy(lan=("lo",), metrics_file=str(tmp_path / "m.prom"), metrics_interval_s=60))
+        home = Home(make_policy(lan=("lo",), metrics_file=str(tmp_path / "m.prom"), metrics_interval_s=60))
         yield home
         home.upkeep.close(rules_stay=True)
 
@@ -94,7 +95,7 @@ def test_counters_never_go_back_when_the_rules_are_put_back(home: Home) -> None:
 
 @pytest.mark.live
 def test_our_own_changes_are_right(home: Home) -> None:
-    home.policy = home.policy._replace(ports=(25, 2525), relays=())
+    home.policy = changed_policy(home.policy, ports=(25, 2525), relays=())
     nftables.update(home.policy, "")
     home.upkeep.rules_changed()
     assert offload.installed(home.policy)
@@ -109,7 +110,7 @@ def test_our_own_changes_are_right(home: Home) -> None:
 def test_the_end(home: Home, rules_stay: bool) -> None:
     """What keeps mail before the ruleset stays as long as the ruleset does."""
     home.upkeep.write_metrics(0.0, status)
-    path = Path(home.policy.metrics_file)
+    path = Path(home.policy.status.metrics_file)
     assert path.exists()
     home.upkeep.close(rules_stay)
     assert offload.installed(home.policy) is rules_stay
@@ -119,7 +120,7 @@ def test_the_end(home: Home, rules_stay: bool) -> None:
 
 @pytest.mark.live
 def test_metrics_are_written_when_it_is_time(home: Home) -> None:
-    path = Path(home.policy.metrics_file)
+    path = Path(home.policy.status.metrics_file)
     times = []
     for second in range(180):
         home.upkeep.write_metrics(1000.0 + second, status)
@@ -131,7 +132,7 @@ def test_metrics_are_written_when_it_is_time(home: Home) -> None:
 
 @pytest.mark.live
 def test_without_a_metrics_file_none_is_made(home: Home) -> None:
-    home.policy = home.policy._replace(metrics_file="")
+    home.policy = changed_policy(home.policy, metrics_file="")
 
     def never() -> dict[str, Any]:
         raise AssertionError("a status for nobody")
@@ -141,7 +142,7 @@ def test_without_a_metrics_file_none_is_made(home: Home) -> None:
 
 @pytest.mark.live
 def test_a_metrics_file_that_cannot_be_written_is_told_once(home: Home, tmp_path: Path) -> None:
-    home.policy = home.policy._replace(metrics_file=str(tmp_path / "none" / "m.prom"))
+    home.policy = changed_policy(home.policy, metrics_file=str(tmp_path / "none" / "m.prom"))
     for second in range(300):
         home.upkeep.write_metrics(1000.0 + second, status)
     assert home.log == [f"metrics not written: {tmp_path}/none/m.prom: No such file or directory"]

@@ -12,7 +12,7 @@ import pytest
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.notice.notice import HASTE_S, MINUTE_S, PAST, CannotWrite, Notice, write
-from cpe_filter.policy.model import Policy
+from tests.policies import changed_policy, make_policy
 
 NOW = 1000.0
 
@@ -20,7 +20,7 @@ NOW = 1000.0
 class Home:
     def __init__(self, folder: Path, devices: int = 2) -> None:
         self.page = folder / "notice" / "index.html"
-        self.policy = Policy(notice_page=str(self.page), notice_provider="Example Net")
+        self.policy = make_policy(notice_page=str(self.page), notice_provider="Example Net")
         self.devices = [Device(bytes((0, 16, 32, 0, n >> 8, n & 255)), NOW) for n in range(devices)]
         self.log: list[str] = []
         self.notice = Notice(lambda device: f"host{device.key[5]}", self.log.append)
@@ -112,12 +112,12 @@ def test_what_became_of_devices_is_bounded(home: Home) -> None:
 def test_another_place_and_none(home: Home, tmp_path: Path) -> None:
     home.tick(NOW)
     first, home.page = home.page, tmp_path / "other" / "page.html"
-    home.policy = home.policy._replace(notice_page=str(home.page), notice_language="de")
+    home.policy = changed_policy(home.policy, notice_page=str(home.page), notice_language="de")
     home.notice.reload()
     assert home.tick(NOW + 10)
     assert not first.exists()
     assert '<html lang="de">' in home.page.read_text()
-    home.policy = home.policy._replace(notice_page="")
+    home.policy = changed_policy(home.policy, notice_page="")
     home.notice.reload()
     assert not home.tick(NOW + 20)
     assert not home.page.exists()

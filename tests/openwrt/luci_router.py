@@ -149,18 +149,18 @@ class Filter:
         self.engine.reload(self.control.begin())
         self.outbox = (
             Outbox(policy, self.engine, self.host_name, self._figures, self.log.append, START)
-            if policy.report_url
+            if policy.report.url
             else None
         )
         for mac, capture, there, after, brief in story:
             self.feed(mac, capture, there, START + after, brief)
         self.since, self.updated = START - 3600.0, START + 3000.0
         self.about: dict[str, Any] = {}
-        file = policy.status_file
+        file = policy.status.status_file
         self._status = status.Writer(self.engine, file, lambda: self.about, self.host_name, self.log.append)
         self.write()
         poll = select.poll()
-        self._socket = ControlSocket(policy.control_socket, poll, self._handle, self.log.append)
+        self._socket = ControlSocket(policy.status.control_socket, poll, self._handle, self.log.append)
         self._poll = poll
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -201,9 +201,9 @@ class Filter:
             "pid": os.getpid(),
             "updated": round(self.updated, 3),
             "since": self.since,
-            "queue": self.policy.queue,
+            "queue": self.policy.filter.queue,
             "handoff": "nft's queue",
-            "fail": self.policy.fail,
+            "fail": self.policy.filter.fail,
             "policy": self.control.about(),
             **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": 0,

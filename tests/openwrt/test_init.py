@@ -73,8 +73,8 @@ def test_the_instances(router: Router) -> None:
     assert instances["explain"]["command"] == [program, "explain", "--policy", policy]
     assert instances["run"]["respawn"] == ["3600", "5", "0"]
     assert all(instance["stderr"] == ["1"] for instance in instances.values())
-    assert load(policy).mode == "block"
-    assert load(policy).wan == ("wan",)
+    assert load(policy).filter.mode == "block"
+    assert load(policy).network.wan == ("wan",)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_isps_file_in_place_of_uci(router: Router) -> None:
     file.write_text('[filter]\nversion = "isp-7"\n[network]\nlan = ["br-lan"]\nwan = ["wan"]\n')
     router.config("cpe-filter", f"config cpe-filter 'main'\n\toption policy_file '{file}'\n" + limits(3))
     (message,) = router.init("start")
-    assert load(str(router.path(f"{RUN}/policy.toml"))).version == "isp-7"
+    assert load(str(router.path(f"{RUN}/policy.toml"))).filter.version == "isp-7"
     # It names devices, and netifd tells of networks: each of these counts.
     wanted = ["add_raw_trigger", "interface.*", "2000", "/etc/init.d/cpe-filter", "reload"]
     assert [word.replace(str(router.root), "") for word in message.triggers[1]] == wanted
@@ -181,7 +181,7 @@ def test_what_a_reload_can_change_is_a_signal(router: Router) -> None:
     assert [message.verb for message in told] == ["set", "signal"]
     assert told[0].instances["run"]["env"] == before
     assert told[1].about == ["cpe-filter", "run", "HUP"]
-    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 4
+    assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 4
 
 
 def test_what_a_reload_cannot_change_has_procd_start_it_anew(router: Router) -> None:
@@ -344,15 +344,15 @@ def test_a_second_uplink_is_taken_in_and_kept(router: Router) -> None:
     both = "config network\n\tlist wan_network 'wan'\n\tlist wan_network 'lte'\n"
     policy = router.path(f"{RUN}/policy.toml")
     started(router, both)
-    assert load(str(policy)).wan == ("wan",)
+    assert load(str(policy)).network.wan == ("wan",)
     assert 'wan is "wan" for now, without "wwan0"' in router.log
     run_alive(router)
     router.devices("br-lan", "wan", "wwan0")
     router.init("reload")
-    assert load(str(policy)).wan == ("wan", "wwan0")
+    assert load(str(policy)).network.wan == ("wan", "wwan0")
     router.devices("br-lan", "wan")
     router.init("reload")
-    assert load(str(policy)).wan == ("wan", "wwan0")
+    assert load(str(policy)).network.wan == ("wan", "wwan0")
 
 
 # ── configurations that cannot be used ──────────────────────────────────────────────────────────────
@@ -365,7 +365,7 @@ def test_the_last_good_policy_stays(router: Router) -> None:
     told = router.init("reload")
     assert [message.verb for message in told] == ["set"]
     assert told[0].instances == before
-    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 3
+    assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 3
     error = router.text(f"{RUN}/config-error")
     assert error.startswith("cpe-filter.limits.messages_burst is 0; allowed:")
     assert f"configuration not used, the policy stays as it was: {error}" in router.log
@@ -379,7 +379,7 @@ def test_after_a_boot_too(router: Router) -> None:
     for path in router.path(RUN).iterdir():
         path.unlink()
     assert "run" in started(router, BAD)
-    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 3
+    assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 3
     assert "the last good policy is" in router.log
     assert router.path(f"{RUN}/config-error").exists()
 
@@ -401,7 +401,7 @@ def test_half_a_policy_is_none(router: Router, code: str, says: str) -> None:
     router.config("cpe-filter", limits(4))
     router.init("reload")
     assert says in router.text(f"{RUN}/config-error").replace(str(router.root), "")
-    assert load(str(router.path(f"{RUN}/policy.toml"))).messages_burst == 3
+    assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 3
 
 
 def test_the_flash_is_written_when_the_configuration_is_another(router: Router) -> None:
@@ -410,10 +410,10 @@ def test_the_flash_is_written_when_the_configuration_is_another(router: Router) 
     router.up("wan", "ppp0")
     router.devices("br-lan", "ppp0")
     router.init("reload")
-    assert load(str(router.path(f"{RUN}/policy.toml"))).wan == ("ppp0",)
+    assert load(str(router.path(f"{RUN}/policy.toml"))).network.wan == ("ppp0",)
     assert router.path(LAST).stat().st_ino == inode
     started(router, limits(4))
-    assert load(str(router.path(LAST))).messages_burst == 4
+    assert load(str(router.path(LAST))).limits.messages_burst == 4
 
 
 # ── rules ───────────────────────────────────────────────────────────────────────────────────────────

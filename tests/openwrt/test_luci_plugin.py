@@ -361,4 +361,4 @@ def test_against_the_running_filter(lab: Lab, tmp_path: Path) -> None:
     assert call("exempt_remove", id="1") == {"text": "exemption 1 removed"}
     assert running.stop() == 0
     assert call("status")["running"] is False
-    assert load(str(policy)).status_file in call("status")["why"]
+    assert load(str(policy)).status.status_file in call("status")["why"]

@@ -198,14 +198,14 @@ def test_what_is_saved_is_what_the_filter_goes_by(page: Pages, tmp_path: Path) -
     page.until("document.querySelector('.cbi-button-apply:not(.spinning)')")
     assert page.server.uci.applied == 1
     policy = saved(page, tmp_path)
-    assert (policy.mode, policy.escalate, policy.messages_burst) == ("monitor", False, 7)
-    assert list(map(str, policy.relays)) == ["192.0.2.0/24", "2001:db8::25/128"]
-    assert policy.notice_provider == "Bürgernetz <Köln> & Söhne's"
+    assert (policy.filter.mode, policy.filter.escalate, policy.limits.messages_burst) == ("monitor", False, 7)
+    assert list(map(str, policy.network.relays)) == ["192.0.2.0/24", "2001:db8::25/128"]
+    assert policy.notice.provider == "Bürgernetz <Köln> & Söhne's"
     (exempt,) = policy.exempt
     assert (exempt.device, exempt.destination, exempt.reason) == (bytes.fromhex("020000123456"), None, 'it\'s "ours"')
     default = Policy()
-    same = {"mode", "escalate", "messages_burst", "relays", "notice_provider", "exempt"}
-    assert all(getattr(policy, name) == getattr(default, name) for name in set(Policy._fields) - same)
+    set_here = {"mode", "escalate", "messages_burst", "relays", "provider"}
+    assert all(key.value(policy) == key.value(default) for key in KEYS if key.name not in set_here)
     page.clean()
 
 

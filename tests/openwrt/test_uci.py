@@ -17,6 +17,7 @@ from cpe_filter.policy.model import Policy, PolicyError
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 from tests.openwrt.package import FILES, Router, why_not
+from tests.policies import make_policy
 
 UCI_ONLY = {("network", "lan_network"), ("network", "wan_network")}
 EMPTY = "".join(f"config {table} '{table}'\n\n" for table in BY_TABLE)
@@ -72,7 +73,7 @@ def test_nothing_said_is_every_default(router: Router) -> None:
 
 
 #: What the package is set up with that the program alone is not: a router without LuCI tells its subscriber, too.
-SHIPPED = Policy(notice_page="/tmp/cpe-filter/notice/index.html")
+SHIPPED = make_policy(notice_page="/tmp/cpe-filter/notice/index.html")
 
 
 def test_the_shipped_configuration_is_every_default_but_the_page(router: Router) -> None:
@@ -147,17 +148,17 @@ def test_each_key(router: Router, table: str) -> None:
             continue  # these become networks: see below
         for value, wanted in samples(key):
             config = section(table, key.name, value)
-            assert getattr(policy(router, config), key.field) == wanted, config
+            assert key.value(policy(router, config)) == wanted, config
 
 
 def test_prefixes_of_nat64(router: Router) -> None:
     prefixes = ["64:ff9b:1::/96", "2001:db8:64::/56"]
-    assert list(map(str, policy(router, section("network", "nat64", prefixes)).nat64)) == prefixes
+    assert list(map(str, policy(router, section("network", "nat64", prefixes)).network.nat64)) == prefixes
 
 
 def test_relays(router: Router) -> None:
     relays = ["192.0.2.25", "198.51.100.7/24", "2001:db8::25", "2001:db8:1::/48"]
-    found = policy(router, section("network", "relays", relays)).relays
+    found = policy(router, section("network", "relays", relays)).network.relays
     assert list(map(str, found)) == ["192.0.2.25/32", "198.51.100.0/24", "2001:db8::25/128", "2001:db8:1::/48"]
 
 
@@ -319,21 +320,21 @@ def test_networks(
     for network, device in up.items():
         router.up(network, device)
     config = section("network", "wan_network", networks) if networks else ""
-    assert policy(router, config).wan == wan
-    assert policy(router, config).lan == ("br-lan",)
+    assert policy(router, config).network.wan == wan
+    assert policy(router, config).network.lan == ("br-lan",)
 
 
 def test_fail_closed_takes_in_what_is_not_there_yet(router: Router) -> None:
     router.config("network", WANS.format(proto="dhcp"))
     router.devices("br-lan", "eth1")
     config = section("filter", "fail", "closed") + section("network", "wan_network", ["wan", "tunnel"])
-    assert policy(router, config).wan == ("eth1", "6in4-tunnel")
+    assert policy(router, config).network.wan == ("eth1", "6in4-tunnel")
 
 
 def test_networks_and_devices_together(router: Router) -> None:
     router.config("network", WANS.format(proto="dhcp"))
     config = "config network 'network'\n\tlist lan_network 'lan'\n\tlist lan 'br-guest'\n\tlist lan 'br-lan'\n"
-    assert policy(router, config).lan == ("br-guest", "br-lan")
+    assert policy(router, config).network.lan == ("br-guest", "br-lan")
 
 
 # ── the scripts themselves ──────────────────────────────────────────────────────────────────────────

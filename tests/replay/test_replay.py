@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy.model import Policy
 from cpe_filter.replay.replay import DEFAULT_POLICY, Options, replay, show
 from tests.build import (
     CLIENT,
@@ -29,6 +28,7 @@ from tests.build import (
     udp,
 )
 from tests.conftest import captures_folder
+from tests.policies import changed_policy, make_policy
 
 
 def judge(path: Path, **options: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_emotet_is_convicted_although_most_of_its_mail_is_accepted(captures: Pat
 @pytest.mark.parametrize("name", names_of("legit") or ["absent"])
 def test_legitimate_mail_is_clear(captures: Path, name: str) -> None:
     for ports in ((25,), (25, 465, 587, 2525)):
-        result = judge(captures / "legit" / name, policy=DEFAULT_POLICY._replace(ports=ports))
+        result = judge(captures / "legit" / name, policy=changed_policy(DEFAULT_POLICY, ports=ports))
         assert {device["standing"] for device in result["devices"]} <= {"clear"}
 
 
@@ -96,7 +96,7 @@ def test_edge_cases_convict_nobody(captures: Path, name: str) -> None:
 def test_submission_is_seen_only_when_asked_for(captures: Path) -> None:
     path = captures / "legit" / "smtp-data-250.pcap"
     assert judge(path)["devices"] == []
-    (device,) = judge(path, policy=DEFAULT_POLICY._replace(ports=(25, 587)))["devices"]
+    (device,) = judge(path, policy=changed_policy(DEFAULT_POLICY, ports=(25, 587)))["devices"]
     assert device["messages"] == 1
 
 
@@ -132,7 +132,7 @@ def test_addresses_only_when_asked_for(tmp_path: Path) -> None:
 
 def test_policy_decides(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pcap")
-    (blocked,) = judge(path, sessions=True, policy=Policy(mode="block", refusal="reset"))["sessions"]
+    (blocked,) = judge(path, sessions=True, policy=make_policy(mode="block", refusal="reset"))["sessions"]
     assert (blocked["decision"], blocked["reason"]) == ("refuse", "mode block: no direct mail")
     (passed,) = judge(path, sessions=True)["sessions"]
     assert passed["decision"] == "pass"
@@ -174,7 +174,7 @@ def test_lookups_in_a_capture_count(tmp_path: Path, link: str) -> None:
     (device,) = judge(path)["devices"]
     assert device["mx_queries"] == (8 if LINKS[link].mac else 4)
     assert device["messages"] == 1
-    (device,) = judge(path, policy=DEFAULT_POLICY._replace(watch_dns=False))["devices"]
+    (device,) = judge(path, policy=changed_policy(DEFAULT_POLICY, watch_dns=False))["devices"]
     assert device["mx_queries"] == 0
     (device,) = judge(path, lan=(ip_network("192.0.2.0/24"),))["devices"]
     assert device["mx_queries"] == 4

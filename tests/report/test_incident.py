@@ -25,6 +25,7 @@ from cpe_filter.report.incident import (
     heartbeat,
 )
 from cpe_filter.report.persistence import Broken, Kept, encode, sealed, unsealed
+from tests.policies import make_policy
 from tests.report.wire import check_event
 
 BOOTED = 1_795_000_000.0
@@ -36,7 +37,7 @@ MINUTE = 60.0
 class Home:
     """Devices, their incidents, and the events so far. Each event is held against the schema."""
 
-    def __init__(self, policy: Policy = Policy(mode="monitor"), booted: float = BOOTED) -> None:  # noqa: B008
+    def __init__(self, policy: Policy = make_policy(mode="monitor"), booted: float = BOOTED) -> None:  # noqa: B008
         numbers = itertools.count(1)
         self.policy = policy
         self.now = START
@@ -210,12 +211,12 @@ def test_exempt_devices_have_none() -> None:
 @pytest.mark.parametrize(
     ("policy", "standing", "act"),
     [
-        (Policy(mode="monitor", escalate=False), COMPROMISED, "monitor"),
-        (Policy(mode="monitor"), SUSPECTED, "limit"),
-        (Policy(mode="monitor"), COMPROMISED, "explain"),
-        (Policy(mode="block", refusal="reset"), SUSPECTED, "reset"),
-        (Policy(mode="block"), SUSPECTED, "explain"),
-        (Policy(mode="limit", refusal="reset"), COMPROMISED, "reset"),
+        (make_policy(mode="monitor", escalate=False), COMPROMISED, "monitor"),
+        (make_policy(mode="monitor"), SUSPECTED, "limit"),
+        (make_policy(mode="monitor"), COMPROMISED, "explain"),
+        (make_policy(mode="block", refusal="reset"), SUSPECTED, "reset"),
+        (make_policy(mode="block"), SUSPECTED, "explain"),
+        (make_policy(mode="limit", refusal="reset"), COMPROMISED, "reset"),
     ],
 )
 def test_what_happens_to_its_mail(policy: Policy, standing: str, act: str) -> None:
@@ -278,7 +279,7 @@ def test_a_name_only_where_the_policy_allows_it() -> None:
     home = Home()
     home.device(standing=SUSPECTED)
     assert "name" not in home.look(named="annas-phone")[0]
-    home = Home(Policy(mode="monitor", report_hostnames=True))
+    home = Home(make_policy(mode="monitor", report_hostnames=True))
     home.device(standing=SUSPECTED)
     assert home.look(named="annas-phone")[0]["name"] == "annas-phone"
 
@@ -484,7 +485,7 @@ def test_after_a_reboot_with_a_wrong_clock_it_began_just_now(jump: float) -> Non
 
 
 def test_all_that_is_known_survives() -> None:
-    home = Home(Policy(mode="monitor", report_hostnames=True))
+    home = Home(make_policy(mode="monitor", report_hostnames=True))
     for number, standing in enumerate((SUSPECTED, COMPROMISED, SUSPECTED)):
         device = home.device(bytes((0, 0, 0, 0, 0, number)), standing)
         home.works(device, standing, 3, unknown_user=2, listed=1)

@@ -25,19 +25,21 @@ from cpe_filter.report.spool_dir import INCIDENTS, SPOOL, uptime
 from cpe_filter.report.spool_reader import Reader
 from tests.build import CLIENT, Packet, session
 from tests.lab.net import PROJECT
+from tests.policies import changed_policy, make_policy
 from tests.report.wire import check_event
 from tests.test_engine import MAC, OTHER, Home, bot_session
 
 #: The engine's clock as it is when it starts, with the machine's own uptime.
 START = 1795435200.0
-MONITOR = Policy(mode="monitor", report_url="https://collector.example", version="v7")
+MONITOR = make_policy(mode="monitor", report_url="https://collector.example", version="v7")
 
 
 class Router:
     """An engine and its outbox, on files of a folder; conntrack is a table."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, policy: Policy = MONITOR) -> None:
-        self.policy = policy._replace(
+        self.policy = changed_policy(
+            policy,
             status_file=str(folder / "run" / "status.json"),
             state_file=str(folder / "flash" / "state"),
             report_user="nobody",
@@ -171,14 +173,14 @@ def test_heartbeats(router: Router) -> None:
 
 
 def test_no_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    router = Router(tmp_path, monkeypatch, MONITOR._replace(report_heartbeat=False))
+    router = Router(tmp_path, monkeypatch, changed_policy(MONITOR, report_heartbeat=False))
     assert router.kinds(86400) == []
 
 
 def test_the_policy_s_version_is_in_the_file(router: Router) -> None:
     router.tick()
     assert b'"pol":"v7"' in (router.run / SPOOL).read_bytes()
-    router.outbox.reload(router.policy._replace(version="v8"))
+    router.outbox.reload(changed_policy(router.policy, version="v8"))
     router.tick()
     assert b'"pol":"v8"' in (router.run / SPOOL).read_bytes()
 
@@ -213,7 +215,7 @@ def _out(router: Router, device: Device) -> list[Flow]:
 
 
 def test_a_refused_connection_is_no_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    router = Router(tmp_path, monkeypatch, MONITOR._replace(mode="block"))
+    router = Router(tmp_path, monkeypatch, changed_policy(MONITOR, mode="block"))
     for number in range(30):
         router.home.play([packet._replace(time=router.now) for packet in bot_session(number, router.now)[:1]])
     router.home.device().score.standing = "suspected"
@@ -296,7 +298,7 @@ def test_a_reboot_keeps_open_incidents_from_flash(router: Router, monkeypatch: p
     opened, raised = router.tick()
     router.arrive(opened["seq"], raised["seq"])
     router.tick(6)
-    flash = Path(router.policy.state_file + outbox.BESIDE)
+    flash = Path(router.policy.state.state_file + outbox.BESIDE)
     flash.write_bytes(router.outbox.encoded(router.now))
     flash.chmod(0o600)
     router.reboot(monkeypatch)
@@ -381,7 +383,7 @@ def test_canaries(router: Router) -> None:
     own = (router.run / INCIDENTS).read_bytes()
     assert hunt(own, addresses) == [mac.hex()]
     # Not even the key's own bytes are anywhere else.
-    secret = Path(router.policy.state_file + outbox.KEY).read_bytes()
+    secret = Path(router.policy.state.state_file + outbox.KEY).read_bytes()
     for path in router.folder.rglob("*"):
         if path.is_file() and not path.name.endswith(outbox.KEY):
             assert secret not in path.read_bytes()

@@ -30,6 +30,7 @@ from cpe_filter.report.spool_reader import Reader
 from cpe_filter.send import rights, send, upstream
 from tests.collect.ca import Authority, Pair
 from tests.lab.net import PROJECT
+from tests.policies import changed_policy, make_policy
 from tests.report.wire import check_report
 from tests.send.collector import Answer, Collector, Request, taken
 
@@ -73,7 +74,7 @@ class Desk:
         self.folder = folder
         self.collector = Collector(authority, server, clients)
         self.boot = boot_id()
-        self.policy = Policy(
+        self.policy = make_policy(
             status_file=str(folder / "run" / "status.json"),
             report_url=f"https://localhost:{self.collector.port}",
             report_ca=str(authority.certificate),
@@ -122,9 +123,9 @@ class Desk:
         path = self.folder / "policy.toml"
         policy = self.policy
         path.write_text(
-            f'[filter]\nversion = "v7"\n[status]\nstatus_file = "{policy.status_file}"\n[report]\n'
-            f'url = "{policy.report_url}"\nca = "{policy.report_ca}"\ncertificate = "{policy.report_certificate}"\n'
-            f'key = "{policy.report_key}"\nuser = "{policy.report_user}"\n'
+            f'[filter]\nversion = "v7"\n[status]\nstatus_file = "{policy.status.status_file}"\n[report]\n'
+            f'url = "{policy.report.url}"\nca = "{policy.report.ca}"\ncertificate = "{policy.report.certificate}"\n'
+            f'key = "{policy.report.key}"\nuser = "{policy.report.user}"\n'
         )
         return path
 
@@ -456,7 +457,7 @@ def test_one_byte_a_second_does_not_hold_it(desk: Desk, monkeypatch: pytest.Monk
                 time.sleep(0.2)
 
     with listening(drip) as port:
-        desk.policy = desk.policy._replace(report_url=f"https://localhost:{port}")
+        desk.policy = changed_policy(desk.policy, report_url=f"https://localhost:{port}")
         begun = time.monotonic()
         assert desk.send() == 1
         assert time.monotonic() - begun < 4
@@ -474,7 +475,7 @@ def test_who_speaks_no_tls(desk: Desk, said: bytes) -> None:
         connection.recv(4096)
 
     with listening(say) as port:
-        desk.policy = desk.policy._replace(report_url=f"https://localhost:{port}")
+        desk.policy = changed_policy(desk.policy, report_url=f"https://localhost:{port}")
         assert desk.send() == 1
     assert desk.waiting() == [1]
 
@@ -487,7 +488,7 @@ def test_nobody_listens_and_no_such_host(desk: Desk) -> None:
         (f"https://localhost:{port}", "localhost is not reached: Connection refused"),
         ("https://no-such-host.invalid", "no-such-host.invalid has no address"),
     ):
-        desk.policy = desk.policy._replace(report_url=url)
+        desk.policy = changed_policy(desk.policy, report_url=url)
         assert desk.send() == 1
         assert says in desk.said[-1]
     assert desk.waiting() == [1]
@@ -495,7 +496,7 @@ def test_nobody_listens_and_no_such_host(desk: Desk) -> None:
 
 def test_the_path_of_the_url_comes_before_ours(desk: Desk) -> None:
     desk.leave(incident("opened"))
-    desk.policy = desk.policy._replace(report_url=f"{desk.policy.report_url}/mail/filter/")
+    desk.policy = changed_policy(desk.policy, report_url=f"{desk.policy.report.url}/mail/filter/")
     assert desk.send() == 0
     assert desk.collector.requests[0].path == "/mail/filter/v1/reports"
 
@@ -512,7 +513,7 @@ def test_the_path_of_the_url_comes_before_ours(desk: Desk) -> None:
 )
 def test_urls_that_cannot_be_used(desk: Desk, url: str, says: str) -> None:
     desk.leave(incident("opened"))
-    desk.policy = desk.policy._replace(report_url=url)
+    desk.policy = changed_policy(desk.policy, report_url=url)
     done = desk.program("--once")
     assert done.returncode == 2
     assert says in done.stderr
@@ -541,7 +542,7 @@ def test_a_server_s_certificate_that_is_wrong(
     collector = Collector(authority, wrong)
     try:
         desk.leave(incident("opened"))
-        desk.policy = desk.policy._replace(report_url=f"https://localhost:{collector.port}")
+        desk.policy = changed_policy(desk.policy, report_url=f"https://localhost:{collector.port}")
         assert desk.send() == 1
     finally:
         collector.close()
@@ -553,7 +554,7 @@ def test_a_server_s_certificate_that_is_wrong(
 def test_a_server_of_another_authority(desk: Desk, tmp_path: Path) -> None:
     desk.leave(incident("opened"))
     other = Authority(tmp_path / "other", "Somebody else")
-    desk.policy = desk.policy._replace(report_ca=str(other.certificate))
+    desk.policy = changed_policy(desk.policy, report_ca=str(other.certificate))
     assert desk.send() == 1
     assert "the certificate of localhost is not accepted: " in desk.said[-1]
     assert desk.collector.requests == []
@@ -562,7 +563,7 @@ def test_a_server_of_another_authority(desk: Desk, tmp_path: Path) -> None:
 def test_the_system_s_authorities_are_not_asked(desk: Desk, authority: Authority, tmp_path: Path) -> None:
     desk.leave(incident("opened"))
     other = Authority(tmp_path / "other", "Somebody else")
-    desk.policy = desk.policy._replace(report_ca=str(other.certificate))
+    desk.policy = changed_policy(desk.policy, report_ca=str(other.certificate))
     done = desk.program("--once", SSL_CERT_FILE=str(authority.certificate))
     assert done.returncode == 1
     assert desk.collector.requests == []
@@ -579,7 +580,9 @@ def turned_away(desk: Desk, why: str) -> bool:
 def test_a_router_s_certificate_that_the_collector_does_not_know(desk: Desk, tmp_path: Path) -> None:
     desk.leave(incident("opened"))
     stranger = Authority(tmp_path / "other", "Somebody else").router("cpe-0001")
-    desk.policy = desk.policy._replace(report_certificate=str(stranger.certificate), report_key=str(stranger.key))
+    desk.policy = changed_policy(
+        desk.policy, report_certificate=str(stranger.certificate), report_key=str(stranger.key)
+    )
     assert desk.send() == 1
     assert desk.collector.requests == []
     if turned_away(desk, "unknown ca"):
@@ -590,7 +593,7 @@ def test_a_router_s_certificate_that_the_collector_does_not_know(desk: Desk, tmp
 def test_our_own_certificate_has_expired(desk: Desk, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.leave(incident("opened"))
     old = authority.router("cpe-old", starts=-9, ends=-2)
-    desk.policy = desk.policy._replace(report_certificate=str(old.certificate), report_key=str(old.key))
+    desk.policy = changed_policy(desk.policy, report_certificate=str(old.certificate), report_key=str(old.key))
     monkeypatch.setattr(rights, "synchronised", lambda: False)  # then the collector is asked
     assert desk.send() == 1
     turned_away(desk, "certificate expired")
@@ -602,13 +605,13 @@ def test_our_own_certificate_has_expired(desk: Desk, authority: Authority, monke
 
 def instead(policy: Policy, name: str, path: Path) -> Policy:
     """The policy with this file for [report] ca, certificate or key."""
-    changed: dict[str, Any] = {f"report_{name}": str(path)}
-    return policy._replace(**changed)
+    changed: dict[str, Any] = {name: str(path)}
+    return policy._replace(report=policy.report._replace(**changed))
 
 
 def _mode(name: str, mode: int) -> Callable[[Desk], None]:
     def change(desk: Desk) -> None:
-        source = Path(getattr(desk.policy, f"report_{name}"))
+        source = Path(getattr(desk.policy.report, name))
         path = desk.folder / source.name
         path.write_bytes(source.read_bytes())
         path.chmod(mode)
@@ -630,10 +633,10 @@ def _content(name: str, content: bytes | None) -> Callable[[Desk], None]:
 
 def _encrypted(desk: Desk) -> None:
     path = desk.folder / "encrypted.key"
-    words = ["openssl", "pkcs8", "-topk8", "-in", desk.policy.report_key, "-passout", "pass:x", "-out", str(path)]
+    words = ["openssl", "pkcs8", "-topk8", "-in", desk.policy.report.key, "-passout", "pass:x", "-out", str(path)]
     subprocess.run(words, check=True)
     path.chmod(0o600)
-    desk.policy = desk.policy._replace(report_key=str(path))
+    desk.policy = changed_policy(desk.policy, report_key=str(path))
 
 
 def _of_another(desk: Desk) -> None:
@@ -641,7 +644,7 @@ def _of_another(desk: Desk) -> None:
     path = desk.folder / "other.key"
     subprocess.run([*words, "-out", str(path)], check=True)
     path.chmod(0o600)
-    desk.policy = desk.policy._replace(report_key=str(path))
+    desk.policy = changed_policy(desk.policy, report_key=str(path))
 
 
 @pytest.mark.parametrize(
@@ -667,7 +670,7 @@ def test_files_that_cannot_be_used(desk: Desk, change: Callable[[Desk], None], s
     policy = desk.policy
     done = desk.program("--once")
     assert done.returncode == 2
-    files = {"key": policy.report_key, "ca": policy.report_ca, "certificate": policy.report_certificate}
+    files = {"key": policy.report.key, "ca": policy.report.ca, "certificate": policy.report.certificate}
     assert says.format(**files) in done.stderr
     assert done.stderr.count("\n") == 1
     assert desk.waiting() == [1]
@@ -682,7 +685,7 @@ def test_a_group_may_read_the_key(desk: Desk) -> None:
 
 def test_a_certificate_of_nobody(desk: Desk, authority: Authority) -> None:
     nobody = authority.named("nobody", [])
-    desk.policy = desk.policy._replace(report_certificate=str(nobody.certificate), report_key=str(nobody.key))
+    desk.policy = changed_policy(desk.policy, report_certificate=str(nobody.certificate), report_key=str(nobody.key))
     with pytest.raises(send.CannotSend, match="it names nobody"):
         desk.send()
 
@@ -703,7 +706,7 @@ def test_without_anything_to_do(desk: Desk) -> None:
 
 
 def test_before_a_filter_has_run(tmp_path: Path, desk: Desk) -> None:
-    desk.policy = desk.policy._replace(status_file=str(tmp_path / "elsewhere" / "status.json"))
+    desk.policy = changed_policy(desk.policy, status_file=str(tmp_path / "elsewhere" / "status.json"))
     done = desk.program()
     assert done.returncode == 1
     assert "no filter has made reports yet" in done.stderr
@@ -789,7 +792,7 @@ def test_nothing_is_sent_that_could_not_be_noted(desk: Desk, monkeypatch: pytest
 def test_root_becomes_the_user_before_it_connects(desk: Desk) -> None:
     """Looked at from the collector's side, while it waits for the answer."""
     desk.leave(incident("opened"))
-    os.chmod(desk.policy.report_key, 0o600)
+    os.chmod(desk.policy.report.key, 0o600)
     found: list[str] = []
     groups = [4, 24]
     program = subprocess.Popen(
@@ -820,7 +823,7 @@ def test_users_that_cannot_be_used(desk: Desk, user: str, says: str, monkeypatch
     known = {"toor": pwd.struct_passwd(("toor", "x", 0, 0, "", "/", "/bin/sh"))}
     monkeypatch.setattr(pwd, "getpwnam", known.__getitem__)
     with pytest.raises(send.CannotSend, match=rf"\[report\] user names {user}, .*{says}"):
-        send.run(desk.policy._replace(report_user=user), "once")
+        send.run(changed_policy(desk.policy, report_user=user), "once")
     assert os.geteuid() == 0
     assert desk.collector.requests == []
 

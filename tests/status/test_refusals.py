@@ -7,8 +7,8 @@ import pytest
 from cpe_filter.detect.device import Collective, Device
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce import decide
-from cpe_filter.policy.model import Policy
 from cpe_filter.status.refusals import DEVICES, KINDS, LINES, MINUTE_S, Refusals, kind
+from tests.policies import changed_policy, make_policy
 
 SERVER = bytes([198, 18, 1, 25])
 
@@ -120,24 +120,24 @@ def test_every_decision_has_a_kind_of_its_own() -> None:
     """The reasons of decide itself: whoever words one anew meets this."""
     device = Device(b"\2\0\0\0\1\1", 0.0)
     found = []
-    limit = Policy(mode="limit")
+    limit = make_policy(mode="limit")
     for limited in (
-        limit._replace(connections_burst=1),
-        limit._replace(destinations_burst=1, connections_burst=100),
+        changed_policy(limit, connections_burst=1),
+        changed_policy(limit, destinations_burst=1, connections_burst=100),
     ):
         device.buckets.clear()
         first, second = (decide.on_connection(limited, device, SERVER, True, 0.0) for _ in range(2))
         assert first.what == decide.PASS
         found.append(kind(second.reason))
     for command in (decide.on_message, decide.on_recipient):
-        few = limit._replace(messages_burst=1, recipients_burst=1)
+        few = changed_policy(limit, messages_burst=1, recipients_burst=1)
         device.buckets.clear()
         assert command(few, device, SERVER, 0.0) is None
         ended = command(few, device, SERVER, 0.0)
         assert ended is not None
         found.append(kind(ended.reason))
     device.buckets.clear()
-    found.append(kind(decide.on_connection(Policy(mode="block"), device, SERVER, True, 0.0).reason))
+    found.append(kind(decide.on_connection(make_policy(mode="block"), device, SERVER, True, 0.0).reason))
     found.append(kind(decide.COMPROMISED_DEVICE.reason))
     assert found == ["connections", "destinations", "messages", "recipients", "mode", "compromised"]
     assert {*found, "other"} == set(KINDS)
@@ -147,12 +147,12 @@ def test_limits_that_strangers_share_and_a_compromised_home_are_of_the_same_kind
     home = Collective(0.0)
     device = Device(b"\6\0\0\0\0\1", 0.0)
     device.home, device.shares = home, (home.buckets,)
-    limit = Policy(mode="limit", connections_burst=1)
+    limit = make_policy(mode="limit", connections_burst=1)
     assert decide.on_connection(limit, device, SERVER, False, 0.0).what == "pass"
     device.buckets.clear()
     assert kind(decide.on_connection(limit, device, SERVER, False, 0.0).reason) == "connections"
     home.score.standing = COMPROMISED
-    assert kind(decide.on_connection(Policy(mode="limit"), device, SERVER, False, 60.0).reason) == "compromised"
+    assert kind(decide.on_connection(make_policy(mode="limit"), device, SERVER, False, 60.0).reason) == "compromised"
 
 
 def test_what_is_not_known_is_other(log: Log) -> None:

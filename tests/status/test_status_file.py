@@ -17,9 +17,9 @@ from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
-from cpe_filter.policy.model import Policy
 from cpe_filter.status import status
 from cpe_filter.status.devices import device_facts
+from tests.policies import make_policy
 
 START = 1795500000.0
 
@@ -36,7 +36,7 @@ class Written:
 
     def __init__(self, folder: Path, devices: int = 0) -> None:
         self.path = folder / "status.json"
-        self.engine = Engine(Policy(mode="monitor"))
+        self.engine = Engine(make_policy(mode="monitor"))
         self.log: list[str] = []
         self.names: dict[bytes, str] = {}
         self.about: dict[str, Any] = {"pid": 1}
@@ -207,8 +207,8 @@ def changes() -> list[Callable[[Written, Device], None]]:
         lambda written, device: written.names.update({device.key: "tv"}),
         lambda written, device: device.score.release(),
         *(lambda written, device, name=name: device.score.add(name, 10.0) for name in INDICATORS),
-        lambda written, device: written.engine.reload(Policy(mode="limit")),
-        lambda written, device: written.engine.reload(Policy(mode="monitor", escalate=False)),
+        lambda written, device: written.engine.reload(make_policy(mode="limit")),
+        lambda written, device: written.engine.reload(make_policy(mode="monitor", escalate=False)),
     ]
 
 

@@ -19,6 +19,7 @@ from cpe_filter.texts import en as notice_en
 from cpe_filter.texts import nl as notice_nl
 from cpe_filter.texts import tr as notice_tr
 from cpe_filter.texts.notice import LANGUAGES, MAX_SMS, Words, ascii_text, noticed
+from tests.policies import changed_policy, make_policy
 
 TEXTS = {"en": notice_en.TEXTS, "nl": notice_nl.TEXTS, "de": notice_de.TEXTS, "tr": notice_tr.TEXTS}
 #: What is said to machines that know no more than US-ASCII.
@@ -119,10 +120,10 @@ def test_a_refusal_is_one_line_of_ascii(language: str, provider: str) -> None:
 
 
 def test_the_policys_own_text_wins() -> None:
-    own = Policy(explain_text="No.", notice_language="de", notice_help_url="https://isp.example/help")
+    own = make_policy(explain_text="No.", notice_language="de", notice_help_url="https://isp.example/help")
     assert said(own) == "No. https://isp.example/help"
-    assert said(own._replace(explain_url="https://isp.example/mail")) == "No. https://isp.example/mail"
-    other = own._replace(explain_text="", notice_provider="Bürgernetz")
+    assert said(changed_policy(own, explain_url="https://isp.example/mail")) == "No. https://isp.example/mail"
+    other = changed_policy(own, explain_text="", notice_provider="Bürgernetz")
     assert said(other).startswith("Buergernetz hat diese Nachricht abgelehnt")
     assert said(other).endswith(" https://isp.example/help")
     assert said(Policy()).startswith("Your Internet provider, not the recipient, refused this")

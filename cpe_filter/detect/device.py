@@ -1,9 +1,9 @@
 """A device and what is known of it, under the key that `identity` has found for it.
 
-Knows keys and per-device memory. Must not know packets or policy, nor who is a stranger (see home). Bounded: `DEVICES`
-devices and the home's collective one. When full, a stranger makes room before a device with a lease or a past: one that
-never spoke first, then the one that is clear, has the lowest score and was seen longest ago; never a conviction. A
-stranger takes nobody's place but another stranger's, and one that has not spoken only that of one that has not either.
+Knows keys and per-device memory. Must not know packets or policy, nor which devices are strangers (see home). Bounded:
+`DEVICES` devices and the home's collective one. When the table is full, a stranger is dropped before a device with a
+lease or a past: first one that never spoke, then a clear one with the lowest score that was seen longest ago, never a
+convicted one. A stranger replaces only another stranger. One that has not spoken replaces only one that has not either.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ ADDRESSES = 32
 
 #: Lengths of the keys of hosts behind a second router.
 BEHIND = (10, 14)
-#: The key of the router itself. Others have 6 bytes (MAC), 10 or 14 (MAC and an IPv4 address or a /64 behind it), 4 or
-#: 16 (address): whatever MAC and address a device makes up, it cannot come to this one.
+#: The key of the router itself. Other keys have 6 bytes (MAC), 10 or 14 (MAC and an IPv4 address or a /64 behind it), 4
+#: or 16 (address), so no device can get this one, whatever MAC and address it makes up.
 ROUTER = b"the router itself"
 #: The key of the collective device of the home, to which the strangers' evidence is added (see home).
 HOME = b"an unknown device of this home"
-#: What people may say for it.
+#: The word that people may write for it.
 HOME_WORD = "home"
-#: Keys that are no MAC and no address.
+#: Keys that are neither a MAC nor an address.
 RESERVED = (ROUTER, HOME)
 
 
@@ -37,8 +37,8 @@ Buckets = dict[str, tuple[float, float]]
 class Device:
     """One device and what is known of it. Times are seconds of the engine's clock.
 
-    home: the home's collective device while this one is a stranger, else None. shares: token buckets of others that its
-    tokens come from, too. added: nats that it has added to the home's score (see home).
+    home: the home's collective device while this one is a stranger, else None. shares: shared token buckets from which
+    it also takes tokens. added: nats that it has added to the home's score (see home).
     """
 
     __slots__ = (
@@ -82,7 +82,7 @@ class Device:
         self.proven = False  # both ends have completed a handshake of its since the start
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.neighbours = Neighbours()
-        # Only whether one is new matters: Python's hash of strings, keyed anew with every start.
+        # Only whether one is new matters: Python's hash of strings, with a new key at every start.
         self.helos: list[int] = []
         self.sender_domains: list[int] = []
         self.blamed = self.excused = 0.0
@@ -102,7 +102,7 @@ class Device:
 
     @property
     def mac(self) -> bytes | None:
-        """The MAC that its packets carry: its own, or that of a router before it. None where there is none."""
+        """The MAC that its packets carry: its own, or that of a router in front of it. None if there is none."""
         return self.key[:6] if len(self.key) in (6, *BEHIND) else None
 
     def seen(self, time: float, address: bytes) -> None:
@@ -139,17 +139,17 @@ def device_name(key: bytes) -> str:
 
 
 class Devices:
-    """All devices, bounded. `home` is the collective one: it takes no place, and is never forgotten."""
+    """All devices, bounded. `home` is the collective one. It takes no place in the table and is never dropped."""
 
     def __init__(self, limit: int = DEVICES) -> None:
         self.limit = limit
         self.home = Collective(0.0)
         self._devices: dict[bytes, Device] = {}
-        self._silent: dict[bytes, None] = {}  # of these, strangers that had not spoken; the oldest first
+        self._silent: dict[bytes, None] = {}  # the strangers among them that had not spoken; the oldest first
         self._accused = False
 
     def __iter__(self) -> Iterator[Device]:
-        """The devices, and the home's once it has been suspected: before that it is nobody."""
+        """The devices, and the home's collective one once it has been suspected."""
         yield from self._devices.values()
         self._accused = self._accused or self.home.score.standing != CLEAR
         if self._accused:
@@ -168,7 +168,7 @@ class Devices:
         return self.home if key == HOME else self._devices.get(key)
 
     def get(self, key: bytes, time: float, familiar: bool = True) -> Device:
-        """The device of this key, a new one if need be. familiar: whether a new one may take a known one's place."""
+        """The device of this key, or a new one. familiar: whether a new one may replace a known one."""
         device = self._devices.get(key)
         if device is None:
             device = Device(key, time)
@@ -186,7 +186,7 @@ class Devices:
             self._devices[device.key] = device
 
     def restore(self, devices: Iterable[Device]) -> None:
-        """These were known before a restart: as far as there is room, and in nobody's place."""
+        """Adds devices that were known before a restart, as long as there is room. They replace nothing."""
         for device in devices:
             if isinstance(device, Collective):
                 self.home = device
@@ -198,7 +198,7 @@ class Devices:
         return sum(1 for key in self._devices if len(key) in BEHIND and key.startswith(mac))
 
     def rekey(self, before: bytes, after: bytes) -> Device:
-        """The device of key `before` goes on under `after`. Of two, the one of worse standing. Raises KeyError."""
+        """Re-keys the device `before` to `after`. Of two devices the one of worse standing stays. Raises KeyError."""
         device = self._devices.pop(before)
         self._silent.pop(before, None)
         other = self._devices.pop(after, None)
@@ -209,7 +209,7 @@ class Devices:
         return device
 
     def _make_room(self, device: Device) -> bool:
-        """Forgets the least useful one for this one; False where nobody may make room: then it is not remembered."""
+        """Drops the least useful device for this one. False if none may be dropped: then this one is not remembered."""
         if device.home is not None and not device.sessions:
             return self._forget_silent()
         least = min(self._devices.values(), key=_usefulness, default=None)
@@ -222,7 +222,7 @@ class Devices:
         return True
 
     def _forget_silent(self) -> bool:
-        """A stranger that has not spoken takes the place of such a one: at once, since these come in floods."""
+        """Drops a stranger that has not spoken, for another one. In constant time, because these come in floods."""
         while self._silent:
             key = next(iter(self._silent))
             del self._silent[key]

@@ -1,32 +1,33 @@
-"""The home's strangers, counted together: whoever changes MAC, address or prefix gains nothing by it.
+"""The home's strangers, counted together: a bot that changes MAC, address or prefix gains nothing.
 
 Knows devices, leases' MACs and the detector's seam. Must not know packets, policy or what is done about a standing.
 
 A *stranger* is a device that the router has no lease for and that has no past:
 
-- a lease counts for the MAC it names. It does not count for the hosts that a second router routes under its MAC: their
-  addresses can be made up behind one lease. Whoever makes up MACs can ask DHCP for a lease for each: after the first
-  look at the leases, new ones count `NEW_LEASES` at once and then one an hour (a home gets few new devices; those of a
-  cafe are strangers for a while, which costs them nothing unless they mail directly);
-- a device has a past when it was first seen at least `PAST_S` ago, has talked with a server, and is clear. A day: until
-  then what it does counts for the home, so a bot that waits with each MAC is no faster than one that does not. At most
-  `PASTS` devices without a lease have a past (a home has few servers with fixed addresses): whoever keeps MACs until
-  they have one gains no more than that. `first_seen` survives a restart, and the past with it; to have been saved is
-  no past, since made-up MACs are saved, too.
+- A lease counts for the MAC it names. It does not count for hosts that a second router routes under its MAC, because
+  their addresses can be made up behind one lease. A bot that makes up MACs can ask DHCP for a lease for each. So after
+  the first look at the leases, `NEW_LEASES` new ones count at once and then one an hour. (A home gets few new devices.
+  Those of a cafe are strangers for a while, which costs them nothing unless they mail directly.)
+- A device has a past when it was first seen at least `PAST_S` ago, has talked with a server, and is clear. `PAST_S` is
+  a day. Until then what it does counts for the home, so a bot that waits with each MAC is no faster than one that does
+  not. At most `PASTS` devices without a lease have a past (a home has few servers with fixed addresses), so a bot that
+  keeps MACs until they have one gains no more than that. `first_seen` survives a restart, and the past with it. A
+  device that was saved does not have a past for that reason, because made-up MACs are saved, too.
 
-The router itself is no stranger.
+The router itself is not a stranger.
 
-All strangers share one set of token buckets, of one device's size, besides their own. Hosts told apart behind one MAC
-share another, of one device's size, too: what the second router hides by NAT would be one device. (`Device.shares`;
-the tokens are taken by enforce.decide.)
+All strangers share one set of token buckets of one device's size, besides their own. Hosts that are told apart behind
+one MAC share another, also of one device's size, because behind NAT they would be one device. (`Device.shares`;
+enforce.decide takes the tokens.)
 
-What strangers do is evidence about a collective device as well (`Devices.home`): each of their connections is one of
-the home's, too, and the same score judges it. One stranger adds at most `MOST_EACH` nats to any sum, so that it takes
-two to suspect the home and three to convict it, and what a single bot does stays its own affair. Evidence for innocence
-is not bounded: many legitimate guests must not convict the home by what little speaks against each. The home is
-convicted, too, when `CONVICTED` strangers are: whoever takes a new MAC after each conviction.
+What strangers do is also evidence about a collective device (`Devices.home`): each of their connections is one of the
+home's, too, and the same score judges it. One stranger adds at most `MOST_EACH` nats to any sum. So it takes two to
+make the home suspected and three to convict it, and a single bot does not affect the others. Evidence for innocence is
+not bounded, because many legitimate guests must not convict the home by the little evidence against each. The home is
+also convicted when `CONVICTED` strangers are, which finds a bot that takes a new MAC after each conviction.
 
-A standing of the home concerns strangers alone (enforce.decide): no device with a lease or a past is refused by it.
+The home's standing concerns strangers alone (enforce.decide): no device with a lease or a past is refused because of
+it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Buckets, Collectiv
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.inspect.facts import Event
 
-#: Seconds from its first connection until a device without a lease may have a past, and how many may.
+#: Seconds from its first connection until a device without a lease may have a past; and how many devices may have one.
 PAST_S, PASTS = 86400.0, 16
 #: Nats that one stranger may add to each of the home's sums.
 MOST_EACH = 5.0
@@ -47,22 +48,22 @@ MOST_EACH = 5.0
 CONVICTED = 3
 #: New leases that count at once, and seconds until one more does.
 NEW_LEASES, NEW_LEASE_S = 16, 3600.0
-#: Leases that count (see succession.LEASES), and MACs with hosts behind them whose buckets are kept.
+#: Leases that count (see mac_rotation.LEASES), and MACs with hosts behind them whose buckets are kept.
 LEASES, MACS = 1024, DEVICES
 
 
 class Home:
-    """Says who is a stranger, and judges the home by its share in their connections."""
+    """Knows which devices are strangers, and judges the home by its share in their connections."""
 
     def __init__(self, devices: Devices) -> None:
-        self._detector = Detector()  # of its own: whoever traces devices sees each connection once
+        self._detector = Detector()  # its own: a trace of the devices sees each connection once
         self._devices = devices
         self._leased: frozenset[bytes] | None = None  # before the first look
         self._new_leases, self._new_leases_at = float(NEW_LEASES), 0.0
         self._pasts: dict[bytes, None] = {}
-        self._behind: dict[bytes, Buckets] = {}  # of MACs with hosts behind them, the one used last at the end
+        self._behind: dict[bytes, Buckets] = {}  # for MACs with hosts behind them, the one used last at the end
 
-    # ── who is a stranger ───────────────────────────────────────────────────────────────────────
+    # ── which devices are strangers ─────────────────────────────────────────────────────────────
 
     def leases(self, macs: Iterable[bytes], time: float) -> None:
         """These are all MACs that have a lease now. At most `LEASES` of them count, and few new ones at once."""
@@ -83,16 +84,16 @@ class Home:
             self.place(device, time)
 
     def restore(self) -> None:
-        """The table of devices was filled from what was known before a restart: the oldest have their pasts back."""
+        """The table of devices was restored after a restart: the oldest get their pasts back."""
         now = max((device.last_seen for device in self._devices), default=0.0)
         for device in sorted(self._devices, key=lambda device: device.first_seen):
             self.place(device, now)
 
     def device(self, key: bytes, time: float) -> Device:
-        """The device of this key, in its place, a new one if need be."""
+        """The device of this key with its place found out; a new device if there is none."""
         known = self._devices.find(key)
         if known is not None and known.home is None and not known.shares and key not in self._behind:
-            return known  # the usual case; a lease's end has its own way
+            return known  # the usual case; `leases` handles a lease's end
         if known is None and key in self._pasts:
             del self._pasts[key]  # it was forgotten, and its past with it
         device = self._devices.get(key, time, self._is_leased(key))
@@ -100,13 +101,13 @@ class Home:
         return device
 
     def unlisted(self, key: bytes, time: float) -> Device:
-        """A device that is not in the table, and shall not be: nothing shows yet that it exists."""
+        """A device that is not in the table and is not added to it: nothing shows yet that it exists."""
         device = Device(key, time)
         self.place(device, time)
         return device
 
     def place(self, device: Device, time: float) -> None:
-        """Finds out whether a device is a stranger now, and with whom it shares its limits."""
+        """Finds out whether a device is a stranger now, and which devices share its limits."""
         if device is self._devices.home:
             return
         home = None if self._is_leased(device.key) or self._has_past(device, time) else self._devices.home
@@ -118,7 +119,7 @@ class Home:
             device.shares = (*device.shares, self._buckets(mac))
 
     def familiar(self) -> Iterator[bytes]:
-        """MACs that are no stranger's: with a lease, or of a device that has a past. Some may come twice."""
+        """MACs of devices that are not strangers: with a lease, or with a past. Some may come twice."""
         yield from self._leased or ()
         for key in self._pasts:
             if len(key) in (6, *BEHIND) and self._devices.find(key) is not None:
@@ -151,7 +152,7 @@ class Home:
     # ── evidence ────────────────────────────────────────────────────────────────────────────────
 
     def opened(self, connection: Connection, server: bytes, client: bytes, time: float) -> Connection | None:
-        """A device has opened this connection to a server: the home's share in it; None where it is no stranger's.
+        """The home's share in a connection that a device has opened to a server; None if the device is not a stranger.
 
         server, client: packed addresses.
         """
@@ -173,14 +174,14 @@ class Home:
             self._end(stranger, home)
 
     def unanswered(self, shared: Connection, connection: Connection, phase: str, time: float) -> None:
-        """A stranger's SYN was all there was: it may have the home suspected, and never convicted."""
+        """A stranger's SYN got no answer: it may make the home suspected, and never convicts it."""
         stranger, home = connection.device, self._devices.home
         if self._begin(stranger, home):
             self._detector.unanswered(shared, phase, time)
             self._end(stranger, home)
 
     def event(self, shared: Connection, connection: Connection, event: Event, time: float) -> None:
-        """Something happened in a stranger's connection; the detector knows of it as the stranger's already."""
+        """Something happened in a stranger's connection. The detector has already counted it for the stranger."""
         stranger, home = connection.device, self._devices.home
         if self._begin(stranger, home):
             shared.explained = connection.explained
@@ -188,7 +189,7 @@ class Home:
             self._end(stranger, home)
 
     def ended(self, shared: Connection, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
-        """The connection is over. As `event`."""
+        """The connection has ended. As `event`."""
         stranger, home = connection.device, self._devices.home
         if self._begin(stranger, home):
             shared.explained = connection.explained
@@ -210,7 +211,7 @@ class Home:
         return bool(self._detector.changes)
 
     def judged(self, changes: Iterable[StandingChanged]) -> list[StandingChanged]:
-        """The changes of the home's standing since the last call, or by these of devices: strangers were convicted."""
+        """Changes of the home's standing since the last call, or because strangers among these were convicted."""
         found, self._detector.changes = self._detector.changes, []
         for change in changes:
             if change.after == COMPROMISED and change.device.home is not None:
@@ -218,7 +219,7 @@ class Home:
         return found
 
     def _convict(self, change: StandingChanged) -> list[StandingChanged]:
-        """A stranger was convicted: so is the home where these are many."""
+        """A stranger was convicted. If enough are, the home is convicted, too."""
         home = self._devices.home
         before = home.score.standing
         strangers = sum(1 for one in self._devices if one.home is not None and one.score.standing == COMPROMISED)
@@ -230,7 +231,7 @@ class Home:
         return [StandingChanged(change.time, home, before, COMPROMISED, home.connections, change.indicator)]
 
     def _begin(self, stranger: Device, home: Collective) -> bool:
-        """Before the detector hears of the home; False where the stranger is convicted: the rest is its own."""
+        """Before the detector counts for the home. False if the stranger is convicted: then nothing is shared."""
         if stranger.score.standing == COMPROMISED:
             return False
         home.shared.left = MOST_EACH - stranger.added

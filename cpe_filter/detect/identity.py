@@ -2,17 +2,17 @@
 
 Knows keys, on-link networks and the table of devices. Must not know packets, files or leases. The rules, in order:
 
-- The MAC (6 bytes). All on-link addresses of one MAC are one device: DHCP's changes, privacy addresses, ULA beside GUA.
-- A client behind a MAC whose address is not on-link comes by way of a second router: MAC + IPv4 address (10 bytes), or
-  MAC + IPv6 /64 (14 bytes; addresses that rotate within a /64 stay one device). At most `HOSTS` of these for each MAC,
-  the rest shares the MAC's own device: made-up addresses must not fill the table of devices.
+- The MAC (6 bytes). All on-link addresses of one MAC are one device: changes by DHCP, privacy addresses, ULA and GUA.
+- A client whose address is not on-link comes through a second router: MAC + IPv4 address (10 bytes), or MAC + IPv6 /64
+  (14 bytes; addresses that rotate within a /64 stay one device). At most `HOSTS` of these for each MAC; the others
+  share the MAC's own device, because made-up addresses must not fill the table of devices.
 - Where no IPv4 network is known (a capture), two addresses are two hosts when one MAC uses them in turn: A, B, and A
   again within `ALTERNATE_S`. A new lease never goes back. A host with two addresses that it uses in turn becomes two
   devices there; where the networks are known it stays one. IPv6 without known networks: the MAC alone, since one host
   uses many addresses in turn.
 - No MAC (tunnel, PPP): the address. Not the /64: without a MAC a whole home shares one.
 
-What a second router hides by NAT stays one device, and so does what a repeater bridges under its own MAC.
+Hosts behind a second router with NAT are one device. So are hosts that a repeater bridges under its own MAC.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from cpe_filter.detect.device import DEVICES, Devices
 from cpe_filter.detect.score import CLEAR
 from cpe_filter.lean.named_tuple import NamedTuple
 
-#: Hosts told apart behind one MAC.
+#: Hosts that are told apart behind one MAC.
 HOSTS = 32
-#: Seconds between two uses of an address for what was used between them to be another host.
+#: An address that is used again within so many seconds shows that the addresses used in between are other hosts.
 ALTERNATE_S = 600.0
 #: MACs whose last addresses are remembered, and how many of each.
 _MACS, _USES = DEVICES, 8
-#: On-link networks of one family. The oldest goes: a network that was on-link lately still counts, since devices keep
-#: addresses of a prefix for a while after the ISP has given out another.
+#: On-link networks of one family; the oldest is dropped. A network that was on-link recently still counts, because
+#: devices keep addresses of a prefix for a while after the ISP has assigned another.
 _NETWORKS = 32
 
 
@@ -52,7 +52,7 @@ class Identity:
         self._uses: dict[bytes, dict[bytes, _Use]] = {}  # of each MAC, the address used last at the end
 
     def on_link(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
-        """These networks are on-link; those told earlier stay so, as far as there is room."""
+        """These networks are on-link. Earlier ones stay on-link, as long as there is room."""
         for network in networks:
             known = self._networks[network.max_prefixlen // 8]
             shift = network.max_prefixlen - network.prefixlen
@@ -77,7 +77,7 @@ class Identity:
         return routed if len(client) == 4 and self._devices.find(routed) is not None else mac
 
     def seen(self, hwaddr: bytes | None, client: bytes, time: float) -> bytes:
-        """As `key`, for a client that opens a connection now: addresses used in turn are told apart by it."""
+        """As `key`, for a client that opens a connection now. Addresses that are used in turn become other hosts."""
         key = self.key(hwaddr, client)
         if len(key) != 6 or len(client) != 4 or self._networks[4]:
             return key
@@ -113,10 +113,10 @@ class Identity:
             del uses[next(iter(uses))]
 
     def _tell_apart(self, mac: bytes, client: bytes, since: list[bytes], clear: bool, time: float) -> None:
-        """`client` and the addresses used since are different hosts: one keeps the MAC's device, the others get theirs.
+        """`client` and the addresses used since are different hosts. One keeps the MAC's device, others get new ones.
 
-        A standing stays with the host that was in use when it was earned: the last one that came into use while the
-        device was still clear. So no conviction is lost, and no other host inherits it.
+        A standing stays with the host that earned it: the last one that came into use while the device was still
+        clear. So no conviction is lost, and no other host inherits it.
         """
         uses = self._uses[mac]
         owner = client

@@ -1,17 +1,18 @@
-"""Which device goes on under another MAC: randomised MACs, told by what the device calls itself in DHCP.
+"""Devices that continue under another MAC: randomised MACs, recognised by the identity that a device has in DHCP.
 
-Knows leases and the table of devices. Must not know lease files. Everything in a lease is claimed by the device that
-asks for it, so a claim alone moves nothing. A device goes on under a new MAC only where
+Knows leases and the table of devices. Must not know lease files. A device claims everything in its lease itself, so a
+claim alone moves nothing. A device continues under a new MAC only if
 
-- both MACs are locally administered (bit 0x02): what was burnt in does not change;
+- both MACs are locally administered (bit 0x02), because a burnt-in MAC does not change;
 - both leases have the same client identifier (or DUID, RFC 4361), or the same name;
-- the old MAC is gone: it has no lease any more, the one it had would have run out by now, and it has sent no mail since
-  the new one came. Waiting for the end matters: a stranger can take a lease over by its client identifier, or release
-  it, but its owner asks again half-way;
-- nobody else bears that identity: two leases renewed side by side show that it belongs to two devices, for good.
+- the old MAC is gone: it has no lease any more, the one it had would have expired by now, and it has sent no mail since
+  the new one came. The wait matters: another host can take over a lease by its client identifier, or release it, but
+  the owner renews it half-way;
+- no other device has that identity. Two leases that are renewed at the same time show that it belongs to two devices,
+  and it is never used again.
 
-The device is re-keyed, not copied: memory stays bounded, and whoever comes back under the old MAC starts anew. Where
-the new MAC has a device already, the one with the worse standing goes on. A MAC takes part in this once.
+The device is re-keyed, not copied. So memory stays bounded, and a device that returns under the old MAC starts fresh.
+If the new MAC has a device already, the one with the worse standing stays. A MAC takes part in this once.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Leases that count; dnsmasq gives out 1,000 at most unless told otherwise.
+#: Leases that count; dnsmasq assigns at most 1,000 by default.
 LEASES = 1024
-#: Seconds that a lease must have been gone: a lease file that is just being written looks shorter than it is.
+#: Seconds that a lease must have been gone, because a lease file that is being written looks shorter than it is.
 GONE_S = 60.0
-#: Seconds that an expiry moves at least when a lease is renewed: odhcpd's times are uncertain by one.
+#: The least seconds by which a renewal moves the expiry: odhcpd's times are uncertain by one.
 _RENEWED_S = 30.0
 _SHARED = 256
 _MOVED = 512
@@ -38,7 +39,7 @@ _MOVED = 512
 class Lease(NamedTuple):
     """One DHCP lease. hwaddr: the MAC, b"" where the server does not say (DHCPv6). addresses: packed.
 
-    name: what the device calls itself, cleaned; "" for none. client_id: DUID or client identifier, b"" for none or
+    name: the device's name of its own, cleaned; "" for none. client_id: DUID or client identifier, b"" for none or
     for one that only repeats the MAC. expires: POSIX seconds, 0 for never.
     """
 
@@ -50,7 +51,7 @@ class Lease(NamedTuple):
 
 
 class Continued(NamedTuple):
-    """`device` was known as `before` (a key) and goes on under the key that it has now. why: what the leases share."""
+    """`device` had the key `before` and continues under its current key. why: what the leases have in common."""
 
     time: float
     device: Device
@@ -74,14 +75,14 @@ class _Tenure:
         self.client_id = b""
 
     def identities(self) -> list[tuple[str, bytes]]:
-        """What it can be recognised by, the surer one first."""
+        """The identities by which it can be recognised, the more reliable one first."""
         found = [("client identifier", self.client_id)] if self.client_id else []
         # A name with a replaced character might have been another one.
         return [*found, ("name", self.name.lower().encode())] if self.name and "?" not in self.name else found
 
 
 class Succession:
-    """Give it all leases now and then. Bounded: `LEASES` live ones, and gone ones of known devices."""
+    """Pass it all leases now and then. Bounded: `LEASES` live ones, and ended ones of known devices."""
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
@@ -93,9 +94,9 @@ class Succession:
         return len(self._tenures)
 
     def leases(self, leases: Iterable[Lease], time: float, wall: float) -> list[Continued]:
-        """These are all leases there are now. Returns the devices that go on under another MAC by it.
+        """Takes all current leases. Returns the devices that now continue under another MAC.
 
-        time: the engine's clock; wall: POSIX seconds, which leases end by.
+        time: the engine's clock; wall: POSIX seconds, the clock of the leases' expiry.
         """
         self._note(leases, time, wall)
         bearers: dict[tuple[str, bytes], list[bytes]] = {}
@@ -126,7 +127,7 @@ class Succession:
             elif until > tenure.until + _RENEWED_S:
                 tenure.renewed = time
             tenure.until = until
-            # dnsmasq takes a name away from a lease when another claims it: what it was counts on.
+            # dnsmasq removes a name from a lease when another claims it. The old name still counts.
             tenure.name = lease.name or tenure.name
             tenure.client_id = lease.client_id or tenure.client_id
         for mac, tenure in list(self._tenures.items()):
@@ -137,7 +138,7 @@ class Succession:
                     del self._tenures[mac]
 
     def _find_shared(self, identity: tuple[str, bytes], macs: list[bytes]) -> None:
-        """Two leases with one identity, the older one renewed after the newer came: two devices."""
+        """If two leases have one identity and the older was renewed after the newer came, these are two devices."""
         live = [self._tenures[mac] for mac in macs if self._tenures[mac].ended is None]
         newest = max(live, key=lambda tenure: tenure.first, default=None)
         if newest and any(tenure is not newest and tenure.renewed > newest.first for tenure in live):
@@ -149,7 +150,7 @@ class Succession:
         for identity in tenure.identities():
             others = [other for other in bearers[identity] if other != mac]
             if identity in self._shared or len(others) != 1:
-                continue  # nobody to follow, or no telling whom
+                continue  # no predecessor, or several
             (before,) = others
             old, device = self._tenures[before], self._devices.find(before)
             if old.ended is None or old.first >= tenure.first or time < max(old.ended + GONE_S, old.until):
@@ -163,7 +164,7 @@ class Succession:
 
 
 def _remember(known: dict[Any, None], what: object, limit: int) -> None:
-    """A set that forgets what was told longest ago."""
+    """Adds to a set that drops its oldest members."""
     known.pop(what, None)
     known[what] = None
     if len(known) > limit:

@@ -5,7 +5,7 @@ Knows RFC 5321 section 4.1.1.1 and the forms that bots, routers' DHCP and bad co
 
 from __future__ import annotations
 
-#: Words that reverse DNS of home lines uses.
+#: Words in the reverse DNS names of residential lines.
 _POOL_WORDS = frozenset(
     (
         "adsl",
@@ -80,7 +80,7 @@ def _private(text: str) -> bool:
 
 
 def _dynamic(name: str) -> bool:
-    """Looks like a pool's reverse DNS: an address spelled out, or a pool word together with digits."""
+    """Whether it looks like a pool's reverse DNS name: it spells out an address, or has a pool word and digits."""
     if name.isascii() and len(name.encode().translate(None, b"0123456789")) == len(name):
         return False  # all of it takes digits
     runs: list[str] = []

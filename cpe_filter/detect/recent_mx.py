@@ -1,9 +1,9 @@
-"""Who asked for MX records and has not mailed yet: kept for an hour, for the day the mail comes.
+"""Devices that asked for MX records and have not mailed yet: kept for an hour, in case mail follows.
 
 Knows device keys and times. Must not know packets or names. A device that only asks DNS must not fill the table of
-devices: DNS is a datagram with any MAC on it, and spoofed ones would push real devices out. So what is asked before the
-first mail waits here, in a table of its own. When it is full the one silent longest goes: a flood of made-up MACs costs
-others this one piece of evidence, and nothing else.
+devices: a DNS question is a datagram with any MAC on it, and spoofed ones would push real devices out. So questions
+before the first mail wait here, in a table of their own. When it is full the key that was silent longest is dropped. A
+flood of made-up MACs costs other devices this one piece of evidence, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 from cpe_filter.lean.named_tuple import NamedTuple
 
 KEYS = 256
-#: Seconds after its last lookup that a device is remembered. A bot resolves just before it sends.
+#: Seconds that a device is remembered after its last lookup. A bot resolves just before it sends.
 KEEP_S = 3600.0
-#: Lookups of one device kept with their times; the rest is a number.
+#: Lookups of one device that are kept with their times; the others are only counted.
 KEPT = 8
 
 
 class Asked(NamedTuple):
-    """queries: how many in all. last: of these the last ones, at most `KEPT`, as (seconds, of a foreign resolver)."""
+    """queries: how many in all. last: the last of them, at most `KEPT`, as (seconds, whether of a foreign resolver)."""
 
     queries: int
     last: list[tuple[float, bool]]
@@ -29,7 +29,7 @@ class RecentlyAsked:
 
     def __init__(self, limit: int = KEYS) -> None:
         self.limit = limit
-        self._asked: dict[bytes, Asked] = {}  # the one silent longest comes first
+        self._asked: dict[bytes, Asked] = {}  # the key that was silent longest comes first
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -43,7 +43,7 @@ class RecentlyAsked:
         self._asked[key] = Asked(queries + 1, [*last[1 - KEPT :], (time, foreign)])
 
     def take(self, key: bytes, time: float) -> Asked | None:
-        """What a device asked that mails now, once; None where there is nothing of the last hour."""
+        """The questions of a device that mails now, returned once; None if it asked nothing in the last hour."""
         return self._take_fresh(key, time) if self._asked else None
 
     def _take_fresh(self, key: bytes, time: float) -> Asked | None:

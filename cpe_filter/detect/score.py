@@ -2,18 +2,19 @@
 legitimate sender that a device might be.
 
 Knows how evidence adds up. Must not know what the indicators mean. No sum falls below zero, so a bot after a clean
-year is found as fast as one on the first day; none is reset by a clock, so a slow bot is found in as many messages as
-a fast one.
+year is found as fast as one on the first day. No clock resets a sum, so a slow bot is found in as many messages as a
+fast one.
 
-A device is compromised when it looks like a bot rather than like *any* of `evidence.SENDERS`: the least of the sums
-decides. That is what bounds the error: whichever of these senders a device is, its own sum is a CUSUM against it and
-has to pass as well. (Lorden's e^h sessions between false alarms would hold if the indicators of a contact were
-independent and their absence counted, too; so the interval is measured, see below.) It is suspected when it looks like
-a bot rather than like the first of them, the ordinary mail server: on SYNs alone a newsletter's first run does that
-too.
+A device is compromised when it looks like a bot rather than like *any* of `evidence.SENDERS`: the smallest sum decides.
+That bounds the error. Whichever of these senders a device is, its own sum is a CUSUM against it and has to pass the
+threshold as well. (Lorden's e^h sessions between false alarms would hold if the indicators of a contact were
+independent and their absence counted, too. They are not, so the interval is measured; see below.) A device is suspected
+when it looks like a bot rather than like the first of them, the ordinary mail server. On SYNs alone a newsletter's
+first run does that, too.
 
-What only the device's side of a connection shows anybody in the home may have sent in its name. So there are two rows
-of sums: `sums`, of what both ends of connections show, convict; `loose`, of everything, suspect and no more.
+Evidence that only the device's side of a connection shows may have been sent by any host in the home in its name. So
+there are two rows of sums. `sums` add what both ends of connections show, and convict. `loose` add everything, and can
+only make a device suspected.
 """
 
 from __future__ import annotations
@@ -25,29 +26,29 @@ from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE, SENDERS, SHARES, 
 CLEAR, SUSPECTED, COMPROMISED = "clear", "suspected", "compromised"
 
 #: The false-alarm interval is measured: `python -m tests.evaluate.calibrate` prints after how many first contacts and
-#: sessions each sender passes what convicts by chance, beside Lorden's e^h.
+#: sessions each sender passes the threshold by chance, next to Lorden's e^h.
 SUSPECT_AT = 8.0
 CONVICT_AT = 11.3
 #: A suspicion ends below this.
 CLEAR_BELOW = 3.0
 #: The most that a sum may hold, so that legitimate mail can bring it down again.
 MOST = 20.0
-#: What one session may add: less than what convicts any but the rare senders.
+#: The most that one session may add: less than it takes to convict all but the rare senders.
 SESSION_CLIP = 10.0
-#: After a claimed clean-up each sum begins with this share of what convicts.
+#: After a release each sum begins with this share of what convicts.
 PROBATION = 0.4
 #: An indicator's firings are counted up to here.
 MANY = 65535
-#: What one side alone shows comes to no more than this.
+#: The most that evidence of one side alone can come to.
 _NO_PROOF = CONVICT_AT - 0.1
 #: A family supports a conviction when it gave at least so much.
 FAMILY_MINIMUM = 1.0
 
 _ORDINARY, _OTHERS = 0, range(1, len(SENDERS))
-#: What each sum has to reach for a conviction, and how much of the score a nat of it is past the suspicion.
+#: What each sum has to reach for a conviction, and how much a nat of it adds to the score beyond suspicion.
 _NEEDED = tuple(CONVICT_AT + math.log(share) for share in SHARES)
 _SCALES = tuple((CONVICT_AT - SUSPECT_AT) / needed for needed in _NEEDED)
-#: The sums that an indicator changes, with its weight: of those that fire in every session most change one or two.
+#: The sums that an indicator changes, with its weight. Most indicators that fire in every session change one or two.
 _WEIGHTS = {
     name: tuple((n, weight) for n, weight in enumerate(indicator.weights) if weight)
     for name, indicator in INDICATORS.items()
@@ -57,7 +58,7 @@ _WEIGHTS = {
 class Tally:
     """How often an indicator fired on a device, and what it has added to the score in all (nats).
 
-    loose: how much of that one side alone has shown.
+    loose: the part of it that only one side has shown.
     """
 
     __slots__ = ("count", "loose", "weight")
@@ -71,7 +72,7 @@ class Tally:
 class Score:
     """One device's evidence. `sums`: nats, in the order of `SENDERS`; `tallies`: by indicator.
 
-    loose: the same with what one side alone has shown; None where that adds nothing.
+    loose: the same, including what only one side has shown; None if that adds nothing.
     """
 
     __slots__ = ("loose", "standing", "sums", "tallies", "value")
@@ -96,7 +97,7 @@ class Score:
         if tally.count < MANY:
             tally.count += 1
         before = self.value
-        if self.standing == COMPROMISED:  # a suspicion more is none
+        if self.standing == COMPROMISED:  # one more suspicion changes nothing
             self.loose = None
         if not proven and self.standing == COMPROMISED:
             heaviest = 0.0
@@ -118,7 +119,7 @@ class Score:
         return room - heaviest if heaviest < room else 0.0
 
     def _weigh(self) -> None:
-        """Half way up is what sets a device apart from ordinary mail servers; the rest, from all other senders."""
+        """Up to `SUSPECT_AT` the score is the distance from an ordinary mail server; beyond, from all senders."""
         self.value = _value(self.sums)
         if self.loose is not None:
             self.value = max(self.value, min(_value(self.loose), _NO_PROOF))
@@ -130,12 +131,12 @@ class Score:
 
     @property
     def held_against(self) -> list[tuple[str, float, float]]:
-        """(a legitimate sender, what says that the device is none, how much of it rules that sender out), nats."""
+        """(a legitimate sender, evidence that the device is not one, how much of it rules that sender out), nats."""
         return list(zip(SENDERS, self.sums, _NEEDED, strict=True))
 
     @property
     def families(self) -> list[str]:
-        """Families of evidence against the device that gave enough to count, of what both ends show."""
+        """The families that gave enough evidence against the device to count, from what both ends show."""
         sums: dict[str, float] = {}
         for name, tally in self.tallies.items():
             family = INDICATORS[name].family
@@ -148,7 +149,7 @@ class Score:
         before = self.standing
         if before == COMPROMISED:
             return False
-        if self.value >= CONVICT_AT and self._may_convict():  # more than what is `loose` comes to
+        if self.value >= CONVICT_AT and self._may_convict():  # `loose` alone never comes to so much
             self.standing = COMPROMISED
         elif self.value >= SUSPECT_AT:
             self.standing = SUSPECTED
@@ -157,9 +158,9 @@ class Score:
         return self.standing != before
 
     def release(self) -> None:
-        """The device is said to have been cleaned: it is watched, half way between the thresholds' sums and nothing.
+        """A person has declared the device cleaned. It is watched, half way between nothing and the thresholds.
 
-        All evidence counts as new again. What comes now convicts it sooner than the first time, or clears it.
+        All evidence counts as new again. New evidence convicts it sooner than the first time, or clears it.
         """
         self.sums = [PROBATION * scale for scale in _NEEDED]
         self.loose = None
@@ -168,7 +169,7 @@ class Score:
         self.standing = SUSPECTED
 
     def restore(self, standing: str, sums: list[float], tallies: dict[str, Tally]) -> None:
-        """All that a score is, as it was before a restart. sums: in the order of `SENDERS`."""
+        """Sets the score to what it was before a restart. sums: in the order of `SENDERS`."""
         self.sums = [min(MOST, max(0.0, value)) for value in sums]
         self.loose = None
         self.tallies = tallies
@@ -182,7 +183,7 @@ class Score:
 
 
 class SharedScore(Score):
-    """A score to which several devices add. left: nats that the one whose evidence comes now may still add."""
+    """A score to which several devices add. left: nats that the device with the current evidence may still add."""
 
     __slots__ = ("left",)
 
@@ -198,11 +199,11 @@ class SharedScore(Score):
 
 
 def _raise(sums: list[float], name: str, discount: float, room: float) -> float:
-    """Adds an indicator's weights to the sums. Returns the heaviest, 0 where none is against the device."""
+    """Adds an indicator's weights to the sums. Returns the heaviest, 0 if no weight is against the device."""
     heaviest = 0.0
     for n, weight in _WEIGHTS[name]:
         change = weight * discount
-        # Plain comparisons, and no more than can matter: this runs for every piece of evidence.
+        # Plain comparisons, and as few as possible: this runs for every piece of evidence.
         if change > 0:
             if change > heaviest:  # noqa: PLR1730
                 heaviest = change

@@ -1,8 +1,8 @@
-"""Which mail servers a device has met, and how that came out: fixed memory, the longest unused forgotten first.
+"""The networks of mail servers that a device has met, with outcomes, in fixed memory. The least recently used go first.
 
-Knows neighbourhoods of servers (/24, /48) by their fingerprints. Must not know what follows from them. A table of
-`BUCKETS` buckets with `WAYS` places of two bytes: fourteen bits of fingerprint, two of outcome; within a bucket the
-last used comes first. A neighbourhood is taken for another with a probability of about `WAYS` in 16,384.
+Knows networks of servers (/24, /48) by their fingerprints. Must not know what follows from them. It is a table of
+`BUCKETS` buckets with `WAYS` entries of two bytes: fourteen bits of fingerprint, two of outcome. Within a bucket the
+last used comes first. A network is mistaken for another one with a probability of about `WAYS` in 16,384.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ BUCKETS, WAYS = 96, 4
 SIZE = 2 * BUCKETS * WAYS
 _PLACES = range(0, 2 * WAYS, 2)
 
-#: How it came out so far: nothing to tell, put off, turned away, accepted.
+#: The outcome so far: nothing known, deferred, rejected, accepted.
 MET, DEFERRED, TURNED_AWAY, ACCEPTED = range(4)
 
 
 def fingerprint(server: bytes) -> int:
-    """A server's (packed address) neighbourhood as a number of 40 bits.
+    """The network of a server (packed address) as a number of 40 bits.
 
     The same on every run and machine, so that a capture is judged alike everywhere (Knuth's multiplicative hash).
     """
@@ -39,7 +39,7 @@ class Neighbours:
         return sum(any(self.table[at : at + 2]) for at in range(0, SIZE, 2))
 
     def meet(self, number: int) -> bool:
-        """A connection to the neighbourhood of this `fingerprint`; True if it is new."""
+        """A connection to the network of this `fingerprint`; True if it is new."""
         at, place = self._find(number)
         if place < 0:
             self._first(at, 2 * (WAYS - 1), _mark(number) << 2 | MET)
@@ -48,14 +48,14 @@ class Neighbours:
         return False
 
     def look(self, number: int) -> int:
-        """How it came out so far; -1 where it is not remembered. Changes nothing."""
+        """The outcome so far; -1 if it is not remembered. Changes nothing."""
         at, place = self._find(number)
         return -1 if place < 0 else self._entry(at + place) & 3
 
     def attempt(self, number: int) -> bool:
-        """A connection that nobody answered; True if the neighbourhood is new.
+        """A connection that nobody answered; True if the network is new.
 
-        It comes last in its bucket: whoever sends SYNs in another's name drives out no more than a quarter.
+        It comes last in its bucket: SYNs in another device's name drive out no more than a quarter of the entries.
         """
         at, place = self._find(number)
         if place < 0:
@@ -65,14 +65,14 @@ class Neighbours:
         return place < 0
 
     def outcome(self, number: int) -> int:
-        """How it came out so far; MET where it is not remembered."""
+        """The outcome so far; MET if it is not remembered."""
         at, place = self._find(number)
         return MET if place < 0 else self._entry(at + place) & 3
 
     def settle(self, number: int, outcome: int) -> None:
-        """Remembers how it came out, if the neighbourhood is still remembered; the highest outcome stays.
+        """Remembers an outcome, if the network is still remembered; the highest outcome stays.
 
-        Else a server that puts off now and then would give the same news again and again.
+        Otherwise a server that defers mail now and then would give the same evidence again and again.
         """
         at, place = self._find(number)
         if place >= 0:
@@ -81,7 +81,7 @@ class Neighbours:
             self.table[at + place : at + place + 2] = entry.to_bytes(2, "big")
 
     def _find(self, number: int) -> tuple[int, int]:
-        """Where its bucket begins, and where in it the neighbourhood is, -1 if nowhere."""
+        """Where its bucket begins, and where in it the network is, -1 if nowhere."""
         at = number % BUCKETS * 2 * WAYS
         wanted = _mark(number)
         table = self.table
@@ -94,12 +94,12 @@ class Neighbours:
         return self.table[at] << 8 | self.table[at + 1]
 
     def _first(self, at: int, place: int, entry: int) -> None:
-        """Puts an entry at the head of its bucket, in the place of the one at `place`."""
+        """Puts an entry at the head of its bucket. It replaces the one at `place`."""
         table = self.table
         table[at + 2 : at + place + 2] = table[at : at + place]
         table[at : at + 2] = entry.to_bytes(2, "big")
 
 
 def _mark(number: int) -> int:
-    """What tells neighbourhoods of one bucket apart: 14 bits, never 0, which is an empty place."""
+    """What tells networks of one bucket apart: 14 bits, never 0, which marks an empty entry."""
     return number >> 26 or 1

@@ -1,7 +1,7 @@
 """Packets in the kernel's netlink messages, as NFQUEUE and NFLOG send them.
 
-Knows attributes as the kernel lays them out (linux/netfilter/nfnetlink_queue.h, nfnetlink_log.h): the packet comes
-last. Must not know sockets, or what becomes of a packet.
+Knows the kernel's layout of attributes (linux/netfilter/nfnetlink_queue.h, nfnetlink_log.h): the packet is the last
+one. Must not know sockets, or what happens to a packet.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ _attribute = struct.Struct("=HH").unpack_from
 #: nlmsghdr and nfgenmsg, then the attribute with id, protocol and hook, which is always the first.
 _FIRST = 20
 _HWADDR_SIZE = 16
-#: Where the number ends with which the first attribute may begin.
+#: The end of the number that the first attribute may begin with.
 _BEGUN = _FIRST + 8
 
-#: Number that the kernel gave the packet (NFQUEUE), its hook, the sender's MAC or None, the IP packet.
+#: The number that the kernel gave the packet (NFQUEUE), its hook, the sender's MAC or None, the IP packet.
 Found = tuple[int, int, bytes | None, bytes]
-#: Bytes from the hook's number on that are alike in messages whose attributes stand in the same places, nearly always;
-#: and how many kinds of messages are remembered by them.
+#: Messages that agree in so many bytes from the hook's number on nearly always have the same layout. And how many
+#: layouts are remembered.
 _ALIKE, _PLACES = 24, 32
 
 
@@ -42,7 +42,7 @@ class _Place:
 class Reader:
     """Reads one kind of message. kind: its type; hook: offset of the hook's number in the first attribute's value.
 
-    hwaddr, payload: types of these attributes. Where they stood in a message like this is where they are looked for.
+    hwaddr, payload: types of these attributes. They are expected where they were in an earlier message of this layout.
     """
 
     def __init__(self, kind: int, hook: int, hwaddr: int, payload: int) -> None:
@@ -54,11 +54,11 @@ class Reader:
         self._places: dict[bytes, _Place] = {}
 
     def read(self, datagram: bytes) -> list[Found]:
-        """All packets of a datagram, in order. What is malformed is left out."""
+        """All packets of a datagram, in order. Malformed messages are left out."""
         found: list[Found] = []
         at, size, begins, places, numbered = 0, len(datagram), self._hook, self._places, self._numbered
         while at + _FIRST + 12 <= size:
-            # Hook, interfaces and what else is alike of packets that take the same way.
+            # Hook and interfaces, which packets on the same way have in common.
             place = places.get(datagram[at + begins : at + begins + _ALIKE])
             if place is not None and at + place.payload + 4 <= size:
                 length, kind, number, mac_size, mac_kind, mac, data_size, data_kind = place.fields(datagram, at)
@@ -93,7 +93,7 @@ class Reader:
         return found
 
     def _look(self, datagram: bytes, at: int, end: int) -> Found | None:
-        """The packet of a message, and where its parts are is remembered; None where there is none."""
+        """The packet of a message, or None. Remembers where its parts are."""
         if at + self._hook >= end:
             return None
         place = self._search(datagram, at, end)

@@ -1,8 +1,8 @@
 """Programs of the system, each run to its end: nft.
 
-Knows where programs are, how one is started without a shell, given its input, read and ended when its time is over.
-Must not know what any of them does. subprocess does this and much else; its import takes 0.7 MB, and it forks, where
-posix_spawn starts a program without a copy of our memory's tables.
+Knows where programs are, how to start one without a shell, give it input, read its output, and kill it after its time
+limit. Must not know what any of them does. subprocess does this and much more, but its import takes 0.7 MB, and it
+forks; posix_spawn starts a program without a copy of this process's page tables.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Seconds that a program has; then it is killed.
 TIMEOUT_S = 20.0
-#: Bytes that are kept of what a program writes on each of its outputs. The rest is read and forgotten.
+#: The most bytes that are kept of each of a program's outputs. The rest is read and dropped.
 LONGEST = 1 << 20
-#: Seconds between two looks whether a program that has closed its outputs has ended: the first, and the longest.
+#: Seconds between two checks whether a program that has closed its outputs has ended: the first, and the longest.
 _FIRST_S, _LAST_S = 0.0005, 0.05
 _CHUNK = 1 << 16
-#: What Python ignores is as it was for the programs it starts.
+#: Signals that Python ignores are reset for the programs it starts.
 _AS_IT_WAS = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -35,7 +35,7 @@ class Done(NamedTuple):
 
 
 def find(name: str) -> str | None:
-    """Where a program is, looking where administrators' programs are as well."""
+    """The path of a program; looks also where administrators' programs are."""
     for folder in (*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/sbin"):
         path = os.path.join(folder, name)
         if folder and os.access(path, os.X_OK):
@@ -44,9 +44,9 @@ def find(name: str) -> str | None:
 
 
 def run(name: str, *arguments: str, given: bytes = b"", timeout_s: float = TIMEOUT_S) -> Done:
-    """Runs a program with `given` on its standard input, and waits for its end.
+    """Runs a program with `given` on its standard input, and waits until it ends.
 
-    Raises OSError: FileNotFoundError where there is no such program, TimeoutError where it took too long.
+    Raises OSError: FileNotFoundError if there is no such program, TimeoutError if it took too long.
     """
     path = find(name)
     if path is None:
@@ -96,7 +96,7 @@ def _converse(ours: list[int], given: bytes, end: float) -> tuple[bytes, bytes]:
         for fd, _ in poll.poll(seconds * 1000):
             if fd == to_program:
                 left = _write(fd, left)
-                if not left:  # by its end the program knows that it has all
+                if not left:  # end of input: the program has all of it
                     poll.unregister(fd)
                     ours.remove(fd)
                     os.close(fd)
@@ -110,7 +110,7 @@ def _converse(ours: list[int], given: bytes, end: float) -> tuple[bytes, bytes]:
 
 
 def _write(fd: int, left: memoryview) -> memoryview:
-    """What is left to write; nothing where the program does not want more."""
+    """What is left to write; nothing if the program reads no more."""
     try:
         return left[os.write(fd, left) :] if left else left
     except BlockingIOError:
@@ -133,7 +133,7 @@ def _wait(process: int, end: float) -> int:
 
 
 def _kill(process: int) -> None:
-    """Ends a program. One that has ended, and was waited for by nobody, leaves nothing behind either."""
+    """Ends a program, and reaps it, so that it does not stay as a zombie."""
     try:
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)

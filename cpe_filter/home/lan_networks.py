@@ -1,4 +1,4 @@
-"""The home's own networks, as the kernel tells them in /proc/net: no program, no netlink.
+"""The home's own networks, read from /proc/net: without a program and without netlink.
 
 Knows the format of these files. Must not know packets or devices.
 """
@@ -15,7 +15,7 @@ _GLOBAL, _SITE = 0x00, 0x40  # scopes of an address: linux/ipv6.h
 
 
 def on_link(interfaces: Iterable[str], folder: str = "/proc/net") -> list[IPv4Network | IPv6Network]:
-    """The networks that these interfaces are in. What cannot be read is missing."""
+    """The networks of these interfaces. Files that cannot be read add nothing."""
     names = frozenset(interfaces)
     return [*_routes4(folder, names), *_addresses6(folder, names)]
 

@@ -1,8 +1,8 @@
-"""DHCP leases from the files of dnsmasq and odhcpd: who has which address, and what devices call themselves.
+"""DHCP leases from the files of dnsmasq and odhcpd: the addresses of devices, and the names that they chose.
 
 Knows the files and their formats (dnsmasq's lease.c, odhcpd's statefiles.c). Must not judge. Everything in them but
-MAC and address was chosen by a device: names are cut down to letters, digits and `-_.`, and are for local eyes only;
-they never go upstream. A file that is missing, cut off or nonsense gives the leases that it gives.
+MAC and address was chosen by a device. Names are reduced to letters, digits and `-_.`. They are shown locally and never
+sent upstream. A file that is missing, truncated or malformed gives the leases that can be read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _File(NamedTuple):
 
 
 class Leases:
-    """The leases of some files. `refresh` now and then; `name` of a device is "" where none is known."""
+    """The leases of some files. Call `refresh` now and then. `name` of a device is "" if none is known."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths = tuple(paths)
@@ -49,7 +49,7 @@ class Leases:
         return (lease for file in self._files.values() for lease in file.leases)
 
     def refresh(self, time: float) -> bool:
-        """Looks at the files, at most every `INTERVAL_S`, and reads those that have changed. False: it was too soon."""
+        """Checks the files, at most every `INTERVAL_S`, and reads those that have changed. False: it was too soon."""
         if time < self._next:
             return False
         self._next = time + INTERVAL_S
@@ -62,7 +62,7 @@ class Leases:
         return True
 
     def name(self, device: Device) -> str:
-        """What this device calls itself, cleaned: only letters, digits, `-_.`, and `?` for what was something else."""
+        """The name that this device chose, with `?` for anything but letters, digits and `-_.`."""
         if device.key in RESERVED:
             return ""
         name = self._by_mac.get(device.key, "")
@@ -77,7 +77,7 @@ class Leases:
             self._files.pop(path, None)
 
     def _name(self) -> None:
-        """MACs as the servers saw them come first, then MACs that a DUID holds; addresses for devices without."""
+        """MACs that the servers saw come first, then MACs in DUIDs, then addresses of devices without a MAC."""
         self._by_mac, self._by_address = {}, {}
         guessed: dict[bytes, str] = {}
         for file in self._files.values():
@@ -95,8 +95,8 @@ class Leases:
 
 
 def _read(path: str, known: _File | None) -> _File:
-    """The file as it is now, read only where it has changed. Raises OSError, also for folders and FIFOs."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO in its place must not keep us waiting
+    """The file as it is now, read only if it has changed. Raises OSError, also for folders and FIFOs."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO in its place must not block us
     try:
         about = os.fstat(handle)
         stamp = (about.st_mtime_ns, about.st_size, about.st_ino)
@@ -108,7 +108,7 @@ def _read(path: str, known: _File | None) -> _File:
 
 
 def parse(data: bytes) -> list[Lease]:
-    """The leases of a file of either kind, at most `MAX_LEASES`. Whatever is no lease is passed over."""
+    """The leases of a file of either kind, at most `MAX_LEASES`. Lines that are not leases are skipped."""
     found: list[Lease] = []
     for line in data.decode("latin-1").split("\n"):
         fields = line.split(" ")
@@ -122,7 +122,7 @@ def parse(data: bytes) -> list[Lease]:
 
 def clean(name: str) -> str:
     """A host name that is safe to show anywhere: at most `NAME_LENGTH` of letters, digits, `-_.`, others as `?`."""
-    if name in ("*", "-"):  # how the servers write that there is none
+    if name in ("*", "-"):  # the servers' words for no name
         return ""
     return "".join(c if c in _KEPT else "?" for c in name[:NAME_LENGTH])
 
@@ -156,7 +156,7 @@ def _odhcpd(fields: list[str]) -> Lease | None:
 
 
 def _unescape(name: str) -> str:
-    r"""odhcpd writes what is no letter, digit or `-_.` as \xNN, and `broken\x20` before a name that it does not use."""
+    r"""odhcpd writes anything but letters, digits and `-_.` as \xNN, and `broken\x20` before a name it does not use."""
     return clean(name.removeprefix("broken\\x20").replace("\\x", "?"))
 
 
@@ -186,9 +186,9 @@ def _mac(text: str) -> bytes | None:
 
 
 def _identifier(text: str, hwaddr: bytes) -> bytes:
-    """A client identifier or DUID in hex, with colons or without; b"" for none and for one that is but the MAC.
+    """A client identifier or DUID in hex, with colons or without; b"" for none and for one that only repeats the MAC.
 
-    Of an identifier by RFC 4361 (255, IAID, DUID) only the DUID: the IAID may change with the MAC.
+    An identifier of RFC 4361 (255, IAID, DUID) gives only the DUID, because the IAID may change with the MAC.
     """
     try:
         found = bytes.fromhex(text.replace(":", "")) if len(text) <= 3 * _MAX_ID else b""

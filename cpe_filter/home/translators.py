@@ -1,9 +1,9 @@
-"""The prefixes of NAT64 that files on the router name: of its own translator, and what its resolver has answered.
+"""The NAT64 prefixes in files on the router: those of its own translator, and those that its resolver has answered.
 
-Knows the file in which the kernel's module nat46 shows its configuration (464XLAT, RFC 6877; MAP-T, RFC 7599), and the
-file into which the service writes the addresses of `ipv4only.arpa` (RFC 7050): the filter opens no connections, so it
-asks no name server. Must not know what is done with a prefix. Where the router translates for clients by IPv4, clients
-by IPv6 reach IPv4 servers by the same prefix (DNS64).
+Knows the file in which the kernel module nat46 shows its configuration (464XLAT, RFC 6877; MAP-T, RFC 7599), and the
+file into which the service writes the addresses of `ipv4only.arpa` (RFC 7050). The filter opens no connections, so it
+asks no name server itself. Must not know what is done with a prefix. If the router translates for IPv4 clients, IPv6
+clients reach IPv4 servers through the same prefix (DNS64).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from cpe_filter.inspect.nat64 import LENGTHS, prefix_in
 from cpe_filter.lean.files import read
 
 CONTROL = "/proc/net/nat46/control"
-#: Bytes that are read, and prefixes that are taken.
+#: The most bytes that are read, and the most prefixes that are used.
 _LONGEST, MOST = 1 << 14, 8
 
 
 def prefixes(path: str = CONTROL) -> tuple[IPv6Network, ...]:
-    """The prefixes of RFC 6052's form in use now; none where there is no translator. Raises nothing."""
+    """The prefixes of RFC 6052's form in use now; none without a translator. Raises nothing."""
     try:
         with open(path, "rb") as file:
             text = file.read(_LONGEST).decode("ascii", "replace")
@@ -46,7 +46,7 @@ def answers_file(status_file: str) -> str:
 
 
 def looked_up(path: str) -> tuple[IPv6Network, ...]:
-    """The prefixes in the resolver's answers: addresses, one a line. None where others can write it. Raises nothing."""
+    """The prefixes in the resolver's answers, one address a line. None if others can write the file. Raises nothing."""
     try:
         text = read(path, _LONGEST).decode("ascii", "replace")
     except OSError:

@@ -1,7 +1,7 @@
-"""A file that takes the place of another in one step, so that a reader sees the old or the new whole.
+"""A file that replaces another in one step, so that a reader sees the complete old file or the complete new one.
 
-Knows files. Must not know what is in them. What is written goes beside the file until `finish`; a process that is
-killed before leaves that, and the next one who writes takes it away.
+Knows files. Must not know what is in them. Until `finish` the bytes are in a temporary file next to it. A process that
+is killed earlier leaves the temporary file, and the next writer removes it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SLICE_S = 0.002
 
 
 class AtomicFile:
-    """`write` or `write_slice` as often as need be, then `finish`, `publish` or `abandon`.
+    """Call `write` or `write_slice` as often as necessary, then `finish`, `publish` or `abandon`.
 
-    What raises OSError has abandoned it: the old file stays. mode: who may read it, as chmod has it, whatever the
-    umask. `fd`: to read what was written; -1 when it is closed.
+    A call that raises OSError has abandoned the new file: the old one stays. mode: permissions as for chmod, whatever
+    the umask. `fd`: to read what was written; -1 when it is closed.
     """
 
     __slots__ = ("_path", "_temporary", "fd")
@@ -50,10 +50,10 @@ class AtomicFile:
             raise
 
     def write_slice(self, pieces: Iterator[bytes]) -> bool:
-        """Adds the pieces that are made within `SLICE_S`, one at least. False at their end. Raises OSError."""
+        """Adds the pieces that are made within `SLICE_S`, at least one. False at the end. Raises OSError."""
         end = time.perf_counter() + SLICE_S
         for piece in pieces:
-            self.write(piece)  # each: a slice in memory is memory that Python does not give back
+            self.write(piece)  # one by one: Python would not give back the memory of a collected slice
             if time.perf_counter() >= end:
                 return True
         return False
@@ -67,7 +67,7 @@ class AtomicFile:
             raise
 
     def finish(self, durable: bool = False) -> None:
-        """Puts the file in its place. durable: it is on the disk then, however long that takes. Raises OSError."""
+        """Puts the file in its place. durable: syncs it to the disk, however long that takes. Raises OSError."""
         if durable:
             try:
                 os.fsync(self.fd)

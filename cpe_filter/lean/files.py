@@ -1,4 +1,4 @@
-"""Files of ours on a router: read only where nobody else can have written them, replaced whole, folders locked.
+"""The filter's own files on a router: read if nobody else can have written them, replaced in one step, folders locked.
 
 Knows files and permissions. Must not know what is in them.
 """
@@ -14,7 +14,7 @@ from cpe_filter.lean.atomic_file import AtomicFile
 
 
 def read(path: str, most: int) -> bytes:
-    """At most so many bytes of a regular file that only its owner, we or root, can have written. Raises OSError."""
+    """Reads at most so many bytes of a regular file that only this user or root can have written. Raises OSError."""
     # Not blocking: a pipe in its place must not hold us up.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
@@ -27,7 +27,7 @@ def read(path: str, most: int) -> bytes:
 
 
 def replace(path: str, content: bytes) -> None:
-    """Puts a file in its place, whole, on the disk and for its owner alone, or leaves the old one. Raises OSError."""
+    """Replaces a file: synced to disk, readable by its owner alone. On failure the old file stays. Raises OSError."""
     make_folder(path)
     file = AtomicFile(path)
     file.write(content)
@@ -35,7 +35,7 @@ def replace(path: str, content: bytes) -> None:
 
 
 def make_folder(path: str) -> None:
-    """The folder of the file `path`. Raises OSError, also where others can write to it."""
+    """The folder of the file `path`. Raises OSError, also if other users can write to the folder."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     about = os.stat(folder)
@@ -45,9 +45,9 @@ def make_folder(path: str) -> None:
 
 
 def lock_folder(folder: str, wait_s: float) -> int:
-    """A descriptor that holds the folder's lock until it is closed; -1 where somebody else holds it. Raises OSError.
+    """A descriptor that holds the folder's lock until it is closed; -1 if another process holds it. Raises OSError.
 
-    The folder's own: a file to lock would have to be kept beside each file that is replaced.
+    The folder itself is locked. Otherwise each file that is replaced would need a lock file next to it.
     """
     import fcntl
 

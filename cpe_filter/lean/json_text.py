@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Lists and objects in each other, of what is read.
+#: How deep lists and objects may be nested in what is read.
 DEPTH = 16
 
 _WORDS = {"null": None, "true": True, "false": False}
@@ -25,8 +25,8 @@ _UNESCAPED = {escaped[1]: character for character, escaped in _ESCAPED.items()} 
 def encode(value: Any) -> str:
     """None, booleans, numbers, texts, and lists, tuples and dicts (whose keys are texts) of these.
 
-    A number that JSON cannot say (infinity) is null; half of a surrogate pair, which stands for a byte that is no
-    UTF-8, is said as json says it. Raises TypeError for anything else.
+    A number that JSON cannot express (infinity) becomes null. Half of a surrogate pair, which represents a byte that is
+    not UTF-8, is written as the module json writes it. Raises TypeError for anything else.
     """
     if isinstance(value, str):
         return _text(value)
@@ -67,7 +67,7 @@ def _escaped(character: str) -> str:
 def decode(text: str) -> Any:
     """A value: None, booleans, numbers, texts, lists and dicts. At most `DEPTH` deep. Raises ValueError.
 
-    Of members of one name the last counts. Its time goes with the length of the text.
+    If several members have one name the last counts. The time grows with the length of the text.
     """
     value, at = _value(text, _after_blank(text, 0), DEPTH)
     if at < len(text):
@@ -76,7 +76,7 @@ def decode(text: str) -> Any:
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
-    """The value that begins there, and where what follows it begins."""
+    """The value that begins there, and the position behind it."""
     first = text[at : at + 1]
     value: Any
     if first == '"':

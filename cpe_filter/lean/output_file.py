@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all: a temporary one beside it, renamed at the end.
+"""A file that appears complete or not at all: a temporary file next to it, renamed at the end.
 
 Knows the file system. Must not know what is written.
 """
@@ -11,13 +11,13 @@ from types import TracebackType
 
 
 class CannotWrite(Exception):
-    """The text says why; the file is as it was."""
+    """The text says why. The file is unchanged."""
 
 
 class Whole:
     """`with Whole(path) as file: ...; file.text = ...`. Says at once when the place cannot be written to.
 
-    begins: what a file that is there already must begin with, unless it is empty; another is left alone.
+    begins: what an existing file must begin with, unless it is empty. Another file is not overwritten.
     """
 
     def __init__(self, path: str, begins: bytes = b"") -> None:

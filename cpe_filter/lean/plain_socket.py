@@ -1,8 +1,8 @@
 """Sockets as socket has them, without what it adds: `from cpe_filter.lean import plain_socket as socket`.
 
-Knows _socket, the C module under it, where sockets and constants are. socket adds enums of the constants, files,
-`selectors` and helpers for programs on the Internet; it takes 0.2 MB, and 0.2 more for `enum`, which nothing else wants
-while the filter runs. Type checkers see socket's own.
+Knows _socket, the C module below it, which has sockets and constants. socket adds enums of the constants, files,
+`selectors` and helpers for programs on the Internet. It takes 0.2 MB, and 0.2 more for `enum`, which nothing else needs
+while the filter runs. Type checkers see socket's own names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 else:
     import _socket
 
-    # Of its 700 names those that the filter uses.
+    # Those of its 700 names that the filter uses.
     from _socket import (  # noqa: F401
         AF_INET,
         AF_INET6,
@@ -35,7 +35,7 @@ else:
     )
 
     class socket(_socket.socket):
-        """With what the C class leaves to Python. Sockets are not inherited, as everywhere since PEP 446."""
+        """Adds what the C class leaves to Python. Child processes do not inherit sockets (PEP 446)."""
 
         __slots__ = ()
 

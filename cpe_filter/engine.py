@@ -21,11 +21,11 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import BLOCK, EXPLAIN, LIMIT, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
 from cpe_filter.inspect.dns import is_local, mx_question
-from cpe_filter.inspect.effects import NO_EVENTS
-from cpe_filter.inspect.facts import Event
+from cpe_filter.inspect.facts import Event, Limits
 from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, WRONG, Segment, checksum, parse
 from cpe_filter.inspect.session import EVERYTHING, LOST, NOTHING, REFUSED, TRYING, Session, key_of
-from cpe_filter.inspect.smtp import COMMAND, Limits
+from cpe_filter.inspect.smtp import NO_EVENTS
+from cpe_filter.inspect.states import COMMAND
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Network, Policy
 

@@ -8,9 +8,10 @@ import tracemalloc
 import pytest
 
 from cpe_filter.engine import BUFFERED, FORWARD, Engine
+from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import Segment, parse
 from cpe_filter.inspect.session import Session
-from cpe_filter.inspect.smtp import HELD_BYTES, LINE, Limits
+from cpe_filter.inspect.smtp import HELD_BYTES, LINE
 from tests.bench.engine import tcp
 from tests.build import Conversation as Talk
 from tests.build import Packet

@@ -398,7 +398,7 @@ def test_a_client_that_sends_all_with_a_lower_ttl_is_read(first: int, rest: int)
     # Its answers to the server's first bytes count for the handshake, too, once they are believed.
     home.later()
     flow = next(iter(home.engine._flows.values()))
-    assert flow.session.dialogue.helo == "7-0-2-198.dynamic.example.net"
+    assert flow.session.dialogue.facts.helo == "7-0-2-198.dynamic.example.net"
     assert home.victim is not None
     assert home.victim.recipients > 0
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, REQUIRED, Engine, Flow
+from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, FIN, RIGHT, RST, SYN, checksum
-from cpe_filter.inspect.smtp import Limits
 from cpe_filter.policy.model import Policy
 from tests.bench.dialogue_cost import LIMITS, LINES
 from tests.build import START

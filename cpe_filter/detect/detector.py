@@ -225,7 +225,7 @@ class Detector:
             connection.device.messages += 1
             if not connection.null_sender:
                 self._accepted(connection, "accepted", time)
-        elif kind == "sealed":
+        elif kind == "tls-bytes":
             self._sealed(connection, event.number, time)
         elif kind == "opaque" and event.name == "not-smtp":
             self._add(connection, "not-smtp", time)

@@ -7,7 +7,7 @@ entry proves a residential address and nothing more.
 
 from __future__ import annotations
 
-from cpe_filter.inspect.smtp import Reply
+from cpe_filter.inspect.facts import Reply
 
 #: Refusals by meaning. `none` is for agreement.
 NONE, UNKNOWN_USER, LISTED, HOME_LINE, DEFERRED, REFUSED = (

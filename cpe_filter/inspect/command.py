@@ -1,41 +1,15 @@
-"""The commands: the table of what each may follow and does, and a line from the client -> verb and the rest.
+"""A line from the client -> a command's verb and the rest.
 
 Knows RFC 5321 section 4.1 and the extensions' commands, and how they are misspelt in the wild. Must not know replies or
-what was said before. Everything that decides a command's place stands in `EFFECTS` and `TURNS`.
+what was said before.
 """
 
 from __future__ import annotations
 
+from cpe_filter.inspect.states import COMMANDS
 from cpe_filter.lean.named_tuple import NamedTuple
 
-# What the server has agreed to so far.
-NEW, READY, MAIL, RCPT = "new", "ready", "mail", "rcpt"
-_ANY = (NEW, READY, MAIL, RCPT)
-
-#: The table of states. verb -> (states in which the client may send it, what a positive reply does).
-EFFECTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "HELO": (_ANY, "greet"),
-    "EHLO": (_ANY, "greet"),
-    "MAIL": ((NEW, READY), "begin"),
-    "RCPT": ((MAIL, RCPT), "recipient"),
-    "DATA": ((RCPT,), "content"),
-    "BDAT": ((RCPT,), "chunk"),
-    "RSET": (_ANY, "reset"),
-    "STARTTLS": ((NEW, READY), "tls"),
-    "AUTH": ((NEW, READY), "auth"),
-    "QUIT": (_ANY, "quit"),
-    "VRFY": (_ANY, ""),
-    "EXPN": (_ANY, ""),
-    "HELP": (_ANY, ""),
-    "NOOP": (_ANY, ""),
-    "ETRN": (_ANY, ""),
-    "XCLIENT": (_ANY, ""),
-    "XFORWARD": (_ANY, ""),
-}
-#: Commands whose reply decides how the client's next bytes are to be read.
-TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line"))
-
-_VERBS = {verb.encode(): verb for verb in EFFECTS}
+_VERBS = {verb.encode(): verb for verb in COMMANDS}
 
 #: Longest command lines, bytes. RFC 5321 section 4.5.3.1.4 allows 512; extensions add to MAIL and RCPT (RFC 6531:
 #: 10 + 10, RFC 3461: 500, RFC 4954: 500), and AUTH has 12288 (RFC 4954 section 4), of which nothing is kept.
@@ -45,7 +19,7 @@ LIMITS = {"MAIL": LINE, "RCPT": LINE, "AUTH": AUTH_LIMIT}
 
 
 class Command(NamedTuple):
-    """verb: as in `EFFECTS`, "" for what is no command. rest: what follows it. quirks: how it was written."""
+    """verb: as in `COMMANDS`, "" where the line is not a command. rest: what follows it. quirks: how it was written."""
 
     verb: str
     rest: bytes
@@ -55,7 +29,7 @@ class Command(NamedTuple):
 #: Verbs of four letters as nearly everybody writes them, alone and before a blank.
 _USUAL = {
     written: Command(verb, b"", ())
-    for verb in EFFECTS
+    for verb in COMMANDS
     if len(verb) == 4
     for written in (verb.encode(), verb.encode() + b" ")
 }

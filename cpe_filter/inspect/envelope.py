@@ -7,8 +7,8 @@ command was answered moves it; a reply that was not seen (None) counts as agreem
 from __future__ import annotations
 
 from cpe_filter.inspect.address import NULL_SENDER
-from cpe_filter.inspect.command import MAIL, NEW, RCPT, READY
 from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
+from cpe_filter.inspect.states import MAIL, NEW, RCPT, READY
 
 
 class Envelope:

@@ -7,6 +7,29 @@ from __future__ import annotations
 
 from cpe_filter.lean.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from cpe_filter.inspect.tls import ClientHello
+
+    EventKind = Literal[
+        "greeting",
+        "hello",
+        "sender",
+        "recipient",
+        "message",
+        "tls",
+        "fingerprint",
+        "tls-bytes",
+        "reply",
+        "quit",
+        "violation",
+        "quirk",
+        "opaque",
+    ]
+    Outcome = Literal["open", "accepted", "rejected", "aborted"]
+
 
 class Limits(NamedTuple):
     """How much one dialogue may keep. The defaults are the router's; replay of a file allows more."""
@@ -47,7 +70,7 @@ class Event(NamedTuple):
     message      sender, if kept  final reply/None  bytes of content
     tls          -                its reply         -
     fingerprint  JA4              -                 -
-    sealed       -                -                 bytes the client sent after its ClientHello, to the end
+    tls-bytes    -                -                 bytes the client sent after its ClientHello, to the end
     reply        verb             any other reply   -
     quit         -                -                 -
     violation    its name         -                 -
@@ -55,7 +78,7 @@ class Event(NamedTuple):
     opaque       why              -                 -
     """
 
-    kind: str
+    kind: EventKind
     name: str = ""
     reply: Reply | None = None
     number: int = 0
@@ -75,7 +98,7 @@ class Transaction:
         self._kept: list[str] | None = None
         self.recipients = 0  # RCPT commands answered either way
         self.accepted = 0  # of these, answered 2yz
-        self.outcome = "open"
+        self.outcome: Outcome = "open"
         self.size = 0
         self.content_sent = False
         self.refused = False  # MAIL, DATA or content answered 4yz or 5yz
@@ -98,3 +121,44 @@ class Transaction:
         if self.outcome == "open":
             rejected = self.refused or (self.recipients and not self.accepted)
             self.outcome = "rejected" if rejected else "aborted"
+
+
+class Facts:
+    """What has been found out about a dialogue. Only `smtp.Dialogue` sets these."""
+
+    __slots__ = (
+        "after_hello",
+        "authenticated",
+        "client_hello",
+        "ehlo",
+        "helo",
+        "last_reply",
+        "opaque_reason",
+        "quirks",
+        "tls",
+        "unagreed",
+        "violations",
+    )
+
+    def __init__(self) -> None:
+        #: Bytes of the client that were read behind its ClientHello, before the caller stopped to feed the dialogue.
+        self.after_hello = 0
+        #: AUTH succeeded.
+        self.authenticated = False
+        self.client_hello: ClientHello | None = None
+        #: `helo` was given with EHLO.
+        self.ehlo = False
+        #: The name that the client introduced itself with last, and that the server agreed to; else the first.
+        self.helo: str | None = None
+        #: The last reply to anything but QUIT.
+        self.last_reply: Reply | None = None
+        #: Why nothing more is read; "" while the dialogue is read.
+        self.opaque_reason = ""
+        #: Ways of writing that tell programs apart, in the order in which they were seen.
+        self.quirks: tuple[str, ...] = ()
+        #: TLS began, or was agreed to.
+        self.tls = False
+        #: The client began with TLS, and nothing shows that the server takes part in it.
+        self.unagreed = False
+        #: Names of `violations.VIOLATIONS`, in the order in which they were seen.
+        self.violations: tuple[str, ...] = ()

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import struct
 
-from cpe_filter.inspect.effects import HANDSHAKE, HELD
+from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, FIN, PARTIAL, RIGHT, RST, SYN, UNSEEN, WRONG, Segment
-from cpe_filter.inspect.smtp import COMMAND, OPAQUE, Dialogue, Limits
+from cpe_filter.inspect.smtp import Dialogue
+from cpe_filter.inspect.states import COMMAND, HANDSHAKE, HELD, OPAQUE
 from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
 from cpe_filter.inspect.tls_volume import Sealed
 from cpe_filter.lean.named_tuple import NamedTuple
@@ -199,7 +200,7 @@ class Session:
         if self._client_stream.conflict:
             return "overlapping data"
         dialogue = self.dialogue
-        if dialogue.mode not in (HANDSHAKE, OPAQUE) or (dialogue.tls and not dialogue.unagreed):
+        if dialogue.mode not in (HANDSHAKE, OPAQUE) or (dialogue.facts.tls and not dialogue.facts.unagreed):
             return ""
         return "neither SMTP nor TLS that the server agreed to"
 
@@ -537,9 +538,9 @@ class Session:
     def _read_no_further(self) -> None:
         """The dialogue has become opaque: what passed in TLS is counted, and what was kept goes."""
         dialogue = self.dialogue
-        if dialogue.client_hello is not None and self._sealed is None and not self.over:
+        if dialogue.facts.client_hello is not None and self._sealed is None and not self.over:
             stream = self._client_stream
-            self._sealed = Sealed(stream.next - dialogue.after_hello)
+            self._sealed = Sealed(stream.next - dialogue.facts.after_hello)
             if stream.end >= 0:
                 self._sealed.fin(stream.end)
         self._doubts = ()
@@ -582,7 +583,7 @@ class Session:
         """The end of a connection in TLS: how much went through it. Only once."""
         if self._sealed is not None:
             if self._sealed.size is not None:
-                self.dialogue.seal(self._sealed.size)
+                self.dialogue.tls_ended(self._sealed.size)
             self._sealed = None
 
     def _flush(self) -> None:

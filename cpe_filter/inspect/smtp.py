@@ -1,89 +1,230 @@
 """An SMTP dialogue, watched from the middle: client and server bytes in, facts and events out.
 
-Knows RFC 5321 with PIPELINING (2920), CHUNKING (3030), STARTTLS (3207), AUTH (4954), SMTPUTF8 (6531). Must
-not know packets, time, policy, or what is good or bad. Sans-I/O: whoever holds bytes calls `client` and
-`server` in the order in which they passed. Here stand the theory, and how a reply finds its command. `client` reads the
-client's bytes, `waiting` is the queue of commands, `effects` what a reply changes; `Dialogue` is all of it.
-
-The theory. An observer sees what both sides see, a little earlier or later. Commands wait in `_waiting` until
-their reply comes; **only the reply changes the envelope**, through the table `EFFECTS`. Some commands decide
-by their reply how the client's next bytes must be read (`TURNS`: DATA, STARTTLS, AUTH): behind one of these
-the client's bytes are held, unread, until the reply is known. Where the server's side is not seen at
-all, each command counts as agreed to, and behind a command that decides the client's next line tells what the reply
-was (`_guess`). After lost bytes both sides are read on from the next line that makes sense, and what only whole
-knowledge could show (order, replies to nothing) is no longer held against anybody. Content that follows a refused
-DATA may be answered line by line; these replies have a place of their own in `_waiting` ("stray"). Message content
-is counted and passes; no byte of it is kept. What a client's bytes are read as:
-
-    COMMAND ──DATA 354──► CONTENT ──CRLF.CRLF──► COMMAND        DATA refused, message sent anyway:
-       │  ▲                                                      COMMAND ──► REFUSED ──line "."──► COMMAND
-       │  └──n bytes── CHUNK ◄──BDAT n                           DATA, STARTTLS, AUTH sent: HELD until the reply
-       ├──AUTH 334──► SECRET (one line) ──334──► SECRET …
-       ├──STARTTLS 220──► HANDSHAKE ──TLS record──► OPAQUE (for good); anything else: COMMAND, in the clear
-       └──no SMTP at all──► OPAQUE
-
-Content need not be seen (`unneeded`): the server's next reply ends it, whatever passed meanwhile. A client may have
-sent commands behind the content (RFC 2920), which then were not seen either: replies that nothing visible asked for are
-theirs. The first of these ends the leniency (`watch_all`), and each that may be RCPT's counts as a recipient.
+Sans-I/O: whoever holds bytes calls `client` and `server` in the order in which they passed. `states` holds the rules
+and the tables that this machine carries out. This module must not know packets, time, policy, or what is good or bad.
+One class, in this order: its attributes, the server's replies, what each reply does, the client's bytes, the end.
 
 Bounds, per dialogue, whatever is sent: `LINE` bytes of an unfinished line a side, `HELD_BYTES` held, and the
 counts in `Limits`. What exceeds them makes the dialogue opaque with a reason, or is counted and not kept.
+
+Memory: 4,096 dialogues take 4,096 times what one takes. What few dialogues ever have is therefore in objects of its own
+(`Facts`, `_Gaps`, `_ClientInput`). A dialogue shares an empty one until it has something to put in (`_own_facts`,
+`_own_gaps`, `_own_input`).
 """
 
 from __future__ import annotations
 
-from cpe_filter.inspect.address import hide_words
-from cpe_filter.inspect.client import HELD_BYTES, ClientSide
-from cpe_filter.inspect.command import EFFECTS, LINE, MAIL, TURNS
-from cpe_filter.inspect.effects import CHUNK, COMMAND, CONTENT, HELD, OPAQUE, REFUSED, SECRET
-from cpe_filter.inspect.facts import Event, Limits, Reply, Transaction
+from binascii import crc32
+from collections.abc import Callable
+
+from cpe_filter.inspect import tls
+from cpe_filter.inspect.address import (
+    BARE,
+    CHECK_BYTES,
+    SPACED,
+    address_of,
+    hide_local_parts,
+    hide_words,
+    local_part,
+    parse_path,
+    readable,
+)
+from cpe_filter.inspect.command import (
+    AUTH_LIMIT,
+    COMMAND_LIMIT,
+    LIMITS,
+    LINE,
+    is_command,
+    is_no_content,
+    is_no_prose,
+    parse_chunk,
+    parse_command,
+)
+from cpe_filter.inspect.content import ContentReader
+from cpe_filter.inspect.envelope import Envelope
+from cpe_filter.inspect.facts import Event, Facts, Limits, Reply, Transaction
 from cpe_filter.inspect.reply import ReplyReader
-from cpe_filter.inspect.waiting import Pending
+from cpe_filter.inspect.states import (
+    AUTH_LINE,
+    CHUNK,
+    COMMAND,
+    COMMANDS,
+    CONTENT,
+    HANDSHAKE,
+    HELD,
+    MAIL,
+    MAY_BE_OUTRUN,
+    NEW,
+    OPAQUE,
+    OTHERS_THAT_WAIT,
+    PASSED_OVER,
+    REFUSED,
+    TURNS,
+    WORDLESS,
+)
+from cpe_filter.inspect.tls import HANDSHAKE_RECORD
+from cpe_filter.inspect.waiting import UNCOUNTED, Pending, Waiting
 
-__all__ = [
-    "COMMAND",
-    "EFFECTS",
-    "HELD_BYTES",
-    "LINE",
-    "OPAQUE",
-    "TURNS",
-    "Dialogue",
-    "Event",
-    "Limits",
-    "Reply",
-    "Transaction",
-]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.inspect.states import Mode
+
+__all__ = ["HELD_BYTES", "LINE", "NO_EVENTS", "Dialogue"]
+
+HELD_BYTES = 8192
+#: At least so much of a chunk must be to come for the client's bytes to be `unneeded`. Less is not worth the change.
+CHUNK_UNNEEDED = 16384
+#: Local-parts of the running transaction that are remembered by checksum, to blank them in replies.
+QUOTABLE = 64
+#: After so many lines that are not commands, and fewer that are, the dialogue is not SMTP.
+_NOT_SMTP_AFTER = 8
+#: Rounds of `close`: held bytes may hold further commands that wait in turn. What is left after these does not matter.
+_CLOSING_ROUNDS = 4
+#: What waits where there is nothing but a verb to remember. Shared, since it is never changed.
+_NAMELESS = {verb: Pending(verb) for verb in (*COMMANDS, "content", "auth-line", "unknown")}
+_CONNECT = Pending("connect")
+#: In the place of a reader where no content is being sent.
+_NO_CONTENT = ContentReader(False)
+#: The events of a dialogue that has none. Shared, so nobody may add to it.
+NO_EVENTS: list[Event] = []
 
 
-#: Agreement with these says no more than its code. The reply to EHLO is not among them: each of its lines counts.
-_WORDLESS = frozenset(("MAIL", "RCPT", "DATA", "content", "RSET", "QUIT"))
-#: A reply may pass these over (`_pass_over`).
-_PASSED_OVER = ("connect", "stray")
-#: A reply may answer what was sent before these, unseen (`_answers_unseen`).
-_OUTRUN = ("DATA", "QUIT")
+class _Gaps:
+    """What was not seen of a dialogue, and what follows from that."""
+
+    __slots__ = ("assumed", "client_lost", "hidden", "resuming", "unmeasured", "unseen", "watch_all")
+
+    def __init__(self) -> None:
+        #: A command was taken as agreed to without a reply. Set by `_sent` while no server is seen.
+        self.assumed = False
+        #: Bytes of the client are missing before what comes next. Set by `client_gap`, `_unasked`; ends with a line
+        #: that is a command (`_resumes`).
+        self.client_lost = False
+        #: Content went by unseen, and with it there may have been commands. Set by `client_gap`, `_ends_content`.
+        self.hidden = False
+        #: Nothing of the client was seen since such content. Set by `client_gap`, `_ends_content`; ends as
+        #: `client_lost` does.
+        self.resuming = False
+        #: The transaction whose size may count a QUIT. Set by `_ends_content`; ends with the next hidden reply.
+        self.unmeasured: Transaction | None = None
+        #: Something may have been said that was not seen. Set where the beginning or any byte is missing; stays.
+        self.unseen = False
+        #: The client hides commands behind content: all of it must be seen. Set by `_answers_hidden`; stays.
+        self.watch_all = False
 
 
-class Dialogue(ClientSide):
+class _ClientInput:
+    """How the client's bytes are read, where they are not complete command lines that wait for their replies."""
+
+    __slots__ = ("bad_lines", "bare_lf", "chunk_left", "data_refused", "guessed", "held", "line", "skipped")
+
+    def __init__(self) -> None:
+        #: Lines that were not commands. Set by `_not_a_command`.
+        self.bad_lines = 0
+        #: A command line ended without CR. Set by `_command`; stays.
+        self.bare_lf = False
+        #: Bytes of a chunk that are still to come. Set by `_bdat`; falls in `_chunk` and `client_gap`.
+        self.chunk_left = 0
+        #: DATA was refused, and no command has come since. Set by `_content_refused`; ends in `_command`.
+        self.data_refused = False
+        #: Held bytes were read as content before DATA had its reply. Set by `_hold`; ends with that reply.
+        self.guessed = False
+        #: Bytes behind a command of `TURNS`, or of a ClientHello. Set by `_hold`, `_guess`, `_handshake`; read by
+        #: `_release`.
+        self.held = b""
+        #: A line whose end has not come, and how many bytes of it were thrown away. Set by `_join_line`.
+        self.line = b""
+        self.skipped = 0
+
+
+#: Shared by all dialogues that have nothing of their own to put in. Nobody may set anything of these.
+NO_FACTS, _NO_GAPS, _NO_INPUT = Facts(), _Gaps(), _ClientInput()
+
+
+class Dialogue:
     """One SMTP conversation. Feed it with `client`, `server`, `client_gap`, `server_gap`, end with `close`.
 
-    `last_reply` is the last to anything but QUIT: a 221 would say nothing. `after_hello`: bytes of the client that came
-    in after its ClientHello (`client_hello`), before the watcher stopped to feed it. `dismissed`: the server has said
-    221 to QUIT, and the client nothing after that.
-    Facts are attributes; events collect in `events`, which the caller empties.
+    The caller reads `facts` and the attributes without underscore, and empties `events`.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "_content",
+        "_content_agreed",
+        "_gaps",
+        "_hello_sent",
+        "_input",
+        "_limits",
+        "_mailed_from",
+        "_quotable",
+        "_replies",
+        "_waiting",
+        "commands",
+        "dismissed",
+        "envelope",
+        "events",
+        "facts",
+        "greeted",
+        "mode",
+        "pipelining",
+        "quit_sent",
+        "server_seen",
+    )
+
+    def __init__(self, limits: Limits = Limits(), greeting_expected: bool = True) -> None:  # noqa: B008
+        self._limits = limits
+        #: How the client's next bytes are read. Set by what reads them and by what a reply does.
+        self.mode: Mode = COMMAND
+        #: What the server has agreed to. Set by replies alone (`_on_...`).
+        self.envelope = Envelope(limits)
+        #: What happened. Added to by `_emit`; emptied by the caller.
+        self.events = NO_EVENTS
+        #: What was found out besides. Set where it is found, by way of `_own_facts`.
+        self.facts = NO_FACTS
+        #: The server offered PIPELINING. Set by the reply to EHLO; ends with a pretence of TLS.
+        self.pipelining = False
+        #: The greeting has come or was passed over. Set by `_on_greeting`, `_pass_over`.
+        self.greeted = not greeting_expected
+        #: The client has said QUIT. Set by `_command`, or by a reply that only QUIT gets.
+        self.quit_sent = False
+        #: The server has said 221 to QUIT, and the client nothing after that. Set by `_dismiss`.
+        self.dismissed = False
+        #: Anything of the server was seen. Set by `server`, `server_gap`, and by a caller that sees its segments.
+        self.server_seen = False
+        #: How many lines of the client were commands. Counted by `_command`.
+        self.commands = 0
+        #: Finds the end of the message that is being sent. Set by `_start_content`; ends with `_end_content`.
+        self._content = _NO_CONTENT
+        #: That message follows a 354 that was seen. Set by `_begin_content`.
+        self._content_agreed = False
+        #: A reply whose end has not come. Set by `server`; None between replies, where there is nothing to keep.
+        self._replies: ReplyReader | None = None
+        #: Checksums of the transaction's local-parts, `CHECK_BYTES` each. Set by `_path`.
+        self._quotable = b""
+        #: The commands that wait for replies. Added to by `_sent`; taken by `_reply` and by whatever gives up waiting.
+        self._waiting = Waiting()
+        #: The path of the last MAIL as a checksum, -1 for none. Set by `_path`.
+        self._mailed_from = -1
+        #: HELO or EHLO was sent. Set by `_command`; ends with a pretence of TLS.
+        self._hello_sent = False
+        self._gaps = _NO_GAPS
+        self._input = _NO_INPUT
+        if greeting_expected:
+            self._waiting.add(_CONNECT)
+        else:
+            self._own_gaps().unseen = True
+
+    # ── what callers ask ─────────────────────────────────────────────────────────────────────────────
 
     @property
     def buffered(self) -> int:
         """Bytes that are kept: unfinished lines, what is held, and commands that wait for a reply."""
         kept = self._waiting.bytes + (len(self._replies.unfinished) if self._replies is not None else 0)
-        return kept + len(self._client_line) + len(self._held) if self._client_line or self._held else kept
+        return kept if self._input is _NO_INPUT else kept + len(self._input.line) + len(self._input.held)
 
     @property
     def holds(self) -> bool:
         """Whether the client has sent on before the reply that decides how it is to be read (DATA, STARTTLS, AUTH)."""
-        return bool(self._held)
+        return bool(self._input.held)
 
     def unanswered(self, verb: str) -> int:
         """How many commands of this verb wait for their replies."""
@@ -92,14 +233,78 @@ class Dialogue(ClientSide):
     @property
     def resuming(self) -> bool:
         """Nothing of the client was seen since content that was `unneeded`: what is missing before a FIN was that."""
-        return self._resuming
+        return self._gaps.resuming
+
+    @property
+    def unneeded(self) -> bool:
+        """What the client sends until the server's next reply need not be seen: it is message content."""
+        if self.mode == CONTENT:
+            return self._content_agreed
+        return self.mode == CHUNK and self._input.chunk_left > CHUNK_UNNEEDED and not self._gaps.watch_all
 
     @property
     def transactions(self) -> tuple[Transaction, ...]:
         """The attempts to send a message, as many as `Limits` lets be kept."""
         return self.envelope.transactions
 
-    # ── what came from the server ────────────────────────────────────────────────────────────────────
+    # ── what is found out ────────────────────────────────────────────────────────────────────────────
+
+    def _own_facts(self) -> Facts:
+        """The dialogue's own `facts`, to set something."""
+        if self.facts is NO_FACTS:
+            self.facts = Facts()
+        return self.facts
+
+    def _own_gaps(self) -> _Gaps:
+        if self._gaps is _NO_GAPS:
+            self._gaps = _Gaps()
+        return self._gaps
+
+    def _own_input(self) -> _ClientInput:
+        if self._input is _NO_INPUT:
+            self._input = _ClientInput()
+        return self._input
+
+    def _emit(self, event: Event) -> None:
+        """Adds to `events`."""
+        if self.events:
+            self.events.append(event)
+        else:
+            self.events = [event]
+
+    def violate(self, name: str) -> None:
+        """Records a violation, once a dialogue."""
+        if name not in self.facts.violations:
+            self._own_facts().violations += (name,)
+            self._emit(Event("violation", name))
+
+    def _quirk(self, name: str) -> None:
+        """A way of writing that is allowed, or nearly so, and tells programs apart; once a dialogue."""
+        if name not in self.facts.quirks:
+            self._own_facts().quirks += (name,)
+            self._emit(Event("quirk", name))
+
+    def become_opaque(self, reason: str) -> None:
+        """Nothing further of this dialogue can or may be read."""
+        for item in self._waiting.take_all():
+            # Sent is sent: who outruns our bounds shall not hide recipients by it.
+            if item.verb != "connect" and reason != "tls":
+                self._settle(item, None)
+        self.mode = OPAQUE
+        facts = self._own_facts()
+        facts.opaque_reason = reason
+        if reason == "tls" and not facts.tls:
+            facts.tls = facts.unagreed = True
+        self._input = _NO_INPUT
+        self._replies = None
+        self._waiting.take_all()
+        self._content = _NO_CONTENT
+        self._quotable = b""
+        if reason != "tls":
+            self.envelope.abandon()
+        self._emit(Event("opaque", reason))
+
+    # ── the server's bytes ───────────────────────────────────────────────────────────────────────────
 
     def server(self, data: bytes) -> None:
         """Bytes from the server, in order."""
@@ -108,7 +313,7 @@ class Dialogue(ClientSide):
         reader = self._replies or ReplyReader(self._limits.local_parts)
         while at < len(data) and self.mode != OPAQUE:
             verb = "" if keeps or not waiting or waiting.lost else waiting[0].verb
-            wordless = verb in _WORDLESS or (verb == "connect" and len(waiting) == 1)
+            wordless = verb in WORDLESS or (verb == "connect" and len(waiting) == 1)
             reply, at = reader.next(data, at, self.violate, wordless)
             if reply is not None:
                 if self._quotable and (keeps or reply.code >= 400):  # else nobody looks at its text
@@ -122,32 +327,19 @@ class Dialogue(ClientSide):
         if self.mode == OPAQUE or not size:
             return
         self.violate("lost-data")
-        self._unseen = True
+        self._own_gaps().unseen = True
         self._replies = self._replies or ReplyReader(self._limits.local_parts)
         self._replies.forget()
         # Only what waits now can have been answered there.
         self._waiting.lost = len(self._waiting)
 
     def _reply(self, reply: Reply) -> None:
-        waiting = self._waiting
-        if waiting.lost or (waiting and waiting[0].verb in _PASSED_OVER):
-            self._pass_over(reply)
-        early = False
-        if waiting:
-            if waiting[0].verb in _OUTRUN and self._answers_unseen(waiting[0], reply):
-                self._unasked(reply)
-                return
-        elif self.mode == CONTENT and self._ends_content(reply):
-            early = not reply.positive
-        elif self.mode == SECRET:
-            waiting.add(Pending("auth-line"))  # what this answers was not seen
-        else:
-            self._unasked(reply)
+        item, early = self._answered(reply)
+        if item is None:
             return
-        item = waiting.next()
         if item.verb != "QUIT" and self._limits.last_reply:
             self._keep(reply)
-        self._settle(item, reply)
+        _ON_REPLY[item.verb](self, item, reply, 200 <= reply.code < 400)  # `_settle`, without its call
         if early:
             self.mode = REFUSED
         if item.verb == "QUIT":
@@ -156,10 +348,31 @@ class Dialogue(ClientSide):
         elif item.verb in TURNS:
             if self.mode == HELD:
                 self.mode = COMMAND
-            if self._held:
+            if self._input.held:
                 self._release()
 
     # ── which command a reply answers ────────────────────────────────────────────────────────────────
+
+    def _answered(self, reply: Reply) -> tuple[Pending | None, bool]:
+        """The command that a reply answers, no longer waiting; None where that was not seen, and is handled.
+
+        And whether the reply refuses content before its end was seen.
+        """
+        waiting, early = self._waiting, False
+        if waiting.lost or (waiting and waiting[0].verb in PASSED_OVER):
+            self._pass_over(reply)
+        if waiting:
+            if waiting[0].verb in MAY_BE_OUTRUN and self._answers_unseen(waiting[0], reply):
+                self._unasked(reply)
+                return None, False
+        elif self.mode == CONTENT and self._ends_content(reply):
+            early = not reply.positive
+        elif self.mode == AUTH_LINE:
+            waiting.add(Pending("auth-line"))  # what this answers was not seen
+        else:
+            self._unasked(reply)
+            return None, False
+        return waiting.next(), early
 
     def _pass_over(self, reply: Reply) -> None:
         """What waits longest may not be what is answered: its own reply never comes, or was lost."""
@@ -179,9 +392,17 @@ class Dialogue(ClientSide):
         if waiting and waiting[0].verb == "stray" and reply.code < 500:
             waiting.take()  # a line of content that was taken for a command can only have been refused
 
+    def _resynchronise(self, reply: Reply) -> None:
+        """Replies were lost: what stands before the command that this one answers has been answered unseen."""
+        before = self._waiting.unanswered_before(reply)
+        self._waiting.lost = 0
+        for _ in range(before):
+            self._settle(self._waiting.take(), None)
+
     def _keep(self, reply: Reply) -> None:
+        """The last reply to anything but QUIT, where it is kept: a 221 would say nothing."""
         if self._limits.last_reply:
-            self.last_reply = reply._replace(before=()) if reply.before else reply
+            self._own_facts().last_reply = reply._replace(before=()) if reply.before else reply
 
     def _ends_content(self, reply: Reply) -> bool:
         """A reply comes although the end of the content was not seen: does it answer the message?
@@ -194,13 +415,14 @@ class Dialogue(ClientSide):
         # content was left out it most likely is no longer: some large providers refuse a message so.
         if not left_out and (self.envelope.current is None or reply.code == 421):
             return False
-        self._unmeasured = self.envelope.current if left_out else None
+        gaps = self._own_gaps()
+        gaps.unmeasured = self.envelope.current if left_out else None
         if left_out:
-            self.envelope.count_content(-2 if self._bare_lf else -3)  # the dot and its line end
+            self.envelope.count_content(-2 if self._input.bare_lf else -3)  # the dot and its line end
         else:
-            self._unseen = True
+            gaps.unseen = True
         if self._content_agreed:
-            self._hidden = self._resuming = True
+            gaps.hidden = gaps.resuming = True
             self._mailed_from = -1  # the next MAIL may go by unseen
         self._end_content()
         return True
@@ -208,102 +430,607 @@ class Dialogue(ClientSide):
     def _answers_unseen(self, item: Pending, reply: Reply) -> bool:
         """Where client bytes were not seen: does the reply answer a command among them, and not this one?
 
-        So does agreement with DATA that is no 354, and any reply to QUIT that is no farewell.
+        So does agreement with DATA that is not a 354, and any reply to QUIT that is not a farewell.
         """
+        gaps = self._gaps
         if item.verb == "DATA":
-            return (self._unseen or self._hidden) and 200 <= reply.code <= 299
-        return self._hidden and item.verb == "QUIT" and reply.code not in (221, 421)
+            return (gaps.unseen or gaps.hidden) and 200 <= reply.code <= 299
+        return gaps.hidden and item.verb == "QUIT" and reply.code not in (221, 421)
 
     def _unasked(self, reply: Reply) -> None:
         """Nothing that was seen asked for this reply."""
         if (self.mode == CHUNK and reply.code != 421) or (self.mode == REFUSED and reply.positive):
             # The server takes for commands what we take for a chunk, or for refused content.
             self.mode = COMMAND
-            self._hidden = self._client_lost = True
-        if self._hidden and reply.code != 421:
+            self._own_gaps().hidden = self._own_gaps().client_lost = True
+        if self._gaps.hidden and reply.code != 421:
             self._answers_hidden(reply)
             return
         if reply.code == 354:
-            self._effect_content(None)  # the DATA that this answers was not seen
+            self._begin_content(None)  # the DATA that this answers was not seen
             return
-        if self._unseen and reply.code == 221:
+        if self._gaps.unseen and reply.code == 221:
             self.quit_sent = True  # nothing else is answered so
             self._dismiss()
-        if not (self._unseen or self._assumed or self.quit_sent or reply.code == 421):
+        if not (self._gaps.unseen or self._gaps.assumed or self.quit_sent or reply.code == 421):
             self.violate("unasked-reply")
         if not self.quit_sent:
             self._keep(reply)
-        self._tell(Event("reply", "", reply))
+        self._emit(Event("reply", "", reply))
 
     def _answers_hidden(self, reply: Reply) -> None:
         """The reply to a command that went by unseen with message content."""
+        gaps = self._own_gaps()
         if reply.code == 221:
             if not self.quit_sent:
                 self.quit_sent = True
-                self._tell(Event("quit"))
-            if self._unmeasured is not None:
-                self._unmeasured.size = max(0, self._unmeasured.size - len(b"QUIT\r\n"))
-                self._unmeasured = None
-            self._tell(Event("reply", "QUIT", reply))
+                self._emit(Event("quit"))
+            if gaps.unmeasured is not None:
+                gaps.unmeasured.size = max(0, gaps.unmeasured.size - len(b"QUIT\r\n"))
+                gaps.unmeasured = None
+            self._emit(Event("reply", "QUIT", reply))
             self._dismiss()
             return
         # Whoever sends more than QUIT there could hide whole envelopes so.
-        self.watch_all = self._unseen = True
-        first, self._unmeasured = self._unmeasured is not None and self._resuming, None
+        gaps.watch_all = gaps.unseen = True
+        first, gaps.unmeasured = gaps.unmeasured is not None and gaps.resuming, None
         if reply.code == 354:
-            if self._data_refused:  # no, a hidden RCPT was
+            if self._input.data_refused:  # no, a hidden RCPT was
                 self.envelope.recipient("", False)
-                self._tell(Event("recipient"))
-                self._data_refused = False
-            self._effect_content(None)
+                self._emit(Event("recipient"))
+                self._input.data_refused = False
+            self._begin_content(None)
             return
         self._keep(reply)
         if reply.code == 334:
-            self._effect_auth(reply)
+            self._on_auth(_NAMELESS["AUTH"], reply, True)
         elif reply.code == 220 and self.mode == COMMAND:
-            self._settle(Pending("STARTTLS"), reply)
+            self._settle(_NAMELESS["STARTTLS"], reply)
         elif reply.code in (250, 251) and first:
             self.envelope.state = MAIL  # RCPT is not agreed to before MAIL
-            self._tell(Event("reply", "", reply))
+            self._emit(Event("reply", "", reply))
         elif reply.code in (250, 251) or reply.code >= 400:
-            self._settle(Pending("RCPT"), reply)
+            self._settle(_NAMELESS["RCPT"], reply)
         else:
-            self._tell(Event("reply", "", reply))
+            self._emit(Event("reply", "", reply))
 
     def _dismiss(self) -> None:
         """The server has said 221 to QUIT: the connection ends (RFC 5321 section 4.1.1.10)."""
-        self.dismissed = not (self._waiting or self._client_line or self._held)
+        self.dismissed = not (self._waiting or self._input.line or self._input.held)
 
-    def _resynchronise(self, reply: Reply) -> None:
-        """Replies were lost: what stands before the command that this one answers has been answered unseen."""
-        before = self._waiting.unanswered_before(reply)
-        self._waiting.lost = 0
-        for _ in range(before):
+    def _give_up_waiting(self) -> None:
+        """The client goes on, so what it waited for has been answered, unseen."""
+        for _ in range(min(self._waiting.lost, len(self._waiting))):
             self._settle(self._waiting.take(), None)
+        self._waiting.lost = 0
+
+    # ── what a reply does ────────────────────────────────────────────────────────────────────────────
+    #
+    # One method for each effect that `states` names. reply: None where it was not seen, which counts as agreement.
+
+    def _settle(self, item: Pending, reply: Reply | None) -> None:
+        """Applies one command with its reply."""
+        _ON_REPLY[item.verb](self, item, reply, reply is None or 200 <= reply.code < 400)
+
+    def _on_greeting(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self.greeted = True
+        self._emit(Event("greeting", "", reply))
+
+    def _on_hello(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        extended = item.verb == "EHLO"
+        if agreed:
+            self.envelope.greeted()
+            if reply is not None:
+                self._announced(reply if extended else None)
+        if self._limits.names and (agreed or self.facts.helo is None):
+            facts = self._own_facts()
+            facts.helo = item.name
+            facts.ehlo = extended
+        self._emit(Event("hello", item.name, reply, int(extended)))
+
+    def _announced(self, reply: Reply | None) -> None:
+        """Each line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
+        offered = (*reply.before[1:], reply.text[4:]) if reply is not None and reply.before else ()
+        self.pipelining = False
+        for line in offered:
+            if line[:10].upper() == "PIPELINING" and line[10:11] in ("", " "):
+                self.pipelining = True
+
+    def _on_mail(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self.envelope.sender(item.name, agreed)
+        self._emit(Event("sender", item.name, reply))
+
+    def _on_rcpt(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self.envelope.recipient(item.name, agreed)
+        self._emit(Event("recipient", item.name, reply))
+
+    def _on_data(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        if agreed:
+            self._begin_content(reply)
+        else:
+            self._content_refused(reply)
+
+    def _begin_content(self, reply: Reply | None) -> None:
+        if self.envelope.current is None:
+            self.envelope.open(None)
+        if reply is not None and reply.code != 354:
+            self.violate("reply-code")
+        if self._input.guessed:
+            self._input.guessed = False
+        else:
+            self._start_content()
+        self._content_agreed = reply is not None and reply.code == 354 and not self._gaps.watch_all
+
+    def _start_content(self) -> None:
+        self.mode = CONTENT
+        self._content_agreed = False
+        self._content = ContentReader(self._input.bare_lf)
+
+    def _content_refused(self, reply: Reply | None) -> None:
+        state = self._own_input()
+        state.data_refused = True
+        transaction = self.envelope.current
+        self.envelope.content_refused()
+        if state.guessed:
+            state.guessed = False
+            self.violate("content-after-refusal")
+            if transaction is not None:
+                transaction.size = 0
+            for item in self._waiting.take_all():
+                self._waiting.add(item if item.verb != "content" else Pending("stray", size=UNCOUNTED))
+            if self.mode == CONTENT:
+                self.mode = REFUSED
+                self._waiting.stray(UNCOUNTED)
+        self._emit(Event("reply", "DATA", reply))
+
+    def _on_bdat(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        envelope = self.envelope
+        if not agreed and envelope.current is None:
+            envelope.content_refused()
+            self._emit(Event("reply", "BDAT", reply))
+            return
+        if envelope.current is None:
+            envelope.open(None)
+        envelope.count_content(item.size)
+        if item.last:
+            envelope.content_ends()
+            self._emit(envelope.finish(reply))
+        elif not agreed:
+            envelope.content_refused()
+            self._emit(Event("reply", "BDAT", reply))
+
+    def _on_content(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self._emit(self.envelope.finish(reply))
+
+    def _on_rset(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        if agreed:
+            self.envelope.reset()
+        self._emit(Event("reply", "RSET", reply))
+
+    def _on_starttls(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        held = self._input.held
+        if not (agreed and (reply or held[:1] == bytes((HANDSHAKE_RECORD,)))):
+            self._emit(Event("reply", "STARTTLS", reply))
+            return
+        if held and held[0] != HANDSHAKE_RECORD:
+            self.violate("data-before-tls")
+        self._own_facts().tls = True
+        self.mode = HANDSHAKE
+        self._emit(Event("tls", "", reply))
+
+    def _on_auth(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        if reply is not None and reply.code == 334:
+            self.mode = AUTH_LINE
+            return
+        if self.mode == HELD or self.mode == AUTH_LINE:
+            self.mode = COMMAND
+        if reply is not None and reply.positive:
+            self._own_facts().authenticated = True
+        self._emit(Event("reply", "AUTH", reply))
+
+    def _on_unknown(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        if reply is not None and reply.code == 354:
+            self._begin_content(None)  # the server has taken for DATA what we could not read
+        else:
+            self._emit(Event("reply", "unknown", reply))
+
+    def _on_stray(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self._emit(Event("reply", "unknown", reply))
+
+    def _on_other(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self._emit(Event("reply", item.verb, reply))
+
+    # ── the client's bytes ───────────────────────────────────────────────────────────────────────────
+
+    def client(self, data: bytes) -> None:
+        """Bytes from the client, in order."""
+        at = 0
+        while at < len(data):
+            mode = self.mode
+            if mode == COMMAND and data[at] == HANDSHAKE_RECORD and not (self.commands or self._input.line):
+                self.mode = HANDSHAKE  # TLS from the first byte, as on port 465
+            elif mode == COMMAND or mode == AUTH_LINE or mode == REFUSED:
+                at = self._client_line_at(data, at)
+            elif mode == CONTENT:
+                at = self._in_content(data, at)
+            elif mode == CHUNK:
+                at = self._chunk(data, at)
+            elif mode == HELD:
+                at = self._hold(data, at)
+            elif mode == HANDSHAKE:
+                at = self._handshake(data, at)
+            else:
+                self._own_facts().after_hello += len(data) - at
+                return
+
+    def client_gap(self, size: int) -> None:
+        """`size` bytes from the client were not seen."""
+        if self.mode == OPAQUE:
+            self._own_facts().after_hello += size
+            return
+        if self.mode == HANDSHAKE:
+            self.become_opaque("tls")
+            return
+        gaps = self._own_gaps()
+        left_out = self.unneeded or gaps.resuming
+        if self.mode == CONTENT:
+            self.envelope.count_content(size)
+            self._content.forget()
+            gaps.hidden = gaps.hidden or left_out
+            return
+        if self.mode == CHUNK:
+            size = self._chunk_gap(size, left_out)
+            if not size:
+                return
+        state = self._input
+        if state.line or state.skipped:
+            state.line, state.skipped = b"", 0
+        gaps.client_lost = True
+        if left_out:
+            gaps.hidden = True
+            gaps.unmeasured = None
+            return
+        if state.held and self.mode == HELD:
+            # What was held is no use without what followed; the reply will still say how to go on.
+            state.held = b""
+        self.violate("lost-data")
+        gaps.unseen = True
+
+    # ── lines ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _client_line_at(self, data: bytes, at: int) -> int:
+        """Takes one line from `data[at:]`; returns where the next begins."""
+        end = data.find(b"\n", at)
+        if 0 <= end <= at + LINE and not self._input.line:
+            line = data[at:end]
+            total = end - at
+        else:
+            line, total = self._join_line(data, at, end)
+            if end < 0:
+                return len(data)
+        text = line.rstrip(b"\r")
+        if (self._gaps.client_lost or self._gaps.resuming) and not self._resumes(text):
+            return end + 1
+        if self.mode == AUTH_LINE:
+            if total > AUTH_LIMIT:
+                self.violate("overlong-command")
+            self._sent("auth-line")
+        elif self.mode == COMMAND or self._leaves_refused(text):
+            self._command(text, len(text) == len(line), total + 1)
+        return end + 1
+
+    def _join_line(self, data: bytes, at: int, end: int) -> tuple[bytes, int]:
+        """A line that is long, or whose beginning or end (-1) is not in `data`: what is kept of it, and its length."""
+        state = self._own_input()
+        stop = end if end >= 0 else len(data)
+        room = LINE - len(state.line)
+        line = state.line + data[at : min(stop, at + room)]
+        skipped = state.skipped + max(0, stop - at - room)
+        if stop - at > room:
+            # The last byte tells whether a line ends with CR, so it takes the last place of what is kept.
+            line = line[:-1] + data[stop - 1 : stop]
+        state.line, state.skipped = (line, skipped) if end < 0 else (b"", 0)
+        return line, len(line) + skipped
+
+    def _resumes(self, line: bytes) -> bool:
+        """The first line behind bytes that were not seen. Segments nearly always begin at a line: is it a command?"""
+        verb = parse_command(line).verb
+        gaps = self._gaps
+        if gaps.resuming and verb in ("RCPT", "DATA", "BDAT"):
+            gaps.unseen = True  # MAIL was sent behind the content
+        gaps.client_lost = gaps.resuming = False
+        return bool(verb) or self.mode != COMMAND
+
+    def _leaves_refused(self, line: bytes) -> bool:
+        """Content may be sent although DATA or the message was refused: is this line a command again?"""
+        if is_no_prose(line):
+            self.mode = COMMAND
+            return True
+        if line == b".":
+            self.mode = COMMAND
+        if self._input.data_refused:
+            self._waiting.stray()
+        return False
+
+    def _command(self, line: bytes, bare: bool, total: int) -> None:
+        verb, rest, quirks = parse_command(line)
+        if not verb and self._not_a_command(line):
+            return
+        self.commands += bool(verb)
+        if bare:
+            self._own_input().bare_lf = True
+            self.violate("bare-lf")
+        if total > COMMAND_LIMIT and total > LIMITS.get(verb, COMMAND_LIMIT):
+            self.violate("overlong-command")
+        for quirk in quirks:
+            self._quirk(quirk)
+        waiting = self._waiting
+        if waiting or waiting.lost or self.quit_sent or not self.greeted:
+            self._in_turn()
+        if not verb:
+            self.violate("unknown-command")
+            self._sent("unknown")
+            return
+        if self._input.data_refused:
+            self._input.data_refused = False
+        if self.envelope.state not in COMMANDS[verb][0] and not (waiting or self._gaps.unseen or self._gaps.assumed):
+            self.violate("wrong-order")
+        self._by_verb(verb, rest)
+
+    def _by_verb(self, verb: str, rest: bytes) -> None:
+        """What a command does before its reply comes."""
+        if verb == "MAIL" or verb == "RCPT":
+            self._path(verb, rest)
+        elif verb == "HELO" or verb == "EHLO":
+            name = readable(rest.strip())
+            self._hello_sent = True
+            if not name:
+                self.violate("empty-hello")
+            self._sent(verb, name if self._limits.local_parts else hide_local_parts(name))
+        elif verb == "BDAT":
+            self._bdat(rest)
+        else:
+            if verb == "QUIT":
+                self.quit_sent = True
+                self._emit(Event("quit"))
+            self._sent(verb)
+
+    def _in_turn(self) -> None:
+        """A command comes: was it its turn?"""
+        if self.quit_sent:
+            self.violate("data-after-quit")
+        if self._waiting.lost:
+            self._give_up_waiting()
+        if not self.server_seen:
+            return
+        if not self.greeted:
+            self.violate("early-talk")
+        elif self._waiting and self._waiting[-1].verb != "stray" and not self.pipelining:
+            self.violate("blind-pipelining")
+
+    def _path(self, verb: str, rest: bytes) -> None:
+        path, form = parse_path(rest, b"FROM" if verb == "MAIL" else b"TO")
+        if form == BARE:
+            self.violate("bad-path")
+        elif form == SPACED:
+            self._quirk("path-spaced")
+        if verb == "MAIL" and not (self._hello_sent or self._gaps.unseen):
+            self.violate("no-hello")
+        if not self._limits.local_parts:
+            if verb == "MAIL" and not self._waiting:
+                self._quotable = b""
+            local = local_part(path)
+            if local and len(self._quotable) < QUOTABLE * CHECK_BYTES:
+                self._quotable += crc32(local.lower()).to_bytes(CHECK_BYTES, "big")
+        if verb == "MAIL":
+            self._mailed_from = crc32(path.lower()) if path else -1
+        elif crc32(path.lower()) == self._mailed_from:
+            self._quirk("sender-is-recipient")
+        self._sent(verb, address_of(path, self._limits.local_parts))
+
+    def _not_a_command(self, line: bytes) -> bool:
+        """Handles lines that are not commands for a reason; False if it is just an unknown one."""
+        if not self.commands and any(b < 9 or b > 126 for b in line[:32]):
+            self.become_opaque("not-smtp")
+            return True
+        state = self._own_input()
+        if state.data_refused:
+            # DATA was refused and here comes the message all the same.
+            self.violate("content-after-refusal")
+            self._waiting.stray()
+            if line != b".":
+                self.mode = REFUSED
+            return True
+        state.bad_lines += 1
+        if state.bad_lines >= _NOT_SMTP_AFTER and state.bad_lines > self.commands and not self._gaps.hidden:
+            self.become_opaque("not-smtp")
+            return True
+        return False
+
+    def _bdat(self, rest: bytes) -> None:
+        chunk = parse_chunk(rest)
+        if chunk is None:
+            self.violate("bad-chunk")
+            self._sent("unknown")
+            return
+        size, last = chunk
+        self._sent("BDAT", size=size, last=last)
+        if size and self.mode == COMMAND:
+            self._own_input().chunk_left = size
+            self.mode = CHUNK
+
+    def _sent(self, verb: str, name: str = "", size: int = 0, last: bool = False) -> None:
+        """A command has gone out: it waits for its reply, or is settled at once where no server is seen."""
+        item = Pending(verb, name, size, last) if name or size or last else _NAMELESS[verb]
+        if not self.server_seen:
+            self._own_gaps().assumed = True
+            if verb in TURNS:
+                self.mode = HELD
+                self._waiting.add(item)
+            else:
+                self._settle(item, None)
+            return
+        self._waiting.add(item)
+        if len(self._waiting) > self._limits.waiting or self._waiting.bytes > self._limits.waiting_bytes:
+            self.become_opaque("too-many-commands")
+        elif verb in TURNS:
+            self.mode = HELD
+
+    # ── bytes that depend on a reply ─────────────────────────────────────────────────────────────────
+
+    def _hold(self, data: bytes, at: int) -> int:
+        """The client went on although its next bytes depend on a reply."""
+        verb = self._waiting[-1].verb if self._waiting else ""
+        if not self.server_seen or self._waiting.lost:
+            return self._guess(verb, data, at)
+        if verb == "DATA" and not self._gaps.client_lost:
+            self.violate("early-content")
+        state = self._own_input()
+        room = HELD_BYTES - len(state.held)
+        state.held += data[at : at + room]
+        if len(data) - at <= room:
+            return len(data)
+        if verb != "DATA":
+            self.become_opaque("too-much-held")
+            return len(data)
+        # No reply for so long: read it as content; the reply will tell whether that was right.
+        state.guessed = True
+        self._start_content()
+        self._release()
+        return at + room
+
+    def _guess(self, verb: str, data: bytes, at: int) -> int:
+        """The reply on which all depends was not seen: the client's next line tells what it was."""
+        state = self._own_input()
+        end = data.find(b"\n", at) + 1 or len(data)
+        state.held += data[at:end]
+        tls_follows = state.held[0] == HANDSHAKE_RECORD
+        if not (state.held.endswith(b"\n") or tls_follows) and len(state.held) < HELD_BYTES:
+            return end
+        while len(self._waiting) > 1:
+            self._settle(self._waiting.take(), None)
+        self._waiting.lost = 0
+        item = self._waiting.take() if self._waiting else Pending("")
+        self.mode = COMMAND
+        if verb == "STARTTLS":
+            self._settle(item, None)
+        elif verb in ("AUTH", "auth-line"):
+            if not is_command(state.held):
+                self.mode = AUTH_LINE
+        elif verb == "DATA" and not is_no_content(state.held.rstrip(b"\r\n")):
+            self._settle(item, None)
+        self._release()
+        return end
+
+    def _release(self) -> None:
+        """The awaited reply has come: read what was held."""
+        held = self._input.held
+        if held:
+            self._input.held = b""
+            self.client(held)
+
+    def _handshake(self, data: bytes, at: int) -> int:
+        """Collects the ClientHello, for the name and the fingerprint it holds; from there on all is opaque."""
+        state = self._own_input()
+        if not state.held and data[at] != HANDSHAKE_RECORD:  # only after STARTTLS
+            self._goes_on_in_the_clear()
+            return at
+        size = len(state.held) + len(data) - at
+        state.held += data[at : at + tls.LONGEST - len(state.held)]
+        try:
+            hello = tls.client_hello(state.held)
+        except tls.NotTLS:
+            self.become_opaque("tls" if self.facts.tls else "not-smtp")
+            return len(data)
+        if hello:
+            facts = self._own_facts()
+            facts.client_hello = hello
+            facts.after_hello = size - hello.size
+            self._emit(Event("fingerprint", hello.ja4))
+        if hello or len(state.held) >= tls.LONGEST:
+            self.become_opaque("tls")
+        return len(data)
+
+    def _goes_on_in_the_clear(self) -> None:
+        """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. All begins anew (RFC 3207)."""
+        self.mode = COMMAND
+        self.envelope.reset()
+        self.envelope.state = NEW
+        self._hello_sent = False
+        self.pipelining = False
+
+    # ── message content ──────────────────────────────────────────────────────────────────────────────
+
+    def _in_content(self, data: bytes, at: int) -> int:
+        """Counts content up to the line with a dot alone; returns where what follows it begins."""
+        end, size = self._content.end_in(data, at)
+        self.envelope.count_content(size)
+        if end < 0:
+            return len(data)
+        if self._content.ended_bare:
+            self.violate("bare-lf-dot")
+        self._end_content()
+        return end
+
+    def _end_content(self) -> None:
+        self.mode = COMMAND
+        self._content = _NO_CONTENT
+        self.envelope.content_ends()
+        self._sent("content")
+
+    def _chunk(self, data: bytes, at: int) -> int:
+        state = self._input
+        taken = min(len(data) - at, state.chunk_left)
+        state.chunk_left -= taken
+        if not state.chunk_left:
+            self.mode = COMMAND
+        return at + taken
+
+    def _chunk_gap(self, size: int, left_out: bool) -> int:
+        """Lost bytes of a chunk. Returns how many were lost behind it."""
+        state = self._input
+        taken = min(size, state.chunk_left)
+        state.chunk_left -= taken
+        if not state.chunk_left:
+            self.mode = COMMAND
+            self._own_gaps().resuming = left_out
+        return size - taken
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────
 
-    def seal(self, size: int) -> None:
+    def tls_ended(self, size: int) -> None:
         """The client has sent `size` bytes after its ClientHello, and no more will come."""
-        self._tell(Event("sealed", "", None, size))
+        self._emit(Event("tls-bytes", "", None, size))
 
     def close(self, closed: bool) -> None:
         """The connection is over (`closed`), or nobody watches it any longer."""
         if closed and self._replies is not None and self._replies.unfinished[:3].isdigit():
             self.server(b"\n")  # the last line of a server that hung up without ending it
         # What was never answered is taken as the client meant it.
-        for _ in range(4):  # held bytes may hold further commands that wait in turn; what is left is of no interest
+        for _ in range(_CLOSING_ROUNDS):
             for item in self._waiting.take_all():
                 if item.verb != "connect":
                     self._settle(item, None)
             if self.mode == HELD:
                 self.mode = COMMAND
-            if not self._held:
+            if not self._input.held:
                 break
             self._release()
         if not closed:
             return
         self.envelope.close(one_side_only=not self.server_seen)
         left_out = self.mode == CONTENT and self._content.lost  # QUIT may have been behind it
-        if self.commands and not (self.quit_sent or self.mode == OPAQUE or self._client_lost or left_out):
+        if self.commands and not (self.quit_sent or self.mode == OPAQUE or self._gaps.client_lost or left_out):
             self.violate("no-quit")
+
+
+_Effect = Callable[[Dialogue, Pending, Reply | None, bool], None]
+#: What waits -> what its reply does, as `states` has it. "": what waited was lost with a gap.
+_ON_REPLY: dict[str, _Effect] = {
+    verb: getattr(Dialogue, f"_on_{effect}")
+    for verb, effect in (
+        *((verb, effect) for verb, (_, effect) in COMMANDS.items()),
+        *OTHERS_THAT_WAIT.items(),
+        ("", "other"),
+    )
+}

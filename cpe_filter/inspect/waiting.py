@@ -7,21 +7,13 @@ that either may not have been seen. Must not know what a reply does. Bounded by 
 from __future__ import annotations
 
 from cpe_filter.inspect.facts import Reply
+from cpe_filter.inspect.states import AGREE_BY_OWN_CODE, ANSWERS
 from cpe_filter.lean.named_tuple import NamedTuple
 
 #: What a command that waits takes besides its text, bytes.
 WAITING_COST = 120
 #: For how many lines of content there may be replies, where they were not told apart.
 UNCOUNTED = 1 << 30
-#: Replies that only these commands get.
-_ANSWERED_BY = {
-    354: ("DATA",),
-    221: ("QUIT",),
-    334: ("AUTH", "auth-line"),
-    235: ("AUTH", "auth-line"),
-}
-#: Agreement with these has a code of its own.
-_SPECIAL = ("DATA", "AUTH", "auth-line", "QUIT")
 
 
 class Pending(NamedTuple):
@@ -80,12 +72,12 @@ class Waiting(list[Pending]):
     def unanswered_before(self, reply: Reply) -> int:
         """Replies were lost: how many commands stand before the one that this reply answers."""
         waiting = min(self.lost, len(self))
-        wanted = _ANSWERED_BY.get(reply.code, ())
-        agreed_to = [command.verb in wanted for command in self]
+        expected = ANSWERS.get(reply.code, ())
+        agreed_to = [command.verb in expected for command in self]
         if any(agreed_to):
             return agreed_to.index(True)
         # The last that can be meant.
         index = waiting - 1
-        while index > 0 and reply.positive and self[index].verb in _SPECIAL:
+        while index > 0 and reply.positive and self[index].verb in AGREE_BY_OWN_CODE:
             index -= 1
         return max(0, index)

@@ -25,7 +25,7 @@ from cpe_filter.home.lan_networks import on_link
 from cpe_filter.home.leases import Leases
 from cpe_filter.home.mx_sniffer import Lookups, is_ours
 from cpe_filter.home.router_advertisements import Advertisements
-from cpe_filter.inspect.smtp import Limits
+from cpe_filter.inspect.facts import Limits
 from cpe_filter.lean import plain_signal as signal
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.log import log

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.engine import DOUBTED, FORWARD, Engine, Flow
 from cpe_filter.home.leases import Leases
-from cpe_filter.inspect.smtp import Limits, Transaction
+from cpe_filter.inspect.facts import Limits, Transaction
 from cpe_filter.policy.model import FilterTable, Network, Policy
 from cpe_filter.replay.capture import Frame, Warn, frames, network_layer
 from cpe_filter.replay.timeline import Timeline, Track, as_json
@@ -123,14 +123,14 @@ def _session(flow: Flow) -> dict[str, Any]:
         "device": flow.device.name,
         "connection": flow.attempt,
         "start": _time(session.start),
-        "helo": dialogue.helo,
-        "tls": dialogue.tls,
-        "tls_server_name": dialogue.client_hello.server_name if dialogue.client_hello else None,
-        "tls_fingerprint": dialogue.client_hello.ja4 if dialogue.client_hello else None,
+        "helo": dialogue.facts.helo,
+        "tls": dialogue.facts.tls,
+        "tls_server_name": dialogue.facts.client_hello.server_name if dialogue.facts.client_hello else None,
+        "tls_fingerprint": dialogue.facts.client_hello.ja4 if dialogue.facts.client_hello else None,
         "transactions": [_transaction(transaction) for transaction in dialogue.transactions],
-        "last_reply": dialogue.last_reply.text if dialogue.last_reply else None,
-        "violations": sorted(dialogue.violations),
-        "opaque": dialogue.opaque_reason or None,
+        "last_reply": dialogue.facts.last_reply.text if dialogue.facts.last_reply else None,
+        "violations": sorted(dialogue.facts.violations),
+        "opaque": dialogue.facts.opaque_reason or None,
         "ended": session.phase,
         "decision": flow.decision.what,
         "reason": flow.decision.reason,

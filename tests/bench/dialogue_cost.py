@@ -22,7 +22,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from cpe_filter.engine import FORWARD, REQUIRED, Engine
-from cpe_filter.inspect.smtp import Limits
+from cpe_filter.inspect.facts import Limits
 from tests.build import ACK, DEVICE_MAC, FIN, PSH, ROUTER_MAC, START, SYN, Conversation, Packet
 from tests.policies import make_policy
 

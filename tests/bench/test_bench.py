@@ -39,7 +39,7 @@ def test_bulk_upload_is_one_accepted_message() -> None:
     (flow,) = ended
     (transaction,) = flow.session.dialogue.transactions
     assert (transaction.outcome, transaction.size) == ("accepted", 1_000_000 // 76 * 76)
-    assert flow.session.dialogue.violations == ()
+    assert flow.session.dialogue.facts.violations == ()
 
 
 def test_no_turn_of_the_loop_is_long_for_what_is_written(tmp_path: Path) -> None:

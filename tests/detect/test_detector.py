@@ -66,7 +66,7 @@ def message(answer: Reply = OK) -> Event:
 
 
 def sealed(size: int) -> Event:
-    return Event("sealed", "", None, size)
+    return Event("tls-bytes", "", None, size)
 
 
 def violation(name: str) -> Event:
@@ -506,8 +506,8 @@ NAMES = st.sampled_from(
      "@", "*@b.example", "AUTH", "tls", "not-smtp", "path-spaced", *sorted(VIOLATIONS)]
 )  # fmt: skip
 KINDS = (
-    "greeting", "hello", "sender", "recipient", "message", "tls", "fingerprint", "sealed", "reply", "quit", "violation",
-    "quirk", "opaque", "something else",
+    "greeting", "hello", "sender", "recipient", "message", "tls", "fingerprint", "tls-bytes", "reply", "quit",
+    "violation", "quirk", "opaque", "something else",
 )  # fmt: skip
 EVENTS = st.lists(
     st.builds(Event, st.sampled_from(KINDS), NAMES, REPLIES, st.sampled_from([0, 1, 119, 200, 500, 1300, 1 << 40])),

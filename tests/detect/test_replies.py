@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cpe_filter.detect.replies import DEFERRED, HOME_LINE, LISTED, NONE, REFUSED, UNKNOWN_USER, classify
-from cpe_filter.inspect.smtp import Reply
+from cpe_filter.inspect.facts import Reply
 
 CASES = [
     # agreement

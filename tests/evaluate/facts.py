@@ -168,7 +168,7 @@ def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
             yield False, _line(reply)
         elif kind == "fingerprint":
             yield True, _CLIENT_HELLO
-        elif kind == "sealed":
+        elif kind == "tls-bytes":
             for left in range(event.number, 0, -_SEGMENT):
                 yield True, bytes(min(left, _SEGMENT))
         elif kind == "quit":

@@ -161,7 +161,7 @@ def list_washer(rng: random.Random) -> Sessions:
         # Under TLS it sends as little as one who is refused.
         size = rng.randint(241, 512)
         yield each._replace(events=tuple(
-            event._replace(number=size) if event.kind == "sealed" else event
+            event._replace(number=size) if event.kind == "tls-bytes" else event
             for event in each.events
             if event.kind != "message"
         ))  # fmt: skip

@@ -35,9 +35,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
+from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import SYN, Segment, parse
 from cpe_filter.inspect.session import Session
-from cpe_filter.inspect.smtp import Limits
 from cpe_filter.replay.capture import frames, network_layer
 from tests.lab import boxes
 from tests.lab.clients import HOME, ONE_BY_ONE, Letter, Want
@@ -77,7 +77,7 @@ def seen_in(path: str, port: int = 25) -> list[Seen]:
             session.end_of_input()
         told = {event.kind: event for event in session.dialogue.events}
         if "fingerprint" in told:
-            size = told["sealed"].number if "sealed" in told else None
+            size = told["tls-bytes"].number if "tls-bytes" in told else None
             found_out.append(Seen(session.server, told["fingerprint"].name, size))
     return found_out
 

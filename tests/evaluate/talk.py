@@ -206,7 +206,7 @@ def _sealed(rng: random.Random, outcome: str, recipients: int) -> Event:
     size += (recipients - 1) * rng.randint(*_RECIPIENT)
     if rng.random() < _OLD_SHARE:
         size += rng.randint(*_OLD_HANDSHAKE)
-    return Event("sealed", "", None, size)
+    return Event("tls-bytes", "", None, size)
 
 
 def _envelope(

@@ -15,9 +15,10 @@ from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SUSPECTED
 from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, VERDICTS, Engine
-from cpe_filter.inspect import dns, packet, smtp, stream
+from cpe_filter.inspect import dns, packet, states, stream
+from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.session import LOST
-from cpe_filter.inspect.smtp import Dialogue, Limits
+from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.replay.violations import VIOLATIONS
 from cpe_filter.status.devices import device_facts
 from tests.policies import make_policy
@@ -147,10 +148,10 @@ def play(dialogue: Dialogue, data: bytes) -> None:
 
 def check_dialogue(dialogue: Dialogue, limits: Limits) -> None:
     """Bounds and sense."""
-    for name in dialogue.violations:
+    for name in dialogue.facts.violations:
         if name not in VIOLATIONS:
             raise Wrong(f"violation {name!r} is not in the table")
-    if len(set(dialogue.violations)) != len(dialogue.violations):
+    if len(set(dialogue.facts.violations)) != len(dialogue.facts.violations):
         raise Wrong("a violation twice")
     if len(dialogue.transactions) > limits.transactions:
         raise Wrong("too many transactions kept")
@@ -159,7 +160,7 @@ def check_dialogue(dialogue: Dialogue, limits: Limits) -> None:
             raise Wrong(f"outcome {transaction.outcome}, size {transaction.size}")
         if len(transaction.rcpt_to) > limits.recipients or transaction.accepted > transaction.recipients:
             raise Wrong("recipients do not add up")
-    if (dialogue.mode == smtp.OPAQUE) != bool(dialogue.opaque_reason):
+    if (dialogue.mode == states.OPAQUE) != bool(dialogue.facts.opaque_reason):
         raise Wrong("opaque without a reason, or a reason without being opaque")
     dialogue.events.clear()
     if deep_size(dialogue) > DIALOGUE_BYTES:

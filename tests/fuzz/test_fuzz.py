@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.inspect.smtp import Dialogue, Limits
+from cpe_filter.inspect.facts import Limits
+from cpe_filter.inspect.smtp import Dialogue
 from tests.fuzz import run
 from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
 
@@ -39,6 +40,6 @@ def test_a_failing_input_is_written_down_shortened(tmp_path: Path, monkeypatch: 
 
 def test_the_invariants_can_fail() -> None:
     dialogue = Dialogue()
-    dialogue.violations += ("no-such-violation",)
+    dialogue.facts.violations += ("no-such-violation",)
     with pytest.raises(Wrong, match="not in the table"):
         check_dialogue(dialogue, Limits())

@@ -13,7 +13,7 @@ import pytest
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, PSH, SYN, Segment
 from cpe_filter.inspect.session import Session
-from cpe_filter.inspect.smtp import OPAQUE
+from cpe_filter.inspect.states import OPAQUE
 from tests.inspect.transcript import wanted
 
 _CLIENT_TO_SERVER = (b"\xc0\x00\x02\x0a", b"\xc6\x33\x64\x19", 40025, 25)

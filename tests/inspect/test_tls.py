@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpe_filter.inspect.smtp import OPAQUE, Dialogue
+from cpe_filter.inspect.smtp import Dialogue
+from cpe_filter.inspect.states import OPAQUE
 from cpe_filter.inspect.tls import LONGEST, ClientHello, NotTLS, client_hello
 
 
@@ -124,31 +125,31 @@ def test_after_starttls(step: int) -> None:
         assert dialogue.mode != OPAQUE
         dialogue.client(data[at : at + step])
     assert dialogue.mode == OPAQUE
-    assert dialogue.tls
-    assert dialogue.client_hello is not None
-    assert dialogue.client_hello.server_name == "mx.example.org"
+    assert dialogue.facts.tls
+    assert dialogue.facts.client_hello is not None
+    assert dialogue.facts.client_hello.server_name == "mx.example.org"
 
 
 def test_tls_from_the_first_byte() -> None:
     dialogue = Dialogue()
     dialogue.server_seen = True
     dialogue.client(openssl_hello("submission.example.org"))
-    assert dialogue.opaque_reason == "tls"
-    assert dialogue.client_hello is not None
-    assert dialogue.client_hello.server_name == "submission.example.org"
-    assert not dialogue.violations
+    assert dialogue.facts.opaque_reason == "tls"
+    assert dialogue.facts.client_hello is not None
+    assert dialogue.facts.client_hello.server_name == "submission.example.org"
+    assert not dialogue.facts.violations
 
 
 def test_a_hello_without_end_is_given_up() -> None:
     dialogue = starttls()
     dialogue.client(b"\x16\x03\x01\x40\x00\x01\x00\xff\xff" + bytes(LONGEST))
-    assert dialogue.opaque_reason == "tls"
-    assert dialogue.client_hello is None
+    assert dialogue.facts.opaque_reason == "tls"
+    assert dialogue.facts.client_hello is None
 
 
 def test_pretended_tls_goes_on_in_the_clear() -> None:
     dialogue = starttls()
     dialogue.client(b"EHLO b.example\r\n")
     dialogue.server(b"250 ok\r\n")
-    assert dialogue.helo == "b.example"
+    assert dialogue.facts.helo == "b.example"
     assert dialogue.mode != OPAQUE

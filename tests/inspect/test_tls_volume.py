@@ -44,7 +44,7 @@ def watch(packets: Iterable[Packet]) -> Session:
 
 
 def sealed(session: Session) -> list[int]:
-    return [event.number for event in session.dialogue.events if event.kind == "sealed"]
+    return [event.number for event in session.dialogue.events if event.kind == "tls-bytes"]
 
 
 def as_queued(packets: list[Packet]) -> list[Packet]:
@@ -146,14 +146,14 @@ def test_a_capture_s_end_tells_what_is_known() -> None:
 
 def test_order_of_events() -> None:
     told = [event.kind for event in watch(in_tls(begun()).close().packets).dialogue.events]
-    assert told == ["greeting", "hello", "tls", "fingerprint", "opaque", "sealed"]
+    assert told == ["greeting", "hello", "tls", "fingerprint", "opaque", "tls-bytes"]
 
 
 def test_fingerprint_is_told_once() -> None:
     session = watch(in_tls(begun()).close().packets)
-    assert session.dialogue.client_hello is not None
+    assert session.dialogue.facts.client_hello is not None
     told = [event for event in session.dialogue.events if event.kind == "fingerprint"]
-    assert told == [Event("fingerprint", session.dialogue.client_hello.ja4)]
+    assert told == [Event("fingerprint", session.dialogue.facts.client_hello.ja4)]
 
 
 # ── where the ClientHello ends ──────────────────────────────────────────────────────────────────
@@ -189,7 +189,7 @@ def test_nothing_where_the_hello_was_not_seen_whole() -> None:
     in_tls(talk).close()
     session = watch(talk.packets)
     assert lost not in talk.packets
-    assert session.dialogue.opaque_reason == "tls"
+    assert session.dialogue.facts.opaque_reason == "tls"
     assert sealed(session) == []
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import cpe_filter.inspect
+from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, SYN, Segment
 from cpe_filter.inspect.session import Session
-from cpe_filter.inspect.smtp import EFFECTS, TURNS, Limits
+from cpe_filter.inspect.states import COMMANDS, TURNS
 from cpe_filter.replay.violations import VIOLATIONS
 from tests.inspect.transcript import OWNER, WAYS, Transcript, everything_in, play, read_all, whole
 
@@ -96,7 +97,7 @@ def test_every_command_is_spoken_in_a_dialogue() -> None:
         for item in one.items
         if item.side == "C" and item.data.strip()
     }
-    assert set(EFFECTS) <= spoken
+    assert set(COMMANDS) <= spoken
     assert TURNS - {"auth-line"} <= spoken
 
 
@@ -129,5 +130,5 @@ def test_a_byte_sent_twice_with_different_values() -> None:
     session.segment(syn, 0.0, from_client=True)
     for payload in (b"RSET\r\n", b"DATA\r\n"):
         session.segment(Segment(client, server, 40025, 25, 1000, 0, ACK, payload, 0), 0.1, from_client=True)
-    assert session.dialogue.violations == ("overlapping-data",)
+    assert session.dialogue.facts.violations == ("overlapping-data",)
     assert session.dialogue.commands == 1

@@ -328,7 +328,7 @@ def test_resent_content_is_no_news() -> None:
     assert talk.wants("C: " + "x" * 198 + "\nC: .") == EVERYTHING
     assert len(talk.session.dialogue.events) == events
     talk.wants("C: RSET\nS: 250 ok\nC: QUIT\nS: 221 Bye")
-    assert (talk.session.dialogue.violations, talk.session.phase) == ((), CLOSED)
+    assert (talk.session.dialogue.facts.violations, talk.session.phase) == ((), CLOSED)
 
 
 def test_early_refusal_wants_everything_and_content_that_goes_on_is_no_offence() -> None:
@@ -342,7 +342,7 @@ def test_early_refusal_wants_everything_and_content_that_goes_on_is_no_offence()
         talk.wants("C: .\nC: MAIL FROM:<b@example.org>\nS: 250 ok\nC: RCPT TO:<c@example.org>\nS: 250 ok") == EVERYTHING
     )
     dialogue = talk.session.dialogue
-    assert (dialogue.violations, dialogue.envelope.recipients, dialogue.opaque_reason) == ((), 2, "")
+    assert (dialogue.facts.violations, dialogue.envelope.recipients, dialogue.facts.opaque_reason) == ((), 2, "")
 
 
 def test_fin_with_a_gap_before_it_ends_the_session_with_the_servers() -> None:
@@ -404,7 +404,7 @@ def test_half_a_hidden_command_is_no_offence() -> None:
     talk = in_content()
     talk.wants(unseen=1003 + len("RSET\r\nMAIL FROM:<a"))
     assert talk.wants("S: 250 queued\nC: lice@example.org>\nS: 250 reset\nS: 250 ok\nC: QUIT\nS: 221 Bye") == NOTHING
-    assert talk.session.dialogue.violations == ()
+    assert talk.session.dialogue.facts.violations == ()
 
 
 def test_lost_content_of_a_guess_is_lost() -> None:
@@ -469,7 +469,7 @@ def test_pipelined_quit_ends_with_the_farewell() -> None:
     assert talk.wants("S: 250 ok") == EVERYTHING
     assert talk.wants("S: 250 ok") == EVERYTHING
     assert talk.wants("S: 221 Bye") == NOTHING
-    assert talk.session.dialogue.violations == ()
+    assert talk.session.dialogue.facts.violations == ()
 
 
 @pytest.mark.parametrize("reply", ["250 queued", "554 spam", "421 too much"])
@@ -477,7 +477,7 @@ def test_hidden_quit_ends_whatever_became_of_the_message(reply: str) -> None:
     talk = in_content()
     talk.wants(unseen=1003 + len("QUIT\r\n"))
     assert talk.wants(f"S: {reply}\nS: 221 Bye") == NOTHING
-    assert (talk.session.phase, talk.sizes, talk.session.dialogue.violations) == (CLOSED, [1000], ())
+    assert (talk.session.phase, talk.sizes, talk.session.dialogue.facts.violations) == (CLOSED, [1000], ())
 
 
 def test_a_hole_before_the_farewell_is_waited_for() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cpe_filter.inspect.smtp import Dialogue, Event, Limits
+from cpe_filter.inspect.facts import Event, Limits
+from cpe_filter.inspect.smtp import Dialogue
 
 ROUTER = Limits(transactions=0, recipients=0, last_reply=False, names=False)
 LINES = (

@@ -35,9 +35,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cpe_filter.inspect.facts import Event, Limits
 from cpe_filter.inspect.packet import ACK, FIN, PSH, RST, SYN, Segment
 from cpe_filter.inspect.session import ENDS, EVERYTHING, NOTHING, REPLIES, Session
-from cpe_filter.inspect.smtp import Event, Limits
 
 FOLDER = Path(__file__).parent / "transcripts"
 FACTS = (
@@ -180,17 +180,17 @@ def facts(session: Session) -> dict[str, Any]:
     """What came of it, in the words of the transcripts; what is absent is left out."""
     dialogue = session.dialogue
     found = {
-        "helo": dialogue.helo,
-        "tls": dialogue.tls,
-        "authenticated": dialogue.authenticated,
-        "opaque": dialogue.opaque_reason or None,
-        "last_reply": dialogue.last_reply.text if dialogue.last_reply else None,
+        "helo": dialogue.facts.helo,
+        "tls": dialogue.facts.tls,
+        "authenticated": dialogue.facts.authenticated,
+        "opaque": dialogue.facts.opaque_reason or None,
+        "last_reply": dialogue.facts.last_reply.text if dialogue.facts.last_reply else None,
         "recipients": dialogue.envelope.recipients or None,
         "messages": dialogue.envelope.messages or None,
     }
     out: dict[str, Any] = {key: value for key, value in found.items() if value is not None and value is not False}
-    out["violations"] = sorted(dialogue.violations)
-    out["quirks"] = sorted(dialogue.quirks)
+    out["violations"] = sorted(dialogue.facts.violations)
+    out["quirks"] = sorted(dialogue.facts.quirks)
     out["transaction"] = [
         f"{'-' if t.mail_from is None else t.mail_from} > {', '.join(t.rcpt_to) or '-'}: {t.outcome}, {t.size} bytes"
         for t in dialogue.transactions

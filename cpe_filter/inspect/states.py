@@ -1,0 +1,113 @@
+"""The state machine of an SMTP dialogue, as tables: states, commands, and what a reply to each command does.
+
+Everything that decides what may follow what stands here. `smtp.Dialogue` carries the tables out. This module knows
+RFC 5321 with PIPELINING (2920), CHUNKING (3030), STARTTLS (3207) and AUTH (4954). It must not know bytes.
+
+The rules:
+
+1. An observer sees what both sides see, a little earlier or later. A command waits in a queue until its reply comes.
+   **Only the reply changes the envelope**, by the method that `COMMANDS` names.
+2. Replies come in the order of the commands (RFC 5321 section 2.4). `ANSWERS` lists the replies that only some commands
+   get: by these the observer finds its place again after lost replies.
+3. The reply to some commands decides how the client's next bytes must be read (`TURNS`). Behind such a command the
+   client's bytes are held, unread, until the reply is known.
+4. Where the server's side is not seen at all, each command counts as agreed to. Behind a command of `TURNS` the
+   client's next line then shows what the reply was.
+5. After lost bytes both sides are read on from the next line that makes sense. What only complete knowledge could show
+   (order, replies to nothing) is no longer held against anybody.
+6. Content that follows a refused DATA may be answered line by line. These replies have a place of their own in the
+   queue ("stray").
+7. Message content is counted and passes; no byte of it is kept.
+
+The modes, in which the client's bytes are read:
+
+    COMMAND ──DATA 354──► CONTENT ──CRLF.CRLF──► COMMAND        DATA refused, message sent anyway:
+       │  ▲                                                      COMMAND ──► REFUSED ──line "."──► COMMAND
+       │  └──n bytes── CHUNK ◄──BDAT n                           DATA, STARTTLS, AUTH sent: HELD until the reply
+       ├──AUTH 334──► AUTH_LINE (one line) ──334──► AUTH_LINE …
+       ├──STARTTLS 220──► HANDSHAKE ──TLS record──► OPAQUE (for good); anything else: COMMAND, in the clear
+       └──not SMTP at all──► OPAQUE
+
+Content need not be seen: the server's next reply ends it, whatever passed meanwhile. A client may have sent commands
+behind the content (RFC 2920), which then were not seen either. Replies that no visible command asked for answer those.
+The first of these ends the leniency, and each that may be RCPT's counts as a recipient.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Mode = Literal["command", "held", "content", "chunk", "auth-line", "refused", "handshake", "opaque"]
+    EnvelopeState = Literal["new", "ready", "mail", "rcpt"]
+
+# ── states ──────────────────────────────────────────────────────────────────────────────────────────
+
+#: How the client's next bytes are read.
+COMMAND: Mode = "command"  # lines with commands
+HELD: Mode = "held"  # not at all before the reply to a command of `TURNS` is known
+CONTENT: Mode = "content"  # a message, up to the line with a dot alone
+CHUNK: Mode = "chunk"  # a message's bytes, as many as BDAT said
+AUTH_LINE: Mode = "auth-line"  # a line of an authentication; nothing of it is kept
+REFUSED: Mode = "refused"  # a message that was refused and is sent all the same
+HANDSHAKE: Mode = "handshake"  # the records of a ClientHello
+OPAQUE: Mode = "opaque"  # not at all, for good
+
+#: What the server has agreed to so far (RFC 5321 section 3.3).
+NEW: EnvelopeState = "new"
+READY: EnvelopeState = "ready"  # HELO or EHLO
+MAIL: EnvelopeState = "mail"
+RCPT: EnvelopeState = "rcpt"
+_ANY = (NEW, READY, MAIL, RCPT)
+
+# ── commands ────────────────────────────────────────────────────────────────────────────────────────
+
+#: verb -> (states in which the client may send it, what its reply does: `Dialogue._on_...`).
+COMMANDS: dict[str, tuple[tuple[EnvelopeState, ...], str]] = {
+    "HELO": (_ANY, "hello"),
+    "EHLO": (_ANY, "hello"),
+    "MAIL": ((NEW, READY), "mail"),
+    "RCPT": ((MAIL, RCPT), "rcpt"),
+    "DATA": ((RCPT,), "data"),
+    "BDAT": ((RCPT,), "bdat"),
+    "RSET": (_ANY, "rset"),
+    "STARTTLS": ((NEW, READY), "starttls"),
+    "AUTH": ((NEW, READY), "auth"),
+    "QUIT": (_ANY, "other"),
+    "VRFY": (_ANY, "other"),
+    "EXPN": (_ANY, "other"),
+    "HELP": (_ANY, "other"),
+    "NOOP": (_ANY, "other"),
+    "ETRN": (_ANY, "other"),
+    "XCLIENT": (_ANY, "other"),
+    "XFORWARD": (_ANY, "other"),
+}
+#: What waits for a reply without being a command -> what its reply does.
+OTHERS_THAT_WAIT: dict[str, str] = {
+    "connect": "greeting",  # the connection itself, answered by the greeting
+    "content": "content",  # a whole message
+    "auth-line": "auth",  # a line of an authentication
+    "unknown": "unknown",  # a line that is not a command
+    "stray": "stray",  # lines of refused content that the server may take for commands
+}
+#: Commands whose reply decides how the client's next bytes are read.
+TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line"))
+
+# ── replies ─────────────────────────────────────────────────────────────────────────────────────────
+
+#: code -> the only commands that get this reply.
+ANSWERS: dict[int, tuple[str, ...]] = {
+    354: ("DATA",),
+    221: ("QUIT",),
+    334: ("AUTH", "auth-line"),
+    235: ("AUTH", "auth-line"),
+}
+#: The reply that agrees with one of these has a code of its own: a 250 answers none of them.
+AGREE_BY_OWN_CODE = ("DATA", "AUTH", "auth-line", "QUIT")
+#: Agreement with these says no more than its code. EHLO is not among them: each line of its reply counts.
+WORDLESS = frozenset(("MAIL", "RCPT", "DATA", "content", "RSET", "QUIT"))
+#: A reply may answer what waits behind one of these: theirs may never come.
+PASSED_OVER = ("connect", "stray")
+#: A reply may answer a command that was sent before one of these and not seen.
+MAY_BE_OUTRUN = ("DATA", "QUIT")

@@ -1,7 +1,7 @@
 """The paths of MAIL and RCPT: bytes of a command line -> address.
 
-Knows RFC 5321 section 4.1.2 and what is sent instead of it. Must not keep anything. Where addresses are not
-wanted only the domain is ever made into a string, so a local-part does not outlive this call.
+Knows RFC 5321 section 4.1.2 and what is sent instead of it. Must not keep anything. Unless addresses are asked for,
+only the domain becomes a string, so a local-part does not outlive this call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from binascii import crc32
 
 from cpe_filter.inspect.facts import Reply
 
-#: What an empty reverse-path (`MAIL FROM:<>`, a bounce) is shown as.
+#: How an empty reverse-path (`MAIL FROM:<>`, a bounce) is shown.
 NULL_SENDER = "<>"
 _NULL = NULL_SENDER.encode()
 #: RFC 5321 section 4.5.3.1.3: the longest path. Longer ones are cut.
@@ -19,9 +19,9 @@ _PUNCTUATION = "<>()[]{}.,;:!?'\"`"
 #: Bytes of a local-part's checksum (`hide_words`).
 CHECK_BYTES = 4
 
-#: How close to RFC 5321's syntax a path came: as written there; with other spacing; without <> or keyword.
+#: How close to RFC 5321's syntax a path is: exactly; with other spacing; without <> or keyword.
 EXACT, SPACED, BARE = "exact", "spaced", "bare"
-#: What nearly everybody writes before a path, by its keyword.
+#: What nearly every client writes before a path, by its keyword.
 _USUAL = {b"FROM": b" FROM:<", b"TO": b" TO:<"}
 
 
@@ -57,7 +57,7 @@ def parse_path(rest: bytes, keyword: bytes) -> tuple[bytes, str]:
 
 
 def _opening(rest: bytes, keyword: bytes) -> tuple[int, str]:
-    """Where the path begins behind the keyword, and how that is written."""
+    """Where the path begins behind the keyword, and its form."""
     at = _skip_spaces(rest, 0)
     form = EXACT if at == 1 else SPACED
     if rest[at : at + len(keyword)].upper() == keyword:
@@ -74,24 +74,24 @@ def _opening(rest: bytes, keyword: bytes) -> tuple[int, str]:
 
 
 def address_of(path: bytes, local_parts: bool) -> str:
-    """A mailbox as a string: whole, or only its domain ("" where it has none); `<>` for the null sender."""
+    """A mailbox as a string: complete, or only its domain ("" if it has none); `<>` for the null sender."""
     if local_parts or path == _NULL:
         return readable(path)
-    # The domain begins behind the last @: a quoted local-part may hold others.
+    # The domain begins behind the last @, because a quoted local-part may hold others.
     mark = path.rfind(b"@")
     return readable(path[mark + 1 :]) if mark >= 0 else ""
 
 
 def local_part(path: bytes) -> bytes:
-    """What stands before the domain, without quotes."""
+    """The part before the domain, without quotes."""
     mark = path.rfind(b"@")
     return path[: mark if mark >= 0 else len(path)].strip(b'"')
 
 
 def hide_words(reply: Reply, checks: bytes) -> Reply:
-    """A reply with each word blanked that is one of the local-parts with these checksums.
+    """A reply in which each word that is one of the local-parts with these checksums is blanked.
 
-    checks: CRC-32 of each in lower case, big-endian, one behind the other. Servers quote them without a domain, too:
+    checks: CRC-32 of each in lower case, big-endian, concatenated. Servers also quote local-parts without a domain:
     `550 5.1.1 john.doe: no such user`.
     """
     hidden = {checks[at : at + CHECK_BYTES] for at in range(0, len(checks), CHECK_BYTES)}
@@ -114,7 +114,7 @@ def readable(text: bytes) -> str:
 
 
 def hide_local_parts(text: str) -> str:
-    """A server's reply with every `local@domain` in it as `*@domain`."""
+    """A server's reply with `*@domain` in place of every `local@domain`."""
     at = text.find("@")
     while at >= 0:
         start = at

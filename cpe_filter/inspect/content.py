@@ -1,4 +1,4 @@
-"""Message content: counted, its end found, no byte of it kept beyond the last four.
+"""Message content: it is counted and its end is found; only its last four bytes are kept.
 
 Knows RFC 5321 section 4.1.1.4. Must not know what surrounds a message.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 
 class ContentReader:
-    """Looks for the line with a dot alone in one message.
+    """Looks for the line with a single dot in one message.
 
-    bare_lf: the client ends its commands with a bare LF, so it may end its message so, too.
+    bare_lf: the client ends its commands with a bare LF, so it may end its message with one, too.
     """
 
     __slots__ = ("_bare_lf", "_tail", "ended_bare", "lost")
 
     def __init__(self, bare_lf: bool) -> None:
-        self._tail = b"\r\n"  # content begins at the beginning of a line
+        self._tail = b"\r\n"  # content begins at the start of a line
         self._bare_lf = bare_lf
         #: The message ended with LF.LF.
         self.ended_bare = False
@@ -28,10 +28,10 @@ class ContentReader:
         self.lost = True
 
     def end_in(self, data: bytes, at: int) -> tuple[int, int]:
-        """Where the message ends in `data[at:]`: the offset behind its terminator (-1 if it goes on), and how many
+        """Where the message ends in `data[at:]`: the offset behind its terminator (-1 if it goes on), and the size.
 
-        bytes of content that is, the terminator's own dot and line end not counted. Of a terminator spread over
-        segments a part has been counted as content before; the number is then negative and sets that right.
+        The size is the number of bytes of content, without the terminator's dot and line end. If a terminator is spread
+        over segments, a part of it has been counted as content before; the number is then negative and corrects that.
         """
         tail = self._tail
         # The terminator may straddle segments: look at the seam first, then at the segment itself.

@@ -1,8 +1,8 @@
-"""IP packet -> a question for a domain's mail servers (MX), and who asked whom.
+"""IP packet -> a question for a domain's mail servers (MX), with client and resolver.
 
-Knows the headers of IP, UDP (RFC 768) and of DNS messages (RFC 1035 section 4). Must not know devices or sockets, and
-lets no name out: the name is stepped over, never read into anything. End hosts hand mail to a relay or a webmail
-service and have no use for MX records; who asks for them means to deliver mail itself.
+Knows the headers of IP, UDP (RFC 768) and of DNS messages (RFC 1035 section 4). Must not know devices or sockets. It
+returns no name: the name is skipped and never stored. End hosts pass mail to a relay or a webmail service and have no
+use for MX records; a host that asks for them is about to deliver mail itself.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _u16 = struct.Struct("!H").unpack_from
 
 
 class Question(NamedTuple):
-    """Someone asks for MX records. `client`, `resolver`: packed addresses (4 or 16 bytes)."""
+    """A question for MX records. `client`, `resolver`: packed addresses (4 or 16 bytes)."""
 
     client: bytes
     resolver: bytes
 
 
 def mx_question(data: bytes) -> Question | None:
-    """Reads an IP packet. A `Question` where it is a standard query for MX, class IN, to port 53; else None.
+    """Reads an IP packet. Returns a `Question` if it is a standard query for MX, class IN, to port 53; else None.
 
-    Raises nothing, whatever the bytes. Of a packet that was cut off the header and the question suffice. Not
-    seen: fragments; over TCP, a message that does not begin its segment (RFC 1035 section 4.2.2: length, then message)
-    and those behind the first of several in one segment; all that is encrypted (DNS over TLS, HTTPS, QUIC).
+    Raises nothing, whatever the bytes. A truncated packet suffices if it has the header and the question. Not seen:
+    fragments; over TCP, a message that does not begin its segment (RFC 1035 section 4.2.2: length, then message), and
+    all but the first of several in one segment; encrypted questions (DNS over TLS, HTTPS, QUIC).
     """
-    if len(data) < 40:  # 20 IPv4, 8 UDP, 12 DNS: what is shorter is no query
+    if len(data) < 40:  # 20 IPv4, 8 UDP, 12 DNS: anything shorter is not a query
         return None
     version = data[0] >> 4
     if version == 4:
@@ -82,7 +82,7 @@ def _over_tcp(data: bytes) -> Question | None:
         return None
     payload = segment.payload
     end = 2 + _u16(payload)[0]
-    # Bytes from the middle of a stream may begin like a length; that they go on like a query is unlikely.
+    # Bytes from the middle of a stream may look like a length, but they are unlikely to continue like a query.
     if end > len(payload) + segment.cut or not _asks_for_mx(payload, 2, min(end, len(payload))):
         return None
     return Question(segment.src, segment.dst)
@@ -93,10 +93,10 @@ def _asks_for_mx(data: bytes, start: int, end: int) -> bool:
     if end - start < 12:
         return False
     flags, questions = _two_u16(data, start + 2)
-    if flags & _QR_OPCODE or questions != 1:  # several questions: nobody answers these (RFC 9619)
+    if flags & _QR_OPCODE or questions != 1:  # servers do not answer several questions (RFC 9619)
         return False
     at = start + 12
-    last = min(end - 5, at + _LONGEST_NAME - 1)  # where the root label may stand at the latest
+    last = min(end - 5, at + _LONGEST_NAME - 1)  # the last possible place of the root label
     while at <= last:
         label = data[at]
         if not label:
@@ -108,7 +108,7 @@ def _asks_for_mx(data: bytes, start: int, end: int) -> bool:
 
 
 def is_local(address: bytes) -> bool:
-    """Whether a resolver's packed address is one of a home or an ISP's inside, by itself.
+    """Whether a resolver's packed address is by its range one of a home, or within an ISP.
 
     IPv4: RFC 1918, shared (RFC 6598), link-local, loopback, multicast. IPv6: ULA, link-local,
     site-local (RFC 3879; Windows asks fec0:0:0:ffff::1 where it knows nobody), loopback, multicast.

@@ -1,8 +1,7 @@
 """Servers behind NAT64: an IPv6 address -> the IPv4 address in it, and the way back.
 
-Knows RFC 6052 (where the four bytes stand), RFC 8215, and how prefixes are announced (RFC 7050, RFC 8781). Must
-not know who looked for prefixes, or where.
-A prefix has one of `LENGTHS` bits; the bytes follow it, but for bits 64 to 71, which are 0 and left out.
+Knows RFC 6052 (the place of the four bytes), RFC 8215, and how prefixes are announced (RFC 7050, RFC 8781). Must not
+know where prefixes come from. A prefix has one of `LENGTHS` bits. The bytes follow it; bits 64 to 71 are 0 and skipped.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ _PLC = (96, 64, 56, 48, 40, 32)
 
 
 def embedded(address: bytes, prefixes: Iterable[IPv6Network] = ()) -> bytes | None:
-    """The packed IPv4 address in a packed IPv6 address, if that is of `WELL_KNOWN` or of one of `prefixes`.
+    """The packed IPv4 address in a packed IPv6 address, if that has the prefix `WELL_KNOWN` or one of `prefixes`.
 
-    Who sent it cannot choose it otherwise: so it may decide what passes. Raises nothing.
+    A sender cannot choose a different reading, so it may decide what passes. Raises nothing.
     """
     if len(address) != 16:
         return None
@@ -40,10 +39,10 @@ def embedded(address: bytes, prefixes: Iterable[IPv6Network] = ()) -> bytes | No
 
 
 def server(address: bytes, prefixes: Iterable[IPv6Network] = ()) -> bytes:
-    """The packed address by which a server counts: the IPv4 address where one is in it, else its own.
+    """The packed address under which a server counts: the IPv4 address in it if there is one, else its own.
 
-    For RFC 8215's prefix, too, where the length is not known: from the last byte that is not 0, as translators leave
-    the bytes behind the IPv4 address. A sender may choose which it looks like, so nothing passes by this.
+    This includes RFC 8215's prefix, whose length is not known. It is found from the last byte that is not 0, because
+    translators leave the bytes behind the IPv4 address 0. A sender can choose the reading, so nothing passes by this.
     """
     found = embedded(address, prefixes)
     if found is None and len(address) == 16 and address.startswith(_LOCAL):
@@ -54,9 +53,9 @@ def server(address: bytes, prefixes: Iterable[IPv6Network] = ()) -> bytes:
 
 
 def prefix_in(address: bytes) -> IPv6Network | None:
-    """The prefix in an AAAA record of `ipv4only.arpa` (RFC 7050 section 3); None where there is none.
+    """The prefix in an AAAA record of `ipv4only.arpa` (RFC 7050 section 3); None if there is none.
 
-    Where several places hold the well-known address it cannot be told, and the answer is None, too.
+    If several places hold the well-known address the prefix is ambiguous, and the answer is None, too.
     """
     found = [length for length in LENGTHS if len(address) == 16 and _at(address, length) in _WELL_KNOWN_IPV4]
     if len(found) != 1 or (found[0] == 96 and address[8]):
@@ -67,8 +66,8 @@ def prefix_in(address: bytes) -> IPv6Network | None:
 def announced(advertisement: bytes) -> list[tuple[IPv6Network, int]]:
     """The prefixes in a Router Advertisement (RFC 8781), each with its lifetime in seconds; 0 withdraws it.
 
-    From the ICMPv6 header on; its checksum has been verified. Empty where an option has no length or is cut, as such a
-    message is to be discarded (RFC 4861 section 6.1.2). Raises nothing.
+    The message begins with the ICMPv6 header, whose checksum has been verified. Empty if an option has no length or is
+    truncated, because such a message must be discarded (RFC 4861 section 6.1.2). Raises nothing.
     """
     if advertisement[:2] != bytes((_ROUTER_ADVERTISEMENT, 0)):
         return []
@@ -84,16 +83,16 @@ def announced(advertisement: bytes) -> list[tuple[IPv6Network, int]]:
             code = first & 7
             prefix = advertisement[at + 4 : end]
             if code < len(_PLC) and not (_PLC[code] == 96 and prefix[8]):
-                # The scaled lifetime counts units of 8 seconds; below it is the code.
+                # The scaled lifetime counts units of 8 seconds; the low bits are the code.
                 found.append((IPv6Network((prefix + bytes(4), _PLC[code]), strict=False), first - code))
         at = end
     return found
 
 
 def networks(behind: Iterable[IPv4Network | IPv6Network], prefixes: Iterable[IPv6Network] = ()) -> list[IPv6Network]:
-    """IPv4 networks as IPv6 networks of `WELL_KNOWN` and each prefix, for rules; of IPv6 networks there is nothing.
+    """IPv4 networks as IPv6 networks of `WELL_KNOWN` and each prefix, for rules. IPv6 networks give nothing.
 
-    The whole of IPv4 is a whole prefix.
+    All of IPv4 becomes the prefix itself.
     """
     return [
         _embed(network, prefix)
@@ -114,7 +113,7 @@ def _embed(network: IPv4Network, prefix: IPv6Network) -> IPv6Network:
     number = int(network.network_address)
     if length == 96:
         return IPv6Network((int(prefix.network_address) | number, 96 + bits))
-    # The eight bits that are left out lie behind those of the first half.
+    # The eight bits that are skipped follow the first half.
     before = 64 - length
     whole = number << 96 - length
     if before < 32:

@@ -1,8 +1,8 @@
 """IP packet -> TCP segment.
 
-Knows the headers of IPv4 (RFC 791), IPv6 (RFC 8200) and TCP (RFC 9293). Must not know link layers,
-flows or SMTP. `parse` does not look at checksums, since captures taken on a sending host hold unfinished ones (checksum
-offload); `checksum` says what became of a packet's.
+Knows the headers of IPv4 (RFC 791), IPv6 (RFC 8200) and TCP (RFC 9293). Must not know link layers, flows or SMTP.
+`parse` does not check checksums, because captures taken on a sending host hold unfinished ones (checksum offload);
+`checksum` does.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ REFUSALS = (
     "too-many-extension-headers",
 )
 
-# What `checksum` finds, the worse the higher.
+# What `checksum` finds; a higher number is worse.
 UNSEEN, RIGHT, PARTIAL, WRONG = range(4)
-#: A packet longer than this was merged from several (GRO), or is still to be cut up (TSO).
+#: A packet longer than this was merged from several (GRO), or is still to be split (TSO).
 _LONGEST_FRAME = 1500
 
 _MAX_EXTENSION_HEADERS = 8
@@ -46,7 +46,7 @@ class Segment:
 
     `src`, `dst` are packed addresses (4 or 16 bytes); `seq`, `ack` 32-bit numbers as sent; `payload` the
     bytes at hand; `cut` how many more the packet carried on the wire than the capture or queue kept; `ttl` the TTL or
-    hop limit. `checksum` is `UNSEEN` until somebody has looked (`checksum`).
+    hop limit. `checksum` is `UNSEEN` until the function `checksum` has been called.
     """
 
     __slots__ = ("ack", "checksum", "cut", "dport", "dst", "flags", "payload", "seq", "sport", "src", "ttl")
@@ -86,16 +86,16 @@ class Segment:
 def parse(data: bytes) -> Segment | str:
     """Reads an IP packet. Returns a `Segment`, or one of `REFUSALS`; raises nothing, whatever the bytes.
 
-    A packet cut short by the capture (or the queue's copy range) is read as far as its TCP header
-    is whole; what is missing of the payload is told in `cut`. A length field of 0 means a
-    segmentation-offload or jumbo packet: the bytes at hand are then the packet (RFC 2675, Linux GSO).
+    A packet that the capture (or the queue's copy range) has truncated is read if its TCP header is complete; `cut`
+    says how much of the payload is missing. A length field of 0 means a segmentation-offload or jumbo packet: then the
+    bytes at hand are the packet (RFC 2675, Linux GSO).
     """
     if not data:
         return "empty"
     version = data[0] >> 4
     size = len(data)
     if data[0] == 0x45 and size >= 40:
-        # IPv4 without options is nearly all there is: both headers at once. What is not whole goes the long way.
+        # Nearly every packet is IPv4 without options: read both headers at once. A truncated one goes the long way.
         total, frag, ttl, proto, src, dst, sport, dport, seq, ack, offset, flags = _ipv4_tcp(data)
         payload_at = 20 + (offset >> 2 & 60)
         if proto == _TCP and not frag & 0x3FFF and 40 <= payload_at <= total <= size:
@@ -143,10 +143,10 @@ def parse(data: bytes) -> Segment | str:
 
 
 def checksum(data: bytes) -> int:
-    """The TCP checksum of a packet that `parse` reads: `RIGHT`, `PARTIAL`, `WRONG`, or `UNSEEN` where bytes are cut.
+    """The TCP checksum of a packet that `parse` reads: `RIGHT`, `PARTIAL`, `WRONG`, or `UNSEEN` if bytes are cut.
 
-    Partial: the sum of the pseudo-header alone, as Linux leaves it for the network card. A virtual interface hands on
-    such packets, and it leaves so what it has merged from several: longer than a frame, that counts as right.
+    Partial: the sum of the pseudo-header alone, which Linux leaves for the network card to complete. A virtual
+    interface passes such packets on, and packets that it has merged: if longer than a frame, these count as right.
     """
     size = len(data)
     if data[0] >> 4 == 4:
@@ -165,7 +165,7 @@ def checksum(data: bytes) -> int:
         addresses = data[8:40]
     if size < total:
         return UNSEEN
-    # Sums in one's complement of 16 bits are remainders by 0xFFFF (RFC 1071): Python divides the whole as one number.
+    # Sums in one's complement of 16 bits are remainders by 0xFFFF (RFC 1071): Python divides it all as one number.
     pseudo = int.from_bytes(addresses, "big") + _TCP + total - start
     summed = int.from_bytes(data[start:total], "big")
     if (total - start) & 1:
@@ -188,7 +188,7 @@ def skip_extension_headers(data: bytes, proto: int, end: int, wanted: int = _TCP
         if at + 8 > end:
             return "short-ip-header"
         if proto == _FRAGMENT:
-            # An "atomic" fragment (offset 0, no more to come) is a whole packet (RFC 6946).
+            # An "atomic" fragment (offset 0, no more to come) is a complete packet (RFC 6946).
             if _u16(data, at + 2)[0] & 0xFFF9:
                 return "fragment"
             length = 8

@@ -1,4 +1,4 @@
-"""Bytes from a server -> whole replies.
+"""Bytes from a server -> complete replies.
 
 Knows RFC 5321 section 4.2. Must not know what was asked. Bounded: one unfinished line of `LINE` bytes, `LINES` lines.
 """
@@ -12,34 +12,34 @@ from cpe_filter.inspect.facts import Reply
 
 #: Longest reply line by RFC 5321 section 4.5.3.1.5, and how much of one is kept.
 REPLY_LIMIT, LINE = 512, 2048
-#: Agreement as it usually comes, without its wording.
+#: The usual positive replies, without their text.
 _AGREED = {b"%d " % code: Reply(code, str(code)) for code in (220, 221, 250, 251, 252, 354)}
-#: Lines of one reply that are kept; of a longer one the first.
+#: How many lines of a reply are kept; the first ones of a longer reply.
 LINES = 40
 
 Violate = Callable[[str], None]
 
 
 class ReplyReader:
-    """Puts lines together. `unfinished`: bytes of a line whose end has not come."""
+    """Assembles lines into replies. `unfinished`: bytes of a line whose end has not come."""
 
     __slots__ = ("_before", "_code", "_cut", "_local_parts", "_skip", "unfinished")
 
     def __init__(self, local_parts: bool) -> None:
         self._local_parts = local_parts
         self.unfinished = b""
-        self._skip = 0  # bytes of an over-long line thrown away
-        self._code = 0  # of the lines so far of a reply that goes on
+        self._skip = 0  # bytes of an over-long line that were dropped
+        self._code = 0  # the code of an unfinished multi-line reply
         self._before: tuple[str, ...] = ()
         self._cut = False  # the next line may be the end of one that was lost
 
     @property
     def begun(self) -> bool:
-        """Whether anything seen so far concerns what comes next: if not, a new reader does as well."""
+        """Whether anything seen so far concerns what comes next. If not, a new reader can replace this one."""
         return bool(self.unfinished or self._skip or self._code or self._cut)
 
     def forget(self) -> None:
-        """Bytes were lost: what was begun is no use."""
+        """Bytes were lost: drops what was begun."""
         self.unfinished = b""
         self._skip = 0
         self._code = 0
@@ -47,13 +47,13 @@ class ReplyReader:
         self._cut = True
 
     def next(self, data: bytes, at: int, violate: Violate, wordless: bool = False) -> tuple[Reply | None, int]:
-        """Reads one line from `data[at:]`: the reply that it completes, if it does, and where the next line begins.
+        """Reads one line from `data[at:]`: the reply that it completes, if any, and where the next line begins.
 
-        wordless: of a reply that agrees only the code is needed; its text may be that alone.
+        wordless: only the code of a positive reply is needed, so its text may be left out.
         """
         end = data.find(b"\n", at)
         if wordless and 0 <= end - at < REPLY_LIMIT and not (self.unfinished or self._code or self._cut):
-            # A whole line, and nothing before it that it may belong to: what `_whole` would find is known.
+            # A complete line that belongs to nothing before it: what `_whole` would find is known.
             agreed = _AGREED.get(data[at : at + 4])
             if agreed is not None:
                 return agreed, end + 1

@@ -1,9 +1,9 @@
-"""Segments of one direction of a TCP connection -> contiguous bytes, with gaps said outright.
+"""Segments of one direction of a TCP connection -> contiguous bytes, with explicit gaps.
 
 Knows sequence numbers. Must not know SMTP, the other direction's bytes, or time. Bounded: at most
-`PENDING_SEGMENTS` segments and `PENDING_BYTES` bytes wait for an earlier one; past that the earlier one is
-declared lost. The first copy of a byte wins; a later, different copy is reported as a conflict, as far as it can be
-told: of bytes already delivered only checksums are kept.
+`PENDING_SEGMENTS` segments and `PENDING_BYTES` bytes wait for an earlier one; beyond that the earlier one is
+declared lost. The first copy of a byte wins. A later, different copy is reported as a conflict, as far as it can be
+recognised: only checksums are kept of bytes that have been delivered.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from binascii import crc32
 
 PENDING_SEGMENTS = 16
 PENDING_BYTES = 24576
-#: How many delivered segments and gaps are remembered (by size and checksum, no bytes) to tell a resent copy from a
-#: changed one.
+#: How many delivered segments and gaps are remembered (by size and checksum, without bytes) to distinguish a resent
+#: copy from a changed one.
 REMEMBERED = 8
 
 _COPY = struct.Struct("!HI")  # size and checksum of a delivered segment; 0 and the size of a gap
@@ -23,7 +23,7 @@ _REMEMBERED_BYTES = REMEMBERED * _COPY.size
 _copy = _COPY.pack
 
 _HALF, _MASK = 0x80000000, 0xFFFFFFFF
-#: No TCP window is larger (RFC 7323 section 2.3): what lies farther ahead belongs to something else.
+#: No TCP window is larger (RFC 7323 section 2.3): a number farther ahead belongs to something else.
 FARTHEST = 0x40000000
 
 #: What `feed` and `acknowledged` yield: bytes in order, or the length of a gap before the next bytes.
@@ -33,7 +33,7 @@ Chunk = bytes | int
 class Stream:
     """One direction. `position` counts the bytes delivered or declared lost since the start.
 
-    The attributes are the caller's to read, not to set.
+    The caller may read the attributes, and must not set them.
     """
 
     __slots__ = ("_pending", "_recent", "conflict", "end", "next", "position")
@@ -41,16 +41,16 @@ class Stream:
     def __init__(self) -> None:
         #: The sequence number to expect; -1 before any segment.
         self.next = -1
-        #: The sequence number of the FIN, whether or not all before it has arrived; -1 while none was seen.
+        #: The sequence number of the FIN, whether or not everything before it has arrived; -1 until one was seen.
         self.end = -1
-        # What came early: sequence number, bytes, how many more were cut off. Sorted; no byte is in it twice.
+        # Early segments: sequence number, bytes, how many more were cut off. Sorted; no byte is in it twice.
         self._pending: tuple[tuple[int, bytes, int], ...] = ()
         self._recent = b""  # as `_COPY`, up to `next`
         self.position = 0
         #: True once a byte came again with another value (an evasion: Ptacek & Newsham 1998).
         self.conflict = False
 
-    # What the other attributes say has none of its own: every connection has two streams.
+    # Computed from the other attributes, to save memory: every connection has two streams.
 
     @property
     def waiting(self) -> int:
@@ -75,9 +75,9 @@ class Stream:
         return (self.next - self.position - 1) & _MASK == seq
 
     def goes_on(self, seq: int, payload: bytes) -> bool:
-        """Takes a whole segment with a payload that comes in order and ends nothing: what is readable is the payload.
+        """Takes a complete segment with a payload, in order and without FIN: the payload is what becomes readable.
 
-        The ordinary case, in as few steps as it takes. False where `feed` must look closer; then nothing has changed.
+        The ordinary case, in as few steps as possible. False if `feed` must look closer; then nothing has changed.
         """
         if seq != self.next or self.end >= 0 or self._pending:
             return False
@@ -91,8 +91,8 @@ class Stream:
     def feed(self, seq: int, payload: bytes, cut: int = 0, fin: bool = False) -> list[Chunk]:
         """Takes a segment's payload; returns what became readable, in order.
 
-        `cut` bytes follow the payload that nobody has kept: they come out as a gap. A stream
-        that has not begun begins here (mid-stream pick-up).
+        `cut` bytes follow the payload and were not kept: they come out as a gap. A stream that has not begun begins
+        here (mid-stream pick-up).
         """
         if payload and not (cut or fin) and self.goes_on(seq, payload):
             return [payload]
@@ -129,15 +129,15 @@ class Stream:
         return out
 
     def acknowledged(self, ack: int) -> list[Chunk]:
-        """The other side has acknowledged up to `ack`: what is still missing before it will never be seen.
+        """The other side has acknowledged up to `ack`: bytes that are still missing before it will never be seen.
 
-        Returns the gap and what waited behind it. Nothing where nothing is missing, where the stream has
-        not begun, or where the number lies more than 1 GiB ahead (no TCP window is that large).
+        Returns the gap and what waited behind it. Returns nothing if nothing is missing, if the stream has not begun,
+        or if the number is more than 1 GiB ahead (no TCP window is that large).
         """
         if ack == self.next or self.next < 0 or self.finished:
             return []
         if self.end >= 0 and (ack - self.end) & _MASK < _HALF:
-            ack = self.end  # the FIN takes a number, too, but is no byte
+            ack = self.end  # the FIN takes a number, too, but is not a byte
         out: list[Chunk] = []
         while 0 < (ack - self.next) & _MASK <= FARTHEST:
             first = self._pending[0][0] if self._pending else ack
@@ -156,7 +156,7 @@ class Stream:
         self._recent = b""
 
     def flush(self) -> list[Chunk]:
-        """The connection is over: what waits for lost segments comes out, gaps included."""
+        """The connection has ended: returns what waits for lost segments, gaps included."""
         out: list[Chunk] = []
         while self._pending:
             out += self._give_up(self._pending[0][0])
@@ -185,7 +185,7 @@ class Stream:
                 self.conflict = True
 
     def _hold(self, seq: int, payload: bytes, cut: int) -> None:
-        """Keeps what came early, in order of sequence; of a byte that waits already the first copy stays."""
+        """Keeps early segments in order of sequence. If a byte comes twice, the first copy stays."""
         pending = list(self._pending)
         at = (seq - self.next) & _MASK
         i = 0
@@ -195,7 +195,7 @@ class Stream:
             if start + len(held) > at:
                 if start >= at + len(payload):
                     break
-                if start > at:  # what lies before the held piece is new
+                if start > at:  # bytes before the held piece are new
                     pending.insert(i, ((self.next + at) & _MASK, payload[: start - at], 0))
                     payload = payload[start - at :]
                     at = start
@@ -224,7 +224,7 @@ class Stream:
             if 0 < ahead < _HALF:
                 break
             self._pending = self._pending[1:]
-            # A part may have been declared lost meanwhile, or lie in what was cut off an earlier segment.
+            # A part may have been declared lost meanwhile, or be within what was cut off an earlier segment.
             old = -ahead & _MASK
             if old < len(payload) + cut:
                 out += self._deliver(payload[old:], min(cut, len(payload) + cut - old))

@@ -1,7 +1,7 @@
-"""The first thing a TLS client says: ClientHello bytes -> server name and fingerprint.
+"""The first message of a TLS client: ClientHello bytes -> server name and fingerprint.
 
 Knows RFC 8446 section 4.1.2, RFC 6066 (server name) and the JA4 fingerprint (FoxIO, the open part for TLS clients).
-Must not know SMTP. Nothing of the handshake is kept but these two and its size. Never raises on any bytes.
+Must not know SMTP. Only these two and the size of the handshake are kept. Never raises on any bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ except ImportError:
 
 HANDSHAKE_RECORD = 0x16
 CLIENT_HELLO = 1
-#: A ClientHello with post-quantum key shares has about 2 kB; what is longer is not looked at.
+#: A ClientHello with post-quantum key shares has about 2 kB; longer ones are not read.
 LONGEST = 8192
 
 _SERVER_NAME, _SIGNATURE_ALGORITHMS, _ALPN, _SUPPORTED_VERSIONS = 0, 13, 16, 43
@@ -54,7 +54,7 @@ def client_hello(data: bytes) -> ClientHello | None:
 
 
 def _handshake(data: bytes) -> tuple[bytes, int] | None:
-    """The first handshake message, put together from as many records as it takes, and the size of these."""
+    """The first handshake message, assembled from as many records as necessary, and the size of these."""
     out = b""
     at = 0
     while True:
@@ -76,7 +76,7 @@ def _handshake(data: bytes) -> tuple[bytes, int] | None:
 
 
 class _Reader:
-    """Takes fields from the front; IndexError where they end too early."""
+    """Takes fields from the front. Raises IndexError if they end too early."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -144,7 +144,7 @@ def _numbers(data: bytes) -> list[int]:
 
 
 def _grease(number: int) -> bool:
-    """Values sent to keep servers tolerant (RFC 8701): 0x0a0a, 0x1a1a, ..."""
+    """Whether it is a reserved value that clients send to keep servers tolerant (RFC 8701): 0x0a0a, 0x1a1a, ..."""
     return number & 0x0F0F == 0x0A0A and number >> 8 == number & 0xFF
 
 

@@ -1,7 +1,7 @@
-"""Devices as the subscriber's page shows them: what tells one apart in a home, where it stands, and why.
+"""Devices for the subscriber's page: what distinguishes each in the home, its standing, and why.
 
-Knows the engine's devices and the policy. Must not know words or HTML (notice_page). Loaded only in the child that
-makes the page (notice).
+Knows the engine's devices and the policy. Must not know words or HTML (see page). Loaded only in the child process that
+makes the page (see notice).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Policy
 
-#: Findings that are told of one device.
+#: Findings that are shown of one device.
 NOTICED = 4
 
 
@@ -63,7 +63,7 @@ def entry(device: Device, policy: Policy, name: str, past: tuple[str, float], sh
 
 
 def _address(key: bytes) -> str:
-    """What tells a device apart that has no MAC of its own here."""
+    """What distinguishes a device that has no MAC of its own here."""
     if len(key) in (4, 16):
         return str(ip_address(key))
     if len(key) in BEHIND:
@@ -72,11 +72,11 @@ def _address(key: bytes) -> str:
 
 
 def _indicators(device: Device) -> tuple[str, ...]:
-    """What speaks against it."""
+    """The evidence against it."""
     against = [
         (tally.weight, name)
         for name, tally in device.score.tallies.items()
         if tally.weight > 0 and INDICATORS[name].family != LEGITIMATE
     ]
-    # More than are told: some mean the same in plain words.
+    # More than are shown, because some mean the same in plain words.
     return tuple(name for _, name in sorted(against, reverse=True)[: 3 * NOTICED])

@@ -1,8 +1,9 @@
-"""The subscriber's page: one HTML file that needs nothing else, in one of the languages of notice_text.
+"""The subscriber's page: one HTML file that needs nothing else, in one of the languages of texts.notice.
 
-Knows HTML, the texts' keys and `notice_devices.Entry`. Must not judge. What a device calls itself is hostile: it goes
-through `markup.shown`. No script, no form, nothing that is loaded (the Content-Security-Policy allows the style sheet
-by its hash alone), no e-mail address, and no link but the provider's help_url. Loaded only in the child that makes it.
+Knows HTML, the texts' keys and `devices.Entry`. Must not judge. A device's name of its own is hostile: it goes through
+`html.shown`. The page has no script and no form, loads nothing (the Content-Security-Policy allows only the style
+sheet, by its hash), and has no e-mail address and no link except the provider's help_url. This module is loaded only in
+the child process that makes the page.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cpe_filter.notice.style import HASH, STYLE
 from cpe_filter.texts.html import escape, shown
 from cpe_filter.texts.notice import Words
 
-#: Devices that are shown with all there is to tell, and those that are only named.
+#: How many devices are shown in full, and how many are only named.
 SHOWN, NAMED = 32, 64
 _POLICY = f"default-src 'none'; style-src '{HASH}'; base-uri 'none'; form-action 'none'"
 _STEPS = ("step_1", "step_2", "step_3")
@@ -146,7 +147,7 @@ def _name(words: Words, one: Entry) -> str:
 
 
 def _marks(words: Words, one: Entry) -> str:
-    """What else tells it apart."""
+    """What else distinguishes it."""
     marks = []
     if one.place == "behind":
         marks.append(_said(words, "behind"))

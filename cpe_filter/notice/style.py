@@ -1,7 +1,7 @@
 """How the subscriber's page looks: light, dark, narrow, printed. Nothing is loaded from anywhere.
 
-Knows the page's class names. `HASH` is that of `STYLE`, for the page's Content-Security-Policy: written down, since
-hashlib would take a small router 4 MB for it; a test holds them together.
+Knows the page's class names. `HASH` is the hash of `STYLE` for the page's Content-Security-Policy. It is a constant,
+because hashlib would take 4 MB of a small router; a test compares the two.
 """
 
 from __future__ import annotations

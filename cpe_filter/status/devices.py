@@ -1,4 +1,4 @@
-"""What is known of a device, as replay and status tell it alike.
+"""What is known of a device, in the form that replay and status share.
 
 Knows the device's memory and the table of indicators. Must not judge, and keeps nothing.
 """
@@ -45,7 +45,7 @@ def device_facts(device: Device) -> dict[str, Any]:
 
 
 def why(facts: dict[str, Any]) -> str:
-    """Why a device, as `device_facts` tells it, stands where it stands: a sentence without its full stop."""
+    """Why a device has its standing, from its `device_facts`: a sentence without its full stop."""
     held = [(one["sender"], one["sum"], one["needed"]) for one in facts["held_against"]]
     possible = sorted((one for one in held if one[1] < one[2]), key=lambda one: one[1] / one[2])
     if facts["standing"] == COMPROMISED:
@@ -69,7 +69,7 @@ def _moment(value: tuple[float, int] | None) -> dict[str, Any] | None:
 
 
 def _evidence(device: Device) -> list[dict[str, Any]]:
-    """The weightiest first. `weight`: what it added in all."""
+    """The heaviest first. `weight`: what it added in all."""
     tallies = sorted(device.score.tallies.items(), key=lambda item: -item[1].weight)
     return [
         {

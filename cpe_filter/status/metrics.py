@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Label and value, of each sample of a metric; one without a label has "".
+#: Label and value of each sample of a metric; the label is "" if there is none.
 Samples = Iterable[tuple[str, float | None]]
 
 
@@ -33,7 +33,7 @@ class Metric(NamedTuple):
 
 
 def exposition(status: dict[str, Any]) -> str:
-    """The file's text, of a status object as report.status makes it. What it lacks is left out."""
+    """The file's text, from a status object of status.status. What the object lacks is left out."""
     lines: list[str] = []
     for metric, samples in _metrics(status):
         known = [(word, value) for word, value in samples if value is not None]
@@ -111,9 +111,9 @@ def _word(text: str) -> str:
 
 
 def write(path: str, text: str) -> None:
-    """Replaces the file in one step; readable by all, and nothing is left beside it. Raises OSError.
+    """Replaces the file in one step, readable by all, and leaves no temporary file. Raises OSError.
 
-    The collector reads `*.prom` alone, so never the temporary one.
+    The node exporter reads only `*.prom`, so never the temporary file.
     """
     file = AtomicFile(path, 0o644)
     file.write(text.encode())

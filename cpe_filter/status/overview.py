@@ -1,4 +1,4 @@
-"""A status object for people at a terminal, in lines.
+"""A status object as lines of text for a terminal.
 
 Knows the status object and how wide the terminal is. Must not judge, read files or ask the clock.
 """
@@ -16,12 +16,12 @@ from cpe_filter.texts.terminal import clock, shorten, table
 _WORST_FIRST = (COMPROMISED, SUSPECTED, CLEAR)
 #: Exemptions that are shown.
 _EXEMPTIONS = 8
-#: What the kernel's counters count, in the order in which they are told; others follow by their own name.
+#: The kernel's counters in the order in which they are shown; others follow by their own names.
 _COUNTED = ("observed", "queued", "known", "refused", "blocked", "limited", "explained", "undecided", "flooded")
 
 
 def describe(content: dict[str, Any], now: float, width: int | None = None, config_error: str = "") -> list[str]:
-    """Lines of at most `width` characters; None: as long as they are. now: POSIX seconds.
+    """Lines of at most `width` characters; None: of any length. now: POSIX seconds.
 
     config_error: why the service does not use its configuration, if it does not.
 
@@ -50,7 +50,7 @@ def describe(content: dict[str, Any], now: float, width: int | None = None, conf
 
 
 def _fares(content: dict[str, Any]) -> list[str]:
-    """How kernel, queue and rules fare. An older filter's status has none of it."""
+    """Lines about kernel, queue and rules. An older filter's status does not have them."""
     lines = []
     kernel = content.get("kernel")
     if kernel:
@@ -87,7 +87,7 @@ def _fares(content: dict[str, Any]) -> list[str]:
 
 
 def _not_observed(content: dict[str, Any]) -> str:
-    """What of mail the filter has not seen, and when that was last so."""
+    """How much mail was not observed, and when last."""
     parts = []
     for count, cause, at in (
         (content["kernel"].get("unobserved", (0,))[0], "beyond the rate guard", content.get("unobserved_at")),
@@ -101,7 +101,7 @@ def _not_observed(content: dict[str, Any]) -> str:
 
 
 def _table(devices: list[dict[str, Any]], width: int | None) -> list[str]:
-    """One line a device. Where the whole table is too wide, one of 75 characters, with names in place of MACs."""
+    """One line a device. If the table is too wide, a shorter one of 75 characters, with names in place of MACs."""
     lines = _wide_table(devices)
     if width is None or max(map(len, lines)) <= width:
         return lines
@@ -159,7 +159,7 @@ def _held_against(device: dict[str, Any]) -> list[str]:
 
 
 def _folded(line: str, width: int | None) -> Sequence[str]:
-    """A line broken between words, what follows indented under its first word's text."""
+    """A line wrapped between words, with a hanging indent."""
     if width is None or len(line) <= width:
         return [line]
     indent = len(line) - len(line.lstrip()) + 2

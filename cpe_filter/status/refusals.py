@@ -1,7 +1,8 @@
-"""Refusals as a person reads of them in the log, and how many there were of which kind.
+"""Refusals in the log, and their number by kind.
 
-Knows how often a line is too often. Must not judge. A device that is refused ten times a second gives a few lines, and
-at the end of the minute how many more it was. However much is refused: `DEVICES` x (`LINES` + 1) + 1 lines a minute.
+Knows how many lines are too many. Must not judge. A device that is refused ten times a second gets a few lines, and at
+the end of the minute the number of further refusals. There are never more than `DEVICES` x (`LINES` + 1) + 1 lines a
+minute.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import ip_address
 
-#: Lines for one device within a minute, and devices that have lines of their own in it; the rest is counted.
+#: Lines for one device within a minute, and devices with lines of their own in it; the others are counted.
 LINES, DEVICES = 6, 32
 MINUTE_S = 60.0
 
 _LIMIT = "over the limit of "
-#: From what a limit counts to the kind of refusal.
+#: The kind of refusal, by what the limit counts.
 _LIMITS = {
     "connections/h": "connections",
     "new servers/h": "destinations",
     "messages/h": "messages",
     "recipients/h": "recipients",
 }
-#: Why connections are refused; a decision's reason is of one of these kinds.
+#: The kinds of refusal; the reason of each decision belongs to one of them.
 KINDS = ("compromised", "mode", *_LIMITS.values(), "other")
 
 
@@ -41,7 +42,7 @@ class Refusals:
         self.counts = dict.fromkeys(KINDS, 0)
         self._log = log
         self._minutes: dict[bytes, _Minute] = {}
-        self._others = 0  # of devices that found no place
+        self._others = 0  # of devices without lines of their own
         self._others_since = 0.0
 
     def told(self, time: float, device: bytes, called: str, server: bytes, port: int, reason: str) -> None:
@@ -63,14 +64,14 @@ class Refusals:
         self._log(f"refused {called} to {ip_address(server)} port {port}: {reason}")
 
     def tick(self, time: float) -> None:
-        """Tells what was not shown in the minutes that are over."""
+        """Logs the counts of minutes that have ended."""
         if self._others and time - self._others_since >= MINUTE_S:
             self._tell_others()
         for device in [key for key, minute in self._minutes.items() if time - minute.since >= MINUTE_S]:
             self._tell_more(self._minutes.pop(device))
 
     def close(self) -> None:
-        """Tells what is left to tell."""
+        """Logs the remaining counts."""
         for minute in self._minutes.values():
             self._tell_more(minute)
         self._minutes.clear()

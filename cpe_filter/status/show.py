@@ -1,8 +1,9 @@
-"""`cpe-filter status`: once, or again and again.
+"""`cpe-filter status`: once, or repeated.
 
-Knows terminals and pipes, and where the router's service leaves word of a configuration that it cannot use (a line in
-`config-error`, see status.of_service). Must not know what a status says; see overview. On a terminal a watch redraws in
-place, by plain control sequences (ECMA-48) and no more of the status than fits; into a pipe it appends what is new.
+Knows terminals and pipes, and where the router's service reports a configuration that it cannot use (a line in
+`config-error`, see status.of_service). Must not know what a status means; see overview. On a terminal a watch redraws
+in place, with plain control sequences (ECMA-48), and shows as much of the status as fits. Into a pipe it appends each
+new status.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from cpe_filter.status.overview import describe
 from cpe_filter.status.status import NotRunning, of_service, read
 
-#: Seconds between two looks, as allowed.
+#: The shortest and longest interval of a watch, in seconds.
 LEAST_S, MOST_S = 0.1, 3600.0
 
 #: Characters of a line in `config-error`.
@@ -25,7 +26,7 @@ _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def once(path: str, as_json: bool) -> int:
-    """0 and the status, or 1 and one line where no filter runs."""
+    """0 and the status, or 1 and one line if no filter runs."""
     try:
         text = _text(path, as_json, _size()[0])[0]
     except NotRunning as why:
@@ -36,7 +37,7 @@ def once(path: str, as_json: bool) -> int:
 
 
 def watch(path: str, as_json: bool, every_s: float) -> int:
-    """The status every so many seconds until Ctrl-C. That no filter runs, or runs again, is shown like a status."""
+    """The status every so many seconds until Ctrl-C. Also shows when the filter stops, and when it runs again."""
     terminal = sys.stdout.isatty() and not as_json
     last = ""
     try:
@@ -62,7 +63,7 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
 
 
 def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
-    """What to show, and what tells this status from the next. Raises `NotRunning`."""
+    """What to show, and what distinguishes this status from the next. Raises `NotRunning`."""
     text, content = read(path)
     error = config_error(path)
     which = f"{content['pid']} {content.get('updated')} {error}"
@@ -75,7 +76,7 @@ def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
 
 
 def config_error(path: str) -> str:
-    """Why the service does not use its configuration, one line; "" where it does, or where there is no service."""
+    """Why the service does not use its configuration, one line; "" if it does, or if there is no service."""
     try:
         with open(of_service(path, "config-error"), encoding="utf-8", errors="replace") as file:
             line = file.readline(_LONGEST_ERROR).rstrip("\n")
@@ -90,7 +91,7 @@ def _with_error(why: str, path: str) -> str:
 
 
 def _size() -> tuple[int | None, int | None]:
-    """Columns and rows of the terminal that the output goes to; None where it is none."""
+    """Columns and rows of the terminal that the output goes to; None if it is not a terminal."""
     try:
         size = os.get_terminal_size(sys.stdout.fileno())
     except (OSError, ValueError):
@@ -99,7 +100,7 @@ def _size() -> tuple[int | None, int | None]:
 
 
 def _redraw(text: str, columns: int, rows: int) -> None:
-    """The screen anew, without the flicker of an empty one in between. What does not fit is left out, and said so."""
+    """Redraws the screen without clearing it first, which would flicker. Says so if not all lines fit."""
     lines = [line[:columns] for line in text.split("\n")]
     if len(lines) > rows - 1:
         left_out = len(lines) - (rows - 2)

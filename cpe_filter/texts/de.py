@@ -1,4 +1,4 @@
-"""What subscribers are told, in German. The keys and their placeholders: notice_text."""
+"""Texts for subscribers in German. For keys and placeholders see texts.notice."""
 
 TEXTS = {
     "provider_first": "Ihr Internetanbieter",

@@ -1,4 +1,4 @@
-"""What subscribers are told, in English. The keys and their placeholders: notice_text. What was noticed: evidence."""
+"""Texts for subscribers in English. For keys and placeholders see texts.notice; findings are in detect.evidence."""
 
 TEXTS = {
     "provider_first": "Your Internet provider",

@@ -1,7 +1,8 @@
 """Pieces of HTML: escaped strings of a capture, tables, second lines, numbers.
 
-Knows HTML and the page's class names. Whatever a capture holds is hostile until `shown` has escaped it; all other
-arguments are HTML, or our own words. Without `html` and `typing`: the router writes its page with these pieces, too.
+Knows HTML and the page's class names. Strings of a capture are hostile until `shown` has escaped them; all other
+arguments are HTML, or the program's own words. Does not import `html` and `typing`, because the router also writes its
+page with these pieces.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ def escape(text: str) -> str:
 
 
 def shown(text: object, width: int = 160) -> str:
-    """A string of the capture as HTML: nothing in it is markup, invisible or turns the reading direction.
+    """A string of the capture as HTML: nothing in it is markup, is invisible, or changes the reading direction.
 
-    What Unicode does not count as printable (controls, overrides of direction, lone surrogates) is spelt out.
+    Characters that Unicode does not count as printable (controls, overrides of direction, lone surrogates) are escaped.
     """
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
     return f"<bdi>{escape(shorten(plain, width))}</bdi>"
@@ -36,7 +37,7 @@ class Column(NamedTuple):
 
 
 def table(caption: str, columns: Sequence[Column], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Rows are (class, cells), cells are HTML; the first cell of each is its heading. Scrolls where it is too wide."""
+    """Rows are (class, cells), cells are HTML; the first cell of a row is its heading. Scrolls if it is too wide."""
     head = "".join(f'<th scope="col"{_class(column.kind)}>{column.title}</th>' for column in columns)
     body = []
     for kind, cells in rows:

@@ -1,4 +1,4 @@
-"""What subscribers are told, in Dutch. The keys and their placeholders: notice_text."""
+"""Texts for subscribers in Dutch. For keys and placeholders see texts.notice."""
 
 TEXTS = {
     "provider_first": "Uw internetprovider",

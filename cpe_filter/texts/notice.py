@@ -1,13 +1,13 @@
-"""What subscribers are told, in their language: texts by key, with their placeholders filled in.
+"""Texts for subscribers, in their language: texts by key, with their placeholders filled in.
 
-Knows which languages there are. The words are data, one module a language (notice_en, notice_nl, notice_de, notice_tr);
-only the one that is asked for is loaded. The page (notice_page), the responder and the collector's mail all take their
-words from here. Must not know policies, devices, files, cases or HTML.
+Knows which languages there are. The words are data, one module for each language (en, nl, de, tr); only the one that is
+needed is loaded. The page (notice.page), the responder and the collector's mail take their words from here. Must not
+know policies, devices, files, cases or HTML.
 
-Placeholders: {Provider} begins a sentence, {provider} stands within one; names have no endings in any language, so no
-text may ask for one. Others are named where they are filled in. Rules that every text keeps, and tests hold them to:
-nothing asks to log in, nobody else is named, the only link is the provider's help_url, and what SMTP and short messages
-carry is US-ASCII.
+Placeholders: {Provider} begins a sentence, {provider} is used within one. Names do not change their endings in any
+language, so no text may require that. Other placeholders are documented where they are filled in. Tests check the rules
+for every text: nothing asks to log in, no other company is named, the only link is the provider's help_url, and texts
+for SMTP and short messages are US-ASCII.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from time import struct_time
 
-#: The languages (ISO 639-1); policy_keys names the same.
+#: The languages (ISO 639-1); policy.keys has the same.
 LANGUAGES = ("en", "nl", "de", "tr")
-#: Characters of a short message that needs no second one.
+#: The most characters that fit one short message.
 MAX_SMS = 160
 
-#: How a text names the provider where its language would bend the name.
+#: How a text names the provider where its language would inflect the name.
 _NAMED = " ({provider})"
-#: Letters in US-ASCII, as each language writes them where it must.
+#: Letters in US-ASCII, by each language's custom.
 _PLAIN = {
     "de": {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"},
     "": dict(zip("äöüÄÖÜßçÇğĞıİşŞéèëêáàâíìîïóòôúùûñÉÈËÊ", "aouAOUscCgGiIsSeeeeaaaiiiiooouuunEEEE", strict=True)),
@@ -67,7 +67,7 @@ class Words:
         return f"{self._ascii('refusal')} {url}".rstrip()
 
     def short_message(self) -> str:
-        """For SMS: nothing in it tells who or what it is about (RFC 6561 section 5)."""
+        """For SMS: it does not identify a person or device (RFC 6561 section 5)."""
         text = self._ascii("sms")
         return text if len(text) <= MAX_SMS else Words(self.language, "").short_message()
 
@@ -77,7 +77,7 @@ class Words:
 
 
 def noticed(language: str) -> dict[str, str]:
-    """Indicator (see detect.evidence) -> what is told of it; none of those that speak for a device."""
+    """Indicator (see detect.evidence) -> its text for subscribers, without indicators in favour of a device."""
     if language != "en":
         found: dict[str, str] = import_module(f"cpe_filter.texts.{language}").NOTICED
         return found

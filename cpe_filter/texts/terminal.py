@@ -17,12 +17,12 @@ def clock(seconds: float | None) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters, the cut shown."""
+    """At most `width` characters, with a mark if it is cut."""
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[object]], right_from: int) -> list[str]:
-    """Aligned lines; columns from `right_from` on are numbers and stand to the right."""
+    """Aligned lines; columns from `right_from` on are numbers and aligned to the right."""
     cells = [[str(cell) for cell in row] for row in [titles, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(titles))]
     return [

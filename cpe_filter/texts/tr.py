@@ -1,4 +1,4 @@
-"""What subscribers are told, in Turkish. The keys and their placeholders: notice_text."""
+"""Texts for subscribers in Turkish. For keys and placeholders see texts.notice."""
 
 TEXTS = {
     "provider_first": "İnternet sağlayıcınız",

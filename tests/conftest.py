@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests import schedule
 from tests.lab.net import PROJECT, Lab, why_not
 from tests.texts.browser import PROGRAM
 
 #: Set in CI: a live test that cannot run is then a failure.
 LIVE_REQUIRED = os.environ.get("CPE_FILTER_LIVE") == "required"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(schedule)
 
 
 def captures_folder() -> Path:

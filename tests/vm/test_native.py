@@ -13,7 +13,7 @@ import pytest
 from cpe_filter.enforce.nftables import KernelError, find_handoff
 from cpe_filter.enforce.ruleset import NATIVE
 from cpe_filter.policy.model import Policy
-from tests.lab.net import PYTHON, Filter, Lab, mx4, mx6
+from tests.lab.net import DEADLINE_S, PYTHON, Filter, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live
 
@@ -93,7 +93,7 @@ def packets(lab: Lab, counter: str, table: str) -> int:
 
 
 def start_filter(lab: Lab, text: str) -> Filter:
-    return lab.start_filter(lab.policy(text), timeout=30)
+    return lab.start_filter(lab.policy(text), timeout=DEADLINE_S)
 
 
 @pytest.mark.parametrize(("fail", "rule"), [("open", "queue flags bypass to 25"), ("closed", "queue to 25")])
@@ -130,7 +130,7 @@ def test_flow_offload_blinds_unless_mail_is_kept_out(native: None, lab: Lab, tab
     running = start_filter(lab, MONITOR)
     if table == "fw4":
         lab.nft("router", offload)  # fw4 reload
-        running.wait_for("exemption of mail from fw4's flow offload is missing from outside", 30)
+        running.wait_for("exemption of mail from fw4's flow offload is missing from outside")
     else:
         running.wait_for("table inet home offloads connections (flow add): mail that it carries passes unseen", 30)
     echo = lab.start("internet", [PYTHON, "-c", _ECHO])

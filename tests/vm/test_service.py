@@ -1,6 +1,8 @@
 """The package as a service in a virtual machine: it filters, survives a flush of all rules, a kill, and a reboot.
 
-Two boots of one router, whose flash is a folder that outlives them; what is done in them is service_scene's.
+One short boot in `make test`: it installs, the kernel queues by itself, mail is filtered, and it fails closed. With
+VM=all (`make vm`) also two boots of one router, whose flash is a folder that outlives them. What is done in them is
+service_scene's.
 """
 
 from __future__ import annotations
@@ -12,21 +14,29 @@ from typing import Any
 
 import pytest
 
+from cpe_filter.enforce.ruleset import NATIVE
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PYTHON
 from tests.openwrt import ipk, package
 from tests.openwrt.conftest import build
-from tests.vm import kernel
+from tests.vm import ONLY_WHOLE, WHOLE, kernel
 from tests.vm.machine import run
 
-#: Seconds for a boot. An idle machine of two cores takes about half.
-TIMEOUT_S = 420
+#: Seconds for a boot: only a guest that hangs takes so long. An idle machine of two cores takes a few minutes at most.
+TIMEOUT_S = 1800
 
 Seen = dict[str, dict[str, Any]]
 
+whole = pytest.mark.skipif(not WHOLE, reason=ONLY_WHOLE)
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture
 def flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_flash(tmp_path_factory)
+
+
+def make_flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A router's flash with the package as it came from the feed."""
     reason = kernel.why_not() or package.why_not()
     if reason and LIVE_REQUIRED:
         pytest.fail(reason)
@@ -51,13 +61,18 @@ def boot(flash: Path, which: str) -> Seen:
 
 
 @pytest.fixture(scope="module")
-def first(flash: Path) -> Seen:
-    return boot(flash, "first")
+def whole_flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_flash(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def second(flash: Path, first: Seen) -> Seen:
-    return boot(flash, "second")
+def first(whole_flash: Path) -> Seen:
+    return boot(whole_flash, "first")
+
+
+@pytest.fixture(scope="module")
+def second(whole_flash: Path, first: Seen) -> Seen:
+    return boot(whole_flash, "second")
 
 
 def refused(replies: list[str]) -> bool:
@@ -67,6 +82,21 @@ def refused(replies: list[str]) -> bool:
     )
 
 
+def test_one_boot_filters_by_the_kernels_queue_and_fails_closed(flash: Path) -> None:
+    seen = boot(flash, "short")
+    log = seen["log"]["text"]
+    assert seen["started"] == {"running": True, "responder": True}, log
+    assert seen["queue"] == {"handoff": NATIVE, "native": True, "xtables": False}
+    assert seen["mail"]["laptop"], log
+    assert refused(seen["mail"]["bot"][8:])
+    assert seen["convicted"] == {"bot": "compromised", "laptop": "clear"}
+    assert refused(seen["refused"]["bot"])
+    assert seen["refused"]["delivered"] == 0
+    assert seen["stopped"] == {"laptop": False, "relay": True, "rules": True}
+    assert seen["again"] == {"running": True, "bot": "compromised", "laptop": True}
+
+
+@whole
 def test_installed_and_started_it_filters(first: Seen) -> None:
     log = first["log"]["text"]
     assert first["started"] == {"running": True, "responder": True}, log
@@ -79,6 +109,7 @@ def test_installed_and_started_it_filters(first: Seen) -> None:
     assert first["refused"]["delivered"] == 0
 
 
+@whole
 def test_it_survives_a_flush_of_all_rules(first: Seen) -> None:
     seen = first["flushed"]
     assert (seen["back"], seen["filters"], seen["laptop"]) == (True, True, True)
@@ -86,6 +117,7 @@ def test_it_survives_a_flush_of_all_rules(first: Seen) -> None:
     assert seen["delivered"] == 1  # the laptop's
 
 
+@whole
 def test_changes_of_its_configuration(first: Seen) -> None:
     """By a signal, by a new start where it takes one, and not at all where it is wrong."""
     assert first["reloaded"] == {"told": True, "same": True}
@@ -94,18 +126,22 @@ def test_changes_of_its_configuration(first: Seen) -> None:
     assert first["closed"] == {"anew": True, "rules": True}
 
 
+@whole
 def test_killed_it_comes_back_and_knows(first: Seen) -> None:
     assert first["killed"] == {"again": True, "bot": "compromised"}
 
 
+@whole
 def test_switched_off_it_leaves_state_and_rules(first: Seen) -> None:
     assert first["off"] == {"running": False, "state": True, "rules": True}
 
 
+@whole
 def test_fail_closed_lets_nothing_out_before_it_runs(second: Seen) -> None:
     assert second["before"] == {"laptop": False, "relay": True, "known": False}
 
 
+@whole
 def test_standings_survive_a_reboot(second: Seen) -> None:
     assert second["started"] == {"running": True, "known": True}
     assert second["convicted"] == {"bot": "compromised"}
@@ -113,19 +149,23 @@ def test_standings_survive_a_reboot(second: Seen) -> None:
     assert (second["mail"]["delivered"], second["mail"]["laptop"]) == (0, True)
 
 
+@whole
 def test_a_reload_of_the_firewall_is_no_matter(second: Seen) -> None:
     seen = second["firewall"]
     assert (seen["back"], seen["laptop"]) == (True, True)
     assert refused(seen["bot"])
 
 
+@whole
 def test_stopped_in_fail_closed_nothing_leaves(second: Seen) -> None:
     assert second["stopped"] == {"laptop": False, "relay": True, "rules": True}
 
 
+@whole
 def test_it_starts_when_its_interface_comes(second: Seen) -> None:
     assert second["late"] == {"waits": True, "starts": True}
 
 
+@whole
 def test_a_removal_leaves_nothing(second: Seen) -> None:
     assert second["removed"] == {"rules": False, "left": [], "running": False}

@@ -18,6 +18,7 @@ import pytest
 from tests.attacks.home import LETTER, QUEUED, ControlFailed, Home, block, deliver, relay, server
 from tests.attacks.test_foreign_marks import MARKS, PLACES, marking
 from tests.attacks.variants import ALL, FAILS, FAMILIES
+from tests.lab.net import DEADLINE_S
 from tests.lab.rawtcp import ACK, FIN, PSH, RST, SYN, URG, Connection, fragments
 
 pytestmark = pytest.mark.live
@@ -167,7 +168,7 @@ class Order:
         if self.alive and not self.stopped:
             before = self.home.filter.log().count("is in effect")
             self.home.reload(self._policy() + ("[limits]\nmessages_per_hour = 99\n" if number < 0.3 else ""))
-            end = time.monotonic() + 5
+            end = time.monotonic() + DEADLINE_S
             while self.home.filter.log().count("is in effect") == before and time.monotonic() < end:
                 time.sleep(0.01)
             self._now_admitted()

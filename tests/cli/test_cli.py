@@ -20,6 +20,7 @@ import pytest
 from cpe_filter import __version__
 from tests import build
 from tests.build import LEGITIMATE, Conversation
+from tests.lab.net import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +45,7 @@ def cli(*arguments: str | bytes | Path, env: Mapping[str, str] | None = None, **
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
     command = [sys.executable, "-m", "cpe_filter", *arguments]
-    done = subprocess.run(command, env=environment, timeout=60, **options)
+    done = subprocess.run(command, env=environment, timeout=DEADLINE_S, **options)
     done.stdout = done.stdout or b""
     return Ran(done)
 
@@ -467,7 +468,9 @@ def test_output_onto_a_full_disk(form: list[str], good: Path) -> None:
 def test_started_with_closed_files(closed: str, good: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     shell = f'"$0" -m cpe_filter replay "$1" {closed}'
-    done = subprocess.run(["sh", "-c", shell, sys.executable, good], env=environment, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable, good], env=environment, capture_output=True, timeout=DEADLINE_S
+    )
     assert Ran(done).code == 0
 
 

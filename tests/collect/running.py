@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from tests.collect.ca import Authority, Pair
 from tests.collect.reports import packed
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 from tests.ports import free_port
 
 Tables = dict[str, dict[str, Any]]
@@ -81,7 +81,7 @@ class Collector:
         with self.log.open("ab") as log:
             environment = {**os.environ, **self.environment}
             self.process = subprocess.Popen(self.command(), stderr=log, cwd=PROJECT, env=environment)
-        end = time.monotonic() + 30
+        end = time.monotonic() + DEADLINE_S
         while '"event": "started"' not in self.log.read_bytes()[begun:].decode():
             if self.process.poll() is not None or time.monotonic() > end:
                 self.kill()
@@ -95,7 +95,7 @@ class Collector:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(30)
+            return self.process.wait(DEADLINE_S)
         finally:
             self.kill()
 
@@ -118,7 +118,7 @@ class Collector:
     def connect(self, pair: Pair | None, authority: Authority | None = None) -> http.client.HTTPSConnection:
         """As the router of `pair`. authority: whose server it trusts, by default the collector's."""
         context: ssl.SSLContext = self.authority.client_context(pair)
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=DEADLINE_S, context=context)
 
     def post(self, pair: Pair | None, value: Any, **headers: str) -> Answer:
         """One report by one connection."""

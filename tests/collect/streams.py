@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.lab.net import DEADLINE_S
 from tests.ports import free_port
 
 
@@ -74,7 +75,7 @@ class Streams:
         process.kill()
         process.wait()
 
-    def wait(self, seconds: float = 30) -> None:
+    def wait(self, seconds: float = DEADLINE_S) -> None:
         """Until all that run are in the cluster, which has a leader."""
         end = time.monotonic() + seconds
         while True:

@@ -16,7 +16,7 @@ from cpe_filter.collect.config.keys import KEYS, TABLES
 from cpe_filter.collect.config.model import Config
 from tests.collect.ca import Authority
 from tests.collect.running import Collector, toml
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 
 LEAST: dict[str, Any] = {"listen": {"certificate": "/c", "key": "/k", "client_ca": "/a"}}
 
@@ -140,7 +140,7 @@ def test_files_that_are_no_configuration(tmp_path: Path, content: bytes) -> None
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cpe_filter", "collector", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=DEADLINE_S)
 
 
 def test_check(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.collect.reports import body, incident
 from tests.collect.running import Collector
 from tests.collect.senders import Senders, Sent
 from tests.conftest import LIVE_REQUIRED
+from tests.lab.net import DEADLINE_S
 
 #: Many from few routers: the limits are not what is tested here.
 LOOSE = {"reports_burst": 100_000, "reports_per_hour": 100_000, "events_burst": 1_000_000, "events_per_hour": 1_000_000}
@@ -58,7 +59,7 @@ def exactly(stored: list[Sent], sent: set[Sent], count: int) -> None:
     assert set(stored) == sent
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = DEADLINE_S) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -88,7 +89,7 @@ def test_killed_before_the_answer(tmp_path: Path, authority: Authority, where: s
         with pytest.raises(OSError):  # noqa: PT011  # whatever way the connection ends
             collector.post(pair, body(incident(2), incident(3)))
         assert collector.process is not None
-        assert collector.process.wait(10) == -signal.SIGKILL
+        assert collector.process.wait(DEADLINE_S) == -signal.SIGKILL
         kept = [("r1", 1)] + ([("r1", 2), ("r1", 3)] if where == "committed" else [])
         assert sorted(in_file(tmp_path / "c" / "collector.db")) == kept
         collector.fault = None
@@ -107,7 +108,7 @@ def test_killed_again_and_again_under_load(tmp_path: Path, authority: Authority)
         senders = Senders(collector.connect, pairs, reports=60, events=5).start()
         for fault in (("committing", 25), ("committed", 20), None):
             assert collector.process is not None
-            assert collector.process.wait(60) == -signal.SIGKILL
+            assert collector.process.wait(DEADLINE_S) == -signal.SIGKILL
             collector.fault = fault
             collector.start()
         senders.join()

@@ -23,6 +23,7 @@ import pytest
 from tests.collect.ca import Authority, Pair
 from tests.collect.reports import body, heartbeat, incident, packed
 from tests.collect.running import JSON, Collector, answer, post
+from tests.lab.net import DEADLINE_S
 from tests.ports import free_port
 
 TIMES = {"handshake_s": 1, "head_s": 1, "body_s": 1, "idle_s": 4}
@@ -91,7 +92,7 @@ def test_handshakes_that_fail(scene: Scene, kind: str) -> None:
         "a server's": lambda: Pair(scene.authority.folder / "server.pem", scene.authority.folder / "server.key"),
     }
     if kind == "plain HTTP":
-        connection = http.client.HTTPConnection("127.0.0.1", scene.collector.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", scene.collector.port, timeout=DEADLINE_S)
         with pytest.raises((OSError, http.client.HTTPException)):
             post(connection, packed(body(incident(1))), JSON)
     else:
@@ -158,7 +159,7 @@ def test_a_report_cannot_name_another_router(scene: Scene) -> None:
 
 class _Unix(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=DEADLINE_S)
         self._path = str(path)
 
     def connect(self) -> None:
@@ -181,7 +182,7 @@ def test_tls_proxy_that_is_not_trusted(tmp_path: Path) -> None:
     proxy = {"address": f"127.0.0.1:{port}", "trusted": ["192.0.2.0/24"], "header_holds": "id"}
     with Collector(tmp_path / "c", Authority(tmp_path / "ca"), tls_proxy=proxy) as collector:
         for headers in ({"X-Router-Id": "r1"}, {"X-Router-Id": "r1", "X-Forwarded-For": "192.0.2.1"}, {}):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
             assert post(connection, packed(body(heartbeat(1))), {**JSON, **headers}).status == 403
         lines = [line for line in collector.lines() if line["event"] == "refused"]
         assert [(line["peer"], line["reason"]) for line in lines] == [("127.0.0.1", "untrusted-proxy")] * 3
@@ -243,7 +244,7 @@ def test_revocation_list_that_is_out_of_date_is_said_and_used(tmp_path: Path) ->
         assert collector.metrics()["cpe_collector_crl_next_update_seconds"] < time.time()
 
 
-def wait_for(condition: Any, seconds: float = 10) -> None:
+def wait_for(condition: Any, seconds: float = DEADLINE_S) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -412,7 +413,7 @@ def test_heads_that_are_no_http(scene: Scene, head: bytes) -> None:
 
 
 def raw(scene: Scene) -> ssl.SSLSocket:
-    plain = socket.create_connection(("127.0.0.1", scene.collector.port), timeout=15)
+    plain = socket.create_connection(("127.0.0.1", scene.collector.port), timeout=DEADLINE_S)
     context = scene.authority.client_context(scene.router())
     return context.wrap_socket(plain, server_hostname="localhost")
 
@@ -505,7 +506,7 @@ def test_bodies_that_never_end_cost_as_reports_do(running: Scene) -> None:
     context = running.authority.client_context(running.router())
 
     def connect() -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", running.collector.port), timeout=15)
+        plain = socket.create_connection(("127.0.0.1", running.collector.port), timeout=DEADLINE_S)
         return context.wrap_socket(plain, server_hostname="localhost")
 
     with contextlib.ExitStack() as stack:
@@ -529,7 +530,7 @@ def test_too_many_connections_from_one_address(tmp_path: Path) -> None:
             collector.post(pair, body(heartbeat(1)))
         context = authority.client_context(pair)
         other = http.client.HTTPSConnection(
-            "127.0.0.1", collector.port, timeout=20, context=context, source_address=("127.0.0.2", 0)
+            "127.0.0.1", collector.port, timeout=DEADLINE_S, context=context, source_address=("127.0.0.2", 0)
         )
         assert post(other, packed(body(heartbeat(1))), JSON).status == 200
         for connection in held:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cpe_filter.enforce.nfqueue import TURN, QueueState, queue_state
-from tests.lab.net import PROJECT, PYTHON
+from tests.lab.net import DEADLINE_S, PROJECT, PYTHON
 
 # Datagrams to port 9 wait in queue 7; without a holder they pass. `arrived` gives those that have arrived by now.
 _PROLOGUE = """
@@ -56,7 +56,7 @@ class Namespace:
     def run(self, program: str, expected: int = 0) -> str:
         """What a program prints that has the prologue's names."""
         command = ["ip", "netns", "exec", self.name, PYTHON, "-c", _PROLOGUE + program]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=PROJECT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, cwd=PROJECT)
         assert done.returncode == expected, done.stderr
         return done.stdout.strip()
 

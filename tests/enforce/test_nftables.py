@@ -12,6 +12,7 @@ import pytest
 
 from cpe_filter.enforce.ruleset import NATIVE, XTABLES, render, replacement
 from cpe_filter.policy.model import Exemption, Policy
+from tests.lab.net import DEADLINE_S
 from tests.policies import make_policy
 
 pytestmark = pytest.mark.live
@@ -35,7 +36,7 @@ def inside() -> Iterator[Run]:
             f"MAC, OTHER = {MAC!r}, {OTHER!r}\n"
         )
         command = ["ip", "netns", "exec", name, sys.executable, "-c", header + program]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
         assert not done.returncode, done.stderr
         return done.stdout
 

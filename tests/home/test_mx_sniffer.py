@@ -13,7 +13,7 @@ import pytest
 from cpe_filter.home.mx_sniffer import FRAMES_PER_S
 from cpe_filter.inspect.dns import mx_question
 from tests.build import OPT, TYPE_A, TYPE_AAAA, TYPE_MX, dns_query, udp
-from tests.lab.net import PROJECT, PYTHON, Filter, Lab, mx4
+from tests.lab.net import DEADLINE_S, PROJECT, PYTHON, Filter, Lab, mx4
 
 pytestmark = pytest.mark.live
 
@@ -70,7 +70,7 @@ class Watch:
 
     def end(self) -> list[dict[str, Any]]:
         time.sleep(0.3)
-        out, _ = self._process.communicate("\n", timeout=10)
+        out, _ = self._process.communicate("\n", timeout=DEADLINE_S)
         return [json.loads(line) for line in out.splitlines()]
 
 

@@ -20,6 +20,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from tests.lab.net import PATIENCE, Lab
 from tests.lab.netns import inside
@@ -271,19 +272,9 @@ class Connection:
         head = struct.pack(">IHBB", 0x60000000, len(chain) + len(segment), first, ttl)
         return head + self._from + self._to + chain + segment
 
-    def send(
-        self,
-        flags: int,
-        payload: bytes = b"",
-        seq: int | None = None,
-        ack: int | None = None,
-        wrong_checksum: bool = False,
-        ttl: int = 0,
-        tcp_options: bytes = b"",
-        reserved: int = 0,
-    ) -> None:
-        """Sends a segment (see `packet`) and moves nothing."""
-        packet = self.packet(flags, payload, seq, ack, wrong_checksum, ttl, tcp_options, reserved)
+    def send(self, flags: int, payload: bytes = b"", **how: Any) -> None:
+        """Sends a segment (how: see `packet`) and moves nothing."""
+        packet = self.packet(flags, payload, **how)
         for part in fragments(packet, self.fragmented) if self.fragmented else [packet]:
             self.card.send(part, self.own, tagged=self.tagged)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cpe_filter.lean.forked import LONGEST, BackgroundCall, CallFailedError, call
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 
 
 class Refused(ValueError):
@@ -104,7 +104,7 @@ def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(CallFailedError, match="too long"):
         call(work, Refused, 0.3)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30  # and not 60
     with pytest.raises(ProcessLookupError):
         os.kill(int(child.read_text()), 0)
 
@@ -176,7 +176,7 @@ def test_where_there_can_be_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 # ── work that nobody waits for ──────────────────────────────────────────────────────────────────────
 
 
-def outcome(background: BackgroundCall, seconds: float = 10) -> Any:
+def outcome(background: BackgroundCall, seconds: float = DEADLINE_S) -> Any:
     """The result, waited for."""
     end = time.monotonic() + seconds
     while not background.poll():
@@ -186,16 +186,16 @@ def outcome(background: BackgroundCall, seconds: float = 10) -> Any:
 
 
 def test_a_background_call_does_not_hold_us_up(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
+    mark, go = tmp_path / "mark", tmp_path / "go"
 
     def work() -> None:
-        time.sleep(0.3)
+        while not go.exists():
+            time.sleep(0.01)
         mark.write_text("done")
 
-    began = time.monotonic()
     background = BackgroundCall(work, Refused)
     assert not background.poll()
-    assert time.monotonic() - began < 0.2
+    go.touch()
     assert outcome(background) is None
     assert mark.read_text() == "done"
 
@@ -221,7 +221,7 @@ def test_a_refusal_is_told_from_what_goes_wrong() -> None:
 def test_a_background_call_is_readable_when_there_is_something_to_do() -> None:
     background = BackgroundCall(lambda: time.sleep(0.2), Refused)
     assert not select.select([background.fd], [], [], 0)[0]
-    assert select.select([background.fd], [], [], 5)[0]
+    assert select.select([background.fd], [], [], DEADLINE_S)[0]
     assert outcome(background) is None
 
 
@@ -237,7 +237,7 @@ def test_programs_that_the_work_started_end_with_it(tmp_path: Path) -> None:
     background = BackgroundCall(work, Refused, wait_s=0.7)
     with pytest.raises(CallFailedError, match="too long"):
         outcome(background)
-    end = time.monotonic() + 5
+    end = time.monotonic() + DEADLINE_S
     while Path(f"/proc/{mark.read_text()}/stat").exists() and time.monotonic() < end:
         if Path(f"/proc/{mark.read_text()}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
             break
@@ -253,7 +253,7 @@ def test_a_child_that_the_kernel_holds_holds_up_nobody(monkeypatch: pytest.Monke
         patch.setattr("cpe_filter.lean.forked.os.waitpid", lambda child, options: (0, 0))
         begun = time.monotonic()
         assert [background.poll() for _ in range(5)] == [False] * 5
-        assert time.monotonic() - begun < 0.2
+        assert time.monotonic() - begun < 30  # and not 60
         assert background.fd == -1
     with pytest.raises(CallFailedError, match=r"^it took too long$"):
         outcome(background)
@@ -278,8 +278,8 @@ def test_a_background_call_is_stopped() -> None:
     BackgroundCall(lambda: time.sleep(60), Refused).stop()
     background = BackgroundCall(lambda: time.sleep(0.2), Refused)
     began = time.monotonic()
-    background.stop(5)  # it is waited for, and no longer than it takes
-    assert 0.1 < time.monotonic() - began < 4
+    background.stop(DEADLINE_S)  # it is waited for, and no longer than it takes
+    assert 0.1 < time.monotonic() - began < DEADLINE_S / 2
 
 
 def test_a_background_call_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:

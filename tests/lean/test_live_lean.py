@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.mail import sent
-from tests.lab.net import PROJECT, PYTHON, Filter, Lab, mx4
+from tests.lab.net import DEADLINE_S, PROJECT, PYTHON, Filter, Lab, mx4
 
 pytestmark = pytest.mark.live
 
@@ -106,13 +106,13 @@ def test_the_running_filter_loads_no_more_than_it_must(lab: Lab) -> None:
     told(lab, policy, "exempt", "remove", "1")
     lab.nft("router", "flush ruleset")
     running.wait_for("restored")
-    end = time.monotonic() + 5
+    end = time.monotonic() + DEADLINE_S
     while not (metrics.exists() and page.exists()) and time.monotonic() < end:
         time.sleep(0.05)
     assert metrics.exists()
     assert page.exists()
     running.process.send_signal(signal.SIGTERM)
-    out, _ = running.process.communicate(timeout=20)
+    out, _ = running.process.communicate(timeout=DEADLINE_S)
     loaded = set(out.split())
     assert {"cpe_filter.live.daemon", "cpe_filter.notice.notice", "cpe_filter.live.gate"} <= loaded
     assert "netfilterqueue" not in loaded

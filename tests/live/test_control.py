@@ -238,11 +238,9 @@ def slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_a_reload_holds_nobody_up(running: Running, slowly: Path) -> None:
     running.write('[filter]\nmode = "limit"\n')
-    begun = time.monotonic()
     answer: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
     running.control.tick(running.time)
-    assert answer.advance() is None
-    assert time.monotonic() - begun < 0.5
+    assert answer.advance() is None  # what holds it is still there
     assert running.around.applied == []
     slowly.unlink()
     assert "changed [filter] mode" in answered(answer)["lines"][0]

@@ -36,7 +36,7 @@ from cpe_filter.live.control_socket import (
     ask,
     listens,
 )
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 
 _quiet = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -565,7 +565,7 @@ def test_two_that_start_at_once_on_a_stale_one(tmp_path: Path) -> None:
             assert process.stdout is not None
             said.append(process.stdout.readline().strip())
         for process in both:
-            process.communicate("end\n", timeout=10)  # without taking the file away
+            process.communicate("end\n", timeout=DEADLINE_S)  # without taking the file away
         assert sorted(said) == [f"{path}: another filter answers there", "has it"]
         assert path.exists()
 

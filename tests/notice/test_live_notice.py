@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.mail import bot
-from tests.lab.net import PYTHON, Filter, Lab
+from tests.lab.net import PYTHON, Filter, Lab, within
 
 pytestmark = pytest.mark.live
 
-#: Seconds until a change is on the page: a tick, the child's work on a busy machine, and what waits for `HASTE_S`.
-SOON = 12.0
+#: Seconds until a change is on the page: a tick, the child's work, and what waits for `HASTE_S`.
+SOON = within(12.0)
 
 
 def start(lab: Lab, text: str = "") -> tuple[Filter, Path]:

@@ -12,6 +12,7 @@ import pytest
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.notice.notice import HASTE_S, MINUTE_S, PAST, CannotWrite, Notice, write
+from tests.lab.net import DEADLINE_S
 from tests.policies import changed_policy, make_policy
 
 NOW = 1000.0
@@ -34,7 +35,7 @@ class Home:
         return True
 
     def wait(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + DEADLINE_S
         while (call := self.notice._call) is not None and not self.notice._is_done(call):
             assert time.monotonic() < end
             time.sleep(0.005)
@@ -167,7 +168,7 @@ def test_packets_never_wait_for_it(tmp_path: Path) -> None:
     longest = 0.0
     for turn in range(5):
         home.notice.reload()
-        end = time.monotonic() + 20
+        end = time.monotonic() + DEADLINE_S
         while True:
             began = time.monotonic()
             home.notice.tick(home.devices, home.policy, NOW + turn * HASTE_S)

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.lab.net import DEADLINE_S
+
 #: Modules of the standard library that python3-light lacks, by the package that has them.
 ELSEWHERE = {
     "python3-asyncio": ("asyncio",),
@@ -73,6 +75,6 @@ def run(root: Path, packages: tuple[str, ...], *words: str) -> subprocess.Comple
         command(root, packages, *words),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS": "80"},
     )

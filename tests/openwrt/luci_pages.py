@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cpe_filter.policy.keys import BY_TABLE
+from tests.lab.net import DEADLINE_S
 from tests.openwrt.luci_server import LuciServer
 from tests.texts.browser import Browser
 
@@ -60,7 +61,7 @@ class Pages:
     def ask(self, expression: str) -> Any:
         return self.browser.ask(expression)
 
-    def until(self, expression: str, timeout_s: float = 15) -> None:
+    def until(self, expression: str, timeout_s: float = DEADLINE_S) -> None:
         """Waits for an expression to be true."""
         deadline = time.monotonic() + timeout_s
         while not self.ask(f"Boolean({expression})"):

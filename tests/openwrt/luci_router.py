@@ -28,7 +28,7 @@ from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import frames, network_layer
 from cpe_filter.report.reporter import Outbox
 from cpe_filter.status import status
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 
 APP = PROJECT / "openwrt" / "luci-app-cpe-filter"
 PLUGIN = APP / "root" / "usr" / "libexec" / "rpcd" / "cpe-filter"
@@ -113,7 +113,7 @@ class Router:
             [BUSYBOX, "ash", str(PLUGIN), *words],
             input=given.encode() if isinstance(given, str) else given,
             capture_output=True,
-            timeout=60,
+            timeout=DEADLINE_S,
             cwd=PROJECT,
             env=self.environment(),
         )

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 
 FILES = PROJECT / "openwrt" / "cpe-filter" / "files"
 STAND_IN = Path(__file__).with_name("stand_in")
@@ -163,7 +163,11 @@ class Router:
         busybox = shutil.which("busybox")
         assert busybox is not None, why_not()
         return subprocess.run(
-            [busybox, "ash", *map(str, arguments)], capture_output=True, env=environment, cwd=self.root, timeout=60
+            [busybox, "ash", *map(str, arguments)],
+            capture_output=True,
+            env=environment,
+            cwd=self.root,
+            timeout=DEADLINE_S,
         )
 
     def policy(self) -> subprocess.CompletedProcess[bytes]:

@@ -20,6 +20,7 @@ import pytest
 from cpe_filter.home.translators import looked_up
 from cpe_filter.policy.file import load
 from tests.conftest import LIVE_REQUIRED
+from tests.lab.net import DEADLINE_S
 from tests.openwrt import ipk
 from tests.openwrt.package import FILES, INSTALL, Router, why_not
 
@@ -231,7 +232,7 @@ BOTH = "2001:db8:64::c000:aa\n2001:db8:64::c000:ab\n"
 
 def wait_for(path: Path, text: str) -> None:
     """Until the file holds this: it is written in the background."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + DEADLINE_S
     while not path.exists() or path.read_text() != text:
         assert time.monotonic() < end, path.read_text() if path.exists() else "no such file"
         time.sleep(0.02)

@@ -257,10 +257,10 @@ def test_options_that_overrun_their_block_hurt_nobody(write: Write) -> None:
 
 def test_a_block_full_of_empty_options_takes_no_time(write: Write) -> None:
     ng = Ng().block(1, struct.pack("<HHI", 1, 0, 0) + struct.pack("<HH", 2, 0) * 250000)
-    began = time.monotonic()
+    began = time.process_time()
     got, _ = read(write(ng.enhanced(1, b"x").data))
     assert len(got) == 1
-    assert time.monotonic() - began < 3.0
+    assert time.process_time() - began < 30.0  # in squares of their number it takes many minutes
 
 
 def test_times_out_of_this_world_are_none(write: Write) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.collect.ca import Authority
 from tests.lab.mail import bot, sent
-from tests.lab.net import PYTHON, Filter, Lab, mx4
+from tests.lab.net import DEADLINE_S, PYTHON, Filter, Lab, mx4
 from tests.report.wire import check_event
 from tests.send.collector import Collector
 
@@ -49,7 +49,7 @@ class Reporting:
     def send(self) -> subprocess.CompletedProcess[str]:
         """On this machine's own network: it is the folder that belongs to the router."""
         words = [PYTHON, "-m", "cpe_filter", "send", "--once", "--policy", str(self.policy)]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE_S)
 
     def waiting(self) -> list[dict[str, Any]]:
         """The events in the spool's file."""
@@ -60,7 +60,7 @@ class Reporting:
             check_event(event)
         return events
 
-    def wait_for(self, *kinds: str, timeout: float = 10) -> list[dict[str, Any]]:
+    def wait_for(self, *kinds: str, timeout: float = DEADLINE_S) -> list[dict[str, Any]]:
         end = time.monotonic() + timeout
         while [event["kind"] for event in self.waiting()] != list(kinds):
             assert time.monotonic() < end, self.waiting()

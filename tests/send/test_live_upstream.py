@@ -29,7 +29,7 @@ from cpe_filter.collect.store.sqlite import SQLite
 from tests.collect import running
 from tests.collect.ca import Authority
 from tests.lab.mail import bot
-from tests.lab.net import PYTHON, Filter, Lab
+from tests.lab.net import DEADLINE_S, PYTHON, Filter, Lab
 from tests.report.test_live_report import RANDOM_NAT, left_from
 from tests.report.wire import check_event
 
@@ -156,7 +156,7 @@ class Scene:
         running_filter.wait_for(f"device {Lab.mac(device)} is now compromised")
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
+def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_S) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what
@@ -208,7 +208,7 @@ def test_from_the_bot_to_a_xarf_report(scene: Scene) -> None:
     done = scene.send()
     assert (done.returncode, "hung up" in done.stderr) == (1, True), done.stderr
     assert collector.process is not None
-    assert collector.process.wait(10) == -signal.SIGKILL
+    assert collector.process.wait(DEADLINE_S) == -signal.SIGKILL
     collector.fault = None
     collector.start()
     kept = {(scene.boot, event["seq"]): event for event in again}

@@ -22,7 +22,7 @@ import pytest
 from cpe_filter.status import show
 from cpe_filter.status.overview import describe
 from cpe_filter.status.status import pid_namespace
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 from tests.status.statuses import UPDATED, device, status
 
 HOME = status(
@@ -138,7 +138,7 @@ class Watched:
         self._output = output
         self._rest = b""
 
-    def read(self, until: str, timeout_s: float = 10.0) -> str:
+    def read(self, until: str, timeout_s: float = DEADLINE_S) -> str:
         end = time.monotonic() + timeout_s
         while until.encode() not in self._rest and time.monotonic() < end:
             if select.select([self._output], [], [], 0.1)[0]:
@@ -156,7 +156,7 @@ class Watched:
 
     def interrupted(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(10)
+        return self.process.wait(DEADLINE_S)
 
 
 def command(path: Path, *options: str) -> list[str]:
@@ -216,7 +216,7 @@ def test_a_reader_that_goes_ends_it(tmp_path: Path) -> None:
     process.stdout.readline()
     process.stdout.close()
     write(path, {**HOME, "updated": UPDATED + 5})
-    assert process.wait(10) == 0
+    assert process.wait(DEADLINE_S) == 0
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
@@ -282,9 +282,10 @@ def test_a_terminal_is_redrawn_in_place(tmp_path: Path, columns: int, rows: int)
         # Shorter, longer, gone and back: nothing of the old picture stays.
         for content, first in ((status(), "cpe-filter is running"), (None, "cpe-filter: no filter"), (HOME, full[0])):
             write(path, content) if content else path.unlink()
-            time.sleep(0.4)
-            text = watched.read("\x1b[J")
-            screen.feed(text)
+            # The first picture may be an old one, and the second have been under way.
+            for _ in range(3):
+                text = watched.read("\x1b[J")
+                screen.feed(text)
             fresh = Screen(columns, rows)
             fresh.feed(text[text.rindex("\x1b[H") :])
             assert screen.lines == fresh.lines

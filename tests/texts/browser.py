@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.lab.net import DEADLINE_S
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Where it is; empty where there is none.
 PROGRAM = next((path for path in map(shutil.which, _NAMES) if path), "")
@@ -74,9 +76,9 @@ class Browser:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError, TimeoutError, EOFError):
             self._session = None
-            self.call("Browser.close", timeout_s=5)
+            self.call("Browser.close", timeout_s=DEADLINE_S)
         try:
-            self._process.wait(10)
+            self._process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -84,7 +86,7 @@ class Browser:
         os.close(self._out)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def call(self, method: str, timeout_s: float = 30, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, timeout_s: float = DEADLINE_S, **parameters: Any) -> dict[str, Any]:
         """One command and its answer. Raises RuntimeError where the browser refuses."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
@@ -112,7 +114,7 @@ class Browser:
 
     def loaded(self) -> None:
         """Waits for the `load` event that is next in `events`, or there already."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DEADLINE_S
         while all(method != "Page.loadEventFired" for method, _ in self.events):
             self._next(deadline)
 

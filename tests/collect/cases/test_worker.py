@@ -22,7 +22,7 @@ from tests.collect.cases.test_webhook import SECRET, verified
 from tests.collect.http_end import Asked, End, Reply
 from tests.collect.reports import body, incident
 from tests.collect.running import Collector
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 
 MAP = "router,subscriber,region,contact,asn,address\nrouter-1,S1,north,crm:1,64500,8.8.1.1\n"
 EXPORT = {"org": "Example ISP", "contact": "abuse@isp.example", "domain": "isp.example"}
@@ -30,11 +30,11 @@ EXPORT = {"org": "Example ISP", "contact": "abuse@isp.example", "domain": "isp.e
 
 def run(collector: Collector, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cpe_filter", "collector", "--config", str(collector.config), *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=DEADLINE_S)
 
 
 def until(condition: Callable[[], Any], what: str) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.1)

@@ -18,7 +18,7 @@ from cpe_filter.collect.password import matches
 from tests.collect.ca import Authority
 from tests.collect.running import Collector
 from tests.collect.web.site import HASH, PASSWORD, read
-from tests.lab.net import PROJECT
+from tests.lab.net import DEADLINE_S, PROJECT
 from tests.ports import free_port
 
 USER = f"anna:desk:{HASH}"
@@ -111,10 +111,10 @@ class Site:
     def ask(self, path: str, form: dict[str, str] | None = None, cookie: str = "") -> http.client.HTTPResponse:
         if self._context:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                "localhost", self._port, timeout=10, context=self._context
+                "localhost", self._port, timeout=DEADLINE_S, context=self._context
             )
         else:
-            connection = http.client.HTTPConnection("localhost", self._port, timeout=10)
+            connection = http.client.HTTPConnection("localhost", self._port, timeout=DEADLINE_S)
         headers = {"Cookie": cookie} if cookie else {}
         if form is None:
             connection.request("GET", path, headers=headers)

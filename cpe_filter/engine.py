@@ -121,7 +121,7 @@ class Flow:
     @property
     def patience(self) -> float:
         """Seconds of silence after which it is forgotten."""
-        if self.session.over and self.session.certain:
+        if self.session.closed and self.session.certain:
             return LINGER_S
         # Where the kernel leaves packets out it only looks silent.
         return IDLE_S if self.told == EVERYTHING else HIDDEN_S
@@ -514,7 +514,7 @@ class Engine:
         if max(len(lost), len(stale)) >= _SWEEP:
             self._next_sweep = time + _SWEEP_AGAIN_S
         for key, flow in stale[:_SWEEP]:
-            if not flow.session.over:  # else its end has been counted
+            if not flow.session.closed:  # else its end has been counted
                 flow.session.give_up()
                 self._over(flow, time)
             self._forget(key, flow)
@@ -523,7 +523,7 @@ class Engine:
         """The input has ended: what is known of running connections is counted as far as it goes."""
         self.tick(time)
         for key, flow in list(self._flows.items()):
-            if not flow.session.over:
+            if not flow.session.closed:
                 self._cut_short(flow, time)
             self._forget(key, flow)
 
@@ -607,7 +607,7 @@ class Engine:
 
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: float, from_client: bool) -> str:
         session = flow.session
-        was_over = session.over
+        was_over = session.closed
         if from_client and flow.opened:
             flow.connection.device.last_seen = time
         session.segment(segment, time, from_client)
@@ -627,7 +627,7 @@ class Engine:
         session = flow.session
         if session.dialogue.events or not flow.spoke:
             self._dialogue_events(flow, time)
-        if session.over and not was_over:
+        if session.closed and not was_over:
             self._trying.pop(key, None)
             self._over(flow, time)
         elif self._trying and session.phase != TRYING:
@@ -640,9 +640,9 @@ class Engine:
                     flow.shared.device.refused += 1
                 self.events.append(Refused(time, flow))
             return flow.refusal
-        if flow.told == EVERYTHING and session.dialogue.mode == COMMAND and not session.over:  # nearly always, no call
+        if flow.told == EVERYTHING and session.dialogue.mode == COMMAND and not session.closed:  # nearly always
             return ACCEPT
-        wants = session.wants
+        wants = session.visibility
         if wants != flow.told:
             flow.told = wants
             return _WANTED[wants]
@@ -674,7 +674,7 @@ class Engine:
     def _make_room(self, time: float) -> None:
         """The table is full: of the oldest connections the one that is over, or silent longest, goes."""
         oldest = [item for item, _ in zip(self._flows.items(), range(32), strict=False)]
-        key, flow = min(oldest, key=lambda item: (not item[1].session.over, item[1].session.last))
+        key, flow = min(oldest, key=lambda item: (not item[1].session.closed, item[1].session.last))
         self._cut_short(flow, time)
         self._forget(key, flow)
         self.evicted_flows += 1
@@ -772,7 +772,7 @@ class Engine:
         """Of the connections before a SYN from the same port, the one that goes on if the server does not take it."""
         former = flow.former
         if former is None:
-            ended = flow.session.over and flow.session.certain
+            ended = flow.session.closed and flow.session.certain
             return None if ended or not (flow.opened or flow.session.two_sided) else flow
         if former.session.answered or flow.session.reach <= former.session.reach:
             return former
@@ -859,7 +859,7 @@ class Engine:
         """The connections of a device that has just been convicted; of the home, those of its strangers."""
         for flow in self._flows.values():
             its = flow.device.home is not None if device.key == HOME else flow.device is device
-            if its and flow.decision.what == PASS and not flow.session.over:
+            if its and flow.decision.what == PASS and not flow.session.closed:
                 self._obey(flow, decide.on_running(self.policy, flow.device, flow.session.server, time))
 
     @staticmethod

@@ -20,13 +20,28 @@ from cpe_filter.inspect.packet import ACK, FIN, PARTIAL, RIGHT, RST, SYN, UNSEEN
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.inspect.states import COMMAND, HANDSHAKE, HELD, OPAQUE
 from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
-from cpe_filter.inspect.tls_volume import Sealed
+from cpe_filter.inspect.tls_volume import TlsVolume
 from cpe_filter.lean.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Phase = Literal["trying", "open", "closed", "refused", "reset", "lost"]
+    Visibility = Literal["everything", "replies", "ends", "nothing"]
+
 # How far the connection got.
-TRYING, OPEN, CLOSED, REFUSED, RESET, LOST = "trying", "open", "closed", "refused", "reset", "lost"
+TRYING: Phase = "trying"  # a SYN and nothing else
+OPEN: Phase = "open"
+CLOSED: Phase = "closed"  # FINs, or 221 to QUIT
+REFUSED: Phase = "refused"  # RST to the SYN
+RESET: Phase = "reset"
+LOST: Phase = "lost"  # no answer to the SYN
 # What of it still has to be seen.
-EVERYTHING, REPLIES, ENDS, NOTHING = "everything", "replies", "ends", "nothing"
+EVERYTHING: Visibility = "everything"
+REPLIES: Visibility = "replies"  # of the client FIN and RST alone, until the server's next reply
+ENDS: Visibility = "ends"  # FIN and RST of both
+NOTHING: Visibility = "nothing"
 #: In the place of a SYN's sequence number: none was seen; the client's stream has it.
 _UNSEEN, _IN_STREAM = -1, -2
 _MASK = 0xFFFFFFFF
@@ -66,8 +81,7 @@ def key_of(segment: Segment, from_client: bool) -> bytes:
 class Session:
     """A connection from `client` to `server` (packed addresses), of which `key` is made (`key_of`).
 
-    `phase`: trying (SYN only), open, closed (FIN, or 221 to QUIT), refused (RST to the SYN), reset, lost (no answer).
-    `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen. `certain`: its end is no
+    `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen. `certain`: it did not end with a
     reset that the server may not have taken.
     """
 
@@ -78,7 +92,7 @@ class Session:
         "_doubts",
         "_first",
         "_limits",
-        "_sealed",
+        "_tls_volume",
         "_sent",
         "_server_fin",
         "_server_stream",
@@ -87,12 +101,12 @@ class Session:
         "_syn_seq",
         "_ttl",
         "certain",
+        "closed",
         "ahead",
         "dialogue",
         "from_start",
         "key",
         "last",
-        "over",
         "phase",
         "spoken",
         "start",
@@ -102,9 +116,9 @@ class Session:
         self.key = key_of(first, from_client)
         self.start = self.last = time
         self.from_start = bool(first.flags & SYN)
-        self.phase = TRYING if self.from_start and from_client else OPEN
+        self.phase: Phase = TRYING if self.from_start and from_client else OPEN
         self.spoken = False  # any payload, either way
-        self.over = False  # nothing more is to come
+        self.closed = False  # nothing more is to come
         self.ahead = False  # the client acknowledges what was not seen of its server
         self.certain = True
         self._stage = _ATTEMPT if self.phase == TRYING else _MIDWAY
@@ -115,7 +129,7 @@ class Session:
         self._sums = UNSEEN  # what the client's SYN had
         self._doubts: tuple[_Doubt, ...] = ()
         self._client_fin = self._server_fin = False
-        self._sealed: Sealed | None = None  # once a ClientHello was seen
+        self._tls_volume: TlsVolume | None = None  # once a ClientHello was seen
         self._limits = limits
         self._begun = False
         self.dialogue = _SILENCE
@@ -172,19 +186,16 @@ class Session:
         return self._sums in (RIGHT, PARTIAL)
 
     @property
-    def wants(self) -> str:
-        """What must still be seen: `EVERYTHING`; `REPLIES`, of the client FIN and RST alone, until the server's next
-
-        reply; `ENDS`, FIN and RST of both; `NOTHING`. More may be shown, and what may be left out may be lost.
-        """
+    def visibility(self) -> Visibility:
+        """What must still be seen of this connection. More may be shown, and what may be left out may be lost."""
         dialogue = self.dialogue
-        if self.over and dialogue.dismissed:
+        if self.closed and dialogue.dismissed:
             return NOTHING
         if dialogue.mode == COMMAND:
             return EVERYTHING
         if dialogue.mode == OPAQUE:
             return ENDS
-        return REPLIES if dialogue.unneeded and not self.over else EVERYTHING
+        return REPLIES if dialogue.unneeded and not self.closed else EVERYTHING
 
     @property
     def uncertain(self) -> bool:
@@ -209,8 +220,8 @@ class Session:
         if segment.flags & (SYN | ACK) != SYN:
             return False
         if self._began_with(segment.seq):  # sent again; after an orderly end it is a new one all the same
-            return self.over and self._stage == _ESTABLISHED
-        return self.over or self.spoken or self._syn_seq != _UNSEEN or self._stage >= _MIDWAY
+            return self.closed and self._stage == _ESTABLISHED
+        return self.closed or self.spoken or self._syn_seq != _UNSEEN or self._stage >= _MIDWAY
 
     def answers(self, segment: Segment) -> bool:
         """Whether this segment of the server's acknowledges the client's SYN, which may carry data (RFC 7413)."""
@@ -233,7 +244,7 @@ class Session:
     def segment(self, segment: Segment, time: float, from_client: bool) -> None:
         """Takes one segment. What happened is found in `phase` and in `dialogue`."""
         self.last = time
-        if self.over and self.dialogue.dismissed:
+        if self.closed and self.dialogue.dismissed:
             return
         flags = segment.flags
         if from_client:
@@ -248,62 +259,82 @@ class Session:
                 and segment.checksum < PARTIAL
             ) and not self._takes(segment):
                 return
-        elif flags & (SYN | RST) or self._first < 0:
-            if not self._server_sent(segment):
-                return
-        else:
-            sent = (segment.seq + len(segment.payload) + segment.cut + (flags & FIN) - self._first) & _MASK
-            if self._sent < sent <= FARTHEST:
-                self._sent = sent
+        elif not self._server_sent(segment):
+            return
         if not self._begun:
             self._begin()
-        dialogue = self.dialogue
+        if not from_client:
+            self.dialogue.server_seen = True
+        if flags & RST:
+            self._reset(segment, from_client)
+            return
+        if self.dialogue.mode == OPAQUE:
+            self._in_opaque(segment, from_client)
+        else:
+            self._read(segment, from_client)
+            if self.dialogue.dismissed and not (self.closed or self._client_stream.waiting):
+                self._close(CLOSED)
+                return
+        if flags & FIN:
+            self._fin(from_client)
+        elif self._client_fin and self._server_fin:
+            self._close_if_complete()
+
+    def _read(self, segment: Segment, from_client: bool) -> None:
+        """What a segment acknowledges and what it carries, for the dialogue."""
         if from_client:
             mine, other = self._client_stream, self._server_stream
         else:
             mine, other = self._server_stream, self._client_stream
-            dialogue.server_seen = True
-        if flags & RST:
-            self._reset(segment, from_client)
+        flags, payload = segment.flags, segment.payload
+        if flags & ACK:
+            if self._doubts and not from_client:
+                self._settle_doubts(segment.ack)
+            # `acknowledged` would find nothing missing where the numbers are the same.
+            gone = other.acknowledged(segment.ack) if segment.ack != other.next else None
+            if gone:
+                self._pass(gone, not from_client)
+        if not (payload or segment.cut or flags & FIN):
             return
-        if dialogue.mode == OPAQUE:
-            if segment.payload:
-                self.spoken = True
-            if flags & FIN and self._sealed is not None:
-                if from_client:
-                    self._sealed.fin(segment.seq + len(segment.payload) + segment.cut)
-                elif flags & ACK:
-                    self._sealed.server_fin(segment.ack)
-        else:
-            if flags & ACK:
-                if self._doubts and not from_client:
-                    self._settle_doubts(segment.ack)
-                # `acknowledged` would find nothing missing where the numbers are the same.
-                gone = other.acknowledged(segment.ack) if segment.ack != other.next else None
-                if gone:
-                    self._pass(gone, not from_client)
-            if segment.payload or segment.cut or flags & FIN:
-                seq = (segment.seq + 1) & _MASK if flags & SYN else segment.seq
-                had = mine.conflict
-                chunks = mine.feed(seq, segment.payload, segment.cut, flags & FIN != 0)
-                if segment.payload:
-                    self.spoken = True
-                    if self.phase == TRYING and not from_client:
-                        self.phase = OPEN
-                if chunks:
-                    self._pass(chunks, from_client)
-                if mine.conflict and not had:
-                    dialogue.violate("overlapping-data")
-            if dialogue.dismissed and not (self.over or self._client_stream.waiting):
-                self._over(CLOSED)
-                return
-        if flags & FIN:
+        seq = (segment.seq + 1) & _MASK if flags & SYN else segment.seq
+        had = mine.conflict
+        chunks = mine.feed(seq, payload, segment.cut, flags & FIN != 0)
+        if payload:
+            self.spoken = True
+            if self.phase == TRYING and not from_client:
+                self.phase = OPEN
+        if chunks:
+            self._pass(chunks, from_client)
+        if mine.conflict and not had:
+            self.dialogue.violate("overlapping-data")
+
+    def _in_opaque(self, segment: Segment, from_client: bool) -> None:
+        """A segment that is not read: only the numbers of its FIN count, for what passed in TLS."""
+        if segment.payload:
+            self.spoken = True
+        if segment.flags & FIN and self._tls_volume is not None:
             if from_client:
-                self._client_fin = True
-            else:
-                self._server_fin = True
-        if self._client_fin and self._server_fin and not self.over and self._complete():
-            self._over(CLOSED)
+                self._tls_volume.fin(segment.seq + len(segment.payload) + segment.cut)
+            elif segment.flags & ACK:
+                self._tls_volume.server_fin(segment.ack)
+
+    def _fin(self, from_client: bool) -> None:
+        if from_client:
+            self._client_fin = True
+        else:
+            self._server_fin = True
+        if self._client_fin and self._server_fin:
+            self._close_if_complete()
+
+    def _close_if_complete(self) -> None:
+        """Both FINs were seen. One may overtake data; what need not be seen nobody waits for."""
+        if self.closed:
+            return
+        dialogue = self.dialogue
+        if dialogue.mode == OPAQUE or (
+            self._server_stream.finished and (self._client_stream.finished or dialogue.unneeded or dialogue.resuming)
+        ):
+            self._close(CLOSED)
 
     def goes_on(self, time: float, from_client: bool, seq: int, ack: int, ttl: int, payload: bytes) -> bool:
         """`segment` for what an established dialogue goes on with, in as few steps as it takes.
@@ -313,7 +344,7 @@ class Session:
         look closer; then nothing has changed. Else what is kept is `dialogue.buffered`, and no more.
         """
         dialogue, client, server = self.dialogue, self._client_stream, self._server_stream
-        if self.over or self._doubts or self._client_fin or self._server_fin or dialogue.mode == OPAQUE:
+        if self.closed or self._doubts or self._client_fin or self._server_fin or dialogue.mode == OPAQUE:
             return False
         if from_client:
             if (
@@ -339,7 +370,7 @@ class Session:
         if dialogue.mode == OPAQUE:
             self._read_no_further()
         elif dialogue.dismissed:
-            self._over(CLOSED)
+            self._close(CLOSED)
         return True
 
     # ── what an end takes ───────────────────────────────────────────────────────────────────────
@@ -374,7 +405,7 @@ class Session:
             if flags & RST and not self._begun:
                 # Whose address it is does not know of it, or the client has given up: nobody has answered.
                 if segment.seq == (self._isn + 1) & _MASK:
-                    self._over(RESET)
+                    self._close(RESET)
                 return False
             return True
         if not flags & ACK:
@@ -397,34 +428,43 @@ class Session:
     def _server_sent(self, segment: Segment) -> bool:
         """Takes note of a segment of the server's. False where there is nothing in it to read."""
         flags = segment.flags
-        if flags & SYN:
-            if self._stage <= _ANSWERED and self._first != (segment.seq + 1) & _MASK:
-                if not self.answers(segment):
-                    return False
-                # What was read before was sent to nobody.
-                if self._begun:
-                    self._syn_seq = self._isn & _MASK
-                self._begin()
-                self._stage = _ANSWERED
-                self.over = False
-                self.phase = OPEN
-            elif self._stage == _MIDWAY and self._first < 0:
-                if not self._begun:
-                    if self._syn_seq == _UNSEEN and flags & ACK:
-                        self._syn_seq = (segment.ack - 1) & _MASK
-                    self._begin()
-            else:
-                return not self._begun or self._server_stream.syn(segment.seq)
-            self._first = (segment.seq + 1) & _MASK
-            self._server_stream.syn(segment.seq)
+        if self._first >= 0 and not flags & (SYN | RST):  # the ordinary case
+            sent = (segment.seq + len(segment.payload) + segment.cut + (flags & FIN) - self._first) & _MASK
+            if self._sent < sent <= FARTHEST:
+                self._sent = sent
             return True
+        if flags & SYN:
+            return self._server_syn(segment)
         if flags & RST and not self._begun and self._stage == _ATTEMPT:
             if self.answers(segment):
-                self._over(REFUSED)
+                self._close(REFUSED)
             return False
         if self._first < 0 and self._stage != _ATTEMPT:
             self._first = segment.seq
             self._sent = len(segment.payload) + segment.cut + (flags & FIN)
+        return True
+
+    def _server_syn(self, segment: Segment) -> bool:
+        """As `_server_sent`, of a SYN."""
+        if self._stage <= _ANSWERED and self._first != (segment.seq + 1) & _MASK:
+            if not self.answers(segment):
+                return False
+            # What was read before was sent to nobody.
+            if self._begun:
+                self._syn_seq = self._isn & _MASK
+            self._begin()
+            self._stage = _ANSWERED
+            self.closed = False
+            self.phase = OPEN
+        elif self._stage == _MIDWAY and self._first < 0:
+            if not self._begun:
+                if self._syn_seq == _UNSEEN and segment.flags & ACK:
+                    self._syn_seq = (segment.ack - 1) & _MASK
+                self._begin()
+        else:
+            return not self._begun or self._server_stream.syn(segment.seq)
+        self._first = (segment.seq + 1) & _MASK
+        self._server_stream.syn(segment.seq)
         return True
 
     def _acknowledge(self, ack: int) -> None:
@@ -452,7 +492,7 @@ class Session:
         else:
             doubts.append(doubt)
         doubts.sort(key=_rank, reverse=True)
-        while len(doubts) > DOUBTS or sum(len(one.payload) for one in doubts) > DOUBT_BYTES:
+        while len(doubts) > DOUBTS or sum(len(copy.payload) for copy in doubts) > DOUBT_BYTES:
             doubts.pop()
         self._doubts = tuple(doubts)
 
@@ -492,23 +532,16 @@ class Session:
             self._syn_seq = _IN_STREAM
         self.dialogue = Dialogue(self._limits, greeting_expected=self.from_start)
 
-    def _complete(self) -> bool:
-        """Whether all before both FINs has arrived: a FIN may overtake data. What need not be seen nobody waits for."""
-        dialogue = self.dialogue
-        if dialogue.mode == OPAQUE:
-            return True
-        return self._server_stream.finished and (self._client_stream.finished or dialogue.unneeded or dialogue.resuming)
-
     def _reset(self, segment: Segment, from_client: bool) -> None:
         acknowledges = segment.flags & ACK
         # A server takes a reset of the very next number and no other (RFC 5961 section 3).
         self.certain = not from_client or segment.seq == self._client_stream.next
-        if self._sealed is not None and from_client and acknowledges:
-            self._sealed.reset(segment.seq)
+        if self._tls_volume is not None and from_client and acknowledges:
+            self._tls_volume.reset(segment.seq)
         if self.dialogue.unneeded and (from_client or acknowledges):
             self._left_out(segment.seq if from_client else segment.ack)
-        if not self.over:
-            self._over(RESET)
+        if not self.closed:
+            self._close(RESET)
 
     def _left_out(self, upto: int) -> None:
         """Content that need not be seen ends with a reset at this sequence number: what went by before it is counted.
@@ -538,11 +571,11 @@ class Session:
     def _read_no_further(self) -> None:
         """The dialogue has become opaque: what passed in TLS is counted, and what was kept goes."""
         dialogue = self.dialogue
-        if dialogue.facts.client_hello is not None and self._sealed is None and not self.over:
+        if dialogue.facts.client_hello is not None and self._tls_volume is None and not self.closed:
             stream = self._client_stream
-            self._sealed = Sealed(stream.next - dialogue.facts.after_hello)
+            self._tls_volume = TlsVolume(stream.next - dialogue.facts.after_hello)
             if stream.end >= 0:
-                self._sealed.fin(stream.end)
+                self._tls_volume.fin(stream.end)
         self._doubts = ()
         self._client_stream.drop()
         self._server_stream.drop()
@@ -559,32 +592,32 @@ class Session:
 
     def give_up(self) -> None:
         """No sign of life for long: an unanswered attempt is lost, anything else is taken as closed."""
-        if not self.over:
-            self._over(LOST if self.phase == TRYING else CLOSED)
+        if not self.closed:
+            self._close(LOST if self.phase == TRYING else CLOSED)
 
     def end_of_input(self) -> None:
         """Nothing more will be seen, though the connection may live on."""
         if not self._begun:
             return
         self._flush()
-        self._tell_sealed()
-        self.dialogue.close(closed=self._client_fin or self._server_fin or self.over)
+        self._report_tls_volume()
+        self.dialogue.close(closed=self._client_fin or self._server_fin or self.closed)
 
-    def _over(self, phase: str) -> None:
+    def _close(self, phase: Phase) -> None:
         self.phase = phase
-        self.over = True
+        self.closed = True
         if not self._begun:
             return
         self._flush()
-        self._tell_sealed()
+        self._report_tls_volume()
         self.dialogue.close(closed=True)
 
-    def _tell_sealed(self) -> None:
+    def _report_tls_volume(self) -> None:
         """The end of a connection in TLS: how much went through it. Only once."""
-        if self._sealed is not None:
-            if self._sealed.size is not None:
-                self.dialogue.tls_ended(self._sealed.size)
-            self._sealed = None
+        if self._tls_volume is not None:
+            if self._tls_volume.size is not None:
+                self.dialogue.tls_ended(self._tls_volume.size)
+            self._tls_volume = None
 
     def _flush(self) -> None:
         self._doubts = ()

@@ -14,7 +14,7 @@ _FARTHEST = 0x40000000
 _ENDS = 4
 
 
-class Sealed:
+class TlsVolume:
     """The client's side from the byte after its ClientHello, which has the sequence number `start`."""
 
     __slots__ = ("_ends", "_start", "_taken")

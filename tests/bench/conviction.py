@@ -108,7 +108,7 @@ def once(policy: Policy, packets: list[Packet], last: int) -> tuple[float, int]:
     took = (time.perf_counter() - begun) * 1e3
     blocked, ended = elements(BLOCKED), elements(f"{REFUSED}4")
     gate.close()
-    running = [flow for flow in engine.flows if not flow.session.over]
+    running = [flow for flow in engine.flows if not flow.session.closed]
     if DEVICE_MAC.hex(":") not in blocked or len(ended) < len(running) or lines:
         raise RuntimeError(
             f"the kernel has {len(blocked)} devices, {len(ended)} of {len(running)} connections; {lines}"

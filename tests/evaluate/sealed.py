@@ -73,7 +73,7 @@ def seen_in(path: str, port: int = 25) -> list[Seen]:
         session.segment(segment, frame.time, to)
     found_out = []
     for session in sessions:
-        if not session.over:
+        if not session.closed:
             session.end_of_input()
         told = {event.kind: event for event in session.dialogue.events}
         if "fingerprint" in told:

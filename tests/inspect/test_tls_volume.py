@@ -127,7 +127,7 @@ def test_size(isn: int, end: Callable[[Conversation], None], queued: bool) -> No
     talk = in_tls(begun(isn))
     end(talk)
     session = watch(as_queued(talk.packets) if queued else talk.packets)
-    assert session.over
+    assert session.closed
     assert sealed(session) == [SENT]
 
 

@@ -358,7 +358,7 @@ def wanted(session: Session, segment: Segment, from_client: bool) -> bool:
     """Whether a kernel that does as the session says shows it this segment."""
     ends = bool(segment.flags & (FIN | RST | SYN))
     shown = {EVERYTHING: True, REPLIES: ends or not from_client, ENDS: ends, NOTHING: segment.flags & SYN}
-    return bool(shown[session.wants])
+    return bool(shown[session.visibility])
 
 
 def play(
@@ -387,6 +387,6 @@ def play(
         if after_each:
             after_each(session)
     assert session is not None, f"{transcript.where}: nothing was sent"
-    if not session.over:
+    if not session.closed:
         session.end_of_input()
     return Played(facts(session), session.dialogue.events, session.phase, session)

@@ -280,7 +280,7 @@ class Talk(Conversation):
         self.client_seq += unseen
         watch(self.packets[self._watched :], self.session)
         self._watched = len(self.packets)
-        return self.session.wants
+        return self.session.visibility
 
     @property
     def sizes(self) -> list[int]:
@@ -302,7 +302,7 @@ def test_wants_of_a_dialogue() -> None:
     assert talk.sizes == [19 + 5000]
     assert talk.wants("C: QUIT") == EVERYTHING
     assert talk.wants("S: 221 Bye") == NOTHING
-    assert (talk.session.phase, talk.session.over) == (CLOSED, True)
+    assert (talk.session.phase, talk.session.closed) == (CLOSED, True)
 
 
 def test_content_that_is_seen_to_end_is_followed_by_commands() -> None:
@@ -351,7 +351,7 @@ def test_fin_with_a_gap_before_it_ends_the_session_with_the_servers() -> None:
     talk.packet(False, FIN | ACK)  # the server hangs up; its acknowledgement of the client's FIN is not queued
     talk.packet(True, FIN | ACK)
     talk.wants()
-    assert (talk.session.phase, talk.session.over, talk.sizes) == (CLOSED, True, [777])
+    assert (talk.session.phase, talk.session.closed, talk.sizes) == (CLOSED, True, [777])
 
 
 @pytest.mark.parametrize("from_client", [True, False])
@@ -420,10 +420,10 @@ def test_opaque_wants_ends() -> None:
     talk.wants("S: 220 mx\nC: EHLO a.example\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go")
     talk.packet(True, PSH | ACK, b"\x16\x03\x01\x00\x08\x01\x00\x00\x40" + bytes(9))
     assert talk.wants() == ENDS
-    assert in_content().session.wants == REPLIES
+    assert in_content().session.visibility == REPLIES
     talk = in_content()
     talk.session.stop_reading("memory")
-    assert talk.session.wants == ENDS
+    assert talk.session.visibility == ENDS
 
 
 # ── the farewell ────────────────────────────────────────────────────────────────────────────────
@@ -460,7 +460,7 @@ def test_farewell_with_commands_behind_quit_is_no_end(behind: str) -> None:
     talk = Talk()
     talk.wants("S: 220 mx\nC: EHLO a.example\nS: 250-mx\nS: 250 PIPELINING")
     assert talk.wants(f"C: QUIT\n{behind}\nS: 221 Bye") == EVERYTHING
-    assert not talk.session.over
+    assert not talk.session.closed
 
 
 def test_pipelined_quit_ends_with_the_farewell() -> None:

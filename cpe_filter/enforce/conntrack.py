@@ -1,7 +1,7 @@
-"""Which port a connection has on the router's WAN side: conntrack asked over netlink.
+"""The port that a connection has on the router's WAN side, from conntrack over netlink.
 
-Knows ctnetlink's question for one connection (linux/netfilter/nfnetlink_conntrack.h). Must not know why it is asked,
-and changes nothing. A question takes some 20 us; still it is none for the way of a packet.
+Knows ctnetlink's request for one connection (linux/netfilter/nfnetlink_conntrack.h). Must not know why it is made, and
+changes nothing. A request takes some 20 us. Do not make one for each packet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TIMEOUT_S = 0.2
 
 
 def wan_port(client: bytes, client_port: int, server: bytes, server_port: int) -> int | None:
-    """The source port of a TCP connection (packed addresses, before NAT) after NAT. None where none is known."""
+    """The source port of a TCP connection (packed addresses, before NAT) after NAT. None if it is not known."""
     question = _question(client, client_port, server, server_port)
     try:
         with netlink.connect(netlink.NETLINK_NETFILTER, _TIMEOUT_S) as kernel:

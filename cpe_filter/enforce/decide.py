@@ -1,11 +1,11 @@
 """(policy, device, connection) -> decision with its reason. Pure.
 
-Knows modes, limits and exemptions. Must not know packets or the kernel. Order: exemptions first, then the mode,
-raised by the device's standing (suspected: limit, compromised: block) and never lowered by it. A stranger's standing is
-the worse of its own and the home's, and a limit's token has to be in its own bucket and in each that it shares (see
+Knows modes, limits and exemptions. Must not know packets or the kernel. Exemptions come first. Then comes the mode,
+which the device's standing raises (suspected: limit, compromised: block) and never lowers. A stranger's standing is the
+worse of its own and the home's. A limit needs a token from the stranger's own bucket and from each that it shares (see
 detect.home).
 
-Exemptions are looked up in an `Index`, which is made once for a policy.
+Exemptions are looked up in an `Index`, which is built once for a policy.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ PASS, REFUSE, LIMIT, EXPLAIN, BLOCK = "pass", "refuse", "limit", "explain", "blo
 
 
 class Decision(NamedTuple):
-    """What becomes of a connection, and why.
+    """What happens to a connection, and why.
 
-    what: pass; refuse (it gets a reset); limit (the same, and so do the device's next ones, for seconds); explain (it
-    goes to the responder); block (the whole device is refused for a while; of that the responder gets a few).
+    what: pass; refuse (it gets a reset); limit (the same, and so do the device's next connections, for seconds);
+    explain (it goes to the responder); block (all connections of the device are refused for a while; the responder gets
+    a few of them).
     """
 
     what: str
@@ -40,17 +41,17 @@ _COMPROMISED_HOME = f"{HOME.decode()} is compromised"
 
 
 class Index:
-    """Exemptions by device and destination: finds the one that counts in time that does not grow with their number.
+    """Exemptions by device and destination. A look-up takes the same time for any number of exemptions.
 
-    Of one device and one destination only those are kept that outlast the ones before them: any other is never the
-    first that is in force. lookups: how often a table was asked, for tests.
+    For one device and one destination an exemption is kept only if it outlasts the ones before it; any other is never
+    the first that is in force. lookups: the number of table look-ups, for tests.
     """
 
     def __init__(self, rules: tuple[Exemption, ...]) -> None:
         self.rules = rules
         self.lookups = 0
-        # Of each device (None: any), by (bytes of an address, bits that do not count) of a network, 0 bytes for any
-        # destination: by the bits that do count, the positions of rules in the policy's order, ever later ones over.
+        # For each device (None: any) and each (bytes of an address, bits that do not count) of a network, with 0 bytes
+        # for any destination: the bits that count -> positions of rules, in the policy's order and by their expiry.
         self._tables: dict[bytes | None, dict[tuple[int, int], dict[int, list[int]]]] = {}
         for position, rule in enumerate(rules):
             where = rule.destination
@@ -79,7 +80,7 @@ class Index:
         return self.rules[first] if first < len(self.rules) else None
 
     def _in_force(self, positions: list[int], wall: float) -> int:
-        """The first of these that is not over; past the end where all are."""
+        """The first of these that has not expired; past the end if all have."""
         low, high = 0, len(positions)
         while low < high:
             self.lookups += 1
@@ -95,12 +96,12 @@ def _until(rule: Exemption) -> float:
     return rule.until if rule.until is not None else float("inf")
 
 
-#: The last policy's, since there is one policy in force. A tuple of exemptions never changes: the same tuple, the same.
+#: The index of the last policy, because one policy is in force. A tuple of exemptions never changes, so it is the key.
 _last = Index(())
 
 
 def index(policy: Policy) -> Index:
-    """The index of a policy's exemptions. Making it takes time: whoever changes the policy calls this at once."""
+    """The index of a policy's exemptions. Building it takes time, so call this as soon as the policy changes."""
     global _last  # noqa: PLW0603
     if _last.rules is not policy.exempt:
         _last = Index(policy.exempt)
@@ -131,8 +132,8 @@ def effective_mode(policy: Policy, device: Device) -> str:
 def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decision | None:
     """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none.
 
-    The first in the policy's order. Of a host behind a second router its MAC counts, as in the kernel's exemptions. A
-    server behind NAT64 is covered by its IPv4 address, too.
+    It is the first in the policy's order. For a host behind a second router the MAC counts, as in the kernel's
+    exemptions. A server behind NAT64 is covered by its IPv4 address, too.
     """
     found = index(policy)
     rule = found.find(device.mac, server, wall)
@@ -154,7 +155,7 @@ def on_connection(policy: Policy, device: Device, server: bytes, new_server: boo
         return MONITORED
     if device.score.standing == COMPROMISED and mode == "block":
         return COMPROMISED_DEVICE
-    # In mode block this is no limit of mail, but of asking: a flood is refused in the kernel.
+    # In mode block this does not limit mail but the packets that the filter sees: the kernel refuses a flood.
     limits = policy.limits
     over = _over(device, "connections", limits.connections_per_hour, limits.connections_burst, time)
     if over:
@@ -172,7 +173,7 @@ def on_connection(policy: Policy, device: Device, server: bytes, new_server: boo
 
 
 def give_back(policy: Policy, device: Device, decision: Decision) -> None:
-    """A connection that passed within the limits was never completed: anybody may have begun it in this name."""
+    """Gives back the tokens of a connection that was never completed: any host may have begun it in this name."""
     names = {WITHIN_LIMITS: ("connections",), WITHIN_LIMITS_NEW: ("connections", "destinations")}.get(decision, ())
     for name in names:
         burst = policy.limits.connections_burst if name == "connections" else policy.limits.destinations_burst
@@ -183,13 +184,13 @@ def give_back(policy: Policy, device: Device, decision: Decision) -> None:
 
 
 def on_message(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
-    """A MAIL in a running session. A decision only where it ends the session."""
+    """A MAIL in a running session. Returns a decision only if it ends the session."""
     limits = policy.limits
     return _on_command(policy, device, server, time, "messages", limits.messages_per_hour, limits.messages_burst)
 
 
 def on_recipient(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
-    """A RCPT in a running session. A decision only where it ends the session."""
+    """A RCPT in a running session. Returns a decision only if it ends the session."""
     limits = policy.limits
     return _on_command(policy, device, server, time, "recipients", limits.recipients_per_hour, limits.recipients_burst)
 
@@ -206,7 +207,7 @@ def _on_command(
 def on_sight(
     policy: Policy, device: Device, server: bytes, messages: int, recipients: int, time: float
 ) -> Decision | None:
-    """So many MAIL and RCPT wait for their replies. A decision only where they are more than the tokens there are."""
+    """So many MAIL and RCPT wait for their replies. Returns a decision only if there are fewer tokens."""
     if effective_mode(policy, device) != "limit" or exempt(policy, device, server, time):
         return None
     for name, count, per_hour, burst in (
@@ -221,9 +222,9 @@ def on_sight(
 
 
 def on_running(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
-    """A connection runs that was not seen to begin, or whose device's standing has just risen.
+    """A connection runs whose start was not seen, or whose device's standing has just risen.
 
-    A decision only where it ends the connection: it is too late for an explanation.
+    Returns a decision only if it ends the connection. It is too late for an explanation.
     """
     if effective_mode(policy, device) != "block" or exempt(policy, device, server, time):
         return None
@@ -233,7 +234,7 @@ def on_running(policy: Policy, device: Device, server: bytes, time: float) -> De
 
 
 def _why_blocked(policy: Policy, device: Device) -> str:
-    """The reason to refuse a device that is not convicted itself."""
+    """The reason to refuse a device that is not compromised itself."""
     by_home = policy.filter.escalate and standing(device) == COMPROMISED
     return _COMPROMISED_HOME if by_home else "mode block: no direct mail"
 
@@ -241,7 +242,8 @@ def _why_blocked(policy: Policy, device: Device) -> str:
 def _over(device: Device, name: str, per_hour: int, burst: int, time: float, unit: str = "") -> str:
     """Takes one token from the device's bucket of `burst` that fills at `per_hour`, and from each that it shares.
 
-    From all or from none: then the reason is returned, else "". unit: what is counted, where it is not called `name`.
+    It takes from all, or from none; then it returns the reason, else "". unit: the name of what is counted, if it is
+    not `name`.
     """
     over = ""
     pools = (device.buckets, *device.shares)

@@ -1,7 +1,7 @@
-"""Packets that the kernel shows and does not wait with: NFLOG.
+"""NFLOG: packets that the kernel shows without waiting for a verdict.
 
 Knows its messages (linux/netfilter/nfnetlink_log.h). Must not know SMTP or policy. The kernel collects packets and
-sends several together; those that find our socket full are lost, which costs an observation, and are counted.
+sends several together. Packets that find the socket full are lost, which costs an observation; they are counted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.netlink import attribute, messages, netfilter_header
 
-#: Bytes of a packet that are copied to us.
+#: Bytes of a packet that the kernel copies to the socket.
 COPY_RANGE = 2048
-#: Packets that the kernel collects at most before it sends them, and hundredths of a second that it waits for more.
+#: The most packets that the kernel collects before it sends them, and hundredths of a second that it waits for more.
 TOGETHER, WAIT_CS = 16, 1
-#: Bytes that it may collect: it takes so much memory for each datagram, however little is in it; and bytes of datagrams
-#: that may wait in our socket, which hold some 16,000 packets. With the kernel's own overhead the former fit 8 kB.
+#: Bytes that it may collect, for which it reserves memory in each datagram; with the kernel's own overhead they fit 8
+#: kB. And bytes of datagrams that may wait in the socket, which hold some 16,000 packets.
 _COLLECTED, _RECEIVE_BUFFER = 7680, 1 << 22
 #: Datagrams read in one turn.
 TURN = 16
@@ -35,7 +35,7 @@ class LogBusyError(RuntimeError):
 
 
 class PacketLog:
-    """A bound NFLOG group. `read` gives what has come; `lost`: packets that were lost since the start."""
+    """A bound NFLOG group. `read` returns packets; `lost`: packets that were lost since the start."""
 
     def __init__(self, group: int) -> None:
         """Raises `LogBusyError`."""
@@ -57,14 +57,14 @@ class PacketLog:
             self._configure(group, settings)
         except OSError as error:
             self._socket.close()
-            if error.errno in (errno.EBUSY, errno.EPERM):  # the kernel lets nobody but its holder change a group
+            if error.errno in (errno.EBUSY, errno.EPERM):  # only the holder may change a group
                 raise LogBusyError(f"NFLOG group {group} is in use by another program") from None
             raise LogBusyError(f"NFLOG group {group} cannot be bound: {error.strerror}") from None
 
     def _configure(self, group: int, attributes: bytes) -> None:
         content = netfilter_header(0, group) + attributes
         self._socket.send(netlink.message(_CONFIGURE, netlink.REQUEST | netlink.ACKNOWLEDGE, 1, content))
-        # The kernel answers before the request returns. Packets that come first are lost: nothing is bound before.
+        # The kernel answers before the request returns. Packets before the answer are dropped: they are not ours yet.
         for _ in range(TURN):
             for kind, _, sequence, body in messages(self._socket.recv(1 << 16)):
                 if kind == netlink.ERROR and sequence == 1:
@@ -72,14 +72,14 @@ class PacketLog:
                     return
 
     def read(self) -> list[Found]:
-        """The packets of the next datagram; none where nothing waits."""
+        """The packets of the next datagram; none if nothing waits."""
         for _ in range(2):
             try:
                 datagram = self._socket.recv(1 << 17)
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno != errno.ENOBUFS:  # the kernel says so once; the numbers say how many
+                if error.errno != errno.ENOBUFS:  # a loss is reported once; `lost` is counted by numbers
                     raise
                 continue
             found = self._reader.read(datagram)

@@ -1,8 +1,8 @@
-"""nftables over netlink: lists of what is in the kernel, news of changes, and transactions.
+"""nftables over netlink: lists of what is in the kernel, notifications of changes, and transactions.
 
-Knows nftables' messages (linux/netfilter/nf_tables.h). Must not know what a ruleset is for. A ruleset goes into the
-kernel by the program nft; here goes what is changed between packets. The program takes 2.6 ms of CPU, on a router ten
-times that; a transaction of a set element takes 30 us.
+Knows nftables' messages (linux/netfilter/nf_tables.h). Must not know what a ruleset is for. The program nft loads a
+ruleset; this module makes changes between packets. The program takes 2.6 ms of CPU, and ten times that on a router; a
+transaction of a set element takes 30 us.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from cpe_filter.lean.netlink import attribute, attributes, messages, name, netfi
 ANY, INET, IPV4, IPV6 = 0, 1, 2, 10
 FAMILIES = {0: "any", 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
-# What is listed or told of; the numbers are those of a message that brings one (NFT_MSG_NEW...).
+# Kinds of objects; the numbers are those of a message that adds one (NFT_MSG_NEW...).
 TABLE, CHAIN, RULE, SET, ELEMENT, GENERATION, OBJECT, FLOWTABLE = 0, 3, 6, 9, 12, 15, 18, 22
-#: A message that takes something away (NFT_MSG_DEL...) has the number of one that brings it, and 2 more.
+#: The number of a message that removes an object (NFT_MSG_DEL...) is by 2 higher than that of one that adds it.
 _TAKEN_AWAY = {what + 2: what for what in (TABLE, CHAIN, RULE, SET, ELEMENT, OBJECT, FLOWTABLE)}
 
 _SUBSYSTEM = 10 << 8
@@ -31,18 +31,18 @@ _BEGIN, _END = 16, 17
 # Attributes of a list of a set's elements, and of an element (linux/netfilter/nf_tables.h).
 _ELEMENTS_TABLE, _ELEMENTS_SET, _ELEMENTS, _ELEMENT_KEY = 1, 2, 3, 1
 _TIMEOUT_S = 2.0
-#: Readings of a set whose hash table grows meanwhile.
+#: How often a set is read while its hash table grows.
 _READINGS = 6
-#: Bytes of a datagram: of a list the kernel makes them no longer than the room that the reader offers.
+#: Bytes of a datagram. The kernel makes the datagrams of a list no longer than the reader's buffer.
 _LISTED, _TOLD = 1 << 14, 1 << 16
 #: Bytes of one list. A set of a thousand networks has 60,000.
 _LONGEST = 16 << 20
 
 
 class Change(NamedTuple):
-    """A piece of news. what: TABLE, CHAIN, ...; family, table: whose; name: of a set whose ELEMENT it is, else b"".
+    """A change. what: TABLE, CHAIN, ...; family, table: where; name: the set of an ELEMENT, else b"".
 
-    by: the program, with a GENERATION.
+    by: the program, for a GENERATION.
     """
 
     what: int
@@ -53,9 +53,9 @@ class Change(NamedTuple):
 
 
 def listing(what: int, family: int, *given: tuple[int, bytes]) -> list[tuple[int, bytes]]:
-    """Family and attributes of everything of a kind. `given`: attributes of the request, names with their NUL.
+    """Family and attributes of all objects of a kind. `given`: attributes of the request, names with their NUL.
 
-    Raises OSError: FileNotFoundError where a table or set that `given` names is not there.
+    Raises OSError: FileNotFoundError if a table or set that `given` names does not exist.
     """
     with netlink.connect(netlink.NETLINK_NETFILTER, _TIMEOUT_S) as kernel:
         for sequence in range(1, 5):
@@ -68,8 +68,8 @@ def listing(what: int, family: int, *given: tuple[int, bytes]) -> list[tuple[int
 def set_elements(table: bytes, set_name: bytes) -> list[bytes]:
     """The attributes of each element of a set of family inet, each element's as one value. Raises OSError.
 
-    The kernel walks a hash table piece by piece. If the table grows meanwhile, elements are missing from the list or
-    come twice. So it is read until two readings have the same keys, `_READINGS` times at most.
+    The kernel walks a hash table in pieces. If the table grows meanwhile, elements are missing from the list or come
+    twice. So the set is read until two readings have the same keys, at most `_READINGS` times.
     """
     given = ((_ELEMENTS_TABLE, table + b"\0"), (_ELEMENTS_SET, set_name + b"\0"))
     found: list[bytes] = []
@@ -88,7 +88,7 @@ def set_elements(table: bytes, set_name: bytes) -> list[bytes]:
 def _list_once(
     kernel: socket.socket, what: int, family: int, given: tuple[tuple[int, bytes], ...], sequence: int
 ) -> list[tuple[int, bytes]] | None:
-    """One try; None where the ruleset changed meanwhile."""
+    """One try; None if the ruleset changed meanwhile."""
     request = netfilter_header(family, 0) + b"".join([attribute(kind, value) for kind, value in given])
     flags = netlink.REQUEST | netlink.DUMP
     kernel.send(netlink.message(_SUBSYSTEM | (what + 1), flags, sequence, request))
@@ -114,7 +114,7 @@ def _list_once(
 
 
 class Request(NamedTuple):
-    """One change of a transaction. what: TABLE, CHAIN, ...; remove: take it away; body: its attributes."""
+    """One change of a transaction. what: TABLE, CHAIN, ...; remove: whether to remove it; body: its attributes."""
 
     what: int
     remove: bool
@@ -132,7 +132,7 @@ class Transactions:
     def commit(self, requests: list[Request]) -> None:
         """Makes these changes to tables of family inet, in order, or none of them. Raises OSError.
 
-        The kernel has carried them out, or refused, before the message is sent: there is no waiting.
+        The kernel carries them out, or refuses them, while the message is being sent. So this never waits.
         """
         self._sequence = first = self._sequence + 1 & 0x3FFFFFFF
         border = netfilter_header(0, _SUBSYSTEM >> 8)
@@ -162,7 +162,7 @@ class Transactions:
 
 
 def news() -> socket.socket:
-    """A socket on which the kernel tells of each change to nftables; read it with `changes`. Raises OSError."""
+    """A socket on which the kernel reports each change of nftables; read it with `changes`. Raises OSError."""
     kernel = netlink.connect(netlink.NETLINK_NETFILTER)
     try:
         kernel.setsockopt(netlink.SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES)
@@ -173,9 +173,9 @@ def news() -> socket.socket:
 
 
 def changes(kernel: socket.socket) -> list[Change]:
-    """What the next datagram tells.
+    """The changes in the next datagram.
 
-    Raises BlockingIOError where nothing waits, and OSError (ENOBUFS) where news was lost.
+    Raises BlockingIOError if nothing waits, and OSError (ENOBUFS) if notifications were lost.
     """
     found = []
     for kind, _, _, content in messages(kernel.recv(_TOLD)):
@@ -200,7 +200,7 @@ def changes(kernel: socket.socket) -> list[Change]:
 
 
 def _program(data: bytes) -> str:
-    """`nft (pid 123)`: which program made a generation."""
+    """`nft (pid 123)`: the program that made a generation."""
     given = dict(attributes(data))
     called = name(given.get(3, b"")).decode("ascii", "replace")
     process = int.from_bytes(given.get(2, b""), "big")

@@ -1,7 +1,7 @@
 """The queue: packets from the kernel that wait for a verdict, and verdicts back.
 
 Knows NFQUEUE over netlink (linux/netfilter/nfnetlink_queue.h). Must not know SMTP or policy. Every packet gets its
-verdict. A queue that nobody reads fast enough fills, and the kernel drops what finds it full; senders send it again.
+verdict. If the queue is not read fast enough it fills, and the kernel drops further packets; TCP sends them again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.netlink import attribute, messages
 
-#: Bytes of a packet that are copied to us.
+#: Bytes of a packet that the kernel copies to the socket.
 COPY_RANGE = 2048
-#: Packets handled in one turn, before timers and signals get theirs.
+#: The most packets handled in one turn, before timers and signals.
 TURN = 64
 _RECEIVE_BUFFER = 1 << 20
 
@@ -26,12 +26,12 @@ _COMMAND, _PARAMETERS, _LENGTH = 1, 2, 3  # NFQA_CFG_...
 _BIND, _COPY_PACKET = 1, 2
 _HWADDR, _PAYLOAD, _VERDICT_HEADER = 9, 10, 2  # NFQA_...
 _NO_ENOBUFS = 5
-#: A verdict's message: what stands before the queue's number, then before verdict and packet's number.
+#: A verdict's message: the part before the queue's number, then the part before verdict and packet's number.
 _VERDICT_START = netlink.HEADER.pack(32, _VERDICT, netlink.REQUEST, 0, 0) + b"\0\0"
 _VERDICT_ATTRIBUTE = struct.pack("=HH", 12, _VERDICT_HEADER)
 _verdict = struct.Struct(">II").pack
 _QUEUES = "/proc/net/netfilter/nfnetlink_queue"
-#: Verdicts: the packet is dropped; goes on; meets the chain's rules again, which have learnt something.
+#: Verdicts: the packet is dropped; goes on; meets the chain's rules again, after a set has changed.
 DROP, ACCEPT, REPEAT = 0, 1, 4
 
 
@@ -40,7 +40,7 @@ class QueueBusyError(RuntimeError):
 
 
 class Queue:
-    """A bound queue. length: packets that may wait; beyond, the kernel drops them."""
+    """A bound queue. length: how many packets may wait; the kernel drops further ones."""
 
     def __init__(self, number: int, length: int) -> None:
         """Raises `QueueBusyError`."""
@@ -53,7 +53,7 @@ class Queue:
         self._reader = Reader(_PACKET, 6, _HWADDR, _PAYLOAD)
         self._early: list[bytes] = []  # packets that came while the queue was being set up
         try:
-            # What the kernel cannot send us it drops, and its sender sends it again: it need not be said.
+            # The kernel drops what it cannot send us, and TCP sends it again. So errors need not be reported.
             self._socket.setsockopt(netlink.SOL_NETLINK, _NO_ENOBUFS, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, netlink.SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             self._configure(attribute(_COMMAND, struct.pack(">BBH", _BIND, 0, 0)))
@@ -68,7 +68,7 @@ class Queue:
     def _configure(self, attributes: bytes) -> None:
         content = b"\0\0" + self._number + attributes
         self._socket.send(netlink.message(_CONFIGURE, netlink.REQUEST | netlink.ACKNOWLEDGE, 1, content))
-        # The kernel answers before the request returns; packets may come first, where rules outlived another filter.
+        # The kernel answers before the request returns. Packets may come first, if an earlier filter left its rules.
         while True:
             datagram = self._socket.recv(1 << 16)
             for kind, _, sequence, body in messages(datagram):
@@ -93,7 +93,7 @@ class Queue:
         return found
 
     def answer(self, verdicts: list[tuple[int, int]]) -> None:
-        """Packets' numbers and what becomes of them. Raises nothing: a packet that is gone needs no verdict."""
+        """Packets' numbers and their verdicts. Raises nothing: a packet that is gone needs no verdict."""
         start = _VERDICT_START + self._number + _VERDICT_ATTRIBUTE
         parts = [start + _verdict(verdict, number) for number, verdict in verdicts]
         try:
@@ -102,14 +102,14 @@ class Queue:
             pass
 
     def close(self) -> None:
-        """Gives the queue back. The kernel drops what waits in it; its senders send it again."""
+        """Releases the queue. The kernel drops the packets that wait in it; TCP sends them again."""
         self._socket.close()
 
 
 class QueueState(NamedTuple):
-    """A queue as the kernel has it. holder: netlink port of the program that holds it, usually its process id.
+    """A queue's state in the kernel. holder: netlink port of the program that holds it, usually its process id.
 
-    In packets: waiting; dropped_queue: dropped because the queue was full; dropped_socket: because ours was.
+    Numbers of packets: waiting; dropped_queue: dropped because the queue was full; dropped_socket: the socket was.
     """
 
     holder: int
@@ -119,7 +119,7 @@ class QueueState(NamedTuple):
 
 
 def queue_state(number: int, path: str = _QUEUES) -> QueueState | None:
-    """A queue's state; None where nobody holds it, or the kernel does not say."""
+    """A queue's state; None if no program holds it, or the kernel does not say."""
     try:
         with open(path) as file:
             for line in file:

@@ -1,23 +1,23 @@
-"""policy -> ruleset, as text, and the names by which userspace speaks with it.
+"""policy -> ruleset, as text, and the names of its sets and chains for userspace.
 
 Knows nft's language. Must not know the kernel (see nftables), packets, devices' standings or the queue's loop.
 
 The kernel denies, userspace admits. In mode block the rules refuse or redirect without the filter. In mode limit, for
 devices whose standing limits them, and in fail closed, a new connection waits in the queue and passes only with the
-filter's word; what the client says in it waits, too, where its messages are limited. What nobody decides (the queue is
-full, the packet cannot be read) is dropped there. In mode monitor all pass and are only shown. The filter speaks by
-verdicts and by elements of sets, never by marks: marks belong to other programs.
+filter's verdict. If its messages are limited, what the client says waits, too. Packets without a decision (the queue is
+full, the packet cannot be read) are dropped there. In mode monitor all packets pass and are only shown. The filter uses
+verdicts and elements of sets, never marks, because marks belong to other programs.
 
-A connection is in a set by the client's address and port and the server's address, as packets carry them in the
-forward hook. Forwarded mail is looked at there, behind the firewall's own filter: it has survived what the router
-itself would drop (TTL, the firewall), so what is observed is what leaves. A connection that is redirected to the
-responder is shown with its first packet as the device meant it, and then on its way to the responder and back. Where no
-verdict is needed packets are shown by NFLOG. A kernel without it shows them by the queue, and then nothing of what is
-denied.
+A connection's key in a set is the client's address and port and the server's address, as packets carry them in the
+forward hook. Forwarded mail is looked at in that hook, behind the firewall's own filter. There it has survived what the
+router itself would drop (TTL, the firewall), so what is observed is what leaves. A connection that is redirected to the
+responder is shown with its first packet as the device sent it, and then on its way to the responder and back. If no
+verdict is needed NFLOG shows the packet. A kernel without NFLOG shows packets through the queue, and then nothing of
+what is denied.
 
-`alive` has an element only while the filter refreshes it: a hung filter opens (fail open) or closes (fail closed) what
-waits for its word within `ALIVE_S` seconds, and no rule changes. One that is gone does so at once: its queue is passed
-by, or not.
+`alive` has an element only while the filter refreshes it. If the filter hangs, mail that waits for its verdict passes
+(fail open) or is refused (fail closed) within `ALIVE_S` seconds, and no rule changes. If the filter is gone that
+happens at once, because the queue is bypassed or not.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _PRIVATE4, _PRIVATE6 = (tuple(map(ip_network, names)) for names in (PRIVATE4, PR
 
 #: Seconds after which a filter that no longer refreshes its element counts as dead.
 ALIVE_S = 10
-#: Seconds for which the kernel refuses a device's new connections without asking, once it is over its limit.
+#: Seconds for which the kernel refuses a device's new connections without the filter, after it exceeded its limit.
 LIMITED_S = 10
-#: A blocked device's connections that the responder still gets: how many at once, and how many a minute.
+#: How many of a blocked device's connections the responder still gets, at once and in a minute.
 EXPLAINED_BURST, EXPLAINED_PER_MINUTE = 2, 6
-#: New connections a second that are redirected to the responder, whoever opens them; the rest gets a reset.
+#: New connections a second, of all devices, that are redirected to the responder; the others get a reset.
 EXPLAINED_PER_SECOND = 20
-#: So many SYNs more than the limit of connections a device may send at once.
+#: How many more SYNs than the limit of connections a device may send at once.
 SYNS_MORE = 4
-#: New connections a second of all devices together that the router has no lease for and that have no past. A flood
-#: with made-up MACs must not take the queue, conntrack or the responder from the devices of the home.
+#: New connections a second of all strangers together (no lease, no past). A flood with made-up MACs must not take the
+#: queue, conntrack or the responder from the devices of the home.
 STRANGERS_PER_SECOND = 100
-#: Connections that a set holds: more than the engine follows, so the engine's bound is the one that counts.
+#: Connections that a set holds: more than the engine follows, so the engine's bound is reached first.
 CONNECTIONS = 8192
 DEVICES = 1024
 #: Pairs of device and server that are let alone, and connections between them.
@@ -59,21 +59,21 @@ PAIRS = 4096
 #: Seconds for which a connection of such a pair is recognised without packets.
 _QUIET_S = 7440  # conntrack's time for an established connection on OpenWrt
 
-#: Sets that the filter fills (enforce.sets): by device, by connection, by pair of device and server; and the switches,
+#: Sets that the filter fills (enforce.sets): by device, by connection, by pair of device and server; and switches,
 #: whose one element is the protocol of all mail.
 BLOCKED, ASKED, LIMITED, FAMILIAR = "blocked", "asked", "limited", "familiar"
 REFUSED, REFUSED_NEW, CONTENT, ENDS = "refused", "refused_new", "content", "ends"
 KNOWN = "known"
 ALIVE, ROUTER_BLOCKED = "alive", "router_blocked"
-#: Of the home: what concerns every device that is not `familiar`.
+#: Switches of the home, for every device that is not `familiar`.
 HOME_BLOCKED, HOME_ASKED = "home_blocked", "home_asked"
 ADDRESS_BLOCKED = "address_blocked"
 BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
 SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED)
 
-#: The named counters. observed: packets shown to the filter; queued: those that waited for its word. unobserved: beyond
-#: the rate guard, passed unseen. refused, blocked, limited: resets. undecided: dropped, nobody could be asked.
+#: The named counters. observed: packets shown to the filter; queued: those that waited for its verdict. unobserved:
+#: passed unseen, beyond the rate guard. refused, blocked, limited: resets. undecided: dropped without a decision.
 #: explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of strangers
 #: beyond the guard, dropped.
 COUNTERS = (
@@ -94,7 +94,7 @@ _REDIRECTED = "ct status dnat"
 _NO_END = "tcp flags & (fin | rst) == 0"
 _FAMILIES = (("4", "ip"), ("6", "ip6"))
 _FEW = f"{EXPLAINED_PER_MINUTE}/minute burst {EXPLAINED_BURST} packets"
-#: Matches all mail: what is needed to look a switch up.
+#: Matches all mail: the key with which a switch is looked up.
 _SWITCH = "meta l4proto"
 
 
@@ -104,9 +104,9 @@ def render(policy: Policy, handoff: str, log: bool = True) -> str:
 
 
 def replacement(policy: Policy, handoff: str, log: bool = True) -> str:
-    """The same in place of a running one: what the kernel has learnt and counted stays, and so do the base chains.
+    """The same, to replace a running ruleset: the filled sets, the counters and the base chains stay.
 
-    To take a base chain away, if only to put it back, makes the kernel drop all packets that wait in a queue.
+    If a base chain is removed, even to add it again, the kernel drops all packets that wait in a queue.
     """
     static = [name for name, *_ in _static_sets(policy)]
     declared = [f"table inet {TABLE} {{", *_sets(policy), "}"]
@@ -134,7 +134,7 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
 # ── sets ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-#: The sets that the policy fills, and nobody else.
+#: The sets that only the policy fills.
 BY_POLICY = (
     "exempt_devices",
     *(f"{name}{family}" for family, _ in _FAMILIES for name in ("relays", "private", "exempt", "exempt_pairs")),
@@ -162,7 +162,7 @@ def _static_sets(policy: Policy) -> list[tuple[str, str, str, list[str]]]:
 
 
 def _pairs(policy: Policy, family: str) -> list[str]:
-    """Device and destination together. Overlapping networks of a device are merged, as interval sets want them."""
+    """Device and destination together. Overlapping networks of a device are merged, as interval sets require."""
     by_device: dict[bytes, list[Network]] = {}
     for rule in policy.exempt:
         if rule.device and rule.destination:
@@ -175,9 +175,9 @@ def _pairs(policy: Policy, family: str) -> list[str]:
 
 
 def _by_family(networks: Iterable[Network], prefixes: Iterable[IPv6Network]) -> dict[str, list[str]]:
-    """Networks by family, overlapping ones merged, as interval sets want them.
+    """Networks by family, overlapping ones merged, as interval sets require.
 
-    prefixes: of NAT64. An IPv4 network is reached by IPv6 through each, and through the well-known one.
+    prefixes: of NAT64. IPv6 clients reach an IPv4 network through each, and through the well-known one.
     """
     networks = list(networks)
     four = [n for n in networks if isinstance(n, IPv4Network)]
@@ -191,11 +191,11 @@ def _sets(policy: Policy) -> list[str]:
         content = [f"\t\telements = {{ {', '.join(elements)} }}"] if elements else []
         lines += _set(name, f"type {kind}", flags, content)
     for name in BY_DEVICE:
-        # Leases, and those that have a past without one.
+        # Devices with leases, and devices that have a past without one.
         size = 2 * DEVICES if name == FAMILIAR else DEVICES
         lines += _set(name, "type ether_addr", "timeout", [f"\t\tsize {size}"])
     for name in SWITCHES:
-        # Whoever loads the ruleset lives: else fail closed would refuse until the filter's first word.
+        # The filter that loads the ruleset lives. Otherwise fail closed would refuse until its first refresh.
         content = [f"\t\telements = {{ tcp timeout {ALIVE_S}s }}"] if name == ALIVE else []
         lines += _set(name, "type inet_proto", "timeout", content)
     for family in "46":
@@ -218,7 +218,7 @@ def _set(name: str, kind: str, flags: str, more: list[str]) -> list[str]:
 
 
 def _meter(name: str, kind: str) -> list[str]:
-    """Filled by rules. Its elements go after a minute, which is longer than any meter's memory."""
+    """A set that rules fill. Its elements expire after a minute, which is longer than any meter's memory."""
     return _set(name, kind, "dynamic,timeout", [f"\t\tsize {DEVICES}", "\t\ttimeout 1m"])
 
 
@@ -234,7 +234,7 @@ def _connection(name: str, action: str, condition: str = "", back: bool = False)
     return lines
 
 
-#: What passes whoever sends it: the ISP's relays, and private destinations where the policy lets them pass.
+#: Destinations that every device reaches: the ISP's relays, and private ones if the policy permits them.
 _PERMITTED = (
     "\t\tip daddr @relays4 return",
     "\t\tip6 daddr @relays6 return",
@@ -245,7 +245,7 @@ _PERMITTED_BACK = tuple(line.replace("daddr", "saddr") for line in _PERMITTED)
 
 
 def _exempt(action: str) -> list[str]:
-    """What becomes of a device's exempt packets."""
+    """`action` for a device's exempt packets."""
     return [
         f"\t\tether saddr @exempt_devices {action}",
         f"\t\tip daddr @exempt4 {action}",
@@ -255,8 +255,8 @@ def _exempt(action: str) -> list[str]:
     ]
 
 
-#: Pure acknowledgements, recognised by exact header lengths (with timestamps, without, with one SACK block); no payload
-#: fits in these. Plain rules: as a concatenated set they crash `nft list` of nft 1.0.6.
+#: Pure acknowledgements, recognised by exact header lengths (with timestamps, without, with one SACK block), which
+#: leave no room for a payload. Plain rules, because a concatenated set of them crashes `nft list` of nft 1.0.6.
 _ACKS = (
     *(
         f"\t\tip hdrlength 5 ip length {20 + 4 * doff} tcp doff {doff} tcp flags & (syn | fin | rst) == 0 return"
@@ -272,11 +272,11 @@ _ACKS = (
 def _observe(policy: Policy, log: bool) -> list[str]:
     """Packets that are shown to the filter and go on at once."""
     over = f"limit rate over {policy.filter.queue_rate}/second burst {2 * policy.filter.queue_rate} packets"
-    # In the queue a packet would wait for a filter that hangs. In fail closed that is meant.
+    # In the queue a packet would wait for a filter that hangs. In fail closed that is intended.
     dead = [f"\t\t{_SWITCH} != @{ALIVE} return"] if policy.filter.fail == "open" else []
     show = [f"\t\tcounter name observed log group {policy.filter.queue}"] if log else [*dead, f"\t\tgoto {HAND_OFF}"]
     return [
-        # Filled below; declared here for the chains that go there.
+        # Filled below; declared here for the chains that jump to it.
         f"\tchain {HAND_OFF} {{",
         "\t}",
         "\tchain observe_out {",
@@ -296,14 +296,14 @@ def _observe(policy: Policy, log: bool) -> list[str]:
 
 
 def _hand_off(policy: Policy, handoff: str) -> list[str]:
-    """To the queue. A queue that nobody holds is passed by in fail open; that admits nothing."""
+    """The chain to the queue. In fail open a queue without a holder is bypassed; that admits nothing."""
     bypass = "flags bypass " if policy.filter.fail == "open" else ""
     queue = f" queue {bypass}to {policy.filter.queue}" if handoff == NATIVE else ""
     return [f"\tchain {HAND_OFF} {{", f"\t\tcounter name queued{queue}", "\t}"]
 
 
 def _refusals() -> list[str]:
-    """Chains that refuse. The kernel's own log says so, a few times a minute."""
+    """Chains that refuse. They write to the kernel's log a few times a minute."""
 
     def refuse(why: str) -> list[str]:
         return [
@@ -319,7 +319,7 @@ def _refusals() -> list[str]:
         *_exempt("return"),
         *refuse("limited"),
         "\t}",
-        # Left by a jump: what is permitted or exempt goes on.
+        # Entered by a jump: permitted and exempt packets return.
         "\tchain blocked_device {",
         *_PERMITTED,
         *_exempt("return"),
@@ -333,7 +333,7 @@ def _blocked(action: str) -> list[str]:
     return [
         f"\t\tether saddr @{BLOCKED} {action}",
         f"\t\t{_SWITCH} @{HOME_BLOCKED} ether saddr != @{FAMILIAR} {action}",
-        # Where there is no Ethernet a device is known by its address.
+        # On a link without Ethernet a device is known by its address.
         f"\t\tmeta iiftype != ether ip saddr @{ADDRESS_BLOCKED}4 {action}",
         f"\t\tmeta iiftype != ether ip6 saddr @{ADDRESS_BLOCKED}6 {action}",
     ]
@@ -351,17 +351,17 @@ def _asked(chain: str) -> list[str]:
 
 
 def _early(policy: Policy) -> list[str]:
-    """Floods, and a blocked device's connections, end before conntrack hears of them; permitted ones go on.
+    """Floods, and a blocked device's connections, end before conntrack; permitted ones go on.
 
-    In mode monitor all pass, so there is nothing to guard, and all the home's traffic would pay for one chain more.
+    In mode monitor all pass, so nothing needs a guard, and one chain more would cost time for all the home's traffic.
     """
-    # A device cannot be within its limit with more SYNs than this.
+    # A device with more SYNs than this cannot be within its limit.
     limits, explains = policy.limits, policy.filter.refusal == "explain"
     rate = f"{1 + limits.connections_per_hour // 1800}/second burst {limits.connections_burst + SYNS_MORE} packets"
     strangers = f"{STRANGERS_PER_SECOND}/second burst {2 * STRANGERS_PER_SECOND} packets"
     return [
         *_base("early", "prerouting", "raw"),
-        # In an order that lets go with few steps what does not begin a connection: that is nearly all there is.
+        # In this order nearly all packets, which do not begin a connection, leave after a few steps.
         f"\t\t{_SYN} tcp dport {_ports(policy)} iifname {_names(policy.network.lan)} jump early_syn",
         "\t}",
         "\tchain early_syn {",
@@ -383,14 +383,14 @@ def _early(policy: Policy) -> list[str]:
 
 
 def _leaving_block(policy: Policy, log: bool) -> list[str]:
-    """Mode block: what no rule admits is refused. Needs no filter."""
-    # With a responder the SYN has been shown before it was redirected, or not.
+    """Mode block: refuses what no rule admits. Needs no filter."""
+    # With a responder the SYN was already shown before it was redirected.
     show = [f"\t\t{_SYN} jump observe_out"] if log and policy.filter.refusal != "explain" else []
     return ["\tchain leaving {", *_PERMITTED, *_exempt("goto observe_out"), *show, "\t\tgoto refuse", "\t}"]
 
 
 def _leaving(policy: Policy, log: bool) -> list[str]:
-    """Modes monitor and limit: blocked devices are refused, others observed, or asked about."""
+    """Modes monitor and limit: blocked devices are refused; packets of others are shown, or wait for a verdict."""
     closed, limit = policy.filter.fail == "closed", policy.filter.mode == "limit"
     opening = ["\t\tgoto ask"] if limit or closed else [*_asked("ask"), "\t\tgoto observe_out"]
     running = ["\t\tgoto running"] if limit else [*_asked("running"), "\t\tgoto observe_out"]
@@ -411,7 +411,7 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
         *_connection(REFUSED, "goto refuse"),
         *running,
         "\t}",
-        # Each SYN is decided on its own: conntrack, and its numbers, may have forgotten what was decided before.
+        # Each SYN is decided separately, because conntrack may have forgotten the connection of an earlier decision.
         "\tchain opening {",
         *_connection(REFUSED_NEW, "goto refuse"),
         *pairs,
@@ -428,13 +428,13 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
         *([] if closed else [f"\t\t{_SWITCH} != @{ALIVE} return"]),
         f"\t\t{_SYN} ether saddr @{LIMITED} goto limited_device",
         f"\t\tupdate @guard {{ ether saddr {over} }} goto guarded",
-        # What was shown before reaches the filter first: a packet of one byte ends the kernel's collecting.
+        # Packets that were shown earlier must reach the filter first: a log entry of one byte ends the collecting.
         *([f"\t\tlog group {policy.filter.queue} snaplen 1 queue-threshold 1"] if log else []),
         f"\t\tjump {HAND_OFF}",
-        # Only reached where somebody has emptied that chain: a queue ends the rules, with a holder or without.
+        # Reached only if another program has emptied that chain: a queue ends the rules, with a holder or without.
         "\t\tcounter name undecided drop",
         "\t}",
-        # More than the filter is asked about: a SYN is refused, the rest is sent again, later.
+        # Beyond the rate for the filter: a SYN is refused; the others are dropped and sent again later.
         "\tchain guarded {",
         f"\t\t{_SYN} goto limited_device",
         "\t\tcounter name undecided drop",
@@ -448,7 +448,7 @@ def _leaving(policy: Policy, log: bool) -> list[str]:
 def _returning() -> list[str]:
     return [
         "\tchain returning {",
-        *_ACKS,  # first: of what a server sends to a client that writes to it nearly all are these
+        *_ACKS,  # first: while a client sends, nearly all packets of the server are these
         *_PERMITTED_BACK,
         *_connection(REFUSED, "goto refuse", back=True),
         "\t\tgoto observe_in",
@@ -457,10 +457,10 @@ def _returning() -> list[str]:
 
 
 def _hooks(policy: Policy, log: bool) -> list[str]:
-    """Where mail passes: behind the firewall's own chains, so what these drop is not seen."""
+    """The hooks for mail, behind the firewall's own chains, so packets that these drop are not seen."""
     lan, wan, ports = _names(policy.network.lan), _names(policy.network.wan), _ports(policy)
-    # First of all, and cheap: most mail is between a clear device and a server that it has met. A standing that rises
-    # empties these sets, and so does not have to be looked up here.
+    # First, and cheap: most mail is between a clear device and a server that it has met. When a standing rises, these
+    # sets are emptied, so it does not have to be looked up here.
     quiet = []
     if policy.filter.mode == "monitor":
         lives = f" {_SWITCH} @{ALIVE}" if policy.filter.fail == "closed" else ""
@@ -505,9 +505,9 @@ def _base(name: str, hook: str, priority: str) -> list[str]:
 
 
 def _explain(policy: Policy, log: bool) -> list[str]:
-    """The way to the responder. If nobody listens there the router's own reset refuses.
+    """The way to the responder. If it does not run, the router's own reset refuses.
 
-    Without a filter nobody observes what is said: then a reset refuses, too.
+    Without a filter the dialogue would not be observed. Then a reset refuses, too.
     """
     port = policy.explain.port
     show = ["\t\tjump observe_out"] if log else []
@@ -519,7 +519,7 @@ def _explain(policy: Policy, log: bool) -> list[str]:
         f"counter name explained redirect to :{port}",
         "\t}",
         *_base("explain_input", "input", "filter - 5"),
-        # Only those redirected may talk to it.
+        # Only redirected connections may reach it.
         f'\t\tiifname != "lo" tcp dport {port} ct original proto-dst != {_ports(policy)} reject with tcp reset',
         "\t}",
     ]
@@ -528,7 +528,7 @@ def _explain(policy: Policy, log: bool) -> list[str]:
         source = f"iifname {_names(network.lan)} " if hook == "prerouting" else f"oifname {_names(network.wan)} "
         lines += [
             *_denied(policy, hook),
-            # Before the router's own port forwards. New connections alone come here.
+            # Before the router's own port forwards. Only new connections come here.
             f"\tchain redirect_{hook} {{",
             f"\t\ttype nat hook {hook} priority -105; policy accept;",
             f"\t\ttcp dport {_ports(policy)} {source}jump denied_{hook}",
@@ -538,7 +538,7 @@ def _explain(policy: Policy, log: bool) -> list[str]:
 
 
 def _denied(policy: Policy, hook: str) -> list[str]:
-    """A chain that explains what is denied: in mode block all, else what blocked devices send, a few connections."""
+    """A chain that explains denied connections: all in mode block, else a few of those of blocked devices."""
     going = ["\t\tgoto explain"]
     if hook == "prerouting":
         going.insert(0, f"\t\tfib daddr oifname != {_names(policy.network.wan)} return")
@@ -546,7 +546,7 @@ def _denied(policy: Policy, hook: str) -> list[str]:
     name = f"denied_{hook}"
     if policy.filter.mode == "block":
         return [f"\tchain {name} {{", *chain]
-    if policy.filter.mode == "monitor" and hook == "prerouting":  # else they were counted before conntrack
+    if policy.filter.mode == "monitor" and hook == "prerouting":  # otherwise they were counted before conntrack
         chain = [f"\t\tupdate @explained {{ ether saddr limit rate over {_FEW} }} return", *chain]
     blocked = f"goto {name}_blocked"
     whom = _blocked(blocked) if hook == "prerouting" else [f"\t\t{_SWITCH} @{ROUTER_BLOCKED} {blocked}"]
@@ -562,5 +562,5 @@ def _ports(policy: Policy) -> str:
 
 
 def _one_of(values: list[str]) -> str:
-    """To compare with one value costs a packet less than to look it up in a set of one."""
+    """One value is compared, several are a set: a comparison costs less than a look-up in a set of one."""
     return values[0] if len(values) == 1 else "{ " + ", ".join(values) + " }"

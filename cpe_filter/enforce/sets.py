@@ -1,9 +1,9 @@
-"""What the filter tells the kernel: elements of the ruleset's sets.
+"""Elements of the ruleset's sets, which the filter adds and removes.
 
-Knows which set takes what key, and how long an element stays. Must not know why a device or a connection is put
-anywhere, nor rules. Keys are packed as nft's registers hold them: each part filled up to four bytes. A transaction
-takes some 30 us whatever is in it, so changes of connections are collected and made together by `flush`, before the
-verdicts of the packets that they are for.
+Knows the key of each set, and how long an element stays. Must not know rules, or why a device or a connection is in a
+set. Keys have the layout of nft's registers: each part is padded to four bytes. A transaction takes some 30 us,
+whatever is in it. So changes for connections are collected, and `flush` makes them together, before the verdicts of the
+packets that they are for.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from cpe_filter.enforce.ruleset import (
 from cpe_filter.lean.log import LogOnce
 from cpe_filter.lean.netlink import attribute, attributes, nested
 
-#: Seconds that a connection's element stays at most; it is taken out when the engine forgets the connection.
+#: The most seconds that a connection's element stays; it is removed when the engine forgets the connection.
 CONNECTION_S = 86400
-#: Seconds that a SYN's refusal stays: the next one of the same connection may be decided otherwise.
+#: Seconds that a SYN's refusal stays: the next SYN of the same connection may get another decision.
 REFUSED_NEW_S = 1
-#: Seconds that a refused connection is refused without asking; then it is one that nobody knows, which is refused, too.
+#: Seconds that a refused connection is refused without the filter; afterwards it is unknown, and refused as such.
 REFUSED_S = 900
 _LASTS = {REFUSED: REFUSED_S, REFUSED_NEW: REFUSED_NEW_S}
-#: Seconds that a pair of device and server is let alone before its next connection is looked at.
+#: Seconds that a pair of device and server is let alone before its next connection is shown.
 KNOWN_S = 3600
-#: Changes that may wait for a `flush`; beyond, they are made at once.
+#: Changes that may wait for a `flush`; with more they are made at once.
 _WAITING = 256
-#: Elements of one message: its attributes' lengths have 16 bits.
+#: Elements in one message, because the length of an attribute has 16 bits.
 _TOGETHER = 256
 #: Kinds of errors that are logged.
 _ERRORS_LOGGED = 16
@@ -55,7 +55,7 @@ Element = tuple[str, bytes]
 
 
 def connection_key(key: bytes) -> tuple[str, bytes]:
-    """Family ("4", "6") and key of a connection in the sets: of inspect.session's key, without the server's port."""
+    """Family ("4", "6") and key of a connection in the sets: inspect.session's key without the server's port."""
     size = len(key) // 2 - 2
     client, server, port = key[:size], key[size : 2 * size], key[-4:-2]
     return ("4" if size == 4 else "6"), client + port + b"\0\0" + server
@@ -67,19 +67,19 @@ def pair_key(mac: bytes, server: bytes) -> tuple[str, bytes]:
 
 
 class Sets:
-    """The sets of a ruleset that is installed. log: takes a line where the kernel refuses; at most one an error."""
+    """The sets of an installed ruleset. log: takes a line if the kernel refuses a change, at most one an error."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log_once = LogOnce(log, _ERRORS_LOGGED)
         self._transactions = Transactions()
         self._waiting: list[tuple[bool, Element, float]] = []
-        self._made = True  # what has been flushed early
+        self._made = True  # whether early flushes succeeded
         self.failures = 0
 
     # ── connections: collected ──────────────────────────────────────────────────────────────────
 
     def add_connection(self, name: str, key: bytes) -> None:
-        """Puts a connection (inspect.session's key) into a set, with the next `flush`."""
+        """Adds a connection (inspect.session's key) to a set, with the next `flush`."""
         family, packed = connection_key(key)
         self._later(True, (name + family, packed), _LASTS.get(name, CONNECTION_S))
 
@@ -102,9 +102,9 @@ class Sets:
             self._made = self.flush()
 
     def flush(self) -> bool:
-        """Makes the changes that wait. What the kernel refuses of them is left out, and the rest made all the same.
+        """Makes the changes that wait. If the kernel refuses some, the others are made all the same.
 
-        Whether all of them were made.
+        Returns whether all of them were made.
         """
         before, self._made = self._made, True
         if not self._waiting:
@@ -119,40 +119,40 @@ class Sets:
     # ── devices and switches: at once ───────────────────────────────────────────────────────────
 
     def alive(self) -> bool:
-        """The filter lives for `ALIVE_S` seconds more. False where the kernel did not take it."""
+        """Declares the filter alive for `ALIVE_S` seconds more. False if the kernel refused."""
         return self._commit(_refresh([(ALIVE, _SWITCH_KEY)], ALIVE_S), quiet=False)
 
     def switch(self, name: str, on: bool, seconds: float) -> None:
-        """Sets a switch for so long, or clears it."""
+        """Sets a switch for so many seconds, or clears it."""
         element = (name, _SWITCH_KEY)
         self._commit(_refresh([element], seconds) if on else _requests([(False, element, seconds)]), quiet=False)
 
     def put(self, name: str, macs: Iterable[bytes], seconds: float) -> None:
-        """Puts devices into a set, for so long from now on."""
+        """Adds devices to a set, for so many seconds from now on."""
         self._each([(name, mac) for mac in macs], seconds)
 
     def block_address(self, address: bytes, seconds: float) -> None:
-        """Blocks what has no MAC by its packed address."""
+        """Blocks a device without a MAC by its packed address."""
         self._each([(ADDRESS_BLOCKED + ("4" if len(address) == 4 else "6"), address)], seconds)
 
     def take_out(self, name: str, key: bytes) -> bool:
-        """Takes a device out of a set. Whether the kernel did so; what is not there is no error."""
+        """Removes a device from a set. Returns whether the kernel did so; a missing device is not an error."""
         return self._commit(_requests([(False, (name, key), 1.0)]), quiet=False)
 
     def release(self, key: bytes) -> bool:
-        """A device (packed MAC or address) is refused no more on its own account."""
+        """Removes a device (packed MAC or address) from all sets that refuse it."""
         if len(key) in (4, 16):
             return self.take_out(ADDRESS_BLOCKED + ("4" if len(key) == 4 else "6"), key)
         done = [self.take_out(name, key) for name in (BLOCKED, ASKED, LIMITED)]
         return all(done)
 
     def forget_pairs(self) -> None:
-        """No pair is let alone any more: all are looked at again, those with connections that run, too."""
-        self.flush()  # none that waits may come after
+        """Ends letting pairs alone: the packets of all are shown again, including those of running connections."""
+        self.flush()  # so that no collected pair is added afterwards
         self._empty(KNOWN + "4", KNOWN + "6", "quiet")
 
     def forget_connections(self) -> None:
-        """Whatever an earlier filter has decided about connections: nobody knows any more what is said in them."""
+        """Removes an earlier filter's decisions about connections, because what was said in them is not known."""
         self._empty(*(name + family for name in BY_CONNECTION for family in "46"))
 
     def _empty(self, *names: str) -> None:
@@ -179,7 +179,7 @@ class Sets:
             if not quiet:
                 self.failures += 1
                 text = error.strerror or str(error)
-                # Without the ruleset there is nothing to say: whoever watches it puts it back.
+                # Without the ruleset there is nothing to log: the guard of the ruleset restores it.
                 if error.errno != errno.ENOENT:
                     self._log_once.first(text, f"the kernel refused a set element: {text}")
             return False
@@ -187,9 +187,9 @@ class Sets:
 
 
 def _requests(changes: list[tuple[bool, Element, float]]) -> list[Request]:
-    """Neighbouring changes of one kind to one set become one message.
+    """Combines adjacent changes of one kind to one set into one message.
 
-    An element that is taken out is put in first: to take out what is not there would undo the whole transaction.
+    An element is added before it is removed, because removing a missing one would undo the whole transaction.
     """
     requests = []
     at = 0
@@ -210,7 +210,7 @@ def _requests(changes: list[tuple[bool, Element, float]]) -> list[Request]:
 
 
 def _refresh(elements: list[Element], seconds: float) -> list[Request]:
-    """Puts elements in for so long from now on, whether or not they are there: to add alone would keep their time."""
+    """Adds elements for so many seconds from now on. Existing ones would keep their time, so they are removed first."""
     name = elements[0][0]
     body = _body(name, [key for _, key in elements], seconds)
     return [Request(ELEMENT, False, body), Request(ELEMENT, True, body), Request(ELEMENT, False, body)]

@@ -1,15 +1,14 @@
-"""Live lookups: which devices in the home ask DNS for MX records, taken off the LAN interfaces.
+"""Live lookups: questions for MX records of devices in the home, captured on the LAN interfaces.
 
-Knows packet sockets (packet(7)) and classic BPF. Must not know devices, nor judge: what passes the kernel's filter
-goes to the engine, which reads it exactly. Passive: nothing is sent, nothing held up. Needs CAP_NET_RAW; without it, or
-where an interface is missing, the filter runs on without lookups and says so once.
+Knows packet sockets (packet(7)) and classic BPF. Must not know devices, nor judge: packets that pass the kernel's
+filter go to the engine, which reads them exactly. Passive: it sends nothing and delays nothing. Needs CAP_NET_RAW.
+Without it, or if an interface is missing, the filter runs on without lookups and logs so once.
 
-The kernel's filter keeps everything but MX queries from us. BPF cannot loop, so it cannot step over the name to the
-question's type; but type and class end the question, and behind them stands nothing, or an OPT record (RFC 6891) of few
-sizes. So it compares the places where they stand then, counted from the packet's end. Not seen: queries with other
-options (client subnet, padding), in fragments or behind IPv6 extension headers, several in one TCP segment, those that
-are encrypted; nor what never reaches the router's processor: between two hosts of one bridge, or on a connection that
-flow offload carries.
+The kernel's filter drops everything but MX queries. BPF cannot loop, so it cannot skip the name to reach the question's
+type. But type and class end the question, and behind them is nothing, or an OPT record (RFC 6891) of a few sizes. So it
+compares the bytes at these places, counted from the packet's end. Not seen: queries with other options (client subnet,
+padding), in fragments or behind IPv6 extension headers, several in one TCP segment, and encrypted ones; nor packets
+that never reach the router's processor: between two hosts of one bridge, or on a connection that flow offload carries.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from collections.abc import Callable
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.log import LogOnce
 
-#: Frames read from a socket in one turn, and from all of them within a second: no flood costs more than that.
+#: Frames read from a socket in one turn, and from all sockets within a second. A flood costs no more than that.
 TURN = 32
 FRAMES_PER_S = 128
 #: Seconds until a missing interface is tried again.
@@ -32,25 +31,25 @@ _ETH_P_ALL, _IPV4, _IPV6 = 0x0003, 0x0800, 0x86DD
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the same on ARM, MIPS, RISC-V and x86
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23  # linux/if_packet.h, Linux 4.20
 _RECEIVE_BUFFER = 1 << 15
-#: Bytes of a packet that are copied to us. Headers, the longest name and an OPT record fit.
+#: Bytes of a packet that the kernel copies to the socket. Headers, the longest name and an OPT record fit.
 _COPIED = 576
 
-#: What may stand behind the question, in bytes: nothing; an empty OPT record; one with a cookie (RFC 7873) as a client
-#: first sends it (8 bytes), and with the usual server's part (16 more).
+#: Bytes that may follow the question: none; an empty OPT record; one with a cookie (RFC 7873) as a client first sends
+#: it (8 bytes), and with the usual server's part (16 more).
 BEHIND = (0, 11, 23, 39)
 
 # Operations of classic BPF (linux/bpf_common.h); _X: relative to the register X.
 _LOAD_U32, _LOAD_U16, _LOAD_U8, _LOAD_U32_X, _LOAD_U16_X = 0x20, 0x28, 0x30, 0x40, 0x48
 _X_IS_IPV4_HEADER, _X_IS_A, _ADD, _SUBTRACT = 0xB1, 0x07, 0x04, 0x14
 _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x15, 0x35, 0x45, 0x06
-# What the kernel knows beside the bytes (linux/filter.h, SKF_AD_...).
+# What the kernel knows besides the bytes (linux/filter.h, SKF_AD_...).
 _PROTOCOL, _PACKET_TYPE, _VLAN_TAG = 0xFFFFF000, 0xFFFFF004, 0xFFFFF02C
 
 _MX_IN = 15 << 16 | 1
 #: UDP's header and the shortest query: header, the root's name, type and class.
 _SHORTEST = 8 + 12 + 1 + 4
 
-#: operation, operand, where to if true and if false: a place of `_assemble`, or "" for the next one.
+#: Operation, operand, target if true and if false: a label of `_assemble`, or "" for the next instruction.
 _Instruction = tuple[int, int, str, str]
 
 
@@ -59,7 +58,7 @@ def _do(operation: int, operand: int = 0) -> _Instruction:
 
 
 _FILTER: list[_Instruction | str] = [
-    # To the router's own MAC, and of this network: what is for a VLAN on top of it is seen there.
+    # To the router's own MAC, and in this network: packets of a VLAN on top of it are seen on the VLAN's interface.
     _do(_LOAD_U32, _PACKET_TYPE),
     (_EQUAL, 0, "", "drop"),
     _do(_LOAD_U32, _VLAN_TAG),
@@ -67,7 +66,7 @@ _FILTER: list[_Instruction | str] = [
     _do(_LOAD_U32, _PROTOCOL),
     (_EQUAL, _IPV6, "ipv6", ""),
     (_EQUAL, _IPV4, "", "drop"),
-    # UDP or TCP, not a fragment, to port 53. A = the packet's length by its own word: short frames are padded.
+    # UDP or TCP, not a fragment, to port 53. A = the packet's length by its header, because short frames are padded.
     _do(_LOAD_U8, 9),
     (_EQUAL, 17, "ipv4", ""),
     (_EQUAL, 6, "", "drop"),
@@ -89,7 +88,7 @@ _FILTER: list[_Instruction | str] = [
     _do(_LOAD_U16, 4),
     _do(_ADD, 40),
     (_AT_LEAST, 40 + _SHORTEST, "question", "drop"),
-    # X = where type and class stand with most behind them; never below 0.
+    # X = the place of type and class with the longest record behind them; never below 0.
     "question",
     _do(_SUBTRACT, BEHIND[-1] + 4),
     _do(_X_IS_A),
@@ -100,7 +99,7 @@ _FILTER += ["drop", _do(_RETURN, 0), "pass", _do(_RETURN, _COPIED)]
 
 
 def assemble(lines: list[_Instruction | str]) -> bytes:
-    """Instructions, and names of the places before them, as the kernel takes them: 8 bytes each (`sock_filter`)."""
+    """Instructions, with labels before them, in the kernel's form: 8 bytes each (`sock_filter`)."""
     places: dict[str, int] = {}
     code: list[_Instruction] = []
     for line in lines:
@@ -116,7 +115,7 @@ def assemble(lines: list[_Instruction | str]) -> bytes:
 
 
 def attach_filter(filtered: socket.socket, lines: list[_Instruction | str]) -> None:
-    """Has the kernel drop what this filter does not pass. Raises OSError."""
+    """Makes the kernel drop packets that this filter does not pass. Raises OSError."""
     code = array.array("B", assemble(lines))
     # struct sock_fprog: how many instructions, and a pointer to them.
     fprog = struct.pack("HP", len(code) // 8, code.buffer_info()[0])
@@ -124,7 +123,7 @@ def attach_filter(filtered: socket.socket, lines: list[_Instruction | str]) -> N
 
 
 def is_ours(address: bytes) -> bool:
-    """Whether a packed address is this host's own: the kernel lets only such be bound. Nothing is sent."""
+    """Whether a packed address is this host's own: the kernel binds only such addresses. Nothing is sent."""
     family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -135,10 +134,10 @@ def is_ours(address: bytes) -> bool:
 
 
 class Lookups:
-    """Packet sockets on `interfaces`, registered with `poll`. `tell(sender's MAC or None, IP packet)` gets what passed.
+    """Packet sockets on `interfaces`, registered with `poll`. Calls `tell(sender's MAC or None, IP packet)`.
 
-    Call `tick` every second and `serve` where `poll` names a descriptor of ours (`in`). `seen` counts what passed the
-    kernel's filter, `failures` on how much of it `tell` raised.
+    Call `tick` every second, and `serve` when `poll` returns a descriptor of ours (`in`). `seen` counts the packets
+    that passed the kernel's filter, `failures` those for which `tell` raised.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class Lookups:
         return len(self._sockets)
 
     def tick(self, time: float) -> None:
-        """A second has passed: reads on where the last one's share was used up, looks for missing interfaces."""
+        """A second has passed: reads on if the last second's share was used up, and looks for missing interfaces."""
         self._left = FRAMES_PER_S
         if self._resting:
             self._resting = False
@@ -194,7 +193,7 @@ class Lookups:
             hwaddr = address[4]
             try:
                 self._tell(hwaddr if len(hwaddr) == 6 else None, packet)
-            except Exception as error:  # a defect; mail still wants its verdicts
+            except Exception as error:  # a defect; mail still needs its verdicts
                 self.failures += 1
                 self._log_once.first("failure", f"a lookup could not be read: {type(error).__name__}: {error}")
         if self._left <= 0 and not self._resting:
@@ -237,18 +236,18 @@ class Lookups:
 
 def _open(name: str) -> socket.socket:
     """A packet socket with the filter on one interface. Raises OSError."""
-    # DGRAM: packets begin with their IP header, on links without Ethernet, too, and the sender's MAC comes beside them.
-    # Bound to protocol 0 first: nothing arrives before the filter is in place.
+    # DGRAM: packets begin with their IP header, on links without Ethernet, too, and the sender's MAC comes separately.
+    # Bound to protocol 0 first, so that nothing arrives before the filter is in place.
     packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     try:
         attach_filter(packet_socket, _FILTER)
         packet_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        # What the router sends would otherwise be copied for us, packet by packet, before the filter drops it.
+        # Otherwise each packet that the router sends would be copied for us before the filter drops it.
         packet_socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         packet_socket.setblocking(False)
-        # All protocols, although we want two. Sockets of one protocol come after IP's own turn, which therefore works
-        # on a clone of every packet; and then the queue silently loses the first packet of each connection (measured
-        # with Linux 6.18 and a bridge). Sockets of all protocols come first, and IP gets the packet itself.
+        # All protocols, although we need two. A socket of one protocol comes after IP's own turn, so IP works on a
+        # clone of every packet, and then the queue silently loses the first packet of each connection (measured with
+        # Linux 6.18 and a bridge). A socket of all protocols comes first, and IP gets the packet itself.
         packet_socket.bind((name, _ETH_P_ALL))
     except OSError:
         packet_socket.close()

@@ -1,9 +1,9 @@
-"""The kernel's table of neighbours: which MACs on an interface have answered for an address, over rtnetlink.
+"""The kernel's table of neighbours: MACs on an interface that have answered for an address, over rtnetlink.
 
 Knows rtnetlink's messages (linux/rtnetlink.h, linux/neighbour.h). Must not know devices, nor judge. A neighbour is
-confirmed once it has answered ARP (RFC 826) or neighbour discovery (RFC 4861), or has asked for the router's address
-itself. The latter can be made up, too, but takes a packet of its own for each MAC, and the kernel's table is bounded.
-Reads alone, and needs no rights.
+confirmed once it has answered ARP (RFC 826) or neighbour discovery (RFC 4861), or has asked for the router's address. A
+question can be forged, too, but takes a packet for each MAC, and the kernel's table is bounded. Only reads, and needs
+no rights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.netlink import attributes, messages
 
-#: Neighbours that are looked at, of both families together; a home has a few dozen.
+#: The most neighbours that are read, of both families together; a home has a few dozen.
 MOST = 1024
 
 _GETNEIGH, _NEWNEIGH = 30, 28
@@ -35,8 +35,8 @@ _DATAGRAM = 1 << 14
 def confirmed(interfaces: Iterable[str]) -> set[bytes]:
     """The MACs (6 bytes) of confirmed neighbours on these interfaces, by IPv4 or IPv6.
 
-    Interfaces that are not there have none. Of more than `MOST` neighbours the rest is not looked at. Raises OSError,
-    after two seconds without an answer, too (TimeoutError).
+    Interfaces that do not exist have none. At most `MOST` neighbours are read. Raises OSError, also after two seconds
+    without an answer (TimeoutError).
     """
     numbers = {number for number, name in socket.if_nameindex() if name in set(interfaces)}
     found: set[bytes] = set()

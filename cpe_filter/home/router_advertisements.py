@@ -1,9 +1,9 @@
-"""The prefixes of NAT64 that the upstream router announces in Router Advertisements (RFC 8781).
+"""The NAT64 prefixes that the upstream router announces in Router Advertisements (RFC 8781).
 
-Knows raw ICMPv6 sockets (ipv6(7), RFC 3542). Must not know what is done with a prefix. Passive: nothing is sent. Heard
-are only link-local routers on the WAN interfaces; still anybody on that link can announce a prefix, so it may say how
-servers are counted, never what passes. Needs CAP_NET_RAW; without it the filter runs on without these prefixes and logs
-so once.
+Knows raw ICMPv6 sockets (ipv6(7), RFC 3542). Must not know what is done with a prefix. Passive: nothing is sent. Only
+link-local routers on the WAN interfaces are heard. Still any host on that link can announce a prefix, so a prefix may
+change how servers are counted, and never what passes. Needs CAP_NET_RAW; without it the filter runs on without these
+prefixes and logs so once.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from cpe_filter.lean.log import LogOnce
 
 #: Prefixes that are kept.
 MOST = 8
-#: Messages read in one turn, and within a second: no flood costs more than that.
+#: Messages read in one turn, and within a second. A flood costs no more than that.
 TURN, MESSAGES_PER_S = 8, 16
-#: Seconds until a socket that could not be opened is tried again, and between two looks at the LAN's interfaces.
+#: Seconds until a socket that could not be opened is tried again, and between two checks of the LAN's interfaces.
 RETRY_S = 30.0
 
 _ICMPV6, _IPV6 = 58, 41
 _ICMP6_FILTER, _RECVHOPLIMIT, _HOPLIMIT = 1, 51, 52  # linux/icmpv6.h, linux/in6.h
 #: A bit for each type that is dropped: all but Router Advertisements.
 _TYPES = b"".join(struct.pack("=I", 0xFFFFFFFF & ~(1 << 134 % 32 if word == 134 // 32 else 0)) for word in range(8))
-#: What no router has forwarded (RFC 4861 section 6.1.2).
+#: The hop limit of a message that no router has forwarded (RFC 4861 section 6.1.2).
 _FROM_THE_LINK = [(_IPV6, _HOPLIMIT, struct.pack("=i", 255))]
 _LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
 _RECEIVE_BUFFER = 1 << 14
-#: Interfaces of the LAN that the kernel knows of: its filter jumps over 255 instructions at most.
+#: How many LAN interfaces the kernel's filter can compare: it jumps over at most 255 instructions.
 _MOST_DROPPED = 200
-#: Bytes of a message that are read: more than Ethernet carries. Of a longer one the last option is cut.
+#: Bytes of a message that are read: more than Ethernet carries. The last option of a longer message is cut.
 _LONGEST = 2048
 # Classic BPF: operations, and the interface's number (linux/bpf_common.h; SKF_AD_IFINDEX in linux/filter.h).
 _LOAD_U32, _EQUAL, _RETURN, _INTERFACE = 0x20, 0x15, 0x06, 0xFFFFF008
@@ -44,7 +44,7 @@ _LOAD_U32, _EQUAL, _RETURN, _INTERFACE = 0x20, 0x15, 0x06, 0xFFFFF008
 class Advertisements:
     """A socket, registered with `poll` while its `fd` is not -1. wan, lan: names of interfaces.
 
-    Call `tick` every second and `serve` where `poll` names `fd`. Neither raises.
+    Call `tick` every second, and `serve` when `poll` returns `fd`. Neither raises.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Advertisements:
         self._retry_s = retry_s
         self._now = self._next_try = 0.0
         self._socket: socket.socket | None = None
-        self._dropped: list[int] = []  # numbers of interfaces of which the kernel keeps messages from us
+        self._dropped: list[int] = []  # numbers of interfaces whose messages the kernel drops
         self._left = MESSAGES_PER_S
         self._resting = False
         self._ends: dict[IPv6Network, float] = {}
 
     def prefixes(self) -> tuple[IPv6Network, ...]:
-        """Those whose lifetime had not ended at the last tick, at most `MOST`."""
+        """The prefixes whose lifetime had not ended at the last tick, at most `MOST`."""
         return tuple(self._ends)
 
     def tick(self, time: float) -> None:
@@ -123,22 +123,22 @@ class Advertisements:
         self._socket, self.fd, self._resting = None, -1, False
 
     def _is_wan(self, number: int) -> bool:
-        # By the name that it has now: an uplink that was down comes back under another number.
+        # By its current name, because an uplink that was down returns under another number.
         try:
             return socket.if_indextoname(number) in self._wan
         except OSError:
             return False
 
     def _open(self) -> None:
-        """Opens the socket where there is none, and has the kernel drop what the LAN sends. Raises OSError."""
+        """Opens the socket if there is none, and makes the kernel drop messages of the LAN. Raises OSError."""
         if self._socket is None:
-            # The kernel verifies checksums. What is sent to all nodes arrives without joining their group.
+            # The kernel verifies checksums. Messages to all nodes arrive without joining their group.
             self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, _ICMPV6)
             self._socket.setsockopt(_ICMPV6, _ICMP6_FILTER, _TYPES)
             self._socket.setsockopt(_IPV6, _RECVHOPLIMIT, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             self._socket.setblocking(False)
-        # `serve` takes messages of the WAN alone. This keeps a device's flood from filling the buffer.
+        # `serve` accepts only messages of the WAN. This keeps a device's flood from filling the buffer.
         lan = [number for number, name in socket.if_nameindex() if name in self._lan][:_MOST_DROPPED]
         if lan != self._dropped or self.fd < 0:
             attach_filter(

@@ -1,12 +1,12 @@
-"""Work in a child process, which takes the memory that it needed along when it ends.
+"""Work in a child process, whose memory is freed when it ends.
 
-Knows processes, pipes and marshal. Must not know the work. TOML's parser and what it imports take 1.5 MB, are needed
-for a moment, and would stay for good: Python forgets no module. A small router has 64 MB in all. What would hold up
-the packets runs in a child, too: a disk that is slow, the program nft.
+Knows processes, pipes and marshal. Must not know the work. TOML's parser and its imports take 1.5 MB. They are needed
+for a moment and would stay in memory, because Python never unloads a module. A small router has 64 MB in all. Work that
+would delay packets also runs in a child: a slow disk, the program nft.
 
-The child is a copy of this process, so the work may use all that is here; what it changes is lost. It keeps only the
-standard streams of the parent's descriptors, and leads a process group: programs that it started end with it. It ends
-without an interpreter's shutdown: nothing of ours is flushed or removed by it.
+The child is a copy of this process, so the work may use everything here; its changes are lost. The child keeps only the
+standard streams of the parent's descriptors, and leads a process group, so programs that it started end with it. It
+ends without an interpreter's shutdown: it flushes and removes nothing of the parent's.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-#: Seconds that work may take. A policy of a megabyte takes half a second here, and 20 times that on a small router.
+#: Seconds that work may take. A policy of a megabyte takes half a second on a PC, and 20 times that on a small router.
 WAIT_S = 20.0
 #: Bytes of a result.
 LONGEST = 16 << 20
 #: Bytes read at once, and how often in a turn.
 _CHUNK, _CHUNKS = 1 << 16, 16
-#: No descriptor of the filter has so high a number. Where libc has no close_range each is closed by a call of its own.
+#: No descriptor of the filter has so high a number. If libc has no close_range each is closed by a separate call.
 _DESCRIPTORS = 1024
 _DONE, _REFUSED, _FAILED = range(3)
 
@@ -55,10 +55,10 @@ def call(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT
 
 
 class BackgroundCall:
-    """Work that nobody waits for: its child runs next to us. Call `poll` now and then, or `stop` it.
+    """Work whose result is not waited for: its child runs next to this process. Call `poll` now and then, or `stop`.
 
     The work returns and refuses as with `call`. fd: readable when `poll` has something to do; -1 once it is done.
-    Raises `CallFailedError` where there is no process for it.
+    Raises `CallFailedError` if no process could be started.
     """
 
     __slots__ = ("_child", "_data", "_end", "_failure", "_given_up", "_refusal", "_value", "done", "fd")
@@ -74,10 +74,10 @@ class BackgroundCall:
         self._child, self.fd = _fork(work, refusal, wait_s)
 
     def poll(self, wait_s: float = 0.0) -> bool:
-        """Whether it is done; then `result` has what came of it.
+        """Whether it is done; then `result` has its result.
 
-        wait_s: how long to wait for it at most. A child that the kernel holds, as a slow disk does, is not waited for
-        longer, even when it was killed.
+        wait_s: the longest time to wait. A child that the kernel holds, for a slow disk, is not waited for any longer,
+        even after it was killed.
         """
         if not self.done and self._advance(wait_s):
             self.done = True
@@ -134,7 +134,7 @@ class BackgroundCall:
         _kill(self._child)
 
     def stop(self, patience_s: float = 0.0) -> None:
-        """Ends it, wherever it is after waiting for so long. Does nothing once it is done."""
+        """Waits for so long, then ends it if it is not done. Does nothing once it is done."""
         if self.fd >= 0:
             _ready(self.fd, patience_s)
             os.close(self.fd)
@@ -173,8 +173,8 @@ def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wai
     code = 1
     try:
         os.setpgid(0, 0)
-        gc.disable()  # it would only copy pages, and might close what is the parent's
-        signal.alarm(int(wait_s) + 2)  # where nobody is left to end us
+        gc.disable()  # it would only copy pages, and might close what belongs to the parent
+        signal.alarm(int(wait_s) + 2)  # in case the parent is gone
         _let_go(write)
         try:
             answer = _DONE, work()
@@ -191,14 +191,14 @@ def _be_child(work: Callable[[], Any], refusal: type[Exception], write: int, wai
 
 
 def _let_go(kept: int) -> None:
-    """Closes what the parent has open: killed, it would else hold its queue through us."""
+    """Closes the parent's descriptors. Otherwise a killed parent would still hold its queue through the child."""
     signal.set_wakeup_fd(-1)
     os.closerange(3, kept)
     os.closerange(kept + 1, _DESCRIPTORS)
 
 
 def _answer(data: bytes, code: int) -> tuple[int, Any]:
-    """What the child has written, as `_be_child` wrote it; its exit code tells where that is nothing, or not whole."""
+    """The answer that `_be_child` has written. If it is missing or incomplete the exit code says why."""
     try:
         kind, value = marshal.loads(data)  # noqa: S302 - of our own making
     except (EOFError, ValueError, TypeError):
@@ -212,12 +212,12 @@ def _end(child: int, kill: bool) -> int:
         _kill(child)
     try:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    except ChildProcessError:  # SIGCHLD is ignored: nobody can tell
+    except ChildProcessError:  # SIGCHLD is ignored, so the exit code is unknown
         return 0
 
 
 def _kill(child: int) -> None:
-    """With the programs that it started, where it has got as far as that."""
+    """Kills the child, and the programs that it may have started."""
     for kill in (os.killpg, os.kill):
         try:
             kill(child, signal.SIGKILL)
@@ -226,7 +226,7 @@ def _kill(child: int) -> None:
 
 
 def _has_ended(child: int, wait_s: float) -> bool:
-    """Whether it has; then it has been waited for."""
+    """Whether it has ended; if so, it has been reaped."""
     end = time.monotonic() + min(wait_s, 1.0)
     while True:
         try:

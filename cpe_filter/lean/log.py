@@ -1,6 +1,6 @@
 """The log: lines on stderr, and lines that are not repeated.
 
-Knows how often the same line is too often. Must not know what is logged.
+Knows when a line is a repetition. Must not know what is logged.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-#: Subjects of which `LogOnce` knows what was logged last. Beyond these nothing is logged: whoever makes up subjects
-#: fills no log.
+#: Subjects whose last line `LogOnce` remembers. Further subjects are not logged, so made-up subjects cannot fill the
+#: log.
 MAX_SUBJECTS = 64
 
 
@@ -23,7 +23,7 @@ def log(text: str) -> None:
 
 
 class LogOnce:
-    """Lines about subjects, each of which is logged when it is news. log: takes a line."""
+    """Lines about subjects. A line is logged if it is new for its subject. log: takes a line."""
 
     __slots__ = ("_last", "_log", "_most")
 
@@ -45,5 +45,5 @@ class LogOnce:
         self._log(text)
 
     def clear(self, subject: str) -> None:
-        """The subject is in order again: the next line about it is news."""
+        """The subject is in order again: the next line about it is new."""
         self._last.pop(subject, None)

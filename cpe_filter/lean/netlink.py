@@ -44,7 +44,7 @@ def message(kind: int, flags: int, sequence: int, content: bytes) -> bytes:
 
 
 def netfilter_header(family: int, resource: int) -> bytes:
-    """nfgenmsg, with which the content of each message of netfilter begins."""
+    """nfgenmsg, which begins the content of each netfilter message."""
     return bytes((family, 0)) + resource.to_bytes(2, "big")
 
 
@@ -60,14 +60,14 @@ def messages(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def raise_error(content: bytes) -> None:
-    """Raises the OSError of a message of type `ERROR` or `DONE`; returns where it says that all went well."""
+    """Raises the OSError of a message of type `ERROR` or `DONE`; returns if the message reports success."""
     code = -struct.unpack_from("=i", content)[0] if len(content) >= 4 else 0
     if code:
         raise OSError(code, os.strerror(code))
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and value of each attribute, in order. What is cut off ends it."""
+    """Type and value of each attribute, in order. Ends at a truncated one."""
     at = 0
     while at + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)

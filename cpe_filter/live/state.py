@@ -1,13 +1,13 @@
-"""What the filter knows across restarts: two files, and when they are written.
+"""The state that survives restarts: two files, and when they are written.
 
-Knows files and the times of writing. Must not know what is in them (see detect.saved). Flash wears, so the file there
-is written only after a standing has changed, a minute later (a conviction often follows a suspicion within it), at most
-once an hour, and when the filter stops. The other file is in memory (tmpfs), beside the status: written every few
-minutes, at once on a conviction, and at the end; it outlives the filter but not the router. At start the one that was
-written last counts. Neither ever stops the filter: what fails is logged once, and it goes on without.
+Knows files and the times of writing. Must not know what is in them (see detect.saved). Flash wears out, so the file on
+flash is written only after a standing has changed: a minute later (a conviction often follows a suspicion within it),
+at most once an hour, and when the filter stops. The other file is in memory (tmpfs), next to the status. It is written
+every few minutes, at once on a conviction, and at the end. It survives the filter but not the router. At start the file
+that was written last counts. Neither ever stops the filter: a failure is logged once, and the filter goes on without.
 
-No packet waits for either. The file in memory is written in slices, a few devices each time the loop comes by. Flash
-may take seconds to write, so a child does that (see lean.forked); it has a copy of all that it writes.
+No packet waits for either. The file in memory is written in slices, a few devices in each turn of the loop. Writing to
+flash may take seconds, so a child process does it (see lean.forked); it has a copy of all that it writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cpe_filter.lean.log import LogOnce
 SETTLE_S, FLASH_S = 60.0, 3600.0
 #: Seconds between two writings of the file in memory.
 RECENT_S = 180.0
-#: Seconds that flash may take, and at most when the filter stops: the supervisor does not wait much longer.
+#: Seconds that flash may take; and when the filter stops, because the supervisor does not wait much longer.
 FLASH_WAIT_S, CLOSE_S = 120.0, 3.0
 
 
@@ -41,18 +41,18 @@ class State:
         self._log = log
         self._log_once = LogOnce(log)
         self._serial = 0
-        self._changed_at: float | None = None  # of the first standing that is not on flash yet
+        self._changed_at: float | None = None  # when the first standing changed that is not on flash yet
         self._flash_after = self._recent_after = float("-inf")
         self._file: AtomicFile | None = None  # the recent one, while it is written
         self._pieces: Iterator[bytes] = iter(())
         self._call: BackgroundCall | None = None  # to flash
         self._call_for: float | None = None  # the `_changed_at` that it takes there
-        #: What else is kept on flash, each in a file beside ours and written with it: what its name ends in, and what
-        #: gives its content at a time. It is asked in the child.
+        #: Other files on flash that are written together with this one: the suffix of the name, and a function that
+        #: returns the content for a time. The child calls it.
         self.beside: dict[str, Callable[[float], bytes]] = {}
 
     def load(self, now: float) -> list[Device]:
-        """The devices as they were last written; none where nothing can be used."""
+        """The devices as they were last written; none if no file can be used."""
         on_flash, recent = self._read(self._flash, now), self._read(self._recent, now)
         found = [(content, path) for content, path in ((on_flash, self._flash), (recent, self._recent)) if content]
         if not found:
@@ -68,31 +68,31 @@ class State:
         return newest.devices
 
     def changed(self, device: Device, now: float) -> None:
-        """The device's standing, or the key of one that is not clear, is another."""
+        """The device's standing has changed, or the key of a device that is not clear."""
         if self._changed_at is None:
             self._changed_at = now
         if device.score.standing == COMPROMISED:
-            self._recent_after = float("-inf")  # once a device: nobody can make us write all the time
+            self._recent_after = float("-inf")  # once a device, so that no device can make us write all the time
 
     def at_once(self, now: float) -> None:
-        """A person has changed a standing: both files are written from the next tick on, whatever was written last."""
+        """A person has changed a standing: both files are written from the next tick on, without the usual delay."""
         self._changed_at = now - SETTLE_S
         self._flash_after = self._recent_after = float("-inf")
 
     def tick(self, devices: Iterable[Device], now: float) -> bool:
-        """Does a slice of what is due. True: there is more, so call it again as soon as waiting packets are served."""
+        """Does a slice of what is due. True: there is more; call it again as soon as waiting packets are served."""
         if self._call is not None:
             self._look_for_call()
         if self._file is None and self._is_recent_due(now):
             self._begin_recent(devices, now)
         if self._file is not None:
             self._write_slice()
-        elif self._is_flash_due(now):  # when all else is done: a child takes its part of a small machine
+        elif self._is_flash_due(now):  # last, because a child takes its share of a small machine
             self._send_to_flash(devices, now)
         return self._file is not None or self._is_recent_due(now) or self._is_flash_due(now)
 
     def _is_recent_due(self, now: float) -> bool:
-        # Where both are one file, only one of us may write it.
+        # If both are one file, only one process may write it.
         return now >= self._recent_after and not (self._call and self._flash == self._recent)
 
     def _is_flash_due(self, now: float) -> bool:
@@ -100,7 +100,7 @@ class State:
         return since is not None and self._call is None and now >= max(since + SETTLE_S, self._flash_after)
 
     def close(self, devices: Iterable[Device], now: float) -> None:
-        """The filter stops: what is not written yet is written when this returns."""
+        """The filter stops: writes what is not written yet."""
         devices = list(devices)  # for both files: they may come from an iterator
         if self._file is not None:
             self._file.abandon()
@@ -131,7 +131,7 @@ class State:
         self._pieces = saved.pieces(devices, now, self._next_serial())
 
     def _write_slice(self) -> None:
-        """After the last one the file is in its place. It need not be on a disk: there is none under it."""
+        """After the last slice the file is in its place. It is not synced: there is no disk below tmpfs."""
         file = self._file
         if file is None:
             return
@@ -147,7 +147,7 @@ class State:
     # ── on flash ────────────────────────────────────────────────────────────────────────────────
 
     def _send_to_flash(self, devices: Iterable[Device], now: float) -> None:
-        self._flash_after = now + FLASH_S  # also where it fails: a full file system is not helped by trying
+        self._flash_after = now + FLASH_S  # also after a failure: trying again does not help a full file system
         serial = self._next_serial()
 
         def work() -> list[tuple[str, str]]:
@@ -173,7 +173,7 @@ class State:
         self._flash_written(failed, self._call_for)
 
     def _write_flash(self, devices: Iterable[Device], now: float, serial: int) -> list[tuple[str, str]]:
-        """Our file on flash and those beside it, in a child or at the end: the paths of those that failed, and why."""
+        """Writes all files on flash, in a child or at the end. Returns the paths that failed, and why."""
         failed = []
         contents = {"": lambda now: saved.encode(devices, now, serial), **self.beside}
         for ending, content in contents.items():
@@ -186,7 +186,7 @@ class State:
         return failed
 
     def _flash_written(self, failed: list[tuple[str, str]], changed_at: float | None) -> None:
-        """Logs what has failed. changed_at: of the standings that were written, or have to be once more."""
+        """Logs failures. changed_at: of the standings that were written, or have to be written again."""
         paths = [path for path, _ in failed]
         for ending in ("", *self.beside):
             if self._flash + ending not in paths:
@@ -197,7 +197,7 @@ class State:
             self._changed_at = changed_at
 
     def _next_serial(self) -> int:
-        # By the wall's clock it is higher than those of files that could not be read; by itself, than those that could.
+        # The wall clock makes it higher than the serials of unreadable files; counting on, than those of readable ones.
         self._serial = max(self._serial + 1, int(time.time()))
         return self._serial
 

@@ -1,23 +1,23 @@
-"""What the explaining responder says: one client's SMTP, which comes to the refusal of every recipient and no further.
+"""The responder's SMTP dialogue with one client. It refuses every recipient, so it never gets beyond RCPT.
 
-Knows SMTP as far as RCPT, and the bounds of one connection's talk. No socket, no clock; nothing that is said is kept.
+Knows SMTP up to RCPT, and the bounds of one dialogue. No socket, no clock; nothing that a client says is kept.
 """
 
 from __future__ import annotations
 
 #: RFC 5321 sections 4.5.3.1.4 and 4.5.3.1.5. A client may have that many before its CR LF; a reply has it in all.
 MAX_LINE_BYTES = 512
-#: What a connection may say in all, and in how many commands: room for the 100 recipients of section 4.5.3.1.8.
+#: The most bytes and commands of a connection: enough for the 100 recipients of section 4.5.3.1.8.
 MAX_BYTES = 16 << 10
 MAX_COMMANDS = 120
 #: Commands that are unknown, malformed or out of order.
 MAX_MISTAKES = 10
 
-#: A name that cannot be anybody's (RFC 2606), so no client takes the server for itself and finds a loop.
+#: A name that no host can have (RFC 2606), so no client takes the server for itself and reports a loop.
 _NAME = b"gateway.invalid"
 GREETING = b"220 %s ESMTP\r\n" % _NAME
-#: Only what holds: addresses and content may have any bytes, since none is looked at. Without SMTPUTF8 clients would
-#: give up mail of international addresses by themselves, and their users would never read why.
+#: Only true statements: addresses and content may have any bytes, because none are read. Without SMTPUTF8 clients would
+#: give up mail to international addresses on their own, and their users would never read why.
 _EHLO = b"250-%s\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n" % _NAME
 _OK = b"250 2.0.0 ok\r\n"
 _SENDER_OK = b"250 2.1.0 ok\r\n"
@@ -36,7 +36,7 @@ TOO_MANY = b"421 4.7.0 %s has too many connections\r\n" % _NAME
 
 #: Commands that a server may lack.
 _UNAVAILABLE = (b"VRFY", b"EXPN", b"AUTH", b"STARTTLS", b"ETRN", b"TURN")
-#: Browsers' and proxies' first words. They hear nothing: what they would do with an SMTP reply is nobody's wish.
+#: First words of browsers and proxies. They get no reply, because they might misuse one.
 _HTTP = (b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"PRI")
 #: A TLS record with a handshake (RFC 8446 section 5.1).
 _TLS = b"\x16\x03"
@@ -45,7 +45,7 @@ _TLS = b"\x16\x03"
 def fold(code: int, status: str, text: str) -> bytes:
     """An SMTP reply of as many lines as `text` needs; each has code and status (RFC 5321 section 4.2, RFC 2034).
 
-    text: printable US-ASCII, no word longer than 400 bytes. One line where it fits: some clients show only one.
+    text: printable US-ASCII, no word longer than 400 bytes. One line if it fits, because some clients show only one.
     """
     room = MAX_LINE_BYTES - len(f"{code} {status} \r\n")
     lines = [""]
@@ -83,7 +83,7 @@ class Dialogue:
         self._long = False  # in a line that is too long already
 
     def receive(self, data: bytes) -> None:
-        """What came from the client; to be called when `reply` has nothing more to say."""
+        """Takes bytes from the client. Call it when `reply` has nothing more to say."""
         self._bytes += len(data)
         self._buffer += data
 
@@ -100,7 +100,7 @@ class Dialogue:
             self._swallow -= taken
         if buffer.startswith(_TLS) and not self._long:
             return self._end(b"")
-        # A bare LF ends a line, too: bots send it, and where no content is taken nothing can be smuggled past it.
+        # A bare LF ends a line, too: bots send it, and nothing can be smuggled, because no content is accepted.
         end = buffer.find(b"\n")
         if end < 0:
             if len(buffer) > MAX_LINE_BYTES + 1:  # the CR of its end may be there
@@ -122,7 +122,7 @@ class Dialogue:
         verb = words[0].upper() if words else b""
         rest = words[1] if len(words) > 1 else b""
         if verb == b"RCPT":
-            # In order or not, well-formed or not: this is what it is all for.
+            # In order or not, well-formed or not: the explanation is the purpose of the dialogue.
             self.refused += 1
             return self._explanation
         if verb in (b"HELO", b"EHLO", b"RSET"):
@@ -150,7 +150,7 @@ class Dialogue:
         return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
 
     def _bdat(self, rest: bytes) -> bytes:
-        """The chunk comes in any case (RFC 3030 section 2); one too large ends the connection when the bytes do."""
+        """The chunk comes in any case (RFC 3030 section 2). One that is too large ends the connection at its end."""
         size = rest.split(None, 1)[0] if rest else b""
         if not size.isdigit() or len(size) > 20:
             return self._mistake(_MALFORMED)

@@ -14,13 +14,13 @@ from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.replay.timeline import Point, Track
 from cpe_filter.texts.terminal import clock
 
-#: Below so many seconds from first to last, order says more than time.
+#: If first and last are less than so many seconds apart, order says more than time.
 SHORTEST_S = 0.05
-#: A conviction before this part of the whole time is given this much room; what follows it explains nothing.
+#: A conviction before this part of the whole time gets this much width, because what follows it explains nothing.
 EARLY = 0.6
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-#: Seconds between ticks: what people count in. From a day on multiples of days.
+#: Seconds between ticks, in units that people use. From a day on multiples of days.
 STEPS = (
     *(base * 10.0**power for power in (-2, -1) for base in (1, 2, 5)),
     *(1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
@@ -41,7 +41,7 @@ class Tick(NamedTuple):
 class Axis(NamedTuple):
     """start, end: POSIX seconds, or numbers of evidence where `by_order`. shown: the points within.
 
-    cut: the track goes on after the end. base: the score before the first point.
+    cut: the track continues after the end. base: the score before the first point.
     """
 
     start: float
@@ -87,16 +87,16 @@ def axis(track: Track) -> Axis:
     end, cut = last.time, False
     convicted = track.standings.get(COMPROMISED)
     if convicted and 0 < convicted.time - first.time < EARLY * span / 2:
-        # As far as every step is kept.
+        # As long as every step is kept.
         end = min(first.time + (convicted.time - first.time) / EARLY, (track.soon or [last])[-1].time)
         cut = True
         points = [point for point in points if point.time <= end]
-    # A little room to the left: the first piece of evidence is a rise, too.
+    # Some space to the left, because the first piece of evidence is a rise, too.
     return Axis(first.time - (end - first.time) / 40, end, False, cut, points, base)
 
 
 def moment(seconds: float, step: float) -> str:
-    """A time to the precision that steps of so many seconds want: a date, a time, or a part of a second."""
+    """A time with the precision for steps of so many seconds: a date, a time, or a fraction of a second."""
     if step >= 1:
         text = clock(seconds)
         return (text[:10] if step >= DAY else text[5:16] if step >= HOUR else text[11:]) or text
@@ -109,6 +109,6 @@ def moment(seconds: float, step: float) -> str:
 
 
 def precision(points: Sequence[Point]) -> float:
-    """The step for `moment` that tells these points' times apart: seconds."""
+    """The step for `moment`, in seconds, that distinguishes the times of these points."""
     span = points[-1].time - points[0].time
     return 0.001 if span < HOUR else 1.0 if span < DAY else HOUR

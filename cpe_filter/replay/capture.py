@@ -1,8 +1,8 @@
 """Capture files -> frames -> IP packets.
 
-Knows pcap, pcapng and link layers. Must not know TCP or SMTP. pcap's headers are dpkt's; the walk from block to
-block and pcapng's options are ours, because a damaged file must give what could be read, several interfaces of one
-pcapng must be told apart, and no length field may decide how much memory or time is taken.
+Knows pcap, pcapng and link layers. Must not know TCP or SMTP. dpkt reads pcap's headers. The walk from block to block
+and pcapng's options are read here, for three reasons: a damaged file must give what can be read, several interfaces of
+one pcapng must be distinguished, and no length field may decide how much memory or time is taken.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Frame(NamedTuple):
 def frames(path: str, warn: Warn) -> Iterator[Frame]:
     """Reads a pcap or pcapng file (also gzip'd). Damage after the first packets is a warning, then the end.
 
-    Raises `CaptureError` for what is no capture, `OSError` for what cannot be read.
+    Raises `CaptureError` for a file that is not a capture, `OSError` for one that cannot be read.
     """
     with open(path, "rb") as plain:
         head = plain.read(4)
@@ -83,7 +83,7 @@ def _pcap(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
     nano = header.magic in (pcap.TCPDUMP_MAGIC_NANO, pcap.PMUDPCT_MAGIC_NANO)
     if header.magic in (pcap.PMUDPCT_MAGIC, pcap.PMUDPCT_MAGIC_NANO, pcap.PACPDOM_MAGIC):
         header = pcap.LEFileHdr(head)
-    link = header.linktype & 0x03FFFFFF  # the upper bits tell of a frame check sequence
+    link = header.linktype & 0x03FFFFFF  # the upper bits describe a frame check sequence
     _supported(link)
     scale = 1e9 if nano else 1e6
     size = record.__hdr_len__
@@ -223,7 +223,7 @@ def _supported_names() -> str:
 
 
 def network_layer(frame: Frame) -> tuple[bytes | None, bytes] | None:
-    """The sender's MAC (None where the link has none) and the IP packet; None for what is not IP."""
+    """The sender's MAC (None if the link has none) and the IP packet; None for frames that are not IP."""
     data, link = frame.data, frame.link
     if link == 1:
         at = 12

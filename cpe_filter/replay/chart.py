@@ -37,7 +37,7 @@ ASCII = Glyphs(" .#", ":", "^", "_", "|", "+", "-", "+")
 
 
 def glyphs(encoding: str | None) -> Glyphs:
-    """Blocks where the terminal's encoding has them."""
+    """Block characters if the terminal's encoding has them."""
     try:
         "".join(BLOCKS).encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -68,7 +68,7 @@ def lines(track: Track, encoding: str | None) -> list[str]:
     titles = ["time", "connection", "indicator", "added", "score", ""]
     until = f" until it was {COMPROMISED}" if COMPROMISED in track.standings else ""
     out.append(f"what moved it most{until}, in order of time:")
-    # Numbers to the right, names to the left: the table aligns either all or none.
+    # Numbers are aligned to the right, names to the left; the table can only align all columns or none.
     for row in rows:
         row[1] = f"{row[1]:>{len(titles[1])}}"
         row[3], row[4] = f"{row[3]:>5}", f"{row[4]:>5}"
@@ -105,7 +105,7 @@ def _cell(score: float, highest: float, step: float, on_line: bool, glyph: Glyph
     """A cell whose lower border is 0 and whose upper border is `step`."""
     full = len(glyph.filled) - 1
     if score > 0:
-        # On a threshold's line the lowest part would look like the line.
+        # On a threshold's line the smallest block would look like the line.
         return glyph.filled[max(1 + (on_line and full > 2), min(full, round(score / step * full)))]
     return glyph.passed if highest > 0 else " "
 
@@ -129,7 +129,7 @@ def _columns(drawn: Axis) -> list[tuple[float, float]]:
 
 
 def _below(title: str, texts: Sequence[tuple[Tick, str]]) -> str:
-    """Texts under their ticks, those left out that would touch another."""
+    """Labels under their ticks, without those that would touch another."""
     line = ""
     for tick, text in texts:
         at = max(0, min(COLUMNS - len(text), _column(tick.position) - len(text) // 2))

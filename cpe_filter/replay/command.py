@@ -1,6 +1,6 @@
-"""`cpe-filter replay`: its options checked, its captures judged one after the other.
+"""`cpe-filter replay`: checks its options and judges its captures one after the other.
 
-No part of a router's package.
+Not in a router's package.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
             raise Unusable(f"--leases {path}: no such file")
     how = Options(policy, lan, options.addresses, options.sessions, options.timeline, tuple(options.leases))
     if options.json and isinstance(sys.stdout, io.TextIOWrapper):
-        # RFC 8259 section 8.1. Bytes of a file's name that are no UTF-8 come out as \udcXX, which is JSON's way, too.
+        # RFC 8259 section 8.1. Bytes of a file name that are not UTF-8 become \udcXX, which is valid in JSON, too.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     if options.html is None:
         return _replay_each(options, how, None)
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
 
 
 def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -> int:
-    """Judges and shows one capture after the other; `page`, if there is one, takes what came of each."""
+    """Judges and shows one capture after the other; `page`, if there is one, gets each result."""
     code = EXIT_OK
     for number, path in enumerate(options.captures):
         warnings: list[str] = []
@@ -85,5 +85,5 @@ def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -
         except BrokenPipeError:
             if page is None:
                 raise
-            silence()  # the page is wanted all the same
+            silence()  # the page is written all the same
     return code

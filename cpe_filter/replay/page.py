@@ -1,7 +1,7 @@
-"""What replay found, as one HTML page that needs nothing else: no script, no network, no other file.
+"""The result of replay as one HTML page that needs nothing else: no script, no network, no other file.
 
-Knows HTML and the object of `replay --json`. Must not judge. Strings of a capture go through
-`markup.shown`; besides, the page's Content-Security-Policy forbids all but its own style sheet, by its hash.
+Knows HTML and the object of `replay --json`. Must not judge. Strings of a capture go through `html.shown`. In addition
+the page's Content-Security-Policy allows nothing but its own style sheet, by its hash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cpe_filter.status.devices import why
 from cpe_filter.texts.html import Column, code, count, note, pill, shown, signed, table
 from cpe_filter.texts.terminal import clock
 
-#: Rows of the tables, at most; what is left out is said. All is in `--json`.
+#: The most rows of a table; the page says how many are left out. `--json` has all.
 DEVICES = 256
 SESSIONS = 2000
 #: A list of so many sessions is open from the start.
@@ -35,7 +35,7 @@ _POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; for
 
 
 class Page:
-    """Takes captures one by one, as they are judged; `text` is the whole page."""
+    """Takes captures one by one, as they are judged; `text` is the complete page."""
 
     def __init__(self) -> None:
         self._contents: list[str] = []
@@ -206,7 +206,7 @@ def _timeline(track: Track, name: str) -> list[str]:
 
 
 def _meaning(indicator: str) -> str:
-    """An indicator for people, and its name and family."""
+    """An indicator's meaning for people, with its name and family."""
     known = INDICATORS[indicator]
     family = f'<span class="narrow-off"> &middot; {known.family}</span>'
     return html.escape(known.meaning) + note(f"<code>{indicator}</code>{family}")

@@ -1,6 +1,6 @@
-"""Replay: capture files through the engine, and what came of it, for people or as JSON.
+"""Replay: runs capture files through the engine and shows the result, for people or as JSON.
 
-Knows captures, the engine and how to show results. Must not judge: it asks the engine what the router would.
+Knows captures, the engine and how to show results. Must not judge: it asks the engine what the router would do.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from cpe_filter.texts.terminal import clock, shorten, table
 #: Without a policy nothing is refused until a device is suspected, as on a router in mode monitor.
 #: A capture shows servers' own answers, not the responder's.
 DEFAULT_POLICY = Policy(FilterTable(mode="monitor", refusal="reset"))
-#: A file's owner has more memory than a router.
+#: The machine that replays a file has more memory than a router.
 _LIMITS = Limits(waiting=20000, waiting_bytes=1 << 20, transactions=1000, recipients=10000)
 _FLOWS = 1 << 17
 
 
 class Options(NamedTuple):
-    """policy: what decides. lan: whose connections count (empty: everybody's). addresses: show whole ones.
+    """policy: for the decisions. lan: networks whose connections count (empty: all). addresses: show complete ones.
 
     timeline: each device gets its own in the result. leases: lease files that name the devices.
     """
@@ -44,8 +44,8 @@ class Options(NamedTuple):
 def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = None) -> dict[str, Any]:
     """Runs one capture through an engine of its own; returns the object that `--json` prints.
 
-    A `timeline` given is filled, whatever the options.
-    Raises `capture.CaptureError` for unusable input, `OSError` where the file cannot be read.
+    If a `timeline` is passed it is filled, whatever the options.
+    Raises `capture.CaptureError` for unusable input, `OSError` if the file cannot be read.
     """
     flows: list[Flow] = []
     limits = _LIMITS._replace(local_parts=options.addresses)
@@ -100,7 +100,7 @@ def _feed(engine: Engine, frame: Frame, now: float) -> None:
     if found is None:
         return
     hwaddr, packet = found
-    # Ethernet names the receiver, too; the other link types do not.
+    # Ethernet also names the receiver; the other link types do not.
     to_hwaddr = frame.data[:6] if frame.link == 1 else None
     mail = engine.mail_packets
     engine.packet(now, FORWARD, hwaddr, packet, to_hwaddr)

@@ -1,7 +1,7 @@
 """A track as inline SVG: the score over time with both thresholds, for a page of any width.
 
-Knows SVG and the page's class names. Takes from a capture only numbers; times and labels are our own words. Positions
-across are percentages and sizes of text are pixels, so that a narrow chart is as readable as a wide one.
+Knows SVG and the page's class names. It takes only numbers from a capture; times and labels are the program's own
+words. Horizontal positions are percentages and text sizes are pixels, so a narrow chart is as readable as a wide one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from cpe_filter.replay.axis import Axis, Tick, axis, moment, precision
 from cpe_filter.replay.timeline import Point, Track
 from cpe_filter.texts.terminal import clock
 
-#: Pixels, and the score at the upper border; what is above is cut off and said in words.
+#: Pixels, and the score at the upper border; a higher score is cut off and described in words.
 HEIGHT = 240
 TOP = CONVICT_AT * 1.25
 _THRESHOLDS = ((SUSPECTED, SUSPECT_AT), (COMPROMISED, CONVICT_AT))
@@ -53,7 +53,7 @@ def svg(track: Track, name: str) -> str:
 
 
 def description(track: Track) -> str:
-    """The chart in words: plain text, nothing in it needs escaping."""
+    """The chart in words: plain text in which nothing needs escaping."""
     first, last = track.first, track.last
     said = [f"From {max(0.0, first.score - first.added):.1f} at {clock(first.time)} UTC to {last.score:.1f} at"]
     said.append(f"{clock(last.time)} UTC; highest {track.peak.score:.1f}.")
@@ -83,7 +83,7 @@ def _line(drawn: Axis) -> str:
 
 
 def _tick(tick: Tick, second: bool) -> list[str]:
-    """A time and a connection number; every second one makes way on a narrow screen."""
+    """A time and a connection number; every second one is hidden on a narrow screen."""
     x = f"{tick.position * 100:.2f}%"
     edge = " first" if tick.position < 0.06 else " last" if tick.position > 0.94 else ""
     kind = f'class="tick{edge}{" second" if second else ""}"'
@@ -95,7 +95,7 @@ def _tick(tick: Tick, second: bool) -> list[str]:
 
 
 def _moment(drawn: Axis, point: Point, standing: str) -> list[str]:
-    """The point where a standing began, and at which connection: below it to the right, where the line is not."""
+    """The point where a standing began, with its connection: below it to the right, away from the line."""
     position, y = drawn.position(point), _y(min(point.score, TOP))
     at, side, below = (10, "", 16) if position < 0.62 else (-10, " left", -8)
     label = f"connection {point.connection}"

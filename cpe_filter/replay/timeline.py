@@ -1,8 +1,8 @@
-"""How a score came about: the steps of each device, kept within bounds.
+"""How a score developed: the steps of each device, within bounds.
 
-Knows the detector's steps and the thresholds. Must not know how they are shown (chart, page). Of a long history it
-keeps what a drawing of it needs: the first and last step, those that crossed a threshold or changed the standing, those
-that moved the score most, and of each run of steps between them the lowest and the highest.
+Knows the detector's steps and the thresholds. Must not know how they are shown (chart, page). From a long history it
+keeps what a drawing needs: the first and last step, those that crossed a threshold or changed the standing, those that
+moved the score most, and the lowest and highest of each run of steps between them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, 
 DEVICES = 256
 #: Points kept for each device, at most.
 POINTS = 400
-#: Runs of steps up to the conviction, and as many after it: two points each. The first steps after it are all kept.
+#: Runs of steps up to the conviction, and as many after it, with two points each. All first steps after it are kept.
 RUNS = 80
 SOON = 48
-#: How many steps that moved the score most are told, up to the conviction; and what is shown as 0.0 is none of them.
+#: How many of the steps that moved the score most are listed, up to the conviction; and the least change that counts.
 MOVERS = 10
 SMALLEST = 0.05
 
 
 class Point(NamedTuple):
-    """A step of one device. number: its how many-th. added: nats. score: after it."""
+    """A step of one device. number: its place among the device's steps. added: nats. score: after it."""
 
     number: int
     time: float
@@ -39,7 +39,7 @@ class Point(NamedTuple):
 
 
 class Runs:
-    """Neighbouring points in runs of equal length, of each the lowest and the highest; longer runs as it fills."""
+    """The lowest and highest of adjacent points in runs of equal length; the runs get longer as it fills."""
 
     __slots__ = ("_in_last", "_length", "_runs", "limit")
 
@@ -79,8 +79,8 @@ class Track:
     """One device's score over time.
 
     crossed: by standing, the first point at or above its threshold. standings: by standing, the first point that gave
-    it; a conviction may come later than its threshold, as it takes two families. soon: what followed it at once.
-    begun: False where the first steps were not kept.
+    it; a conviction may come later than its threshold, because it takes two families. soon: the points right after it.
+    begun: False if the first steps were not kept.
     """
 
     __slots__ = (
@@ -125,7 +125,7 @@ class Track:
             return
         self._before.add(point)
         if abs(point.added) >= SMALLEST:
-            # Of equal ones the earlier is kept: it said more.
+            # If two are equal the earlier is kept, because it said more.
             item = (abs(point.added), -point.number, point)
             if len(self._moved) < MOVERS:
                 heappush(self._moved, item)
@@ -149,7 +149,7 @@ class Track:
         return [kept[number] for number in sorted(kept)]
 
     def mark(self, point: Point) -> str:
-        """What makes a point special: it gave a standing, or was the first past a threshold. Else empty."""
+        """Why a point is special: it gave a standing, or was the first above a threshold. Else empty."""
         for standing, threshold in ((COMPROMISED, CONVICT_AT), (SUSPECTED, SUSPECT_AT)):
             if self.standings.get(standing) == point:
                 return standing
@@ -166,7 +166,7 @@ def _point(number: int, step: Step) -> Point:
 
 
 class Timeline:
-    """The tracks of one capture's devices. Give `step` to an engine as its `trace`, then call `finish`.
+    """The tracks of one capture's devices. Pass `step` to an engine as its `trace`, then call `finish`.
 
     crowded: there were more than `DEVICES` devices; those whose scores rose highest have tracks.
     """

@@ -1,11 +1,11 @@
 """The table of violations: what a client or server did against the protocol, each with its source.
 
-Knows names and RFC sections. Must not know who is good or bad: a violation is a fact, not a judgement.
+Knows names and RFC sections. Must not know which senders are good or bad: a violation is a fact, not a judgement.
 """
 
 from __future__ import annotations
 
-#: name -> (who: "client", "server" or "stream", what it means, where it is laid down)
+#: name -> (its author: "client", "server" or "stream"; its meaning; the source of the rule)
 VIOLATIONS: dict[str, tuple[str, str, str]] = {
     "early-talk": ("client", "sent a command before the server's greeting", "RFC 5321 section 3.1"),
     "blind-pipelining": (

@@ -1,4 +1,4 @@
-"""What of a device is counted for reports: numbers and indicators, and what has been added to them since.
+"""The counts of a device for reports: numbers and indicators, and how much has been added since.
 
 Knows devices. Must not know incidents.
 """
@@ -13,7 +13,7 @@ _AGAINST = frozenset(name for name, row in INDICATORS.items() if row.family != L
 
 
 class Counts(NamedTuple):
-    """What is counted of a device. indicators: in how many connections each was seen."""
+    """A device's counts. indicators: in how many connections each was seen."""
 
     connections: int
     networks: int
@@ -23,7 +23,7 @@ class Counts(NamedTuple):
     indicators: dict[str, int]
 
     def since(self, base: Counts) -> Counts:
-        """What has been added. Indicators that a release has set back begin anew."""
+        """The difference. Indicators that a release has reset start again from zero."""
         grown = {
             name: count - base.indicators.get(name, 0) if count >= base.indicators.get(name, 0) else count
             for name, count in self.indicators.items()
@@ -42,7 +42,7 @@ NOTHING = Counts(0, 0, 0, 0, 0, {})
 
 
 def counts(device: Device) -> Counts:
-    """Those of a device's whole life. Only evidence against it: messages that were taken are counted as such."""
+    """The counts of a device's whole life. Only evidence against it; accepted messages have a count of their own."""
     tallies = device.score.tallies
     return Counts(
         device.connections,

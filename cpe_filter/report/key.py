@@ -1,10 +1,10 @@
-"""Pseudonyms: what the Internet provider calls a device, and the secret that only the router knows.
+"""Pseudonyms: the names of devices for the Internet provider, and the secret that only the router knows.
 
 Knows the keyed hash and the key's file. Must not know what is reported. The pseudonym is HMAC-SHA-256 (RFC 2104) of
-the device's key, cut to 8 bytes. Without the secret nobody can try all MACs of a manufacturer, which a plain hash
-would allow in seconds. The secret is made once, kept in a file of mode 0600, and never sent or logged.
+the device's key, truncated to 8 bytes. A plain hash could be reversed in seconds by trying all MACs of a manufacturer;
+with the secret that is impossible. The secret is made once, kept in a file of mode 0600, and never sent or logged.
 
-hashlib would load OpenSSL: 3.9 MB. The sum alone takes 0.1 MB.
+hashlib would load OpenSSL: 3.9 MB. The module of the hash alone takes 0.1 MB.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ try:
 except ImportError:
     try:
         from _sha256 import sha256  # type: ignore[import-not-found, no-redef, unused-ignore]
-    except ImportError:  # a Python built without its own
+    except ImportError:  # a Python that was built without the module
         from hashlib import sha256
 
 #: Bytes of the secret.
@@ -28,9 +28,9 @@ _BLOCK = 64
 
 
 def load(path: str) -> bytes:
-    """The secret of a file, made and kept there if there is none. Raises OSError.
+    """The secret in a file; made and kept there if there is none. Raises OSError.
 
-    A file of another length is none of ours and stays: a new secret would give every device a new name upstream.
+    A file of another length is not overwritten: a new secret would give every device a new name upstream.
     """
     try:
         key = read(path, KEY_BYTES + 1)

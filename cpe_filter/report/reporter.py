@@ -1,7 +1,7 @@
-"""Reports as the running filter makes them: incidents found, numbered and left for `cpe-filter send`.
+"""Reports of the running filter: finds incidents, numbers their events, and leaves them for `cpe-filter send`.
 
-Knows the engine's devices and connections, conntrack, the folder and when things are done. Must not know the network:
-nothing is sent from here. What fails here is logged once, and the filter goes on.
+Knows the engine's devices and connections, conntrack, the spool's folder and when things are due. Must not know the
+network: it sends nothing. A failure is logged once, and the filter goes on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from cpe_filter.report.persistence import Broken, Kept, encode
 from cpe_filter.report.spool import MOST_BYTES, About, Spool, Waiting
 from cpe_filter.report.spool_dir import uptime
 
-#: Added to the name of the state file: the open incidents on flash, and the secret of the pseudonyms.
+#: Suffixes of the state file's name: the open incidents on flash, and the secret of the pseudonyms.
 BESIDE, KEY = ".incidents", ".key"
-#: Seconds between two looks at what has arrived; from a failure to write to the next try.
+#: Seconds between two checks of what has arrived; from a failure to write to the next try.
 ARRIVED_S, RETRY_S = 5.0, 30.0
 #: Seconds to the first heartbeat, between two while none is sent, and from one that has arrived to the next.
 FIRST_BEAT_S, FRESH_BEAT_S, BEAT_S = 60.0, 3600.0, 43200.0
-#: Seconds since a connection's device was last seen in which its port may still be known.
+#: Seconds after a device was last seen in which conntrack may still know its connection's port.
 _LATELY_S = 120.0
 
 
@@ -45,7 +45,7 @@ class Outbox:
         log: Callable[[str], None],
         now: float,
     ) -> None:
-        """named: what a device calls itself; figures: for heartbeats (see report.incident). Raises OSError."""
+        """named: a device's name of its own; figures: for heartbeats (see report.incident). Raises OSError."""
         self._policy = policy
         self._engine = engine
         self._named = named
@@ -65,11 +65,11 @@ class Outbox:
     # ── across restarts ─────────────────────────────────────────────────────────────────────────
 
     def _restored(self, now: float) -> Spool:
-        """The spool and the incidents as they were; after a reboot the incidents alone."""
+        """Restores the spool and the incidents; after a reboot only the incidents."""
         recent = self._kept(self._writer.read(handover.INCIDENTS), "in memory")
         if recent is not None and recent.boot != self._boot:
             recent = None
-        # No seq may come twice in a boot. Where none is known: there was less than an event a second.
+        # No seq may come twice in a boot. If none is known, assume an event a second, which is more than there were.
         seq = recent.seq if recent else max(1, int(uptime()))
         spool, whole = Spool(self._boot, seq), False
         data = self._writer.read(handover.SPOOL)
@@ -115,7 +115,7 @@ class Outbox:
     # ── while it runs ───────────────────────────────────────────────────────────────────────────
 
     def reload(self, policy: Policy) -> None:
-        """Goes by this policy from now on."""
+        """Uses this policy from now on."""
         user = self._policy.report.user
         self._policy = policy
         if policy.report.user != user:
@@ -127,7 +127,7 @@ class Outbox:
         self._spool.changed = True  # the policy's version is in it
 
     def continued(self, before: bytes, after: bytes) -> None:
-        """A device goes on under another key."""
+        """A device continues under another key."""
         self._incidents.continued(before, after)
 
     def tick(self, now: float) -> None:
@@ -168,7 +168,7 @@ class Outbox:
     def _write(self, now: float) -> None:
         policy = self._policy
         try:
-            # In this order: what the spool lacks is then seen by its seq after a crash, and told again.
+            # In this order: after a crash the seq shows what the spool lacks, and it is reported again.
             self._writer.write(handover.INCIDENTS, encode(self._incidents, self._boot, self._spool.next, now))
             self._writer.write(handover.SPOOL, self._spool.encode(policy.filter.version, __version__), 0o640)
         except OSError as error:
@@ -181,7 +181,7 @@ class Outbox:
     # ── examples of connections ─────────────────────────────────────────────────────────────────
 
     def _seek_more(self, now: float) -> None:
-        """For one of the incidents that lack examples and are at work: by turns."""
+        """Looks for examples for one of the active incidents that lack them, in turns."""
         lacking = [one for one in self._incidents if len(one.examples) < EXAMPLES and now - one.last < _LATELY_S]
         if lacking:
             incident = lacking[int(now) % len(lacking)]
@@ -190,7 +190,7 @@ class Outbox:
                 self._seek(incident, device, now)
 
     def _seek(self, incident: Incident, device: Device, now: float) -> None:
-        """Asks conntrack for the ports of a few of its connections: once a second for all devices together."""
+        """Asks conntrack for the ports of a few of its connections, once a second for all devices together."""
         if now < self._next_example:
             return
         self._next_example = now + 1.0

@@ -1,13 +1,13 @@
-"""When the router speaks to the collector: pure, times are uptimes in seconds.
+"""When the router contacts the collector: pure, times are uptimes in seconds.
 
 Knows what happened before, as `Plan`, and what the collector answered. Must not know files, sockets or clocks.
 
-Millions of routers do this at once, so no moment may be the same for many of them: after a boot the first report waits
-a random part of the splay; after a failure the next try comes at a random time of a window that doubles (full jitter;
-base `BASE_S`, at most `CAP_S`); when an outage lasts the window is no less than the splay, so that all are back over
-its length and not at once. `Retry-After` comes before the jitter, not in its place. The splay is the collector's to
-tune. New events of a router that is well go at a second of the minute that is its own (a minute of its uptime: no
-clock has to be right for that); the heartbeat at its own time of the day.
+Millions of routers do this at once, so no moment may be the same for many of them. After a boot the first report waits
+a random part of the splay. After a failure the next try comes at a random time of a window that doubles (full jitter;
+base `BASE_S`, at most `CAP_S`). When an outage lasts, the window is at least the splay, so the routers return over its
+length and not at once. `Retry-After` is added to the jitter and does not replace it. The collector sets the splay. New
+events of a router without failures are sent at its own second of the minute (a minute of its uptime, so no clock has to
+be right); the heartbeat at its own time of the day.
 
 In the base package, although only `send` sends: `cpe-filter report show` reads the plan.
 """
@@ -24,16 +24,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Seconds: the splay until the collector names another, and what it may name.
+#: Seconds: the splay until the collector sets another, and the range it may set.
 SPLAY_S, MOST_SPLAY_S = 3600, 86400
 #: Seconds of the first window after a failure (before it is doubled), and of the longest.
 BASE_S, CAP_S = 20.0, 5120.0
-#: So many failures in a row are an outage.
+#: How many failures in a row count as an outage.
 OUTAGE = 4
 #: Seconds in which a router that is well exchanges once, and those that are at least between two exchanges: half of
 #: them, so that the one after an exchange that began or ended late is still at the router's own second.
 MINUTE_S, PAUSE_S = 60.0, 30.0
-#: Seconds of the first window after a refusal of this router or its request: nothing but people will mend that.
+#: Seconds of the first window after a refusal of this router or its request, which only people can correct.
 SLOW_S = 3600.0
 #: The longest that `Retry-After` may ask for.
 MOST_AFTER_S = 86400.0
@@ -62,7 +62,7 @@ def begin(boot: str, up: float, random: Random) -> Plan:
 
 
 def known(content: Any, boot: str) -> Plan | None:
-    """A plan as it was written; None for anything else, and for one of another boot."""
+    """A plan in its written form; None for anything else, and for a plan of another boot."""
     try:
         boot_of, due, beat, failures, splay, policy = content
         plan = Plan(str(boot_of), float(due), float(beat), int(failures), int(splay), str(policy))
@@ -73,7 +73,7 @@ def known(content: Any, boot: str) -> Plan | None:
 
 
 def next_at(plan: Plan, events: Iterable[Waiting], slot: int) -> float | None:
-    """When the next exchange is due; None where nothing waits. slot: of this router, seconds of the day."""
+    """When the next exchange is due; None if nothing waits. slot: this router's second of the day."""
     reports = [event.up for event in events if event.kind != HEARTBEAT]
     times = [own_second(min(reports), slot)] if reports else []
     times += [plan.beat for event in events if event.kind == HEARTBEAT]
@@ -86,12 +86,12 @@ def own_second(up: float, slot: int) -> float:
 
 
 def to_send(plan: Plan, events: Iterable[Waiting], up: float) -> list[Waiting]:
-    """What goes: all but a heartbeat that is not due."""
+    """The events to send: all except a heartbeat that is not due."""
     return [event for event in events if event.kind != HEARTBEAT or up >= plan.beat]
 
 
 def delivered(plan: Plan, up: float, wall: float, slot: int, beat: bool, splay: int | None, policy: str | None) -> Plan:
-    """All is well. wall: POSIX time; beat: a heartbeat was among what was sent."""
+    """The plan after a success. wall: POSIX time; beat: a heartbeat was among the events."""
     plan = plan._replace(due=own_second(up + PAUSE_S, slot), failures=0)
     if beat:
         # The next time of day that is ours, and not within half a day: the clock may have been set since.
@@ -101,14 +101,14 @@ def delivered(plan: Plan, up: float, wall: float, slot: int, beat: bool, splay: 
 
 
 def told(plan: Plan, splay: int | None, policy: str | None) -> Plan:
-    """What the collector says beside."""
+    """The plan with the collector's splay and policy version."""
     if splay is not None:
         plan = plan._replace(splay=max(0, min(MOST_SPLAY_S, splay)))
     return plan if policy is None else plan._replace(policy=policy)
 
 
 def failed(plan: Plan, up: float, after: float, random: Random) -> Plan:
-    """The collector was not reached, or asked to come again; `after` so many seconds."""
+    """The plan after a failure: the collector was not reached, or asked to try again `after` so many seconds."""
     failures = plan.failures + 1
     window = min(CAP_S, BASE_S * 2 ** min(failures, 16))
     if failures >= OUTAGE:
@@ -117,6 +117,6 @@ def failed(plan: Plan, up: float, after: float, random: Random) -> Plan:
 
 
 def refused(plan: Plan, up: float, random: Random) -> Plan:
-    """The collector does not want this router, or does not understand it."""
+    """The plan after the collector refused this router, or did not understand it."""
     window = min(DAY_S, SLOW_S * 2 ** min(plan.failures, 8))
     return plan._replace(due=up + window / 2 + random() * window / 2, failures=plan.failures + 1)

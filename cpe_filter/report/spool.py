@@ -1,15 +1,15 @@
-"""Events that wait to be sent: numbered, merged, bounded; and the form in which they stand in a file.
+"""Events that wait to be sent: numbered, merged, bounded; and their form in a file.
 
 Knows the wire format's events as JSON. Must not know files, sockets or devices. Each event gets the next `seq`, which
-is never given twice within a boot. What a newer event of an incident says as well is taken out: an `updated` by any
-later event, a heartbeat by the next one. `opened`, `raised` and `closed` stay until they have arrived.
+is never used twice within a boot. A later event that says more replaces an earlier one: any event of the same incident
+replaces an `updated`, a heartbeat replaces the last one. `opened`, `raised` and `closed` stay until they have arrived.
 
-Past the bound the least is given up first: the oldest `updated`, then heartbeats, then `opened`, `closed`, and
-`raised` last. How many were given up is told with each report.
+When the bound is reached the least important event is dropped first: the oldest `updated`, then heartbeats, then
+`opened`, `closed`, and `raised` last. Each report carries the number of dropped events.
 
-The file: a line of JSON about the whole, a line for each event, a line with the CRC-32 of all before it. Events are
-kept as they will be sent, byte for byte, so the file costs little: 256 KiB take 0.7 ms, a few incidents 0.1. That is
-why it is replaced as a whole.
+The file has a line of JSON about all of it, a line for each event, and a line with the CRC-32 of everything before it.
+Events are kept byte for byte as they will be sent, so writing costs little: 256 KiB take 0.7 ms, a few incidents 0.1.
+That is why the complete file is replaced each time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Bytes of the file.
 MOST_BYTES = 256 << 10
-#: What is given up first.
+#: The order in which events are dropped.
 ORDER = (UPDATED, HEARTBEAT, OPENED, CLOSED, RAISED)
 #: Bytes for what is not an event.
 _FRAME = 512
@@ -35,7 +35,7 @@ MOST = (1 << 32) - 1
 
 
 class Waiting(NamedTuple):
-    """An event that waits. number: its incident's id, "" of a heartbeat. up: seconds since boot. line: its JSON."""
+    """An event that waits. number: its incident's id, "" for a heartbeat. up: seconds since boot. line: its JSON."""
 
     seq: int
     kind: str
@@ -45,7 +45,7 @@ class Waiting(NamedTuple):
 
 
 class About(NamedTuple):
-    """What is said of the whole. next: the seq of the next event; dropped: since boot; pol, ver: versions."""
+    """What all events have in common. next: the seq of the next event; dropped: since boot; pol, ver: versions."""
 
     boot: str
     next: int
@@ -72,7 +72,7 @@ class Spool:
         return list(self._events.values())
 
     def restore(self, about: About, events: Iterable[Waiting]) -> None:
-        """What was written in this boot, before a restart of the filter."""
+        """Restores what was written in this boot, before a restart of the filter."""
         self.next = max(self.next, about.next)
         self.dropped = about.dropped
         for event in events:
@@ -80,7 +80,7 @@ class Spool:
         self._bound()
 
     def add(self, event: Wire) -> int:
-        """Takes an event; its seq."""
+        """Adds an event; returns its seq."""
         kind, number, seq = str(event["kind"]), str(event.get("id", "")), self.next
         self.next = min(self.next + 1, MOST)
         merged = HEARTBEAT if kind == HEARTBEAT else UPDATED
@@ -92,7 +92,7 @@ class Spool:
         return seq
 
     def arrived(self, seqs: Iterable[int]) -> list[Waiting]:
-        """Takes out what was sent; what of it was there."""
+        """Removes events that have arrived; returns those that were there."""
         return [event for event in map(self._take, seqs) if event is not None]
 
     def encode(self, pol: str, ver: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The folder in tmpfs through which `run` hands reports to `send`: two processes, two users, no lock between them.
+"""The folder in tmpfs through which `run` passes reports to `send`: two processes, two users, no lock between them.
 
 Knows files and permissions. Must not know what a report says. Each side writes only where the other cannot, and each
 file is replaced in one step, so neither can corrupt, block or mislead the other beyond what it writes itself:
@@ -11,9 +11,9 @@ file is replaced in one step, so neither can corrupt, block or mislead the other
         plan          when to send next
         last          the last requests, for `cpe-filter report show`
 
-`send` writes what has arrived after the collector's answer, and run removes it later; who is killed in between sends it
-once more, which the collector knows by its seq. `arrived` names no more than what is in the spool: a seq is never
-given twice in a boot, so what has left the spool never comes back.
+After the collector's answer `send` writes which events have arrived, and run removes them later. If `send` is killed in
+between it sends them again, and the collector recognises them by their seq. `arrived` names only events in the spool. A
+seq is never used twice in a boot, so an event that has left the spool never returns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_SEQS = 4096
 
 
 def folder(status_file: str) -> str:
-    """Where the folder is: beside the status file."""
+    """Where the folder is: next to the status file."""
     return os.path.join(os.path.dirname(status_file), "report")
 
 
@@ -46,12 +46,12 @@ def boot_id() -> str:
 
 
 def uptime() -> float:
-    """Seconds since boot, also those of sleep."""
+    """Seconds since boot, including sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Writer:
-    """The side of `run`. Raises OSError where a method says so."""
+    """The side of `run`. Methods that say so raise OSError."""
 
     def __init__(self, path: str, user: str, log: Callable[[str], None]) -> None:
         self._path = path
@@ -60,7 +60,7 @@ class Writer:
         self._uid, self._gid = self._who(user)
 
     def _who(self, user: str) -> tuple[int, int]:
-        """(-1, -1) where there is no such user, or where we may not give files away."""
+        """(-1, -1) if there is no such user, or if this process may not change owners."""
         if os.geteuid() != 0:
             return -1, -1
         import pwd
@@ -111,14 +111,14 @@ class Writer:
             raise
 
     def read(self, name: str) -> bytes | None:
-        """A file of ours; None where there is none that can be used."""
+        """A file that `run` has written; None if there is none that can be used."""
         try:
             return read(os.path.join(self._path, name), 2 * MOST_BYTES)
         except OSError:
             return None
 
     def arrived(self, boot: str) -> set[int]:
-        """The seqs that have arrived, if that has changed since the last call. Whoever wrote it is not trusted."""
+        """The seqs that have arrived, if that has changed since the last call. Their writer is not trusted."""
         path = os.path.join(self._path, SENT, ARRIVED)
         try:
             about = os.stat(path, follow_symlinks=False)

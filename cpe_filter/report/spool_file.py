@@ -1,6 +1,6 @@
-"""The spool's file, read: by `send`, and by a filter that has started again.
+"""Reads the spool's file, for `send`, and for a filter that has restarted.
 
-Knows the form of the file and JSON. No part of the running filter, which only writes it.
+Knows the form of the file and JSON. Not loaded by the running filter, which only writes the file.
 """
 
 from __future__ import annotations

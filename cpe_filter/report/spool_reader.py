@@ -1,6 +1,6 @@
-"""The folder of reports (see handover), on the side of `send`.
+"""The folder of reports (see spool_dir), on the side of `send`.
 
-Knows files. Must not know what a report says. No part of the running filter.
+Knows files. Must not know what a report says. Not loaded by the running filter.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from cpe_filter.report.spool_file import decode
 
 
 class Reader:
-    """The side of `send`. It opens the folders at once, as root if it still is: later it need not find its way there.
+    """The side of `send`. It opens the folders at once, while it may be root, because later it may not reach them.
 
-    Raises OSError where a method says so.
+    Methods that say so raise OSError.
     """
 
     def __init__(self, path: str) -> None:
@@ -37,7 +37,7 @@ class Reader:
         os.close(self._folder)
 
     def lock(self) -> bool:
-        """Whether no other `send` is at work; until `close`. Raises OSError."""
+        """Takes the lock until `close`. False if another `send` is running. Raises OSError."""
         try:
             fcntl.flock(self._sent, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,7 +64,7 @@ class Reader:
         return about, [event for event in events if event.seq not in have]
 
     def incidents(self) -> bytes:
-        """What run knows itself again by: for root alone. Raises OSError."""
+        """The file by which `run` continues after a restart; only for root. Raises OSError."""
         return read(INCIDENTS, 2 * MOST_BYTES, self._folder)
 
     def arrived(self, boot: str) -> set[int]:
@@ -75,25 +75,25 @@ class Reader:
             return set()
 
     def note(self, boot: str, seqs: Iterable[int]) -> None:
-        """These have arrived, too. Raises OSError."""
+        """Adds seqs that have arrived. Raises OSError."""
         have = {*self.arrived(boot), *seqs}
         try:
             _, events = decode(read(SPOOL, 2 * MOST_BYTES, self._folder))
             have &= {event.seq for event in events}
         except (OSError, Broken):
             pass
-        # What run has taken out meanwhile never comes back.
+        # Events that run has removed meanwhile never return.
         self._replace(ARRIVED, listed(boot, have))
 
     def read(self, name: str) -> Any:
-        """The JSON of a file of ours; None where there is none that can be used."""
+        """The JSON in a file of `send`; None if there is none that can be used."""
         try:
             return json.loads(read(name, MOST_SENT, self._sent))
         except (OSError, ValueError, RecursionError):
             return None
 
     def write(self, name: str, content: Any) -> None:
-        """Replaces a file of ours by one with this JSON. Raises OSError."""
+        """Replaces a file of `send` by one with this JSON. Raises OSError."""
         self._replace(name, json.dumps(content, separators=(",", ":")).encode())
 
     def _replace(self, name: str, data: bytes) -> None:

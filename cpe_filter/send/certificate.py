@@ -1,4 +1,4 @@
-"""A certificate's subject and dates: as much of X.509 (RFC 5280) as a router needs to know of its own.
+"""A certificate's subject and dates: as much of X.509 (RFC 5280) as a router needs for its own certificate.
 
 Knows DER. Must not judge trust: TLS does that. Python's ssl shows only the other side's certificate.
 """
@@ -18,7 +18,7 @@ MOST_BYTES, _MOST_NAME = 64 << 10, 64
 
 
 class NoCertificate(ValueError):
-    """There is no certificate in it that can be read."""
+    """The file has no certificate that can be read."""
 
 
 class Certificate(NamedTuple):
@@ -85,8 +85,8 @@ def _time(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _days(year: int, month: int, day: int) -> int:
-    """Days since 1970-01-01. calendar and time.strptime do the same, at the price of datetime and locale (1.3 MB)."""
-    # Years begin in March, so that the leap day is their last: 153 days in each five months from then on.
+    """Days since 1970-01-01. calendar and time.strptime do the same, but load datetime and locale (1.3 MB)."""
+    # Years begin in March, so that the leap day is their last day: then each five months have 153 days.
     year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
     return year * 365 + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 1 - 719468
 

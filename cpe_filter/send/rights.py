@@ -1,4 +1,4 @@
-"""What `send` may use and who it is: its certificate and key, the clock, and the way from root to an ordinary user.
+"""What `send` may use, and as which user: its certificate and key, the clock, and how it drops privileges.
 
 Knows permissions and privileges. Must not know what is sent, or TLS.
 """
@@ -23,7 +23,7 @@ class CannotSend(RuntimeError):
 
 
 def check_files(policy: Policy) -> Certificate:
-    """Our certificate, after a look at all three files. Raises `CannotSend`."""
+    """The router's certificate, after a check of all three files. Raises `CannotSend`."""
     for name, path, others in (
         ("ca", policy.report.ca, 0o022),
         ("certificate", policy.report.certificate, 0o022),
@@ -55,13 +55,13 @@ def check_files(policy: Policy) -> Certificate:
 
 
 class User:
-    """Who we are. uid 0: we were not root."""
+    """The user that `send` acts as. uid 0: the process was not started by root."""
 
     def __init__(self, uid: int, gid: int) -> None:
         self._uid, self._gid = uid, gid
 
     def give_up(self, before: Callable[[], Any]) -> Any:
-        """Does one thing as root, and is this user for good. Nothing changes for who was not root."""
+        """Does one thing as root, then drops root for good. If the process was not started by root nothing changes."""
         if not self._uid:
             return before()
         os.seteuid(0)
@@ -73,7 +73,7 @@ class User:
 
 
 def become(name: str) -> User:
-    """Acts as this user, if we are root. Raises `CannotSend`."""
+    """Acts as this user, if the process is root. Raises `CannotSend`."""
     if os.geteuid() != 0:
         return User(0, 0)
     import pwd
@@ -94,7 +94,7 @@ def become(name: str) -> User:
 
 
 def synchronised() -> bool:
-    """Whether something keeps the clock right: adjtimex(2) without a change. False where nobody can say."""
+    """Whether the clock is synchronised, by adjtimex(2) without a change. False if that is unknown."""
     try:
         import ctypes
 

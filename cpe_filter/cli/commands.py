@@ -314,11 +314,8 @@ def _command_collector(options: argparse.Namespace) -> int:
         from cpe_filter.collect import command
     except ImportError as error:
         raise Unusable(f"collector needs {error.name}: pip install 'cpe-filter[collector]'") from None
-    try:
-        names = ("of", "since", "case", "output", "mark", "language", "format")
-        return command.main(options.config, options.what, **{name: getattr(options, name) for name in names})
-    except command.Unusable as error:
-        raise Unusable(str(error)) from None
+    names = ("of", "since", "case", "output", "mark", "language", "format")
+    return command.main(options.config, options.what, **{name: getattr(options, name) for name in names})
 
 
 def _command_replay(options: argparse.Namespace) -> int:

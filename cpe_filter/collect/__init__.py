@@ -8,7 +8,7 @@
     export/      XARF, IntelMQ and CSV
     subscribers/ whose router it is
     web/         the fleet page
-    config       the TOML file;   command, desk_command   the command line;   metrics, log, file_modes
+    config       the TOML file;   command, tasks   the command line;   metrics, log, file_modes
 
 Nothing here runs on a router. Imports point one way: wire <- store <- intake, cases <- export, web <- command.
 """

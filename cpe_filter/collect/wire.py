@@ -17,14 +17,13 @@ from typing import Any, NoReturn
 import jsonschema_rs
 
 VERSION = 1
-MAX_EVENTS = 256
 #: A sequence number that can be given back although its event is wrong.
 _MAX_SEQ = 1 << 32
 
 Event = dict[str, Any]
 
 
-class WrongReport(ValueError):
+class ReportError(ValueError):
     """Bytes that are no report. The text says why."""
 
 
@@ -69,12 +68,12 @@ class Report:
 
 
 def unpack(data: bytes) -> Report:
-    """What `Report.pack` wrote. Raises `WrongReport`."""
+    """What `Report.pack` wrote. Raises `ReportError`."""
     try:
         values = json.loads(data)
         return Report(**{**values, "events": tuple(values["events"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise WrongReport(f"not a packed report: {error}") from None
+        raise ReportError(f"not a packed report: {error}") from None
 
 
 @cache
@@ -105,11 +104,11 @@ def _validators() -> dict[str, Any]:
 
 
 def parse(data: bytes, router: str, address: str | None, received: int) -> tuple[Report, list[Rejected]]:
-    """A report's JSON text. Raises `WrongReport` where nothing of it can be used; wrong events come back apart."""
+    """A report's JSON text. Raises `ReportError` where nothing of it can be used; wrong events come back apart."""
     body = _json(data)
     why = _fault("report", body)
     if why:
-        raise WrongReport(why)
+        raise ReportError(why)
     events: dict[int, Event] = {}
     rejected = []
     for index, event in enumerate(body["events"]):
@@ -140,12 +139,12 @@ def _json(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise WrongReport("not UTF-8 text") from None
+        raise ReportError("not UTF-8 text") from None
     except RecursionError:
-        raise WrongReport("JSON nested too deeply") from None
+        raise ReportError("JSON nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, or int()'s own refusal of thousands of digits
         where = f" (byte {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
-        raise WrongReport(f"not JSON{where}") from None
+        raise ReportError(f"not JSON{where}") from None
 
 
 def _no_constant(_name: str) -> NoReturn:

@@ -41,6 +41,7 @@ from cpe_filter.report.spool import About, Waiting
 from cpe_filter.report.spool_dir import LAST, PLAN, uptime
 from cpe_filter.report.spool_reader import Reader
 from cpe_filter.send.certificate import Certificate
+from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.send.rights import CannotSend, become, check_files, synchronised
 
 __all__ = ["CannotSend", "NoReports", "Sender", "batches", "check_files", "report", "run"]
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
     _Done = tuple[int, Plan, str]
 
 DONE, UNDELIVERED = 0, 1
-#: Events and bytes (as JSON, so of a request more than enough) of a report, and reports of an exchange.
-MOST_EVENTS, MOST_REPORT, MOST_REPORTS = 256, 60 << 10, 24
+#: Bytes of a report (as JSON, so of a request more than enough), and reports of an exchange.
+MOST_REPORT, MOST_REPORTS = 60 << 10, 24
 #: Events that are given up one by one because the collector takes none; then it is the whole that is wrong.
 MOST_GIVEN_UP = 4
 #: Reports kept for `cpe-filter report show`, and their characters.
@@ -297,7 +298,7 @@ def batches(events: Iterable[Waiting]) -> list[list[Waiting]]:
     made: list[list[Waiting]] = []
     size = MOST_REPORT + 1
     for event in sorted(events):
-        if size + len(event.line) > MOST_REPORT or len(made[-1]) >= MOST_EVENTS:
+        if size + len(event.line) > MOST_REPORT or len(made[-1]) >= MAX_EVENTS:
             made.append([])
             size = 0
         made[-1].append(event)

@@ -15,17 +15,16 @@ import socket
 import ssl
 import time
 import zlib
-from email.utils import parsedate_to_datetime
 from types import FrameType
 from typing import Any, NamedTuple
 
 from cpe_filter import __version__
+from cpe_filter.send.protocol import PATH, retry_after
 
 #: Seconds: for an address to connect, for the other side to say anything, and for a whole exchange.
 CONNECT_S, SILENCE_S, EXCHANGE_S = 15.0, 30.0, 120.0
 #: Bytes of an answer, characters of a reason in it.
 MOST_ANSWER, _MOST_WHY = 64 << 10, 120
-_PATH = "/v1/reports"
 
 #: What becomes of a request: taken; too large or wrong as a whole; come again later; not this way, not this router.
 TAKEN, WRONG, LATER, REFUSED = "taken", "wrong", "later", "refused"
@@ -103,7 +102,7 @@ class Collector:
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         """url: https, as policy.py allows it. Raises `Unusable`."""
         host, _, path = url.removeprefix("https://").partition("/")
-        self._path = f"/{path}".rstrip("/") + _PATH
+        self._path = f"/{path}".rstrip("/") + PATH
         name, _, port = host.partition(":")
         if not (name.isascii() and all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))):
             raise Unusable(f"[report] url {url}: {name} is no host's name")
@@ -226,7 +225,7 @@ def _answer(status: int, headers: http.client.HTTPMessage, data: bytes) -> Answe
         status,
         frozenset(seq for seq in acked if type(seq) is int) if isinstance(acked, list) else frozenset(),
         _rejected(rejected),
-        _after(headers),
+        retry_after(headers.get("Retry-After", ""), headers.get("Date", ""), time.time()),
         splay if type(splay) is int else None,
         policy if _is_version(policy) else None,
     )
@@ -254,16 +253,3 @@ def _rejected(content: Any) -> dict[int, str]:
 def _is_version(value: Any) -> bool:
     good = isinstance(value, str) and len(value) <= 64 and value.isascii()
     return good and all(c.isalnum() or c in "._+-" for c in value)
-
-
-def _after(headers: http.client.HTTPMessage) -> float:
-    """Seconds to wait (RFC 9110 section 10.2.3). A date counts from the collector's own: our clock may be wrong."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdecimal() and len(text) < 10:
-        return float(text)
-    try:
-        then = parsedate_to_datetime(text).timestamp()
-        date = headers.get("Date", "")
-        return max(0.0, then - (parsedate_to_datetime(date).timestamp() if date else time.time()))
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return 0.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from cpe_filter.collect.cases import plan as caseplan
-from cpe_filter.collect.cases.update import Casebook
+from cpe_filter.collect.cases import plan
+from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.store.base import Row, Store
-from cpe_filter.collect.subscribers.map import Line, MapAway, line_at, row
+from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, line_at, row
 from cpe_filter.collect.wire import Report
 from tests.collect.reports import NOW, incident, report
 
@@ -45,7 +45,7 @@ class Map:
     async def find(self, router: str, at: int) -> Line | None:
         self.asked += 1
         if self.away:
-            raise MapAway("away")
+            raise MapUnavailableError("away")
         return line_at([one for one in self.rows if one.router == router], at)
 
     async def refresh(self, now: float) -> bool:
@@ -57,9 +57,9 @@ def line(router: str = "r1", subscriber: str = "S1", **more: str) -> dict[str, s
     return {**base, "contact": f"crm:{subscriber}", "asn": "64500", "address": f"{ADDRESS} {ADDRESS6}", **more}
 
 
-def ours(subscribers: Map | None = None, **terms: Any) -> Callable[[Store], Casebook]:
+def ours(subscribers: Map | None = None, **terms: Any) -> Callable[[Store], CaseUpdater]:
     whose = subscribers or Map(line())
-    return lambda store: Casebook(store, whose, caseplan.Terms(**terms))
+    return lambda store: CaseUpdater(store, whose, plan.Terms(**terms))
 
 
 async def cases_of(store: Store, apart: tuple[str, ...] = ("changed_at",)) -> list[Row]:

@@ -6,15 +6,15 @@ from ipaddress import ip_address
 from typing import Any
 
 from cpe_filter.collect.cases.attribution import Held, Source
-from cpe_filter.collect.cases.cases import Case
-from cpe_filter.collect.export.export_rows import Item
+from cpe_filter.collect.cases.model import Case
+from cpe_filter.collect.export.export_rows import ExportRow
 from tests.collect.desks import TV
 from tests.collect.reports import BOOT, NOW
 
 SOURCE = Source(ip_address("8.8.1.1"), 40001, NOW - 30)
 
 
-def item(source: Source | Held = SOURCE, of_case: dict[str, Any] | None = None, **of_incident: Any) -> Item:
+def item(source: Source | Held = SOURCE, of_case: dict[str, Any] | None = None, **of_incident: Any) -> ExportRow:
     case = Case(
         **{
             **dict.fromkeys(("incidents", "episodes", "conns", "nets", "msgs", "rcpts", "refused", "acted"), 7),
@@ -34,4 +34,4 @@ def item(source: Source | Held = SOURCE, of_case: dict[str, Any] | None = None, 
         "raised_at": NOW - 30, "updated_at": NOW - 10, "closed_at": None, "changed_at": NOW,
         **of_incident,
     }  # fmt: skip
-    return Item(case, incident, source)
+    return ExportRow(case, incident, source)

@@ -51,7 +51,7 @@ def test_times_are_this_servers_and_never_later_than_the_report() -> None:
     ],
 )
 def test_wrong_report_is_refused_whole(change: dict[str, Any], why: str) -> None:
-    with pytest.raises(wire.WrongReport) as caught:
+    with pytest.raises(wire.ReportError) as caught:
         parse({**body(incident(1)), **change})
     assert str(caught.value) == why
 
@@ -59,7 +59,7 @@ def test_wrong_report_is_refused_whole(change: dict[str, Any], why: str) -> None
 def test_missing_key_is_named() -> None:
     value = body()
     del value["boot"]
-    with pytest.raises(wire.WrongReport, match=r"^required boot$"):
+    with pytest.raises(wire.ReportError, match=r"^required boot$"):
         parse(value)
 
 
@@ -78,7 +78,7 @@ def test_missing_key_is_named() -> None:
     ],
 )
 def test_bytes_that_are_no_report(data: bytes, why: str) -> None:
-    with pytest.raises(wire.WrongReport) as caught:
+    with pytest.raises(wire.ReportError) as caught:
         wire.parse(data, "r1", None, NOW)
     assert str(caught.value) == why
 
@@ -124,7 +124,7 @@ def test_packing_loses_nothing() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"router":1}', b'{"events":[],"x":1}', b"\xff"])
 def test_unpacking_something_else(data: bytes) -> None:
-    with pytest.raises(wire.WrongReport):
+    with pytest.raises(wire.ReportError):
         wire.unpack(data)
 
 
@@ -142,7 +142,7 @@ def test_nothing_else_is_ever_raised(key: str, value: Any, outer: str, other: An
     for report_ in (body(*events), {**body(*events), outer: other}):
         try:
             taken, rejected = parse(report_)
-        except wire.WrongReport:
+        except wire.ReportError:
             continue
         assert wire.unpack(taken.pack()) == taken
         assert all(isinstance(one.why, str) and one.why for one in rejected)

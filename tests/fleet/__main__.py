@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cpe_filter.collect.cases import age_tables as aging
-from cpe_filter.collect.cases.update import Casebook
+from cpe_filter.collect.cases import age_tables
+from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.password import hashed
 from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.collect.subscribers.file import File
@@ -79,11 +79,11 @@ class Fleet:
             now = int(time.time())
             subscribers = File(str(self.map))
             await subscribers.refresh(now)
-            book = Casebook(store, subscribers)
+            book = CaseUpdater(store, subscribers)
             await book.catch_up(now, full=True)
             await people.act(store, now)
             await book.rebuild(now)
-            await aging.roll_up(store, now)
+            await age_tables.roll_up(store, now)
         finally:
             await store.close()
 

@@ -64,7 +64,7 @@ def test_news_and_rubbish() -> None:
     for _ in range(20):
         try:
             wire.parse(json.dumps(one._rubbish()).encode(), bad.router, None, 0)
-        except wire.WrongReport:
+        except wire.ReportError:
             refused += 1
     assert refused == 20
 

@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 from xarf import SchemaValidator
 
-from cpe_filter.collect.cases import cases
-from cpe_filter.collect.cases.cases import Case
+from cpe_filter.collect.cases import query
+from cpe_filter.collect.cases.model import Case
 from cpe_filter.collect.store.sqlite import SQLite
 from tests.collect import running
 from tests.collect.ca import Authority
@@ -101,7 +101,7 @@ class Collector(running.Collector):
         async def read() -> list[Case]:
             store = SQLite(str(self.folder / "collector.db"))
             await store.open()
-            found = await cases.listed(store)
+            found = await query.listed(store)
             await store.close()
             return found.cases
 

@@ -354,26 +354,6 @@ def test_retry_after_as_a_date_goes_by_the_collector_s_clock(desk: Desk) -> None
 
 
 @pytest.mark.parametrize(
-    ("after", "date", "seconds"),
-    [
-        ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:18:00 GMT", 600.0),
-        ("Wed, 21 Oct 2015 07:08:00 GMT", "Wed, 21 Oct 2015 07:18:00 GMT", 0.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", "nonsense", 0.0),
-        (" 7 ", "", 7.0), ("-7", "", 0.0), ("1e3", "", 0.0), ("٣", "", 0.0), ("9" * 5000, "", 0.0), ("", "", 0.0),
-        ("soon", "", 0.0),
-    ],
-)  # fmt: skip
-def test_retry_after_of_any_form(after: str, date: str, seconds: float) -> None:
-    import http.client
-
-    headers = http.client.HTTPMessage()
-    headers["Retry-After"] = after
-    if date:
-        headers["Date"] = date
-    assert upstream._after(headers) == seconds
-
-
-@pytest.mark.parametrize(
     "body",
     [b"", b"ok", b"[]", b"null", b'{"acked":1}', b'{"acked":[77]}', b"{" * 60000, b'{"acked":[1]}' + b" " * 70000,
      b'{"acked":[' + b"9" * 5000 + b"]}", b"\xff"],

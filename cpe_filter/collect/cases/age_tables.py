@@ -11,8 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from cpe_filter.collect.cases import history
-from cpe_filter.collect.cases.cases import MODEL_OF
 from cpe_filter.collect.cases.plan import traces
+from cpe_filter.collect.cases.query import MODEL_OF
 from cpe_filter.collect.store.base import Row, Statement, Store
 from cpe_filter.collect.store.retention import DAY, months
 

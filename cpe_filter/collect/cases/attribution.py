@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple
 
 from cpe_filter.collect.store.base import Row
-from cpe_filter.collect.subscribers.map import Line, MapAway, Place, Subscribers
+from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Place, Subscribers
 
 #: How far a time may lie ahead: clocks of several collectors.
 _AHEAD_S = 300
@@ -67,7 +67,7 @@ async def source(incident: Row, subscriber: str, subscribers: Subscribers, now: 
             continue
         try:
             line = await subscribers.find(incident["router"], at)
-        except MapAway:
+        except MapUnavailableError:
             return Held(AWAY)
         tried.append(_on(line, subscriber, example, at))
     return max(tried, key=_nearness)

@@ -1,42 +1,50 @@
-"""A device's incidents and what people did about them -> its case's state and episodes. Pure.
+"""The incidents of a device and what people did about them -> state and episodes of its case. Pure.
 
-Knows nothing of tables. The same incidents and actions give the same history whatever order they came in: it follows
-the times of events, not of their arrival.
+Knows nothing of tables. The same incidents and actions give the same history in whatever order they arrived: what
+counts is when things happened, not when they were reported.
 
-    open          compromised, nobody has been told
-    recurring     the same, after it had been clean or closed
-    notified      the subscriber has been told
-    acknowledged  the subscriber or the desk has taken it up
-    clean         the device is known to be clean: its conduct cleared it, or its owner released it
-    closed        the desk closed it; or it is over without being known to be clean (why: expired, exempt, silent)
+    open          compromised, nobody is notified
+    recurring     the same, after it was clean or closed
+    notified      the subscriber is notified
+    acknowledged  the subscriber or the desk works on it
+    clean         the device is known to be clean: cleared by its behaviour, or released by its owner
+    closed        the desk closed it; or it ended without being known to be clean (why: expired, exempt, merged, silent)
 
-What began before the desk closed a case but was not known to it then counts as begun after: late news is not buried.
+An incident that began before the desk closed a case, but was not known then, counts as begun after: late news is not
+lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED, CLEAN, CLOSED = STATES = (
-    "open",
-    "recurring",
-    "notified",
-    "acknowledged",
-    "clean",
-    "closed",
-)
-#: In these a device is still compromised as far as is known, and somebody has something to do.
-ACTIVE = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
+State = Literal["open", "recurring", "notified", "acknowledged", "clean", "closed"]
+STATES: tuple[State, ...] = get_args(State)
+OPEN: Literal["open"] = "open"
+RECURRING: Literal["recurring"] = "recurring"
+NOTIFIED: Literal["notified"] = "notified"
+ACKNOWLEDGED: Literal["acknowledged"] = "acknowledged"
+CLEAN: Literal["clean"] = "clean"
+CLOSED: Literal["closed"] = "closed"
+#: In these states the device is still compromised as far as is known, and somebody has to act.
+ACTIVE: tuple[State, ...] = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
 
-NOTE, REOPENED = "note", "reopened"
-ACTIONS = (NOTIFIED, ACKNOWLEDGED, CLOSED, REOPENED, NOTE)
+ActionKind = Literal["notified", "acknowledged", "closed", "reopened", "note"]
+ACTIONS: tuple[ActionKind, ...] = get_args(ActionKind)
+REOPENED: Literal["reopened"] = "reopened"
+NOTE: Literal["note"] = "note"
 
-#: Why an incident ended that make a device clean (report-v1.schema.json).
-_CLEAN = ("cleared", "released")
-#: Of an episode that the desk closed.
-DESK = "desk"
+#: Of a device (report-v1.schema.json).
+Standing = Literal["clear", "suspected", "compromised"]
+
+#: Why an incident ended: as a router reports it (report-v1.schema.json), `silent` by retention, `desk` by a person.
+EndReason = Literal["cleared", "released", "expired", "exempt", "merged", "silent", "desk"]
+END_REASONS: tuple[EndReason, ...] = get_args(EndReason)
+#: Of these the device is known to be clean.
+_CLEAN: tuple[EndReason, ...] = ("cleared", "released")
+DESK: Literal["desk"] = "desk"
 
 
 class Spell(NamedTuple):
@@ -46,16 +54,16 @@ class Spell(NamedTuple):
     begun: int
     raised: int | None
     ended: int | None
-    why: str | None
+    why: EndReason | None
 
 
 class Action(NamedTuple):
-    """what: of `ACTIONS`. known: the incidents that the case had then."""
+    """known: the incidents that the case had then."""
 
     id: str
     at: int
-    who: str
-    what: str
+    user: str
+    kind: ActionKind
     text: str
     known: frozenset[str]
 
@@ -71,30 +79,30 @@ class Episode:
     acknowledged_at: int | None = None
     clean_at: int | None = None
     closed_at: int | None = None
-    why: str | None = None
+    why: EndReason | None = None
     #: All its incidents.
     members: list[str] = field(default_factory=list)
-    #: Incidents that were raised while it went on, with the time.
+    #: Incidents that were raised during it, with the time.
     raised: list[tuple[str, int]] = field(default_factory=list)
-    #: When its last incident ended, and why, although the desk had closed it before.
-    over: tuple[int, str] | None = None
+    #: When its last incident ended, and why, even if the desk had closed it before.
+    ended: tuple[int, EndReason | None] | None = None
 
 
 class History(NamedTuple):
-    """episodes: at least one. active: the incidents that go on now."""
+    """episodes: at least one. active: the incidents that are open now."""
 
-    state: str
+    state: State
     episodes: list[Episode]
     active: frozenset[str]
 
 
-# Of points with the same time: what ends comes after what begins, so that two incidents that touch are one episode.
-_BEGIN, _RAISE, _TOLD, _TAKEN, _END, _CLOSE, _LATE, _REOPEN = range(8)
-_RANKS = {NOTIFIED: _TOLD, ACKNOWLEDGED: _TAKEN, CLOSED: _CLOSE, REOPENED: _REOPEN}
+# The order of points with the same time. An end comes after a begin, so two incidents that touch are one episode.
+_BEGIN, _RAISE, _NOTIFIED, _ACKNOWLEDGED, _END, _CLOSE, _LATE, _REOPEN = range(8)
+_RANKS = {NOTIFIED: _NOTIFIED, ACKNOWLEDGED: _ACKNOWLEDGED, CLOSED: _CLOSE, REOPENED: _REOPEN}
 
 
-def tell(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
-    """spells: at least one."""
+def fold(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
+    """The history that incidents (one at least) and actions make, in the order of their times."""
     known = list(actions)
     points: list[tuple[int, int, str, Spell | Action]] = []
     for spell in spells:
@@ -104,21 +112,21 @@ def tell(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
             points.append((max(begun, spell.raised), _RAISE, spell.incident, spell))
         if spell.ended is not None:
             points.append((max(begun, spell.ended), _END, spell.incident, spell))
-    points += [(action.at, _RANKS[action.what], action.id, action) for action in known if action.what in _RANKS]
+    points += [(action.at, _RANKS[action.kind], action.id, action) for action in known if action.kind in _RANKS]
     points.sort(key=lambda point: point[:3])
-    fold = _Fold()
-    for at, rank, _, what in points:
-        if isinstance(what, Spell):
-            fold.spell(at, rank, what)
-        elif fold.episodes:
-            fold.action(at, rank)
-    return History(fold.state, fold.episodes, frozenset(fold.active))
+    state = _Fold()
+    for at, rank, _, point in points:
+        if isinstance(point, Spell):
+            state.spell(at, rank, point)
+        elif state.episodes:
+            state.action(at, rank)
+    return History(state.state, state.episodes, frozenset(state.active))
 
 
 def _begin(spell: Spell, actions: Iterable[Action]) -> tuple[int, int]:
     begun, rank = spell.begun, _BEGIN
     for action in actions:
-        unknown = action.what == CLOSED and spell.incident not in action.known and begun <= action.at
+        unknown = action.kind == CLOSED and spell.incident not in action.known and begun <= action.at
         if unknown and (spell.ended is None or spell.ended > action.at):
             begun, rank = action.at, _LATE
     return begun, rank
@@ -126,7 +134,7 @@ def _begin(spell: Spell, actions: Iterable[Action]) -> tuple[int, int]:
 
 class _Fold:
     def __init__(self) -> None:
-        self.state = OPEN
+        self.state: State = OPEN
         self.episodes: list[Episode] = []
         self.active: set[str] = set()
 
@@ -135,13 +143,13 @@ class _Fold:
             self.active.add(spell.incident)
             self._begin(at, spell.incident)
         elif rank == _RAISE:
-            # Closed as a suspicion; this is news.
+            # It was closed as a suspicion; now it is compromised.
             self._begin(at, spell.incident)
             self.episodes[-1].raised.append((spell.incident, at))
         elif spell.incident in self.active:
             self.active.discard(spell.incident)
             if not self.active:
-                self._end(at, spell.why or "")
+                self._end(at, spell.why)
 
     def _begin(self, at: int, incident: str) -> None:
         if not self.episodes or self.state not in ACTIVE:
@@ -150,9 +158,9 @@ class _Fold:
         if incident not in self.episodes[-1].members:
             self.episodes[-1].members.append(incident)
 
-    def _end(self, at: int, why: str) -> None:
+    def _end(self, at: int, why: EndReason | None) -> None:
         episode = self.episodes[-1]
-        episode.over = at, why
+        episode.ended = at, why
         if why in _CLEAN:
             episode.clean_at = at
             if self.state != CLOSED:
@@ -162,9 +170,9 @@ class _Fold:
 
     def action(self, at: int, rank: int) -> None:
         episode = self.episodes[-1]
-        if rank == _TOLD and self.state in (OPEN, RECURRING):
+        if rank == _NOTIFIED and self.state in (OPEN, RECURRING):
             episode.notified_at, self.state = at, NOTIFIED
-        elif rank == _TAKEN and self.state in (OPEN, RECURRING, NOTIFIED):
+        elif rank == _ACKNOWLEDGED and self.state in (OPEN, RECURRING, NOTIFIED):
             episode.acknowledged_at, self.state = at, ACKNOWLEDGED
         elif rank == _CLOSE and self.state != CLOSED:
             episode.closed_at, episode.why, self.state = at, DESK, CLOSED
@@ -175,8 +183,8 @@ class _Fold:
         episode.closed_at = episode.why = None
         if not self.active and episode.clean_at is not None:
             self.state = CLEAN
-        elif not self.active and episode.over is not None:
-            episode.closed_at, episode.why = episode.over
+        elif not self.active and episode.ended is not None:
+            episode.closed_at, episode.why = episode.ended
         elif episode.acknowledged_at is not None:
             self.state = ACKNOWLEDGED
         elif episode.notified_at is not None:

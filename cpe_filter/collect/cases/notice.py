@@ -31,7 +31,7 @@ _BLOCKED = {
 }
 
 
-class NothingToTell(Exception):
+class NoNoticeError(Exception):
     """Of a case that is over, or of a device that is only suspected. The text says which."""
 
 
@@ -72,11 +72,11 @@ class Notice(NamedTuple):
 
 
 def notice(facts: Facts, terms: Terms) -> Notice:
-    """Raises `NothingToTell`."""
+    """Raises `NoNoticeError`."""
     if facts.state not in ACTIVE:
-        raise NothingToTell(f"case {facts.case} is {facts.state}: there is nothing to tell")
+        raise NoNoticeError(f"case {facts.case} is {facts.state}: there is nothing to tell")
     if facts.standing != "compromised":
-        raise NothingToTell(
+        raise NoNoticeError(
             f"the device of case {facts.case} is only {facts.standing}: subscribers are not told of that"
         )
     words = Words(terms.language, terms.provider)

@@ -1,13 +1,13 @@
-"""A case's history -> the events that notification systems are told, each once. Pure.
+"""The history of a case -> events for notification systems, each once. Pure.
 
-    opened     a device of a subscriber has been found compromised (suspected, where such cases are kept)
-    recurring  the same, after it had been clean or closed
-    raised     a suspected one is compromised now
-    clean      it is known to be clean
-    closed     it is over without being known to be clean; `why` says how
+    opened     a device of a subscriber is compromised (suspected, where such cases are kept)
+    recurring  the same, after it was clean or closed
+    raised     a suspected device is compromised now
+    clean      the device is known to be clean
+    closed     it ended without the device being known to be clean; `why` says how
 
-What has been told is known by slots: `begin:INCIDENT`, `raised:INCIDENT`, `end:INCIDENT:N`, `again:INCIDENT:N`. News of
-an episode before one that was told already is kept as skipped: "clean" after "recurring" would mislead.
+Slots record what has been announced: `begin:INCIDENT`, `raised:INCIDENT`, `end:INCIDENT:N`, `again:INCIDENT:N`. News of
+an episode that is older than an announced one is stored as skipped: "clean" after "recurring" would mislead.
 """
 
 from __future__ import annotations
@@ -15,35 +15,47 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from cpe_filter.collect.cases.history import DESK, Episode, History
 from cpe_filter.collect.store.base import Statement
 
-OPENED, RECURRING, RAISED, CLEAN, CLOSED = KINDS = ("opened", "recurring", "raised", "clean", "closed")
-QUEUED, DELIVERED, DEAD, SKIPPED = EVENT_STATES = ("queued", "delivered", "dead", "skipped")
+EventKind = Literal["opened", "recurring", "raised", "clean", "closed"]
+OPENED: Literal["opened"] = "opened"
+RECURRING: Literal["recurring"] = "recurring"
+RAISED: Literal["raised"] = "raised"
+CLEAN: Literal["clean"] = "clean"
+CLOSED: Literal["closed"] = "closed"
+
+#: Of an event in the table desk_event. `dead`: given up.
+EventState = Literal["queued", "delivered", "dead", "skipped"]
+EVENT_STATES: tuple[EventState, ...] = get_args(EventState)
+QUEUED: Literal["queued"] = "queued"
+DELIVERED: Literal["delivered"] = "delivered"
+DEAD: Literal["dead"] = "dead"
+SKIPPED: Literal["skipped"] = "skipped"
 
 VERSION = 1
 
-#: A case's columns -> what its subscriber may be written (notice.Notice.plain), or None where there is nothing.
+#: The columns of a case -> the text for its subscriber (notice.Notice.plain), or None if there is none.
 Texts = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 class News(NamedTuple):
-    """at: POSIX seconds. late: not to be sent."""
+    """at: POSIX seconds. late: too late to be sent."""
 
     slot: str
-    kind: str
+    kind: EventKind
     at: int
     late: bool = False
 
 
-def news(told: History, slots: Collection[str], now: int) -> list[News]:
-    """What is new in a history. slots: what was told before. now: when the latest of it was heard."""
+def news(folded: History, slots: Collection[str], now: int) -> list[News]:
+    """What is new in a history. slots: what was announced before. now: when the latest report of it arrived."""
     out: list[News] = []
     late = False
-    for episode in reversed(told.episodes):
-        last = episode is told.episodes[-1]
+    for episode in reversed(folded.episodes):
+        last = episode is folded.episodes[-1]
         out[:0] = [one._replace(late=late) for one in _of(episode, slots, last, now)]
         late = late or any(f"begin:{incident}" in slots for incident in episode.members)
     return out
@@ -62,18 +74,19 @@ def _of(episode: Episode, slots: Collection[str], last: bool, now: int) -> list[
     end = f"end:{name}:{again}"
     if episode.clean_at is not None or (episode.closed_at is not None and episode.why != DESK):
         if end not in slots:
-            kind, at = (CLEAN, episode.clean_at) if episode.clean_at is not None else (CLOSED, episode.closed_at)
-            out.append(News(end, kind, at or now))
-    elif last and end in slots:  # it had ended, and has not after all: a later report says so
+            is_clean = episode.clean_at is not None
+            at = episode.clean_at if is_clean else episode.closed_at
+            out.append(News(end, CLEAN if is_clean else CLOSED, at or now))
+    elif last and end in slots:  # a later report says that it has not ended after all
         out.append(News(f"again:{name}:{again}", RECURRING, now))
     return out
 
 
 def statements(
-    case: dict[str, Any], events: list[News], told: int, now: int, old: bool, texts: Texts | None = None
+    case: dict[str, Any], events: list[News], announced: int, now: int, old: bool, texts: Texts | None = None
 ) -> list[Statement]:
-    """Puts events of a case into the queue. case: its columns. told: how many it has had. old: from before
-    notifications were set up. texts: to be sent along."""
+    """Puts events of a case into the queue. case: its columns. announced: how many it has had. old: they are from
+    before notifications were set up. texts: to be sent with them."""
     out: list[Statement] = []
     for place, one in enumerate(events):
         number = hashlib.sha256(json.dumps([case["router"], one.slot]).encode()).hexdigest()[:32]
@@ -82,7 +95,7 @@ def statements(
             "id": number,
             "case_id": case["id"],
             "slot": one.slot,
-            "n": now * 1_000_000 + told + place,
+            "n": now * 1_000_000 + announced + place,
             "kind": one.kind,
             "at": one.at,
             "made_at": now,
@@ -97,9 +110,9 @@ def statements(
 
 
 def body(number: str, one: News, case: dict[str, Any], texts: Texts | None = None) -> str:
-    """What is sent, JSON. It has no name, port or address of the device. With `texts` what tells of a compromised
-    device has `notice`, too, which has a version of its own."""
-    told = {
+    """The JSON that is sent. It has no name, port or address of the device. With `texts` an event about a compromised
+    device also has `notice`, which has its own version."""
+    content = {
         "v": VERSION,
         "id": number,
         "event": one.kind,
@@ -120,7 +133,7 @@ def body(number: str, one: News, case: dict[str, Any], texts: Texts | None = Non
         },
     }
     notice = texts(case) if texts is not None and one.kind in (OPENED, RECURRING, RAISED) else None
-    return json.dumps({**told, "notice": notice} if notice else told, separators=(",", ":"))
+    return json.dumps({**content, "notice": notice} if notice else content, separators=(",", ":"))
 
 
 _EVENT = """

@@ -1,7 +1,7 @@
 """One device: what the store has of it -> the statements that bring its cases up to date.
 
 Knows the tables `incident` and desk_*. Must not know when or how often. A device has one case for each subscriber whose
-it was; a case is told anew from all its incidents and actions (history.tell). If the map of subscribers says something
+it was; a case is told anew from all its incidents and actions (history.fold). If the map of subscribers says something
 else than before, what people did follows the latest incident to its new case, and the old id finds that.
 """
 
@@ -12,11 +12,10 @@ import json
 from collections import Counter
 from typing import Any, NamedTuple
 
-from cpe_filter.collect.cases import cases, history
-from cpe_filter.collect.cases import notifications as outgoing
+from cpe_filter.collect.cases import actions, history, model, notifications
 from cpe_filter.collect.cases.history import Action, History, Spell
 from cpe_filter.collect.store.base import Row, Statement, Store
-from cpe_filter.collect.subscribers.map import Line, MapAway, Subscribers
+from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Subscribers
 
 #: What of an incident matters. :flag makes all due when it changes.
 SEEN = (
@@ -33,7 +32,7 @@ class Terms(NamedTuple):
     suspected: bool = False
     notify: bool = False
     notify_since: int = 0
-    texts: outgoing.Texts | None = None
+    texts: notifications.Texts | None = None
 
 
 class Planner:
@@ -48,7 +47,7 @@ class Planner:
         of = {"router": router, "dev": dev}
         incidents = await self._store.read(
             "SELECT * FROM incident WHERE router = :router AND dev = :dev ORDER BY opened_at DESC, id LIMIT :most",
-            **of, most=cases.MOST_INCIDENTS,
+            **of, most=model.MAX_INCIDENTS,
         )  # fmt: skip
         had = {
             row["incident"]: row
@@ -69,24 +68,24 @@ class Planner:
         for gone, into in follow.items():
             plan += _move(gone, into)
         for number, rows in members.items():
-            done = await cases.actions(self._store, number)
+            done = await actions.read_actions(self._store, number)
             for gone, into in follow.items():
                 if into == number:
-                    done += await cases.actions(self._store, gone)
-            told = history.tell([self._spell(row) for row in rows], done)
-            values = _columns(number, rows, lines[rows[0]["id"]], told, done)
+                    done += await actions.read_actions(self._store, gone)
+            folded = history.fold([self._spell(row) for row in rows], done)
+            values = _columns(number, rows, lines[rows[0]["id"]], folded, done)
             plan.append((_CASE, values))
-            plan += cases.episodes(number, told)
+            plan += actions.replace_episodes(number, folded)
             if self._terms.notify:
                 before = [number, *(gone for gone, into in follow.items() if into == number)]
-                plan += await self._news(values, told, before, now)
+                plan += await self._news(values, folded, before, now)
         return plan
 
     async def _line(self, row: Row, had: dict[str, Row], old: dict[str, Row]) -> Line | None:
         """Whose it was when the incident began. While nobody can be asked, what was known stays."""
         try:
             return await self._subscribers.find(row["router"], row["opened_at"])
-        except MapAway:
+        except MapUnavailableError:
             before = old.get((had.get(row["id"]) or {}).get("case_id") or "")
             if before is None or not before["subscriber"]:
                 return None
@@ -115,7 +114,7 @@ class Planner:
                 "mapped": line.key if line else "",
             }
             plan.append((_INCIDENT, values))
-        if len(incidents) == cases.MOST_INCIDENTS:
+        if len(incidents) == model.MAX_INCIDENTS:
             last = {name: incidents[-1][name] for name in ("router", "dev", "id", "opened_at")}
             plan.append((_BEYOND, {"flag": self.flag, **last}))
         here = {row["id"] for row in incidents}
@@ -130,14 +129,14 @@ class Planner:
             f"{self.flag} {row['boot']} {row['seq']} {row['opened_at']} {raised} {closed} {row['changed_at']}"
         )  # fmt: skip
 
-    async def _news(self, values: dict[str, Any], told: History, numbers: list[str], now: int) -> list[Statement]:
+    async def _news(self, values: dict[str, Any], folded: History, numbers: list[str], now: int) -> list[Statement]:
         slots: dict[str, None] = {}
         for number in numbers:
             rows = await self._store.read("SELECT slot FROM desk_event WHERE case_id = :id ORDER BY n", id=number)
             slots |= {row["slot"]: None for row in rows}
         old = values["heard_at"] < self._terms.notify_since
-        news = outgoing.news(told, slots, values["heard_at"])
-        return outgoing.statements(values, news, len(slots), now, old, self._terms.texts)
+        news = notifications.news(folded, slots, values["heard_at"])
+        return notifications.statements(values, news, len(slots), now, old, self._terms.texts)
 
 
 def case_id(subscriber: str, router: str, dev: str) -> str:
@@ -145,10 +144,10 @@ def case_id(subscriber: str, router: str, dev: str) -> str:
     return hashlib.sha256(json.dumps([subscriber, router, dev]).encode()).hexdigest()[:16]
 
 
-def _columns(number: str, rows: list[Row], line: Line | None, told: History, done: list[Action]) -> dict[str, Any]:
+def _columns(number: str, rows: list[Row], line: Line | None, folded: History, done: list[Action]) -> dict[str, Any]:
     """rows: the case's incidents, newest first."""
     newest = max(rows, key=lambda row: (row["updated_at"], row["id"]))
-    active = [row for row in rows if row["id"] in told.active]
+    active = [row for row in rows if row["id"] in folded.active]
     standing = "clear"
     if active:
         standing = "compromised" if any(row["standing"] == "compromised" for row in active) else "suspected"
@@ -174,8 +173,8 @@ def _columns(number: str, rows: list[Row], line: Line | None, told: History, don
         "incidents": len(rows),
         **{name: sum(row[name] for row in rows) for name in ("conns", "nets", "msgs", "rcpts", "refused")},
         "ind": json.dumps(dict(sorted(indicators.items())), separators=(",", ":")),
-        "opened_at": told.episodes[0].begun_at,
-        **cases.latest(told),
+        "opened_at": folded.episodes[0].begun_at,
+        **actions.state_columns(folded),
         "acted": len(done),
         "heard_at": heard_at,
         "changed_at": max([heard_at, *(action.at for action in done)]),

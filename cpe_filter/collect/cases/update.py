@@ -1,7 +1,7 @@
 """Incidents in the store -> the desk's cases, kept up to date.
 
 Knows the tables `incident` and desk_*, and asks whose router it is. Must not know HTTP or people. A case is told anew
-from all its incidents and actions whenever one of them has changed (history.tell), so late and disordered reports give
+from all its incidents and actions whenever one of them has changed (history.fold), so late and disordered reports give
 the same case as ordered ones, and building it twice changes nothing.
 
 Which incidents have changed: `desk_incident.seen` says in which state each was taken into account. Every pass compares
@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cpe_filter.collect.cases.plan import SEEN, Planner, Terms
-from cpe_filter.collect.store.base import Row, Statement, Store, Unstorable
-from cpe_filter.collect.subscribers.map import MapAway, Subscribers
+from cpe_filter.collect.store.base import Row, Statement, Store, UnstorableError
+from cpe_filter.collect.subscribers.map import MapUnavailableError, Subscribers
 
 OVERLAP_S = 120
 #: Devices that are looked for, and built in one transaction.
@@ -56,7 +56,7 @@ ORDER BY d.router, d.incident LIMIT :most
 Device = tuple[str, str]
 
 
-class Casebook:
+class CaseUpdater:
     """One process at a time should keep it (see `desk`); two do no harm but work in vain."""
 
     def __init__(self, store: Store, subscribers: Subscribers, terms: Terms | None = None) -> None:
@@ -103,7 +103,7 @@ class Casebook:
     async def _moved(self, row: Row) -> bool:
         try:
             line = await self._subscribers.find(row["router"], row["opened_at"])
-        except MapAway:
+        except MapUnavailableError:
             return False
         before: str = row["mapped"]
         return (line.key if line else "") != before
@@ -142,7 +142,7 @@ class Casebook:
             plans = await asyncio.gather(*(self._planner.plan(router, dev, now) for router, dev in batch))
             try:
                 await self._store.write([statement for plan in plans for statement in plan])
-            except Unstorable:
+            except UnstorableError:
                 await self._one_by_one(batch, plans)
         return len(waiting)
 
@@ -150,5 +150,5 @@ class Casebook:
         for (router, dev), plan in zip(batch, plans, strict=True):
             try:
                 await self._store.write(plan)
-            except Unstorable as error:
+            except UnstorableError as error:
                 self._log.error("case", extra={"about": {"router": router, "dev": dev, "why": str(error)}})

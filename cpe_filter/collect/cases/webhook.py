@@ -1,13 +1,12 @@
-"""Events of cases -> a notification system: POST of JSON, signed, until it has been taken.
+"""Delivers case events to a notification system: signed JSON by POST, repeated until it is accepted.
 
-Knows the queue (desk_event) and HTTP. Requests follow the Standard Webhooks specification: `webhook-id` (the same for
-each try: whoever has seen it may drop it), `webhook-timestamp`, `webhook-signature: v1,BASE64`, the HMAC-SHA256 of
-`id.timestamp.body`. The queue is in the store, so nothing is lost by a restart.
+Knows HTTP; the queue is `queue`. Requests follow the Standard Webhooks specification: `webhook-id` (the same for each
+attempt: a receiver that has seen it may drop it), `webhook-timestamp`, `webhook-signature: v1,BASE64`, the HMAC-SHA256
+of `id.timestamp.body`.
 
-2xx: taken. 400, 410, 413, 415, 422: this event will never be taken; it is dead at once. All else (3xx too: redirects
-are not followed) is tried again with exponential backoff and full jitter, not before Retry-After, and is dead when it
-is too old. A system that is down is asked by one event at a time: when that gets through the others follow. Events of
-one case go out in their order; a dead one does not hold up the next.
+2xx: delivered. 400, 410, 413, 415, 422: given up at once. Anything else (3xx too: redirects are not followed) is
+repeated with exponential backoff and full jitter, not before Retry-After, and given up when the event is too old. While
+the receiver fails it gets one event at a time; after a success the others follow.
 """
 
 from __future__ import annotations
@@ -22,41 +21,45 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
-from cpe_filter.collect.cases import cases
-from cpe_filter.collect.cases.notifications import OPENED, RECURRING
+from cpe_filter.collect.cases import actions, model, queue
+from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, OPENED, RECURRING
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import lease
 from cpe_filter.collect.store.base import Row, Store, StoreError
+from cpe_filter.send.protocol import retry_after
 
-#: Statuses that say no for good.
-NEVER = (400, 410, 413, 415, 422)
-#: The first and the longest wait between two tries, seconds.
+#: Statuses that are final.
+FINAL = (400, 410, 413, 415, 422)
+#: The first and the longest wait between two attempts, seconds.
 BASE_S, CAP_S = 5.0, 3600.0
-#: The longest Retry-After that is believed.
-MOST_RETRY_AFTER_S = 86_400
-#: Requests at once, while the other end is well.
+#: A longer Retry-After is shortened to this.
+MAX_RETRY_AFTER_S = 86_400
+#: Requests at once, while the receiver does not fail.
 AT_ONCE = 4
 _PAGE = 64
 _LEASE_S = 60
 LEASE = "webhook"
 
+#: What an attempt came to; of these, `failed` is repeated.
+Outcome = Literal["delivered", "dead", "failed"]
+FAILED: Literal["failed"] = "failed"
+_LOGGED: dict[Outcome, str] = {DELIVERED: "delivered", DEAD: "delivery given up", FAILED: "delivery failed"}
+
 _log = logging.getLogger("cpe_filter.collect.cases.webhook")
 
 
-class WrongSecret(ValueError):
-    """The text says what is wrong; nothing of the secret is in it."""
+class SecretError(ValueError):
+    """The text says what is wrong; it does not contain the secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Seconds. queue: events that wait at most; beyond them the oldest are given up. notified: a taken event `opened`
-    or `recurring` means that the subscriber has been told."""
+    """Seconds. queue: events that wait at most; beyond that the oldest are given up. notified: a delivered event
+    `opened` or `recurring` means that the subscriber has been notified."""
 
     url: str
     timeout_s: float = 10.0
@@ -66,38 +69,38 @@ class Terms:
 
 
 def secret(text: str) -> bytes:
-    """The key in a secret's text, `whsec_BASE64` as the specification has it. Raises `WrongSecret`."""
+    """The key in a secret's text, `whsec_BASE64` as the specification has it. Raises `SecretError`."""
     text = text.strip()
     try:
         key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
-        raise WrongSecret("not whsec_ and Base64") from None
+        raise SecretError("not whsec_ and Base64") from None
     if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
-        raise WrongSecret("whsec_ and the Base64 of 24 to 64 random bytes is wanted (openssl rand -base64 32)")
+        raise SecretError("expected whsec_ and 24 to 64 random bytes in Base64 (openssl rand -base64 32)")
     return key
 
 
 def signature(key: bytes, number: str, at: int, body: bytes) -> str:
-    """The header's value."""
+    """The value of the header webhook-signature."""
     digest = hmac.new(key, f"{number}.{at}.".encode() + body, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Of one try. status: None where there was none. retry_after_s: 0 if not said."""
+    """To one attempt. status: None without an answer. retry_after_s: 0 if it has none."""
 
     status: int | None
     why: str
     retry_after_s: int = 0
 
     @property
-    def taken(self) -> bool:
+    def delivered(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
     @property
-    def never(self) -> bool:
-        return self.status in NEVER
+    def is_final(self) -> bool:
+        return self.status in FINAL
 
 
 class Sender:
@@ -120,7 +123,7 @@ class Sender:
             follow_redirects=False, timeout=terms.timeout_s, verify=verify, trust_env=False,
             headers={"content-type": "application/json", "user-agent": "cpe-filter"},
         )  # fmt: skip
-        #: Failures in a row of the other end as a whole, and until when it is left alone.
+        #: Failures of the receiver in a row, and until when it gets no events.
         self._failures = 0
         self._not_before = 0.0
 
@@ -128,14 +131,14 @@ class Sender:
         await self._client.aclose()
 
     async def step(self) -> int:
-        """Sends what is due now: how many events were tried. Raises `StoreError`."""
+        """Sends what is due now: how many attempts. Raises `StoreError`."""
         now = self._clock()
         if not await lease.take(self._store, LEASE, int(now), _LEASE_S, self._me):
             return 0
-        await self._bound(int(now))
+        await self._give_up_old(int(now))
         tried = 0
         while self._clock() >= self._not_before:
-            due = await self._store.read(_DUE, now=int(self._clock()), most=1 if self._failures else _PAGE)
+            due = await queue.due(self._store, int(self._clock()), 1 if self._failures else _PAGE)
             if not due:
                 break
             for start in range(0, len(due), AT_ONCE):
@@ -151,36 +154,40 @@ class Sender:
     async def _try(self, row: Row) -> None:
         answer = await self._post(row)
         now = int(self._clock())
-        told = "delivered" if answer.taken else "dead" if answer.never else "failed"
-        if answer.taken or answer.never:
-            self._failures = 0
-        else:
-            self._failures += 1
-            wait = max(answer.retry_after_s, self._backoff(self._failures - 1))
-            self._not_before = max(self._not_before, self._clock() + wait)
-            if now - row["made_at"] >= self._terms.give_up_s:
-                told = "dead"
+        outcome = self._outcome(answer, now - row["made_at"])
         if self._metrics is not None:
-            self._metrics.webhook.labels(told).inc()
-        if told == "failed":
-            # The one that was tried first is not always the one that is at fault.
-            wait = max(answer.retry_after_s, self._backoff(row["tries"]))
-            values: dict[str, Any] = {"next_at": now + int(wait), "state": "queued", "done_at": None}
-        else:
-            values = {"next_at": now, "state": told, "done_at": now}
+            self._metrics.webhook.labels(outcome).inc()
         about = {"event": row["id"], "case": row["case_id"], "status": answer.status, "why": answer.why}
-        _log.log(logging.INFO if answer.taken else logging.WARNING, f"webhook {told}", extra={"about": about})
-        # Before it is ticked off: it may be sent twice, but a case must not miss that its subscriber was told.
-        if answer.taken and self._terms.notified and row["kind"] in (OPENED, RECURRING):
-            await self._notified(row["case_id"], now)
-        values.update(id=row["id"], status=answer.status, why=answer.why or None)
-        await self._store.write([(_DONE, values)])
+        level = logging.INFO if outcome == DELIVERED else logging.WARNING
+        _log.log(level, _LOGGED[outcome], extra={"about": about})
+        if outcome == DELIVERED:
+            # First this: the event may be sent twice, but the case must record that its subscriber was notified.
+            if self._terms.notified and row["kind"] in (OPENED, RECURRING):
+                await self._notified(row["case_id"], now)
+            statement = queue.delivered(row["id"], now, answer.status)
+        elif outcome == DEAD:
+            statement = queue.given_up(row["id"], now, answer.status, answer.why)
+        else:
+            # The event that was tried first is not always the one that is at fault.
+            wait = max(answer.retry_after_s, self._backoff(row["tries"]))
+            statement = queue.postponed(row["id"], now + int(wait), answer.status, answer.why)
+        await self._store.write([statement])
+
+    def _outcome(self, answer: Answer, age_s: float) -> Outcome:
+        """What becomes of an event of this age; and whether the other end is asked by one event at a time."""
+        if answer.delivered or answer.is_final:
+            self._failures = 0
+            return DELIVERED if answer.delivered else DEAD
+        self._failures += 1
+        wait = max(answer.retry_after_s, self._backoff(self._failures - 1))
+        self._not_before = max(self._not_before, self._clock() + wait)
+        return DEAD if age_s >= self._terms.give_up_s else FAILED
 
     async def _notified(self, case: str, now: int) -> None:
         try:
-            await cases.notified(self._store, case, "webhook", now=now)
-        except cases.CaseError:
-            pass  # somebody has acknowledged or closed it meanwhile
+            await actions.notified(self._store, case, "webhook", now=now)
+        except model.CaseError:
+            pass  # somebody has acknowledged or closed it in the meantime
 
     def _backoff(self, tries: int) -> float:
         return self._jitter() * min(CAP_S, BASE_S * 2.0 ** min(tries, 20))
@@ -201,87 +208,30 @@ class Sender:
             return Answer(None, (str(error) or type(error).__name__)[:200])
 
     async def _send(self, body: bytes, headers: dict[str, str]) -> Answer:
-        # What it answers beside the status is not read: it could be endless.
+        # The body of the answer is not read: it could be endless.
         async with self._client.stream("POST", self._terms.url, content=body, headers=headers) as response:
             if 200 <= response.status_code < 300:
                 return Answer(response.status_code, "")
-            after = retry_after(response.headers.get("retry-after", ""), self._clock())
+            headers_ = response.headers
+            wait = retry_after(headers_.get("retry-after", ""), headers_.get("date", ""), self._clock())
+            after = int(min(MAX_RETRY_AFTER_S, wait))
             return Answer(response.status_code, f"status {response.status_code}", after)
 
-    async def _bound(self, now: int) -> None:
-        """Gives up what is too old, and the oldest where too many wait."""
-        waiting = (await self._store.read("SELECT COUNT(*) AS n FROM desk_event WHERE state = 'queued'"))[0]["n"]
-        statements = [(_TOO_OLD, {"now": now, "before": now - self._terms.give_up_s})]
-        if waiting > self._terms.queue:
-            statements.append((_TOO_MANY, {"now": now, "most": waiting - self._terms.queue}))
-        given_up = sum(await self._store.write(statements))
-        if given_up:
-            _log.error("webhook dead", extra={"about": {"count": given_up, "why": "too old, or too many wait"}})
+    async def _give_up_old(self, now: int) -> None:
+        count = await queue.give_up_old(self._store, now, self._terms.give_up_s, self._terms.queue)
+        if count:
+            _log.error("deliveries given up", extra={"about": {"count": count, "why": "too old, or too many waiting"}})
             if self._metrics is not None:
-                self._metrics.webhook.labels("dead").inc(given_up)
-
-
-async def dead(store: Store, most: int = 100) -> list[Row]:
-    """Events that were given up, newest first."""
-    return await store.read(
-        "SELECT id, case_id, kind, at, made_at, tries, done_at, status, why FROM desk_event WHERE state = 'dead'"
-        " ORDER BY done_at DESC, n DESC LIMIT :most", most=most,
-    )  # fmt: skip
-
-
-async def revive(store: Store, now: int) -> int:
-    """Puts dead events that still have a body back into the queue: how many."""
-    return (await store.write([(_REVIVE, {"now": now})]))[0]
-
-
-def retry_after(text: str, now: float) -> int:
-    """Seconds that a Retry-After header asks for: a number or a date (RFC 9110 section 10.2.3); 0 if it makes none."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(MOST_RETRY_AFTER_S, int(text[:9]))
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    wait = (moment - datetime.fromtimestamp(now, timezone.utc)).total_seconds()
-    return int(max(0, min(MOST_RETRY_AFTER_S, wait)))
+                self._metrics.webhook.labels(DEAD).inc(count)
 
 
 async def run(sender: Sender, every_s: float = 2.0) -> None:
-    """Sends for ever."""
+    """Sends until it is cancelled."""
     while True:
         try:
             await sender.step()
         except StoreError as error:
             _log.error("webhook", extra={"about": {"why": str(error)}})
-        except Exception:  # a fault of ours must not keep routers from reporting
+        except Exception:  # a bug here must not keep routers from reporting
             _log.exception("webhook failed")
         await asyncio.sleep(every_s)
-
-
-#: The first of each case that waits.
-_DUE = """
-SELECT e.id, e.case_id, e.kind, e.body, e.tries, e.made_at FROM desk_event e
-WHERE e.state = 'queued' AND e.next_at <= :now AND NOT EXISTS (
-    SELECT 1 FROM desk_event o WHERE o.case_id = e.case_id AND o.state = 'queued' AND o.n < e.n)
-ORDER BY e.next_at, e.n LIMIT :most
-"""
-_DONE = """
-UPDATE desk_event SET state = :state, tries = tries + 1, next_at = :next_at, done_at = :done_at, status = :status,
-    why = :why
-WHERE id = :id
-"""
-_TOO_OLD = """
-UPDATE desk_event SET state = 'dead', done_at = :now, why = COALESCE(why, 'never tried') || '; too old'
-WHERE state = 'queued' AND made_at < :before
-"""
-_TOO_MANY = """
-UPDATE desk_event SET state = 'dead', done_at = :now, why = 'too many wait' WHERE id IN
-    (SELECT id FROM desk_event WHERE state = 'queued' ORDER BY n LIMIT :most)
-"""
-_REVIVE = """
-UPDATE desk_event SET state = 'queued', next_at = :now, made_at = :now, tries = 0, done_at = NULL
-WHERE state = 'dead' AND body <> ''
-"""

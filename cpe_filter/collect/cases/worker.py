@@ -1,7 +1,7 @@
-"""The desk's work beside the collector: cases kept up to date, notifications sent, figures for /metrics.
+"""The jobs that update cases and send notifications, and the figures of cases for /metrics.
 
-Knows the configuration and how the parts go together. Any number of processes may run it on one store; a lease sees to
-it that one works at a time.
+Knows the configuration and how the parts go together. Any number of processes may run the jobs on one store; a lease
+ensures that one works at a time.
 """
 
 from __future__ import annotations
@@ -14,51 +14,41 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from cpe_filter.collect import file_modes as secrecy
-from cpe_filter.collect.cases import age_tables as aging
-from cpe_filter.collect.cases import notice, webhook
-from cpe_filter.collect.cases import plan as caseplan
-from cpe_filter.collect.cases.update import Casebook
+from cpe_filter.collect import file_modes
+from cpe_filter.collect.cases import age_tables, notice, plan, webhook
+from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.config.model import Config
-from cpe_filter.collect.export.xarf import Reporter
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import lease
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.subscribers.http import Lookup
-from cpe_filter.collect.subscribers.map import Nobody, Subscribers, WrongMap
+from cpe_filter.collect.subscribers.map import MapError, Nobody, Subscribers
 
 LEASE = "cases"
 _LEASE_S = 60
 _RENEW_S = 15.0
-#: How often all incidents are compared, unknown routers asked for again, and figures made.
+#: How often all incidents are compared, and figures made.
 _FULL_S, _FIGURES_S = 600.0, 30.0
-#: From when on events are for notification systems.
+#: The mark that holds from when on events are sent.
 _NOTIFY = "webhook since"
 
 _log = logging.getLogger("cpe_filter.collect.cases.worker")
 
 
-class WrongDesk(Exception):
+class SetupError(Exception):
     """A file that the configuration names cannot be used. One line, or one for each error."""
 
 
-class Desk:
-    """What is to run beside a collector with a store. Raises `WrongDesk`."""
-
-    def __init__(self, config: Config, store: Store, metrics: Metrics) -> None:
-        self._config, self._store, self._metrics = config, store, metrics
-        self._whose = subscribers(config)
-        self._sender = sender(config, store, metrics) if config.webhook.url else None
-
-    def jobs(self) -> list[Coroutine[Any, Any, None]]:
-        """They never end by themselves, and never raise."""
-        out = [_work(self._config, self._store, self._metrics, self._whose)]
-        return [*out, webhook.run(self._sender)] if self._sender is not None else out
+def jobs(config: Config, store: Store, metrics: Metrics) -> list[Coroutine[Any, Any, None]]:
+    """The jobs of a process with a store. They run until they are cancelled, and never raise. Raises `SetupError`."""
+    sender_ = sender(config, store, metrics) if config.webhook.url else None
+    made = [_work(config, store, metrics, subscribers(config))]
+    return [*made, webhook.run(sender_)] if sender_ is not None else made
 
 
 def subscribers(config: Config) -> Subscribers:
-    """The map that the configuration names; not yet read. Raises `WrongDesk`."""
+    """The subscriber map that the configuration names, not yet read. Raises `SetupError`."""
     if config.subscribers.url:
         headers = {}
         if config.subscribers.token_file:
@@ -75,12 +65,12 @@ def subscribers(config: Config) -> Subscribers:
 
 
 @contextlib.asynccontextmanager
-async def mapped(config: Config) -> AsyncIterator[Subscribers]:
-    """The map, read, for a command that ends. Raises `WrongDesk`."""
+async def subscriber_map(config: Config) -> AsyncIterator[Subscribers]:
+    """The map, read, for a task that ends. Raises `SetupError`."""
     found = subscribers(config)
     await found.refresh(0)
     if isinstance(found, File) and found.wrong:
-        raise WrongDesk(found.wrong)
+        raise SetupError(found.wrong)
     try:
         yield found
     finally:
@@ -89,7 +79,7 @@ async def mapped(config: Config) -> AsyncIterator[Subscribers]:
 
 
 def sender(config: Config, store: Store, metrics: Metrics | None) -> webhook.Sender:
-    """Raises `WrongDesk`."""
+    """Raises `SetupError`."""
     terms = webhook.Terms(
         config.webhook.url,
         config.webhook.timeout_s,
@@ -99,53 +89,42 @@ def sender(config: Config, store: Store, metrics: Metrics | None) -> webhook.Sen
     )
     try:
         key = webhook.secret(_secret(config.webhook.secret_file))
-    except webhook.WrongSecret as error:
-        raise WrongDesk(f"{config.webhook.secret_file}: {error}") from None
+    except webhook.SecretError as error:
+        raise SetupError(f"{config.webhook.secret_file}: {error}") from None
     return webhook.Sender(store, terms, key, metrics, _authority(config.webhook.ca))
 
 
-def reporter(config: Config) -> Reporter:
-    confidence = config.export.confidence_percent
-    return Reporter(
-        config.export.org, config.export.contact, config.export.domain, confidence / 100 if confidence else None
-    )
-
-
-def terms_of_retention(config: Config) -> aging.Terms:
-    return aging.Terms(config.retention.evidence_days, config.retention.case_days)
-
-
 def check(config: Config) -> None:
-    """Reads the files that the configuration names. Raises `WrongDesk`."""
+    """Reads the files that the configuration names. Raises `SetupError`."""
     if config.subscribers.file:
         from cpe_filter.collect.subscribers.file import read
 
         try:
             read(config.subscribers.file)
-        except WrongMap as error:
-            raise WrongDesk(str(error)) from None
+        except MapError as error:
+            raise SetupError(str(error)) from None
     else:
         subscribers(config)
     if config.webhook.url:
         _authority(config.webhook.ca)
         try:
             webhook.secret(_secret(config.webhook.secret_file))
-        except webhook.WrongSecret as error:
-            raise WrongDesk(f"{config.webhook.secret_file}: {error}") from None
+        except webhook.SecretError as error:
+            raise SetupError(f"{config.webhook.secret_file}: {error}") from None
 
 
-async def casebook(config: Config, store: Store, whose: Subscribers, now: int) -> Casebook:
+async def updater(config: Config, store: Store, subscribers: Subscribers, now: int) -> CaseUpdater:
     since = await _notify_since(store, now) if config.webhook.url else 0
-    texts = _texts(terms_of_notice(config)) if config.webhook.texts else None
-    return Casebook(store, whose, caseplan.Terms(config.cases.suspected, bool(config.webhook.url), since, texts))
+    texts = _texts(notice_terms(config)) if config.webhook.texts else None
+    return CaseUpdater(store, subscribers, plan.Terms(config.cases.suspected, bool(config.webhook.url), since, texts))
 
 
-def terms_of_notice(config: Config) -> notice.Terms:
+def notice_terms(config: Config) -> notice.Terms:
     return notice.Terms(config.notice.language, config.notice.provider, config.notice.help_url, config.notice.zone)
 
 
 def _texts(terms: notice.Terms) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
-    """For outgoing: without the device's name, as all that a webhook is told."""
+    """For notifications: without the name of the device, like everything that a webhook sends."""
 
     def texts(case: dict[str, Any]) -> dict[str, Any] | None:
         facts = notice.Facts(
@@ -153,22 +132,22 @@ def _texts(terms: notice.Terms) -> Callable[[dict[str, Any]], dict[str, Any] | N
         )
         try:
             return notice.notice(facts, terms).plain()
-        except notice.NothingToTell:
+        except notice.NoNoticeError:
             return None
 
     return texts
 
 
 async def _notify_since(store: Store, now: int) -> int:
-    """When notifications were set up first: what is older is no news."""
+    """When notifications were set up: what is older is not sent."""
     sql = "INSERT INTO desk_mark (name, value, holder) VALUES (:name, :now, '') ON CONFLICT (name) DO NOTHING"
     await store.write([(sql, {"name": _NOTIFY, "now": now})])
     rows = await store.read("SELECT value FROM desk_mark WHERE name = :name", name=_NOTIFY)
     return int(rows[0]["value"])
 
 
-async def _work(config: Config, store: Store, metrics: Metrics, whose: Subscribers) -> None:
-    worker = _Worker(config, store, metrics, whose)
+async def _work(config: Config, store: Store, metrics: Metrics, subscribers: Subscribers) -> None:
+    worker = _Worker(config, store, metrics, subscribers)
     renewing = asyncio.create_task(worker.renew())
     try:
         while True:
@@ -176,74 +155,74 @@ async def _work(config: Config, store: Store, metrics: Metrics, whose: Subscribe
                 await worker.step(time.time())
             except StoreError as error:
                 _log.error("cases", extra={"about": {"why": str(error)}})
-            except Exception:  # a fault of ours must not keep routers from reporting
+            except Exception:  # a bug here must not keep routers from reporting
                 _log.exception("cases failed")
             await asyncio.sleep(config.cases.every_s)
     finally:
         renewing.cancel()
         with contextlib.suppress(Exception):
             await lease.give(store, LEASE)
-        if isinstance(whose, Lookup):
-            await whose.close()
+        if isinstance(subscribers, Lookup):
+            await subscribers.close()
 
 
 class _Worker:
-    """One round of the desk's work after the other."""
+    """Updates cases, one round after the other."""
 
-    def __init__(self, config: Config, store: Store, metrics: Metrics, whose: Subscribers) -> None:
-        self._config, self._store, self._metrics, self._whose = config, store, metrics, whose
-        self._book: Casebook | None = None
-        self._ours = False
+    def __init__(self, config: Config, store: Store, metrics: Metrics, subscribers: Subscribers) -> None:
+        self._config, self._store, self._metrics, self._subscribers = config, store, metrics, subscribers
+        self._updater: CaseUpdater | None = None
+        self._leader = False
         self._full_at = self._retry_at = self._figures_at = float("-inf")
-        self._changed = True  # at the start, too: the map may have changed while nobody looked
-        self._said = ""
+        self._changed = True  # at the start, too: the map may have changed while this process did not run
+        self._logged = ""
 
     async def renew(self) -> None:
-        """A round may take longer than the lease holds."""
+        """Renews the lease: a round may take longer than it holds."""
         while True:
             await asyncio.sleep(_RENEW_S)
-            if self._ours:
+            if self._leader:
                 with contextlib.suppress(StoreError):
-                    self._ours = await lease.take(self._store, LEASE, int(time.time()), _LEASE_S)
+                    self._leader = await lease.take(self._store, LEASE, int(time.time()), _LEASE_S)
 
     async def step(self, now: float) -> None:
         """Raises `StoreError`."""
-        self._changed = await self._whose.refresh(now) or self._changed
-        self._tell()
+        self._changed = await self._subscribers.refresh(now) or self._changed
+        self._log_map()
         if now - self._figures_at >= _FIGURES_S:
             self._figures_at = now
-            self._metrics.desk(await aging.figures(self._store))
-        was_ours, self._ours = self._ours, await lease.take(self._store, LEASE, int(now), _LEASE_S)
-        if not self._ours:
+            self._metrics.desk(await age_tables.figures(self._store))
+        was_leader, self._leader = self._leader, await lease.take(self._store, LEASE, int(now), _LEASE_S)
+        if not self._leader:
             return
-        if not was_ours or self._book is None:  # somebody else may have done anything meanwhile
-            self._book = await casebook(self._config, self._store, self._whose, int(now))
+        if not was_leader or self._updater is None:  # another process may have done anything in the meantime
+            self._updater = await updater(self._config, self._store, self._subscribers, int(now))
             self._full_at, self._changed = float("-inf"), True
-        await self._cases(self._book, now)
+        await self._cases(self._updater, now)
 
-    async def _cases(self, book: Casebook, now: float) -> None:
+    async def _cases(self, updater: CaseUpdater, now: float) -> None:
         full = now - self._full_at >= _FULL_S
-        built = await book.catch_up(int(now), full)
+        built = await updater.catch_up(int(now), full)
         if full:
             self._full_at = now
         if self._changed:
-            built += await book.remap(int(now))
+            built += await updater.remap(int(now))
             self._changed, self._retry_at = False, now
         elif now - self._retry_at >= self._config.subscribers.unknown_minutes * 60:
-            built += await book.remap(int(now), unknown_only=True)
+            built += await updater.remap(int(now), unknown_only=True)
             self._retry_at = now
         self._metrics.cases_built.inc(built)
 
-    def _tell(self) -> None:
-        """Says once what is wrong with the map, and when it is right again."""
-        wrong = self._whose.wrong if isinstance(self._whose, File | Lookup) else ""
+    def _log_map(self) -> None:
+        """Logs once what is wrong with the map, and when it is good again."""
+        wrong = self._subscribers.wrong if isinstance(self._subscribers, File | Lookup) else ""
         self._metrics.subscribers_failed.set(1 if wrong else 0)
-        if wrong != self._said:
+        if wrong != self._logged:
             if wrong:
-                _log.error("subscribers", extra={"about": {"why": wrong}})
+                _log.error("subscriber map", extra={"about": {"why": wrong}})
             else:
-                _log.info("subscribers good again")
-            self._said = wrong
+                _log.info("subscriber map good again")
+            self._logged = wrong
 
 
 def _secret(path: str) -> str:
@@ -251,13 +230,13 @@ def _secret(path: str) -> str:
         with open(path, encoding="ascii") as file:
             text = file.read(4096).strip()
     except OSError as error:
-        raise WrongDesk(f"{path}: {error.strerror}") from None
+        raise SetupError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise WrongDesk(f"{path}: not ASCII text") from None
+        raise SetupError(f"{path}: not ASCII text") from None
     if not text or not text.isprintable():
-        raise WrongDesk(f"{path}: one line of text is wanted")
-    if wrong := secrecy.fault(path):
-        raise WrongDesk(wrong)
+        raise SetupError(f"{path}: expected one line of text")
+    if wrong := file_modes.fault(path):
+        raise SetupError(wrong)
     return text
 
 
@@ -266,4 +245,4 @@ def _authority(path: str) -> Any:
     try:
         return ssl.create_default_context(cafile=path or None)
     except OSError as error:
-        raise WrongDesk(f"{path}: {getattr(error, 'reason', None) or error.strerror}") from None
+        raise SetupError(f"{path}: {getattr(error, 'reason', None) or error.strerror}") from None

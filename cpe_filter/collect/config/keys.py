@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cpe_filter.collect import users
 from cpe_filter.collect.config.model import Config, Engine, HeaderHolds, IdFrom, Level, LoginBy
-from cpe_filter.collect.wire import MAX_EVENTS
+from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
 
 #: Old names that files may still use: (table, key) before -> now. "" stands for the whole table.

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from cpe_filter.collect.cases.attribution import Held, Source
-from cpe_filter.collect.export.export_rows import Item
+from cpe_filter.collect.export.export_rows import ExportRow
 
 COLUMNS = (
     "case", "state", "subscriber", "contact", "region", "line", "model", "asn", "router", "device", "vendor_oui",
@@ -26,7 +26,7 @@ COLUMNS = (
 _FORMULA = tuple("=+-@|%\t\r\n＝＋－＠")
 
 
-def text(items: Iterable[Item], header: bool = True) -> str:
+def text(items: Iterable[ExportRow], header: bool = True) -> str:
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
     if header:
@@ -46,7 +46,7 @@ def inert(value: Any) -> Any:
     return "'" + clean if clean.lstrip(" ").startswith(_FORMULA) else clean
 
 
-def _row(item: Item) -> list[Any]:
+def _row(item: ExportRow) -> list[Any]:
     case, incident = item.case, item.incident
     source = item.source if isinstance(item.source, Source) else None
     return [

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from cpe_filter.collect.cases import attribution as sources
-from cpe_filter.collect.cases import cases
+from cpe_filter.collect.cases import attribution, model, query
 from cpe_filter.collect.cases.attribution import Held, Source
-from cpe_filter.collect.cases.cases import Case
+from cpe_filter.collect.cases.model import Case
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Subscribers
 
@@ -22,7 +21,7 @@ PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ExportRow:
     """incident: a row of the table `incident`, `ind` and `sp` parsed."""
 
     case: Case
@@ -31,7 +30,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class Selection:
     """All that is given must hold. since: when the incident was raised, POSIX seconds. case: an id. not_under: only
     what has not been exported under this mark. batch: only what is in this batch of mark `under`."""
 
@@ -42,16 +41,16 @@ class Want:
     batch: int | None = None
 
 
-async def items(store: Store, subscribers: Subscribers, want: Want, now: int) -> AsyncIterator[Item]:
-    """In the order in which the incidents were raised. Raises `StoreError`, `cases.NoCase`."""
+async def export_rows(store: Store, subscribers: Subscribers, want: Selection, now: int) -> AsyncIterator[ExportRow]:
+    """In the order in which the incidents were raised. Raises `StoreError`, `model.CaseNotFoundError`."""
     where, values = ["i.raised_at IS NOT NULL"], dict[str, Any]()
     if want.since is not None:
         where.append("i.raised_at >= :since")
         values["since"] = want.since
     if want.case is not None:
-        case = await cases.find(store, want.case)
+        case = await query.find(store, want.case)
         if case is None:
-            raise cases.NoCase(f"no case {want.case[:40]}")
+            raise model.CaseNotFoundError(f"no case {want.case[:40]}")
         where.append("d.case_id = :case")
         values["case"] = case.id
     if want.not_under is not None:
@@ -63,7 +62,7 @@ async def items(store: Store, subscribers: Subscribers, want: Want, now: int) ->
     sql = f"{_SELECT} WHERE {' AND '.join(where)} AND {_AFTER} ORDER BY i.raised_at, i.router, i.id LIMIT :most"
     place = {"at": -1, "router": "", "id": ""}
     while rows := await store.read(sql, **values, **place, most=PAGE):
-        found = await cases.by_ids(store, [row["case_id"] for row in rows])
+        found = await query.by_ids(store, [row["case_id"] for row in rows])
         for row in rows:
             case = found.get(row["case_id"])
             if case is not None:  # it has moved meanwhile: the next run finds it
@@ -72,9 +71,9 @@ async def items(store: Store, subscribers: Subscribers, want: Want, now: int) ->
         place = {"at": last["raised_at"], "router": last["router"], "id": last["id"]}
 
 
-async def _item(case: Case, row: Row, subscribers: Subscribers, now: int) -> Item:
+async def _item(case: Case, row: Row, subscribers: Subscribers, now: int) -> ExportRow:
     incident = {**row, "ind": json.loads(row["ind"]), "sp": json.loads(row["sp"] or "[]")}
-    return Item(case, incident, await sources.source(incident, case.subscriber, subscribers, now))
+    return ExportRow(case, incident, await attribution.source(incident, case.subscriber, subscribers, now))
 
 
 _SELECT = (

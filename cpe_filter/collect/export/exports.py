@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from cpe_filter.collect.cases.attribution import HELD, Held
 from cpe_filter.collect.export import csv as csv_export
 from cpe_filter.collect.export import intelmq as intelmq_export
-from cpe_filter.collect.export.export_rows import Item, Want, items
+from cpe_filter.collect.export.export_rows import ExportRow, Selection, export_rows
 from cpe_filter.collect.export.xarf import Reporter
 from cpe_filter.collect.export.xarf import report as xarf_report
 from cpe_filter.collect.store import lease
@@ -38,7 +38,7 @@ _LEASE_S = 300
 _MARK = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
-class CannotExport(Exception):
+class ExportError(Exception):
     """The text says why, in one line."""
 
 
@@ -52,14 +52,14 @@ class Done:
 
 
 #: An item in the format's own words, a line of text or more; or why it is held back.
-Render = Callable[[Item], "str | Held"]
+Render = Callable[[ExportRow], "str | Held"]
 
 
 def renderer(kind: str, reporter: Reporter) -> Render:
-    """kind: of `KINDS`. Raises `CannotExport` where the configuration does not say who reports."""
+    """kind: of `KINDS`. Raises `ExportError` where the configuration does not say who reports."""
     if kind == "xarf":
         if not (reporter.org and reporter.contact and reporter.domain):
-            raise CannotExport("XARF needs [export] org, contact and domain: who reports")
+            raise ExportError("XARF needs [export] org, contact and domain: who reports")
         return lambda item: _line(xarf_report(item, reporter))
     if kind == "intelmq":
         return lambda item: _line(intelmq_export.event(item, reporter.org))
@@ -71,11 +71,11 @@ def _line(made: dict[str, object] | Held) -> str | Held:
 
 
 async def once(
-    store: Store, subscribers: Subscribers, kind: str, render: Render, want: Want, output: str | None, now: int
+    store: Store, subscribers: Subscribers, kind: str, render: Render, want: Selection, output: str | None, now: int
 ) -> Done:
-    """Exports all that is wanted. output: a folder, a file, None for stdout. Raises `CannotExport`, `StoreError`."""
+    """Exports all that is wanted. output: a folder, a file, None for stdout. Raises `ExportError`, `StoreError`."""
     done = Done()
-    made = [pair async for pair in _rendered(items(store, subscribers, want, now), render, done)]
+    made = [pair async for pair in _rendered(export_rows(store, subscribers, want, now), render, done)]
     if _is_folder(output) and output:
         _write_folder(output, kind, made, "all", done)
     elif output is not None:
@@ -93,32 +93,32 @@ async def under(
     subscribers: Subscribers,
     kind: str,
     render: Render,
-    want: Want,
+    want: Selection,
     output: str | None,
     name: str,
     now: int,
 ) -> Done:
     """The same, of what has not been exported under this mark. output: a folder. Raises as `once`."""
     if not _MARK.fullmatch(name):
-        raise CannotExport("a mark has 1 to 64 of letters, digits . _ -")
+        raise ExportError("a mark has 1 to 64 of letters, digits . _ -")
     if output is None or not _is_folder(output):
-        raise CannotExport("a mark needs --output with a folder: a file could be overwritten before it is read")
+        raise ExportError("a mark needs --output with a folder: a file could be overwritten before it is read")
     mark = f"{kind}/{name}"
     job = f"export {mark}"
     if not await lease.take(store, job, int(time.time()), _LEASE_S):
-        raise CannotExport(f"another export under mark {name} is running; if it has died, wait {_LEASE_S} s")
+        raise ExportError(f"another export under mark {name} is running; if it has died, wait {_LEASE_S} s")
     done = Done()
     try:
         for row in await store.read(
             "SELECT DISTINCT batch FROM desk_export WHERE mark = :mark AND done = 0 ORDER BY batch", mark=mark
         ):
-            again = items(store, subscribers, Want(under=mark, batch=row["batch"]), now)
+            again = export_rows(store, subscribers, Selection(under=mark, batch=row["batch"]), now)
             made = [pair async for pair in _rendered(again, render, Done())]
             await _finish(store, output, kind, mark, row["batch"], made, done)
-        new = items(store, subscribers, Want(want.since, want.case, not_under=mark), now)
+        new = export_rows(store, subscribers, Selection(want.since, want.case, not_under=mark), now)
         async for made in _batches(_rendered(new, render, done)):
             if not await lease.take(store, job, int(time.time()), _LEASE_S):
-                raise CannotExport(f"export under mark {name} took so long that another has begun")
+                raise ExportError(f"export under mark {name} took so long that another has begun")
             number = await _plan(store, mark, made)
             await _finish(store, output, kind, mark, number, made, done)
         await store.write([_held(kind, reason, done.held[reason]) for reason in HELD])
@@ -128,10 +128,10 @@ async def under(
     return done
 
 
-Made = tuple[Item, str]
+Made = tuple[ExportRow, str]
 
 
-async def _rendered(found: AsyncIterator[Item], render: Render, done: Done) -> AsyncIterator[Made]:
+async def _rendered(found: AsyncIterator[ExportRow], render: Render, done: Done) -> AsyncIterator[Made]:
     async for item in found:
         text = render(item)
         if isinstance(text, Held):
@@ -237,4 +237,4 @@ def _write(path: str, text: str) -> None:
         finally:
             os.close(place)
     except OSError as error:
-        raise CannotExport(f"{path}: {error.strerror}") from None
+        raise ExportError(f"{path}: {error.strerror}") from None

@@ -10,12 +10,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from cpe_filter.collect.cases.attribution import Held
-from cpe_filter.collect.export.export_rows import Item
+from cpe_filter.collect.export.export_rows import ExportRow
 
 FEED = "cpe-filter"
 
 
-def event(item: Item, provider: str = "") -> dict[str, Any] | Held:
+def event(item: ExportRow, provider: str = "") -> dict[str, Any] | Held:
     """The event of an incident whose source is known. provider: who runs the filter."""
     source = item.source
     if isinstance(source, Held):

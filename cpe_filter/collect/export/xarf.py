@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from cpe_filter.collect.cases.attribution import PREFIX, Held, Source
-from cpe_filter.collect.export.export_rows import Item
+from cpe_filter.collect.export.export_rows import ExportRow
 from cpe_filter.collect.subscribers.map import public
 from cpe_filter.detect.evidence import INDICATORS
 
@@ -34,12 +34,12 @@ class Reporter(NamedTuple):
     confidence: float | None = None
 
 
-class WrongReport(Exception):
+class XarfError(Exception):
     """A report that the schema refuses. The text says which field and why."""
 
 
-def report(item: Item, reporter: Reporter) -> dict[str, Any] | Held:
-    """The report of an incident whose source is known. Raises `WrongReport`: that is a fault here or in `reporter`."""
+def report(item: ExportRow, reporter: Reporter) -> dict[str, Any] | Held:
+    """The report of an incident whose source is known. Raises `XarfError`: that is a fault here or in `reporter`."""
     source = item.source
     if isinstance(source, Held):
         return source
@@ -79,14 +79,14 @@ def report(item: Item, reporter: Reporter) -> dict[str, Any] | Held:
     return made
 
 
-def report_id(item: Item) -> str:
+def report_id(item: ExportRow) -> str:
     """A UUID of version 4, as the schema wants it, made of what names the incident."""
     name = json.dumps(["xarf", item.case.router, item.incident["id"]]).encode()
     return str(uuid.UUID(bytes=hashlib.sha256(name).digest()[:16], version=4))
 
 
 def check(made: dict[str, Any]) -> None:
-    """The package's schemas, and what they leave open: a time with zone, a public address. Raises `WrongReport`."""
+    """The package's schemas, and what they leave open: a time with zone, a public address. Raises `XarfError`."""
     faults = [f"{fault.field}: {fault.message}" for fault in _validator().validate(made)]
     try:
         datetime.strptime(made["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
@@ -98,7 +98,7 @@ def check(made: dict[str, Any]) -> None:
     except ValueError:
         faults.append("source_identifier: not an address")
     if faults:
-        raise WrongReport("; ".join(faults)[:500])
+        raise XarfError("; ".join(faults)[:500])
 
 
 @cache
@@ -112,12 +112,12 @@ def _time(at: int) -> str:
     return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _known(item: Item) -> list[str]:
+def _known(item: ExportRow) -> list[str]:
     """Indicators that this program knows; a router could invent others."""
     return [name for name in sorted(item.incident["ind"]) if name in INDICATORS]
 
 
-def _said(item: Item) -> str:
+def _said(item: ExportRow) -> str:
     seen = "; ".join(f"{INDICATORS[name].desk.rstrip('.')} ({item.incident['ind'][name]}x)" for name in _known(item))
     incident = item.incident
     return (
@@ -127,7 +127,7 @@ def _said(item: Item) -> str:
     )
 
 
-def _evidence(item: Item, source: Source) -> dict[str, Any]:
+def _evidence(item: ExportRow, source: Source) -> dict[str, Any]:
     incident = item.incident
     return {
         "first": _time(incident["first_at"]),

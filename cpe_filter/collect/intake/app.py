@@ -23,15 +23,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cpe_filter.collect import wire
-from cpe_filter.collect.intake.identity import Headers, Refused
+from cpe_filter.collect.intake.identity import Headers, RefusedError
 from cpe_filter.collect.intake.inbox import Sink
-from cpe_filter.collect.intake.limits import MAX_BODY, Buckets, Gunzip, NotGzip, Plain, TooLarge, Waste
+from cpe_filter.collect.intake.limits import Buckets, Discard, Gunzip, GzipError, Plain, TooLargeError
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store.base import StoreAway, Unstorable
+from cpe_filter.collect.store.base import StoreUnavailableError, UnstorableError
+from cpe_filter.send.protocol import MAX_BODY, PATH
 
-PATH = "/v1/reports"
-
-#: Peer's address (None for a Unix socket), headers, certificate in DER -> router id and address. Raises `Refused`.
+#: Peer's address (None for a Unix socket), headers, certificate in DER -> router id and address. Raises `RefusedError`.
 Identify = Callable[[str | None, Headers, "bytes | None"], "tuple[str, str | None]"]
 
 
@@ -50,14 +49,14 @@ class Terms:
 
 
 class Limits:
-    """The routers' token buckets, shared by all doors of a process."""
+    """The routers' token buckets, shared by all listeners of a process."""
 
     def __init__(self, terms: Terms) -> None:
         self.reports = Buckets(terms.reports_per_hour, terms.reports_burst)
         self.events = Buckets(terms.events_per_hour, terms.events_burst)
 
 
-class _Answer(Exception):
+class _RefusalError(Exception):
     """Ends a request. reason: one word for counters. close: the connection, too."""
 
     def __init__(self, status: int, reason: str, why: str, retry_after: int = 0, close: bool = False) -> None:
@@ -75,7 +74,7 @@ class _Reports:
         about: dict[str, Any] = {"peer": request.client.host if request.client else "unix"}
         try:
             response = await self._take(request, about)
-        except (_Answer, Refused) as error:
+        except (_RefusalError, RefusedError) as error:
             response = self._refusal(error, about)
         except ClientDisconnect:
             self._metrics.refused.labels("gone").inc()
@@ -84,9 +83,9 @@ class _Reports:
         self._metrics.request_seconds.observe(time.monotonic() - begun)
         return response
 
-    def _refusal(self, error: _Answer | Refused, about: dict[str, Any]) -> Response:
+    def _refusal(self, error: _RefusalError | RefusedError, about: dict[str, Any]) -> Response:
         headers = {}
-        if isinstance(error, _Answer):
+        if isinstance(error, _RefusalError):
             if error.retry_after:
                 headers["retry-after"] = str(error.retry_after)
             if error.close:
@@ -101,12 +100,12 @@ class _Reports:
         received = int(time.time())
         # Exactly this path: no other spelling of it, and nothing behind it.
         if request.scope.get("raw_path", b"") != PATH.encode() or request.scope.get("query_string"):
-            raise _Answer(404, "path", "no such path", close=True)
+            raise _RefusalError(404, "path", "no such path", close=True)
         extension = request.scope.get("extensions", {}).get("tls", {})
         peer = request.client.host if request.client else None
         try:
             router, address = self._identify(peer, request.scope["headers"], extension.get("client_cert_der"))
-        except Refused as error:
+        except RefusedError as error:
             await self._drain(request)
             raise error
         about["router"] = router
@@ -118,8 +117,8 @@ class _Reports:
         body = await self._body(request)
         try:
             report, rejected = wire.parse(body, router, address, received)
-        except wire.WrongReport as error:
-            raise _Answer(400, "report", str(error)) from None
+        except wire.ReportError as error:
+            raise _RefusalError(400, "report", str(error)) from None
         self._pay(
             self._limits.events.take(router, len(report.events) + len(rejected), time.monotonic()), "too many events"
         )
@@ -140,55 +139,55 @@ class _Reports:
     async def _keep(self, report: wire.Report) -> None:
         try:
             await self._sink.put(report)
-        except StoreAway as error:
+        except StoreUnavailableError as error:
             # Nobody is told why the store is away; the log is.
             self._log.error("store away", extra={"about": {"why": str(error)}})
             # Spread: those who were refused together must not come back together.
             spread = self._terms.retry_after_s
-            raise _Answer(503, "store-away", "try again later", spread + secrets.randbelow(spread + 1)) from None
-        except Unstorable as error:
+            raise _RefusalError(503, "store-away", "try again later", spread + secrets.randbelow(spread + 1)) from None
+        except UnstorableError as error:
             self._log.error("store refuses", extra={"about": {"router": report.router, "why": str(error)}})
-            raise _Answer(400, "unstorable", "the store refuses this report") from None
+            raise _RefusalError(400, "unstorable", "the store refuses this report") from None
 
     @staticmethod
     def _pay(wait_s: float, why: str) -> None:
         if wait_s:
-            raise _Answer(429, "rate", why, max(1, min(3600, math.ceil(wait_s))))
+            raise _RefusalError(429, "rate", why, max(1, min(3600, math.ceil(wait_s))))
 
     async def _body(self, request: Request) -> bytes:
         length = request.headers.get("content-length")
         if length is not None and int(length) > MAX_BODY:  # the server has checked that it is a number
-            raise _Answer(413, "large", f"body over {MAX_BODY} bytes", close=True)
+            raise _RefusalError(413, "large", f"body over {MAX_BODY} bytes", close=True)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             await self._drain(request)
-            raise _Answer(415, "type", "Content-Type: application/json is wanted")
+            raise _RefusalError(415, "type", "Content-Type: application/json is wanted")
         coding = request.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("gzip", "identity"):
             await self._drain(request)
-            raise _Answer(415, "coding", "Content-Encoding: gzip or none is wanted")
+            raise _RefusalError(415, "coding", "Content-Encoding: gzip or none is wanted")
         taker = Gunzip() if coding == "gzip" else Plain()
         try:
             await asyncio.wait_for(_feed(request, taker), self._terms.body_s)
             return taker.end()
         except (asyncio.TimeoutError, TimeoutError):
-            raise _Answer(408, "slow", f"body took over {self._terms.body_s:g} s", close=True) from None
-        except TooLarge as error:
-            raise _Answer(413, "large", str(error), close=True) from None
-        except NotGzip as error:
-            raise _Answer(400, "gzip", str(error), close=True) from None
+            raise _RefusalError(408, "slow", f"body took over {self._terms.body_s:g} s", close=True) from None
+        except TooLargeError as error:
+            raise _RefusalError(413, "large", str(error), close=True) from None
+        except GzipError as error:
+            raise _RefusalError(400, "gzip", str(error), close=True) from None
 
     async def _drain(self, request: Request) -> None:
         """Takes a small body off the wire, so that the sender can read the refusal; of a large one only so much."""
         try:
-            await asyncio.wait_for(_feed(request, Waste()), self._terms.body_s)
+            await asyncio.wait_for(_feed(request, Discard()), self._terms.body_s)
         except (asyncio.TimeoutError, TimeoutError):
-            raise _Answer(408, "slow", "body too slow", close=True) from None
-        except TooLarge:
-            raise _Answer(413, "large", f"body over {MAX_BODY} bytes", close=True) from None
+            raise _RefusalError(408, "slow", "body too slow", close=True) from None
+        except TooLargeError:
+            raise _RefusalError(413, "large", f"body over {MAX_BODY} bytes", close=True) from None
 
 
-async def _feed(request: Request, taker: Gunzip | Plain | Waste) -> None:
+async def _feed(request: Request, taker: Gunzip | Plain | Discard) -> None:
     async for chunk in request.stream():
         taker.feed(chunk)
 
@@ -198,7 +197,7 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 
 def application(identify: Identify, sink: Sink, terms: Terms, limits: Limits, metrics: Metrics) -> Starlette:
-    """The application behind one door. What is not POST /v1/reports is refused, counted and logged."""
+    """The application behind one listener. What is not POST /v1/reports is refused, counted and logged."""
     log = logging.getLogger("cpe_filter.collect.intake.app")
 
     async def refused(request: Request, error: Exception) -> Response:

@@ -34,7 +34,7 @@ _MAX_CRL = 32 * 1024 * 1024
 _MAX_CERTIFICATE = 16 * 1024
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Not let in. status: of HTTP. reason: one word for counters. The text says more; it is safe to log and to send."""
 
     def __init__(self, status: int, reason: str, text: str) -> None:
@@ -42,7 +42,7 @@ class Refused(Exception):
         self.status, self.reason = status, reason
 
 
-class WrongList(ValueError):
+class RevocationListError(ValueError):
     """A revocation list that cannot be used. The text says why."""
 
 
@@ -55,23 +55,23 @@ class Certificate(NamedTuple):
 
 
 def router_id(text: str) -> str:
-    """A router's id as it is. Raises `Refused`."""
+    """A router's id as it is. Raises `RefusedError`."""
     if not _ID.fullmatch(text):
-        raise Refused(403, "identity", "the router's id is not 1 to 64 of letters, digits and . _ : @ -")
+        raise RefusedError(403, "identity", "the router's id is not 1 to 64 of letters, digits and . _ : @ -")
     return text
 
 
 @lru_cache(4096)
 def of_certificate(der: bytes, id_from: str) -> Certificate:
-    """Reads a certificate that was verified elsewhere. id_from: `cn`, `san-dns` or `san-uri`. Raises `Refused`."""
+    """Reads a certificate that was verified elsewhere. id_from: `cn`, `san-dns` or `san-uri`. Raises `RefusedError`."""
     try:
         certificate = x509.load_der_x509_certificate(der)
         names = _names(certificate, id_from)
         issuer = certificate.issuer.public_bytes()
     except (ValueError, UnsupportedAlgorithm):
-        raise Refused(403, "certificate", "the client certificate cannot be read") from None
+        raise RefusedError(403, "certificate", "the client certificate cannot be read") from None
     if len(names) != 1:
-        raise Refused(403, "identity", f"the client certificate has {len(names)} names ({id_from}); one is wanted")
+        raise RefusedError(403, "identity", f"the client certificate has {len(names)} names ({id_from}); one is wanted")
     return Certificate(router_id(names[0]), issuer, certificate.serial_number)
 
 
@@ -101,7 +101,7 @@ class Revoked:
         self.next_update: float | None = None
 
     def read(self) -> bool:
-        """Reads the file if it is another than last time: whether it was. Raises `WrongList`."""
+        """Reads the file if it is another than last time: whether it was. Raises `RevocationListError`."""
         try:
             with open(self._path, "rb") as file:
                 status = os.fstat(file.fileno())
@@ -110,10 +110,10 @@ class Revoked:
                     return False
                 data = file.read(_MAX_CRL + 1)
         except OSError as error:
-            raise WrongList(f"{self._path}: {error.strerror}") from None
+            raise RevocationListError(f"{self._path}: {error.strerror}") from None
         self._seen = mark  # wrong or not, once is enough
         if len(data) > _MAX_CRL:
-            raise WrongList(f"{self._path}: over {_MAX_CRL} bytes")
+            raise RevocationListError(f"{self._path}: over {_MAX_CRL} bytes")
         serials: dict[bytes, frozenset[int]] = {}
         ends = []
         for one in self._lists(data):
@@ -134,11 +134,11 @@ class Revoked:
                 lists = [x509.load_der_x509_crl(data)]
             for one in lists:
                 if not self._signed(one):
-                    raise WrongList(f"{self._path}: not signed by one of the client authorities")
+                    raise RevocationListError(f"{self._path}: not signed by one of the client authorities")
         except (ValueError, UnsupportedAlgorithm) as error:
-            if isinstance(error, WrongList):
+            if isinstance(error, RevocationListError):
                 raise
-            raise WrongList(f"{self._path}: not a revocation list (PEM or DER)") from None
+            raise RevocationListError(f"{self._path}: not a revocation list (PEM or DER)") from None
         return lists
 
     def _signed(self, one: x509.CertificateRevocationList) -> bool:
@@ -154,9 +154,9 @@ class Revoked:
         return False
 
     def check(self, certificate: Certificate) -> None:
-        """Raises `Refused` for a revoked certificate."""
+        """Raises `RefusedError` for a revoked certificate."""
         if certificate.serial in self._serials.get(certificate.issuer, ()):
-            raise Refused(403, "revoked", "the client certificate is revoked")
+            raise RefusedError(403, "revoked", "the client certificate is revoked")
 
     def __len__(self) -> int:
         return sum(map(len, self._serials.values()))
@@ -177,11 +177,11 @@ class ByCertificate:
         self._id_from, self._revoked, self._header = id_from, revoked, header
 
     def __call__(self, peer: str | None, headers: Headers, certificate: bytes | None) -> tuple[str, str | None]:
-        """Router id, and the address it came from. Raises `Refused`."""
+        """Router id, and the address it came from. Raises `RefusedError`."""
         if any(name == self._header for name, _ in headers):
-            raise Refused(403, "header", "an identity in a header is not accepted here")
+            raise RefusedError(403, "header", "an identity in a header is not accepted here")
         if not certificate:
-            raise Refused(401, "no-certificate", "a client certificate is wanted")
+            raise RefusedError(401, "no-certificate", "a client certificate is wanted")
         return _checked(certificate, self._id_from, self._revoked), peer
 
 
@@ -205,12 +205,12 @@ class ByHeader:
         self._id_from, self._revoked, self._address_header = id_from, revoked, address_header
 
     def __call__(self, peer: str | None, headers: Headers, _certificate: bytes | None) -> tuple[str, str | None]:
-        """Router id, and the address it came from. Raises `Refused`."""
+        """Router id, and the address it came from. Raises `RefusedError`."""
         if peer is not None and not _within(peer, self._trusted):
-            raise Refused(403, "untrusted-proxy", "connections from this address may not name a router")
+            raise RefusedError(403, "untrusted-proxy", "connections from this address may not name a router")
         values = [value for name, value in headers if name == self._header]
         if len(values) != 1 or not values[0].strip():
-            raise Refused(401, "no-certificate", "the TLS terminator names no router")
+            raise RefusedError(401, "no-certificate", "the TLS terminator names no router")
         if self._holds == "certificate":
             router = _checked(_from_header(values[0].strip()), self._id_from, self._revoked)
         else:
@@ -234,8 +234,8 @@ def _checked(der: bytes, id_from: str, revoked: Revoked | None) -> str:
 
 
 def _from_header(value: bytes) -> bytes:
-    """DER of a certificate in a header. Raises `Refused`."""
-    wrong = Refused(403, "certificate", "the TLS terminator's certificate cannot be read")
+    """DER of a certificate in a header. Raises `RefusedError`."""
+    wrong = RefusedError(403, "certificate", "the TLS terminator's certificate cannot be read")
     if len(value) > _MAX_CERTIFICATE:
         raise wrong
     try:

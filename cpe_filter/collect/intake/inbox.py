@@ -11,7 +11,7 @@ from collections import deque
 from typing import Protocol
 
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store.base import Store, StoreAway, StoreError, Unstorable
+from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.wire import Report
 
 #: Reports in one transaction.
@@ -26,7 +26,7 @@ class Sink(Protocol):
     """Where the application puts reports."""
 
     async def put(self, report: Report) -> None:
-        """Keeps a report durably. Raises `StoreAway` or `Unstorable`."""
+        """Keeps a report durably. Raises `StoreUnavailableError` or `UnstorableError`."""
 
     async def ready(self) -> None:
         """Raises `StoreError` where `put` could not work now."""
@@ -43,7 +43,7 @@ class Inbox:
 
     async def put(self, report: Report) -> None:
         if len(self._waiting) >= self._most or self._events >= self._most * EVENTS_EACH:
-            raise StoreAway(f"{len(self._waiting)} reports with {self._events} events wait already")
+            raise StoreUnavailableError(f"{len(self._waiting)} reports with {self._events} events wait already")
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((report, kept))
         self._events += len(report.events)
@@ -73,7 +73,7 @@ class Inbox:
 
     async def _keep(self, batch: list[tuple[Report, asyncio.Future[None]]]) -> None:
         error = await self._add([report for report, _ in batch])
-        if isinstance(error, Unstorable) and len(batch) > 1:
+        if isinstance(error, UnstorableError) and len(batch) > 1:
             for one in batch:
                 await self._keep([one])
             return
@@ -89,11 +89,11 @@ class Inbox:
             with self._metrics.commit_seconds.time():
                 new = await asyncio.wait_for(self._store.add(reports), COMMIT_S)
         except (asyncio.TimeoutError, TimeoutError):
-            return StoreAway(f"the store took over {COMMIT_S:g} s")
+            return StoreUnavailableError(f"the store took over {COMMIT_S:g} s")
         except StoreError as error:
             return error
         except Exception as error:  # a fault of ours must not leave the senders waiting
             self._metrics.log.exception("inbox failed")
-            return StoreAway(f"{type(error).__name__}")
+            return StoreUnavailableError(f"{type(error).__name__}")
         self._metrics.stored(reports, new)
         return None

@@ -24,11 +24,11 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
-from cpe_filter.collect import file_modes as secrecy
+from cpe_filter.collect import file_modes
 from cpe_filter.collect.intake.inbox import EVENTS_EACH
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store.base import Store, StoreAway, StoreError, Unstorable
-from cpe_filter.collect.wire import Report, WrongReport, unpack
+from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError, UnstorableError
+from cpe_filter.collect.wire import Report, ReportError, unpack
 
 #: For one try, and for all tries of one report: a stream's new leader takes a few seconds to be found.
 TRY_S, ALL_S = 3.0, 12.0
@@ -67,15 +67,15 @@ class Link:
         self._last, self._told = "", -_TELL_S
 
     async def open(self) -> None:
-        """Raises `StoreAway`."""
-        if wrong := secrecy.fault(self._credentials):
-            raise StoreAway(wrong)
+        """Raises `StoreUnavailableError`."""
+        if wrong := file_modes.fault(self._credentials):
+            raise StoreUnavailableError(wrong)
         more: dict[str, Any] = {"user_credentials": self._credentials} if self._credentials else {}
         if self._ca:
             try:
                 more["tls"] = ssl.create_default_context(cafile=self._ca)
             except OSError as error:
-                raise StoreAway(f"{self._ca}: {error.strerror or error}") from None
+                raise StoreUnavailableError(f"{self._ca}: {error.strerror or error}") from None
         self._client = Client()
         connecting = self._client.connect(
             self._servers,
@@ -97,7 +97,7 @@ class Link:
             await self._ensure()
         except (NatsError, OSError, asyncio.TimeoutError) as error:
             await self.close()
-            raise StoreAway(f"NATS: {self._last or _said(error)}") from None
+            raise StoreUnavailableError(f"NATS: {self._last or _said(error)}") from None
 
     async def _error(self, error: Exception) -> None:
         """Each try to connect again ends here: once in a while is enough."""
@@ -126,11 +126,11 @@ class Link:
         return self._client.jetstream(timeout=TRY_S)
 
     async def check(self) -> None:
-        """Raises `StoreAway` where the stream has no leader or there is no connection."""
+        """Raises `StoreUnavailableError` where the stream has no leader or there is no connection."""
         try:
             await self.context().stream_info(self.stream)
         except (NatsError, OSError, asyncio.TimeoutError) as error:
-            raise StoreAway(f"NATS: {_said(error)}") from None
+            raise StoreUnavailableError(f"NATS: {_said(error)}") from None
 
     async def close(self) -> None:
         """Nothing is left to say but acknowledgements that are on their way."""
@@ -155,13 +155,13 @@ def encode(report: Report) -> bytes:
 
 
 def decode(data: bytes) -> Report:
-    """Raises `WrongReport`."""
+    """Raises `ReportError`."""
     if data[:1] != b"{":
         unpacker = zlib.decompressobj()
         try:
             data = unpacker.decompress(data, _MAX_UNPACKED)
         except zlib.error:
-            raise WrongReport("neither JSON nor compressed") from None
+            raise ReportError("neither JSON nor compressed") from None
     return unpack(data)
 
 
@@ -175,7 +175,7 @@ class Queue:
 
     async def put(self, report: Report) -> None:
         if self._waiting >= self._most or self._events >= self._most * EVENTS_EACH:
-            raise StoreAway(f"{self._waiting} reports with {self._events} events wait already")
+            raise StoreUnavailableError(f"{self._waiting} reports with {self._events} events wait already")
         self._waiting += 1
         self._events += len(report.events)
         self._metrics.waiting.set(self._waiting)
@@ -201,7 +201,7 @@ class Queue:
                 return
             except (NatsError, OSError, asyncio.TimeoutError) as error:
                 if time.monotonic() + pause > until:
-                    raise StoreAway(f"NATS: {_said(error)}") from None
+                    raise StoreUnavailableError(f"NATS: {_said(error)}") from None
             await asyncio.sleep(pause)
             pause = min(1.0, pause * 2)
 
@@ -244,7 +244,7 @@ class Feed:
         for message in messages:
             try:
                 pairs.append((message, decode(message.data)))
-            except WrongReport as error:
+            except ReportError as error:
                 await self._poison(message, str(error))
         await self._add(pairs)
 
@@ -255,7 +255,7 @@ class Feed:
             try:
                 with self._metrics.commit_seconds.time():
                     new = await self._store.add(reports)
-            except Unstorable as error:
+            except UnstorableError as error:
                 if len(pairs) == 1:
                     await self._poison(pairs[0][0], str(error))
                     return

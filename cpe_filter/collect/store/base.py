@@ -1,9 +1,9 @@
-"""What a store of reports can do. Two keep the promise: `sqlite.SQLite` (one file) and `postgres.Postgres`.
+"""The interface of a store of reports. Two implement it: `sqlite.SQLite` (one file) and `postgres.Postgres`.
 
-Knows reports and plain SQL. Must not know HTTP or queues. Everything else that belongs to the collector (cases,
-exports, pages) stands on `read` and `write`: one SQL text for both engines, with parameters as `:name` (never as part
-of the text), no `%`, no `::` casts, `CASE` in place of engines' own functions; where that is not enough, `dialect`
-tells them apart. Tables come from migrations/NNNN_name.sql, one text for both, too: add the next number.
+Knows reports and plain SQL. Must not know HTTP or queues. The rest of the collector (cases, exports, pages) uses `read`
+and `write`: one SQL text for both engines, with parameters as `:name` (never as part of the text), no `%`, no `::`
+casts, `CASE` instead of functions that only one engine has; where that is not enough, `dialect` names the engine.
+Tables are made by migrations/NNNN_name.sql, also one text for both: add the next number.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class StoreError(Exception):
     """The text says what went wrong, for the log."""
 
 
-class StoreAway(StoreError):
-    """It cannot be reached, is full or is busy: the same may succeed later."""
+class StoreUnavailableError(StoreError):
+    """It cannot be reached, is full or is busy: the same call may succeed later."""
 
 
-class Unstorable(StoreError):
-    """It refuses these values for good."""
+class UnstorableError(StoreError):
+    """It will always refuse these values."""
 
 
-class WrongSchema(StoreError):
-    """Its tables are newer than this program, or not the program's."""
+class SchemaError(StoreError):
+    """Its tables are newer than this program, or belong to another one."""
 
 
 class Store(Protocol):
@@ -41,19 +41,20 @@ class Store(Protocol):
     dialect: str
 
     async def open(self) -> None:
-        """Connects and checks the tables, bringing old ones up to date. Raises `StoreAway`, `WrongSchema`."""
+        """Connects, and updates old tables. Raises `StoreUnavailableError`, `SchemaError`."""
 
     async def close(self) -> None:
-        """Ends what runs and disconnects."""
+        """Waits for what runs, and disconnects."""
 
     async def add(self, reports: Sequence[Report]) -> int:
-        """Keeps reports, all in one transaction, durably before it returns: how many events were new.
+        """Stores reports in one transaction, durable when it returns: how many events were new.
 
-        Events that are known already change nothing. Raises `StoreAway` or `Unstorable`; then none is kept.
+        Events that are stored already change nothing. Raises `StoreUnavailableError` or `UnstorableError`; then none is
+        stored.
         """
 
     async def read(self, sql: str, /, **parameters: Any) -> list[Row]:
-        """The rows of a SELECT, at most a million. Raises `StoreAway`, or `Unstorable` where the SQL is wrong."""
+        """The rows of a SELECT, at most a million. Raises `StoreUnavailableError`; `UnstorableError` for wrong SQL."""
 
     async def write(self, statements: Sequence[Statement]) -> list[int]:
         """Runs statements in one transaction: how many rows each changed. Raises as `add`."""

@@ -1,7 +1,7 @@
 """The store in PostgreSQL, for fleets that outgrow one file or want several collectors on one store.
 
 Knows PostgreSQL through psycopg's pool. synchronous_commit is on in each connection, whatever the server's default:
-a commit is durable when `add` returns. A lost connection is `StoreAway`; the pool connects again by itself.
+a commit is durable when `add` returns. A lost connection is `StoreUnavailableError`; the pool connects again by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cpe_filter.collect.store import schema, sql
-from cpe_filter.collect.store.base import Row, Statement, StoreAway, Unstorable
+from cpe_filter.collect.store.base import Row, Statement, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.wire import Report
 
 MAX_ROWS = 1_000_000
@@ -32,7 +32,7 @@ _LOCK = 0x63706566
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns at each try; `StoreAway` says it once
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns at each try; `StoreUnavailableError` says it once
 
 
 class Postgres:
@@ -59,7 +59,7 @@ class Postgres:
             await self._pool.open(wait=True, timeout=_WAIT_S)
         except PoolTimeout as error:
             await self._pool.close()
-            raise StoreAway(f"PostgreSQL: {error}") from None
+            raise StoreUnavailableError(f"PostgreSQL: {error}") from None
         async with self._transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             await connection.execute(schema.VERSIONS)
@@ -78,9 +78,9 @@ class Postgres:
         for left in reversed(range(_TRIES)):
             try:
                 return await self._add(statements)
-            except _Again as error:
+            except _RetryError as error:
                 if not left:
-                    raise StoreAway(str(error)) from None
+                    raise StoreUnavailableError(str(error)) from None
         raise AssertionError("unreachable")
 
     async def _add(self, statements: Sequence[tuple[str, sql.Rows]]) -> int:
@@ -107,18 +107,18 @@ class Postgres:
             async with self._pool.connection() as connection:
                 yield connection
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
-            raise _Again(_said(error)) from None
+            raise _RetryError(_said(error)) from None
         except (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown) as error:
-            raise StoreAway(_said(error)) from None
+            raise StoreUnavailableError(_said(error)) from None
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
-            raise Unstorable(_said(error)) from None
+            raise UnstorableError(_said(error)) from None
         except psycopg.OperationalError as error:  # PoolTimeout, too
-            raise StoreAway(_said(error)) from None
+            raise StoreUnavailableError(_said(error)) from None
         except psycopg.Error as error:
-            raise StoreAway(_said(error)) from None
+            raise StoreUnavailableError(_said(error)) from None
 
 
-class _Again(StoreAway):
+class _RetryError(StoreUnavailableError):
     """Two writers stood in each other's way; nothing was kept."""
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from cpe_filter.collect.store.base import WrongSchema
+from cpe_filter.collect.store.base import SchemaError
 
 VERSIONS = (
     "CREATE TABLE IF NOT EXISTS schema_version"
@@ -42,18 +42,18 @@ def migrations() -> tuple[Migration, ...]:
     for expected, file in enumerate(files, 1):
         number, _, rest = file.name.partition("_")
         if not number.isdecimal() or int(number) != expected:
-            raise WrongSchema(f"migrations: {file.name} should be number {expected}")
+            raise SchemaError(f"migrations: {file.name} should be number {expected}")
         found.append(Migration(expected, rest.removesuffix(".sql"), _statements(file.read_text(encoding="utf-8"))))
     return tuple(found)
 
 
 def pending(applied: Sequence[int], known: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
-    """What is to be run on a store that has had these versions. Raises `WrongSchema` where it had others."""
+    """What is to be run on a store that has had these versions. Raises `SchemaError` where it had others."""
     known = migrations() if known is None else known
     if list(applied) != list(range(1, len(applied) + 1)):
-        raise WrongSchema(f"the store's schema has versions {list(applied)}; some are left out")
+        raise SchemaError(f"the store's schema has versions {list(applied)}; some are left out")
     if len(applied) > len(known):
-        raise WrongSchema(
+        raise SchemaError(
             f"the store's schema is version {len(applied)}, newer than this program, which knows {len(known)};"
             " install the program that wrote it, or a later one"
         )
@@ -71,5 +71,5 @@ def _statements(text: str) -> tuple[str, ...]:
             out.append(statement.strip().removesuffix(";"))
             statement = ""
     if statement.strip():
-        raise WrongSchema(f"migrations: a statement does not end: {statement.strip()[:60]}")
+        raise SchemaError(f"migrations: a statement does not end: {statement.strip()[:60]}")
     return tuple(out)

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cpe_filter.collect.store import schema, sql
-from cpe_filter.collect.store.base import Row, Statement, StoreAway, Unstorable, WrongSchema
+from cpe_filter.collect.store.base import Row, SchemaError, Statement, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.wire import Report
 
 T = TypeVar("T")
@@ -74,14 +74,14 @@ class SQLite:
             except sqlite3.OperationalError as error:
                 # Wrong SQL is an OperationalError, too; so are a full disk and a lock.
                 if "syntax error" in str(error) or str(error).startswith("no such"):
-                    raise Unstorable(f"{self._path}: {error}") from None
-                raise StoreAway(f"{self._path}: {error}") from None
+                    raise UnstorableError(f"{self._path}: {error}") from None
+                raise StoreUnavailableError(f"{self._path}: {error}") from None
             except sqlite3.DatabaseError as error:
                 if type(error) is sqlite3.DatabaseError:  # not a database, or a broken one
-                    raise StoreAway(f"{self._path}: {error}") from None
-                raise Unstorable(f"{self._path}: {error}") from None
+                    raise StoreUnavailableError(f"{self._path}: {error}") from None
+                raise UnstorableError(f"{self._path}: {error}") from None
             except OverflowError as error:
-                raise Unstorable(f"{self._path}: {error}") from None
+                raise UnstorableError(f"{self._path}: {error}") from None
 
         return await asyncio.get_running_loop().run_in_executor(threads, guarded)
 
@@ -92,12 +92,12 @@ class SQLite:
 
     def _open(self) -> None:
         if sqlite3.sqlite_version_info < _OLDEST:
-            raise WrongSchema(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is wanted")
+            raise SchemaError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is wanted")
         if not os.path.exists(self._path):  # subscribers' data: for its owner alone, from the first byte
             try:
                 os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
             except OSError as error:
-                raise StoreAway(f"{self._path}: {error.strerror}") from None
+                raise StoreUnavailableError(f"{self._path}: {error.strerror}") from None
         connection = self._connect()
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -150,7 +150,7 @@ class SQLite:
 
     def _begin(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise StoreAway(f"{self._path}: not open")
+            raise StoreUnavailableError(f"{self._path}: not open")
         self._connection.execute("BEGIN IMMEDIATE")
         return self._connection
 

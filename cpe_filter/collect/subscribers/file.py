@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 
-from cpe_filter.collect.subscribers.map import COLUMNS, Line, Row, WrongMap, check_overlaps, line_at, row
+from cpe_filter.collect.subscribers.map import COLUMNS, Line, MapError, Row, check_overlaps, line_at, row
 
 MAX_FILE = 1 << 30
 MAX_ROWS = 5_000_000
@@ -21,7 +21,7 @@ _MOST_ERRORS = 20
 
 
 def parse(text: Iterable[str], name: str) -> dict[str, tuple[Row, ...]]:
-    """CSV text, line by line -> rows of each router. Raises `WrongMap` with up to 20 errors, each `name:line: what`."""
+    """CSV text, line by line -> rows of each router. Raises `MapError` with up to 20 errors, each `name:line: what`."""
     faults = _Faults(name)
     found: dict[str, tuple[Row, ...]] = {}
     lines: dict[str, int] = {}
@@ -32,7 +32,7 @@ def parse(text: Iterable[str], name: str) -> dict[str, tuple[Row, ...]]:
             lines[one.router] = number
             if len(found[one.router]) > 1:
                 check_overlaps(found[one.router])
-        except WrongMap as error:
+        except MapError as error:
             faults.add(number, str(error))
     faults.end()
     return found
@@ -50,7 +50,7 @@ class _Faults:
 
     def end(self) -> None:
         if self._lines:
-            raise WrongMap("\n".join(self._lines))
+            raise MapError("\n".join(self._lines))
 
 
 def _records(text: Iterable[str], faults: _Faults) -> Iterator[tuple[int, dict[str, str]]]:
@@ -96,17 +96,17 @@ def _header(fields: list[str], faults: _Faults) -> list[str]:
 
 
 def read(path: str) -> dict[str, tuple[Row, ...]]:
-    """A whole file. Raises `WrongMap`."""
+    """A whole file. Raises `MapError`."""
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE:
-                raise WrongMap(f"{path}: over {MAX_FILE} bytes; an HTTP lookup is for so many")
+                raise MapError(f"{path}: over {MAX_FILE} bytes; an HTTP lookup is for so many")
             # A byte order mark is what spreadsheets begin with.
             return parse(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), path)
     except OSError as error:
-        raise WrongMap(f"{path}: {error.strerror}") from None
+        raise MapError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise WrongMap(f"{path}: not UTF-8 text") from None
+        raise MapError(f"{path}: not UTF-8 text") from None
 
 
 class File:
@@ -134,7 +134,7 @@ class File:
             return False
         try:
             rows = await asyncio.to_thread(read, self._path)
-        except WrongMap as error:
+        except MapError as error:
             self.wrong, self._mark = str(error), mark
             return False
         # A file that is still being written when it is read has another mark the next time.

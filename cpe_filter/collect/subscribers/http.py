@@ -24,9 +24,9 @@ from cpe_filter.collect.subscribers.map import (
     COLUMNS,
     MAX_OF_ONE,
     Line,
-    MapAway,
+    MapError,
+    MapUnavailableError,
     Row,
-    WrongMap,
     check_overlaps,
     line_at,
     row,
@@ -132,14 +132,14 @@ class Lookup:
     async def _answer(self, router: str) -> tuple[Row, ...]:
         async with self._room:
             if not self.breaker.enter():
-                raise MapAway("paused after failures")
+                raise MapUnavailableError("paused after failures")
             good = False
             try:
                 rows = await asyncio.wait_for(self._get(router), self._timeout_s)
                 good = True
             except (httpx.HTTPError, httpx.InvalidURL, asyncio.TimeoutError, TimeoutError) as error:
                 raise self._failure(str(error) or type(error).__name__) from None
-            except WrongMap as error:
+            except MapError as error:
                 raise self._failure(f"its answer for a router cannot be used: {error}") from None
             finally:
                 self.breaker.leave(good)
@@ -150,36 +150,36 @@ class Lookup:
             self._remembered.popitem(last=False)
         return rows
 
-    def _failure(self, what: str) -> MapAway:
+    def _failure(self, what: str) -> MapUnavailableError:
         self.failed += 1
         self.wrong = what[:200]
-        return MapAway(self.wrong)
+        return MapUnavailableError(self.wrong)
 
     async def _get(self, router: str) -> tuple[Row, ...]:
         async with self._client.stream("GET", self._url.replace("{router}", quote(router, safe=""))) as response:
             if response.status_code == 404:
                 return ()
             if response.status_code != 200:
-                raise WrongMap(f"status {response.status_code}")
+                raise MapError(f"status {response.status_code}")
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise WrongMap("packed, which was not asked for")  # a bomb would be unpacked before it is measured
+                raise MapError("packed, which was not asked for")  # a bomb would be unpacked before it is measured
             body = b""
             async for chunk in response.aiter_raw(65536):
                 body += chunk
                 if len(body) > MAX_BODY:
-                    raise WrongMap(f"over {MAX_BODY} bytes")
+                    raise MapError(f"over {MAX_BODY} bytes")
         return parse(body, router)
 
 
 def parse(body: bytes, router: str) -> tuple[Row, ...]:
-    """An answer's JSON -> rows. Raises `WrongMap`."""
+    """An answer's JSON -> rows. Raises `MapError`."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
-        raise WrongMap("not JSON") from None
+        raise MapError("not JSON") from None
     rows = data.get("rows") if isinstance(data, dict) else None
     if not isinstance(rows, list) or len(rows) > MAX_OF_ONE:
-        raise WrongMap("not {rows:[...]}")
+        raise MapError("not {rows:[...]}")
     found = tuple(row({**_values(values), "router": router}) for values in rows)
     check_overlaps(found)
     return found
@@ -187,13 +187,13 @@ def parse(body: bytes, router: str) -> tuple[Row, ...]:
 
 def _values(values: Any) -> dict[str, str]:
     if not isinstance(values, dict):
-        raise WrongMap("a row is no object")
+        raise MapError("a row is no object")
     out = {}
     for name in COLUMNS:
         value = values.get(name)
         if isinstance(value, list) and name == "address" and all(isinstance(item, str) for item in value):
             value = " ".join(value)
         if isinstance(value, bool) or not isinstance(value, str | int | None):
-            raise WrongMap(f"{name} is no text")
+            raise MapError(f"{name} is no text")
         out[name] = "" if value is None else str(value)
     return out

@@ -37,11 +37,11 @@ _ALWAYS = (-(1 << 62), 1 << 62)
 Place = IPv4Address | IPv6Address | IPv4Network | IPv6Network
 
 
-class WrongMap(ValueError):
+class MapError(ValueError):
     """A map that cannot be used. The text has a line for each error: where and what."""
 
 
-class MapAway(Exception):
+class MapUnavailableError(Exception):
     """Nobody can be asked now; the same may succeed later."""
 
 
@@ -90,7 +90,7 @@ class Subscribers(Protocol):
     """The map."""
 
     async def find(self, router: str, at: int) -> Line | None:
-        """None: not in the map. Raises `MapAway`."""
+        """None: not in the map. Raises `MapUnavailableError`."""
 
     async def refresh(self, now: float) -> bool:
         """To be called now and then: True where any router's line may have become another."""
@@ -120,18 +120,18 @@ def line_at(rows: Iterable[Row], at: int) -> Line | None:
 
 
 def row(values: dict[str, str]) -> Row:
-    """Columns -> a row. Raises `WrongMap` with the column's name and what is allowed."""
+    """Columns -> a row. Raises `MapError` with the column's name and what is allowed."""
     text = {name: _text(name, values.get(name, "")) for name in COLUMNS}
     for name in ("router", "subscriber"):
         if not text[name]:
-            raise WrongMap(f"{name} is empty")
+            raise MapError(f"{name} is empty")
     ports = _ports(text["ports"])
     places = tuple(Owned(_place(word), ports) for word in text["address"].split())
     if ports and not places:
-        raise WrongMap("ports without an address")
+        raise MapError("ports without an address")
     since, until = _time("since", text["since"], _ALWAYS[0]), _time("until", text["until"], _ALWAYS[1])
     if since >= until:
-        raise WrongMap("until is not after since")
+        raise MapError("until is not after since")
     return Row(
         text["router"],
         text["subscriber"],
@@ -147,23 +147,23 @@ def row(values: dict[str, str]) -> Row:
 
 
 def check_overlaps(rows: Iterable[Row]) -> None:
-    """Rows of one router. Raises `WrongMap` where two subscribers have it at once, or there are too many."""
+    """Rows of one router. Raises `MapError` where two subscribers have it at once, or there are too many."""
     ordered = sorted(rows, key=lambda one: one.since)
     if len(ordered) > MAX_OF_ONE:
-        raise WrongMap(f"router has over {MAX_OF_ONE} rows")
+        raise MapError(f"router has over {MAX_OF_ONE} rows")
     latest: dict[str, int] = {}  # subscriber -> until; there are two at most
     for one in ordered:
         if any(until > one.since for subscriber, until in latest.items() if subscriber != one.subscriber):
-            raise WrongMap("two subscribers have the router at once")
+            raise MapError("two subscribers have the router at once")
         latest = {one.subscriber: max(one.until, latest.get(one.subscriber, one.until))}
 
 
 def _text(name: str, value: str) -> str:
     value = value.strip()
     if len(value) > MAX_FIELD:
-        raise WrongMap(f"{name} has over {MAX_FIELD} letters")
+        raise MapError(f"{name} has over {MAX_FIELD} letters")
     if not value.isprintable():
-        raise WrongMap(f"{name} has characters that cannot be printed")
+        raise MapError(f"{name} has characters that cannot be printed")
     return value
 
 
@@ -173,7 +173,7 @@ def _ports(text: str) -> tuple[int, int] | None:
     first, _, last = text.partition("-")
     numbers = [int(word) if word.isascii() and word.isdigit() and len(word) < 6 else 0 for word in (first, last)]
     if not 1 <= numbers[0] <= numbers[1] <= 65535:
-        raise WrongMap("ports is not like 1024-2047")
+        raise MapError("ports is not like 1024-2047")
     return numbers[0], numbers[1]
 
 
@@ -181,9 +181,9 @@ def _place(word: str) -> Place:
     try:
         found: Place = ip_network(word) if "/" in word else ip_address(word)
     except ValueError:
-        raise WrongMap("address is no address or prefix") from None
+        raise MapError("address is no address or prefix") from None
     if not public(found):
-        raise WrongMap("address is not public")
+        raise MapError("address is not public")
     return found
 
 
@@ -197,7 +197,7 @@ def _asn(text: str) -> int | None:
     if not digits:
         return None
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and 0 < int(digits) < 1 << 32):
-        raise WrongMap("asn is not a number from 1 to 4294967295")
+        raise MapError("asn is not a number from 1 to 4294967295")
     return int(digits)
 
 
@@ -208,7 +208,7 @@ def _time(name: str, text: str, default: int) -> int:
         # Python 3.10 does not know Z.
         moment = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1] in "Zz" else text)
     except ValueError:
-        raise WrongMap(f"{name} is not like 2026-11-24T12:00:00Z") from None
+        raise MapError(f"{name} is not like 2026-11-24T12:00:00Z") from None
     if moment.tzinfo is None:
-        raise WrongMap(f"{name} has no zone; Z says UTC")
+        raise MapError(f"{name} has no zone; Z says UTC")
     return int(moment.timestamp())

@@ -7,7 +7,7 @@
     draw        counts -> charts as inline SVG, each with its words and its table
     layout      the frame of every page, forms, links;   style   how it looks
     overview, caselist, casefile, login    the pages
-    site        routes, headers, forms (ASGI);   door   the listener for it, TLS, new users
+    site        routes, headers, forms (ASGI);   listener   the listener for it, TLS, new users
 
 Strings of routers and of subscribers are hostile: they reach a page by `report.markup.shown` alone, and a query as a
 parameter. A page loads its own style sheet and its own icon, and nothing else. Imports point one way:

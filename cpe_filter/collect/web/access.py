@@ -24,7 +24,7 @@ Network = IPv4Network | IPv6Network
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Not let in, whatever is tried. reason: one word for counters. The text is safe to show and to log."""
 
     def __init__(self, status: int, reason: str, text: str) -> None:
@@ -51,10 +51,10 @@ class Access(Protocol):
     login: bool
 
     def person(self, peer: str | None, headers: Headers, cookie: str, now: float) -> Person | None:
-        """Who it is; None for nobody yet. peer: the connection's address, None for a Unix socket. Raises `Refused`."""
+        """The person, or None. peer: the address of the connection, None for a Unix socket. Raises `RefusedError`."""
 
 
-class Slow(Exception):
+class TooManyTriesError(Exception):
     """Too many tries; wait_s: until the next."""
 
     def __init__(self, wait_s: float) -> None:
@@ -75,17 +75,17 @@ class ByPassword:
         self._one = asyncio.Semaphore(1)
 
     def person(self, _peer: str | None, headers: Headers, cookie: str, now: float) -> Person | None:
-        """Raises `Refused` where a header claims to say who it is."""
+        """Raises `RefusedError` where a header claims to say who it is."""
         if any(name == self._header for name, _ in headers):
-            raise Refused(403, "header", "who you are is not taken from a header here")
+            raise RefusedError(403, "header", "who you are is not taken from a header here")
         session: Session | None = self._sessions.find(cookie, now) if cookie else None
         return Person(session.user, session.role, session.token) if session else None
 
     async def log_in(self, address: str, name: str, given: str, now: float) -> str | None:
-        """The secret for a new session's cookie; None where name or password are wrong. Raises `Slow`."""
+        """The secret for a new session's cookie; None where name or password are wrong. Raises `TooManyTriesError`."""
         wait = self._tries.take(address, name, now)
         if wait:
-            raise Slow(wait)
+            raise TooManyTriesError(wait)
         known = self._users.get(name)
         async with self._one:
             good = await asyncio.to_thread(password.matches, given, known.hash if known else password.DUMMY)
@@ -115,25 +115,27 @@ class ByProxy:
         self._key = secrets.token_bytes(32)
 
     def person(self, peer: str | None, headers: Headers, _cookie: str, _now: float) -> Person | None:
-        """Raises `Refused` where the connection is not the proxy's, or the proxy names nobody."""
+        """Raises `RefusedError` where the connection is not the proxy's, or the proxy names nobody."""
         if peer is not None and not _within(peer, self._trusted):
-            raise Refused(403, "untrusted-proxy", "this page is behind a proxy; this connection does not come from it")
+            raise RefusedError(
+                403, "untrusted-proxy", "this page is behind a proxy; this connection does not come from it"
+            )
         found: dict[bytes, list[str]] = {}
         for header, value in headers:
             found.setdefault(header, []).append(value.decode("latin-1").strip())
         names = found.get(self._header, [])
         if len(names) != 1 or not NAME.fullmatch(names[0]):
-            raise Refused(403, "nobody", "the proxy does not say who you are")
+            raise RefusedError(403, "nobody", "the proxy does not say who you are")
         groups = {word.strip() for line in found.get(self._groups_header, []) for word in re.split(r"[,;|]", line)}
         role: Role = DESK if self._desk_group in groups else VIEWER
         if role == VIEWER and self._viewer_group and self._viewer_group not in groups:
-            raise Refused(403, "group", "you are in no group that may see this page")
+            raise RefusedError(403, "group", "you are in no group that may see this page")
         # No session to keep a token in: it is the name's, for as long as this process runs.
         token = hmac.new(self._key, names[0].encode(), hashlib.sha256).hexdigest()
         return Person(names[0], role, token)
 
 
-class From(NamedTuple):
+class AddressOf(NamedTuple):
     """From where a browser connects: the connection's address, or what a proxy at one of `trusted` (or at the other end
     of a Unix socket) says in `header`, b"" for none. The last there is the proxy's own word, others may be anybody's.
     """

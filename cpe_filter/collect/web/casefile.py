@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from cpe_filter.collect.cases import cases, history
-from cpe_filter.collect.cases.cases import MAX_TEXT, Case, CaseError, Detail, NoCase, NotNow
+from cpe_filter.collect.cases import actions, history, query
+from cpe_filter.collect.cases.actions import MAX_TEXT
+from cpe_filter.collect.cases.history import ActionKind
+from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, Detail, InvalidStateError
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import device, state
@@ -17,7 +19,7 @@ from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, note, shown, table
 
 #: Last part of the address -> what it does.
-ACTS = {
+ACTS: dict[str, ActionKind] = {
     "acknowledge": history.ACKNOWLEDGED,
     "notified": history.NOTIFIED,
     "close": history.CLOSED,
@@ -75,10 +77,10 @@ async def act(store: Store, number: str, name: str, who: str, text: str, now: in
     if name == "note" and not text:
         return Refusal(400, "A note needs text.")
     try:
-        await cases.act(store, number, ACTS[name], who, text, now)
-    except NoCase:
+        await actions.act(store, number, ACTS[name], who, text, now)
+    except CaseNotFoundError:
         return Refusal(404, "There is no such case.")
-    except NotNow:
+    except InvalidStateError:
         return Refusal(409, "The case is in another state by now. Look at it again.")
     except CaseError:
         return Refusal(400, "This remark cannot be kept.")
@@ -87,7 +89,7 @@ async def act(store: Store, number: str, name: str, who: str, text: str, now: in
 
 async def page(store: Store, number: str, person: Person) -> str | None:
     """The page's content; None where there is no such case. Raises `StoreError`."""
-    found = await cases.detail(store, number)
+    found = await query.detail(store, number)
     if found is None:
         return None
     case = found.case
@@ -158,11 +160,12 @@ def _indicators(case: Case) -> str:
 def _form(case: Case, person: Person) -> str:
     if not person.may_act:
         return ""
-    may = [name for name, what in ACTS.items() if what in case.may and (name != "reopen" or case.why == history.DESK)]
+    can_reopen = case.why == history.DESK
+    names = [name for name, kind in ACTS.items() if kind in case.allowed and (kind != history.REOPENED or can_reopen)]
     buttons = "".join(
         f"<button{' class=main' if at == 0 and name != 'note' else ''} "
         f'formaction="{link(f"/cases/{case.id}/{name}", {})}">{_BUTTONS[name]}</button>'
-        for at, name in enumerate(may)
+        for at, name in enumerate(names)
     )
     body = (
         f'<label for="text">Remark, kept with what you do (a note needs one)</label>'
@@ -216,7 +219,7 @@ def _incidents(found: Detail) -> str:
         Column("Connections", "n"),
         Column("Networks", "n narrow-off"),
         Column("Messages", "n narrow-off"),
-        Column("Refused", "n"),
+        Column("RefusedError", "n"),
         Column("Called", "narrow-off"),
     ]
     rows = []

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cpe_filter.collect.cases import cases
-from cpe_filter.collect.cases.cases import ORDERS, Case, Filter, Listed
-from cpe_filter.collect.cases.history import ACTIVE, STATES
+from cpe_filter.collect.cases import query
+from cpe_filter.collect.cases.history import ACTIVE, STATES, State
+from cpe_filter.collect.cases.model import Case, Filter, Listed
+from cpe_filter.collect.cases.query import ORDERS
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web.layout import attribute, choose, link, option, plain, when
 from cpe_filter.detect.evidence import INDICATORS
@@ -61,19 +62,23 @@ def wanted(query: Mapping[str, str]) -> Wanted:
     )
 
 
+def _states(name: str) -> tuple[State, ...]:
+    """Which states a filter selects; none means all."""
+    return ACTIVE if name == _TODO else tuple(state for state in STATES if state == name)
+
+
 async def page(store: Store, asked: Wanted) -> str:
     """The page's content. Raises `StoreError`."""
-    states = {"all": (), _TODO: ACTIVE}.get(asked.state, (asked.state,))
     want = Filter(
-        states=states,
+        states=_states(asked.state),
         region=asked.region or None,
         model=asked.model or None,
         indicator=asked.indicator or None,
         text=asked.text,
     )
-    found = await cases.listed(store, want, asked.order, (asked.page - 1) * PAGE, PAGE)
-    counts = await cases.states(store)
-    known = await cases.choices(store)
+    found = await query.listed(store, want, asked.order, (asked.page - 1) * PAGE, PAGE)
+    counts = await query.states(store)
+    known = await query.choices(store)
     return f"<h1>Cases</h1>{_filter(asked, counts, known)}{_list(found, asked)}"
 
 
@@ -113,7 +118,7 @@ def _list(found: Listed, asked: Wanted) -> str:
         Column("Device", "narrow-off nowrap"),
         Column("Seen last", "n"),
         Column("Incidents", "n"),
-        Column("Refused", "n narrow-off"),
+        Column("RefusedError", "n narrow-off"),
         Column("Seen of it", "narrow-off last"),
     ]
     first = (asked.page - 1) * PAGE

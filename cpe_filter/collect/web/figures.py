@@ -20,7 +20,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cpe_filter.collect.cases import cases
+from cpe_filter.collect.cases import query
 from cpe_filter.collect.store.base import Row, Store
 
 DAY = 86_400
@@ -213,7 +213,7 @@ _UNMAPPED = "SELECT COUNT(DISTINCT router) AS count FROM desk_case WHERE subscri
 
 
 #: A case's model is the map's of subscribers, or else what the router says (as in cases).
-_COLUMNS = {"region": "c.region", "model": cases.MODEL_OF}
+_COLUMNS = {"region": "c.region", "model": query.MODEL_OF}
 
 
 class Figures:
@@ -270,7 +270,7 @@ async def compute(store: Store, wanted: Wanted, now: int) -> Found:
         out += [Share(row["name"], row["count"]) for row in rows]
     found.models = _rates(found.models, await ask(_FLEET_BY, {"by": "model"}, fleet=now - FLEET_S))
     found.regions = _few(found.regions)
-    known = await cases.choices(store)
+    known = await query.choices(store)
     found.all_regions, found.all_models = known["regions"], known["models"]
     found.unmapped = int((await ask(_UNMAPPED))[0]["count"])
     return found

@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from cpe_filter.collect.intake.limits import Buckets, home
+from cpe_filter.collect.intake.limits import Buckets, source
 from cpe_filter.collect.users import Role
 
 #: Of everybody; the one not used for longest ends first.
@@ -84,14 +84,14 @@ class Tries:
 
     def take(self, address: str, name: str, now: float) -> float:
         """Counts a try: 0 if it may be made, else the seconds until one may."""
-        wait = self._addresses.take(home(address), 1, now)
+        wait = self._addresses.take(source(address), 1, now)
         # Only who is within the first bound uses up the second: one address cannot lock a name out for long.
         return wait or self._names.take(_key(name).hex(), 1, now)
 
     def good(self, address: str, name: str) -> None:
         """A try was no guess."""
-        self._addresses.give(home(address), 1)
-        self._names.give(_key(name).hex(), 1)
+        self._addresses.give_back(source(address), 1)
+        self._names.give_back(_key(name).hex(), 1)
 
 
 def _key(secret: str) -> bytes:

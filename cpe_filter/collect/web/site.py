@@ -24,9 +24,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store.base import Store, StoreAway, StoreError
+from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
 from cpe_filter.collect.web import casefile, caselist, login, overview, style
-from cpe_filter.collect.web.access import Access, ByPassword, From, Person, Refused, Slow, same_origin
+from cpe_filter.collect.web.access import (
+    Access,
+    AddressOf,
+    ByPassword,
+    Person,
+    RefusedError,
+    TooManyTriesError,
+    same_origin,
+)
 from cpe_filter.collect.web.figures import Figures
 from cpe_filter.collect.web.layout import TOKEN, frame
 
@@ -58,17 +66,17 @@ _NEXT = re.compile(r"/(cases(/[0-9A-Za-z-]{1,64})?(\?[!-~]{0,1500})?|(\?[!-~]{0,
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Terms:
     """secure: cookies travel by TLS alone. url: how browsers reach the page, empty if by its address. asked: from where
     they connect."""
 
     secure: bool
     url: str = ""
     session_s: int = 36_000
-    asked: From = field(default_factory=From)
+    address_of: AddressOf = field(default_factory=AddressOf)
 
 
-class Wrong(Exception):
+class HttpError(Exception):
     """Ends a request with a page that says why: our own words."""
 
     def __init__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
@@ -87,15 +95,15 @@ class Site:
         self,
         store: Store,
         access: Access,
-        manner: Manner,
+        terms: Terms,
         metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
-        self._store, self._access, self._manner, self._metrics, self._now = store, access, manner, metrics, now
+        self._store, self._access, self._terms, self._metrics, self._now = store, access, terms, metrics, now
         self._figures = Figures(store)
         self._log = logging.getLogger("cpe_filter.collect.web")
         # A cookie with this prefix is taken from this host alone, and by TLS alone (RFC 6265bis).
-        self._cookie = "__Host-fleet" if manner.secure else "fleet"
+        self._cookie = "__Host-fleet" if terms.secure else "fleet"
 
     def routes(self) -> list[Route]:
         return [
@@ -117,13 +125,13 @@ class Site:
             person = self._person(request)
             if person is None:
                 if not self._access.login:
-                    raise Wrong(403, "You are not logged in.")
+                    raise HttpError(403, "You are not logged in.")
                 back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 known = request.method == "GET" and back != "/" and _NEXT.fullmatch(back)
                 return _go("/login" + (f"?{urlencode({'next': back})}" if known else ""))
             if desk and not person.may_act:
                 self._say("page refused", request, logging.WARNING, user=person.name, reason="role")
-                raise Wrong(403, "Viewers can look; this is for the desk.")
+                raise HttpError(403, "Viewers can look; this is for the desk.")
             return await show(request, person)
 
         return self._guarded(inside)
@@ -135,16 +143,16 @@ class Site:
             headers = None
             try:
                 if len(request.scope.get("query_string", b"")) > MAX_QUERY:
-                    raise Wrong(414, "The address is too long.")
+                    raise HttpError(414, "The address is too long.")
                 return await asyncio.wait_for(work(request), _PAGE_S)
-            except Wrong as error:
+            except HttpError as error:
                 status, why, headers = error.status, str(error), error.headers
-            except Refused as error:
+            except RefusedError as error:
                 status, why = error.status, f"{str(error)[:1].upper()}{str(error)[1:]}."
                 self._say("page refused", request, logging.WARNING, reason=error.reason)
             except ClientDisconnect:
                 return Response(status_code=400)
-            except (StoreAway, asyncio.TimeoutError, TimeoutError) as error:
+            except (StoreUnavailableError, asyncio.TimeoutError, TimeoutError) as error:
                 status, why, headers = 503, "The store cannot be read now. Try again soon.", {"retry-after": "30"}
                 self._say("page failed", request, logging.ERROR, why=str(error) or "too slow")
             except StoreError as error:
@@ -157,7 +165,7 @@ class Site:
     def _wrong(self, request: Request, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
         try:
             person = self._person(request)
-        except Refused:
+        except RefusedError:
             person = None
         body = f'<h1>{why}</h1><p><a href="/">To the overview</a></p>'
         return HTMLResponse(frame(f"{status}", body, person, self._access.login), status, headers)
@@ -168,29 +176,29 @@ class Site:
         return self._access.person(peer, request.scope["headers"], cookie, time.monotonic())
 
     async def _form(self, request: Request) -> Form:
-        """A small form of this site. Raises `Wrong`."""
-        if not same_origin(request.headers, request.url.scheme, self._manner.url):
+        """A small form of this site. Raises `HttpError`."""
+        if not same_origin(request.headers, request.url.scheme, self._terms.url):
             self._say("page refused", request, logging.WARNING, reason="origin")
-            raise Wrong(403, "This form came from another site.")
+            raise HttpError(403, "This form came from another site.")
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
-            raise Wrong(415, "A form is wanted.", {"connection": "close"})
+            raise HttpError(415, "A form is wanted.", {"connection": "close"})
         body = bytearray()
 
         async def take() -> None:
             async for chunk in request.stream():
                 body.extend(chunk)
                 if len(body) > MAX_FORM:
-                    raise Wrong(413, "The form is too large.", {"connection": "close"})
+                    raise HttpError(413, "The form is too large.", {"connection": "close"})
 
         try:
             await asyncio.wait_for(take(), _FORM_S)
         except (asyncio.TimeoutError, TimeoutError):
-            raise Wrong(408, "The form took too long.", {"connection": "close"}) from None
+            raise HttpError(408, "The form took too long.", {"connection": "close"}) from None
         try:
             pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
         except ValueError:
-            raise Wrong(400, "This is no form.") from None
+            raise HttpError(400, "This is no form.") from None
         return dict(pairs)
 
     async def _own_form(self, request: Request, person: Person) -> Form:
@@ -198,7 +206,7 @@ class Site:
         form = await self._form(request)
         if not hmac.compare_digest(form.get(TOKEN, "").encode(), person.token.encode()):
             self._say("page refused", request, logging.WARNING, user=person.name, reason="token")
-            raise Wrong(403, "This form is out of date. Load the page again.")
+            raise HttpError(403, "This form is out of date. Load the page again.")
         return form
 
     # ── pages ───────────────────────────────────────────────────────────────────────────────────
@@ -217,24 +225,24 @@ class Site:
         number = _number(request)
         body = await casefile.page(self._store, number, person)
         if body is None:
-            raise Wrong(404, "There is no such case.")
+            raise HttpError(404, "There is no such case.")
         said = casefile.DONE.get(request.query_params.get("done", ""), "")
         return self._html(f"Case {number}", body, person, "/cases", said)
 
     async def _act(self, request: Request, person: Person) -> Response:
         number, act = _number(request), request.path_params["act"]
         if act not in casefile.ACTS:
-            raise Wrong(404, "There is no such page.")
+            raise HttpError(404, "There is no such page.")
         form = await self._own_form(request, person)
         refusal = await casefile.act(self._store, number, act, person.name, form.get("text", ""), int(self._now()))
         if refusal:
-            raise Wrong(refusal.status, refusal.why)
+            raise HttpError(refusal.status, refusal.why)
         self._say("case", request, logging.INFO, user=person.name, case=number, act=act)
         return _go(f"/cases/{number}?done={act}")
 
     async def _login(self, request: Request) -> Response:
         if not isinstance(self._access, ByPassword):
-            raise Wrong(404, "There is no such page.")
+            raise HttpError(404, "There is no such page.")
         person = self._person(request)
         query = dict(request.query_params)
         back = query.get("next", "")
@@ -249,7 +257,7 @@ class Site:
             secret = await self._access.log_in(
                 address, form.get("name", ""), form.get("password", ""), time.monotonic()
             )
-        except Slow as error:
+        except TooManyTriesError as error:
             self._metrics.logins.labels("slowed").inc()
             self._say("login slowed", request, logging.WARNING)
             wait = int(error.wait_s) + 1
@@ -262,7 +270,7 @@ class Site:
         self._metrics.logins.labels("good").inc()
         self._say("login", request, logging.INFO, user=form["name"])
         response = _go(back)
-        self._set_cookie(response, secret, self._manner.session_s)
+        self._set_cookie(response, secret, self._terms.session_s)
         return response
 
     async def _logout(self, request: Request, person: Person) -> Response:
@@ -288,20 +296,20 @@ class Site:
 
     def _set_cookie(self, response: Response, secret: str, lasts_s: int) -> None:
         response.set_cookie(
-            self._cookie, secret, max_age=lasts_s, path="/", secure=self._manner.secure, httponly=True, samesite="lax"
+            self._cookie, secret, max_age=lasts_s, path="/", secure=self._terms.secure, httponly=True, samesite="lax"
         )
 
     def _say(self, event: str, request: Request, level: int, **about: Any) -> None:
         self._log.log(level, event, extra={"about": {"peer": self._from(request), **about}})
 
     def _from(self, request: Request) -> str:
-        return self._manner.asked(request.client.host if request.client else None, request.scope["headers"])
+        return self._terms.address_of(request.client.host if request.client else None, request.scope["headers"])
 
 
 def _number(request: Request) -> str:
     number: str = request.path_params["number"]
     if not _CASE.fullmatch(number):
-        raise Wrong(404, "There is no such case.")
+        raise HttpError(404, "There is no such case.")
     return number
 
 
@@ -330,10 +338,10 @@ class _Sealed:
 
 
 def application(
-    store: Store, access: Access, manner: Manner, metrics: Metrics, now: Callable[[], float] = time.time
+    store: Store, access: Access, terms: Terms, metrics: Metrics, now: Callable[[], float] = time.time
 ) -> Callable[..., Any]:
-    """The page behind its door. now: POSIX seconds; it is asked anew for each request."""
-    site = Site(store, access, manner, metrics, now)
+    """The page behind its listener. now: POSIX seconds; it is asked anew for each request."""
+    site = Site(store, access, terms, metrics, now)
     log = logging.getLogger("cpe_filter.collect.web")
 
     async def wrong(request: Request, error: Exception) -> Response:
@@ -347,4 +355,4 @@ def application(
 
     app = Starlette(routes=site.routes(), exception_handlers={404: wrong, 405: wrong, Exception: failed})
     app.router.redirect_slashes = False
-    return _Sealed(app, metrics, manner.secure)
+    return _Sealed(app, metrics, terms.secure)

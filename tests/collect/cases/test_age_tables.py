@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.cases import age_tables as aging
-from cpe_filter.collect.cases import cases
+from cpe_filter.collect.cases import actions, age_tables, query
 from cpe_filter.collect.cases.age_tables import Terms
 from cpe_filter.collect.cases.plan import case_id
 from cpe_filter.collect.store import retention
@@ -37,22 +36,22 @@ def test_case_goes_with_all_that_is_left_of_it(with_store: WithStore) -> None:
         await book.catch_up(NOW + 100)
         whose.rows = Map(line()).rows
         await book.remap(NOW + 100)
-        await cases.note(store, CASE, "amy", "x", now=NOW + 200)
+        await actions.note(store, CASE, "amy", "x", now=NOW + 200)
         mark = {"mark": "csv/x", "router": "r1", "incident": f"{1:016x}", "batch": 1, "at": NOW}
         await store.write(
             [("INSERT INTO desk_export (mark, router, incident, batch, done, at)"
               " VALUES (:mark, :router, :incident, :batch, 1, :at)", mark)]
         )  # fmt: skip
         assert await sizes(store) == [2, 2, 2, 1, 2, 3, 1, 2, 3]
-        before = await aging.run(store, Terms(), NOW + 100 + 365 * DAY)
+        before = await age_tables.run(store, Terms(), NOW + 100 + 365 * DAY)
         assert (before["cases"], await sizes(store, "desk_case")) == (0, [2])
-        done = await aging.run(store, Terms(), NOW + 101 + 365 * DAY)
+        done = await age_tables.run(store, Terms(), NOW + 101 + 365 * DAY)
         assert done["cases"] == 1
         # the other one is active still
         assert await sizes(store) == [1, 1, 1, 0, 1, 1, 0, 1, 1]
-        assert (await cases.listed(store)).cases[0].dev == PC
+        assert (await query.listed(store)).cases[0].dev == PC
         assert await book.catch_up(NOW, full=True) == 0
-        assert (await aging.run(store, Terms(), NOW + 101 + 365 * DAY))["cases"] == 0
+        assert (await age_tables.run(store, Terms(), NOW + 101 + 365 * DAY))["cases"] == 0
 
     with_store(work)
 
@@ -61,8 +60,8 @@ def test_closed_case_of_an_active_device_stays(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         await store.add([event("raised", 0)])
         await ours()(store).catch_up(NOW)
-        await cases.close(store, CASE, "amy", now=NOW)
-        assert (await aging.run(store, Terms(), NOW + 1000 * DAY))["cases"] == 0
+        await actions.close(store, CASE, "amy", now=NOW)
+        assert (await age_tables.run(store, Terms(), NOW + 1000 * DAY))["cases"] == 0
 
     with_store(work)
 
@@ -71,9 +70,9 @@ def test_closing_late_keeps_longer(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         await store.add([event("raised", 0), event("closed", 10)])
         await ours()(store).catch_up(NOW)
-        await cases.close(store, CASE, "amy", now=NOW + 100 * DAY)
-        assert (await aging.run(store, Terms(), NOW + 400 * DAY))["cases"] == 0
-        assert (await aging.run(store, Terms(), NOW + 465 * DAY + 1))["cases"] == 1
+        await actions.close(store, CASE, "amy", now=NOW + 100 * DAY)
+        assert (await age_tables.run(store, Terms(), NOW + 400 * DAY))["cases"] == 0
+        assert (await age_tables.run(store, Terms(), NOW + 465 * DAY + 1))["cases"] == 1
 
     with_store(work)
 
@@ -87,9 +86,9 @@ def test_evidence_goes_with_evidence(with_store: WithStore) -> None:
         await book.catch_up(NOW)
         await store.write([("UPDATE desk_event SET state = 'delivered', done_at = :at", {"at": NOW})])
         await retention.run(store, retention.Terms(), NOW + 8 * DAY)
-        done = await aging.run(store, Terms(), NOW + 8 * DAY)
+        done = await age_tables.run(store, Terms(), NOW + 8 * DAY)
         assert done["event_bodies"] == 2
-        detail = await cases.detail(store, CASE)
+        detail = await query.detail(store, CASE)
         assert detail is not None
         assert (detail.reports, detail.incidents[0]["name"], detail.incidents[0]["sp"]) == ([], None, [])
         assert detail.case.ind == {"helo-dynamic": 4, "new-destination": 4}
@@ -102,20 +101,20 @@ def test_waiting_events_keep_their_bodies(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         await store.add([event("raised", 0)])
         await ours(notify=True)(store).catch_up(NOW)
-        await aging.run(store, Terms(), NOW + 100 * DAY)
+        await age_tables.run(store, Terms(), NOW + 100 * DAY)
         assert (await store.read("SELECT body FROM desk_event"))[0]["body"]
 
     with_store(work)
 
 
 def test_many_go_in_chunks(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aging, "_CHUNK", 3)
+    monkeypatch.setattr(age_tables, "_CHUNK", 3)
 
     async def work(store: Store) -> None:
         for n in range(8):
             await store.add([event("raised", n, n, f"r{n}"), event("closed", n + 50, n, f"r{n}")])
         await ours()(store).catch_up(NOW)
-        assert (await aging.run(store, Terms(), NOW + 400 * DAY))["cases"] == 8
+        assert (await age_tables.run(store, Terms(), NOW + 400 * DAY))["cases"] == 8
 
     with_store(work)
 
@@ -150,11 +149,11 @@ def test_months(with_store: WithStore) -> None:
             ]
         )  # fmt: skip
         await ours(whose)(store).catch_up(NOW)
-        await cases.notified(store, case_id("S4", "r4", TV), "letters", now=NOW + day("2026-10-31"))
-        await cases.acknowledge(store, case_id("S4", "r4", TV), "amy", now=NOW + day("2026-11-01"))
-        await cases.close(store, case_id("S4", "r4", TV), "amy", now=NOW + day("2026-11-02"))
+        await actions.notified(store, case_id("S4", "r4", TV), "letters", now=NOW + day("2026-10-31"))
+        await actions.acknowledge(store, case_id("S4", "r4", TV), "amy", now=NOW + day("2026-11-01"))
+        await actions.close(store, case_id("S4", "r4", TV), "amy", now=NOW + day("2026-11-02"))
         for _ in range(2):
-            assert await aging.roll_up(store, NOW + day("2026-11-20")) == 7
+            assert await age_tables.roll_up(store, NOW + day("2026-11-20")) == 7
         rows = await store.read("SELECT * FROM desk_month ORDER BY month, region, model")
         counts = ("subscribers", "new", "recurring", "cleared", "expired", "notified", "acknowledged", "cleans")
         found = {(row["month"], row["region"], row["model"]): tuple(row[name] for name in counts) for row in rows}
@@ -176,10 +175,10 @@ def test_months_stay_when_cases_go(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         await store.add([event("raised", 0), event("closed", 100)])
         await ours()(store).catch_up(NOW)
-        await aging.run(store, Terms(), NOW + DAY)
+        await age_tables.run(store, Terms(), NOW + DAY)
         kept: list[Any] = await store.read("SELECT * FROM desk_month")
         assert [row["month"] for row in kept] == ["2026-11"]
-        await aging.run(store, Terms(), NOW + 400 * DAY)
+        await age_tables.run(store, Terms(), NOW + 400 * DAY)
         assert await sizes(store, "desk_case") == [0]
         assert await store.read("SELECT * FROM desk_month") == kept
 
@@ -190,7 +189,7 @@ def test_figures(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         await store.add([event("raised", 0), event("raised", 0, 2, "r9")])
         await ours(notify=True)(store).catch_up(NOW)
-        found = await aging.figures(store)
+        found = await age_tables.figures(store)
         assert found["cases"][("open",)] == 2
         assert found["cases"][("closed",)] == 0
         assert found["unmapped"] == {(): 1}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.cases import cases
-from cpe_filter.collect.cases.cases import CaseError, Filter, NoCase, NotNow
+from cpe_filter.collect.cases import actions, model, query
+from cpe_filter.collect.cases.model import CaseError, CaseNotFoundError, Filter, InvalidStateError
 from cpe_filter.collect.cases.plan import case_id
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.wire import Report
@@ -29,8 +29,8 @@ STORY = [
 ]
 
 
-async def only(store: Store) -> cases.Case:
-    found = await cases.listed(store)
+async def only(store: Store) -> model.Case:
+    found = await query.listed(store)
     assert (found.total, len(found.cases)) == (1, 1)
     return found.cases[0]
 
@@ -40,7 +40,7 @@ def test_a_case(with_store: WithStore) -> None:
         await store.add(STORY)
         assert await ours()(store).catch_up(NOW + 300) == 2
         case = await only(store)
-        assert case == cases.Case(
+        assert case == model.Case(
             id=CASE, router="r1", dev=TV, subscriber="S1", region="north", line="fibre-100", model="cpe-9",
             contact="crm:S1", asn=64500, oui="b827eb", state="recurring", standing="compromised", act="reset",
             first_at=NOW + 40, last_at=NOW + 210, incidents=2, episodes=2, conns=16, nets=8, msgs=2, rcpts=6,
@@ -48,7 +48,7 @@ def test_a_case(with_store: WithStore) -> None:
             notified_at=None, acknowledged_at=None, clean_at=None, closed_at=None, why=None, acted=0,
             changed_at=NOW + 210,
         )  # fmt: skip
-        told = await cases.detail(store, CASE)
+        told = await query.detail(store, CASE)
         assert told is not None
         assert [(one["begun_at"], one["clean_at"]) for one in told.episodes] == [
             (NOW + 10, NOW + 100), (NOW + 210, None),
@@ -102,7 +102,7 @@ def test_report_that_a_queue_held_for_hours_is_found(with_store: WithStore) -> N
         await store.add([event("raised", 60, 2, dev=PC)])
         assert await book.catch_up(NOW + HOUR + 10) == 0
         assert await book.catch_up(NOW + HOUR + 20, full=True) == 1
-        assert len((await cases.listed(store)).cases) == 2
+        assert len((await query.listed(store)).cases) == 2
 
     with_store(work)
 
@@ -128,7 +128,7 @@ def test_more_devices_than_one_page(with_store: WithStore, monkeypatch: pytest.M
         await store.add([event("raised", n, n, router=f"r{n % 3}", dev=f"{n:016x}") for n in range(40)])
         book = ours(Map())(store)
         assert await book.catch_up(NOW + 50) == 40
-        assert (await cases.listed(store)).total == 40
+        assert (await query.listed(store)).total == 40
         assert await book.remap(NOW + 60) == 0
         assert await book.rebuild(NOW + 70) == 40
 
@@ -139,9 +139,9 @@ def test_suspected_makes_a_case_only_where_wanted(with_store: WithStore) -> None
     async def work(store: Store) -> None:
         await store.add([event("opened", 0)])
         await ours()(store).catch_up(NOW)
-        assert (await cases.listed(store)).total == 0
+        assert (await query.listed(store)).total == 0
         await ours(suspected=True)(store).catch_up(NOW)
-        assert [(c.state, c.standing, c.opened_at) for c in (await cases.listed(store)).cases] == [
+        assert [(c.state, c.standing, c.opened_at) for c in (await query.listed(store)).cases] == [
             ("open", "suspected", NOW)
         ]
         await store.add([event("raised", 60)])
@@ -156,7 +156,7 @@ def test_suspected_makes_a_case_only_where_wanted(with_store: WithStore) -> None
 
 def test_more_incidents_than_are_looked_at(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A router that makes incidents up without end costs a bounded amount, and nothing is built for ever."""
-    monkeypatch.setattr(cases, "MOST_INCIDENTS", 5)
+    monkeypatch.setattr(model, "MAX_INCIDENTS", 5)
 
     async def work(store: Store) -> None:
         for number in range(20):
@@ -166,7 +166,7 @@ def test_more_incidents_than_are_looked_at(with_store: WithStore, monkeypatch: p
         await book.catch_up(NOW + 200)
         assert (await only(store)).incidents == 5
         assert await book.catch_up(NOW + 210, full=True) == 0
-        detail = await cases.detail(store, CASE)
+        detail = await query.detail(store, CASE)
         assert detail is not None
         assert [int(one["id"], 16) for one in detail.incidents] == [19, 18, 17, 16, 15]
 
@@ -195,7 +195,7 @@ def test_router_that_moves_between_subscribers(with_store: WithStore) -> None:
         whose = Map(line(until=half), line(subscriber="S2", since=half, region="south"))
         await store.add([event("raised", 0), event("closed", 30), event("raised", 90, 2)])
         await ours(whose)(store).catch_up(NOW + 100)
-        found = {case.subscriber: case for case in (await cases.listed(store)).cases}
+        found = {case.subscriber: case for case in (await query.listed(store)).cases}
         assert {name: (case.state, case.region, case.incidents) for name, case in found.items()} == {
             "S1": ("clean", "north", 1),
             "S2": ("open", "south", 1),
@@ -212,24 +212,24 @@ def test_unknown_router_finds_its_subscriber_later(with_store: WithStore) -> Non
         await book.catch_up(NOW)
         unknown = await only(store)
         assert (unknown.subscriber, unknown.region, unknown.asn) == ("", "", None)
-        await cases.acknowledge(store, unknown.id, "amy", now=NOW + 5)
-        await cases.note(store, unknown.id, "amy", "who is this?", now=NOW + 6)
+        await actions.acknowledge(store, unknown.id, "amy", now=NOW + 5)
+        await actions.note(store, unknown.id, "amy", "who is this?", now=NOW + 6)
         assert await book.remap(NOW + 9, unknown_only=True) == 0
         whose.rows = Map(line()).rows
         assert await book.catch_up(NOW + 10) == 0
         assert await book.remap(NOW + 11, unknown_only=True) == 1
         known = await only(store)
         assert (known.id, known.subscriber, known.state, known.acted) == (CASE, "S1", "acknowledged", 2)
-        again = await cases.find(store, unknown.id)
+        again = await query.find(store, unknown.id)
         assert again == known
-        await cases.close(store, unknown.id, "bob", "done", now=NOW + 20)
+        await actions.close(store, unknown.id, "bob", "done", now=NOW + 20)
         assert (await only(store)).state == "closed"
         # and back, as a broken map would have it
         whose.rows = []
         await book.remap(NOW + 30)
         back = await only(store)
         assert (back.id, back.state, back.acted) == (unknown.id, "closed", 3)
-        assert await cases.find(store, CASE) == back
+        assert await query.find(store, CASE) == back
 
     with_store(work)
 
@@ -244,11 +244,11 @@ def test_map_that_cannot_be_asked_changes_nothing(with_store: WithStore) -> None
         await store.add([event("updated", 10), event("raised", 20, 5, dev=PC)])
         await book.catch_up(NOW + 20)
         await book.remap(NOW + 21)
-        found = {case.dev: case.subscriber for case in (await cases.listed(store)).cases}
+        found = {case.dev: case.subscriber for case in (await query.listed(store)).cases}
         assert found == {TV: "S1", PC: ""}
         whose.away = False
         assert await book.remap(NOW + 30, unknown_only=True) == 1
-        assert {case.subscriber for case in (await cases.listed(store)).cases} == {"S1"}
+        assert {case.subscriber for case in (await query.listed(store)).cases} == {"S1"}
 
     with_store(work)
 
@@ -275,15 +275,15 @@ def test_actions_say_who_and_when(with_store: WithStore) -> None:
         book = ours()(store)
         await store.add([event("raised", 0)])
         await book.catch_up(NOW)
-        assert (await only(store)).may == ("notified", "acknowledged", "closed", "note")
-        assert (await cases.notified(store, CASE, "letters", now=NOW + 1)).state == "notified"
-        case = await cases.acknowledge(store, CASE, "amy", "called them", now=NOW + 2)
+        assert (await only(store)).allowed == ("notified", "acknowledged", "closed", "note")
+        assert (await actions.notified(store, CASE, "letters", now=NOW + 1)).state == "notified"
+        case = await actions.acknowledge(store, CASE, "amy", "called them", now=NOW + 2)
         assert (case.state, case.notified_at, case.acknowledged_at) == ("acknowledged", NOW + 1, NOW + 2)
-        assert case.may == ("closed", "note")
-        assert (await cases.close(store, CASE, "bob", now=NOW + 3)).why == "desk"
-        assert (await cases.reopen(store, CASE, "bob", "a mistake", now=NOW + 4)).state == "acknowledged"
-        assert (await cases.note(store, CASE, "amy", "waits", now=NOW + 5)).changed_at == NOW + 5
-        detail = await cases.detail(store, CASE)
+        assert case.allowed == ("closed", "note")
+        assert (await actions.close(store, CASE, "bob", now=NOW + 3)).why == "desk"
+        assert (await actions.reopen(store, CASE, "bob", "a mistake", now=NOW + 4)).state == "acknowledged"
+        assert (await actions.note(store, CASE, "amy", "waits", now=NOW + 5)).changed_at == NOW + 5
+        detail = await query.detail(store, CASE)
         assert detail is not None
         assert [(one["at"] - NOW, one["who"], one["what"], one["text"]) for one in detail.actions] == [
             (1, "letters", "notified", ""), (2, "amy", "acknowledged", "called them"), (3, "bob", "closed", ""),
@@ -300,11 +300,11 @@ def test_actions_that_cannot_be(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         await store.add([event("raised", 0), event("closed", 5, why="expired")])
         await ours()(store).catch_up(NOW)
-        for what in (cases.acknowledge, cases.close, cases.notified, cases.reopen):
-            with pytest.raises(NotNow, match="is closed"):
+        for what in (actions.acknowledge, actions.close, actions.notified, actions.reopen):
+            with pytest.raises(InvalidStateError, match="is closed"):
                 await what(store, CASE, "amy")
-        for what in (cases.acknowledge, cases.close, cases.reopen, cases.notified):
-            with pytest.raises(NoCase):
+        for what in (actions.acknowledge, actions.close, actions.reopen, actions.notified):
+            with pytest.raises(CaseNotFoundError):
                 await what(store, "nothing", "amy")
         for who, text in (
             ("", "x"),
@@ -315,22 +315,22 @@ def test_actions_that_cannot_be(with_store: WithStore) -> None:
             ("amy", " "),
         ):
             with pytest.raises(CaseError):
-                await cases.note(store, CASE, who, text)
+                await actions.note(store, CASE, who, text)
         assert await store.read("SELECT * FROM desk_case_action") == []
 
     with_store(work)
 
 
 def test_actions_of_one_case_are_bounded(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "MOST_ACTIONS", 3)
+    monkeypatch.setattr(model, "MAX_ACTIONS", 3)
 
     async def work(store: Store) -> None:
         await store.add([event("raised", 0)])
         await ours()(store).catch_up(NOW)
         for _ in range(3):
-            await cases.note(store, CASE, "amy", "x")
+            await actions.note(store, CASE, "amy", "x")
         with pytest.raises(CaseError, match="3 actions"):
-            await cases.note(store, CASE, "amy", "x")
+            await actions.note(store, CASE, "amy", "x")
 
     with_store(work)
 
@@ -340,7 +340,7 @@ def test_news_that_the_desk_did_not_know_reopen_a_closed_case(with_store: WithSt
         book = ours()(store)
         await store.add([event("raised", 0), event("closed", 10)])
         await book.catch_up(NOW + 20)
-        await cases.close(store, CASE, "amy", now=NOW + 100)
+        await actions.close(store, CASE, "amy", now=NOW + 100)
         await store.add([late(event("raised", 50, 2), 200)])  # happened before the closing, heard after it
         await book.catch_up(NOW + 300)
         assert (await only(store)).state == "recurring"
@@ -356,7 +356,7 @@ def test_action_that_a_pass_overwrote_is_found_again(with_store: WithStore) -> N
         book = ours()(store)
         await store.add([event("raised", 0)])
         await book.catch_up(NOW)
-        await cases.acknowledge(store, CASE, "amy", now=NOW + 5)
+        await actions.acknowledge(store, CASE, "amy", now=NOW + 5)
         await store.write([("UPDATE desk_case SET state = 'open', acknowledged_at = NULL, acted = 0", {})])
         assert await book.catch_up(NOW + 6) == 1
         assert (await only(store)).state == "acknowledged"
@@ -381,7 +381,7 @@ def test_lists_filter_and_page(with_store: WithStore) -> None:
         await ours(whose)(store).catch_up(NOW + 50)
 
         async def found(**want: Any) -> list[str]:
-            return [case.router for case in (await cases.listed(store, Filter(**want), most=100)).cases]
+            return [case.router for case in (await query.listed(store, Filter(**want), most=100)).cases]
 
         assert await found() == [f"r{n}" for n in reversed(range(12))]
         assert await found(region="north", model="m1") == ["r7", "r1"]
@@ -394,16 +394,16 @@ def test_lists_filter_and_page(with_store: WithStore) -> None:
         assert len(await found(states=["open", "clean"])) == 12
         assert await found(since=NOW + 10) == ["r11", "r10"]
         assert await found(until=NOW + 1) == ["r0"]
-        page = await cases.listed(store, order="opened", first=10, most=5)
+        page = await query.listed(store, order="opened", first=10, most=5)
         assert (page.total, [case.router for case in page.cases]) == (12, ["r1", "r0"])
-        for order in cases.ORDERS:
-            assert (await cases.listed(store, order=order)).total == 12
-        assert await cases.choices(store) == {
+        for order in query.ORDERS:
+            assert (await query.listed(store, order=order)).total == 12
+        assert await query.choices(store) == {
             "regions": ["north", "south"], "models": ["m1", "m2", "tplink,archer-c7-v2"],
         }  # fmt: skip
-        assert (await cases.states(store))["open"] == 12
-        assert [*await cases.by_ids(store, [CASE, "x", CASE])] == [CASE]
-        assert await cases.by_ids(store, []) == {}
+        assert (await query.states(store))["open"] == 12
+        assert [*await query.by_ids(store, [CASE, "x", CASE])] == [CASE]
+        assert await query.by_ids(store, []) == {}
 
     with_store(work)
 
@@ -420,16 +420,16 @@ def test_text_is_only_text(with_store: WithStore) -> None:
         await ours(whose)(store).catch_up(NOW + 50)
         for text in NASTY:
             for want in (Filter(text=text), Filter(region=text), Filter(model=text), Filter(subscriber=text)):
-                listed = await cases.listed(store, want)
+                listed = await query.listed(store, want)
                 assert [case.subscriber for case in listed.cases] == [text], want
-        await cases.listed(store, Filter(text="\0\ud800", indicator="\0", region="x"))
-        number = (await cases.listed(store, Filter(text=NASTY[0]))).cases[0].id
+        await query.listed(store, Filter(text="\0\ud800", indicator="\0", region="x"))
+        number = (await query.listed(store, Filter(text=NASTY[0]))).cases[0].id
         for text in NASTY:
-            await cases.note(store, number, text, text)
-        detail = await cases.detail(store, number)
+            await actions.note(store, number, text, text)
+        detail = await query.detail(store, number)
         assert detail is not None
         assert sorted(one["text"] for one in detail.actions) == sorted(NASTY)
-        assert await cases.find(store, NASTY[0]) is None
+        assert await query.find(store, NASTY[0]) is None
 
     with_store(work)
 
@@ -441,7 +441,7 @@ def test_evidence_is_not_copied(with_store: WithStore) -> None:
         await store.add([event("raised", 0, name="annas-tv", sp=[{"up": 4990, "port": 45678, "family": 4}])])
         book = ours(notify=True)(store)
         await book.catch_up(NOW)
-        await cases.acknowledge(store, CASE, "amy")
+        await actions.acknowledge(store, CASE, "amy")
         for table in ("desk_case", "desk_episode", "desk_incident", "desk_case_action", "desk_event"):
             said = json.dumps(await store.read(f"SELECT * FROM {table}"))  # noqa: S608
             assert "annas-tv" not in said

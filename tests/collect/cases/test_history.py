@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpe_filter.collect.cases.history import STATES, Action, Spell, tell
+from cpe_filter.collect.cases.history import STATES, Action, ActionKind, EndReason, Spell, fold
 
 
 def spell(
-    name: str, begun: int, ended: int | None = None, why: str | None = "cleared", raised: int | None = None
+    name: str, begun: int, ended: int | None = None, why: EndReason | None = "cleared", raised: int | None = None
 ) -> Spell:
     return Spell(name, begun, raised if raised is not None else begun, ended, why if ended is not None else None)
 
 
-def act(what: str, at: int, known: str = "abc") -> Action:
+def act(what: ActionKind, at: int, known: str = "abc") -> Action:
     return Action(f"{what}{at}", at, "amy", what, "", frozenset(known))
 
 
@@ -71,7 +71,7 @@ STORIES: list[tuple[str, list[Any], str, list[tuple[Any, ...]]]] = [
 @pytest.mark.parametrize(("name", "things", "state", "episodes"), STORIES, ids=[story[0] for story in STORIES])
 def test_stories(name: str, things: list[Any], state: str, episodes: list[tuple[Any, ...]]) -> None:
     for order in itertools.islice(itertools.permutations(things), 24):
-        told = tell([one for one in order if isinstance(one, Spell)], [one for one in order if isinstance(one, Action)])
+        told = fold([one for one in order if isinstance(one, Spell)], [one for one in order if isinstance(one, Action)])
         assert told.state == state
         assert [(one.begun_at, one.clean_at, one.why) for one in told.episodes] == episodes
         assert [one.number for one in told.episodes] == list(range(len(episodes)))
@@ -102,7 +102,7 @@ def test_what_always_holds(drawn: list[Any], actions: list[Any], random: Any) ->
     done = [
         Action(f"x{place}", at, "amy", what, "", frozenset(known)) for place, (what, at, known) in enumerate(actions)
     ]
-    told = tell(made, done)
+    told = fold(made, done)
     assert told.state in STATES
     assert told.active == {one.incident for one in made if one.ended is None}
     assert {name for one in told.episodes for name in one.members} == {one.incident for one in made}
@@ -114,4 +114,4 @@ def test_what_always_holds(drawn: list[Any], actions: list[Any], random: Any) ->
         assert last.clean_at is not None or last.closed_at is not None
     random.shuffle(made)
     random.shuffle(done)
-    assert tell(made, done) == told
+    assert fold(made, done) == told

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cpe_filter.collect.cases import notice
-from cpe_filter.collect.cases.notice import Facts, NothingToTell, Terms
+from cpe_filter.collect.cases.notice import Facts, NoNoticeError, Terms
 from cpe_filter.collect.cases.plan import case_id
 from cpe_filter.collect.config.file import ConfigError, build
 from cpe_filter.texts.notice import LANGUAGES, Words
@@ -118,7 +118,7 @@ def test_a_devices_name_is_never_a_link_or_a_header(name: str, shown: str) -> No
     ],
 )
 def test_nothing_to_tell(change: dict[str, str], why: str) -> None:
-    with pytest.raises(NothingToTell, match=why):
+    with pytest.raises(NoNoticeError, match=why):
         notice.notice(Facts(**{**FACTS._asdict(), **change}), TERMS)
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.cases import cases, history, webhook
+from cpe_filter.collect.cases import actions, history, query, queue, webhook
 from cpe_filter.collect.cases.history import Action, Spell
 from cpe_filter.collect.cases.notifications import News, news
 from cpe_filter.collect.cases.plan import case_id
-from cpe_filter.collect.cases.webhook import Sender, Terms, WrongSecret, retry_after, secret, signature
+from cpe_filter.collect.cases.webhook import SecretError, Sender, Terms, secret, signature
 from cpe_filter.collect.store.base import Store
 from tests.collect.desks import PC, TV, Map, WithStore, event, late, line, ours
 from tests.collect.http_end import Asked, End, Reply
@@ -34,12 +34,12 @@ CASE = case_id("S1", "r1", TV)
 
 
 def told(spells: list[Spell], slots: list[str], actions: tuple[Action, ...] = ()) -> list[str]:
-    found = news(history.tell(spells, actions), slots, 99)
+    found = news(history.fold(spells, actions), slots, 99)
     slots += [one.slot for one in found]
     return [f"{one.kind}@{one.at}" + (" late" if one.late else "") for one in found]
 
 
-def spell(name: str, begun: int, ended: int | None = None, why: str = "cleared") -> Spell:
+def spell(name: str, begun: int, ended: int | None = None, why: history.EndReason = "cleared") -> Spell:
     return Spell(name, begun, begun, ended, why if ended is not None else None)
 
 
@@ -99,7 +99,7 @@ def test_any_order_of_hearing_ends_with_the_same_last_word() -> None:
         slots: list[str] = []
         said: list[News] = []
         for upto in range(1, 4):
-            for found in (news(history.tell(order[:upto], ()), slots, 99),):
+            for found in (news(history.fold(order[:upto], ()), slots, 99),):
                 said += [one for one in found if not one.late]
                 slots += [one.slot for one in found]
         assert said[-1].kind in ("recurring", "opened")
@@ -175,10 +175,10 @@ def test_event_is_posted_and_means_notified(with_store: WithStore) -> None:
         }  # fmt: skip
         assert (end.asked[0].method, end.asked[0].path) == ("POST", "/hook")
         assert await sender.step() == 0
-        case = await cases.find(store, CASE)
+        case = await query.find(store, CASE)
         assert case is not None
         assert (case.state, case.notified_at) == ("notified", NOW)
-        detail = await cases.detail(store, CASE)
+        detail = await query.detail(store, CASE)
         assert detail is not None
         assert detail.actions[0]["who"] == "webhook"
         assert [(one["kind"], one["state"], one["tries"], one["status"]) for one in detail.events] == [
@@ -195,7 +195,7 @@ def test_taken_need_not_mean_notified(with_store: WithStore) -> None:
     async def work(store: Store, sender: Sender, end: End, clock: Clock) -> None:
         await built(store, event("raised", 0))
         assert await sender.step() == 1
-        assert (await cases.listed(store)).cases[0].state == "open"
+        assert (await query.listed(store)).cases[0].state == "open"
 
     sending(with_store, work, notified=False)
 
@@ -257,17 +257,17 @@ def test_events_of_one_case_keep_their_order(with_store: WithStore) -> None:
 # ── refusals ────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("status", webhook.NEVER)
+@pytest.mark.parametrize("status", webhook.FINAL)
 def test_no_for_good_is_dead_at_once(with_store: WithStore, status: int) -> None:
     async def work(store: Store, sender: Sender, end: End, clock: Clock) -> None:
         await built(store, event("raised", 0), event("raised", 0, router="r2"))
         await sender.step()
         assert await states(store) == ["dead", "dead"]
-        dead = await webhook.dead(store)
+        dead = await queue.read_given_up(store)
         assert {(one["status"], one["why"]) for one in dead} == {(status, f"status {status}")}
-        assert (await cases.states(store))["notified"] == 0
+        assert (await query.states(store))["notified"] == 0
         assert await sender.step() == 0
-        assert await webhook.revive(store, NOW) == 2
+        assert await queue.requeue(store, NOW) == 2
         assert await sender.step() == 2
 
     sending(with_store, work, lambda asked: Reply(status))
@@ -313,19 +313,7 @@ def test_retry_after_is_honoured(with_store: WithStore) -> None:
     sending(with_store, work, lambda asked: Reply(429, headers={"retry-after": "120"}))
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("120", 120), (" 7 ", 7), ("", 0), ("-5", 0), ("soon", 0), ("1e3", 0), ("²", 0), ("9" * 500, 86_400),
-        ("Tue, 24 Nov 2026 12:01:00 GMT", 60), ("Tue, 24 Nov 2026 11:00:00 GMT", 0),
-        ("Fri, 24 Nov 2096 12:00:00 GMT", 86_400), ("Tue, 99 Nov 2026 12:01:00 GMT", 0), ("Tue, 24 Nov 2026", 0),
-    ],
-)  # fmt: skip
-def test_retry_after(text: str, seconds: int) -> None:
-    assert retry_after(text, NOW) == seconds
-
-
-def test_too_old_is_dead(with_store: WithStore) -> None:
+def test_too_old_is_given_up(with_store: WithStore) -> None:
     async def work(store: Store, sender: Sender, end: End, clock: Clock) -> None:
         await built(store, event("raised", 0))
         await sender.step()
@@ -336,7 +324,7 @@ def test_too_old_is_dead(with_store: WithStore) -> None:
         clock.now += 3601
         assert await sender.step() == 0
         assert await states(store) == ["dead", "dead"]
-        assert {one["why"] for one in await webhook.dead(store)} == {"status 500", "never tried; too old"}
+        assert {one["why"] for one in await queue.read_given_up(store)} == {"status 500", "never tried; too old"}
 
     sending(with_store, work, lambda asked: Reply(500), give_up_s=3600)
 
@@ -401,10 +389,10 @@ def test_queue_survives_and_two_senders_do_not_send_twice(with_store: WithStore)
 def test_acknowledged_meanwhile_stays_so(with_store: WithStore) -> None:
     async def work(store: Store, sender: Sender, end: End, clock: Clock) -> None:
         await built(store, event("raised", 0))
-        await cases.acknowledge(store, CASE, "amy", now=NOW)
+        await actions.acknowledge(store, CASE, "amy", now=NOW)
         await sender.step()
         assert await states(store) == ["delivered"]
-        assert (await cases.listed(store)).cases[0].state == "acknowledged"
+        assert (await query.listed(store)).cases[0].state == "acknowledged"
 
     sending(with_store, work)
 
@@ -427,6 +415,6 @@ def test_secret_and_signature() -> None:
     ["", "whsec_", "secret", SECRET.removeprefix("whsec_"), "whsec_!!!!", "whsec_" + "A" * 30, "whsec_" + "A" * 400],
 )
 def test_wrong_secrets(text: str) -> None:
-    with pytest.raises(WrongSecret) as caught:
+    with pytest.raises(SecretError) as caught:
         secret(text)
     assert "AAAA" not in str(caught.value)

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from cpe_filter.collect.cases.attribution import Held, Source, source
-from cpe_filter.collect.cases.cases import NoCase
+from cpe_filter.collect.cases.model import CaseNotFoundError
 from cpe_filter.collect.export import exports
-from cpe_filter.collect.export.export_rows import Item, Want, items
-from cpe_filter.collect.export.exports import CannotExport, Done, once, renderer, under
+from cpe_filter.collect.export.export_rows import ExportRow, Selection, export_rows
+from cpe_filter.collect.export.exports import Done, ExportError, once, renderer, under
 from cpe_filter.collect.export.xarf import Reporter
 from cpe_filter.collect.store import lease
-from cpe_filter.collect.store.base import Store, StoreAway
+from cpe_filter.collect.store.base import Store, StoreUnavailableError
 from tests.collect.desks import ADDRESS, ADDRESS6, PC, TV, Map, WithStore, event, line, ours
 from tests.collect.reports import NOW
 
@@ -87,7 +87,7 @@ def test_no_source_where_nobody_is_known_or_can_be_asked() -> None:
 
 
 async def found(store: Store, whose: Map, **want: Any) -> list[tuple[str, str, int]]:
-    all_of_them: list[Item] = [item async for item in items(store, whose, Want(**want), NOW + 1000)]
+    all_of_them: list[ExportRow] = [item async for item in export_rows(store, whose, Selection(**want), NOW + 1000)]
     return [(one.case.router, one.case.dev, int(one.incident["id"], 16)) for one in all_of_them]
 
 
@@ -108,7 +108,7 @@ def test_incidents_of_cases(with_store: WithStore, monkeypatch: pytest.MonkeyPat
         assert await found(store, whose, since=NOW + 10) == [("r1", TV, 2), ("r2", TV, 2), ("r2", PC, 9)]
         case = (await store.read("SELECT id FROM desk_case WHERE router = 'r2' AND dev = :dev", dev=PC))[0]["id"]
         assert await found(store, whose, case=case) == [("r2", PC, 9)]
-        with pytest.raises(NoCase):
+        with pytest.raises(CaseNotFoundError):
             await found(store, whose, case="none")
 
     with_store(work)
@@ -153,7 +153,7 @@ def test_file_folder_and_stdout_hold_the_same(
         render = renderer(kind, REPORTER)
         file = folder.parent / "file"
         for output in (str(file), str(folder), None):
-            done = await once(store, whose, kind, render, Want(), output, LATER)
+            done = await once(store, whose, kind, render, Selection(), output, LATER)
             assert (done.exported, done.held) == (5, Counter())
         text = file.read_bytes().decode()
         assert capsys.readouterr().out.encode() == file.read_bytes()
@@ -195,7 +195,7 @@ def test_under_a_mark_each_is_exported_once(
         render = renderer(kind, REPORTER)
 
         async def export(mark: str = "desk") -> int:
-            return (await under(store, whose, kind, render, Want(), str(folder), mark, LATER)).exported
+            return (await under(store, whose, kind, render, Selection(), str(folder), mark, LATER)).exported
 
         await some(store, whose)
         assert await export() == 5
@@ -231,16 +231,16 @@ def test_run_that_was_killed_is_finished(
         with monkeypatch.context() as patch:
             patch.setattr(exports, "_write_folder", killed)
             with pytest.raises(Killed):
-                await under(store, whose, kind, render, Want(), str(folder), "desk", LATER)
+                await under(store, whose, kind, render, Selection(), str(folder), "desk", LATER)
         before = {one.name: one.read_bytes() for one in listed(folder)}
         await some(store, everybody(6), 6)
         whose.rows += everybody(6).rows[5:]
-        done = await under(store, whose, kind, render, Want(), str(folder), "desk", LATER)
+        done = await under(store, whose, kind, render, Selection(), str(folder), "desk", LATER)
         assert done.exported == 6
         assert len(reports(folder)) == len(set(reports(folder))) == 6
         after = {one.name: one.read_bytes() for one in listed(folder)}
         assert {name: after[name] for name in before} == before
-        assert (await under(store, whose, kind, render, Want(), str(folder), "desk", LATER)).exported == 0
+        assert (await under(store, whose, kind, render, Selection(), str(folder), "desk", LATER)).exported == 0
 
     with_store(work)
 
@@ -252,7 +252,7 @@ def test_held_back_and_counted_until_there_is_an_address(with_store: WithStore, 
         render = renderer("xarf", REPORTER)
 
         async def export() -> Done:
-            return await under(store, whose, "xarf", render, Want(), str(folder), "desk", LATER)
+            return await under(store, whose, "xarf", render, Selection(), str(folder), "desk", LATER)
 
         done = await export()
         assert done.exported == 1
@@ -277,10 +277,10 @@ def test_one_export_under_a_mark_at_a_time(with_store: WithStore, folder: Path) 
         render = renderer("csv", REPORTER)
         now = int(time.time())
         assert await lease.take(store, "export csv/desk", now, 300, "other")
-        with pytest.raises(CannotExport, match="another export under mark desk is running"):
-            await under(store, whose, "csv", render, Want(), str(folder), "desk", LATER)
+        with pytest.raises(ExportError, match="another export under mark desk is running"):
+            await under(store, whose, "csv", render, Selection(), str(folder), "desk", LATER)
         await lease.give(store, "export csv/desk", "other")
-        assert (await under(store, whose, "csv", render, Want(), str(folder), "desk", LATER)).exported == 5
+        assert (await under(store, whose, "csv", render, Selection(), str(folder), "desk", LATER)).exported == 5
 
     with_store(work)
 
@@ -291,25 +291,25 @@ def test_what_cannot_be(with_store: WithStore, folder: Path) -> None:
         await some(store, whose)
         render = renderer("csv", REPORTER)
         for mark in ("", "a/b", "a b", "x" * 65, "../x"):
-            with pytest.raises(CannotExport, match="a mark has"):
-                await under(store, whose, "csv", render, Want(), str(folder), mark, LATER)
+            with pytest.raises(ExportError, match="a mark has"):
+                await under(store, whose, "csv", render, Selection(), str(folder), mark, LATER)
         for output in (None, str(folder / "file"), str(folder / "none" / "x")):
-            with pytest.raises(CannotExport, match="a mark needs --output with a folder"):
-                await under(store, whose, "csv", render, Want(), output, "desk", LATER)
-        with pytest.raises(CannotExport, match="No such file"):
-            await once(store, whose, "csv", render, Want(), str(folder / "none" / "x"), LATER)
+            with pytest.raises(ExportError, match="a mark needs --output with a folder"):
+                await under(store, whose, "csv", render, Selection(), output, "desk", LATER)
+        with pytest.raises(ExportError, match="No such file"):
+            await once(store, whose, "csv", render, Selection(), str(folder / "none" / "x"), LATER)
         target = folder / "there"
         target.write_text("old")
         (folder / "precious").write_text("old")
         os.symlink(folder / "precious", folder / f".there.{os.getpid()}.new")
         os.link(target, folder / "others")
-        await once(store, whose, "csv", render, Want(), str(target), LATER)
+        await once(store, whose, "csv", render, Selection(), str(target), LATER)
         assert not target.is_symlink()
         assert target.read_text().startswith('"case",')
         assert (folder / "precious").read_text() == "old"
         assert (folder / "others").read_text() == "old"
         for wrong in (REPORTER._replace(org=""), REPORTER._replace(contact=""), REPORTER._replace(domain="")):
-            with pytest.raises(CannotExport, match="who reports"):
+            with pytest.raises(ExportError, match="who reports"):
                 renderer("xarf", wrong)
 
     with_store(work)
@@ -329,14 +329,14 @@ def test_store_that_goes_away_leaves_no_half_mark(
             nonlocal calls
             calls += 1
             if calls == 4:  # ticking the batch off
-                raise StoreAway("gone")
+                raise StoreUnavailableError("gone")
             return await write(statements)
 
         with monkeypatch.context() as patch:
             patch.setattr(store, "write", sometimes)
-            with pytest.raises(StoreAway):
-                await under(store, whose, "csv", render, Want(), str(folder), "desk", LATER)
-        assert (await under(store, whose, "csv", render, Want(), str(folder), "desk", LATER)).exported == 5
+            with pytest.raises(StoreUnavailableError):
+                await under(store, whose, "csv", render, Selection(), str(folder), "desk", LATER)
+        assert (await under(store, whose, "csv", render, Selection(), str(folder), "desk", LATER)).exported == 5
         assert sorted(reports(folder)) == ["r0", "r1", "r2", "r3", "r4"]
 
     with_store(work)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from xarf import SchemaValidator
 
 from cpe_filter.collect.cases.attribution import Held, Source
-from cpe_filter.collect.export.xarf import Reporter, WrongReport, check, report, report_id
+from cpe_filter.collect.export.xarf import Reporter, XarfError, check, report, report_id
 from cpe_filter.detect.evidence import INDICATORS
 from tests.collect.exported import SOURCE, item
 from tests.collect.reports import NOW
@@ -80,7 +80,7 @@ def test_held_back() -> None:
 
 @pytest.mark.parametrize("address", ["192.168.1.1", "100.64.0.9", "192.0.2.1", "127.0.0.1", "fe80::1", "fd00::1", "::"])
 def test_address_that_is_not_public(address: str) -> None:
-    with pytest.raises(WrongReport, match="not a public address"):
+    with pytest.raises(XarfError, match="not a public address"):
         made(source=Source(ip_address(address), 9, NOW))
 
 
@@ -102,13 +102,13 @@ def test_address_that_is_not_public(address: str) -> None:
     ],
 )
 def test_wrong_reports_are_refused(field: str, value: Any, said: str) -> None:
-    with pytest.raises(WrongReport) as caught:
+    with pytest.raises(XarfError) as caught:
         check({**made(), field: value})
     assert said in str(caught.value)
 
 
 def test_reporter_that_the_schema_refuses() -> None:
-    with pytest.raises(WrongReport, match="contact"):
+    with pytest.raises(XarfError, match="contact"):
         report(item(), REPORTER._replace(contact="abuse"))
 
 

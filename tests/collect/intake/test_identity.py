@@ -10,7 +10,14 @@ from urllib.parse import quote
 import pytest
 from cryptography import x509
 
-from cpe_filter.collect.intake.identity import ByCertificate, ByHeader, Refused, Revoked, WrongList, of_certificate
+from cpe_filter.collect.intake.identity import (
+    ByCertificate,
+    ByHeader,
+    RefusedError,
+    RevocationListError,
+    Revoked,
+    of_certificate,
+)
 from tests.collect.ca import Authority, Pair
 
 HEADER = b"x-router-id"
@@ -27,7 +34,7 @@ def certificates(authority: Authority) -> list[x509.Certificate]:
 
 
 def status(identify: ByCertificate | ByHeader, *more: object) -> int:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         identify(*more)  # type: ignore[arg-type]
     return caught.value.status
 
@@ -40,7 +47,7 @@ def test_the_name_of_the_certificate(authority: Authority) -> None:
 def test_names_elsewhere_in_it(authority: Authority) -> None:
     pair = authority.router("cpe-0002", uris=("urn:router:7",))
     assert of_certificate(pair.der(), "san-uri").router == "urn:router:7"
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         of_certificate(pair.der(), "san-dns")
 
 
@@ -112,12 +119,12 @@ def test_wrong_list_leaves_the_last_good_one(tmp_path: Path) -> None:
     identify = ByCertificate("cn", revoked, HEADER)
     for wrong in (b"", b"rubbish", strangers.crl.read_bytes(), ours.crl.read_bytes()[:-60]):
         ours.crl.write_bytes(wrong)
-        with pytest.raises(WrongList):
+        with pytest.raises(RevocationListError):
             revoked.read()
         assert not revoked.read()  # said once
         assert status(identify, None, [], pair.der()) == 403
     ours.crl.unlink()
-    with pytest.raises(WrongList):
+    with pytest.raises(RevocationListError):
         revoked.read()
     ours.write_crl()
     assert revoked.read()

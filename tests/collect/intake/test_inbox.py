@@ -11,7 +11,7 @@ import pytest
 from cpe_filter.collect.intake import inbox
 from cpe_filter.collect.intake.inbox import Inbox
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store.base import Row, Statement, StoreAway, Unstorable
+from cpe_filter.collect.store.base import Row, Statement, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.wire import Report
 from tests.collect.reports import incident, report
 
@@ -59,7 +59,7 @@ def test_events_that_wait_are_bounded_too() -> None:
         await asyncio.sleep(0.01)  # this one is being kept
         tasks += [asyncio.create_task(box.put(report(*[incident(n) for n in range(80)], router="r"))) for _ in range(2)]
         await asyncio.sleep(0.01)
-        with pytest.raises(StoreAway, match="2 reports with 160 events wait already"):
+        with pytest.raises(StoreUnavailableError, match="2 reports with 160 events wait already"):
             await box.put(one("late"))
         store.gate.set()
         await asyncio.gather(*tasks)
@@ -101,7 +101,7 @@ def test_batches_and_those_who_wait_are_bounded(monkeypatch: pytest.MonkeyPatch)
         await asyncio.sleep(0.01)
         refused = [put for put in puts if put.done()]
         assert len(refused) == 20
-        assert all(isinstance(put.exception(), StoreAway) for put in refused)
+        assert all(isinstance(put.exception(), StoreUnavailableError) for put in refused)
         store.gate.set()
         await box.close()
         assert max(len(batch) for batch in store.batches) == 4
@@ -112,20 +112,20 @@ def test_batches_and_those_who_wait_are_bounded(monkeypatch: pytest.MonkeyPatch)
 
 def test_refused_report_leaves_its_neighbours_alone() -> None:
     async def work(store: Store, box: Inbox) -> None:
-        store.fault = lambda reports: Unstorable("no") if any(one.router == "bad" for one in reports) else None
+        store.fault = lambda reports: UnstorableError("no") if any(one.router == "bad" for one in reports) else None
         results = await asyncio.gather(*(box.put(one(name)) for name in ("a", "bad", "b")), return_exceptions=True)
-        assert [type(result) for result in results] == [type(None), Unstorable, type(None)]
+        assert [type(result) for result in results] == [type(None), UnstorableError, type(None)]
         assert store.batches == [["a"], ["b"]]
 
     run(work)
 
 
-@pytest.mark.parametrize("fault", [StoreAway("gone"), ValueError("a bug")])
+@pytest.mark.parametrize("fault", [StoreUnavailableError("gone"), ValueError("a bug")])
 def test_fault_reaches_everybody_and_the_inbox_goes_on(fault: Exception) -> None:
     async def work(store: Store, box: Inbox) -> None:
         store.fault = lambda reports: fault
         results = await asyncio.gather(*(box.put(one(name)) for name in "ab"), return_exceptions=True)
-        assert [type(result) for result in results] == [StoreAway, StoreAway]
+        assert [type(result) for result in results] == [StoreUnavailableError, StoreUnavailableError]
         store.fault = lambda reports: None
         await box.put(one("c"))
         assert store.batches == [["c"]]
@@ -138,7 +138,7 @@ def test_commit_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def work(store: Store, box: Inbox) -> None:
         store.gate.clear()
-        with pytest.raises(StoreAway, match="took over"):
+        with pytest.raises(StoreUnavailableError, match="took over"):
             await box.put(one("a"))
         store.gate.set()
         await box.put(one("b"))

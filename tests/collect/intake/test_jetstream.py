@@ -16,9 +16,9 @@ import pytest
 from cpe_filter.collect.intake import jetstream
 from cpe_filter.collect.intake.jetstream import Feed, Link, Queue, decode, encode, message_id
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store.base import StoreAway
+from cpe_filter.collect.store.base import StoreUnavailableError
 from cpe_filter.collect.store.sqlite import SQLite
-from cpe_filter.collect.wire import WrongReport
+from cpe_filter.collect.wire import ReportError
 from tests.collect import streams
 from tests.collect.reports import BOOT2, NOW, heartbeat, incident, report
 from tests.conftest import LIVE_REQUIRED
@@ -53,7 +53,7 @@ def test_message_comes_out_as_it_went_in() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"x", b"{}", zlib.compress(b"{}"), zlib.compress(bytes(100_000_000))])
 def test_what_is_no_message(data: bytes) -> None:
-    with pytest.raises(WrongReport):
+    with pytest.raises(ReportError):
         decode(data)
 
 
@@ -77,14 +77,14 @@ def test_reports_and_events_that_wait_are_bounded() -> None:
         queue = Queue(link, Metrics(), most=3)
         tasks = [asyncio.create_task(queue.put(report(*[incident(n) for n in range(25)]))) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(StoreAway, match="2 reports with 50 events wait already"):
+        with pytest.raises(StoreUnavailableError, match="2 reports with 50 events wait already"):
             await queue.put(report(incident(1)))
         link.gate.set()
         await asyncio.gather(*tasks)
         link.gate.clear()
         tasks = [asyncio.create_task(queue.put(report(heartbeat(1)))) for _ in range(3)]
         await asyncio.sleep(0)
-        with pytest.raises(StoreAway, match="3 reports with 3 events wait already"):
+        with pytest.raises(StoreUnavailableError, match="3 reports with 3 events wait already"):
             await queue.put(report(incident(1)))
         link.gate.set()
         await asyncio.gather(*tasks)
@@ -163,7 +163,7 @@ async def fill(queue: Queue, most: int) -> int:
         names = ["".join(chr(noise.randrange(33, 126)) for _ in range(64)) for _ in range(100)]
         try:
             await queue.put(report(*[incident(1000 + 100 * number + n, name=names[n]) for n in range(100)]))
-        except StoreAway:
+        except StoreUnavailableError:
             return number
     return most
 
@@ -172,7 +172,7 @@ def test_no_server(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFix
     monkeypatch.setattr(jetstream, "CONNECT_S", 2.0)
 
     async def work() -> None:
-        with pytest.raises(StoreAway, match=r"NATS: .*127\.0\.0\.1', 1\)"):
+        with pytest.raises(StoreUnavailableError, match=r"NATS: .*127\.0\.0\.1', 1\)"):
             await Link(["nats://127.0.0.1:1"], "X", 1, 1 << 20).open()
 
     asyncio.run(work())

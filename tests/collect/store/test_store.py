@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cpe_filter.collect.store import schema
-from cpe_filter.collect.store.base import Store, StoreAway, Unstorable, WrongSchema
+from cpe_filter.collect.store.base import SchemaError, Store, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.store.sqlite import SQLite
 from tests.collect.cluster import Cluster
 from tests.collect.conftest import Opener
@@ -171,11 +171,11 @@ def test_all_or_nothing(with_store: WithStore) -> None:
         one = report(incident(2))
         values = {name: getattr(one, name) for name in one.__slots__}
         bad = type(one)(**{**values, "events": ({**incident(3), "conns": 10**30},)})
-        with pytest.raises(Unstorable):
+        with pytest.raises(UnstorableError):
             await store.add([report(incident(1)), bad])
         assert await store.read("SELECT * FROM report") == []
         assert await store.add([report(incident(1))]) == 1  # and it goes on
-        with pytest.raises(Unstorable):
+        with pytest.raises(UnstorableError):
             await store.write(
                 [("DELETE FROM report", {}), ("INSERT INTO schema_version VALUES (1, :name, 1)", {"name": "again"})]
             )
@@ -197,7 +197,7 @@ def test_read_and_write(with_store: WithStore) -> None:
         rows = await store.read("SELECT seq, name FROM incident WHERE seq >= :least ORDER BY seq", least=3)
         assert rows == [{"seq": 3, "name": None}, {"seq": 4, "name": "x"}, {"seq": 5, "name": "x"}]
         for wrong in ("SELEKT 1", "SELECT nothing FROM incident", "SELECT * FROM nowhere"):
-            with pytest.raises(Unstorable):
+            with pytest.raises(UnstorableError):
                 await store.read(wrong)
 
     with_store(work)
@@ -251,7 +251,7 @@ def test_newer_schema_is_refused(opener: Opener) -> None:
         await store.write([("INSERT INTO schema_version VALUES (:n, 'future', 0)", {"n": newer})])
         await store.close()
         store = opener()
-        with pytest.raises(WrongSchema, match=f"version {newer}, newer than this program"):
+        with pytest.raises(SchemaError, match=f"version {newer}, newer than this program"):
             await store.open()
         await store.close()
 
@@ -265,13 +265,13 @@ def test_failed_migration_leaves_nothing(opener: Opener, monkeypatch: pytest.Mon
     async def work() -> None:
         monkeypatch.setattr(schema, "migrations", lambda: (*good, wrong))
         store = opener()
-        with pytest.raises(Unstorable):
+        with pytest.raises(UnstorableError):
             await store.open()
         await store.close()
         monkeypatch.setattr(schema, "migrations", lambda: good)
         store = opener()
         await store.open()
-        with pytest.raises(Unstorable):
+        with pytest.raises(UnstorableError):
             await store.read("SELECT * FROM half")
         assert await store.add([report(incident(1))]) == 1
         await store.close()
@@ -283,9 +283,9 @@ def test_versions_left_out() -> None:
     known = (schema.Migration(1, "a", ()), schema.Migration(2, "b", ()), schema.Migration(3, "c", ()))
     assert schema.pending([], known) == known
     assert schema.pending([1, 2], known) == known[2:]
-    with pytest.raises(WrongSchema, match="left out"):
+    with pytest.raises(SchemaError, match="left out"):
         schema.pending([1, 3], known)
-    with pytest.raises(WrongSchema, match="newer"):
+    with pytest.raises(SchemaError, match="newer"):
         schema.pending([1, 2, 3, 4], known)
 
 
@@ -320,7 +320,7 @@ def test_file_that_is_no_database(tmp_path: Path, content: bytes | None) -> None
 
     async def work() -> None:
         store = SQLite(str(path))
-        with pytest.raises(StoreAway, match=r"c\.db"):
+        with pytest.raises(StoreUnavailableError, match=r"c\.db"):
             await store.open()
         await store.close()
 
@@ -330,7 +330,7 @@ def test_file_that_is_no_database(tmp_path: Path, content: bytes | None) -> None
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
     async def work() -> None:
         store = SQLite(str(tmp_path / "none" / "c.db"))
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailableError):
             await store.open()
         await store.close()
 
@@ -342,7 +342,7 @@ def test_database_that_is_not_there() -> None:
 
     async def work() -> None:
         store = Postgres("host=/nonexistent dbname=x connect_timeout=1")
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailableError):
             await store.open()
         await store.close()
 

@@ -20,7 +20,7 @@ from cpe_filter.collect.subscribers import file as subscriber_file
 from cpe_filter.collect.subscribers import http as subscriber_lookup
 from cpe_filter.collect.subscribers.file import File, parse, read
 from cpe_filter.collect.subscribers.http import FAILURES, MAX_BODY, Breaker, Lookup
-from cpe_filter.collect.subscribers.map import Line, MapAway, WrongMap, line_at
+from cpe_filter.collect.subscribers.map import Line, MapError, MapUnavailableError, line_at
 from tests.collect.http_end import Asked, End, Reply
 from tests.collect.reports import NOW
 from tests.lab.net import DEADLINE_S
@@ -82,7 +82,7 @@ def test_least_row_in_any_order_of_columns() -> None:
     ],
 )
 def test_errors_name_the_line(line: str, said: str) -> None:
-    with pytest.raises(WrongMap, match=r"^m\.csv:3: ") as caught:
+    with pytest.raises(MapError, match=r"^m\.csv:3: ") as caught:
         parsed(GOOD.strip(), line)
     assert said in str(caught.value)
 
@@ -97,16 +97,16 @@ def test_errors_name_the_line(line: str, said: str) -> None:
     ],
 )
 def test_wrong_headers(head: str, said: str) -> None:
-    with pytest.raises(WrongMap) as caught:
+    with pytest.raises(MapError) as caught:
         parsed(head=head)
     assert said in str(caught.value)
 
 
 def test_every_error_is_told_up_to_a_bound() -> None:
-    with pytest.raises(WrongMap) as caught:
+    with pytest.raises(MapError) as caught:
         parsed(*[",S1,,,,,,,,,"] * 3)
     assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["2", "3", "4"]
-    with pytest.raises(WrongMap) as caught:
+    with pytest.raises(MapError) as caught:
         parsed(*[",S1,,,,,,,,,"] * 100)
     assert len(str(caught.value).splitlines()) == 21
 
@@ -118,9 +118,9 @@ def test_two_subscribers_at_once() -> None:
     assert before is not None
     assert after is not None
     assert (before.subscriber, after.subscriber) == ("S1", "S2")
-    with pytest.raises(WrongMap, match=r"m\.csv:4: two subscribers have the router at once"):
+    with pytest.raises(MapError, match=r"m\.csv:4: two subscribers have the router at once"):
         parsed(first, second, "r1,S3,,,,,,,,2026-11-24T11:00:00Z,2026-11-24T11:30:00Z")
-    with pytest.raises(WrongMap, match="two subscribers"):  # one in the long shadow of another
+    with pytest.raises(MapError, match="two subscribers"):  # one in the long shadow of another
         parsed(
             "r1,S1,,,,,,,,,",
             "r1,S1,,,,,,,,2026-01-01T00:00:00Z,2026-01-02T00:00:00Z",
@@ -146,7 +146,7 @@ def test_any_text_is_a_map_or_wrong(text: str) -> None:
     for whole in (text, HEAD + text):
         try:
             parse(whole.splitlines(keepends=True), "m")
-        except WrongMap:
+        except MapError:
             pass
 
 
@@ -195,12 +195,12 @@ def test_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = tmp_path / "m.csv"
     put(path, HEAD + GOOD * 3)
     monkeypatch.setattr(subscriber_file, "MAX_ROWS", 2)
-    with pytest.raises(WrongMap, match=r"m\.csv:4: over 2 rows"):
+    with pytest.raises(MapError, match=r"m\.csv:4: over 2 rows"):
         read(str(path))
     monkeypatch.setattr(subscriber_file, "MAX_FILE", 10)
-    with pytest.raises(WrongMap, match="over 10 bytes"):
+    with pytest.raises(MapError, match="over 10 bytes"):
         read(str(path))
-    with pytest.raises(WrongMap, match="Is a directory"):
+    with pytest.raises(MapError, match="Is a directory"):
         read(str(tmp_path))
 
 
@@ -265,7 +265,7 @@ def test_packed_answer_is_not_unpacked() -> None:
     tracemalloc.start()
 
     async def work(lookup: Lookup) -> None:
-        with pytest.raises(MapAway, match="packed, which was not asked for"):
+        with pytest.raises(MapUnavailableError, match="packed, which was not asked for"):
             await lookup.find("r1", NOW)
         assert end.asked[0].headers["accept-encoding"] == "identity"
 
@@ -302,7 +302,7 @@ def test_packed_answer_is_not_unpacked() -> None:
 )
 def test_answers_that_cannot_be_used(reply: Reply, said: str) -> None:
     async def work(lookup: Lookup) -> None:
-        with pytest.raises(MapAway) as caught:
+        with pytest.raises(MapUnavailableError) as caught:
             await lookup.find("r1", NOW)
         assert said in str(caught.value)
         assert (lookup.failed, lookup.wrong) == (1, str(caught.value))
@@ -329,7 +329,7 @@ def test_slow_answer_ends_in_time() -> None:
         return Reply(404)
 
     async def work(lookup: Lookup) -> None:
-        with pytest.raises(MapAway):
+        with pytest.raises(MapUnavailableError):
             await lookup.find("r1", NOW)
         given_up.set()
 
@@ -344,12 +344,12 @@ def test_after_failures_nobody_is_asked_for_a_while() -> None:
     async def work(lookup: Lookup) -> None:
         nonlocal good
         for _ in range(FAILURES + 20):
-            with pytest.raises(MapAway):
+            with pytest.raises(MapUnavailableError):
                 await lookup.find("r1", NOW)
         assert len(end.asked) == FAILURES
         clock.now += subscriber_lookup.PAUSE_S + 1
         for _ in range(5):  # one try, and it fails
-            with pytest.raises(MapAway):
+            with pytest.raises(MapUnavailableError):
                 await lookup.find("r1", NOW)
         assert len(end.asked) == FAILURES + 1
         good = True

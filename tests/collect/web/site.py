@@ -19,9 +19,9 @@ from urllib.parse import urlencode
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.users import User
-from cpe_filter.collect.web.access import Access, ByPassword, From
+from cpe_filter.collect.web.access import Access, AddressOf, ByPassword
 from cpe_filter.collect.web.sessions import Sessions
-from cpe_filter.collect.web.site import Manner, application
+from cpe_filter.collect.web.site import Terms, application
 
 PASSWORD = "correct horse battery"
 HOST = "fleet.example"
@@ -159,13 +159,13 @@ class Page:
         access: Access | None = None,
         secure: bool = True,
         url: str = "",
-        asked: From | None = None,
+        asked: AddressOf | None = None,
     ) -> None:
         self.metrics = Metrics()
         self._ticks = itertools.count(int(time.time()))
         self.access = access or ByPassword(USERS, Sessions(3600, 600), b"x-remote-user")
-        manner = Manner(secure, url, asked=asked or From())
-        self.app: Callable[..., Any] = application(store, self.access, manner, self.metrics, self._now)
+        terms = Terms(secure, url, address_of=asked or AddressOf())
+        self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now)
         self.scheme = "https" if secure else "http"
 
     def _now(self) -> float:

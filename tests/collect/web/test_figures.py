@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.cases import cases
-from cpe_filter.collect.cases.update import Casebook
+from cpe_filter.collect.cases import actions, query
+from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.web import draw, figures
@@ -52,7 +52,7 @@ def a_map(path: Path, rows: list[tuple[str, str, str]]) -> File:
 async def book(store: Store, people: File) -> None:
     assert await people.refresh(NOW)
     assert people.wrong == ""
-    await Casebook(store, people).catch_up(NOW, full=True)
+    await CaseUpdater(store, people).catch_up(NOW, full=True)
 
 
 def test_two_devices_of_one_subscriber_are_one(with_store: WithStore, tmp_path: Path) -> None:
@@ -148,11 +148,11 @@ def test_funnel_and_medians(with_store: WithStore, tmp_path: Path) -> None:
             await store.add(spell(number, f"r{number}", ago(10)))
         await store.add(spell(50, "r9", ago(60)))  # before the period
         await book(store, people)
-        listed = {case.router: case.id for case in (await cases.listed(store)).cases}
+        listed = {case.router: case.id for case in (await query.listed(store)).cases}
         for number in range(5):
-            await cases.notified(store, listed[f"r{number}"], "notices", now=ago(10) + (number + 1) * 3600)
+            await actions.notified(store, listed[f"r{number}"], "notices", now=ago(10) + (number + 1) * 3600)
         for number in (0, 1):
-            await cases.acknowledge(store, listed[f"r{number}"], "anna", now=ago(8))
+            await actions.acknowledge(store, listed[f"r{number}"], "anna", now=ago(8))
         for number in (0, 2, 5):  # 5 was not told
             end = incident(99, up=1000, kind="closed", number=number)
             await store.add([report(end, router=f"r{number}", received=ago(number))])
@@ -164,7 +164,7 @@ def test_funnel_and_medians(with_store: WithStore, tmp_path: Path) -> None:
         assert found.untold_clean == 1
 
     async def book_again(store: Store, people: File) -> None:
-        await Casebook(store, people).catch_up(NOW, full=True)
+        await CaseUpdater(store, people).catch_up(NOW, full=True)
 
     with_store(work)
 

@@ -12,7 +12,7 @@ import pytest
 from cpe_filter.collect import password, users
 from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.collect.web import sessions
-from cpe_filter.collect.web.access import ByPassword, ByProxy, From, Refused, same_origin
+from cpe_filter.collect.web.access import AddressOf, ByPassword, ByProxy, RefusedError, same_origin
 from cpe_filter.collect.web.sessions import Sessions, Tries
 from tests.collect.web.site import HOST, PASSWORD, USERS, Page, read
 
@@ -117,7 +117,7 @@ def test_tries_by_address_and_by_name() -> None:
         assert tries.take(f"2001:db8:1:2::{number}", "c", 0) == 0
     assert tries.take("2001:db8:1:2:ffff::1", "c", 0) > 0
     assert tries.take("2001:db8:1:3::1", "c", 0) == 0
-    # From everywhere: the name's own bound.
+    # AddressOf everywhere: the name's own bound.
     many = Tries()
     taken = [many.take(f"198.51.100.{number}", "anna", 0) for number in range(60)]
     assert sum(wait == 0 for wait in taken) == sessions.NAME_BURST
@@ -159,7 +159,7 @@ def test_guessing_behind_a_proxy_keeps_nobody_else_out(tmp_path: Path) -> None:
         assert (await page.post("/login", good, peer="192.0.2.66", x_forwarded_for="192.0.2.8")).status == 429
 
     trusted = (ip_network("127.0.0.0/8"),)
-    with_page(tmp_path, work, asked=From(trusted, b"x-forwarded-for"))
+    with_page(tmp_path, work, asked=AddressOf(trusted, b"x-forwarded-for"))
 
 
 def test_log_in_and_out(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_proxy_is_believed_by_its_address(tmp_path: Path) -> None:
 
 
 def test_proxy_that_names_two_is_not_believed() -> None:
-    with pytest.raises(Refused, match="does not say"):
+    with pytest.raises(RefusedError, match="does not say"):
         PROXY.person("192.0.2.1", [(b"x-remote-user", b"anna"), (b"x-remote-user", b"eve")], "", 0)
 
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
-from cpe_filter.collect.cases import cases
-from cpe_filter.collect.cases.update import Casebook
-from cpe_filter.collect.store.base import Row, Store, StoreAway
+from cpe_filter.collect.cases import actions, query
+from cpe_filter.collect.cases.update import CaseUpdater
+from cpe_filter.collect.store.base import Row, Store, StoreUnavailableError
 from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.web import caselist
 from tests.collect.reports import NOW, heartbeat, incident, report
@@ -36,8 +36,8 @@ async def filled(store: Store, folder: Path, count: int = 3) -> list[str]:
         one = incident(1, up=1000, kind="raised", number=number, dev=f"{number:016x}", name=f"tv-{number}")
         received = NOW - DAY - number * 60
         await store.add([report(one, heartbeat(2, up=1000), router=f"r{number}", received=received)])
-    await Casebook(store, people).catch_up(NOW, full=True)
-    return [case.id for case in (await cases.listed(store)).cases]
+    await CaseUpdater(store, people).catch_up(NOW, full=True)
+    return [case.id for case in (await query.listed(store)).cases]
 
 
 def run(with_store: WithStore, tmp_path: Path, work: Callable[[Page, list[str], Store], Any], count: int = 3) -> None:
@@ -135,7 +135,7 @@ def test_filter_order_and_pages(with_store: WithStore, tmp_path: Path, monkeypat
         assert await listed("indicator=refused") == []
         assert await listed("indicator=made-up") == ids[:4]  # no indicator: not said
         assert await listed("model=tplink,archer-c7-v2&page=2") == ids[4:8]
-        await cases.close(store, ids[5], "boris", now=NOW)
+        await actions.close(store, ids[5], "boris", now=NOW)
         assert await listed("state=closed") == [ids[5]]
         assert ids[5] not in await listed("page=2")
         # Links to the other pages keep what was asked for.
@@ -161,10 +161,10 @@ def test_acts_of_the_desk(with_store: WithStore, tmp_path: Path, caplog: pytest.
             form = {"token": token, "text": f" why {act}\r\n<b>second</b> line "}
             done = await page.post(f"/cases/{ids[0]}/{act}", form, cookie)
             assert (done.status, done.headers["location"]) == (303, f"/cases/{ids[0]}?done={act}")
-            case = await cases.find(store, ids[0])
+            case = await query.find(store, ids[0])
             assert case is not None
             assert case.state == state
-        detail = await cases.detail(store, ids[0])
+        detail = await query.detail(store, ids[0])
         assert detail is not None
         assert [row["who"] for row in detail.actions] == ["anna"] * 5
         assert detail.actions[0]["text"] == "why notified\n<b>second</b> line"
@@ -269,7 +269,7 @@ def test_store_that_is_away_is_one_sentence(
         cookie = await page.log_in()
 
         async def away(sql: str, /, **_: Any) -> list[Row]:
-            raise StoreAway("/secret/path.db: disk I/O error")
+            raise StoreUnavailableError("/secret/path.db: disk I/O error")
 
         monkeypatch.setattr(store, "read", away)
         for path in ("/", "/cases", f"/cases/{ids[0]}"):
@@ -358,10 +358,10 @@ def test_routers_strings_as_they_come_by_the_wire(with_store: WithStore, tmp_pat
         path.write_text(f'router,subscriber,region,line,contact\nr1,"{nasty.replace(chr(34), chr(34) * 2)}",a,b,c\n')
         people = File(str(path))
         assert await people.refresh(NOW)
-        await Casebook(store, people).catch_up(NOW, full=True)
+        await CaseUpdater(store, people).catch_up(NOW, full=True)
         page = Page(store)
         cookie = await page.log_in()
-        (case,) = (await cases.listed(store)).cases
+        (case,) = (await query.listed(store)).cases
         for path_ in ("/", "/cases", f"/cases/{case.id}"):
             answer = await page.ask(path_, cookie=cookie)
             assert nasty in read(answer.text).text

@@ -125,7 +125,7 @@ class Site:
 
 
 def test_page_beside_the_routers_door(tmp_path: Path) -> None:
-    """Two doors: TLS without a client's certificate; neither lets through what is the other's."""
+    """Two listeners: TLS without a client's certificate; neither lets through what is the other's."""
     authority = Authority(tmp_path / "ca")
     pair = authority.server()
     router = authority.router("r1")
@@ -146,7 +146,7 @@ def test_page_beside_the_routers_door(tmp_path: Path) -> None:
         cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
         assert cookie.startswith("__Host-fleet=")
         assert "0 subscribers compromised" in site.ask("/", cookie=cookie).read().decode()
-        # The routers' door: their certificate is no login, and there is no page.
+        # The routers' listener: their certificate is no login, and there is no page.
         connection = collector.connect(router)
         for path in ("/", "/login", "/cases"):
             connection.request("GET", path)

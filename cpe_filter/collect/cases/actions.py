@@ -1,0 +1,171 @@
+"""What people do with a case: acknowledge, close, reopen, note, notified. Each action is kept with its time and user.
+
+Knows the tables of migrations/0002_cases.sql. Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from cpe_filter.collect.cases import history, model
+from cpe_filter.collect.cases.history import ACKNOWLEDGED, CLOSED, NOTE, NOTIFIED, REOPENED, ActionKind
+from cpe_filter.collect.cases.model import (
+    ALLOWED_FROM,
+    Case,
+    CaseError,
+    CaseNotFoundError,
+    InvalidStateError,
+)
+from cpe_filter.collect.cases.query import find
+from cpe_filter.collect.store.base import Statement, Store
+
+#: Characters.
+MAX_TEXT, MAX_USER = 2000, 100
+
+
+async def acknowledge(store: Store, number: str, user: str, text: str = "", now: int | None = None) -> Case:
+    """Somebody works on it."""
+    return await act(store, number, ACKNOWLEDGED, user, text, now)
+
+
+async def close(store: Store, number: str, user: str, text: str = "", now: int | None = None) -> Case:
+    """It is finished, until the device is found compromised again."""
+    return await act(store, number, CLOSED, user, text, now)
+
+
+async def reopen(store: Store, number: str, user: str, text: str = "", now: int | None = None) -> Case:
+    """It was closed by mistake. What the filter closed cannot be reopened."""
+    return await act(store, number, REOPENED, user, text, now)
+
+
+async def note(store: Store, number: str, user: str, text: str, now: int | None = None) -> Case:
+    """A remark."""
+    if not text.strip():
+        raise CaseError("a note needs text")
+    return await act(store, number, NOTE, user, text, now)
+
+
+async def notified(store: Store, number: str, user: str, text: str = "", now: int | None = None) -> Case:
+    """The subscriber has been notified. user: the system or person that did it."""
+    return await act(store, number, NOTIFIED, user, text, now)
+
+
+async def act(store: Store, number: str, kind: ActionKind, user: str, text: str, now: int | None = None) -> Case:
+    """Does an action: the case after it.
+
+    Raises `CaseNotFoundError`, `InvalidStateError`, `CaseError` (text too long, too many actions) and `StoreError`; so
+    do all functions here.
+    """
+    if not user or len(user) > MAX_USER or len(text) > MAX_TEXT or not _is_storable(user + text):
+        raise CaseError(f"user needs 1 to {MAX_USER} characters, text at most {MAX_TEXT}, Unicode without NUL")
+    case = await find(store, number)
+    if case is None:
+        raise CaseNotFoundError(f"no case {number[:40]}")
+    source = await read_source(store, case.id)
+    before = history.fold(source.spells, source.actions)
+    if not _is_allowed(kind, before):
+        reason = f" ({before.episodes[-1].why})" if kind == REOPENED else ""
+        raise InvalidStateError(f"case {case.id} is {before.state}{reason}")
+    if len(source.actions) >= model.MAX_ACTIONS:
+        raise CaseError(f"case {case.id} has {model.MAX_ACTIONS} actions")
+    at = int(time.time()) if now is None else now
+    known = sorted(spell.incident for spell in source.spells)
+    action = history.Action(secrets.token_hex(8), at, user, kind, text, frozenset(known))
+    insert = {**action._asdict(), "known": json.dumps(known), "case_id": case.id}
+    await store.write([(_ACTION, insert), *_update(case.id, source, action)])
+    after = await find(store, case.id)
+    if after is None:
+        raise CaseNotFoundError(f"case {case.id} no longer exists")
+    return after
+
+
+def _is_allowed(kind: ActionKind, before: history.History) -> bool:
+    if kind == NOTE:
+        return True
+    if kind == REOPENED and before.episodes[-1].why != history.DESK:
+        return False
+    return before.state in ALLOWED_FROM[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the history of a case is computed from. changed_at: of its incidents."""
+
+    spells: list[history.Spell]
+    actions: list[history.Action]
+    changed_at: int
+
+
+async def read_source(store: Store, number: str) -> Source:
+    """The incidents of a case as they are now, and its actions."""
+    rows = await store.read(
+        "SELECT i.id, i.opened_at, i.raised_at, i.closed_at, i.why, i.changed_at, d.begun_at FROM desk_incident d"
+        " JOIN incident i ON i.router = d.router AND i.id = d.incident"
+        " WHERE d.case_id = :id ORDER BY i.opened_at DESC, i.id LIMIT :most", id=number, most=model.MAX_INCIDENTS,
+    )  # fmt: skip
+    if not rows:
+        raise CaseNotFoundError(f"case {number} has no incident any more")
+    spells = [history.Spell(row["id"], row["begun_at"], row["raised_at"], row["closed_at"], row["why"]) for row in rows]
+    return Source(spells, await read_actions(store, number), max(row["changed_at"] for row in rows))
+
+
+async def read_actions(store: Store, number: str) -> list[history.Action]:
+    """The actions of a case, oldest first."""
+    rows = await store.read("SELECT * FROM desk_case_action WHERE case_id = :id ORDER BY at, id", id=number)
+    return [
+        history.Action(
+            row["id"], row["at"], row["who"], row["what"], row["text"], frozenset(json.loads(row["known"]))
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+_ACTION = """
+INSERT INTO desk_case_action (id, case_id, at, who, what, text, known)
+VALUES (:id, :case_id, :at, :user, :kind, :text, :known)
+"""
+_STATE = """
+UPDATE desk_case SET state = :state, notified_at = :notified_at, acknowledged_at = :acknowledged_at,
+    clean_at = :clean_at, closed_at = :closed_at, why = :why, begun_at = :begun_at, episodes = :episodes,
+    acted = :acted, changed_at = :changed_at
+WHERE id = :id
+"""
+_EPISODE_COLUMNS = ("number", "incident", "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why")
+_EPISODE = (
+    f"INSERT INTO desk_episode (case_id, {', '.join(_EPISODE_COLUMNS)})"
+    f" VALUES (:case_id, {', '.join(':' + name for name in _EPISODE_COLUMNS)})"
+)
+
+
+def _update(number: str, source: Source, action: history.Action) -> list[Statement]:
+    actions = [*source.actions, action]
+    after = history.fold(source.spells, actions)
+    changed_at = max(source.changed_at, *(one.at for one in actions))
+    values = {**state_columns(after), "acted": len(actions), "changed_at": changed_at, "id": number}
+    return [(_STATE, values), *replace_episodes(number, after)]
+
+
+def state_columns(folded: history.History) -> dict[str, Any]:
+    """Columns of desk_case that come from the history."""
+    last = folded.episodes[-1]
+    names = ("begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why")
+    return {"state": folded.state, "episodes": len(folded.episodes), **{name: getattr(last, name) for name in names}}
+
+
+def replace_episodes(number: str, folded: history.History) -> list[Statement]:
+    """Statements that replace the episodes of a case."""
+    out: list[Statement] = [("DELETE FROM desk_episode WHERE case_id = :case_id", {"case_id": number})]
+    for episode in folded.episodes:
+        out.append((_EPISODE, {"case_id": number, **{name: getattr(episode, name) for name in _EPISODE_COLUMNS}}))
+    return out
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False

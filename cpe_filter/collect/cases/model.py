@@ -1,0 +1,131 @@
+"""A case as it is read: its columns, what a list may be filtered by, and what cannot be done with it.
+
+Knows the columns of desk_case. Must not know SQL or HTTP. Text from routers and subscribers is in it: whoever shows it
+has to escape it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cpe_filter.collect.cases import history
+from cpe_filter.collect.cases.history import (
+    ACKNOWLEDGED,
+    ACTIVE,
+    CLOSED,
+    NOTE,
+    NOTIFIED,
+    REOPENED,
+    ActionKind,
+    EndReason,
+    Standing,
+    State,
+)
+from cpe_filter.collect.store.base import Row
+
+#: Incidents of one case that are read, the newest: a hostile router can invent any number.
+MAX_INCIDENTS = 500
+#: Actions of one case.
+MAX_ACTIONS = 1000
+
+
+class CaseError(Exception):
+    """An action that cannot be done; the text says why."""
+
+
+class CaseNotFoundError(CaseError):
+    """No case has this id."""
+
+
+class InvalidStateError(CaseError):
+    """The state of the case does not allow the action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Columns as in desk_case, `ind` parsed. model: from the subscriber map, or else as the router reports it."""
+
+    id: str
+    router: str
+    dev: str
+    subscriber: str
+    region: str
+    line: str
+    model: str
+    contact: str
+    asn: int | None
+    oui: str | None
+    state: State
+    standing: Standing
+    act: str
+    first_at: int
+    last_at: int
+    incidents: int
+    episodes: int
+    conns: int
+    nets: int
+    msgs: int
+    rcpts: int
+    refused: int
+    ind: dict[str, int]
+    opened_at: int
+    begun_at: int
+    notified_at: int | None
+    acknowledged_at: int | None
+    clean_at: int | None
+    closed_at: int | None
+    why: EndReason | None
+    acted: int
+    changed_at: int
+
+    @property
+    def allowed(self) -> tuple[ActionKind, ...]:
+        """The actions that have an effect now."""
+        return (*(kind for kind, states in ALLOWED_FROM.items() if self.state in states), NOTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """All given conditions must hold. text: part of id, subscriber, router, device, contact or line. since: last_at."""
+
+    states: Sequence[State] = ()
+    region: str | None = None
+    model: str | None = None
+    subscriber: str | None = None
+    router: str | None = None
+    indicator: str | None = None
+    text: str = ""
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """cases: one page; total: the number on all pages."""
+
+    cases: list[Case]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """incidents: rows of `incident`, newest first (`ind` and `sp` parsed). reports: single events that are still kept,
+    newest first (`body` parsed). episodes, actions, events: rows of their tables, oldest first (events without body).
+    """
+
+    case: Case
+    episodes: list[Row] = field(default_factory=list)
+    incidents: list[Row] = field(default_factory=list)
+    reports: list[Row] = field(default_factory=list)
+    actions: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+
+
+#: In which states each action is allowed.
+ALLOWED_FROM: dict[ActionKind, tuple[State, ...]] = {
+    NOTIFIED: (history.OPEN, history.RECURRING),
+    ACKNOWLEDGED: (history.OPEN, history.RECURRING, NOTIFIED),
+    CLOSED: (*ACTIVE, history.CLEAN),
+    REOPENED: (CLOSED,),
+}

@@ -1,0 +1,156 @@
+"""Reads the abuse desk's cases: list, filter, one case with everything about it, counts.
+
+Knows the tables of migrations/0002_cases.sql. Must not know HTTP or how cases are made. Names, ports and addresses of
+the latest incidents are read from where retention deletes them; a case itself has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from cpe_filter.collect.cases.history import STATES
+from cpe_filter.collect.cases.model import Case, Detail, Filter, Listed
+from cpe_filter.collect.store.base import Row, Store
+
+MAX_PAGE = 1000
+
+#: What a list may be sorted by, newest or most first.
+ORDERS = {
+    "last": "c.last_at DESC, c.id",
+    "opened": "c.opened_at DESC, c.id",
+    "changed": "c.changed_at DESC, c.id",
+    "incidents": "c.incidents DESC, c.last_at DESC, c.id",
+    "refused": "c.refused DESC, c.last_at DESC, c.id",
+}
+
+_COLUMNS = ", ".join(f"c.{name}" for name in Case.__slots__ if name != "model")
+MODEL_OF = "CASE WHEN c.model <> '' THEN c.model ELSE COALESCE(r.model, '') END"
+_FROM_CASES = "FROM desk_case c LEFT JOIN router_state r ON r.router = c.router"
+_SELECT = f"SELECT {_COLUMNS}, {MODEL_OF} AS model {_FROM_CASES}"
+
+
+async def listed(
+    store: Store, want: Filter | None = None, order: str = "last", first: int = 0, most: int = 50
+) -> Listed:
+    """Cases that pass the filter. order: of `ORDERS`. first: how many are passed over. Raises `StoreError`."""
+    where, values = _where(want or Filter())
+    count = await store.read(f"SELECT COUNT(*) AS n {_FROM_CASES} {where}", **values)
+    rows = await store.read(
+        f"{_SELECT} {where} ORDER BY {ORDERS[order]} LIMIT :most OFFSET :first",
+        **values, most=max(0, min(most, MAX_PAGE)), first=max(0, min(first, 1 << 40)),
+    )  # fmt: skip
+    return Listed([_case(row) for row in rows], int(count[0]["n"]))
+
+
+async def find(store: Store, number: str) -> Case | None:
+    """A case by its id, or by one that it had before."""
+    for _ in range(8):  # aliases are kept flat; a chain would be a fault
+        rows = await store.read(f"{_SELECT} WHERE c.id = :id", id=number)
+        if rows:
+            return _case(rows[0])
+        alias = await store.read("SELECT id FROM desk_case_alias WHERE old = :id", id=number)
+        if not alias:
+            return None
+        number = alias[0]["id"]
+    return None
+
+
+async def by_ids(store: Store, numbers: Sequence[str]) -> dict[str, Case]:
+    """Those that there are, at most `MAX_PAGE`; only by the ids that they have now."""
+    wanted = {f"id{place}": number for place, number in enumerate(dict.fromkeys(numbers))}
+    if not wanted:
+        return {}
+    rows = await store.read(f"{_SELECT} WHERE c.id IN ({', '.join(':' + name for name in wanted)})", **wanted)
+    return {row["id"]: _case(row) for row in rows}
+
+
+async def detail(store: Store, number: str, most: int = 100) -> Detail | None:
+    """All there is of a case. most: incidents, and events."""
+    case = await find(store, number)
+    if case is None:
+        return None
+    of = {"id": case.id}
+    incidents = await store.read(
+        "SELECT i.* FROM desk_incident d JOIN incident i ON i.router = d.router AND i.id = d.incident"
+        " WHERE d.case_id = :id ORDER BY i.opened_at DESC, i.id LIMIT :most", **of, most=most,
+    )  # fmt: skip
+    reports = await store.read(
+        "SELECT p.incident, p.boot, p.seq, p.kind, p.at, p.received, p.body FROM desk_incident d"
+        " JOIN report p ON p.router = d.router AND p.incident = d.incident"
+        " WHERE d.case_id = :id ORDER BY p.at DESC, p.boot, p.seq DESC LIMIT :most", **of, most=most,
+    )  # fmt: skip
+    return Detail(
+        case,
+        await store.read("SELECT * FROM desk_episode WHERE case_id = :id ORDER BY number", **of),
+        [{**row, "ind": json.loads(row["ind"]), "sp": json.loads(row["sp"] or "[]")} for row in incidents],
+        [{**row, "body": json.loads(row["body"])} for row in reports],
+        await store.read(
+            "SELECT id, at, who, what, text FROM desk_case_action WHERE case_id = :id ORDER BY at, id", **of
+        ),
+        await store.read(
+            "SELECT id, kind, at, made_at, state, tries, next_at, done_at, status, why FROM desk_event"
+            " WHERE case_id = :id ORDER BY n", **of,
+        ),
+    )  # fmt: skip
+
+
+async def choices(store: Store) -> dict[str, list[str]]:
+    """What there is to filter by: `regions`, `models`, sorted; at most 1000 of each."""
+    regions = await store.read("SELECT DISTINCT region FROM desk_case WHERE region <> '' ORDER BY region LIMIT 1000")
+    models = await store.read(f"SELECT DISTINCT {MODEL_OF} AS model {_FROM_CASES} ORDER BY 1 LIMIT 1000")
+    return {
+        "regions": [row["region"] for row in regions],
+        "models": [row["model"] for row in models if row["model"]],
+    }
+
+
+async def states(store: Store) -> dict[str, int]:
+    """How many cases are in each state."""
+    rows = await store.read("SELECT state, COUNT(*) AS n FROM desk_case GROUP BY state")
+    found = {row["state"]: int(row["n"]) for row in rows}
+    return {state: found.get(state, 0) for state in STATES}
+
+
+def _where(want: Filter) -> tuple[str, dict[str, Any]]:
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    if want.states:
+        names = [f"state{place}" for place in range(len(want.states))]
+        parts.append(f"c.state IN ({', '.join(':' + name for name in names)})")
+        values.update(zip(names, want.states, strict=True))
+    for name in ("region", "subscriber", "router"):
+        value = getattr(want, name)
+        if value is not None:
+            parts.append(f"c.{name} = :{name}")
+            values[name] = value
+    if want.model is not None:
+        parts.append(f"{MODEL_OF} = :model")
+        values["model"] = want.model
+    if want.since is not None:
+        parts.append("c.last_at >= :since")
+        values["since"] = want.since
+    if want.until is not None:
+        parts.append("c.last_at < :until")
+        values["until"] = want.until
+    if want.indicator:
+        parts.append("c.ind LIKE :indicator ESCAPE '!'")
+        values["indicator"] = f'%"{_plain(want.indicator)}":%'
+    if want.text:
+        names = ["id", "subscriber", "router", "dev", "contact", "line"]
+        parts.append("(" + " OR ".join(f"LOWER(c.{name}) LIKE :text ESCAPE '!'" for name in names) + ")")
+        values["text"] = f"%{_plain(want.text.lower()[:200])}%"
+    return ("WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def _plain(text: str) -> str:
+    """Text without a meaning of its own in LIKE, and without what PostgreSQL cannot hold."""
+    text = text.replace("\0", "").encode(errors="replace").decode()
+    for letter in "!%_":
+        text = text.replace(letter, "!" + letter)
+    return text
+
+
+def _case(row: Row) -> Case:
+    return Case(**{**row, "ind": json.loads(row["ind"])})

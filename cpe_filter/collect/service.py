@@ -1,0 +1,187 @@
+"""`run`, `ingest` and `consume`: listeners and jobs, until a signal to stop.
+
+Knows how the parts go together. Any number of processes may run, with one configuration file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
+
+from prometheus_client import make_asgi_app
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from cpe_filter.collect.cases import age_tables, worker
+from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.intake import routers
+from cpe_filter.collect.intake.http import check_uvicorn
+from cpe_filter.collect.intake.inbox import Inbox, Sink
+from cpe_filter.collect.intake.jetstream import Feed, Link, Queue
+from cpe_filter.collect.intake.listener import Listener
+from cpe_filter.collect.intake.server import Server, Times
+from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store import retention
+from cpe_filter.collect.store.base import Store, StoreError
+from cpe_filter.collect.web import listener as page
+
+Jobs = list[Coroutine[Any, Any, None]]
+
+_log = logging.getLogger("cpe_filter.collect")
+
+
+def make_store(config: Config) -> Store:
+    """The store that the configuration names, not yet open."""
+    if config.store.engine == "postgresql":
+        from cpe_filter.collect.store.postgres import Postgres
+
+        return Postgres(config.store.dsn, config.store.connections)
+    from cpe_filter.collect.store.sqlite import SQLite
+
+    return SQLite(config.store.path)
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[Store]:
+    """The store, open. Raises `StoreError`."""
+    store = make_store(config)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def run(config: Config) -> None:
+    """Reports -> store, in one process."""
+    metrics = Metrics()
+    async with opened(config) as store:
+        inbox = Inbox(store, metrics, config.limits.waiting)
+        pages, jobs = _with_store(config, store, metrics)
+        await _serve(config, metrics, inbox, pages, jobs)
+        await inbox.close()
+
+
+async def ingest(config: Config) -> None:
+    """Reports -> NATS JetStream."""
+    metrics = Metrics()
+    async with _linked(config) as link:
+        await _serve(config, metrics, Queue(link, metrics, config.limits.waiting), [], [])
+
+
+async def consume(config: Config) -> None:
+    """NATS JetStream -> store."""
+    metrics = Metrics()
+    async with _linked(config) as link, opened(config) as store:
+        feed = Feed(link, store, metrics)
+        pages, jobs = _with_store(config, store, metrics)
+        await _serve(config, metrics, feed, pages, [feed.run(), *jobs])
+
+
+@contextlib.asynccontextmanager
+async def _linked(config: Config) -> AsyncIterator[Link]:
+    nats = config.nats
+    link = Link(nats.servers, nats.stream, nats.replicas, nats.max_bytes, nats.credentials, nats.ca)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Listener], Jobs]:
+    """What runs in each process that has a store: the fleet page, cases, notifications and retention."""
+    pages, page_jobs = page.listeners(config, store, metrics)
+    return pages, [_retain(store, config, metrics), *worker.jobs(config, store, metrics), *page_jobs]
+
+
+async def _serve(config: Config, metrics: Metrics, sink: Sink | Feed, pages: Sequence[Listener], jobs: Jobs) -> None:
+    """Listens (for routers only where `sink` takes reports) and runs the jobs, until a signal to stop."""
+    try:
+        listeners: list[Listener] = list(pages)
+        if not isinstance(sink, Feed):
+            for_routers, watch = routers.listeners(config, metrics, sink)
+            listeners = [*for_routers, *listeners]
+            jobs = [*jobs, watch]
+        if config.metrics.address:
+            listeners.append(Listener(config.metrics.address, internal(metrics, sink), max_connections=64))
+        times = Times(config.limits.handshake_s, config.limits.head_s, config.limits.idle_s)
+        server = Server(listeners, times, metrics) if listeners else None
+        if server is not None:
+            check_uvicorn()
+            server.bind()
+    except BaseException:
+        for job in jobs:
+            job.close()
+        raise
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(job) for job in jobs]
+    serving = asyncio.create_task(server.serve()) if server is not None else None
+    _log.info("started", extra={"about": {"addresses": server.addresses if server else [], "pid": os.getpid()}})
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, *tasks, *([serving] if serving else [])], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if server is not None and serving is not None:
+        server.should_exit = True
+        await serving
+    await _end(tasks)
+    _log.info("stopped")
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancels until all have ended: before Python 3.12 `asyncio.wait_for` can swallow a cancellation. Raises what a
+    task raised."""
+    while any(not task.done() for task in tasks):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+async def _retain(store: Store, config: Config, metrics: Metrics) -> None:
+    while True:
+        try:
+            counts = await retain_once(store, config)
+            for what, count in counts.items():
+                metrics.retained.labels(what).inc(count)
+        except StoreError as error:
+            _log.error("retention", extra={"about": {"why": str(error)}})
+        await asyncio.sleep(config.retention.every_minutes * 60)
+
+
+async def retain_once(store: Store, config: Config) -> dict[str, int]:
+    """Deletes what is too old, and logs how many rows of each part. Raises `StoreError`."""
+    now = int(time.time())
+    keep = config.retention
+    # The months of cases are counted before their incidents are deleted.
+    counts = await age_tables.run(store, age_tables.Terms(keep.evidence_days, keep.case_days), now)
+    terms = retention.Terms(keep.evidence_days, keep.incident_days, keep.silent_days)
+    counts |= await retention.run(store, terms, now)
+    _log.info("retention", extra={"about": counts})
+    return counts
+
+
+def internal(metrics: Metrics, sink: Sink | Feed) -> Starlette:
+    """/metrics and /healthz: not for routers."""
+
+    async def health(_request: Request) -> Response:
+        try:
+            await asyncio.wait_for(sink.ready(), 5)
+        except (StoreError, asyncio.TimeoutError, TimeoutError):
+            return PlainTextResponse("store unavailable\n", 503)
+        return PlainTextResponse("ok\n")
+
+    return Starlette(routes=[Route("/healthz", health), Mount("/metrics", make_asgi_app(metrics.registry))])

@@ -1,0 +1,158 @@
+"""`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry, notice --case ID.
+
+Knows the options of the command line. Messages go to stderr; stdout has only the output of the task.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from cpe_filter.collect.cases import notice, query, queue, worker
+from cpe_filter.collect.cases.model import CaseError
+from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.export import exports
+from cpe_filter.collect.export.export_rows import Selection
+from cpe_filter.collect.export.exports import ExportError
+from cpe_filter.collect.export.xarf import Reporter
+from cpe_filter.collect.store.base import Store
+from cpe_filter.texts.notice import LANGUAGES
+
+WORK = ("export", "rebuild", "webhook", "notice")
+#: Options, and the tasks that accept them.
+_ACCEPTED = {"since": ("export",), "case": ("export", "notice"), "output": ("export",), "mark": ("export",),
+             "language": ("notice",), "format": ("notice",)}  # fmt: skip
+FORMATS = ("mail", "json")
+
+
+class BadArgumentsError(Exception):
+    """Arguments that do not go together. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """of: what to export, or what to do with given-up events. The rest as on the command line."""
+
+    of: str | None = None
+    since: str | None = None
+    case: str | None = None
+    output: str | None = None
+    mark: str | None = None
+    language: str | None = None
+    format: str | None = None
+
+
+def check(work: str, options: Options) -> None:
+    """Whether these arguments go together. Raises `BadArgumentsError`."""
+    expected = {"export": exports.KINDS, "webhook": ("list", "retry")}.get(work, ())
+    if expected and options.of not in expected:
+        raise BadArgumentsError(f"collector {work} needs one of {', '.join(expected)}")
+    if not expected and options.of is not None:
+        raise BadArgumentsError(f"collector {work}: unexpected argument {options.of[:40]!a}")
+    for name, accepted in _ACCEPTED.items():
+        if work not in accepted and getattr(options, name) is not None:
+            raise BadArgumentsError(f"--{name} is for collector {' and '.join(accepted)}")
+    if work == "notice" and options.case is None:
+        raise BadArgumentsError("collector notice needs --case with the id of a case")
+    for name, known in (("language", LANGUAGES), ("format", FORMATS)):
+        value = getattr(options, name)
+        if value is not None and value not in known:
+            raise BadArgumentsError(f"--{name} is {value[:40]!a}; allowed: {', '.join(known)}")
+    if options.since is not None:
+        moment(options.since)
+
+
+async def run(config: Config, store: Store, work: str, options: Options) -> None:
+    """Does the task. Raises `BadArgumentsError`, `worker.SetupError`, `StoreError`."""
+    now = int(time.time())
+    if work == "webhook":
+        await _webhook(store, options, now)
+    elif work == "notice":
+        await _notice(config, store, options)
+    elif work == "rebuild":
+        async with worker.subscriber_map(config) as subscribers:
+            updater = await worker.updater(config, store, subscribers, now)
+            count = await updater.rebuild(now) + await updater.remap(now)
+        _report(f"rebuilt the cases of {count} devices")
+    else:
+        await _export(config, store, options, now)
+
+
+async def _export(config: Config, store: Store, options: Options, now: int) -> None:
+    async with worker.subscriber_map(config) as subscribers:
+        updater = await worker.updater(config, store, subscribers, now)
+        await updater.catch_up(now)
+        selection = Selection(None if options.since is None else moment(options.since), options.case)
+        kind = options.of or ""
+        try:
+            render = exports.renderer(kind, _reporter(config))
+            if options.mark is None:
+                done = await exports.once(store, subscribers, kind, render, selection, options.output, now)
+            else:
+                output, mark = options.output, options.mark
+                done = await exports.under(store, subscribers, kind, render, selection, output, mark, now)
+        except (ExportError, CaseError) as error:
+            raise BadArgumentsError(str(error)) from None
+    held = ", ".join(f"{why} {count}" for why, count in sorted(done.held.items()))
+    what = "incident" if done.exported == 1 else "incidents"
+    _report(f"{done.exported} {what} exported" + (f"; held back: {held}" if held else ""))
+
+
+def _reporter(config: Config) -> Reporter:
+    export = config.export
+    confidence = export.confidence_percent / 100 if export.confidence_percent else None
+    return Reporter(export.org, export.contact, export.domain, confidence)
+
+
+async def _webhook(store: Store, options: Options, now: int) -> None:
+    if options.of == "retry":
+        _report(f"{await queue.requeue(store, now)} events requeued")
+        return
+    for row in await queue.read_given_up(store):
+        print(json.dumps(row))
+
+
+async def _notice(config: Config, store: Store, options: Options) -> None:
+    """To stdout; nothing is sent, and the case stays as it is."""
+    found = await query.detail(store, options.case or "")
+    if found is None:
+        raise BadArgumentsError(f"no case {(options.case or '')[:40]!a}")
+    case = found.case
+    terms = worker.notice_terms(config)
+    if options.language is not None:
+        terms = terms._replace(language=options.language)
+    name = next((row["name"] for row in found.incidents if row["name"]), "")
+    facts = notice.Facts(
+        case.id, case.state, case.standing, case.act, case.oui, name, case.begun_at, case.last_at
+    )  # fmt: skip
+    try:
+        made = notice.notice(facts, terms)
+    except notice.NoNoticeError as error:
+        raise BadArgumentsError(str(error)) from None
+    if options.format == "json":
+        content = {"case": case.id, "subscriber": case.subscriber, "contact": case.contact, **made.plain()}
+        print(json.dumps(content, ensure_ascii=False))
+        return
+    sys.stdout.buffer.write(notice.message(made))
+    sys.stdout.buffer.flush()
+
+
+def moment(text: str) -> int:
+    """`2026-11-24` (UTC) or `2026-11-24T12:00:00Z` -> POSIX seconds. Raises `BadArgumentsError`."""
+    try:
+        # Python 3.10 does not know Z.
+        found = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text)
+    except ValueError:
+        raise BadArgumentsError(f"--since is {text[:40]!a}; expected 2026-11-24 or 2026-11-24T12:00:00Z") from None
+    if found.tzinfo is None:
+        if len(text) > 10:
+            raise BadArgumentsError("--since has no time zone; Z means UTC")
+        found = found.replace(tzinfo=timezone.utc)
+    return int(found.timestamp())
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,73 @@
+"""The listener of the fleet page, as the configuration wants it.
+
+Knows the configuration and TLS. A new certificate takes effect without a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Coroutine
+from ipaddress import ip_network
+from typing import Any
+
+from cpe_filter.collect import users
+from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.intake.listener import Listener, ListenError
+from cpe_filter.collect.intake.tls import Reloader, browser_context
+from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store.base import Store
+from cpe_filter.collect.web import site
+from cpe_filter.collect.web.access import Access, AddressOf, ByPassword, ByProxy
+from cpe_filter.collect.web.sessions import Sessions
+
+#: Few: browsers, not routers.
+_MAX_CONNECTIONS, _MAX_PER_SOURCE = 512, 64
+_CHECK_S = 10.0
+
+_log = logging.getLogger("cpe_filter.collect.web")
+
+
+def listeners(config: Config, store: Store, metrics: Metrics) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
+    """The listener of the page and the jobs for it; none if the configuration has no page. Raises `ListenError`."""
+    if not config.page.address:
+        return [], []
+    context = tls(config)
+    secure = context is not None or config.page.url.startswith("https:")
+    trusted = tuple(ip_network(text) for text in config.page.trusted)
+    address_of = AddressOf(trusted, config.page.address_header.encode())
+    terms = site.Terms(secure, config.page.url, config.page.session_hours * 3600, address_of)
+    application = site.application(store, access(config), terms, metrics)
+    listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
+    return [listener], [] if context is None else [_watch(config, context)]
+
+
+def access(config: Config) -> Access:
+    """What authenticates users: passwords, or a reverse proxy."""
+    header = config.page.user_header.encode()
+    if config.page.login == "proxy":
+        trusted = tuple(ip_network(text) for text in config.page.trusted)
+        groups = config.page.groups_header.encode()
+        return ByProxy(trusted, header, groups, config.page.desk_group, config.page.viewer_group)
+    known = [user for user in map(users.parse, config.page.users) if user is not None]
+    sessions = Sessions(config.page.session_hours * 3600, config.page.idle_minutes * 60)
+    return ByPassword(known, sessions, header)
+
+
+def tls(config: Config) -> ssl.SSLContext | None:
+    """None for plain HTTP. Raises `ListenError`."""
+    if not config.page.certificate:
+        return None
+    return browser_context(config.page.certificate, config.page.key)
+
+
+async def _watch(config: Config, context: ssl.SSLContext) -> None:
+    reloader = Reloader(context, config.page.certificate, config.page.key)
+    while True:
+        await asyncio.sleep(_CHECK_S)
+        try:
+            if reloader.check():
+                _log.info("page certificate reloaded")
+        except ListenError as error:
+            _log.error("page certificate", extra={"about": {"why": str(error)}})

@@ -1,0 +1,50 @@
+"""What a router and the collector both keep to: Retry-After, and bounds that the schema has, too."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from cpe_filter.collect import wire
+from cpe_filter.collect.config.keys import TABLES
+from cpe_filter.send.protocol import MAX_EVENTS, retry_after
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120), (" 7 ", 7), ("0", 0), ("", 0), ("-5", 0), ("soon", 0), ("1e3", 0), ("²", 0),
+        ("9" * 9, 999_999_999), ("9" * 500, 0), ("٣", 0),
+        ("Tue, 24 Nov 2026 12:01:00 GMT", 60), ("Tue, 24 Nov 2026 12:01:00 -0000", 60),
+        ("Tue, 24 Nov 2026 11:00:00 GMT", 0), ("Tue, 99 Nov 2026 12:01:00 GMT", 0), ("Tue, 24 Nov 2026", 0),
+    ],
+)  # fmt: skip
+def test_retry_after(text: str, seconds: float) -> None:
+    assert retry_after(text, "", NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Tue, 24 Nov 2026 12:00:10 GMT", 50),  # the clock here is 10 s slow
+        ("Thu, 24 Nov 2016 12:00:00 GMT", 315_532_860),
+        ("yesterday", 60),
+        ("", 60),
+    ],
+)
+def test_a_date_counts_from_the_date_of_the_answer(date: str, seconds: float) -> None:
+    assert retry_after("Tue, 24 Nov 2026 12:01:00 GMT", date, NOW) == seconds
+
+
+def test_seconds_do_not_depend_on_the_date() -> None:
+    assert retry_after("60", "Tue, 24 Nov 2026 12:00:10 GMT", NOW) == 60
+
+
+def test_the_schema_has_the_same_number_of_events() -> None:
+    assert wire.schema()["properties"]["events"]["maxItems"] == MAX_EVENTS
+    burst = TABLES["limits"]["events_burst"]
+    assert burst.is_valid(MAX_EVENTS)
+    assert not burst.is_valid(MAX_EVENTS - 1)

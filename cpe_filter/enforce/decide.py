@@ -14,6 +14,7 @@ from cpe_filter.detect.device import HOME, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect import nat64
 from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.policy.model import Exemption, Policy
 
 _SHARED = ", shared with other devices"
@@ -215,8 +216,7 @@ def on_sight(
         ("recipients", recipients, policy.limits.recipients_per_hour, policy.limits.recipients_burst),
     ):
         for number, pool in enumerate((device.buckets, *device.shares)):
-            level, since = pool.get(name, (float(burst), time))
-            if count > min(float(burst), level + max(0.0, time - since) * per_hour / 3600.0):
+            if count > token_level(pool.get(name), float(burst), per_hour, time):
                 return Decision(REFUSE, f"over the limit of {per_hour} {name}/h" + (_SHARED if number else ""))
     return None
 
@@ -248,13 +248,12 @@ def _over(device: Device, name: str, per_hour: int, burst: int, time: float, uni
     over = ""
     pools = (device.buckets, *device.shares)
     for number, pool in enumerate(pools):
-        level, since = pool.get(name, (float(burst), time))
-        level = min(float(burst), level + max(0.0, time - since) * per_hour / 3600.0)
-        pool[name] = (level, time)
-        if level < 1.0 and not over:
+        tokens = token_level(pool.get(name), float(burst), per_hour, time)
+        pool[name] = (tokens, time)
+        if tokens < 1.0 and not over:
             over = f"over the limit of {per_hour} {unit or name}/h" + (_SHARED if number else "")
     if not over:
         for pool in pools:
-            level, since = pool[name]
-            pool[name] = (level - 1.0, since)
+            tokens, since = pool[name]
+            pool[name] = (tokens - 1.0, since)
     return over

@@ -18,21 +18,24 @@ class AtomicFile:
     """Call `write` or `write_slice` as often as necessary, then `finish`, `publish` or `abandon`.
 
     A call that raises OSError has abandoned the new file: the old one stays. mode: permissions as for chmod, whatever
-    the umask. `fd`: to read what was written; -1 when it is closed.
+    the umask; masked: less what the umask takes away. temporary: another name in the folder, for files that several
+    processes write, or whose folder is watched. `fd`: to read what was written; -1 when it is closed.
     """
 
     __slots__ = ("_path", "_temporary", "fd")
 
-    def __init__(self, path: str, mode: int = 0o600) -> None:
+    def __init__(self, path: str, mode: int = 0o600, temporary: str = "", masked: bool = False) -> None:
         """Raises OSError, also where the folder does not exist."""
         self._path = path
-        self._temporary = f"{path}.new"
+        self._temporary = temporary or f"{path}.new"
         try:
             os.unlink(self._temporary)  # of a process that was killed; a link is not followed
         except FileNotFoundError:
             pass
-        self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        if mode != 0o600:
+        self.fd = os.open(
+            self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode if masked else 0o600
+        )
+        if mode != 0o600 and not masked:
             try:
                 os.fchmod(self.fd, mode)
             except OSError:

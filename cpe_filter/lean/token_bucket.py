@@ -1,4 +1,4 @@
-"""A token bucket: `burst` tokens at once, so many per second in the long run. Pure.
+"""A token bucket: `burst` tokens at once, so many per hour in the long run. Pure.
 
 A bucket is a pair: its level, and the time of that level. A pair in a dict takes less memory than an object, and a
 router has up to four for each device.
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     Bucket = tuple[float, float]
 
 
-def level(bucket: Bucket | None, burst: float, per_second: float, now: float) -> float:
+def level(bucket: Bucket | None, burst: float, per_hour: float, now: float) -> float:
     """The tokens that are there now. None: a full bucket. A clock that goes back adds nothing."""
     if bucket is None:
         return burst
     tokens, then = bucket
     if now > then:
-        tokens += (now - then) * per_second
+        tokens += (now - then) * per_hour / 3600.0
     return tokens if tokens < burst else burst

@@ -28,12 +28,15 @@ from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.policy.model import Policy
 from cpe_filter.report.counts import NOTHING, Counts, counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cpe_filter.lean.token_bucket import Bucket
 
     #: An event as the wire format has it.
     Wire = dict[str, Any]
@@ -131,7 +134,7 @@ class Incidents:
         self._released: dict[bytes, None] = {}
         self._notes: dict[bytes, tuple[float, Counts]] = {}
         self._noted_at = float("-inf")
-        self._room, self._room_at = float(OPEN_BURST), float("-inf")
+        self._openings: Bucket | None = None
 
     def __iter__(self) -> Iterator[Incident]:
         return iter(self._open.values())
@@ -350,12 +353,10 @@ class Incidents:
 
     def _take(self, now: float) -> bool:
         """Whether one more incident may be opened now."""
-        self._room = min(float(OPEN_BURST), self._room + max(0.0, now - self._room_at) / OPEN_EVERY_S)
-        self._room_at = now
-        if self._room < 1.0:
-            return False
-        self._room -= 1.0
-        return True
+        tokens = token_level(self._openings, float(OPEN_BURST), 3600.0 / OPEN_EVERY_S, now)
+        enough = tokens >= 1.0
+        self._openings = (tokens - 1.0 if enough else tokens, now)
+        return enough
 
     def _note(self, devices: dict[bytes, Device], now: float) -> None:
         """Keeps the counts of devices with nothing against them."""

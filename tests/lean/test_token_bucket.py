@@ -20,4 +20,4 @@ from cpe_filter.lean.token_bucket import level
     ],
 )
 def test_level(bucket: tuple[float, float] | None, now: float, tokens: float) -> None:
-    assert level(bucket, 10.0, 0.5, now) == tokens
+    assert level(bucket, 10.0, 1800.0, now) == tokens

@@ -1,10 +1,11 @@
-"""Incidents of cases -> files for others: XARF, IntelMQ, CSV. `cpe-filter collector --config F export ...`
+"""Incidents of cases -> files: XARF, IntelMQ, CSV. `cpe-filter collector --config F export ...`
 
-Knows files and marks. Files appear whole or not at all. Under a mark each incident is exported once: a batch is first
-written down in the store with its number, then its files are written (their names and contents' ids follow from the
-batch), then it is ticked off. A run that is killed in between is finished by the next one with the same files.
+Knows files and marks. A file is complete or absent. Under a mark each incident is exported once: first a batch is
+recorded in the store with its number, then its files are written (the batch determines their names and the ids in
+them), then it is marked as done. The next run finishes a batch that was interrupted, with the same files.
 
-What has no public address or no time that can be right is held back, counted by its reason, and comes when it has one.
+An incident without a public address or a plausible time is held back and counted by its reason. It is exported when it
+has both.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from cpe_filter.collect.export.xarf import report as xarf_report
 from cpe_filter.collect.store import lease
 from cpe_filter.collect.store.base import Statement, Store
 from cpe_filter.collect.subscribers.map import Subscribers
+from cpe_filter.lean.atomic_file import AtomicFile
 
 KINDS = ("xarf", "intelmq", "csv")
 #: Incidents in one batch.
 BATCH = 1000
-#: For one batch; a run that dies holds the next one up no longer.
+#: For one batch; a run that dies delays the next one no longer than this.
 _LEASE_S = 300
 _MARK = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
@@ -51,15 +53,15 @@ class Done:
     held: Counter[str] = field(default_factory=Counter)
 
 
-#: An item in the format's own words, a line of text or more; or why it is held back.
+#: An incident as text of the format, one line or more; or why it is held back.
 Render = Callable[[ExportRow], "str | Held"]
 
 
 def renderer(kind: str, reporter: Reporter) -> Render:
-    """kind: of `KINDS`. Raises `ExportError` where the configuration does not say who reports."""
+    """kind: of `KINDS`. Raises `ExportError` if the configuration does not name the reporter."""
     if kind == "xarf":
         if not (reporter.org and reporter.contact and reporter.domain):
-            raise ExportError("XARF needs [export] org, contact and domain: who reports")
+            raise ExportError("XARF needs [export] org, contact and domain")
         return lambda item: _line(xarf_report(item, reporter))
     if kind == "intelmq":
         return lambda item: _line(intelmq_export.event(item, reporter.org))
@@ -71,18 +73,24 @@ def _line(made: dict[str, object] | Held) -> str | Held:
 
 
 async def once(
-    store: Store, subscribers: Subscribers, kind: str, render: Render, want: Selection, output: str | None, now: int
+    store: Store,
+    subscribers: Subscribers,
+    kind: str,
+    render: Render,
+    selection: Selection,
+    output: str | None,
+    now: int,
 ) -> Done:
-    """Exports all that is wanted. output: a folder, a file, None for stdout. Raises `ExportError`, `StoreError`."""
+    """Exports the whole selection. output: a folder, a file, None for stdout. Raises `ExportError`, `StoreError`."""
     done = Done()
-    made = [pair async for pair in _rendered(export_rows(store, subscribers, want, now), render, done)]
+    made = [pair async for pair in _rendered(export_rows(store, subscribers, selection, now), render, done)]
     if _is_folder(output) and output:
         _write_folder(output, kind, made, "all", done)
     elif output is not None:
-        _write(output, _whole(kind, made))
+        _write(output, _content(kind, made))
         done.files = 1
     else:
-        sys.stdout.write(_whole(kind, made))
+        sys.stdout.write(_content(kind, made))
         sys.stdout.flush()
     done.exported = len(made)
     return done
@@ -93,14 +101,14 @@ async def under(
     subscribers: Subscribers,
     kind: str,
     render: Render,
-    want: Selection,
+    selection: Selection,
     output: str | None,
     name: str,
     now: int,
 ) -> Done:
-    """The same, of what has not been exported under this mark. output: a folder. Raises as `once`."""
+    """Exports what has not been exported under this mark. output: a folder. Raises as `once`."""
     if not _MARK.fullmatch(name):
-        raise ExportError("a mark has 1 to 64 of letters, digits . _ -")
+        raise ExportError("a mark has 1 to 64 letters, digits and . _ -")
     if output is None or not _is_folder(output):
         raise ExportError("a mark needs --output with a folder: a file could be overwritten before it is read")
     mark = f"{kind}/{name}"
@@ -115,10 +123,10 @@ async def under(
             again = export_rows(store, subscribers, Selection(under=mark, batch=row["batch"]), now)
             made = [pair async for pair in _rendered(again, render, Done())]
             await _finish(store, output, kind, mark, row["batch"], made, done)
-        new = export_rows(store, subscribers, Selection(want.since, want.case, not_under=mark), now)
+        new = export_rows(store, subscribers, Selection(selection.since, selection.case, not_under=mark), now)
         async for made in _batches(_rendered(new, render, done)):
             if not await lease.take(store, job, int(time.time()), _LEASE_S):
-                raise ExportError(f"export under mark {name} took so long that another has begun")
+                raise ExportError(f"export under mark {name} took so long that another one has started")
             number = await _plan(store, mark, made)
             await _finish(store, output, kind, mark, number, made, done)
         await store.write([_held(kind, reason, done.held[reason]) for reason in HELD])
@@ -152,7 +160,7 @@ async def _batches(made: AsyncIterator[Made]) -> AsyncIterator[list[Made]]:
 
 
 async def _plan(store: Store, mark: str, made: list[Made]) -> int:
-    """Writes down what is in the next batch: its number."""
+    """Records what is in the next batch: its number."""
     rows = await store.read("SELECT COALESCE(MAX(batch), 0) AS last FROM desk_export WHERE mark = :mark", mark=mark)
     number = int(rows[0]["last"]) + 1
     at = int(time.time())
@@ -181,7 +189,7 @@ INSERT INTO desk_export (mark, router, incident, batch, done, at) VALUES (:mark,
 
 
 def _held(kind: str, reason: str, count: int) -> Statement:
-    """For /metrics: how many the last run under a mark held back."""
+    """For /metrics: how many incidents the last run under a mark held back."""
     return (
         "INSERT INTO desk_mark (name, value, holder) VALUES (:name, :value, '')"
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -196,45 +204,30 @@ def _is_folder(output: str | None) -> bool:
     return output is not None and os.path.isdir(output)
 
 
-def _whole(kind: str, made: list[Made]) -> str:
+def _content(kind: str, made: list[Made]) -> str:
     head = csv_export.text([]) if kind == "csv" else ""
     return head + "".join(text for _, text in made)
 
 
 def _write_folder(folder: str, kind: str, made: list[Made], name: str, done: Done) -> None:
-    """XARF: one file for each report, as its readers want it; the others: one for all."""
+    """XARF: one file for each report, as its readers expect; other formats: one for all."""
     if kind == "xarf":
         for _, text in made:
             _write(os.path.join(folder, f"{json.loads(text)['report_id']}.json"), text)
             done.files += 1
     elif made:
         ending = "csv" if kind == "csv" else "jsonl"
-        _write(os.path.join(folder, f"{kind}-{name}.{ending}"), _whole(kind, made))
+        _write(os.path.join(folder, f"{kind}-{name}.{ending}"), _content(kind, made))
         done.files += 1
 
 
 def _write(path: str, text: str) -> None:
-    """A file that appears whole or not at all. For its owner and group: it is about subscribers."""
-    folder = os.path.dirname(os.path.abspath(path))
-    # Readers of folders pass over names that begin with a dot.
-    temporary = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}.new")
+    """A complete file or none. For its owner and group: it is about subscribers."""
+    # Readers of folders ignore names that begin with a dot.
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.new")
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # of a run that was killed, or laid there for us by somebody else
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(place)
-        finally:
-            os.close(place)
+        file = AtomicFile(path, 0o640, temporary, masked=True)
+        file.write(text.encode())
+        file.finish(durable=True)
     except OSError as error:
         raise ExportError(f"{path}: {error.strerror}") from None

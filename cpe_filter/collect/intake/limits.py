@@ -94,7 +94,7 @@ class Buckets:
     """
 
     def __init__(self, per_hour: int, burst: int, most: int = 1 << 18) -> None:
-        self._rate = per_hour / 3600
+        self._per_hour = per_hour
         self._burst = float(burst)
         self._most = most
         self._buckets: OrderedDict[str, token_bucket.Bucket] = OrderedDict()
@@ -104,12 +104,12 @@ class Buckets:
 
         now: monotonic seconds. More tokens than a bucket holds are taken from a full one.
         """
-        tokens = token_bucket.level(self._buckets.pop(key, None), self._burst, self._rate, now)
+        tokens = token_bucket.level(self._buckets.pop(key, None), self._burst, self._per_hour, now)
         missing = min(count, self._burst) - tokens
         self._buckets[key] = (tokens if missing > 0 else tokens - min(count, self._burst), now)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
-        return missing / self._rate if missing > 0 else 0.0
+        return missing * 3600 / self._per_hour if missing > 0 else 0.0
 
     def give_back(self, key: str, count: int) -> None:
         """Returns tokens that were taken for something that does not count."""

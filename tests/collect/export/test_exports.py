@@ -309,7 +309,7 @@ def test_what_cannot_be(with_store: WithStore, folder: Path) -> None:
         assert (folder / "precious").read_text() == "old"
         assert (folder / "others").read_text() == "old"
         for wrong in (REPORTER._replace(org=""), REPORTER._replace(contact=""), REPORTER._replace(domain="")):
-            with pytest.raises(ExportError, match="who reports"):
+            with pytest.raises(ExportError, match="org, contact and domain"):
                 renderer("xarf", wrong)
 
     with_store(work)

@@ -10,6 +10,7 @@
 # make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 10 minutes; FAULTS="kill flood")
 # make attacks every variant of every attack on the live filter, and a table of them (root; an hour;
 #             ATTACK="-k fragments" for some; `make test` has a few of each)
+# make mutation  60 small changes to the code, of which the tests have to notice 55 (half an hour; MUTATE="report --changes 20")
 # make vm     the live filter and its package in a kernel with nft's own queue, the whole of it (qemu; root; half an hour)
 # make evaluate the detector's goals, measured (10 minutes); EVALUATE=--quick make evaluate for less than one
 # make calibrate the table's rates beside those observed, and the false alarms (2 minutes; CALIBRATE=--quick: 10 s)
@@ -21,10 +22,11 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks vm evaluate calibrate fleet record ipk peers lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks mutation vm evaluate calibrate fleet record ipk peers lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
-TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py
+TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
+	tests/report/test_reporter.py tests/bench/test_bench.py tests/bench/test_cost.py
 
 FUZZ_RUNS ?= 2000000
 
@@ -70,6 +72,10 @@ faults:
 attacks:
 	@.ci/setup test
 	@ATTACKS=all $(PYTHON) -m pytest --tb=line tests/attacks $(ATTACK)
+
+mutation:
+	@.ci/setup test
+	@$(PYTHON) -m tools.mutate $(MUTATE)
 
 vm:
 	@.ci/setup test

@@ -20,6 +20,10 @@ LONGEST = (
     "tests/openwrt/",
     "tests/live/",
     "tests/enforce/",
+    "tests/test_ordinary.py",
+    "tests/fuzz/",
+    "tests/evaluate/",
+    "tests/bench/",
 )
 #: Workers for each core: most tests wait for a process, a timer or a network.
 WORKERS_PER_CORE = 2

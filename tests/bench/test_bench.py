@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import bookkeeping, engine, linear
+from tests.lab.net import within
 from tests.policies import make_policy
 
 
@@ -44,4 +45,4 @@ def test_bulk_upload_is_one_accepted_message() -> None:
 
 def test_no_turn_of_the_loop_is_long_for_what_is_written(tmp_path: Path) -> None:
     for name, turns in bookkeeping.measure(tmp_path, runs=5).items():
-        assert turns.cpu < bookkeeping.GOAL_MS, name
+        assert turns.cpu < 1000 * within(bookkeeping.GOAL_MS / 1000), name

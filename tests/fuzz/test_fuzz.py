@@ -14,7 +14,7 @@ from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
 
 @pytest.mark.parametrize(
     ("name", "runs"),
-    [("packet", 60000), ("dns", 30000), ("stream", 3000), ("smtp", 30000), ("engine", 20000), ("saved", 20000)],
+    [("packet", 20000), ("dns", 10000), ("stream", 2000), ("smtp", 10000), ("engine", 7000), ("saved", 7000)],
 )
 def test_fuzz(name: str, runs: int, tmp_path: Path) -> None:
     figures = run.fuzz(name, runs, seed=7, folder=tmp_path)

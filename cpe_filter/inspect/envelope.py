@@ -1,7 +1,7 @@
 """The envelope: what the server has agreed to, and the transactions that came of it.
 
-Knows RFC 5321 section 3.3 and RFC 3030. Must not know bytes, lines or how replies found their commands. Only what a
-command was answered moves it; a reply that was not seen (None) counts as agreement.
+Knows RFC 5321 section 3.3 and RFC 3030. Must not know bytes, lines or how replies found their commands. Only replies
+change it; a reply that was not seen (None) counts as agreement.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Envelope:
         self.count = 0
         self.messages = 0  # accepted ones
         self.recipients = 0  # RCPT commands that were answered
-        # Recipients that were refused for want of MAIL; None once content without MAIL was refused and counted.
+        # Recipients that were refused because MAIL was missing; None once refused content without MAIL was counted.
         self._strays: tuple[str, ...] | None = ()
 
     def open(self, mail_from: str | None) -> Transaction:
@@ -37,12 +37,12 @@ class Envelope:
         return transaction
 
     def greeted(self) -> None:
-        """HELO or EHLO was agreed to: all begins anew (RFC 5321 section 4.1.4)."""
+        """HELO or EHLO was agreed to: the envelope is reset (RFC 5321 section 4.1.4)."""
         self.reset()
         self.state = READY
 
     def reset(self) -> None:
-        """RSET, or a new MAIL: what was begun is over."""
+        """RSET, or a new MAIL: ends the transaction that was begun."""
         self._strays = ()
         if self.current is not None:
             self.current.end()
@@ -51,7 +51,7 @@ class Envelope:
             self.state = READY
 
     def sender(self, name: str, agreed: bool) -> None:
-        """MAIL was answered. A refused one inside a transaction is a nested one and leaves that as it is."""
+        """MAIL was answered. A refused MAIL inside a transaction is nested and does not change the transaction."""
         if agreed or self.current is None or self.state == READY:
             self.reset()
             self.open(name).refused = not agreed
@@ -74,7 +74,7 @@ class Envelope:
         self.recipients += 1
 
     def content_refused(self) -> None:
-        """DATA or a chunk was refused. Without a transaction: an attempt, once until the next HELO, MAIL or RSET."""
+        """DATA or a chunk was refused. Without a transaction it counts as an attempt, once until HELO, MAIL or RSET."""
         if self.current is not None:
             self.current.refused = True
         elif self._strays is not None:
@@ -111,11 +111,11 @@ class Envelope:
         return Event("message", sender, reply, size)
 
     def abandon(self) -> None:
-        """What becomes of the transaction will not be seen: it stays open."""
+        """The outcome of the transaction will not be seen: it stays open."""
         self.current = None
 
     def close(self, one_side_only: bool) -> None:
-        """The connection is over. A message that was sent whole with no server in sight stays open: nobody knows."""
+        """The connection has ended. A complete message stays open if no server was seen: its fate is unknown."""
         if self.current is not None:
             if not (self.current.content_sent and one_side_only):
                 self.current.end()

@@ -1,6 +1,6 @@
-"""What a dialogue is told as: replies, events, transactions, and how much of it may be kept.
+"""The facts of a dialogue: replies, events, transactions, and how much of them may be kept.
 
-Knows the shapes. Must not know how bytes become them (smtp, reply, command) or what they mean (detect).
+Knows their form. Must not know how bytes become facts (smtp, reply, command) or what facts mean (detect).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class Limits(NamedTuple):
     """How much one dialogue may keep. The defaults are the router's; replay of a file allows more."""
 
     waiting: int = 1000  # commands that wait for a reply
-    waiting_bytes: int = 65536  # what these take, `smtp.WAITING_COST` for each and its text
+    waiting_bytes: int = 65536  # bytes of these: `smtp.WAITING_COST` for each, and its text
     transactions: int = 8  # kept with their envelope; the counts go on
     recipients: int = 100  # kept by name for each transaction; the counts go on
-    local_parts: bool = False  # keep whole addresses (a file's owner asked for it)
+    local_parts: bool = False  # keep complete addresses (requested by the owner of a capture file)
     last_reply: bool = True  # keep it
-    names: bool = True  # keep the name of HELO and the sender of a message; else only the events of these tell them
+    names: bool = True  # keep the HELO name and a message's sender; else only their events have them
 
 
 class Reply(NamedTuple):
-    """A whole reply. `text` is its last line, code included; `before` the earlier lines, without code.
+    """A complete reply. `text` is its last line, including the code; `before` the earlier lines, without code.
 
     Without local-parts, unless these are allowed.
     """
@@ -60,7 +60,7 @@ class Reply(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something happened that judgement may want.
+    """Something happened that may matter for a judgement.
 
     kind         name             reply             number
     greeting     -                the banner        -
@@ -109,7 +109,7 @@ class Transaction:
         return self._kept or []
 
     def keep(self, name: str, most: int) -> None:
-        """Keeps a recipient's name, if it is one of so many."""
+        """Keeps a recipient's name, up to so many."""
         kept = self._kept
         if kept is None:
             self._kept = [name] if most else None
@@ -117,7 +117,7 @@ class Transaction:
             kept.append(name)
 
     def end(self) -> None:
-        """The attempt is over without a final reply to its content."""
+        """The attempt has ended without a final reply to its content."""
         if self.outcome == "open":
             rejected = self.refused or (self.recipients and not self.accepted)
             self.outcome = "rejected" if rejected else "aborted"
@@ -148,13 +148,13 @@ class Facts:
         self.client_hello: ClientHello | None = None
         #: `helo` was given with EHLO.
         self.ehlo = False
-        #: The name that the client introduced itself with last, and that the server agreed to; else the first.
+        #: The last name in HELO or EHLO that the server agreed to; if there is none, the first name.
         self.helo: str | None = None
         #: The last reply to anything but QUIT.
         self.last_reply: Reply | None = None
         #: Why nothing more is read; "" while the dialogue is read.
         self.opaque_reason = ""
-        #: Ways of writing that tell programs apart, in the order in which they were seen.
+        #: Ways of writing that distinguish programs, in the order in which they were seen.
         self.quirks: tuple[str, ...] = ()
         #: TLS began, or was agreed to.
         self.tls = False

@@ -1,14 +1,13 @@
 """One TCP connection to a mail port, watched: segments of both directions in, facts out.
 
-Knows how streams and the dialogue hang together, and which segments an end takes. Must not know devices, policy or
-clocks: the caller says when.
+Knows how streams and the dialogue fit together, and which segments an end accepts. Must not know devices, policy or
+clocks: the caller passes the time.
 
-Whoever is on the home's network can send packets with a neighbour's addresses, and packets of its own that are to be
-seen here and by nobody else. Hence two rules. `established` takes what only somebody can know who was answered: the
-client acknowledges bytes of the server's after the number that the server made up. And of what the client sends, that
-is read which the server takes: with a number that acknowledges what the server sent, the TTL of the SYN, and a right
-checksum. What lacks one of the last two waits (`_doubt`) until the server acknowledges it; then it is read, unless
-other bytes have come in its place.
+Any host in the home can send packets with a neighbour's addresses, and packets of its own that only we see. Hence two
+rules. First, `established` needs knowledge that only an end has which was answered: the client acknowledges bytes of
+the server after the random number that the server chose. Second, a client's segment is read if the server accepts it:
+it acknowledges what the server sent, and has the TTL of the SYN and a right checksum. A segment with another TTL or
+checksum waits (`_doubt`) until the server acknowledges it; then it is read, unless other bytes have replaced it.
 """
 
 from __future__ import annotations
@@ -37,28 +36,28 @@ CLOSED: Phase = "closed"  # FINs, or 221 to QUIT
 REFUSED: Phase = "refused"  # RST to the SYN
 RESET: Phase = "reset"
 LOST: Phase = "lost"  # no answer to the SYN
-# What of it still has to be seen.
+# Which packets of it still have to be seen.
 EVERYTHING: Visibility = "everything"
-REPLIES: Visibility = "replies"  # of the client FIN and RST alone, until the server's next reply
+REPLIES: Visibility = "replies"  # only FIN and RST of the client, until the server's next reply
 ENDS: Visibility = "ends"  # FIN and RST of both
 NOTHING: Visibility = "nothing"
-#: In the place of a SYN's sequence number: none was seen; the client's stream has it.
+#: In place of a SYN's sequence number: none was seen; the client's stream has it.
 _UNSEEN, _IN_STREAM = -1, -2
 _MASK = 0xFFFFFFFF
-# How far the handshake is known to have come: a SYN; its answer; the client's answer to that. Or its beginning was not
-# seen: nothing is known; the client acknowledges what the server said.
+# What was seen of the handshake: a SYN; its answer; the client's answer to that. Or, if its beginning was not seen:
+# nothing; the client acknowledges what the server said.
 _ATTEMPT, _ANSWERED, _ESTABLISHED, _MIDWAY, _JOINED = range(5)
-#: What a client may acknowledge beyond what was seen of the server: some of that may be lost to us.
+#: How far a client may acknowledge beyond what was seen of the server, because some packets may be lost to us.
 _UNSEEN_BYTES = 1 << 16
-#: Runs of segments that wait for the server to acknowledge them, and bytes of all.
+#: The most runs of segments that wait for the server's acknowledgement, and the most bytes of all.
 DOUBTS, DOUBT_BYTES = 32, 8192
-#: Of all connections in which nothing has been said: most attempts of a bot never get further, and shall cost little.
+#: Shared by all connections in which nothing has been said: most of a bot's attempts end here, and must cost little.
 _SILENCE = Dialogue()
 _ports = struct.Struct("!HH").pack
 
 
 class _Doubt(NamedTuple):
-    """A segment of the client's that the server may not take. rank: of two, the higher more likely reaches it."""
+    """A client's segment that the server may not accept. rank: a higher one is more likely to reach the server."""
 
     rank: int
     seq: int
@@ -72,17 +71,17 @@ def _rank(doubt: _Doubt) -> int:
 
 
 def key_of(segment: Segment, from_client: bool) -> bytes:
-    """What names a connection: client's and server's packed addresses, then their ports, big-endian."""
+    """The key of a connection: client's and server's packed addresses, then their ports, big-endian."""
     if from_client:
         return segment.src + segment.dst + _ports(segment.sport, segment.dport)
     return segment.dst + segment.src + _ports(segment.dport, segment.sport)
 
 
 class Session:
-    """A connection from `client` to `server` (packed addresses), of which `key` is made (`key_of`).
+    """A connection from `client` to `server` (packed addresses) with the key `key` (`key_of`).
 
     `start`, `last`: seconds, the caller's clock. `from_start`: the SYN was seen. `certain`: it did not end with a
-    reset that the server may not have taken.
+    reset that the server may not have accepted.
     """
 
     __slots__ = (
@@ -118,15 +117,15 @@ class Session:
         self.from_start = bool(first.flags & SYN)
         self.phase: Phase = TRYING if self.from_start and from_client else OPEN
         self.spoken = False  # any payload, either way
-        self.closed = False  # nothing more is to come
-        self.ahead = False  # the client acknowledges what was not seen of its server
+        self.closed = False  # nothing more will come
+        self.ahead = False  # the client acknowledges bytes of the server that were not seen
         self.certain = True
         self._stage = _ATTEMPT if self.phase == TRYING else _MIDWAY
         self._syn_seq = _UNSEEN
         self._first = -1  # the number of the server's first byte, or of the first that was seen
         self._sent = 0  # bytes from there to the last one seen
         self._ttl = 0
-        self._sums = UNSEEN  # what the client's SYN had
+        self._sums = UNSEEN  # the checksum of the client's SYN
         self._doubts: tuple[_Doubt, ...] = ()
         self._client_fin = self._server_fin = False
         self._tls_volume: TlsVolume | None = None  # once a ClientHello was seen
@@ -134,7 +133,7 @@ class Session:
         self._begun = False
         self.dialogue = _SILENCE
 
-    # Who talks is in the key alone: four attributes more would take a hundred bytes of each connection.
+    # Addresses and ports are only in the key: four more attributes would take a hundred bytes of each connection.
 
     @property
     def client(self) -> bytes:
@@ -154,7 +153,7 @@ class Session:
 
     @property
     def buffered(self) -> int:
-        """Bytes of the wire that are kept because something before them, or a reply to them, is still to come."""
+        """Bytes that are kept because something before them, or a reply to them, is still to come."""
         if not self._begun:
             return 0
         kept = self._client_stream.waiting + self._server_stream.waiting + self.dialogue.buffered
@@ -177,17 +176,17 @@ class Session:
 
     @property
     def reach(self) -> tuple[bool, int]:
-        """How likely the server has got its SYN: of two, the higher."""
+        """How likely the server has received its SYN, to compare two connections."""
         return self._sums == RIGHT, self._ttl
 
     @property
     def judges_sums(self) -> bool:
-        """Whether the checksums of the client's segments are of interest: where that of its SYN makes sense."""
+        """Whether the checksums of the client's segments matter: if that of its SYN is plausible."""
         return self._sums in (RIGHT, PARTIAL)
 
     @property
     def visibility(self) -> Visibility:
-        """What must still be seen of this connection. More may be shown, and what may be left out may be lost."""
+        """Which packets must still be seen. More may be shown; those that may be left out may be lost."""
         dialogue = self.dialogue
         if self.closed and dialogue.dismissed:
             return NOTHING
@@ -199,13 +198,13 @@ class Session:
 
     @property
     def uncertain(self) -> bool:
-        """Whether the client has sent what its server may read otherwise, or may not take: it should be sent again."""
+        """Whether the server may read what the client has sent in another way, or not accept it: to be sent again."""
         dialogue = self.dialogue
         return self.ahead or bool(self._doubts) or (dialogue.mode == HELD and dialogue.holds)
 
     @property
     def unreadable(self) -> str:
-        """Why what the client says is not known: "" where it is. TLS that the server has agreed to is no reason."""
+        """Why the client's commands cannot be read; "" if they can, or if the server has agreed to TLS."""
         if not self._begun:
             return ""
         if self._client_stream.conflict:
@@ -216,15 +215,15 @@ class Session:
         return "neither SMTP nor TLS that the server agreed to"
 
     def is_new_attempt(self, segment: Segment) -> bool:
-        """Whether this SYN begins another connection with the same addresses and ports."""
+        """Whether this SYN begins a new connection with the same addresses and ports."""
         if segment.flags & (SYN | ACK) != SYN:
             return False
-        if self._began_with(segment.seq):  # sent again; after an orderly end it is a new one all the same
+        if self._began_with(segment.seq):  # a retransmission, except after an orderly end
             return self.closed and self._stage == _ESTABLISHED
         return self.closed or self.spoken or self._syn_seq != _UNSEEN or self._stage >= _MIDWAY
 
     def answers(self, segment: Segment) -> bool:
-        """Whether this segment of the server's acknowledges the client's SYN, which may carry data (RFC 7413)."""
+        """Whether this segment of the server acknowledges the client's SYN, which may carry data (RFC 7413)."""
         if not segment.flags & ACK or self._syn_seq == _UNSEEN:
             return False
         data = len(self._doubts[0].payload) if self._doubts else 0
@@ -232,7 +231,7 @@ class Session:
 
     @property
     def _isn(self) -> int:
-        """The client's initial sequence number, once a SYN was seen."""
+        """The client's initial sequence number, after a SYN was seen."""
         if self._syn_seq != _IN_STREAM:
             return self._syn_seq
         return (self._client_stream.next - self._client_stream.position - 1) & _MASK
@@ -242,7 +241,7 @@ class Session:
         return self._client_stream.syn(seq) if self._syn_seq == _IN_STREAM else seq == self._syn_seq
 
     def segment(self, segment: Segment, time: float, from_client: bool) -> None:
-        """Takes one segment. What happened is found in `phase` and in `dialogue`."""
+        """Takes one segment. `phase` and `dialogue` then say what happened."""
         self.last = time
         if self.closed and self.dialogue.dismissed:
             return
@@ -281,7 +280,7 @@ class Session:
             self._close_if_complete()
 
     def _read(self, segment: Segment, from_client: bool) -> None:
-        """What a segment acknowledges and what it carries, for the dialogue."""
+        """Passes what a segment acknowledges and carries to the dialogue."""
         if from_client:
             mine, other = self._client_stream, self._server_stream
         else:
@@ -290,7 +289,7 @@ class Session:
         if flags & ACK:
             if self._doubts and not from_client:
                 self._settle_doubts(segment.ack)
-            # `acknowledged` would find nothing missing where the numbers are the same.
+            # If the numbers are equal `acknowledged` would find nothing missing.
             gone = other.acknowledged(segment.ack) if segment.ack != other.next else None
             if gone:
                 self._pass(gone, not from_client)
@@ -309,7 +308,7 @@ class Session:
             self.dialogue.violate("overlapping-data")
 
     def _in_opaque(self, segment: Segment, from_client: bool) -> None:
-        """A segment that is not read: only the numbers of its FIN count, for what passed in TLS."""
+        """A segment that is not read: only the numbers of its FIN count, for the bytes that passed in TLS."""
         if segment.payload:
             self.spoken = True
         if segment.flags & FIN and self._tls_volume is not None:
@@ -327,7 +326,7 @@ class Session:
             self._close_if_complete()
 
     def _close_if_complete(self) -> None:
-        """Both FINs were seen. One may overtake data; what need not be seen nobody waits for."""
+        """Both FINs were seen. A FIN may overtake data, unless that need not be seen."""
         if self.closed:
             return
         dialogue = self.dialogue
@@ -337,11 +336,11 @@ class Session:
             self._close(CLOSED)
 
     def goes_on(self, time: float, from_client: bool, seq: int, ack: int, ttl: int, payload: bytes) -> bool:
-        """`segment` for what an established dialogue goes on with, in as few steps as it takes.
+        """`segment` for the next segment of an established dialogue, in as few steps as possible.
 
-        A whole segment with a payload, without SYN, FIN and RST, whose acknowledgement is one; of the client's the
-        checksum is right, or of no interest. To be called of established connections alone. False where `segment` must
-        look closer; then nothing has changed. Else what is kept is `dialogue.buffered`, and no more.
+        It must be a complete segment with a payload and an acknowledgement, without SYN, FIN and RST; a client's has a
+        right checksum, or its checksum does not matter. Call it only for established connections. False if `segment`
+        must look closer; then nothing has changed. Otherwise only `dialogue.buffered` bytes are kept.
         """
         dialogue, client, server = self.dialogue, self._client_stream, self._server_stream
         if self.closed or self._doubts or self._client_fin or self._server_fin or dialogue.mode == OPAQUE:
@@ -373,10 +372,10 @@ class Session:
             self._close(CLOSED)
         return True
 
-    # ── what an end takes ───────────────────────────────────────────────────────────────────────
+    # ── what an end accepts ─────────────────────────────────────────────────────────────────────
 
     def _client_syn(self, segment: Segment) -> None:
-        """A SYN of the client's. One with other numbers than the first is nothing here (`is_new_attempt`)."""
+        """A SYN of the client. One with other numbers than the first is ignored here (see `is_new_attempt`)."""
         if segment.flags & (ACK | FIN | RST):
             return
         if self._syn_seq == _UNSEEN:
@@ -388,7 +387,7 @@ class Session:
             return
         if self._stage == _MIDWAY:
             self._stage = _ANSWERED  # its answer was seen before it
-        # That of all of them which the server is most likely to have taken.
+        # The one of them that the server is most likely to have accepted.
         self._ttl = max(self._ttl, segment.ttl)
         if segment.checksum == RIGHT:
             self._sums = RIGHT
@@ -396,14 +395,14 @@ class Session:
             self._doubts = (_Doubt(-1, (segment.seq + 1) & _MASK, 0, segment.payload[:DOUBT_BYTES], False),)
 
     def _takes(self, segment: Segment) -> bool:
-        """Whether the server takes this segment of the client's, which is no SYN. What it may take waits."""
+        """Whether the server accepts this segment of the client, which is not a SYN. A doubtful one waits."""
         flags, stage, checksum = segment.flags, self._stage, segment.checksum
         if segment.ttl < self._ttl or checksum == WRONG or (checksum == PARTIAL and self._sums == RIGHT):
             self._doubt(segment, 0 if checksum in (WRONG, PARTIAL) else segment.ttl)
             return False
         if stage == _ATTEMPT:
             if flags & RST and not self._begun:
-                # Whose address it is does not know of it, or the client has given up: nobody has answered.
+                # The owner of the address resets what it did not begin, or the client has given up: no answer.
                 if segment.seq == (self._isn + 1) & _MASK:
                     self._close(RESET)
                 return False
@@ -426,7 +425,7 @@ class Session:
         return True
 
     def _server_sent(self, segment: Segment) -> bool:
-        """Takes note of a segment of the server's. False where there is nothing in it to read."""
+        """Notes the numbers of a segment of the server. False if there is nothing in it to read."""
         flags = segment.flags
         if self._first >= 0 and not flags & (SYN | RST):  # the ordinary case
             sent = (segment.seq + len(segment.payload) + segment.cut + (flags & FIN) - self._first) & _MASK
@@ -449,7 +448,7 @@ class Session:
         if self._stage <= _ANSWERED and self._first != (segment.seq + 1) & _MASK:
             if not self.answers(segment):
                 return False
-            # What was read before was sent to nobody.
+            # What was read before was not sent to this server.
             if self._begun:
                 self._syn_seq = self._isn & _MASK
             self._begin()
@@ -468,7 +467,7 @@ class Session:
         return True
 
     def _acknowledge(self, ack: int) -> None:
-        """The client's number of a copy that the server has taken is right, too."""
+        """The client's number in a copy that the server has accepted is right, too."""
         if self._first >= 0 and (ack - self._first) & _MASK <= self._sent:
             if self._stage == _ANSWERED:
                 self._stage = _ESTABLISHED
@@ -479,7 +478,7 @@ class Session:
             self._pass(gone, False)
 
     def _doubt(self, segment: Segment, rank: int) -> None:
-        """This may be for show. It is read if the server acknowledges it and no better copy has come by then."""
+        """This may be a decoy. It is read if the server acknowledges it and no better copy has come by then."""
         flags, payload = segment.flags, segment.payload
         if flags & RST or not (payload or flags & FIN) or segment.cut or self.dialogue.mode == OPAQUE:
             return
@@ -497,7 +496,7 @@ class Session:
         self._doubts = tuple(doubts)
 
     def _settle_doubts(self, ack: int) -> None:
-        """The server has acknowledged all before `ack`. Of several copies the one that reaches farthest comes first."""
+        """The server has acknowledged everything before `ack`. Among copies the longest one is read first."""
         doubts, self._doubts = self._doubts, ()
         stream = self._client_stream
         had = stream.conflict
@@ -511,7 +510,7 @@ class Session:
             if new > FARTHEST or not (new or fin):  # another copy was faster: only to compare them
                 stream.feed(doubt.seq, doubt.payload)
                 continue
-            # It was this copy that the server took.
+            # It was this copy that the server accepted.
             self.spoken = True
             if doubt.rank >= 0:
                 self._acknowledge(doubt.ack)
@@ -544,9 +543,9 @@ class Session:
             self._close(RESET)
 
     def _left_out(self, upto: int) -> None:
-        """Content that need not be seen ends with a reset at this sequence number: what went by before it is counted.
+        """Content that need not be seen ends with a reset at this sequence number: counts what passed before it.
 
-        The stream stays where it is: a reset may be forged.
+        The stream is not changed, because a reset may be forged.
         """
         stream = self._client_stream
         size = (upto - stream.next) & 0xFFFFFFFF
@@ -569,7 +568,7 @@ class Session:
             self._read_no_further()
 
     def _read_no_further(self) -> None:
-        """The dialogue has become opaque: what passed in TLS is counted, and what was kept goes."""
+        """The dialogue has become opaque: counts what passes in TLS, and drops what was kept."""
         dialogue = self.dialogue
         if dialogue.facts.client_hello is not None and self._tls_volume is None and not self.closed:
             stream = self._client_stream
@@ -581,7 +580,7 @@ class Session:
         self._server_stream.drop()
 
     def stop_reading(self, reason: str) -> None:
-        """Nothing more of this connection is read, and what was kept of it goes."""
+        """Nothing more of this connection is read; drops what was kept."""
         if not self._begun:
             self._begin()
         if self.dialogue.mode != OPAQUE:
@@ -591,12 +590,12 @@ class Session:
         self._server_stream.drop()
 
     def give_up(self) -> None:
-        """No sign of life for long: an unanswered attempt is lost, anything else is taken as closed."""
+        """Silent for a long time: an unanswered attempt counts as lost, anything else as closed."""
         if not self.closed:
             self._close(LOST if self.phase == TRYING else CLOSED)
 
     def end_of_input(self) -> None:
-        """Nothing more will be seen, though the connection may live on."""
+        """Nothing more will be seen, although the connection may continue."""
         if not self._begun:
             return
         self._flush()
@@ -613,7 +612,7 @@ class Session:
         self.dialogue.close(closed=True)
 
     def _report_tls_volume(self) -> None:
-        """The end of a connection in TLS: how much went through it. Only once."""
+        """The end of a connection in TLS: reports how much passed, once."""
         if self._tls_volume is not None:
             if self._tls_volume.size is not None:
                 self.dialogue.tls_ended(self._tls_volume.size)

@@ -4,8 +4,8 @@ Sans-I/O: whoever holds bytes calls `client` and `server` in the order in which 
 and the tables that this machine carries out. This module must not know packets, time, policy, or what is good or bad.
 One class, in this order: its attributes, the server's replies, what each reply does, the client's bytes, the end.
 
-Bounds, per dialogue, whatever is sent: `LINE` bytes of an unfinished line a side, `HELD_BYTES` held, and the
-counts in `Limits`. What exceeds them makes the dialogue opaque with a reason, or is counted and not kept.
+Bounds, per dialogue, whatever is sent: `LINE` bytes of an unfinished line on each side, `HELD_BYTES` held, and the
+counts in `Limits`. Anything beyond makes the dialogue opaque with a reason, or is counted and not kept.
 
 Memory: 4,096 dialogues take 4,096 times what one takes. What few dialogues ever have is therefore in objects of its own
 (`Facts`, `_Gaps`, `_ClientInput`). A dialogue shares an empty one until it has something to put in (`_own_facts`,
@@ -78,14 +78,14 @@ CHUNK_UNNEEDED = 16384
 QUOTABLE = 64
 #: After so many lines that are not commands, and fewer that are, the dialogue is not SMTP.
 _NOT_SMTP_AFTER = 8
-#: Rounds of `close`: held bytes may hold further commands that wait in turn. What is left after these does not matter.
+#: Rounds of `close`: held bytes may contain further commands that wait in turn. What is left after these is ignored.
 _CLOSING_ROUNDS = 4
-#: What waits where there is nothing but a verb to remember. Shared, since it is never changed.
+#: A waiting command of which only the verb is remembered. Shared, because it is never changed.
 _NAMELESS = {verb: Pending(verb) for verb in (*COMMANDS, "content", "auth-line", "unknown")}
 _CONNECT = Pending("connect")
-#: In the place of a reader where no content is being sent.
+#: In place of a reader while no content is being sent.
 _NO_CONTENT = ContentReader(False)
-#: The events of a dialogue that has none. Shared, so nobody may add to it.
+#: The events of a dialogue that has none. Shared, so it must not be changed.
 NO_EVENTS: list[Event] = []
 
 
@@ -107,7 +107,7 @@ class _Gaps:
         self.resuming = False
         #: The transaction whose size may count a QUIT. Set by `_ends_content`; ends with the next hidden reply.
         self.unmeasured: Transaction | None = None
-        #: Something may have been said that was not seen. Set where the beginning or any byte is missing; stays.
+        #: Something may have been said that was not seen. Set if the beginning or any byte is missing; stays.
         self.unseen = False
         #: The client hides commands behind content: all of it must be seen. Set by `_answers_hidden`; stays.
         self.watch_all = False
@@ -132,12 +132,12 @@ class _ClientInput:
         #: Bytes behind a command of `TURNS`, or of a ClientHello. Set by `_hold`, `_guess`, `_handshake`; read by
         #: `_release`.
         self.held = b""
-        #: A line whose end has not come, and how many bytes of it were thrown away. Set by `_join_line`.
+        #: A line whose end has not come, and how many bytes of it were dropped. Set by `_join_line`.
         self.line = b""
         self.skipped = 0
 
 
-#: Shared by all dialogues that have nothing of their own to put in. Nobody may set anything of these.
+#: Shared by all dialogues that have nothing of their own to put in. Must not be changed.
 NO_FACTS, _NO_GAPS, _NO_INPUT = Facts(), _Gaps(), _ClientInput()
 
 
@@ -200,7 +200,7 @@ class Dialogue:
         self._replies: ReplyReader | None = None
         #: Checksums of the transaction's local-parts, `CHECK_BYTES` each. Set by `_path`.
         self._quotable = b""
-        #: The commands that wait for replies. Added to by `_sent`; taken by `_reply` and by whatever gives up waiting.
+        #: The commands that wait for replies. Added by `_sent`; removed by `_reply`, or when waiting is given up.
         self._waiting = Waiting()
         #: The path of the last MAIL as a checksum, -1 for none. Set by `_path`.
         self._mailed_from = -1
@@ -232,19 +232,19 @@ class Dialogue:
 
     @property
     def resuming(self) -> bool:
-        """Nothing of the client was seen since content that was `unneeded`: what is missing before a FIN was that."""
+        """Nothing of the client was seen since content that was `unneeded`; that is what is missing before a FIN."""
         return self._gaps.resuming
 
     @property
     def unneeded(self) -> bool:
-        """What the client sends until the server's next reply need not be seen: it is message content."""
+        """The client's bytes until the server's next reply need not be seen: they are message content."""
         if self.mode == CONTENT:
             return self._content_agreed
         return self.mode == CHUNK and self._input.chunk_left > CHUNK_UNNEEDED and not self._gaps.watch_all
 
     @property
     def transactions(self) -> tuple[Transaction, ...]:
-        """The attempts to send a message, as many as `Limits` lets be kept."""
+        """The attempts to send a message, as many as `Limits` allows to keep."""
         return self.envelope.transactions
 
     # ── what is found out ────────────────────────────────────────────────────────────────────────────
@@ -279,15 +279,15 @@ class Dialogue:
             self._emit(Event("violation", name))
 
     def _quirk(self, name: str) -> None:
-        """A way of writing that is allowed, or nearly so, and tells programs apart; once a dialogue."""
+        """Records a way of writing that is allowed, or nearly so, and distinguishes programs; once a dialogue."""
         if name not in self.facts.quirks:
             self._own_facts().quirks += (name,)
             self._emit(Event("quirk", name))
 
     def become_opaque(self, reason: str) -> None:
-        """Nothing further of this dialogue can or may be read."""
+        """Nothing more of this dialogue can or may be read."""
         for item in self._waiting.take_all():
-            # Sent is sent: who outruns our bounds shall not hide recipients by it.
+            # Count what was sent: a client must not hide recipients by exceeding the bounds.
             if item.verb != "connect" and reason != "tls":
                 self._settle(item, None)
         self.mode = OPAQUE
@@ -330,7 +330,7 @@ class Dialogue:
         self._own_gaps().unseen = True
         self._replies = self._replies or ReplyReader(self._limits.local_parts)
         self._replies.forget()
-        # Only what waits now can have been answered there.
+        # Only commands that wait now can have been answered there.
         self._waiting.lost = len(self._waiting)
 
     def _reply(self, reply: Reply) -> None:
@@ -354,9 +354,9 @@ class Dialogue:
     # ── which command a reply answers ────────────────────────────────────────────────────────────────
 
     def _answered(self, reply: Reply) -> tuple[Pending | None, bool]:
-        """The command that a reply answers, no longer waiting; None where that was not seen, and is handled.
+        """Removes the command that a reply answers. Returns it, or None if it was not seen and has been handled.
 
-        And whether the reply refuses content before its end was seen.
+        Also returns whether the reply refuses content before its end was seen.
         """
         waiting, early = self._waiting, False
         if waiting.lost or (waiting and waiting[0].verb in PASSED_OVER):
@@ -375,7 +375,7 @@ class Dialogue:
         return waiting.next(), early
 
     def _pass_over(self, reply: Reply) -> None:
-        """What waits longest may not be what is answered: its own reply never comes, or was lost."""
+        """The first waiting command may not be the one that is answered: its own reply never comes, or was lost."""
         waiting = self._waiting
         if (
             len(waiting) > 1
@@ -390,29 +390,29 @@ class Dialogue:
         if waiting.lost:
             self._resynchronise(reply)
         if waiting and waiting[0].verb == "stray" and reply.code < 500:
-            waiting.take()  # a line of content that was taken for a command can only have been refused
+            waiting.take()  # a line of content in place of a command can only be refused
 
     def _resynchronise(self, reply: Reply) -> None:
-        """Replies were lost: what stands before the command that this one answers has been answered unseen."""
+        """Replies were lost: the commands before the one that this reply answers have been answered unseen."""
         before = self._waiting.unanswered_before(reply)
         self._waiting.lost = 0
         for _ in range(before):
             self._settle(self._waiting.take(), None)
 
     def _keep(self, reply: Reply) -> None:
-        """The last reply to anything but QUIT, where it is kept: a 221 would say nothing."""
+        """Keeps the last reply to anything but QUIT, because a 221 says nothing."""
         if self._limits.last_reply:
             self._own_facts().last_reply = reply._replace(before=()) if reply.before else reply
 
     def _ends_content(self, reply: Reply) -> bool:
         """A reply comes although the end of the content was not seen: does it answer the message?
 
-        The server saw the end where we did not (not shown, bytes lost, or an end it is lenient about), or has heard
-        enough and the rest is still to come.
+        Either the server saw an end that we did not see (not shown, bytes lost, or an end that it is lenient about), or
+        it has seen enough and the rest is still to come.
         """
         left_out = self._content_agreed and self._content.lost
-        # A 421 says that the connection ends (RFC 5321 section 3.8), nothing about a message that is under way. Where
-        # content was left out it most likely is no longer: some large providers refuse a message so.
+        # A 421 says that the connection ends (RFC 5321 section 3.8), and nothing about a message that is being sent. If
+        # content was left out the message has most likely ended: some large providers refuse a message this way.
         if not left_out and (self.envelope.current is None or reply.code == 421):
             return False
         gaps = self._own_gaps()
@@ -423,14 +423,14 @@ class Dialogue:
             gaps.unseen = True
         if self._content_agreed:
             gaps.hidden = gaps.resuming = True
-            self._mailed_from = -1  # the next MAIL may go by unseen
+            self._mailed_from = -1  # the next MAIL may pass unseen
         self._end_content()
         return True
 
     def _answers_unseen(self, item: Pending, reply: Reply) -> bool:
-        """Where client bytes were not seen: does the reply answer a command among them, and not this one?
+        """If client bytes were not seen: does the reply answer a command among them, and not this one?
 
-        So does agreement with DATA that is not a 354, and any reply to QUIT that is not a farewell.
+        It does if it agrees with DATA without being a 354, or if it would answer QUIT without being a 221.
         """
         gaps = self._gaps
         if item.verb == "DATA":
@@ -440,7 +440,7 @@ class Dialogue:
     def _unasked(self, reply: Reply) -> None:
         """Nothing that was seen asked for this reply."""
         if (self.mode == CHUNK and reply.code != 421) or (self.mode == REFUSED and reply.positive):
-            # The server takes for commands what we take for a chunk, or for refused content.
+            # What we take for a chunk, or for refused content, the server takes for commands.
             self.mode = COMMAND
             self._own_gaps().hidden = self._own_gaps().client_lost = True
         if self._gaps.hidden and reply.code != 421:
@@ -459,7 +459,7 @@ class Dialogue:
         self._emit(Event("reply", "", reply))
 
     def _answers_hidden(self, reply: Reply) -> None:
-        """The reply to a command that went by unseen with message content."""
+        """The reply to a command that passed unseen with message content."""
         gaps = self._own_gaps()
         if reply.code == 221:
             if not self.quit_sent:
@@ -471,7 +471,7 @@ class Dialogue:
             self._emit(Event("reply", "QUIT", reply))
             self._dismiss()
             return
-        # Whoever sends more than QUIT there could hide whole envelopes so.
+        # A client that sends more than QUIT there could hide complete envelopes.
         gaps.watch_all = gaps.unseen = True
         first, gaps.unmeasured = gaps.unmeasured is not None and gaps.resuming, None
         if reply.code == 354:
@@ -499,7 +499,7 @@ class Dialogue:
         self.dismissed = not (self._waiting or self._input.line or self._input.held)
 
     def _give_up_waiting(self) -> None:
-        """The client goes on, so what it waited for has been answered, unseen."""
+        """The client goes on, so the reply that it waited for has come, unseen."""
         for _ in range(min(self._waiting.lost, len(self._waiting))):
             self._settle(self._waiting.take(), None)
         self._waiting.lost = 0
@@ -630,7 +630,7 @@ class Dialogue:
 
     def _on_unknown(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
         if reply is not None and reply.code == 354:
-            self._begin_content(None)  # the server has taken for DATA what we could not read
+            self._begin_content(None)  # what we could not read was DATA for the server
         else:
             self._emit(Event("reply", "unknown", reply))
 
@@ -691,7 +691,7 @@ class Dialogue:
             gaps.unmeasured = None
             return
         if state.held and self.mode == HELD:
-            # What was held is no use without what followed; the reply will still say how to go on.
+            # Without its continuation the held part is useless; the reply will still say how to go on.
             state.held = b""
         self.violate("lost-data")
         gaps.unseen = True
@@ -720,14 +720,14 @@ class Dialogue:
         return end + 1
 
     def _join_line(self, data: bytes, at: int, end: int) -> tuple[bytes, int]:
-        """A line that is long, or whose beginning or end (-1) is not in `data`: what is kept of it, and its length."""
+        """For a line that is long, or whose beginning or end (-1) is not in `data`: its kept part, and its length."""
         state = self._own_input()
         stop = end if end >= 0 else len(data)
         room = LINE - len(state.line)
         line = state.line + data[at : min(stop, at + room)]
         skipped = state.skipped + max(0, stop - at - room)
         if stop - at > room:
-            # The last byte tells whether a line ends with CR, so it takes the last place of what is kept.
+            # The last byte shows whether a line ends with CR, so it takes the last place of the kept part.
             line = line[:-1] + data[stop - 1 : stop]
         state.line, state.skipped = (line, skipped) if end < 0 else (b"", 0)
         return line, len(line) + skipped
@@ -778,7 +778,7 @@ class Dialogue:
         self._by_verb(verb, rest)
 
     def _by_verb(self, verb: str, rest: bytes) -> None:
-        """What a command does before its reply comes."""
+        """The effects of a command before its reply comes."""
         if verb == "MAIL" or verb == "RCPT":
             self._path(verb, rest)
         elif verb == "HELO" or verb == "EHLO":
@@ -835,7 +835,7 @@ class Dialogue:
             return True
         state = self._own_input()
         if state.data_refused:
-            # DATA was refused and here comes the message all the same.
+            # DATA was refused, and the message comes all the same.
             self.violate("content-after-refusal")
             self._waiting.stray()
             if line != b".":
@@ -860,7 +860,7 @@ class Dialogue:
             self.mode = CHUNK
 
     def _sent(self, verb: str, name: str = "", size: int = 0, last: bool = False) -> None:
-        """A command has gone out: it waits for its reply, or is settled at once where no server is seen."""
+        """A command was sent: it waits for its reply, or is settled at once if no server is seen."""
         item = Pending(verb, name, size, last) if name or size or last else _NAMELESS[verb]
         if not self.server_seen:
             self._own_gaps().assumed = True
@@ -893,14 +893,14 @@ class Dialogue:
         if verb != "DATA":
             self.become_opaque("too-much-held")
             return len(data)
-        # No reply for so long: read it as content; the reply will tell whether that was right.
+        # No reply for so long: read it as content; the reply will show whether that was right.
         state.guessed = True
         self._start_content()
         self._release()
         return at + room
 
     def _guess(self, verb: str, data: bytes, at: int) -> int:
-        """The reply on which all depends was not seen: the client's next line tells what it was."""
+        """The reply that decides was not seen: the client's next line shows what it was."""
         state = self._own_input()
         end = data.find(b"\n", at) + 1 or len(data)
         state.held += data[at:end]
@@ -930,7 +930,7 @@ class Dialogue:
             self.client(held)
 
     def _handshake(self, data: bytes, at: int) -> int:
-        """Collects the ClientHello, for the name and the fingerprint it holds; from there on all is opaque."""
+        """Collects the ClientHello, for its name and fingerprint; after it everything is opaque."""
         state = self._own_input()
         if not state.held and data[at] != HANDSHAKE_RECORD:  # only after STARTTLS
             self._goes_on_in_the_clear()
@@ -952,7 +952,7 @@ class Dialogue:
         return len(data)
 
     def _goes_on_in_the_clear(self) -> None:
-        """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. All begins anew (RFC 3207)."""
+        """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. The state is reset (RFC 3207)."""
         self.mode = COMMAND
         self.envelope.reset()
         self.envelope.state = NEW
@@ -962,7 +962,7 @@ class Dialogue:
     # ── message content ──────────────────────────────────────────────────────────────────────────────
 
     def _in_content(self, data: bytes, at: int) -> int:
-        """Counts content up to the line with a dot alone; returns where what follows it begins."""
+        """Counts content up to the line with a single dot; returns the position behind it."""
         end, size = self._content.end_in(data, at)
         self.envelope.count_content(size)
         if end < 0:
@@ -1003,10 +1003,10 @@ class Dialogue:
         self._emit(Event("tls-bytes", "", None, size))
 
     def close(self, closed: bool) -> None:
-        """The connection is over (`closed`), or nobody watches it any longer."""
+        """The connection has ended (`closed`), or is no longer watched."""
         if closed and self._replies is not None and self._replies.unfinished[:3].isdigit():
-            self.server(b"\n")  # the last line of a server that hung up without ending it
-        # What was never answered is taken as the client meant it.
+            self.server(b"\n")  # the last line of a server that disconnected without ending it
+        # Commands that were never answered count as the client intended them.
         for _ in range(_CLOSING_ROUNDS):
             for item in self._waiting.take_all():
                 if item.verb != "connect":

@@ -14,7 +14,7 @@ The rules:
 4. Where the server's side is not seen at all, each command counts as agreed to. Behind a command of `TURNS` the
    client's next line then shows what the reply was.
 5. After lost bytes both sides are read on from the next line that makes sense. What only complete knowledge could show
-   (order, replies to nothing) is no longer held against anybody.
+   (order, replies to nothing) no longer counts against either side.
 6. Content that follows a refused DATA may be answered line by line. These replies have a place of their own in the
    queue ("stray").
 7. Message content is counted and passes; no byte of it is kept.

@@ -1,7 +1,8 @@
 """The commands that wait for their replies, in the order in which they went out.
 
 Knows that replies come in the order of the commands (RFC 5321 section 2.4), which replies only some commands get, and
-that either may not have been seen. Must not know what a reply does. Bounded by `facts.Limits`, through whoever adds.
+that commands and replies may not have been seen. Must not know what a reply does. The caller that adds commands keeps
+the bounds of `facts.Limits`.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from cpe_filter.inspect.facts import Reply
 from cpe_filter.inspect.states import AGREE_BY_OWN_CODE, ANSWERS
 from cpe_filter.lean.named_tuple import NamedTuple
 
-#: What a command that waits takes besides its text, bytes.
+#: Bytes that a waiting command takes besides its text.
 WAITING_COST = 120
-#: For how many lines of content there may be replies, where they were not told apart.
+#: For how many lines of content replies may come, if the lines were not counted.
 UNCOUNTED = 1 << 30
 
 
 class Pending(NamedTuple):
-    """What waits. verb: a command's, or connect (for the greeting), content, auth-line, unknown, stray.
+    """What waits for a reply. verb: of a command; or connect (for the greeting), content, auth-line, unknown, stray.
 
-    `stray` stands for `size` lines of content that the server may take for commands. last: of a BDAT.
+    `stray` stands for `size` lines of content that the server may take for commands. last: a BDAT has LAST.
     """
 
     verb: str
@@ -29,11 +30,11 @@ class Pending(NamedTuple):
 
 
 class Waiting(list[Pending]):
-    """The queue. `bytes`: what it takes. `lost`: how many of the first may have been answered unseen."""
+    """The queue. `bytes`: its size. `lost`: how many of the first may have been answered without our seeing it."""
 
     __slots__ = ("bytes", "lost")
 
-    def __init__(self) -> None:  # without list's own, which would have nothing to do
+    def __init__(self) -> None:  # does not call list's own, which has nothing to do
         self.bytes = 0
         self.lost = 0
 
@@ -42,7 +43,7 @@ class Waiting(list[Pending]):
         self.bytes += len(command.name) + WAITING_COST
 
     def take(self, index: int = 0) -> Pending:
-        """The command that has waited longest (or the last, -1), no longer waiting."""
+        """Removes and returns the command that has waited longest (or with -1 the last)."""
         command = self.pop(index)
         self.bytes -= len(command.name) + WAITING_COST
         return command
@@ -54,13 +55,13 @@ class Waiting(list[Pending]):
         return commands
 
     def stray(self, lines: int = 1) -> None:
-        """The server may take `lines` more of content for commands and answer each of them."""
+        """The server may take `lines` more lines of content for commands and answer each of them."""
         if self and self[-1].verb == "stray":
             lines += self.take(-1).size
         self.add(Pending("stray", size=lines))
 
     def next(self) -> Pending:
-        """The command that a reply answers, no longer waiting; of several strays one."""
+        """Removes and returns the command that a reply answers; of several strays one."""
         command = self[0]
         if command.verb == "stray" and command.size > 1:
             self[0] = command._replace(size=command.size - 1)
@@ -70,13 +71,13 @@ class Waiting(list[Pending]):
         return command
 
     def unanswered_before(self, reply: Reply) -> int:
-        """Replies were lost: how many commands stand before the one that this reply answers."""
+        """Replies were lost: how many commands are before the one that this reply answers."""
         waiting = min(self.lost, len(self))
         expected = ANSWERS.get(reply.code, ())
         agreed_to = [command.verb in expected for command in self]
         if any(agreed_to):
             return agreed_to.index(True)
-        # The last that can be meant.
+        # The last one that it can answer.
         index = waiting - 1
         while index > 0 and reply.positive and self[index].verb in AGREE_BY_OWN_CODE:
             index -= 1

@@ -343,9 +343,9 @@ def test_unanswered_attempt_is_lost_after_a_while() -> None:
     home = Home()
     home.give(Conversation().syn())
     home.engine.tick(START + LOST_AFTER_S - 1)
-    assert "connect-lost" not in home.device().score.tallies
+    assert "connect-timeout" not in home.device().score.tallies
     home.engine.tick(START + LOST_AFTER_S + 1)
-    assert home.device().score.tallies["connect-lost"].count == 1
+    assert home.device().score.tallies["connect-timeout"].count == 1
     home.engine.tick(START + LOST_AFTER_S + LINGER_S + 2)
     assert home.engine.flow_count == 0
     assert home.ended[0].session.phase == LOST
@@ -372,7 +372,7 @@ def test_an_end_counts_once_though_the_connection_is_remembered(end: str) -> Non
     for seconds in range(100):
         home.engine.tick(START + 1 + seconds)
     assert home.engine.flow_count == 0
-    name = {"lost": "connect-lost", "refused": "connect-refused", "left": "took-leave"}[end]
+    name = {"lost": "connect-timeout", "refused": "connect-refused", "left": "quit"}[end]
     assert home.device().score.tallies[name].count == 1
 
 
@@ -382,7 +382,7 @@ def test_what_we_refuse_ourselves_is_no_evidence_of_failure() -> None:
     home.give(talk.syn())
     home.give(talk.packet(False, RST | ACK))
     home.engine.tick(START + 100)
-    assert not {"connect-refused", "connect-lost", "no-quit"} & set(home.device().score.tallies)
+    assert not {"connect-refused", "connect-timeout", "no-quit"} & set(home.device().score.tallies)
 
 
 def test_silent_connections_are_forgotten() -> None:

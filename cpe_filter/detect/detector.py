@@ -194,7 +194,7 @@ class Detector:
             connection.new = new
             self._met(connection, time, proven=False)
         if phase in (LOST, REFUSED) and connection.before == MET:
-            self._add(connection, "connect-lost" if phase == LOST else "connect-refused", time, proven=False)
+            self._add(connection, "connect-timeout" if phase == LOST else "connect-refused", time, proven=False)
             device.neighbours.settle(connection.number, DEFERRED)
 
     def _met(self, connection: Connection, time: float, proven: bool = True) -> None:
@@ -226,7 +226,7 @@ class Detector:
             if not connection.null_sender:
                 self._accepted(connection, "accepted", time)
         elif kind == "tls-bytes":
-            self._sealed(connection, event.number, time)
+            self._tls_bytes(connection, event.number, time)
         elif kind == "opaque" and event.name == "not-smtp":
             self._add(connection, "not-smtp", time)
         elif kind == "violation" and event.name in FROM_VIOLATION:
@@ -253,9 +253,9 @@ class Detector:
             if connection.ready and phase == CLOSED:
                 self._ready(connection, time)
             if quit_sent:
-                self._add(connection, "took-leave", time)
-            if connection.new and not connection.fired & _BITS["listed"]:
-                self._add(connection, "unlisted", time)
+                self._add(connection, "quit", time)
+            if connection.new and not connection.fired & _BITS["dnsbl-listed"]:
+                self._add(connection, "dnsbl-unlisted", time)
 
     def looked_up(self, device: Device, foreign: bool, time: float) -> None:
         """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home.
@@ -296,7 +296,7 @@ class Detector:
                 device = connection.device
                 device.blamed *= FORGET
                 device.excused *= FORGET
-                if name in ("home-line", "listed"):
+                if name in ("residential-line", "dnsbl-listed"):
                     device.excused += 1
                 else:
                     device.blamed += 1
@@ -315,22 +315,22 @@ class Detector:
         if connection.fresh:
             self._add(connection, name, time)
             if connection.new:
-                self._add(connection, "welcomed", time)
+                self._add(connection, "rcpt-accepted", time)
             if connection.before == DEFERRED:
-                self._add(connection, "came-back", time)
+                self._add(connection, "retry-accepted", time)
         connection.device.neighbours.settle(connection.number, ACCEPTED)
 
-    def _sealed(self, connection: Connection, sent: int, time: float) -> None:
+    def _tls_bytes(self, connection: Connection, sent: int, time: float) -> None:
         """How much a client sent under TLS tells whether it left a message."""
         if sent >= CARRIED_FROM:
-            self._accepted(connection, "carried", time)
+            self._accepted(connection, "tls-carried", time)
         elif sent >= EMPTY_BELOW:
             if connection.new:
-                self._add(connection, "welcomed", time)
+                self._add(connection, "rcpt-accepted", time)
         elif sent >= EMPTY_FROM and connection.before == MET:
             device = connection.device
             part = (1 + device.blamed) / (1 + device.blamed + device.excused)
-            self._add(connection, "turned-away", time, part)
+            self._add(connection, "tls-too-short", time, part)
             connection.device.neighbours.settle(connection.number, DEFERRED)
 
     def _hello(self, connection: Connection, event: Event, time: float) -> None:
@@ -360,7 +360,7 @@ class Detector:
         if connection.offered_tls:
             self._add(connection, "declines-tls", time)
         if not null_sender:
-            self._add(connection, "named-sender", time)
+            self._add(connection, "non-null-sender", time)
         elif connection.new:  # a callout leaves nothing settled: it must not count each time
             self._add(connection, "null-sender", time)
         if not domain or null_sender:
@@ -381,10 +381,10 @@ class Detector:
         if event.reply is not None and event.reply.positive:
             connection.ready = True
             if connection.new:
-                self._add(connection, "welcomed", time)
+                self._add(connection, "rcpt-accepted", time)
         domain = registered_domain(event.name.rpartition("@")[2])
         if domain and _mark(domain) == connection.helo != connection.sender:
-            self._add(connection, "helo-poses", time)
+            self._add(connection, "helo-is-recipient", time)
 
     def _add(self, connection: Connection, name: str, time: float, part: float = 1.0, proven: bool = True) -> None:
         """An indicator fires, once in a connection. part, proven: as in score."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from cpe_filter.inspect.facts import Reply
 
 #: Refusals by meaning. `none` is for agreement.
-NONE, UNKNOWN_USER, LISTED, HOME_LINE, DEFERRED, REFUSED = (
+NONE, UNKNOWN_USER, LISTED, RESIDENTIAL, DEFERRED, REFUSED = (
     "none",
     "unknown-user",
-    "listed",
-    "home-line",
+    "dnsbl-listed",
+    "residential-line",
     "deferred",
     "refused",
 )
@@ -129,9 +129,9 @@ def classify(reply: Reply | None) -> str:
     ):
         return UNKNOWN_USER
     if _says(_HOME_LINE, text, words):
-        return HOME_LINE
+        return RESIDENTIAL
     if _says(_UMBRELLA, text, words) and not _says(_UMBRELLA_PARTS, text, words):
-        return HOME_LINE
+        return RESIDENTIAL
     if _says(_LISTED, text, words):
         return LISTED
     return REFUSED if reply.code >= 500 else DEFERRED

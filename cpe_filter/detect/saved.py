@@ -24,7 +24,7 @@ from binascii import crc32
 from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
-from cpe_filter.detect.evidence import INDICATORS, SENDERS
+from cpe_filter.detect.evidence import INDICATORS, SENDERS, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, Neighbours
 from cpe_filter.lean.named_tuple import NamedTuple
@@ -101,7 +101,7 @@ def decode(data: bytes, now: float) -> Saved:
     serial, written = reader.varint(), reader.number()
     # A clock that was wrong tells nothing of how long nobody watched.
     base = written if 0 <= now - written <= BELIEVED_S else now
-    senders, indicators = reader.names(), reader.names()
+    senders, indicators = reader.names(), [current(name) for name in reader.names()]
     count = reader.varint()
     if count > DEVICES + 1:  # and the home's collective one
         raise Broken("too many devices")

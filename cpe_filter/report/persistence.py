@@ -13,7 +13,7 @@ import math
 from binascii import crc32
 
 from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
-from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.lean import json_text
 from cpe_filter.lean.forked import CallFailedError, call
@@ -184,5 +184,6 @@ def _one_of(value: Any, words: tuple[str, ...]) -> str:
 
 def _counts(value: Any) -> Counts:
     connections, networks, messages, recipients, refused = (max(0, int(number)) for number in value[:5])
-    indicators = {str(name): max(0, int(count)) for name, count in value[5].items() if name in INDICATORS}
+    by_code = {current(str(name)): max(0, int(count)) for name, count in value[5].items()}
+    indicators = {code: count for code, count in by_code.items() if code in INDICATORS}
     return Counts(connections, networks, messages, recipients, refused, indicators)

@@ -65,7 +65,7 @@ def message(answer: Reply = OK) -> Event:
     return Event("message", DOMAIN, answer, 600)
 
 
-def sealed(size: int) -> Event:
+def tls_bytes(size: int) -> Event:
     return Event("tls-bytes", "", None, size)
 
 
@@ -152,102 +152,103 @@ def forget_what_fired(home: Home) -> None:
 OF_THE_ROUTER = {"from-router"}
 FIRES: dict[str, Play] = {
     "new-destination": each(says(), says(server=2)),
-    "welcomed": says(hello(), sender(), recipient()),
+    "rcpt-accepted": says(hello(), sender(), recipient()),
     "destination-burst": spray(BURST + 2, 9.0),
     "connect-refused": ends(REFUSED),
-    "connect-lost": ends(LOST),
+    "connect-timeout": ends(LOST),
     "helo-dynamic": says(hello("dsl-10-20-30-40.isp.example")),
     "helo-address": says(hello("192.0.2.7")),
     "helo-private": says(hello("[192.168.1.7]")),
-    "helo-bare": says(hello("localhost")),
+    "helo-unqualified": says(hello("localhost")),
     "helo-empty": says(hello("")),
     "helo-rotates": hellos("a.example", "b.example", "c.example", "d.example"),
     "sender-unrelated": says(hello(), sender("rolex.example")),
     "sender-rotates": senders("a.example", "b.example", "c.example", "d.example"),
-    "named-sender": says(sender()),
+    "non-null-sender": says(sender()),
     "banner-refused": says(greeting(NO)),
     "unknown-user": says(sender(), recipient(UNKNOWN)),
-    "listed": says(sender(), recipient(LISTED)),
-    "unlisted": says(sender(), recipient(UNKNOWN)),
-    "home-line": says(greeting(PBL)),
+    "dnsbl-listed": says(sender(), recipient(LISTED)),
+    "dnsbl-unlisted": says(sender(), recipient(UNKNOWN)),
+    "residential-line": says(greeting(PBL)),
     "refused": says(sender(), recipient(), message(NO)),
     "deferred": says(sender(), recipient(LATER)),
-    "turned-away": says(hello(), sealed(EMPTY_FROM)),
+    "tls-too-short": says(hello(), tls_bytes(EMPTY_FROM)),
     "early-talk": says(violation("early-talk")),
     "blind-pipelining": says(violation("blind-pipelining")),
     "content-after-refusal": says(violation("content-after-refusal")),
     "not-smtp": says(Event("opaque", "not-smtp")),
     "no-quit": says(violation("no-quit")),
     "path-spaced": says(Event("quirk", "path-spaced")),
-    "odd-case": says(Event("quirk", "mixed-case")),
-    "to-itself": says(Event("quirk", "sender-is-recipient")),
+    "verb-case": says(Event("quirk", "mixed-case")),
+    "sender-is-recipient": says(Event("quirk", "sender-is-recipient")),
     "many-recipients": says(sender(), *[recipient()] * CROWD),
-    "helo-poses": says(hello("mx.b.example"), sender(), recipient(domain="*@b.example")),
+    "helo-is-recipient": says(hello("mx.b.example"), sender(), recipient(domain="*@b.example")),
     "helo-not-ehlo": says(hello(extended=False)),
     "declines-tls": says(hello(NAME, "PIPELINING", "STARTTLS"), sender()),
     "from-router": says(),
     "mx-lookup": lookup(foreign=False),
     "mx-foreign": lookup(foreign=True),
     "accepted": says(sender(), recipient(), message()),
-    "carried": says(hello(), sealed(CARRIED_FROM)),
+    "tls-carried": says(hello(), tls_bytes(CARRIED_FROM)),
     "null-sender": says(sender(NULL_SENDER)),
-    "came-back": each(says(sender(), recipient(LATER)), says(sender(), recipient(), message())),
-    "took-leave": ends(CLOSED, quits=True),
+    "retry-accepted": each(says(sender(), recipient(LATER)), says(sender(), recipient(), message())),
+    "quit": ends(CLOSED, quits=True),
     "authenticated": says(Event("reply", "AUTH", reply("235 2.7.0 Authentication successful"))),
 }
 SILENT: dict[str, Play] = {
     # The first server of all; another host of the same network; one met long ago.
     "new-destination": each(says(), says(), lambda home: home.open(1, host=99)),
-    "welcomed": each(
+    "rcpt-accepted": each(
         says(), says(sender(), recipient()), says(sender(), recipient(UNKNOWN), server=2),
-        says(sealed(EMPTY_BELOW - 1), server=3), says(server=4), says(sender(), message(), server=4),
+        says(tls_bytes(EMPTY_BELOW - 1), server=3), says(server=4), says(sender(), message(), server=4),
     ),
     "destination-burst": each(spray(BURST, 0.1), spray(BURST, 0.1), says(server=9)),
     "connect-refused": each(ends(REFUSED), forget_what_fired, ends(REFUSED), ends(RESET, server=2)),
-    "connect-lost": each(ends(LOST), forget_what_fired, ends(LOST), ends(TRYING, server=2), ends(OPEN, server=3)),
+    "connect-timeout": each(ends(LOST), forget_what_fired, ends(LOST), ends(TRYING, server=2), ends(OPEN, server=3)),
     "helo-dynamic": hellos("mail4.isp.example", "dsl.isp.example"),
     "helo-address": hellos("[192.0.2.7]", "mail.192.example"),
     "helo-private": hellos("[192.0.2.7]", "192.168.1.7"),
-    "helo-bare": hellos("localhost.isp.example"),
+    "helo-unqualified": hellos("localhost.isp.example"),
     "helo-empty": hellos(NAME, "[192.0.2.7]"),
     "helo-rotates": hellos("a.example", "b.example", "c.example", "A.example", "c.Example", "b.example"),
     "sender-unrelated": each(says(hello(), sender("news." + DOMAIN)), says(hello(), sender(NULL_SENDER), server=2),
                              says(sender("rolex.example"), server=3)),
     "sender-rotates": senders("a.example", "b.example", "c.example", "C.example", NULL_SENDER, "a.example"),
-    "named-sender": each(says(sender(NULL_SENDER)), says(sealed(CARRIED_FROM), server=2), says(sender(), server=2)),
+    "non-null-sender": each(says(sender(NULL_SENDER)), says(tls_bytes(CARRIED_FROM), server=2),
+                            says(sender(), server=2)),
     "banner-refused": each(says(greeting(LATER)), says(greeting(LISTED), server=2), says(greeting(), server=3)),
     "unknown-user": each(says(sender(NULL_SENDER), recipient(UNKNOWN)), says(sender(), recipient(LATER), server=2)),
-    "listed": each(says(sender(), recipient(PBL)), says(sender(), recipient(UNKNOWN), server=2)),
-    "unlisted": each(says(greeting(LISTED)), ends(LOST, server=2), ends(OPEN, server=3)),
-    "home-line": each(says(sender(), recipient(LISTED)), says(sender(), recipient(NO), server=2)),
+    "dnsbl-listed": each(says(sender(), recipient(PBL)), says(sender(), recipient(UNKNOWN), server=2)),
+    "dnsbl-unlisted": each(says(greeting(LISTED)), ends(LOST, server=2), ends(OPEN, server=3)),
+    "residential-line": each(says(sender(), recipient(LISTED)), says(sender(), recipient(NO), server=2)),
     "refused": each(says(greeting(NO)), says(sender(), recipient(LATER), server=2),
                     says(Event("reply", "unknown", reply("502 5.5.2 what?")), server=3)),
     "deferred": each(ends(LOST), says(sender(), recipient(LATER)), says(greeting(NO), server=2)),
-    "turned-away": each(says(sealed(EMPTY_FROM - 1)), says(sealed(EMPTY_BELOW), server=2),
-                        says(recipient(LATER), server=3), says(sealed(EMPTY_FROM), server=3)),
+    "tls-too-short": each(says(tls_bytes(EMPTY_FROM - 1)), says(tls_bytes(EMPTY_BELOW), server=2),
+                        says(recipient(LATER), server=3), says(tls_bytes(EMPTY_FROM), server=3)),
     "early-talk": says(violation("early-content")),
     "blind-pipelining": says(violation("bare-lf")),
     "content-after-refusal": says(violation("early-content")),
     "not-smtp": says(Event("opaque", "tls")),
     "no-quit": says(violation("data-after-quit")),
     "path-spaced": says(Event("quirk", "lower-case")),
-    "odd-case": says(Event("quirk", "upper-case")),
-    "to-itself": says(hello(), sender("b.example"), recipient()),
+    "verb-case": says(Event("quirk", "upper-case")),
+    "sender-is-recipient": says(hello(), sender("b.example"), recipient()),
     "many-recipients": each(says(sender(), *[recipient()] * (CROWD - 1)), says(sender(), recipient(), server=2)),
-    "helo-poses": each(says(hello(), sender(), recipient(domain=DOMAIN)),
+    "helo-is-recipient": each(says(hello(), sender(), recipient(domain=DOMAIN)),
                        says(hello("mx.c.example"), sender(), recipient(), server=2),
                        says(sender(), recipient(domain=""), server=3)),
     "helo-not-ehlo": says(hello()),
-    "declines-tls": each(says(hello(), sender()), says(hello(NAME, "STARTTLS"), sealed(2000), server=2)),
+    "declines-tls": each(says(hello(), sender()), says(hello(NAME, "STARTTLS"), tls_bytes(2000), server=2)),
     "from-router": each(says(server=2), says(server=3)),
     "mx-lookup": lookup(foreign=True),
     "mx-foreign": lookup(foreign=False),
     "accepted": each(says(sender(NULL_SENDER), recipient(), message()), says(sender(), message(NO), server=2)),
-    "carried": says(sealed(CARRIED_FROM - 1)),
+    "tls-carried": says(tls_bytes(CARRIED_FROM - 1)),
     "null-sender": says(sender()),
-    "came-back": each(says(sender(), recipient(), message()), says(sender(), message(NO), server=2),
+    "retry-accepted": each(says(sender(), recipient(), message()), says(sender(), message(NO), server=2),
                       says(sender(), message(), server=2)),
-    "took-leave": each(ends(CLOSED), ends(LOST, quits=True, server=2), ends(OPEN, quits=True, server=3)),
+    "quit": each(ends(CLOSED), ends(LOST, quits=True, server=2), ends(OPEN, quits=True, server=3)),
     "authenticated": says(Event("reply", "AUTH", reply("535 5.7.8 no")), Event("reply", "HELP", reply("235 hm"))),
 }  # fmt: skip
 
@@ -278,7 +279,15 @@ def test_the_router_counts_once_for_being_the_router() -> None:
 
 
 #: What stays of a contact, whatever server it is with.
-_DEAF = ("new-destination", "destination-burst", "welcomed", "came-back", "from-router", "mx-lookup", "mx-foreign")
+_DEAF = (
+    "new-destination",
+    "destination-burst",
+    "rcpt-accepted",
+    "retry-accepted",
+    "from-router",
+    "mx-lookup",
+    "mx-foreign",
+)
 
 
 @pytest.mark.parametrize("settled", [message(), recipient(NO)], ids=["accepted", "turned away"])
@@ -323,7 +332,7 @@ def test_an_indicator_counts_once_in_a_connection() -> None:
 def test_an_accepted_recipient_does_not_hide_an_unknown_one() -> None:
     home = Home()
     home.connect(1, sender(), recipient(UNKNOWN), recipient(), message())
-    assert {"unknown-user", "accepted", "welcomed"} <= set(home.fired())
+    assert {"unknown-user", "accepted", "rcpt-accepted"} <= set(home.fired())
 
 
 @pytest.mark.parametrize("word", ["unknown", "AUTH"])
@@ -333,7 +342,7 @@ def test_names_that_a_client_chooses_hide_nothing(word: str) -> None:
     home.connect(1, Event("sender", word, NO))
     home.connect(2, sender(word), Event("recipient", word, UNKNOWN))
     home.connect(3, sender(word), recipient(), Event("message", word, LISTED, 9))
-    assert {"refused", "unknown-user", "listed"} <= set(home.fired())
+    assert {"refused", "unknown-user", "dnsbl-listed"} <= set(home.fired())
 
 
 @pytest.mark.parametrize(("said", "least", "most"), [(PBL, 0.0, 0.2), (LISTED, 0.0, 0.2), (NO, 0.9, 1.0)])
@@ -343,9 +352,9 @@ def test_what_is_said_in_the_clear_explains_what_ends_early_under_tls(said: Repl
     for server in range(10, 30):
         home.connect(server, greeting(said))
     home.device.score.sums = [5.0] * len(home.device.score.sums)
-    home.connect(1, hello(), sealed(300))
-    (step,) = (step for step in home.steps if step.indicator == "turned-away")
-    whole = INDICATORS["turned-away"].weights[0]
+    home.connect(1, hello(), tls_bytes(300))
+    (step,) = (step for step in home.steps if step.indicator == "tls-too-short")
+    whole = INDICATORS["tls-too-short"].weights[0]
     assert least * whole <= step.added <= most * whole + 1e-9
 
 
@@ -357,10 +366,10 @@ def test_what_was_said_long_ago_explains_less() -> None:
             for server in range(30):
                 home.connect(100 * n + server, greeting(said))
         home.device.score.sums = [5.0] * len(home.device.score.sums)
-        home.connect(1000, hello(), sealed(300))
-        added += [step.added for step in home.steps if step.indicator == "turned-away"]
-    assert added[0] < 0.5 * INDICATORS["turned-away"].weights[0]
-    assert added[1] > 0.7 * INDICATORS["turned-away"].weights[0]
+        home.connect(1000, hello(), tls_bytes(300))
+        added += [step.added for step in home.steps if step.indicator == "tls-too-short"]
+    assert added[0] < 0.5 * INDICATORS["tls-too-short"].weights[0]
+    assert added[1] > 0.7 * INDICATORS["tls-too-short"].weights[0]
 
 
 @pytest.mark.parametrize("answer", [
@@ -378,8 +387,8 @@ FRIENDS = {
     "AUTH": (hello(), Event("reply", "AUTH", reply("235 ok"))),
     "its own mail": (hello(), sender(), recipient(), message()),
     "its own mail, then put off": (hello(), sender(), recipient(), message(), recipient(LATER)),
-    "TLS": (hello(), sealed(5000)),
-    "something in TLS": (hello(), sealed(EMPTY_BELOW)),
+    "TLS": (hello(), tls_bytes(5000)),
+    "something in TLS": (hello(), tls_bytes(EMPTY_BELOW)),
 }
 
 
@@ -591,5 +600,5 @@ def test_what_the_responder_says_is_no_server_s_word() -> None:
         scores.append(device.score.value)
     assert scores[0] > 0
     assert scores[1] == scores[0]
-    assert not {"refused", "unlisted", "took-leave"} & {*device.score.tallies}
+    assert not {"refused", "dnsbl-unlisted", "quit"} & {*device.score.tallies}
     assert device.recipients == 2

@@ -57,7 +57,7 @@ def test_only_legitimate_evidence_speaks_for_an_ordinary_mail_server(name: str, 
     if row.family == LEGITIMATE:
         assert row.weights[0] < 0
         assert max(row.weights) <= 0, "it would count against somebody"
-    elif name not in ("home-line", "deferred"):
+    elif name not in ("residential-line", "deferred"):
         assert row.weights[0] >= 0
 
 

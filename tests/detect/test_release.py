@@ -95,7 +95,7 @@ def test_a_cleaned_device_is_cleared_by_its_mail(name: str, capsys: pytest.Captu
                 break
         assert device.score.standing == CLEAR
         assert device.suspected_at is None
-        accepted.append(sum(device.score.tallies.get(n, Tally()).count for n in ("accepted", "carried")))
+        accepted.append(sum(device.score.tallies.get(n, Tally()).count for n in ("accepted", "tls-carried")))
     with capsys.disabled():
         print(f"\n{name}: clear after {statistics.median(accepted):g} accepted first contacts, at most {max(accepted)}")
     assert statistics.median(accepted) <= 5

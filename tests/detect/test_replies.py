@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cpe_filter.detect.replies import DEFERRED, HOME_LINE, LISTED, NONE, REFUSED, UNKNOWN_USER, classify
+from cpe_filter.detect.replies import DEFERRED, LISTED, NONE, REFUSED, RESIDENTIAL, UNKNOWN_USER, classify
 from cpe_filter.inspect.facts import Reply
 
 CASES = [
@@ -35,7 +35,7 @@ CASES = [
     ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; CBL", LISTED),
     ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; SBL CSS", LISTED),
     # zen holds the PBL, too, and that is why a home line is usually on it
-    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", HOME_LINE),
+    ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", RESIDENTIAL),
     ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.spamcop.net", LISTED),
     ("550 5.7.1 Mail from 192.0.2.1 refused, see https://www.spamhaus.org/query/ip/192.0.2.1 (XBL)", LISTED),
     ("550 blocked: listed in cbl.abuseat.org", LISTED),
@@ -56,22 +56,25 @@ CASES = [
     ("421 4.7.28 https://support.example.com/mail/?p=UnsolicitedIPError x7 - gsmtp", LISTED),
     ("550 RBL: 192.0.2.1", LISTED),
     # the line is a home's: proves no infection
-    ("550 5.7.1 Client host [192.0.2.1] blocked using pbl.spamhaus.org", HOME_LINE),
-    ("554 5.7.1 blocked using zen.spamhaus.org; https://www.spamhaus.org/query/ip/192.0.2.1 PBL", HOME_LINE),
-    ("554-gmx.example.net (mxgmx) Nemesis ESMTP Service; dynamic address, use your ISP's mail server", HOME_LINE),
-    ("550 5.7.1 Dynamic IP addresses are not accepted here, use the SMTP server of your provider", HOME_LINE),
-    ("451 http://www.example.org/query/bl?ip=192.0.2.1 Dynamic IP Addresses See:", HOME_LINE),
-    ("550 Dialup/transparent proxy not allowed", HOME_LINE),
-    ("553 5.1.8 DUL listed", HOME_LINE),
-    ("550 5.7.1 Fix reverse DNS for 192.0.2.1", HOME_LINE),
-    ("550 residential connections are not welcome", HOME_LINE),
-    ("554 5.7.1 Client host rejected: generic rDNS", HOME_LINE),
-    ("550 5.7.1 192.0.2.1 is in Spamhaus PBL, see https://www.spamhaus.org", HOME_LINE),
-    ("550 listed by Spamhaus (PBL)", HOME_LINE),
-    ("550 5.7.1  https://support.example.com/mail/?p=NotAuthorizedError x1si - gsmtp", HOME_LINE),
-    ("550 DY-001 Mail rejected: does not relay dynamically-assigned IP ranges", HOME_LINE),
-    ("550 5.7.25 The IP address sending this message does not have a PTR record", HOME_LINE),
-    ("450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", HOME_LINE),
+    ("550 5.7.1 Client host [192.0.2.1] blocked using pbl.spamhaus.org", RESIDENTIAL),
+    ("554 5.7.1 blocked using zen.spamhaus.org; https://www.spamhaus.org/query/ip/192.0.2.1 PBL", RESIDENTIAL),
+    (
+        "554-gmx.example.net (mxgmx) Nemesis ESMTP Service; dynamic address, use your ISP's mail server",
+        RESIDENTIAL,
+    ),
+    ("550 5.7.1 Dynamic IP addresses are not accepted here, use the SMTP server of your provider", RESIDENTIAL),
+    ("451 http://www.example.org/query/bl?ip=192.0.2.1 Dynamic IP Addresses See:", RESIDENTIAL),
+    ("550 Dialup/transparent proxy not allowed", RESIDENTIAL),
+    ("553 5.1.8 DUL listed", RESIDENTIAL),
+    ("550 5.7.1 Fix reverse DNS for 192.0.2.1", RESIDENTIAL),
+    ("550 residential connections are not welcome", RESIDENTIAL),
+    ("554 5.7.1 Client host rejected: generic rDNS", RESIDENTIAL),
+    ("550 5.7.1 192.0.2.1 is in Spamhaus PBL, see https://www.spamhaus.org", RESIDENTIAL),
+    ("550 listed by Spamhaus (PBL)", RESIDENTIAL),
+    ("550 5.7.1  https://support.example.com/mail/?p=NotAuthorizedError x1si - gsmtp", RESIDENTIAL),
+    ("550 DY-001 Mail rejected: does not relay dynamically-assigned IP ranges", RESIDENTIAL),
+    ("550 5.7.25 The IP address sending this message does not have a PTR record", RESIDENTIAL),
+    ("450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", RESIDENTIAL),
     # put off
     ("450 4.7.1 You are greylisted in this moment", DEFERRED),
     ("451 4.7.1 Greylisted by policy", DEFERRED),
@@ -113,5 +116,5 @@ def test_no_reply_is_no_refusal() -> None:
 
 def test_the_reason_may_stand_in_an_earlier_line() -> None:
     before = ("5.7.1 [192.0.2.1] The IP you're using to send mail is not authorized to", "5.7.1 send email; PBL")
-    assert classify(Reply(550, "550 5.7.1 see https://support.example/mail", before)) == HOME_LINE
+    assert classify(Reply(550, "550 5.7.1 see https://support.example/mail", before)) == RESIDENTIAL
     assert classify(Reply(554, "554 goodbye", ("your address is listed in xbl.example",))) == LISTED

@@ -33,7 +33,7 @@ RELIEF = [name for name in NAMES if INDICATORS[name].family == LEGITIMATE]
 AGAINST = [name for name in NAMES if INDICATORS[name].family != LEGITIMATE]
 #: What one contact of a plain bot shows, and of a mail server.
 BOT = ("new-destination", "helo-dynamic", "unknown-user", "no-quit")
-MAIL = ("new-destination", "named-sender", "accepted", "welcomed", "took-leave")
+MAIL = ("new-destination", "non-null-sender", "accepted", "rcpt-accepted", "quit")
 
 
 def session(score: Score, *names: str) -> None:
@@ -284,13 +284,13 @@ def test_no_indicator_convicts_alone(name: str) -> None:
 def test_home_line_refusals_alone_do_not_even_suspect() -> None:
     score = Score()
     for _ in range(10000):
-        session(score, "home-line")
+        session(score, "residential-line")
         assert score.standing == CLEAR
     assert score.value == 0.0
 
 
 def test_a_mail_server_that_all_refuse_for_its_line_is_not_convicted() -> None:
-    never_convicted(Score(), [("new-destination", "named-sender", "home-line", "took-leave")] * 2000)
+    never_convicted(Score(), [("new-destination", "non-null-sender", "residential-line", "quit")] * 2000)
 
 
 def test_home_line_refusals_hold_a_bot_back_rather_than_convict_it() -> None:
@@ -298,7 +298,7 @@ def test_home_line_refusals_hold_a_bot_back_rather_than_convict_it() -> None:
     plain, refused = Score(), Score()
     for _ in range(3):
         session(plain, "new-destination", "unknown-user")
-        session(refused, "new-destination", "unknown-user", "home-line")
+        session(refused, "new-destination", "unknown-user", "residential-line")
     home = SENDERS.index("home line")
     assert refused.sums[home] < plain.sums[home]
     assert refused.value < plain.value
@@ -309,17 +309,17 @@ def test_a_newsletters_first_run_is_not_convicted() -> None:
     score = Score()
     for n in range(500):
         if n % 50 == 49:
-            names: tuple[str, ...] = ("new-destination", "destination-burst", "connect-lost")
+            names: tuple[str, ...] = ("new-destination", "destination-burst", "connect-timeout")
         elif n % 25 == 24:
-            names = ("new-destination", "destination-burst", "named-sender", "unknown-user", "took-leave")
+            names = ("new-destination", "destination-burst", "non-null-sender", "unknown-user", "quit")
         else:
-            names = ("new-destination", "destination-burst", "named-sender", "welcomed", "accepted", "took-leave")
+            names = ("new-destination", "destination-burst", "non-null-sender", "rcpt-accepted", "accepted", "quit")
         session(score, *names)
         assert score.standing != COMPROMISED
     assert score.like == "newsletter" or score.value < SUSPECT_AT
 
 
-NEWS = ["new-destination", "destination-burst", "welcomed", "accepted"]
+NEWS = ["new-destination", "destination-burst", "rcpt-accepted", "accepted"]
 
 
 @settings(derandomize=True, max_examples=100)
@@ -344,7 +344,7 @@ def test_relief_never_counts_against(name: str) -> None:
 
 def test_evidence_of_legitimate_use_clears_a_suspect() -> None:
     score = suspect()
-    assert sessions_until(score, CLEAR, "accepted", "took-leave") < 25
+    assert sessions_until(score, CLEAR, "accepted", "quit") < 25
 
 
 def test_a_suspicion_does_not_flicker() -> None:
@@ -360,7 +360,7 @@ def test_a_suspicion_does_not_flicker() -> None:
 def test_a_conviction_stays() -> None:
     score = convict()
     for _ in range(1000):
-        session(score, "accepted", "took-leave")
+        session(score, "accepted", "quit")
         assert score.standing == COMPROMISED
     assert score.value == 0.0
 

@@ -25,16 +25,24 @@ from tests.evaluate.calibrate_rates import Watch, thresholds
 from tests.evaluate.intervals import clopper_pearson
 
 #: Of these at most one happens in a contact. The last of each has what the others leave of its rate.
-_CONNECT = ("connect-refused", "connect-lost")
-_HELOS = ("helo-dynamic", "helo-address", "helo-private", "helo-bare", "helo-empty")
-_SENDER = ("null-sender", "named-sender")
-_IN_THE_CLEAR = ("banner-refused", "unknown-user", "listed", "home-line", "refused", "deferred", "accepted")
-_IN_TLS = ("turned-away", "carried")
-_LEAVE = ("no-quit", "took-leave")
+_CONNECT = ("connect-refused", "connect-timeout")
+_HELOS = ("helo-dynamic", "helo-address", "helo-private", "helo-unqualified", "helo-empty")
+_SENDER = ("null-sender", "non-null-sender")
+_IN_THE_CLEAR = (
+    "banner-refused",
+    "unknown-user",
+    "dnsbl-listed",
+    "residential-line",
+    "refused",
+    "deferred",
+    "accepted",
+)
+_IN_TLS = ("tls-too-short", "tls-carried")
+_LEAVE = ("no-quit", "quit")
 _BY_GROUP = {*_CONNECT, *_HELOS, *_SENDER, *_IN_THE_CLEAR, *_IN_TLS, *_LEAVE}
 #: What happens in a new neighbourhood, with an acceptance, after it was put off, and wherever no list is named.
-_NEW, _BURST, _WELCOMED = "new-destination", "destination-burst", "welcomed"
-_BACK, _UNLISTED = "came-back", "unlisted"
+_NEW, _BURST, _WELCOMED = "new-destination", "destination-burst", "rcpt-accepted"
+_BACK, _UNLISTED = "retry-accepted", "dnsbl-unlisted"
 _OWN = (_NEW, _BURST, _WELCOMED, _BACK, _UNLISTED)
 #: A way of the program: it shows in all contacts of a device or in none.
 _WAYS = tuple(
@@ -114,14 +122,14 @@ def _contact(
         shown += [name for name in (_one(rng, _SENDER, rates), *_HIDDEN_WAYS) if name in ways or name in _SENDER]
         shown += [name for name in _EACH if rng.random() < rates[name]]
     outcome = _one(rng, _IN_TLS if sealed else _IN_THE_CLEAR, rates)
-    if outcome in ("accepted", "carried"):
+    if outcome in ("accepted", "tls-carried"):
         back = rng.random() < rates[_BACK]
         shown += [outcome, *([_WELCOMED] if new else []), *([_BACK] if back else [])]
     elif outcome:
         shown.append(outcome)
     if not sealed and leave:
         shown.append(leave)
-    if outcome != "listed" and _UNLISTED in INDICATORS:
+    if outcome != "dnsbl-listed" and _UNLISTED in INDICATORS:
         shown.append(_UNLISTED)
     return shown
 

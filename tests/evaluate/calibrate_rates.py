@@ -60,26 +60,26 @@ THRESHOLDS = tuple(range(3, 13))
 #: MAILs for which the device has not yet had as many names, or domains, as are remembered.
 ALL, NEW, HELLO, MAIL, READ, TLS, NAMES, DOMAINS = "all", "new", "helo", "mail", "read", "tls", "names", "domains"
 _IN_THE_CLEAR = {
-    "banner-refused", "unknown-user", "listed", "home-line", "refused", "deferred", "early-talk", "blind-pipelining",
-    "content-after-refusal", "not-smtp", "no-quit", "path-spaced", "odd-case", "accepted", "took-leave",
+    "banner-refused", "unknown-user", "dnsbl-listed", "residential-line", "refused", "deferred", "early-talk",
+    "blind-pipelining", "content-after-refusal", "not-smtp", "no-quit", "path-spaced", "verb-case", "accepted", "quit",
     "authenticated",
 }  # fmt: skip
 _OF_MAIL = (
-    "sender-unrelated", "sender-rotates", "named-sender", "null-sender", "declines-tls", "many-recipients", "to-itself",
-    "helo-poses",
+    "sender-unrelated", "sender-rotates", "non-null-sender", "null-sender", "declines-tls", "many-recipients",
+    "sender-is-recipient", "helo-is-recipient",
 )  # fmt: skip
 OF = dict.fromkeys(INDICATORS, ALL)
 OF |= {name: HELLO for name in INDICATORS if name.startswith("helo-")}
 OF |= dict.fromkeys(_IN_THE_CLEAR, READ)
 OF |= dict.fromkeys(_OF_MAIL, MAIL)
 OF |= {"helo-rotates": NAMES, "sender-rotates": DOMAINS}
-OF |= dict.fromkeys(("welcomed", "destination-burst"), NEW) | dict.fromkeys(("carried", "turned-away"), TLS)
+OF |= dict.fromkeys(("rcpt-accepted", "destination-burst"), NEW) | dict.fromkeys(("tls-carried", "tls-too-short"), TLS)
 
 _FLAGS = {"hello": 1, "sender": 2, "tls": 4}
 _HEARD, _NAMES_LEFT, _DOMAINS_LEFT, _COUNTED = 8, 16, 32, 64
-#: `unlisted` is what is not said: it is no outcome.
-OUTCOMES = {"accepted", "carried", *(name for name, row in INDICATORS.items() if row.family in (CONNECT, REPLY))}
-OUTCOMES.discard("unlisted")
+#: `dnsbl-unlisted` is what is not said: it is no outcome.
+OUTCOMES = {"accepted", "tls-carried", *(name for name, row in INDICATORS.items() if row.family in (CONNECT, REPLY))}
+OUTCOMES.discard("dnsbl-unlisted")
 _OUTCOMES = sum(_BITS[name] for name in OUTCOMES)
 
 

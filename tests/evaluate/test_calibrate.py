@@ -33,7 +33,7 @@ STRONG = 0.5
 
 
 def a_life(hits: int, contacts: int) -> Life:
-    return Life("script", contacts, contacts, {"all": contacts}, {"connect-lost": hits}, (), False)
+    return Life("script", contacts, contacts, {"all": contacts}, {"connect-timeout": hits}, (), False)
 
 
 def test_every_sender_and_every_scenario_has_its_place() -> None:
@@ -46,7 +46,7 @@ def test_every_sender_and_every_scenario_has_its_place() -> None:
 def test_rate_of_independent_devices_is_clopper_and_pearsons() -> None:
     rng = random.Random(1)
     lives = [a_life(sum(rng.random() < 0.2 for _ in range(50)), 50) for _ in range(40)]
-    found = rate(lives, "connect-lost")
+    found = rate(lives, "connect-timeout")
     assert found.devices == 40
     assert found.contacts == 2000
     assert found.low < 0.2 < found.high
@@ -54,15 +54,15 @@ def test_rate_of_independent_devices_is_clopper_and_pearsons() -> None:
 
 
 def test_what_a_device_does_always_is_known_as_well_as_there_are_devices() -> None:
-    found = rate([a_life(100 * (n < 5), 100) for n in range(10)], "connect-lost")
+    found = rate([a_life(100 * (n < 5), 100) for n in range(10)], "connect-timeout")
     assert (found.share, found.devices) == (0.5, 10)
     assert (found.low, found.high) == pytest.approx((0.187086, 0.812914), abs=1e-6)  # binom.test(5, 10)
 
 
 def test_rate_of_nothing_is_unknown() -> None:
-    assert math.isnan(rate([], "connect-lost").share)
-    assert math.isnan(mixed([rate([], "connect-lost")]).share)
-    assert not is_off(0.5, rate([], "connect-lost"))
+    assert math.isnan(rate([], "connect-timeout").share)
+    assert math.isnan(mixed([rate([], "connect-timeout")]).share)
+    assert not is_off(0.5, rate([], "connect-timeout"))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_no_simulated_weight_of_some_size_has_the_wrong_sign() -> None:
     for of in rates.values():
         of["bots"], of["mail server"] = of["mail server"], of["bots"]
     wrong = {each.indicator for each in wrong_signs(rates) if abs(each.weight) >= STRONG}
-    assert {"unknown-user", "accepted", "listed"} <= wrong
+    assert {"unknown-user", "accepted", "dnsbl-listed"} <= wrong
 
 
 def test_a_quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,9 @@ REGIONS = (("North", 0.31, 0.9), ("Coast", 0.24, 1.0), ("Capital", 0.28, 1.0), (
 VERSIONS = (("0.1.0", 0.85), ("0.0.9", 0.15))
 POLICIES = (("2026.47", 0.72), ("2026.46", 0.21), ("2026.39", 0.07))
 #: The devices that are found: OUI, name in DHCP, and what their bots do (indicators).
-SPRAYER = ("new-destination", "helo-dynamic", "unknown-user", "listed", "helo-not-ehlo", "destination-burst")
-CAREFUL = ("new-destination", "sender-unrelated", "refused", "many-recipients", "named-sender", "declines-tls")
-PROXY = ("new-destination", "helo-rotates", "home-line", "early-talk", "mx-foreign", "connect-lost")
+SPRAYER = ("new-destination", "helo-dynamic", "unknown-user", "dnsbl-listed", "helo-not-ehlo", "destination-burst")
+CAREFUL = ("new-destination", "sender-unrelated", "refused", "many-recipients", "non-null-sender", "declines-tls")
+PROXY = ("new-destination", "helo-rotates", "residential-line", "early-talk", "mx-foreign", "connect-timeout")
 DEVICES = (
     ("001e06", "android-tv-box", SPRAYER, 5),
     ("b827eb", "raspberrypi", CAREFUL, 2),

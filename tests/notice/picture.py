@@ -19,7 +19,7 @@ MOST = 150_000
 #: When the picture is set.
 NOW = 1_795_723_200.0  # 2026-11-26 20:00 UTC
 HEIGHT = 1250
-_FOUND = ("unknown-user", "listed", "helo-dynamic")
+_FOUND = ("unknown-user", "dnsbl-listed", "helo-dynamic")
 
 
 def entries() -> list[Entry]:

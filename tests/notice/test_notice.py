@@ -40,7 +40,7 @@ class Home:
             assert time.monotonic() < end
             time.sleep(0.005)
 
-    def stand(self, number: int, standing: str, now: float, why: str = "listed") -> None:
+    def stand(self, number: int, standing: str, now: float, why: str = "dnsbl-listed") -> None:
         device = self.devices[number]
         before, device.score.standing = device.score.standing, standing
         if standing == COMPROMISED:

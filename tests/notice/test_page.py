@@ -23,7 +23,7 @@ NOW = 1_800_000_000.0
 ABOUT = About("en", "Example Net", "https://help.isp.example/mail?x=1&y='2'", "monitor", True, False)
 BOT = Entry(
     "living-room-tv", "", "00:1A:2B", False, "C4:D5", "compromised", "block", NOW - 7200, NOW - 60, "", 0.0,
-    ("unknown-user", "listed", "path-spaced", "odd-case", "helo-bare", "no-quit"),
+    ("unknown-user", "dnsbl-listed", "path-spaced", "verb-case", "helo-unqualified", "no-quit"),
 )  # fmt: skip
 CLEAR = BOT._replace(name="laptop", standing="clear", mode="monitor", first=None, indicators=(), tail="01:02")
 SUSPECT = BOT._replace(name="printer", standing="suspected", mode="limit", tail="03:04")

@@ -127,7 +127,7 @@ def test_past_the_threshold_without_a_second_family() -> None:
     timeline, device = Timeline(), Device(b"\x02\0\0\0\1\1", START)
     walk(timeline, device, [9.0, 15.0, 15.5], convict=False)
     device.score.standing = COMPROMISED
-    timeline.step(Step(START + 9, device, 9, "listed", 1.0, 16.5))
+    timeline.step(Step(START + 9, device, 9, "dnsbl-listed", 1.0, 16.5))
     timeline.finish()
     kept = timeline.tracks["02:00:00:00:01:01"]
     assert [kept.mark(point) for point in kept.movers()] == [SUSPECTED, f"passes {CONVICT_AT:g}", COMPROMISED]

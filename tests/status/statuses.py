@@ -34,7 +34,7 @@ def device(mac: str, standing: str = "clear", name: str | None = None, **more: A
         ],
         "evidence": [
             {"indicator": "unknown-user", "count": 3, "weight": 4.3},
-            {"indicator": "listed", "count": 2, "weight": 2.9},
+            {"indicator": "dnsbl-listed", "count": 2, "weight": 2.9},
             {"indicator": "accepted", "count": 3, "weight": -1.3},
         ],
         **more,

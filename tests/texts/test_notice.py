@@ -98,7 +98,7 @@ def test_every_finding_is_told_in_every_language(language: str) -> None:
 
 def test_each_meaning_is_told_once_and_unknown_findings_are_left_out() -> None:
     words = Words("en", "")
-    assert words.noticed(["path-spaced", "odd-case", "of-a-newer-filter", "accepted"]) == [
+    assert words.noticed(["path-spaced", "verb-case", "of-a-newer-filter", "accepted"]) == [
         "It writes mail commands as spam programs do."
     ]
 

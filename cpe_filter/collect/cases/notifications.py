@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, get_args
 
+from cpe_filter.collect import indicators
 from cpe_filter.collect.cases.history import DESK, Episode, History
 from cpe_filter.collect.store.base import Statement
 
@@ -127,7 +128,7 @@ def body(number: str, one: News, case: dict[str, Any], texts: Texts | None = Non
             "last_seen": case["last_at"],
             "incidents": case["incidents"],
             "episodes": case["episodes"],
-            "indicators": json.loads(case["ind"]),
+            "indicators": indicators.read(case["ind"]),
             "action": case["act"],
             "why": case["why"],
         },

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from typing import Any, NamedTuple
 
+from cpe_filter.collect import indicators
 from cpe_filter.collect.cases import actions, history, model, notifications
 from cpe_filter.collect.cases.history import Action, History, Spell
 from cpe_filter.collect.store.base import Row, Statement, Store
@@ -151,9 +152,9 @@ def _columns(number: str, rows: list[Row], line: Line | None, folded: History, d
     standing = "clear"
     if active:
         standing = "compromised" if any(row["standing"] == "compromised" for row in active) else "suspected"
-    indicators: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
     for row in rows:
-        indicators.update(json.loads(row["ind"]))
+        seen.update(indicators.read(row["ind"]))
     heard_at = max(row["changed_at"] for row in rows)
     return {
         "id": number,
@@ -172,7 +173,7 @@ def _columns(number: str, rows: list[Row], line: Line | None, folded: History, d
         "last_at": max(row["last_at"] for row in rows),
         "incidents": len(rows),
         **{name: sum(row[name] for row in rows) for name in ("conns", "nets", "msgs", "rcpts", "refused")},
-        "ind": json.dumps(dict(sorted(indicators.items())), separators=(",", ":")),
+        "ind": json.dumps(dict(sorted(seen.items())), separators=(",", ":")),
         "opened_at": folded.episodes[0].begun_at,
         **actions.state_columns(folded),
         "acted": len(done),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from cpe_filter.collect import indicators
 from cpe_filter.collect.cases.history import STATES
 from cpe_filter.collect.cases.model import Case, Detail, Filter, Listed
 from cpe_filter.collect.store.base import Row, Store
@@ -84,8 +85,8 @@ async def detail(store: Store, number: str, most: int = 100) -> Detail | None:
     return Detail(
         case,
         await store.read("SELECT * FROM desk_episode WHERE case_id = :id ORDER BY number", **of),
-        [{**row, "ind": json.loads(row["ind"]), "sp": json.loads(row["sp"] or "[]")} for row in incidents],
-        [{**row, "body": json.loads(row["body"])} for row in reports],
+        [{**row, "ind": indicators.read(row["ind"]), "sp": json.loads(row["sp"] or "[]")} for row in incidents],
+        [{**row, "body": _event(row["body"])} for row in reports],
         await store.read(
             "SELECT id, at, who, what, text FROM desk_case_action WHERE case_id = :id ORDER BY at, id", **of
         ),
@@ -135,13 +136,20 @@ def _where(want: Filter) -> tuple[str, dict[str, Any]]:
         parts.append("c.last_at < :until")
         values["until"] = want.until
     if want.indicator:
-        parts.append("c.ind LIKE :indicator ESCAPE '!'")
-        values["indicator"] = f'%"{_plain(want.indicator)}":%'
+        codes = {f"indicator{place}": code for place, code in enumerate(indicators.known_as(want.indicator))}
+        parts.append("(" + " OR ".join(f"c.ind LIKE :{name} ESCAPE '!'" for name in codes) + ")")
+        values.update({name: f'%"{_plain(code)}":%' for name, code in codes.items()})
     if want.text:
         names = ["id", "subscriber", "router", "dev", "contact", "line"]
         parts.append("(" + " OR ".join(f"LOWER(c.{name}) LIKE :text ESCAPE '!'" for name in names) + ")")
         values["text"] = f"%{_plain(want.text.lower()[:200])}%"
     return ("WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def _event(body: str) -> Row:
+    """An event as it came, but for the names of its indicators."""
+    event: Row = json.loads(body)
+    return {**event, "ind": indicators.counts(event["ind"])} if "ind" in event else event
 
 
 def _plain(text: str) -> str:
@@ -153,4 +161,4 @@ def _plain(text: str) -> str:
 
 
 def _case(row: Row) -> Case:
-    return Case(**{**row, "ind": json.loads(row["ind"])})
+    return Case(**{**row, "ind": indicators.read(row["ind"])})

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from cpe_filter.collect import indicators
 from cpe_filter.collect.cases import attribution, model, query
 from cpe_filter.collect.cases.attribution import Held, Source
 from cpe_filter.collect.cases.model import Case
@@ -72,7 +73,7 @@ async def export_rows(store: Store, subscribers: Subscribers, want: Selection, n
 
 
 async def _item(case: Case, row: Row, subscribers: Subscribers, now: int) -> ExportRow:
-    incident = {**row, "ind": json.loads(row["ind"]), "sp": json.loads(row["sp"] or "[]")}
+    incident = {**row, "ind": indicators.read(row["ind"]), "sp": json.loads(row["sp"] or "[]")}
     return ExportRow(case, incident, await attribution.source(incident, case.subscriber, subscribers, now))
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from cpe_filter.collect import indicators
 from cpe_filter.collect.wire import Event, Report
 
 Rows = list[dict[str, Any]]
@@ -140,7 +141,7 @@ def _incident_row(report: Report, event: Event) -> dict[str, Any]:
         "msgs": event["msgs"],
         "rcpts": event["rcpts"],
         "refused": event["refused"],
-        "ind": _json(event["ind"]),
+        "ind": _json(indicators.counts(event["ind"])),
         "sp": _json(examples) if examples else None,
         "address": report.address,
         "boot": report.boot,

@@ -14,7 +14,7 @@ from cpe_filter.collect.cases.model import Case, Filter, Listed
 from cpe_filter.collect.cases.query import ORDERS
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web.layout import attribute, choose, link, option, plain, when
-from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.texts.html import Column, code, note, shown, table
 
 PAGE = 50
@@ -50,7 +50,7 @@ class Wanted(NamedTuple):
 def wanted(query: Mapping[str, str]) -> Wanted:
     """What a query asks for; what it says wrongly is taken as not said."""
     state, order, page = query.get("state", _TODO), query.get("order", ""), query.get("page", "")
-    indicator = query.get("indicator", "")
+    indicator = current(query.get("indicator", ""))
     return Wanted(
         state if state in (_TODO, "all", *STATES) else _TODO,
         plain(query.get("region", ""), _MAX_TEXT),

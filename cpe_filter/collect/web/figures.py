@@ -14,12 +14,12 @@ overlap, joined, so that two bots in one home are one spell. What is asked again
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from cpe_filter.collect import indicators
 from cpe_filter.collect.cases import query
 from cpe_filter.collect.store.base import Row, Store
 
@@ -346,7 +346,7 @@ def _mix(rows: list[Row]) -> list[Share]:
     """In how many cases each indicator was seen."""
     counts: Counter[str] = Counter()
     for row in rows:
-        counts.update(json.loads(row["ind"]).keys())
+        counts.update(indicators.read(row["ind"]).keys())
     return [Share(name, count) for name, count in counts.most_common(MOST)]
 
 

@@ -21,8 +21,8 @@ CASE = case_id("S1", "r1", TV)
 
 STORY = [
     event("opened", 0, 1, ind={"helo-dynamic": 1}),
-    event("raised", 10, 1, ind={"helo-dynamic": 2, "listed": 1}, conns=5, refused=1),
-    event("closed", 100, 1, ind={"helo-dynamic": 3, "listed": 1}, conns=9, refused=4),
+    event("raised", 10, 1, ind={"helo-dynamic": 2, "dnsbl-listed": 1}, conns=5, refused=1),
+    event("closed", 100, 1, ind={"helo-dynamic": 3, "dnsbl-listed": 1}, conns=9, refused=4),
     event("opened", 200, 2, ind={"no-quit": 1}),
     event("raised", 210, 2, ind={"no-quit": 2}, conns=7, refused=2, act="reset"),
     event("opened", 50, 9, dev=PC),
@@ -44,7 +44,7 @@ def test_a_case(with_store: WithStore) -> None:
             id=CASE, router="r1", dev=TV, subscriber="S1", region="north", line="fibre-100", model="cpe-9",
             contact="crm:S1", asn=64500, oui="b827eb", state="recurring", standing="compromised", act="reset",
             first_at=NOW + 40, last_at=NOW + 210, incidents=2, episodes=2, conns=16, nets=8, msgs=2, rcpts=6,
-            refused=6, ind={"helo-dynamic": 3, "listed": 1, "no-quit": 2}, opened_at=NOW + 10, begun_at=NOW + 210,
+            refused=6, ind={"helo-dynamic": 3, "dnsbl-listed": 1, "no-quit": 2}, opened_at=NOW + 10, begun_at=NOW + 210,
             notified_at=None, acknowledged_at=None, clean_at=None, closed_at=None, why=None, acted=0,
             changed_at=NOW + 210,
         )  # fmt: skip
@@ -376,7 +376,7 @@ def test_lists_filter_and_page(with_store: WithStore) -> None:
               for n in range(12))
         )  # fmt: skip
         for n in range(12):
-            ind = {"listed": 1} if n < 4 else {"listed-twice": 1}
+            ind = {"dnsbl-listed": 1} if n < 4 else {"listed-twice": 1}
             await store.add([event("raised", n, 1, router=f"r{n}", ind=ind)])
         await ours(whose)(store).catch_up(NOW + 50)
 
@@ -386,7 +386,7 @@ def test_lists_filter_and_page(with_store: WithStore) -> None:
         assert await found() == [f"r{n}" for n in reversed(range(12))]
         assert await found(region="north", model="m1") == ["r7", "r1"]
         assert await found(model="tplink,archer-c7-v2") == ["r9", "r6", "r3", "r0"]
-        assert await found(indicator="listed") == ["r3", "r2", "r1", "r0"]
+        assert await found(indicator="dnsbl-listed") == ["r3", "r2", "r1", "r0"]
         assert await found(text="crm:s1") == ["r11", "r10", "r1"]
         assert await found(text="s5") == ["r5"]
         assert await found(subscriber="S5") == await found(router="r5") == ["r5"]

@@ -162,7 +162,7 @@ async def states(store: Store) -> list[str]:
 
 def test_event_is_posted_and_means_notified(with_store: WithStore) -> None:
     async def work(store: Store, sender: Sender, end: End, clock: Clock) -> None:
-        await built(store, event("raised", 0, ind={"listed": 2}))
+        await built(store, event("raised", 0, ind={"dnsbl-listed": 2}))
         assert await sender.step() == 1
         assert verified(end.asked[0]) == {
             "v": 1, "id": end.asked[0].headers["webhook-id"], "event": "opened", "at": NOW,
@@ -170,7 +170,7 @@ def test_event_is_posted_and_means_notified(with_store: WithStore) -> None:
                 "id": CASE, "state": "open", "standing": "compromised", "subscriber": "S1", "contact": "crm:S1",
                 "region": "north", "line": "fibre-100", "router": "r1", "device": TV, "vendor_oui": "b827eb",
                 "opened_at": NOW, "first_seen": NOW - 60, "last_seen": NOW, "incidents": 1, "episodes": 1,
-                "indicators": {"listed": 2}, "action": "explain", "why": None,
+                "indicators": {"dnsbl-listed": 2}, "action": "explain", "why": None,
             },
         }  # fmt: skip
         assert (end.asked[0].method, end.asked[0].path) == ("POST", "/hook")

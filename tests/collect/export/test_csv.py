@@ -32,7 +32,7 @@ def test_line() -> None:
             "opened": "2026-11-24T11:59:00Z", "raised": "2026-11-24T11:59:30Z", "closed": "", "why": "",
             "first_seen": "2026-11-24T11:58:30Z", "last_seen": "2026-11-24T11:59:50Z", "connections": "9",
             "networks": "8", "messages": "1", "recipients": "3", "refused": "4", "action": "explain",
-            "indicators": "helo-dynamic:9 listed:2", "source": "8.8.1.1", "source_port": "40001",
+            "indicators": "dnsbl-listed:2 helo-dynamic:9", "source": "8.8.1.1", "source_port": "40001",
             "source_time": "2026-11-24T11:59:30Z", "held": "",
         }
     ]  # fmt: skip

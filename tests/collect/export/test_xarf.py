@@ -36,7 +36,7 @@ def test_report() -> None:
     payload = base64.b64decode(evidence["payload"], validate=True)
     assert evidence["hash"] == f"sha256:{hashlib.sha256(payload).hexdigest()}"
     assert evidence["size"] == len(payload)
-    assert json.loads(payload)["indicators"] == {"helo-dynamic": 9, "listed": 2}
+    assert json.loads(payload)["indicators"] == {"helo-dynamic": 9, "dnsbl-listed": 2}
     assert "HELO looks like a dynamic pool" in found.pop("compromise_evidence")
     who = {"org": "Example ISP", "contact": "abuse@isp.example", "domain": "isp.example"}
     assert found == {

@@ -173,12 +173,12 @@ def test_mix_of_indicators(with_store: WithStore, tmp_path: Path) -> None:
     people = a_map(tmp_path / "m.csv", [("r1", "s1", "x")])
 
     async def work(store: Store) -> None:
-        await store.add(spell(1, "r1", ago(3), ind={"listed": 40, "no-quit": 1}))
-        await store.add(spell(2, "r2", ago(3), ind={"listed": 1}))
+        await store.add(spell(1, "r1", ago(3), ind={"dnsbl-listed": 40, "no-quit": 1}))
+        await store.add(spell(2, "r2", ago(3), ind={"dnsbl-listed": 1}))
         await store.add(spell(3, "r3", ago(50), ind={"refused": 1}))
         await book(store, people)
         found = await figures.compute(store, Wanted(30), NOW)
-        assert [(one.name, one.number) for one in found.indicators] == [("listed", 2), ("no-quit", 1)]
+        assert [(one.name, one.number) for one in found.indicators] == [("dnsbl-listed", 2), ("no-quit", 1)]
         assert found.cases == 2
 
     with_store(work)

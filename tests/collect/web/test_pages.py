@@ -307,7 +307,7 @@ def test_hostile_strings_are_inert(with_store: WithStore, tmp_path: Path, name: 
                     "UPDATE desk_case SET standing = :x, act = :x, oui = :x, router = :x, dev = :x, why = :x",
                     {"x": stored},
                 ),
-                ("UPDATE desk_case SET ind = :x", {"x": json.dumps({stored: 3, "listed": 1})}),
+                ("UPDATE desk_case SET ind = :x", {"x": json.dumps({stored: 3, "dnsbl-listed": 1})}),
                 ("UPDATE router_state SET model = :x, pol = :x, ver = :x, drops = 3", {"x": stored}),
                 ("UPDATE incident SET name = :x, why = :x, oui = :x, address = :x", {"x": stored}),
                 ("UPDATE desk_case_action SET who = :x", {"x": stored}),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cpe_filter.detect.device import device_name
-from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule
 from cpe_filter.report import spool_dir as handover
@@ -140,12 +140,13 @@ def _words(event: Any, devices: dict[str, str]) -> str:
                 ("rcpts", "recipient"),
             )
         )
-        codes = sorted((name for name in event["ind"] if name in INDICATORS), key=lambda name: -int(event["ind"][name]))
+        counts = {current(name): int(count) for name, count in event["ind"].items()}
+        codes = sorted((name for name in counts if name in INDICATORS), key=lambda name: -counts[name])
         seen = "; ".join(INDICATORS[name].meaning for name in codes[:_SHOWN])
         seen += f"; and {_many(len(codes) - _SHOWN, 'more sign')}" if len(codes) > _SHOWN else ""
         device = f"{devices[dev]}, called {dev}" if dev in devices else f"the one called {_printable(dev)}"
         return f"{what}{why}: {device}: {counted}, {int(event['refused'])} refused{'; it ' + seen if seen else ''}"
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return "an event of another version"
 
 

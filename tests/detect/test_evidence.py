@@ -26,6 +26,7 @@ from cpe_filter.detect.names import kind_of_name
 from cpe_filter.detect.score import CONVICT_AT, FAMILY_MINIMUM, SESSION_CLIP, SUSPECT_AT
 from cpe_filter.replay.violations import VIOLATIONS
 from tests.detect.test_detector import FIRES, SILENT
+from tests.lab.net import PROJECT
 
 FAMILIES = {
     value for name, value in vars(evidence).items() if name.isupper() and isinstance(value, str)
@@ -123,3 +124,13 @@ def test_families_seen_without_a_word() -> None:
     assert UNSPOKEN < FAMILIES
     assert LEGITIMATE not in UNSPOKEN
     assert all(INDICATORS[name].family not in UNSPOKEN for name in (*FROM_REPLY.values(), *FROM_NAME.values()))
+
+
+def test_renamed_codes_are_documented_and_lead_to_codes_of_today() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| `([a-z-]+)` \|$", (PROJECT / "docs" / "report.md").read_text(), re.MULTILINE)
+    assert dict(rows) == evidence.RENAMED
+    assert not set(evidence.RENAMED) & set(INDICATORS)
+    assert set(evidence.RENAMED.values()) <= set(INDICATORS)
+    assert len(set(evidence.RENAMED.values())) == len(evidence.RENAMED)
+    assert evidence.current("took-leave") == "quit"
+    assert evidence.current("of-a-newer-version") == "of-a-newer-version"

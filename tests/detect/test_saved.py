@@ -192,6 +192,22 @@ def test_another_table_of_indicators_and_senders(monkeypatch: pytest.MonkeyPatch
     assert found.score.sums == [0.0, *reversed(device.score.sums[1:])]
 
 
+def test_codes_of_an_earlier_version_count_as_today_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, device, time = lived()
+    earlier = {new: old for old, new in evidence.RENAMED.items()}
+    assert {"path-spaced", "dnsbl-listed", "rcpt-accepted"} <= set(device.score.tallies)
+    with monkeypatch.context() as patch:
+        patch.setattr(saved, "INDICATORS", {earlier.get(n, n): row for n, row in evidence.INDICATORS.items()})
+        score = device.score
+        patch.setattr(score, "tallies", {earlier.get(n, n): tally for n, tally in score.tallies.items()})
+        data = encode([device], time, 1)
+    assert b"listed" in data
+    assert b"dnsbl-listed" not in data
+    found = again(device, time)
+    (read,) = decode(data, time).devices
+    assert everything(read) == everything(found)
+
+
 @pytest.mark.parametrize("jump", [-10 * 365 * DAY, -5.0, 10 * 365 * DAY])
 def test_a_clock_that_jumped(jump: float) -> None:
     """No time is in the future, and between times there is what there was."""

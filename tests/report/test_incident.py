@@ -501,6 +501,18 @@ def test_all_that_is_known_survives() -> None:
     assert encode(again, "a", 7, home.now) == data
 
 
+def test_codes_of_an_earlier_version_count_as_today_s() -> None:
+    home = Home()
+    home.works(home.device(), SUSPECTED, 3, listed=2, no_quit=1)
+    home.look()
+    content = json.loads(unsealed(encode(home.incidents, "a", 7, home.now)))
+    content["incidents"][0]["counts"][5] = {"listed": 2, "no-quit": 1, "of-a-newer-version": 9}
+    again = Incidents(lambda key: "", BOOTED)
+    Kept(sealed(json.dumps(content).encode())).restore(again, "a", home.now, False)
+    (incident,) = again
+    assert incident.counts.indicators == {"dnsbl-listed": 2, "no-quit": 1}
+
+
 def test_bytes_that_are_no_incidents() -> None:
     home = Home()
     home.device(standing=COMPROMISED)

@@ -12,7 +12,11 @@ import pytest
 from cpe_filter.collect.cases import actions, model, query
 from cpe_filter.collect.cases.model import CaseError, CaseNotFoundError, Filter, InvalidStateError
 from cpe_filter.collect.cases.plan import case_id
+from cpe_filter.collect.export import export_rows
+from cpe_filter.collect.export.export_rows import Selection
 from cpe_filter.collect.store.base import Store
+from cpe_filter.collect.web import figures
+from cpe_filter.collect.web.figures import Wanted
 from cpe_filter.collect.wire import Report
 from tests.collect.desks import ADDRESS, HOUR, PC, TV, Map, WithStore, cases_of, event, late, line, ours
 from tests.collect.reports import NOW
@@ -360,6 +364,56 @@ def test_action_that_a_pass_overwrote_is_found_again(with_store: WithStore) -> N
         await store.write([("UPDATE desk_case SET state = 'open', acknowledged_at = NULL, acted = 0", {})])
         assert await book.catch_up(NOW + 6) == 1
         assert (await only(store)).state == "acknowledged"
+
+    with_store(work)
+
+
+# ── codes of an earlier version ─────────────────────────────────────────────────────────────────
+
+
+async def found_with(store: Store, code: str) -> list[str]:
+    return [case.id for case in (await query.listed(store, Filter(indicator=code))).cases]
+
+
+def test_routers_with_an_earlier_version_are_understood(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        await store.add([event("raised", 0, 1, ind={"listed": 2, "odd-case": 1, "of-a-newer-version": 3})])
+        assert await store.read("SELECT ind FROM incident") == [
+            {"ind": '{"dnsbl-listed":2,"of-a-newer-version":3,"verb-case":1}'}
+        ]
+        await ours()(store).catch_up(NOW + 1)
+        assert (await only(store)).ind == {"dnsbl-listed": 2, "of-a-newer-version": 3, "verb-case": 1}
+
+    with_store(work)
+
+
+def test_rows_of_an_earlier_version_are_read_as_today_s(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        book = ours()(store)
+        await store.add([event("raised", 0, 1, ind={"helo-dynamic": 1}), event("raised", 5, 2, ind={"no-quit": 1})])
+        await book.catch_up(NOW + 10)
+        old = {"x": '{"dnsbl-listed":1,"listed":2,"odd-case":1}'}
+        await store.write([("UPDATE incident SET ind = :x", old), ("UPDATE desk_case SET ind = :x", old)])
+        now = {"dnsbl-listed": 3, "verb-case": 1}
+        case = await only(store)
+        assert case.ind == now
+        for code in now:
+            assert await found_with(store, code) == [case.id]
+        assert await found_with(store, "sender-is-recipient") == []
+        told = await query.detail(store, case.id)
+        assert told is not None
+        assert [one["ind"] for one in told.incidents] == [now, now]
+        assert [
+            item.incident["ind"]
+            async for item in export_rows.export_rows(store, Map(line("r1", "S1")), Selection(), NOW)
+        ] == [now, now]
+        assert [(one.name, one.number) for one in (await figures.compute(store, Wanted(30), NOW + 10)).indicators] == [
+            ("dnsbl-listed", 1), ("verb-case", 1),
+        ]  # fmt: skip
+        # The case is planned again, from one incident with old codes and one with new ones.
+        await store.add([event("updated", 30, 1, ind={"dnsbl-listed": 1})])
+        await book.catch_up(NOW + 40)
+        assert (await only(store)).ind == {"dnsbl-listed": 4, "verb-case": 1}
 
     with_store(work)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: list[str]) -> int:
-    """Does what the arguments say; the exit code. Wrong arguments, and a wish for help, end the process."""
+    """Does what the arguments say; returns the exit code. Wrong arguments and `--help` end the process."""
     options = _parser().parse_args(arguments)
     code: int = options.work(options)
     return code

@@ -1,10 +1,10 @@
-"""Where the program begins and ends: exit codes, where output goes, and the way to the commands.
+"""The program's entry point: exit codes, where output goes, and the way to the commands.
 
 Exit codes: 0 done; 1 the filter is not running (status, reload, release), nothing was delivered (send); 2 unusable
 input or surroundings, one line on stderr saying what, where, and what is allowed.
 
-`run` stays in a router's memory for good, so it goes past argparse, which takes 1.4 MB. All other commands, and `run`
-with anything unusual, are in `commands`.
+`run` stays in a router's memory, so it does not use argparse, which takes 1.4 MB. All other commands, and `run` with
+anything unusual, are in `commands`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         print(f"cpe-filter: {error}", file=sys.stderr)
         code = EXIT_UNUSABLE
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing to say, and nobody to say it to.
+        # The reader of our output has gone (`| head`), so there is nothing to report.
         silence()
         code = EXIT_OK
     except OSError as error:
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Opens the standard streams that were closed at our start, or what is opened next would take their numbers."""
+    """Opens standard streams that were closed at the start; otherwise the next files would get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -61,7 +61,7 @@ def _open_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    # As argparse takes it: what begins with a dash is no file's name.
+    # As in argparse: an argument that begins with a dash is not a file name.
     if len(arguments) == 3 and arguments[:2] == ["run", "--policy"] and not arguments[2].startswith("-"):
         from cpe_filter.cli.run import run_filter
 

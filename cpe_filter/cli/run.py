@@ -1,6 +1,6 @@
 """`cpe-filter run`, and the policy that commands work with.
 
-Knows files and errors. Must not import argparse: what is here stays in a router's memory for good.
+Knows files and errors. Must not import argparse, because this module stays in a router's memory.
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
 """The table of indicators: what counts for or against a device being compromised, and how much.
 
-Knows the literature and the senders that a device is held against. Must not know how evidence adds up (score) or where
-facts come from (engine). A new indicator is one row here, one place in `detector` that sees it, one line in its test.
+Knows the literature and the legitimate senders that a device is compared with. Must not know how evidence adds up
+(score) or where facts come from (engine). A new indicator is one row here, one place in `detector` that sees it, and
+one line in its test.
 
-Each row has rates: how many of a bot's first contacts with a server show it, and how many of each legitimate
+Each row has rates: how many of a bot's first contacts with a server show the indicator, and how many of each legitimate
 sender's. Its weight against a sender is the log-likelihood ratio ln(bot / sender) in nats, clipped to `CLIP`. Only a
-server's first answers count (see `neighbours`): what it says again is no news. `fade` is the discount for correlation:
-each further time the indicator fires on a device it counts that factor of the time before; what a program does in all
-of its sessions (its HELO name, its dialect) fades fast, what depends on the recipient not at all.
+server's first answers count (see server_networks), because later ones are not new information. `fade` is the discount
+for correlation: each further time the indicator fires on a device it counts that factor of the time before. What a
+program does in all of its sessions (its HELO name, its dialect) fades fast; what depends on the recipient does not
+fade.
 
-`basis` says where the rates come from: SIMULATED ones follow the scenarios of tests/evaluate, whose own rates name
-their sources; `python -m tests.evaluate.calibrate` prints them beside what it observes. JUDGEMENT ones are guided by
-the source named.
+`basis` is the origin of the rates. SIMULATED ones follow the scenarios of tests/evaluate, whose own rates name their
+sources; `python -m tests.evaluate.calibrate` prints them next to what it observes. JUDGEMENT ones are guided by the
+named source.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN, LEGITIMATE 
     "origin",
     "legitimate",
 )
-#: Seen without a word of SMTP: by these alone a device is suspected, never convicted.
+#: Seen without a word of SMTP. These alone can make a device suspected, and never convict it.
 UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
-#: The legitimate senders that a device is held against, the ordinary one first.
+#: The legitimate senders that a device is compared with, the ordinary one first.
 SENDERS = ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server")
 #: The share of all legitimate sessions that are theirs, at most (judgement): a rare sender takes less to be ruled out.
 SHARES = (1.0, 1.0, 0.4, 0.1, 0.02, 0.1)
@@ -46,7 +48,7 @@ SIMULATED, JUDGEMENT = "simulated", "judgement"
 class Indicator(NamedTuple):
     """family: one of the above. bot, usual: rates, `usual` and `weights` (nats) in the order of `SENDERS`.
 
-    fade: factor. when: it fires. meaning: for people, after the device's name; subscriber, desk: what these are told.
+    fade: factor. when: it fires. meaning: for people, after the device's name; subscriber, desk: the texts for these.
     """
 
     family: str
@@ -587,8 +589,8 @@ INDICATORS: dict[str, Indicator] = {
     ),
 }
 
-#: Codes of earlier versions -> today's. Saved states, reports of routers that have not been updated and the rows of a
-#: collector may still have them; what reads one of these asks `current`.
+#: Codes of earlier versions -> today's. Saved states, reports of routers that have not been updated, and the rows of a
+#: collector may still have them; their readers call `current`.
 RENAMED = {
     "took-leave": "quit",
     "welcomed": "rcpt-accepted",
@@ -635,5 +637,5 @@ FROM_VIOLATION = frozenset(("early-talk", "blind-pipelining", "content-after-ref
 
 
 def current(code: str) -> str:
-    """Today's name of an indicator that an older version may have written."""
+    """Today's code of an indicator that an older version may have written."""
     return RENAMED.get(code, code)

@@ -1,15 +1,15 @@
-"""What a server's refusal says about the client: the text of a reply -> a class.
+"""The meaning of a server's refusal for the client: the text of a reply -> a class.
 
-Knows how mail servers word refusals. Keeps nothing. "Our address is listed" is told apart from "a list is
-mentioned" (as Zeek's patterns do), and lists of infected hosts from lists of home lines: a PBL
-entry proves a residential address and nothing more.
+Knows how mail servers word refusals. Keeps nothing. "Our address is listed" is distinguished from "a list is mentioned"
+(as in Zeek's patterns), and lists of infected hosts from lists of residential lines: a PBL entry proves a residential
+address and nothing more.
 """
 
 from __future__ import annotations
 
 from cpe_filter.inspect.facts import Reply
 
-#: Refusals by meaning. `none` is for agreement.
+#: Refusals by meaning. `none` is for positive replies.
 NONE, UNKNOWN_USER, LISTED, RESIDENTIAL, DEFERRED, REFUSED = (
     "none",
     "unknown-user",
@@ -47,7 +47,7 @@ _UNKNOWN_USER = (
     "undeliverable address",
     "sorry, no mailbox",
 )
-#: It is about who sends, not about who is written to.
+#: About the sender, not about the recipient.
 _SENDER = ("5.1.7 ", "5.1.8 ", "sender address", "sender domain", "sender verify")
 _HOME_LINE = (
     " pbl ",
@@ -71,7 +71,7 @@ _HOME_LINE = (
     "isp smtp",
     "smtp server of your provider",
 )
-#: A union of lists with the PBL among them: unless another part is named, a home line is there for being one.
+#: A union of lists including the PBL: unless another part is named, a residential line is in it for being one.
 _UMBRELLA = ("zen.spamhaus", "zen.dq.spamhaus")
 _UMBRELLA_PARTS = (" xbl ", " sbl ", " css ", " cbl ", " drop ")
 _LISTED = (
@@ -113,8 +113,8 @@ _LISTED = (
 def classify(reply: Reply | None) -> str:
     """One of the classes above. Enhanced codes first (RFC 3463: X.1.1 bad mailbox), then the wording.
 
-    Addresses in the text are left out: a domain may be called anything, and whether local-parts are kept must not
-    change a judgement.
+    Addresses in the text are ignored: a domain may have any name, and whether local-parts are kept must not change a
+    judgement.
     """
     if reply is None or reply.code < 400:
         return NONE
@@ -138,5 +138,5 @@ def classify(reply: Reply | None) -> str:
 
 
 def _says(wordings: tuple[str, ...], text: str, words: str) -> bool:
-    """Whether one of the wordings is in `text`; of those between spaces, whether they are among its whole `words`."""
+    """Whether `text` has one of the wordings; those between spaces must be among its complete `words`."""
     return any(wording in (words if wording[0] == " " else text) for wording in wordings)

@@ -1,9 +1,9 @@
 """What is known of the devices <-> bytes that survive a restart.
 
-Knows devices, scores and the form of the bytes. Must not know files or clocks. Read as a whole or not at all: `Broken`
-says why not. From what was read the detector goes on as it would have without a restart, but for what is not saved:
-which names a device has used (hashes, keyed anew with every start), the last minute's new servers, the token buckets
-of mode limit, connections that were running.
+Knows devices, scores and the form of the bytes. Must not know files or clocks. The bytes are read completely or not at
+all; then `Broken` says why. The detector continues as it would without a restart, except for what is not saved: which
+names a device has used (their hashes have a new key with every start), the last minute's new servers, the token buckets
+of mode limit, and connections that were running.
 
     "cpe-filter state", version (1 byte), serial (varint), written (float64)
     names of the senders, names of the indicators: a count (1 byte), then each with its length (1 byte)
@@ -11,9 +11,9 @@ of mode limit, connections that were running.
     CRC-32 of all that
 
 A varint has seven bits a byte, the least significant first, the top bit where more follow. Floats are IEEE 754, big
-end first. Names stand in the file, so that a version with another table of indicators reads it: what it does not
-know is dropped, and a sender that is new begins at 0. Times are ages in ms before `written`: no age is negative,
-whatever has happened to the clock.
+end first. The file contains names, so that a version with another table of indicators can read it: it drops indicators
+that it does not know, and a new sender begins at 0. Times are ages in ms before `written`; no age is negative, whatever
+happened to the clock.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from cpe_filter.lean.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
 VERSION = 1
-#: Nothing longer is read. A device takes 1,700 bytes at most, so a full table of devices fits.
+#: Longer files are not read. A device takes at most 1,700 bytes, so a full table of devices fits.
 MOST_BYTES = 512 * 1024
-#: Of each device's addresses, the newest ones: no more are shown.
+#: How many of each device's addresses are saved, the newest ones: no more are shown.
 ADDRESSES = 4
 #: A file that is older than this, or from the future, was written or is read with a wrong clock: it counts as new.
 BELIEVED_S = 366 * 86400.0
@@ -43,7 +43,7 @@ _SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE = 4, 8, 16
 _KEYS = (4, 6, *BEHIND, 16)
 _OLDEST_MS = 100 * 366 * 86400 * 1000
 _MOST_COUNT = (1 << 56) - 1
-#: A tally's weight is kept in parts of a nat: it is shown, and compared with 1 nat. The sums are exact.
+#: A tally's weight is saved in parts of a nat, because it is only shown, and compared with 1 nat. The sums are exact.
 _WEIGHT = 256
 _float = struct.Struct(">d")
 #: A table of neighbours, a number for each bucket of four (`WAYS`).
@@ -55,7 +55,7 @@ class Broken(ValueError):
 
 
 class Saved(NamedTuple):
-    """serial: later ones are higher, on any clock. devices: their times are on the clock of who reads."""
+    """serial: later ones are higher, on any clock. devices: their times are on the reader's clock."""
 
     serial: int
     devices: list[Device]
@@ -67,10 +67,10 @@ def encode(devices: Iterable[Device], time: float, serial: int) -> bytes:
 
 
 def pieces(devices: Iterable[Device], time: float, serial: int) -> Iterator[bytes]:
-    """The same in pieces: what stands before the devices, each device, what stands behind them.
+    """The same in pieces: the part before the devices, each device, the part behind them.
 
-    Which devices and keys they are is settled at once; what is known of each, when its piece is taken. So a file is
-    good whatever becomes of the devices while it is written: a key that one takes over from another is in it once.
+    The devices and their keys are fixed at once; what is known of each is read when its piece is made. So a file is
+    valid whatever happens to the devices while it is written: a key that moves to another device is in it once.
     """
     return _pieces([(device.key, device) for device in devices], time, serial)
 
@@ -88,7 +88,7 @@ def _pieces(known: list[tuple[bytes, Device]], time: float, serial: int) -> Iter
 
 
 def decode(data: bytes, now: float) -> Saved:
-    """What was encoded. now: seconds of the clock that goes on. Raises `Broken`."""
+    """What was encoded. now: seconds of the current clock. Raises `Broken`."""
     if len(data) > MOST_BYTES:
         raise Broken("too large")
     if not data.startswith(_MAGIC) or len(data) <= len(_MAGIC):
@@ -99,7 +99,7 @@ def decode(data: bytes, now: float) -> Saved:
         raise Broken("cut short or damaged")
     reader = _Reader(data[len(_MAGIC) + 1 : -4])
     serial, written = reader.varint(), reader.number()
-    # A clock that was wrong tells nothing of how long nobody watched.
+    # If the clock was wrong, the time between writing and reading is unknown.
     base = written if 0 <= now - written <= BELIEVED_S else now
     senders, indicators = reader.names(), [current(name) for name in reader.names()]
     count = reader.varint()
@@ -121,8 +121,8 @@ def decode(data: bytes, now: float) -> Saved:
 def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours.
 
-    Of the tallies, first a bit for each indicator, whether it ever fired; weights have their sign in the lowest bit.
-    key: under which it is written, where that is not the device's own any more.
+    Tallies begin with a bit for each indicator, whether it ever fired; weights have their sign in the lowest bit.
+    key: the key that is written, if the device has another one by now.
     """
     score = device.score
     table = _packed_table(device.neighbours.table)
@@ -231,14 +231,14 @@ def _age(time: float, then: float) -> bytes:
 
 
 def _packed_table(table: bytearray) -> bytes:
-    """A table of neighbours: how many are in each bucket, four bits each, then these; all of it where that is less.
+    """A table of server networks: how many are in each bucket, four bits each, then these; all of it if that is less.
 
-    A bucket is filled from its head, so that what is in it stands together.
+    A bucket is filled from its head, so its entries are contiguous.
     """
     counts, places = bytearray(BUCKETS // 2), []
     for bucket, entries in enumerate(_buckets.unpack(table)):
         if entries:
-            # By the last entry that is not 0. Compared, not looped over: this runs for each device.
+            # Find the last entry that is not 0. Comparisons instead of a loop: this runs for each device.
             count = 4 if entries & 0xFFFF else 3 if entries & 0xFFFFFFFF else 2 if entries & 0xFFFFFFFFFFFF else 1
             counts[bucket // 2] |= count << 4 * (bucket % 2)
             at = bucket * 2 * WAYS
@@ -248,7 +248,7 @@ def _packed_table(table: bytearray) -> bytes:
 
 
 class _Reader:
-    """Takes pieces off the front. Everything raises `Broken` where too little is left."""
+    """Takes pieces off the front. Everything raises `Broken` if too little is left."""
 
     __slots__ = ("_at", "_data")
 
@@ -298,7 +298,7 @@ class _Reader:
         return [self.short().decode("ascii", "replace") for _ in range(self.byte())]
 
     def table(self) -> bytes:
-        """A table of neighbours from its occupied places."""
+        """A table of server networks from its occupied entries."""
         counts = self.take(BUCKETS // 2)
         out = []
         for bucket in range(BUCKETS):

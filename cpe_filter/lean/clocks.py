@@ -1,7 +1,7 @@
-"""The four clocks, as types: a time of one must not be taken for a time of another.
+"""The four clocks, as types: a time of one must not be used as a time of another.
 
-They cost nothing at run time: mypy alone sees the types. Each is a number of seconds, so a difference of two times, or
-a time moved by some seconds, is a plain float again. A value gets its clock where it is read off it.
+They cost nothing at run time, because only mypy sees the types. Each is a number of seconds, so a difference of two
+times, or a time plus some seconds, is a plain float again. A value gets its type where a clock is read.
 """
 
 from __future__ import annotations

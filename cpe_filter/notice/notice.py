@@ -1,12 +1,12 @@
-"""The subscriber's page, kept up to date: when it is written, and of which devices.
+"""Keeps the subscriber's page up to date: when it is written, and which devices are on it.
 
-Knows the engine's devices, `[notice]` of the policy, and what became of devices that were not clear. Must not know HTML
-or words (notice_page, notice_text): those are loaded, and the page is made and written, in a child that nobody waits
-for (lean.forked). So the running filter keeps none of it in memory, and no packet waits for it.
+Knows the engine's devices, `[notice]` of the policy, and the history of devices that were not clear. Must not know HTML
+or words (page, texts.notice). A child process loads those and writes the page (lean.forked), and is not waited for. So
+the running filter keeps none of it in memory, and no packet waits.
 
-The page is written at a change of standing, twice within `HASTE_S` at most, else once a minute, where something on it
-has changed. It lies in tmpfs and goes when the filter stops: a page that nobody keeps would soon be untrue. What became
-of a device is known since the filter's start, of `PAST` devices at most.
+The page is written after a change of standing, at most twice within `HASTE_S`; otherwise once a minute if something on
+it has changed. It is in tmpfs and is removed when the filter stops, because a page that is not updated would soon be
+wrong. The history of at most `PAST` devices is known, since the filter's start.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CannotWrite(Exception):
 class Notice:
     """`changed` with each change of a standing, `tick` every second, `close` at the end. Times are the engine's.
 
-    named: what a device calls itself in DHCP. log: takes a line.
+    named: a device's name in DHCP. log: takes a line.
     """
 
     def __init__(self, named: Callable[[Device], str], log: Callable[[str], None]) -> None:
@@ -72,7 +72,7 @@ class Notice:
         self._due = True
 
     def continued(self, before: bytes, after: bytes) -> None:
-        """A device goes on under another key."""
+        """A device continues under another key."""
         if before in self._past:
             self._past[after] = self._past.pop(before)
         self._due = True
@@ -103,7 +103,7 @@ class Notice:
             self._fail(str(error))
 
     def close(self) -> None:
-        """The filter stops: the page goes."""
+        """The filter stops: removes the page."""
         if self._call is not None:
             self._call.stop(LEAVE_S)
             self._call = None
@@ -129,7 +129,7 @@ class Notice:
 
     def _take_away(self) -> None:
         path, self._path = self._path, ""
-        if path and not self._failed:  # else there may be somebody else's file
+        if path and not self._failed:  # otherwise the file may not be ours
             try:
                 os.unlink(path)
             except OSError:
@@ -143,7 +143,7 @@ def _make(
     past: dict[bytes, tuple[str, float]],
     now: float,
 ) -> None:
-    """In the child: the page, made and written. Raises `CannotWrite`."""
+    """In the child: makes and writes the page. Raises `CannotWrite`."""
     from cpe_filter.notice import devices as notice_devices
     from cpe_filter.notice import page as notice_page
 
@@ -168,7 +168,7 @@ def _make(
 def write(path: str, text: str) -> None:
     """Replaces the page in one step, readable by all. Makes its folder. Raises `CannotWrite`.
 
-    Only a page is ever replaced, and only in a folder that nobody else can write to.
+    It replaces nothing but a page of its own, and only in a folder that no other user can write to.
     """
     from cpe_filter.lean import output_file as file
 

@@ -1,10 +1,10 @@
 """Open incidents <-> bytes that survive a restart.
 
 Knows incidents and the form of the bytes: JSON, and its CRC-32 on a line of its own. Must not know files. Devices are
-named by their own keys, so these bytes are for the router's files only. Read as a whole or not at all.
+named by their own keys, so these bytes are for the router's files only. They are read completely or not at all.
 
-Within one boot times are exact, also where the clock was set meanwhile, since the time of the boot is kept with them;
-after a reboot they are ages.
+Within one boot times are exact, even if the clock was set meanwhile, because the time of the boot is kept with them.
+After a reboot they are ages.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: A file that is older, or from the future, was written or is read with a wrong clock (as in detect.saved).
 BELIEVED_S = 366 * 86400.0
-#: Lengths of devices' keys, but for the router's own.
+#: Lengths of devices' keys, except the router's own.
 _KEYS = (4, 6, *BEHIND, 16)
 
 
@@ -93,7 +93,7 @@ class Kept:
             return {}
 
     def restore(self, incidents: Incidents, boot: str, now: float, lost: bool) -> None:
-        """Gives them to an empty `Incidents`. lost: what was told may not have arrived. Raises `Broken`."""
+        """Restores them into an empty `Incidents`. lost: sent events may not have arrived. Raises `Broken`."""
         if self.boot == boot:
             shift = incidents.booted - self._booted
         else:
@@ -109,7 +109,7 @@ class Kept:
 
 
 def _parsed(text: bytes) -> Any:
-    """Apart from the running filter, which writes JSON only (see json_text)."""
+    """In a child process: the running filter only writes JSON (see json_text)."""
     import json
 
     return json.loads(text)
@@ -135,7 +135,7 @@ def _dumped(incident: Incident) -> dict[str, Any]:
 
 
 def _loaded(content: dict[str, Any], shift: float) -> Incident:
-    """Raises ValueError, KeyError, TypeError and the like for what is none."""
+    """Raises ValueError, KeyError, TypeError and the like for a malformed one."""
     key = bytes.fromhex(content["key"])
     if len(key) not in _KEYS and key not in RESERVED:
         raise ValueError

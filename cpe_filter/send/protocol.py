@@ -1,4 +1,4 @@
-"""What a router and the collector both keep to: the path of reports, their size, and how Retry-After is read.
+"""Rules that a router and the collector share: the path of reports, their size, and how Retry-After is read.
 
 Knows HTTP header fields. Must not know connections. The collector uses it, too.
 """

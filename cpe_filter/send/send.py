@@ -1,23 +1,23 @@
-"""`cpe-filter send`: brings what waits in the spool to the Internet provider's collector.
+"""`cpe-filter send`: delivers what waits in the spool to the Internet provider's collector.
 
-Knows privileges, the folder, the schedule and what an answer means for what was sent. Must not know devices or
-packets. A process of its own, so that the filter, which may rule the network, speaks to nobody there, and so that TLS
-costs the router its 15 MB for the second that it takes and not for good.
+Knows privileges, the spool's folder, the schedule, and what an answer means for the events that were sent. Must not
+know devices or packets. It is a process of its own for two reasons: the filter, which may change the network, connects
+to nothing, and TLS costs the router 15 MB only for the second that it takes.
 
-Three ways to start it:
+There are three ways to start it:
 
-- `--wait` sleeps until something is due, does one exchange and ends: for a supervisor that starts it again. What waits
-  is a Python without TLS. Nothing is late, and a crash, a leak or a new policy is over with the next start.
-- without an option it ends at once where nothing is due within a minute: for cron, once a minute. Costs a start of
-  Python a minute in place of the memory.
-- `--once` sends now what there is, whatever the schedule says: for people.
+- With `--wait` it sleeps until something is due, does one exchange and ends. This is for a supervisor that starts it
+  again. A Python without TLS waits. Nothing is late, and a crash, a leak or an old policy lasts until the next start.
+- Without an option it ends at once if nothing is due within a minute. This is for cron, once a minute, and costs a
+  start of Python each minute instead of memory.
+- With `--once` it sends now what there is, whatever the schedule says. This is for people.
 
-Started by root it acts as [report] user from the beginning, and takes root back once, to read the private key, before
-it gives it up for good; only then does it open a connection. An exchange is noted before it begins: who is killed in
-it, or cannot write, does not try again within a minute.
+Started by root it acts as [report] user from the beginning. It takes root back once, to read the private key, then
+drops root for good, and only then opens a connection. An exchange is noted before it begins, so a process that is
+killed in it, or cannot write, does not try again within a minute.
 
-Exit codes: 0 delivered, or nothing to do; 1 nothing delivered: what the collector has not answered for goes on waiting,
-and the schedule says when to try again; 2 policy, key, certificates or user cannot be used, and all goes on waiting.
+Exit codes: 0 delivered, or nothing to do; 1 nothing delivered: events without an answer of the collector wait, and the
+schedule says when to try again; 2 policy, key, certificates or user cannot be used, and all events wait.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ if TYPE_CHECKING:
 DONE, UNDELIVERED = 0, 1
 #: Bytes of a report (as JSON, so of a request more than enough), and reports of an exchange.
 MOST_REPORT, MOST_REPORTS = 60 << 10, 24
-#: Events that are given up one by one because the collector takes none; then it is the whole that is wrong.
+#: How many events are given up one by one if the collector accepts none; then the report itself must be wrong.
 MOST_GIVEN_UP = 4
-#: Reports kept for `cpe-filter report show`, and their characters.
+#: Reports that are kept for `cpe-filter report show`, and their characters.
 KEPT, MOST_KEPT = 8, 64 << 10
-#: Seconds between two looks while waiting; that a start without `--wait` waits at most, and one with it.
+#: Seconds between two checks while waiting; the longest wait of a start without `--wait`, and of one with it.
 LOOK_S, SHORT_S, LONG_S = 5.0, 60.0, 6 * 3600.0
 _MODEL = "/tmp/sysinfo/board_name"  # noqa: S108 - OpenWrt's; only read, and not trusted
 
@@ -98,7 +98,7 @@ def run(policy: Policy, how: str) -> int:
 
 
 def _opened(policy: Policy, how: str) -> Reader:
-    """The folder; with `--wait` once the filter has made it. Raises `CannotSend`, `NoReports`."""
+    """The spool's folder; with `--wait` as soon as the filter has made it. Raises `CannotSend`, `NoReports`."""
     path = handover.folder(policy.status.status_file)
     end = time.monotonic() + LONG_S
     while True:
@@ -116,7 +116,7 @@ def _opened(policy: Policy, how: str) -> Reader:
 
 
 class _SoFar:
-    """What became of the events of an exchange. heartbeat: one is among those that the collector answered for."""
+    """The outcome of an exchange's events. heartbeat: the collector has answered for one."""
 
     def __init__(self) -> None:
         self.delivered = self.rejected = self.given_up = 0
@@ -124,7 +124,7 @@ class _SoFar:
 
     @property
     def answered_for(self) -> int:
-        """Events of which the collector said what became of them."""
+        """Events for which the collector has answered."""
         return self.delivered + self.rejected
 
     @property
@@ -135,7 +135,7 @@ class _SoFar:
 
 
 class Sender:
-    """Waits, sends, notes. give_up: does one thing with the rights that we started with, the last time."""
+    """Waits, sends, notes. give_up: does one last thing with the rights at the start."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class Sender:
         return code
 
     def _collector(self) -> Collector:
-        """With all that has to be read for it, also by Python: who we are afterwards may not be able to."""
+        """Reads all that is needed, including Python's modules, because the later user may not be able to."""
         from cpe_filter.send import upstream
 
         policy = self._policy
@@ -187,7 +187,7 @@ class Sender:
             raise CannotSend(str(error)) from None
 
     def _wait(self, plan: Plan) -> tuple[About, list[Waiting]] | None:
-        """What is to be sent, when it is time; None where it is not."""
+        """The events to send if it is time; else None."""
         begun = uptime()
         most = {"wait": LONG_S, "once": 0.0}.get(self._how, SHORT_S)
         stamp, ready, due = (-1, -1), None, None
@@ -209,7 +209,7 @@ class Sender:
             time.sleep(min(LOOK_S, left, max(0.05, due - up) if due is not None else LOOK_S))
 
     def _exchange(self, collector: Collector, plan: Plan, about: About, events: list[Waiting]) -> _Done:
-        """Sends the events, in as many reports as they take."""
+        """Sends the events in as many reports as necessary."""
         from cpe_filter.send import upstream
 
         waiting, so_far = deque(batches(events)), _SoFar()
@@ -248,7 +248,7 @@ class Sender:
         return DONE if so_far.delivered else UNDELIVERED, plan, so_far.text
 
     def _take(self, answer: Answer, batch: list[Waiting], so_far: _SoFar) -> bool:
-        """What a 200 says of each event: noted. False where it says nothing of any. Raises OSError."""
+        """Notes what a 200 says about each event. False if it says nothing about any. Raises OSError."""
         delivered = [event for event in batch if event.seq in answer.acked]
         rejected = [event for event in batch if event.seq in answer.rejected and event.seq not in answer.acked]
         for event in rejected:
@@ -269,7 +269,7 @@ class Sender:
         return UNDELIVERED, schedule.failed(plan, uptime(), after, self._draw), text
 
     def _keep(self, body: bytes, how: str) -> None:
-        """For `cpe-filter report show`: the last reports, byte for byte, and what came of each."""
+        """Keeps the last reports, byte for byte, and their outcomes, for `cpe-filter report show`."""
         last = self._reader.read(LAST)
         kept = [one for one in last if isinstance(one, dict)][-KEPT + 1 :] if isinstance(last, list) else []
         kept.append({"at": int(time.time()), "how": how, "report": body.decode()})
@@ -278,11 +278,11 @@ class Sender:
         try:
             self._reader.write(LAST, kept)
         except OSError:
-            pass  # there is no room; what arrives counts more
+            pass  # no space; what arrives is more important
 
 
 def _draw() -> float:
-    """0 to 1, from the kernel: after a power cut many routers start from one seed."""
+    """0 to 1, from the kernel: after a power cut many routers would start from one seed."""
     return int.from_bytes(os.urandom(6), "big") / (1 << 48)
 
 
@@ -307,7 +307,7 @@ def batches(events: Iterable[Waiting]) -> list[list[Waiting]]:
 
 
 def report(about: About, events: Iterable[Waiting], up: float) -> bytes:
-    """The JSON text: events stand in it as they stood in the spool."""
+    """The JSON text; it has the events byte for byte as in the spool."""
     now = time.time()
     content: dict[str, Any] = {
         "v": 1,

@@ -1,9 +1,8 @@
 """The collector, as a router sees it: one TLS connection, one POST at a time, bounded answers.
 
 Knows TLS with certificates of both sides, HTTP and the collector's answers. Must not know the spool, or when to send.
-It speaks to the host of the policy's URL and to nothing else: no redirect is followed, no proxy asked (http.client
-looks at no environment), no list of revoked certificates fetched. Only the CA of the policy is trusted, none of the
-system's.
+It connects to the host of the policy's URL and to nothing else: it follows no redirect, uses no proxy (http.client
+ignores the environment), and fetches no revocation list. It trusts only the CA of the policy, none of the system's.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from typing import Any, NamedTuple
 from cpe_filter import __version__
 from cpe_filter.send.protocol import PATH, retry_after
 
-#: Seconds: for an address to connect, for the other side to say anything, and for a whole exchange.
+#: Seconds: to connect to an address, for the other side to say anything, and for a complete exchange.
 CONNECT_S, SILENCE_S, EXCHANGE_S = 15.0, 30.0, 120.0
 #: Bytes of an answer, characters of a reason in it.
 MOST_ANSWER, _MOST_WHY = 64 << 10, 120
 
-#: What becomes of a request: taken; too large or wrong as a whole; come again later; not this way, not this router.
+#: Outcomes of a request: accepted; too large or malformed; to be repeated later; refused for this router.
 TAKEN, WRONG, LATER, REFUSED = "taken", "wrong", "later", "refused"
 _WRONG = (400, 413, 422)
 _LATER = (408, 425, 429)
@@ -47,7 +46,7 @@ class Unreached(Exception):
 class Answer(NamedTuple):
     """what: one of the above. acked, rejected: seqs, and why not; after: seconds (Retry-After).
 
-    splay, policy: as in schedule.Plan, None where it does not say.
+    splay, policy: as in schedule.Plan; None if the answer does not say.
     """
 
     what: str
@@ -60,7 +59,7 @@ class Answer(NamedTuple):
 
 
 def context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
-    """TLS of a router. Raises `Unusable`, OSError."""
+    """A router's TLS settings. Raises `Unusable`, OSError."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, and compares the host's name
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.hostname_checks_common_name = False
@@ -69,7 +68,7 @@ def context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     except ssl.SSLError:
         raise Unusable(f"[report] ca: {ca} holds no certificates (PEM)") from None
     try:
-        made.load_cert_chain(certificate, key, password="")  # nobody is there to ask for one
+        made.load_cert_chain(certificate, key, password="")  # there is no person to ask for one
     except ssl.SSLError as error:
         why = "does not belong to the certificate" if "MISMATCH" in (error.reason or "") else "cannot be read (PEM)"
         raise Unusable(f"[report] key: {key} {why}") from None
@@ -83,21 +82,21 @@ def compress(body: bytes) -> bytes:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """Names the host in bytes. Python sends text through its codec for names in other scripts, and on a router that
-    would need 2 MB of tables (python3-codecs)."""
+    """Passes the host's name as bytes. Python encodes text with its codec for names in other scripts, and on a router
+    that would need 2 MB of tables (python3-codecs)."""
 
     tls: ssl.SSLContext
 
     def connect(self) -> None:
         host = self.host.encode("ascii")
-        address: Any = (host, self.port)  # bytes are allowed, and what type checkers know is not all
+        address: Any = (host, self.port)  # bytes are allowed, although type checkers do not know it
         plain = socket.create_connection(address, self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = self.tls.wrap_socket(plain, server_hostname=host)
 
 
 class Collector:
-    """`post` as often as wanted, then `close`. Both raise `Unreached` at most."""
+    """Call `post` any number of times, then `close`. Both raise only `Unreached`."""
 
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         """url: https, as policy.py allows it. Raises `Unusable`."""
@@ -116,7 +115,7 @@ class Collector:
         self._answered = False
 
     def post(self, body: bytes) -> Answer:
-        """Sends a report (gzip'd JSON). The answer, whatever it is."""
+        """Sends a report (gzip'd JSON). Returns the answer, whatever it is."""
         left = self._until - time.monotonic()
         before = signal.signal(signal.SIGALRM, _too_long)
         signal.setitimer(signal.ITIMER_REAL, max(0.01, left))
@@ -145,9 +144,9 @@ class Collector:
         self._connection.close()
 
     def _hung_up(self, error: OSError) -> Unreached:
-        """In TLS 1.3 a server looks at our certificate when we think that all is well, and may hang up on our request.
+        """In TLS 1.3 a server checks our certificate after our side has finished, and may then reset our request.
 
-        Its reason then waits to be read, unless the end of the connection has overtaken it.
+        Its reason waits to be read, unless the end of the connection has overtaken it.
         """
         connection: socket.socket | None = self._connection.sock
         if connection is None:
@@ -178,7 +177,7 @@ class Collector:
         response = connection.getresponse()
         self._answered = True
         data = response.read(MOST_ANSWER + 1)
-        if not response.isclosed():  # longer than anything we want to read
+        if not response.isclosed():  # longer than any answer that we accept
             connection.close()
         return _answer(response.status, response.headers, data)
 
@@ -193,7 +192,7 @@ def _too_long(number: int, frame: FrameType | None) -> None:
 
 
 def _clock(why: str) -> str:
-    """A router without a clock that goes on by itself finds every certificate too new."""
+    """For a router without a battery-backed clock every certificate is too new."""
     if "not yet valid" in why or "expired" in why:
         return f" (this router's clock says {time.strftime('%Y-%m-%d', time.gmtime())})"
     return ""

@@ -1,10 +1,10 @@
-"""What the running filter knows, as a file that others read: written atomically, and read for `cpe-filter status`.
+"""The status file, which says what the running filter knows: written atomically, and read for `cpe-filter status`.
 
-Knows the engine's devices and counters. Must not judge. The file holds MACs, addresses, counts and what devices call
-themselves in DHCP, so it stays on the router; no names from mail.
+Knows the engine's devices and counters. Must not judge. The file holds MACs, addresses, counts and DHCP names, so it
+stays on the router. It holds no names from mail.
 
-It is written in slices, a few devices each time the loop comes by, so no packet waits for it. The counters in it are
-those of the moment when it was begun (`updated`), a device is as it was a few milliseconds later.
+It is written in slices, a few devices in each turn of the loop, so no packet waits for it. Its counters are those of
+the moment when it was begun (`updated`); a device is as it was a few milliseconds later.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PID_FILE = "run.pid"
 EXEMPT = 32
 #: Bytes of a status file.
 _LONGEST = 64 << 20
-#: Of a device's text in the file: hash of what it was made from, where it begins, its length. 49 bytes of memory.
+#: A device's text in the file: hash of its sources, where it begins, its length. 49 bytes of memory.
 _place = struct.Struct("qII")
 
 
@@ -58,24 +58,24 @@ def head(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
 
 
 def counted(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
-    """The status object for who only counts (report.metrics): of each device its standing alone."""
+    """The status object for metrics, which only count: it has only the standing of each device."""
     return {**head(engine, about, now), "devices": ({"standing": one.score.standing} for one in engine.devices)}
 
 
 def exemptions(count: int, first: list[dict[str, Any]]) -> dict[str, Any]:
-    """count: how many are in force; first: `EXEMPT` of them at most, as `exempt list` has them."""
+    """count: how many are in force; first: at most `EXEMPT` of them, as `exempt list` shows them."""
     kept = ("id", "device", "destination", "until", "reason")
     return {"exempt_count": count, "exempt": [{key: one[key] for key in kept} for one in first]}
 
 
 class Writer:
-    """Keeps the file: `ask` for a new one, `step` each time the loop comes by, `write` where it must be there at once.
+    """Keeps the file. Call `ask` for a new one, `step` in each turn of the loop, `write` if it must exist at once.
 
-    path: the file. about: what the router adds to it. named: a device's host name, "" where none is known. log: takes
-    a line, once for each thing that goes wrong.
+    path: the file. about: what the router adds to it. named: a device's host name, "" if none is known. log: takes a
+    line, once for each kind of failure.
 
-    A device that has not changed is not encoded again: its text is copied from the file before, which stays open for
-    that. So nothing of the texts is held in memory, of each device only where it is.
+    A device that has not changed is not encoded again. Its text is copied from the previous file, which stays open for
+    that. So no texts are held in memory, only the place of each.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class Writer:
         self._failure = ""
 
     def ask(self) -> None:
-        """The file is out of date. One that is being written is finished first, and then written once more."""
+        """The file is out of date. If one is being written it is finished first, and then written once more."""
         self._asked = True
 
     def step(self) -> bool:
-        """Does a slice of what was asked for. True: there is more, so call it again when waiting packets are served."""
+        """Does a slice of the work. True: there is more; call it again when waiting packets are served."""
         try:
             return self._step()
         except OSError as error:
@@ -114,15 +114,15 @@ class Writer:
             return False
 
     def write(self) -> None:
-        """Writes it, all of it. Raises OSError; the old one then stays."""
+        """Writes all of it. Raises OSError; then the old file stays."""
         self._asked = True
         while self._step():
             pass
 
     def close(self) -> None:
-        """The filter stops: its file goes, so that nobody takes it for a running one."""
+        """The filter stops: removes its file, which would look like that of a running filter."""
         self._abandon()
-        if self._last is not None:  # not that of a filter which kept us from starting
+        if self._last is not None:  # not the file of another filter that kept this one from starting
             self._last.close()
             self._last = None
             try:
@@ -151,14 +151,14 @@ class Writer:
         return self._asked
 
     def _abandon(self) -> None:
-        """What was written does not count: neither do the places in it."""
+        """Drops what was written, and the places in it."""
         if self._file is not None:
             self._file.abandon()
             self._file = None
         self._places.clear()
 
     def _made(self, first: str) -> Iterator[bytes]:
-        """The file's text, in pieces: what stands before the devices, each device, the end."""
+        """The file's text, in pieces: the part before the devices, each device, the end."""
         devices, table = list(self._engine.devices), self._engine.devices
         written: set[bytes] = set()
         piece = f'{first[:-1]},"devices":['.encode("ascii")
@@ -178,7 +178,7 @@ class Writer:
             self._places = {key: self._places[key] for key in written}
 
     def _text(self, device: Device, at: int) -> bytes:
-        """A device as JSON, at this place of the file that is written: from the last file, if it is the same."""
+        """A device as JSON, at this place of the new file: copied from the last file if it is the same."""
         name, mode = self._named(device), effective_mode(self._engine.policy, device)
         stamp = hash((name, mode, *_shown(device)))
         place = self._places.get(device.key)
@@ -197,14 +197,14 @@ class Writer:
 
 
 def _shown(device: Device) -> tuple[Any, ...]:
-    """All that the text of a device follows from, and that changes. Tallies change with their counts or the sums."""
+    """All sources of a device's text that change. Tallies change with their counts or the sums."""
     score = device.score
     return (
         device.last_seen,
         device.first_seen,
         *device.addresses,
         score.standing,
-        score.value,  # follows from more than the sums
+        score.value,  # depends on more than the sums
         *score.sums,
         sum([tally.count for tally in score.tallies.values()]),
         device.connections,
@@ -220,9 +220,9 @@ def _shown(device: Device) -> tuple[Any, ...]:
 
 
 def read(path: str) -> tuple[str, dict[str, Any]]:
-    """The file's text, and what it says, of a filter that runs. Raises `NotRunning`.
+    """The text of a running filter's file, and its content. Raises `NotRunning`.
 
-    Not more is looked at than the process: whoever shows the content must expect anything.
+    Only the process is checked, so a caller that shows the content must expect anything.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -246,7 +246,7 @@ def read(path: str) -> tuple[str, dict[str, Any]]:
 
 
 def pid_namespace() -> int | None:
-    """What tells this process's numbering of processes from others; None where the kernel has one only."""
+    """The PID namespace of this process; None if the kernel has only one."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -254,13 +254,13 @@ def pid_namespace() -> int | None:
 
 
 def of_service(path: str, name: str) -> str:
-    """Where the router's service leaves a file: beside status file `path`, or where that is by default."""
+    """Where the router's service leaves a file: next to status file `path`, or next to the default one."""
     beside, usual = (os.path.join(os.path.dirname(one), name) for one in (path, Policy().status.status_file))
     return beside if os.path.exists(beside) else usual
 
 
 def _alive_in_jail(path: str) -> bool:
-    """Whether a filter in a jail runs. By itself it is process 1 there, which says nothing here."""
+    """Whether a filter in a jail runs. In its jail it is process 1, which means nothing outside."""
     try:
         with open(of_service(path, _PID_FILE), encoding="ascii") as file:
             pid = int(file.read(32))

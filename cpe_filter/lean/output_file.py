@@ -1,6 +1,7 @@
-"""A file that appears complete or not at all: a temporary file next to it, renamed at the end.
+"""A page that replaces an earlier one in one step, at a path that a person has named.
 
-Knows the file system. Must not know what is written.
+Knows the file system. Must not know what is written. AtomicFile does the writing. A path from the command line or the
+policy may be a link, a folder, a pipe or the wrong file: this refuses what a page must not replace.
 """
 
 from __future__ import annotations
@@ -9,61 +10,56 @@ import os
 import stat
 from types import TracebackType
 
-
-class CannotWrite(Exception):
-    """The text says why. The file is unchanged."""
+from cpe_filter.lean.atomic_file import AtomicFile
 
 
-class Whole:
-    """`with Whole(path) as file: ...; file.text = ...`. Says at once when the place cannot be written to.
+class OutputFileError(Exception):
+    """The file was not written and is as it was. The text says why."""
 
-    begins: what an existing file must begin with, unless it is empty. Another file is not overwritten.
+
+class OutputFile:
+    """`with OutputFile(path) as file: ...; file.text = ...`. Reports at once that the place cannot be written to.
+
+    begins: how a file that exists must begin, unless it is empty; any other is left alone. durable: see AtomicFile.
     """
 
-    def __init__(self, path: str, begins: bytes = b"") -> None:
-        self.begins = begins
-        self.path = os.path.realpath(path)  # a link stays one
+    def __init__(self, path: str, begins: bytes = b"", durable: bool = True) -> None:
+        self._begins = begins
+        self._path = os.path.realpath(path)  # a link stays one
+        self._durable = durable
         self.text = ""
-        self._temporary = os.path.join(os.path.dirname(self.path), f".cpe-filter-{os.urandom(6).hex()}.new")
-        self._handle = -1
 
-    def __enter__(self) -> Whole:
+    def __enter__(self) -> OutputFile:
+        folder, name = os.path.dirname(self._path), f".cpe-filter-{os.urandom(6).hex()}.new"
         try:
-            if os.path.lexists(self.path) and not stat.S_ISREG(os.stat(self.path).st_mode):
-                # A rename would put a file in the place of a folder or device.
-                raise CannotWrite("Is a directory" if os.path.isdir(self.path) else "Not a regular file")
-            if os.path.lexists(self.path) and self._is_foreign():
-                raise CannotWrite("Exists and is no page, left as it is")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            self._handle = os.open(self._temporary, flags, 0o666)
+            if os.path.lexists(self._path):
+                self._check()
+            self._file = AtomicFile(self._path, 0o666, os.path.join(folder, name), masked=True)
         except OSError as error:
-            raise CannotWrite(_why(error)) from None
+            raise OutputFileError(_reason(error)) from None
         return self
 
-    def _is_foreign(self) -> bool:
-        with open(self.path, "rb") as file:
-            start = file.read(len(self.begins))
-        return bool(start) and start != self.begins
+    def _check(self) -> None:
+        """Raises `OutputFileError`, OSError."""
+        if not stat.S_ISREG(os.stat(self._path).st_mode):  # a rename would replace a folder or device
+            raise OutputFileError("Is a directory" if os.path.isdir(self._path) else "Not a regular file")
+        with open(self._path, "rb") as file:
+            start = file.read(len(self._begins))
+        if start and start != self._begins:
+            raise OutputFileError("Exists and is not a page, left as it is")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self._file.abandon()
+            return
         try:
-            with os.fdopen(self._handle, "wb") as file:
-                if kind is None:
-                    file.write(self.text.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-            if kind is None:
-                os.replace(self._temporary, self.path)
+            self._file.write(self.text.encode())
+            self._file.finish(self._durable)
         except OSError as error:
-            raise CannotWrite(_why(error)) from None
-        finally:
-            try:
-                os.unlink(self._temporary)
-            except OSError:
-                pass  # it has its name by now
+            raise OutputFileError(_reason(error)) from None
 
 
-def _why(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     return error.strerror or str(error)

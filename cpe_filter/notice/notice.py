@@ -11,15 +11,14 @@ wrong. The history of at most `PAST` devices is known, since the filter's start.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable
 
 from cpe_filter.detect.detector import RELEASED as BY_HAND
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR
+from cpe_filter.lean import files
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import LogOnce
 from cpe_filter.policy.model import Policy
@@ -39,7 +38,7 @@ _PAGE = "page"
 CLEARED, RELEASED = "cleared", "released"
 
 
-class CannotWrite(Exception):
+class NoticeError(Exception):
     """The page is as it was; the text says why."""
 
 
@@ -98,7 +97,7 @@ class Notice:
         self._due, self._shows, self._not_before = False, shows, now + HASTE_S
         self._path = policy.notice.page
         try:
-            self._call = BackgroundCall(lambda: _make(known, policy, self._named, self._past, now), CannotWrite, WAIT_S)
+            self._call = BackgroundCall(lambda: _make(known, policy, self._named, self._past, now), NoticeError, WAIT_S)
         except CallFailedError as error:
             self._fail(str(error))
 
@@ -117,7 +116,7 @@ class Notice:
             call.result()
             self._failed = False
             self._log_once.clear(_PAGE)
-        except (CannotWrite, CallFailedError) as error:
+        except (NoticeError, CallFailedError) as error:
             self._fail(str(error))
         return True
 
@@ -143,7 +142,7 @@ def _make(
     past: dict[bytes, tuple[str, float]],
     now: float,
 ) -> None:
-    """In the child: makes and writes the page. Raises `CannotWrite`."""
+    """In the child: makes and writes the page. Raises `NoticeError`."""
     from cpe_filter.notice import devices as notice_devices
     from cpe_filter.notice import page as notice_page
 
@@ -166,22 +165,18 @@ def _make(
 
 
 def write(path: str, text: str) -> None:
-    """Replaces the page in one step, readable by all. Makes its folder. Raises `CannotWrite`.
+    """Replaces the page in one step, readable by all. Makes its folder. Raises `NoticeError`.
 
     It replaces nothing but a page of its own, and only in a folder that no other user can write to.
     """
-    from cpe_filter.lean import output_file as file
+    from cpe_filter.lean import output_file
 
     os.umask(0o022)
-    folder = os.path.dirname(path)
     try:
-        os.makedirs(folder, exist_ok=True)
-        about = os.stat(folder)
-        if about.st_uid not in (0, os.geteuid()) or (about.st_mode & 0o022 and not about.st_mode & stat.S_ISVTX):
-            raise OSError(errno.EPERM, "Others can write to its folder")
-        with file.Whole(path, begins=b"<!DOCTYPE html>") as page:
+        files.make_folder(path)
+        with output_file.OutputFile(path, begins=b"<!DOCTYPE html>", durable=False) as page:
             page.text = text
     except OSError as error:
-        raise CannotWrite(error.strerror) from None
-    except file.CannotWrite as error:
-        raise CannotWrite(str(error)) from None
+        raise NoticeError(error.strerror) from None
+    except output_file.OutputFileError as error:
+        raise NoticeError(str(error)) from None

@@ -12,7 +12,7 @@ import os
 import sys
 from ipaddress import ip_network
 
-from cpe_filter.lean.output_file import CannotWrite, Whole
+from cpe_filter.lean.output_file import OutputFile, OutputFileError
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, Unusable, silence
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import CaptureError
@@ -43,11 +43,11 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
     if options.html is None:
         return _replay_each(options, how, None)
     try:
-        with Whole(options.html, begins=b"<!DOCTYPE html>") as file:
+        with OutputFile(options.html, begins=b"<!DOCTYPE html>") as file:
             page = Page()
             code = _replay_each(options, how, page)
             file.text = page.text()
-    except CannotWrite as error:
+    except OutputFileError as error:
         raise Unusable(f"--html {options.html}: {error}") from None
     return code
 

@@ -24,6 +24,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 
+from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.report.spool import MOST_BYTES
 
 SPOOL, INCIDENTS, SENT = "spool", "incidents", "sent"
@@ -89,26 +90,9 @@ class Writer:
 
     def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
         """Replaces a file of ours. Raises OSError; the old one then stays."""
-        path = os.path.join(self._path, name)
-        temporary = f"{path}.new"
-        try:
-            os.unlink(temporary)
-        except FileNotFoundError:
-            pass
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                if mode != 0o600:
-                    os.fchown(handle, -1, self._gid)
-                    os.fchmod(handle, mode)
-            os.replace(temporary, path)
-        except OSError:
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
-            raise
+        file = AtomicFile(os.path.join(self._path, name), mode, group=self._gid)
+        file.write(data)
+        file.finish()
 
     def read(self, name: str) -> bytes | None:
         """A file that `run` has written; None if there is none that can be used."""

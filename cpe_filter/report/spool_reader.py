@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.report.persistence import Broken
 from cpe_filter.report.spool import MOST_BYTES, About, Waiting
 from cpe_filter.report.spool_dir import ARRIVED, INCIDENTS, MOST_SENT, SENT, SPOOL, listed, read, seqs_of
@@ -97,13 +98,6 @@ class Reader:
         self._replace(name, json.dumps(content, separators=(",", ":")).encode())
 
     def _replace(self, name: str, data: bytes) -> None:
-        temporary = f"{name}.new"
-        try:
-            os.unlink(temporary, dir_fd=self._sent)
-        except FileNotFoundError:
-            pass
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        handle = os.open(temporary, flags, 0o600, dir_fd=self._sent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, name, src_dir_fd=self._sent, dst_dir_fd=self._sent)
+        file = AtomicFile(name, folder=self._sent)
+        file.write(data)
+        file.finish()

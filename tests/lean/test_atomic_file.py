@@ -38,3 +38,26 @@ def test_a_temporary_file_of_another_name(tmp_path: Path) -> None:
     file.finish()
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"new"
+
+
+def test_a_file_in_a_folder_that_is_held_open(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    folder = os.open(tmp_path / "a", os.O_RDONLY)
+    (tmp_path / "a").rename(tmp_path / "b")
+    for finish in (True, False):
+        file = AtomicFile("file", folder=folder)
+        file.write(b"new")
+        if finish:
+            file.finish(durable=True)
+        else:
+            file.abandon()
+        assert [entry.name for entry in (tmp_path / "b").iterdir()] == ["file"]
+    os.close(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_the_group_that_may_read(tmp_path: Path) -> None:
+    file = AtomicFile(str(tmp_path / "file"), 0o640, group=65534)
+    file.finish()
+    about = (tmp_path / "file").stat()
+    assert (about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)) == (0, 65534, 0o640)

@@ -11,7 +11,7 @@ import pytest
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
-from cpe_filter.notice.notice import HASTE_S, MINUTE_S, PAST, CannotWrite, Notice, write
+from cpe_filter.notice.notice import HASTE_S, MINUTE_S, PAST, Notice, NoticeError, write
 from tests.lab.net import DEADLINE_S
 from tests.policies import changed_policy, make_policy
 
@@ -147,15 +147,15 @@ def test_a_failure_is_told_once_and_tried_again(home: Home) -> None:
 def test_only_a_page_is_replaced_and_only_in_a_safe_folder(tmp_path: Path) -> None:
     path = tmp_path / "shadow"
     path.write_text("root:x:")
-    with pytest.raises(CannotWrite, match="Exists and is no page"):
+    with pytest.raises(NoticeError, match="Exists and is not a page"):
         write(str(path), "<!DOCTYPE html>")
     assert path.read_text() == "root:x:"
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
-    with pytest.raises(CannotWrite, match="Others can write to its folder"):
+    with pytest.raises(NoticeError, match="Others can write to its folder"):
         write(str(shared / "index.html"), "<!DOCTYPE html>")
-    with pytest.raises(CannotWrite, match=r"File exists|Not a directory"):
+    with pytest.raises(NoticeError, match=r"File exists|Not a directory"):
         write(str(path / "below" / "index.html"), "<!DOCTYPE html>")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["shadow", "shared"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.lean.output_file import CannotWrite, Whole
+from cpe_filter.lean.output_file import OutputFile, OutputFileError
 from cpe_filter.replay import page as page_module
 from cpe_filter.replay.page import Page
 from cpe_filter.replay.replay import Options, replay
@@ -210,7 +210,7 @@ def test_the_json_beside_a_page_is_as_ever(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written(tmp_path: Path, place: str, reason: str) -> None:
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CannotWrite, match=reason), Whole(f"{tmp_path}/{place}"):
+    with pytest.raises(OutputFileError, match=reason), OutputFile(f"{tmp_path}/{place}"):
         pass
     path = f"{tmp_path}/{place}" if place else ""
     done = command("pcaps/bot-sprayer.pcap", "--html", path)
@@ -225,7 +225,7 @@ def test_a_capture_is_never_taken_for_the_page(tmp_path: Path) -> None:
     capture.write_bytes(pcap([]))
     done = command("--html", str(capture), "pcaps/bot-sprayer.pcap")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"cpe-filter: --html {capture}: Exists and is no page, left as it is\n"
+    assert done.stderr == f"cpe-filter: --html {capture}: Exists and is not a page, left as it is\n"
     assert capture.read_bytes() == pcap([])
     for before in (b"", b"<!DOCTYPE html>\n<p>the last one"):
         page = tmp_path / "page.html"
@@ -253,7 +253,7 @@ def test_the_old_page_stays_when_judging_is_interrupted(tmp_path: Path) -> None:
     target.write_text("old")
 
     def interrupted() -> None:
-        with Whole(str(target)) as file:
+        with OutputFile(str(target)) as file:
             file.text = "new"
             raise KeyboardInterrupt
 
@@ -268,7 +268,7 @@ def test_the_file_is_replaced_and_a_link_to_it_stays(tmp_path: Path) -> None:
     target.write_text("old")
     link.symlink_to(target)
     inode = target.stat().st_ino
-    with Whole(str(link)) as file:
+    with OutputFile(str(link)) as file:
         assert target.read_text() == "old"
         file.text = "new"
     assert link.is_symlink()

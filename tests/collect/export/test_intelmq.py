@@ -37,7 +37,7 @@ def test_event() -> None:
         "event_description.text": "A device behind this address sends mail straight to strangers' servers.",
         "extra.case": "0123456789abcdef", "extra.incident": "00000000000000aa", "extra.router": "r1",
         "extra.device": "000000000000000a", "extra.state": "open", "extra.action": "explain", "extra.region": "north",
-        "extra.contact": "crm:1", "extra.indicators": ["helo-dynamic", "dnsbl-listed"],
+        "extra.contact": "crm:1", "extra.indicators": ["dnsbl-listed", "helo-dynamic"],
         "extra.first_seen": "2026-11-24T11:58:30+00:00", "extra.last_seen": "2026-11-24T11:59:50+00:00",
         "extra.connections": 9, "extra.networks": 8, "extra.recipients": 3, "extra.messages": 1, "extra.refused": 4,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The commands beside `run`: their arguments, and the way to their work, which is elsewhere.
+"""The commands besides `run`: their arguments, and the way to their work, which is elsewhere.
 
 Imports are made by the command that needs them. What is thrown from here, exit codes and output are cli's matter.
 """
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """What the Internet provider is told."""
+    """Commands about reports to the Internet provider."""
     send = commands.add_parser(
         "send",
         help="bring reports to the Internet provider's collector",

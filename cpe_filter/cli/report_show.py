@@ -1,8 +1,8 @@
-"""`cpe-filter report show`: what the Internet provider was told and will be told, for the subscriber.
+"""`cpe-filter report show`: what was and will be reported to the Internet provider, for the subscriber.
 
 Knows the folder, the events of the wire format, and words for them. Must not change anything. It shows the texts that
-were sent byte for byte, so nothing is told upstream that cannot be read here. Which device a pseudonym stands for only
-this router knows, and shows.
+were sent byte for byte, so nothing is sent upstream that cannot be read here. Only this router knows, and shows, which
+device has a pseudonym.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class Devices:
         return sum(1 for key in self._devices if len(key) in BEHIND and key.startswith(mac))
 
     def rekey(self, before: bytes, after: bytes) -> Device:
-        """Re-keys the device `before` to `after`. Of two devices the one of worse standing stays. Raises KeyError."""
+        """Re-keys the device `before` to `after`. If both exist the one of worse standing stays. Raises KeyError."""
         device = self._devices.pop(before)
         self._silent.pop(before, None)
         other = self._devices.pop(after, None)

@@ -9,15 +9,15 @@ A *stranger* is a device that the router has no lease for and that has no past:
   the first look at the leases, `NEW_LEASES` new ones count at once and then one an hour. (A home gets few new devices.
   Those of a cafe are strangers for a while, which costs them nothing unless they mail directly.)
 - A device has a past when it was first seen at least `PAST_S` ago, has talked with a server, and is clear. `PAST_S` is
-  a day. Until then what it does counts for the home, so a bot that waits with each MAC is no faster than one that does
+  a day. Until then what it does counts for the home, so a bot that waits with each MAC is not faster than one that does
   not. At most `PASTS` devices without a lease have a past (a home has few servers with fixed addresses), so a bot that
   keeps MACs until they have one gains no more than that. `first_seen` survives a restart, and the past with it. A
   device that was saved does not have a past for that reason, because made-up MACs are saved, too.
 
 The router itself is not a stranger.
 
-All strangers share one set of token buckets of one device's size, besides their own. Hosts that are told apart behind
-one MAC share another, also of one device's size, because behind NAT they would be one device. (`Device.shares`;
+All strangers share one set of token buckets of one device's size, besides their own. Hosts that are distinguished
+behind one MAC share another, also of one device's size, because behind NAT they would be one device. (`Device.shares`;
 enforce.decide takes the tokens.)
 
 What strangers do is also evidence about a collective device (`Devices.home`): each of their connections is one of the

@@ -24,7 +24,7 @@ from cpe_filter.detect.device import DEVICES, Devices
 from cpe_filter.detect.score import CLEAR
 from cpe_filter.lean.named_tuple import NamedTuple
 
-#: Hosts that are told apart behind one MAC.
+#: Hosts that are distinguished behind one MAC.
 HOSTS = 32
 #: An address that is used again within so many seconds shows that the addresses used in between are other hosts.
 ALTERNATE_S = 600.0
@@ -43,11 +43,11 @@ class _Use(NamedTuple):
 
 
 class Identity:
-    """Answers for one table of devices. A host behind a second router is told apart once its key is in that table."""
+    """For one table of devices. A host behind a second router is a device of its own once its key is in the table."""
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
-        # By length of the address: the networks, as (bits that do not count, the bits that do).
+        # Length of the address -> the networks, as (number of host bits, the network bits).
         self._networks: dict[int, dict[tuple[int, int], None]] = {4: {}, 16: {}}
         self._uses: dict[bytes, dict[bytes, _Use]] = {}  # of each MAC, the address used last at the end
 

@@ -53,7 +53,7 @@ class Neighbours:
         return -1 if place < 0 else self._entry(at + place) & 3
 
     def attempt(self, number: int) -> bool:
-        """A connection that nobody answered; True if the network is new.
+        """A connection without an answer; True if the network is new.
 
         It comes last in its bucket: SYNs in another device's name drive out no more than a quarter of the entries.
         """
@@ -101,5 +101,5 @@ class Neighbours:
 
 
 def _mark(number: int) -> int:
-    """What tells networks of one bucket apart: 14 bits, never 0, which marks an empty entry."""
+    """What distinguishes networks of one bucket: 14 bits, never 0, which marks an empty entry."""
     return number >> 26 or 1

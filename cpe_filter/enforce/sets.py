@@ -152,7 +152,7 @@ class Sets:
         self._empty(KNOWN + "4", KNOWN + "6", "quiet")
 
     def forget_connections(self) -> None:
-        """Removes an earlier filter's decisions about connections, because what was said in them is not known."""
+        """Removes an earlier filter's decisions about connections, because their dialogues are not known."""
         self._empty(*(name + family for name in BY_CONNECTION for family in "46"))
 
     def _empty(self, *names: str) -> None:

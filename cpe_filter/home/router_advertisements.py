@@ -123,7 +123,7 @@ class Advertisements:
         self._socket, self.fd, self._resting = None, -1, False
 
     def _is_wan(self, number: int) -> bool:
-        # By its current name, because an uplink that was down returns under another number.
+        # Compare the current name, because an uplink that was down returns under another number.
         try:
             return socket.if_indextoname(number) in self._wan
         except OSError:

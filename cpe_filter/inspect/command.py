@@ -26,7 +26,7 @@ class Command(NamedTuple):
     quirks: tuple[str, ...]
 
 
-#: Verbs of four letters as nearly everybody writes them, alone and before a blank.
+#: Verbs of four letters as nearly all clients write them, alone and before a blank.
 _USUAL = {
     written: Command(verb, b"", ())
     for verb in COMMANDS
@@ -81,7 +81,7 @@ def is_command(line: bytes) -> bool:
 
 
 def is_no_content(line: bytes) -> bool:
-    """Whether a line is a command that hardly stands in a message: content that was expected is not being sent."""
+    """Whether a line is a command that is rare in a message: content that was expected is not being sent."""
     upper = line[:10].upper()
     return upper in (b"QUIT", b"RSET") or upper.startswith((b"MAIL FROM:", b"EHLO ", b"HELO "))
 

@@ -111,7 +111,7 @@ def is_local(address: bytes) -> bool:
     """Whether a resolver's packed address is by its range one of a home, or within an ISP.
 
     IPv4: RFC 1918, shared (RFC 6598), link-local, loopback, multicast. IPv6: ULA, link-local,
-    site-local (RFC 3879; Windows asks fec0:0:0:ffff::1 where it knows nobody), loopback, multicast.
+    site-local (RFC 3879; Windows asks fec0:0:0:ffff::1 if it knows no resolver), loopback, multicast.
     """
     first, second = address[0], address[1]
     if len(address) == 4:

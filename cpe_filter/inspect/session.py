@@ -45,13 +45,13 @@ NOTHING: Visibility = "nothing"
 _UNSEEN, _IN_STREAM = -1, -2
 _MASK = 0xFFFFFFFF
 # What was seen of the handshake: a SYN; its answer; the client's answer to that. Or, if its beginning was not seen:
-# nothing; the client acknowledges what the server said.
+# nothing; the client acknowledges what the server sent.
 _ATTEMPT, _ANSWERED, _ESTABLISHED, _MIDWAY, _JOINED = range(5)
 #: How far a client may acknowledge beyond what was seen of the server, because some packets may be lost to us.
 _UNSEEN_BYTES = 1 << 16
 #: The most runs of segments that wait for the server's acknowledgement, and the most bytes of all.
 DOUBTS, DOUBT_BYTES = 32, 8192
-#: Shared by all connections in which nothing has been said: most of a bot's attempts end here, and must cost little.
+#: Shared by all connections without a payload: most of a bot's attempts end here, and must cost little.
 _SILENCE = Dialogue()
 _ports = struct.Struct("!HH").pack
 
@@ -171,7 +171,7 @@ class Session:
 
     @property
     def answered(self) -> bool:
-        """Whether the server has said anything."""
+        """Whether the server has sent anything."""
         return self._stage != _ATTEMPT
 
     @property

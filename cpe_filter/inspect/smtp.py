@@ -100,14 +100,14 @@ class _Gaps:
         #: Bytes of the client are missing before what comes next. Set by `client_gap`, `_unasked`; ends with a line
         #: that is a command (`_resumes`).
         self.client_lost = False
-        #: Content went by unseen, and with it there may have been commands. Set by `client_gap`, `_ends_content`.
+        #: Content passed unseen, and with it there may have been commands. Set by `client_gap`, `_ends_content`.
         self.hidden = False
         #: Nothing of the client was seen since such content. Set by `client_gap`, `_ends_content`; ends as
         #: `client_lost` does.
         self.resuming = False
         #: The transaction whose size may count a QUIT. Set by `_ends_content`; ends with the next hidden reply.
         self.unmeasured: Transaction | None = None
-        #: Something may have been said that was not seen. Set if the beginning or any byte is missing; stays.
+        #: Bytes may have passed that were not seen. Set if the beginning or any byte is missing; stays.
         self.unseen = False
         #: The client hides commands behind content: all of it must be seen. Set by `_answers_hidden`; stays.
         self.watch_all = False
@@ -184,9 +184,9 @@ class Dialogue:
         self.pipelining = False
         #: The greeting has come or was passed over. Set by `_on_greeting`, `_pass_over`.
         self.greeted = not greeting_expected
-        #: The client has said QUIT. Set by `_command`, or by a reply that only QUIT gets.
+        #: The client has sent QUIT. Set by `_command`, or by a reply that only QUIT gets.
         self.quit_sent = False
-        #: The server has said 221 to QUIT, and the client nothing after that. Set by `_dismiss`.
+        #: The server has answered QUIT with 221, and the client has sent nothing since. Set by `_dismiss`.
         self.dismissed = False
         #: Anything of the server was seen. Set by `server`, `server_gap`, and by a caller that sees its segments.
         self.server_seen = False
@@ -223,7 +223,7 @@ class Dialogue:
 
     @property
     def holds(self) -> bool:
-        """Whether the client has sent on before the reply that decides how it is to be read (DATA, STARTTLS, AUTH)."""
+        """Whether the client has sent on before the reply that decides how to read it (DATA, STARTTLS, AUTH)."""
         return bool(self._input.held)
 
     def unanswered(self, verb: str) -> int:
@@ -316,7 +316,7 @@ class Dialogue:
             wordless = verb in WORDLESS or (verb == "connect" and len(waiting) == 1)
             reply, at = reader.next(data, at, self.violate, wordless)
             if reply is not None:
-                if self._quotable and (keeps or reply.code >= 400):  # else nobody looks at its text
+                if self._quotable and (keeps or reply.code >= 400):  # else its text is not read
                     reply = hide_words(reply, self._quotable)
                 self._reply(reply)
         self._replies = reader if reader.begun else None
@@ -495,7 +495,7 @@ class Dialogue:
             self._emit(Event("reply", "", reply))
 
     def _dismiss(self) -> None:
-        """The server has said 221 to QUIT: the connection ends (RFC 5321 section 4.1.1.10)."""
+        """The server has answered QUIT with 221: the connection ends (RFC 5321 section 4.1.1.10)."""
         self.dismissed = not (self._waiting or self._input.line or self._input.held)
 
     def _give_up_waiting(self) -> None:

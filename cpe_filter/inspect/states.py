@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 COMMAND: Mode = "command"  # lines with commands
 HELD: Mode = "held"  # not at all before the reply to a command of `TURNS` is known
 CONTENT: Mode = "content"  # a message, up to the line with a dot alone
-CHUNK: Mode = "chunk"  # a message's bytes, as many as BDAT said
+CHUNK: Mode = "chunk"  # a message's bytes, as many as BDAT announced
 AUTH_LINE: Mode = "auth-line"  # a line of an authentication; nothing of it is kept
 REFUSED: Mode = "refused"  # a message that was refused and is sent all the same
 HANDSHAKE: Mode = "handshake"  # the records of a ClientHello

@@ -20,7 +20,7 @@ UNCOUNTED = 1 << 30
 class Pending(NamedTuple):
     """What waits for a reply. verb: of a command; or connect (for the greeting), content, auth-line, unknown, stray.
 
-    `stray` stands for `size` lines of content that the server may take for commands. last: a BDAT has LAST.
+    `stray` represents `size` lines of content that the server may take for commands. last: a BDAT has LAST.
     """
 
     verb: str

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NewType
 
-    #: Seconds since 1970, as people and files have them. Somebody may set this clock: it jumps.
+    #: Seconds since 1970, as people and files have them. This clock can be set, so it jumps.
     Posix = NewType("Posix", float)
     #: Seconds of `time.monotonic()`: never goes back, means nothing outside of this process, stops in suspend.
     Mono = NewType("Mono", float)

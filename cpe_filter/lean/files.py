@@ -1,4 +1,4 @@
-"""The filter's own files on a router: read if nobody else can have written them, replaced in one step, folders locked.
+"""The filter's own files on a router: read if no other user can have written them, replaced in one step; folder locks.
 
 Knows files and permissions. Must not know what is in them.
 """

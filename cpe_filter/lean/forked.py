@@ -36,7 +36,7 @@ _DONE, _REFUSED, _FAILED = range(3)
 
 
 class CallFailedError(RuntimeError):
-    """There is no result; the text says why."""
+    """The call has failed; the text says why."""
 
 
 def call(work: Callable[[], Any], refusal: type[Exception], wait_s: float = WAIT_S) -> Any:

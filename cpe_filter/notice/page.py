@@ -26,7 +26,7 @@ _STEPS = ("step_1", "step_2", "step_3")
 
 class About(NamedTuple):
     """language: of notice_text. provider, help_url: may be empty. mode: of every device at least. reports: the provider
-    is told of incidents; names: of what devices call themselves, too."""
+    gets reports of incidents; names: with the devices' own names, too."""
 
     language: str
     provider: str

@@ -125,7 +125,7 @@ class Track:
             return
         self._before.add(point)
         if abs(point.added) >= SMALLEST:
-            # If two are equal the earlier is kept, because it said more.
+            # If two are equal the earlier is kept, because it was more informative.
             item = (abs(point.added), -point.number, point)
             if len(self._moved) < MOVERS:
                 heappush(self._moved, item)

@@ -1,20 +1,20 @@
-"""Incidents: devices and their standings -> what the Internet provider is told of them.
+"""Incidents: devices and their standings -> the events for the Internet provider.
 
 Knows the events of the wire format (report-v1.schema.json) and when there is one. Must not know files, sockets, clocks
-or how events travel (see spool). Pure: time comes in, events come out, all but `seq`, which the spool gives them.
+or how events travel (see spool). Pure: time comes in, events come out, without `seq`, which the spool adds.
 
-An incident begins when a device is suspected and ends when it is clear again. It is found by comparing devices with
-the incidents that are known, not by following changes: so nothing is missed where many things happen at once, and a
-restart needs no other code. `opened` is always its first event; `raised` follows when the device is compromised, at
-once where it was convicted without having been suspected; `updated` at most every so often, while its counts grow;
-`closed` is the last one. A device that is released gets a new incident only if it is convicted again. Devices that are
-exempt for every destination have none.
+An incident begins when a device is suspected and ends when it is clear again. It is found by comparing devices with the
+known incidents, not by following changes. So nothing is missed when many things happen at once, and a restart needs no
+other code. `opened` is always its first event. `raised` follows when the device is compromised, immediately if it was
+convicted without having been suspected. `updated` follows now and then, while its counts grow. `closed` is the last
+one. A device that is released gets a new incident only if it is convicted again. Devices that are exempt for every
+destination have none.
 
-Counts are those since the evidence began. A CUSUM's best guess of when that was is the last time it was zero (Page
-1954): while a device's score is zero, its counts are noted now and then, and taken off later.
+Counts are those since the evidence began. A CUSUM's best estimate of that time is the last time it was zero (Page
+1954). So a device's counts are noted now and then while its score is zero, and subtracted later.
 
-Bounded: one incident for each device, `CLOSED` that are closed but not known to have arrived, and opened no faster
-than one in `OPEN_EVERY_S` after a burst of `OPEN_BURST`: MACs can be made up without end.
+Bounded: one incident for each device, `CLOSED` that are closed but not known to have arrived, and not more than one
+opened in `OPEN_EVERY_S` after a burst of `OPEN_BURST`, because any number of MACs can be made up.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 OPENED, RAISED, UPDATED, CLOSED, HEARTBEAT = "opened", "raised", "updated", "closed", "heartbeat"
 CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED = "cleared", "released", "expired", "exempt", "merged"
 
-#: Seconds without a connection after which an incident is over. The device may be sold, or switched off.
+#: Seconds without a connection after which an incident ends. The device may be sold, or switched off.
 EXPIRE_S = 30 * 86400.0
-#: Seconds between two notes of a device's counts while its score is zero.
+#: Seconds between two notes of a device's counts, while its score is zero.
 NOTE_S = 60.0
 OPEN_EVERY_S, OPEN_BURST = 10.0, 64
 #: Closed incidents that are remembered until their last event has arrived.
 MOST_CLOSED = 64
-#: Examples of connections, and connections that were looked at for them, of each incident.
+#: Examples of connections in each incident, and connections that were tried for them.
 EXAMPLES, LOOKED_AT = 4, 32
 MAX_NAME = 64
 
@@ -71,8 +71,8 @@ class Incident:
     """One incident. Times are seconds of the engine's clock. why: "" while it is open.
 
     base: the device's counts when it began; counts: those since; told: those of the last event. known: which of its
-    events have arrived (bits). shown: how many examples were in the last event. repeat: what was told may be lost, and
-    is to be told again.
+    events have arrived (bits). shown: how many examples were in the last event. repeat: sent events may be lost, so
+    they are sent again.
     """
 
     __slots__ = (
@@ -118,7 +118,7 @@ class Incident:
 
 
 class Incidents:
-    """Give it all devices now and then with `look`; it returns the events.
+    """Pass it all devices now and then with `look`; it returns the events.
 
     pseudonym: a device's key -> 16 hex digits. booted: the engine's time when the router started.
     """
@@ -149,7 +149,7 @@ class Incidents:
     # ── what happens ────────────────────────────────────────────────────────────────────────────
 
     def begin(self, devices: Iterable[Device], now: float) -> None:
-        """These were known before a restart; what they did until now is of no new incident, unless they are in one."""
+        """Devices that were known before a restart: what they did until now does not begin a new incident."""
         for device in devices:
             if device.score.standing == CLEAR:
                 self._notes[device.key] = now, counts(device)
@@ -162,10 +162,10 @@ class Incidents:
         named: Callable[[Device], str] = lambda device: "",
         opening: Callable[[Incident, Device], None] = lambda incident, device: None,
     ) -> list[Wire]:
-        """Brings the incidents up to date; what there is to tell.
+        """Brings the incidents up to date; returns new events.
 
-        named: what a device calls itself, for policies that allow it. opening: called with a new incident before its
-        first events are made, to give it examples.
+        named: a device's own name, for policies that allow it. opening: called with a new incident before its first
+        events are made, to give it examples.
         """
         events: list[Wire] = []
         present = {}
@@ -183,7 +183,7 @@ class Incidents:
                     events += self._go_on(incident, device, policy, now, opening)
             elif not why and self._take(now):
                 events += self._begin(device, policy, now, named, opening)
-        for key in [key for key in self._open if key not in present]:  # it was forgotten: the table was full
+        for key in [key for key in self._open if key not in present]:  # it was dropped: the table was full
             events.append(self._close(self._open[key], None, EXPIRED, now))
         for incident in self._closed.values():
             if incident.repeat:
@@ -195,10 +195,10 @@ class Incidents:
         return events
 
     def continued(self, before: bytes, after: bytes) -> None:
-        """A device goes on under another key (see detect.succession). Its incident keeps its pseudonym.
+        """A device continues under another key (see detect.mac_rotation). Its incident keeps its pseudonym.
 
-        Of two incidents the one of worse standing goes on, of equals the older one; the other is closed at the next
-        `look`.
+        If there are two incidents the one of worse standing continues, or else the older one; the other is closed at
+        the next `look`.
         """
         incident = self._open.pop(before, None)
         if incident is not None:
@@ -227,7 +227,7 @@ class Incidents:
                 incident.known |= bit
 
     def example(self, incident: Incident, example: Example | None, connection: tuple[float, int]) -> None:
-        """A connection (began, client's port) was looked at; `example` is what came of it."""
+        """A connection (began, client's port) was tried; `example` is the result."""
         incident.looked = [*incident.looked[1 - LOOKED_AT :], connection]
         if example is not None and len(incident.examples) < EXAMPLES:
             incident.examples.append(example)
@@ -235,12 +235,12 @@ class Incidents:
     # ── one device ──────────────────────────────────────────────────────────────────────────────
 
     def _over(self, incident: Incident | None, device: Device, policy: Policy, now: float) -> str:
-        """Why there is no incident of this device, or not any more; "" where there is one."""
+        """Why this device has no incident, or no longer; "" if it has one."""
         standing = device.score.standing
         if standing == COMPROMISED:
             self._released.pop(device.key, None)
         elif incident is not None and incident.standing == COMPROMISED:
-            return RELEASED  # nothing else takes a conviction back
+            return RELEASED  # nothing else revokes a conviction
         if standing == CLEAR:
             self._released.pop(device.key, None)
             return CLEARED
@@ -312,7 +312,7 @@ class Incidents:
         self._closed[incident.id] = incident
 
     def _fill(self, incident: Incident, device: Device, policy: Policy, named: Callable[[Device], str]) -> None:
-        """What the next event says of the device as it is now."""
+        """What the next event says about the device as it is now."""
         mode = effective_mode(policy, device)
         incident.act = policy.filter.refusal if mode == "block" else mode
         incident.name = named(device)[:MAX_NAME] if policy.report.hostnames else ""
@@ -327,7 +327,7 @@ class Incidents:
             event["oui"] = incident.oui
         if incident.name:
             event["name"] = incident.name
-        # The first event is of a suspicion, also where the conviction came in the same moment.
+        # The first event is about a suspicion, even if the conviction came at the same moment.
         event["standing"] = SUSPECTED if kind == OPENED else incident.standing
         if kind == CLOSED:
             event["why"] = incident.why
@@ -389,7 +389,7 @@ class Incidents:
 
 
 def heartbeat(devices: Iterable[Device], policy: Policy, up: float, figures: dict[str, int]) -> Wire:
-    """The daily sign of life. figures: exempt, packets, failures, restored."""
+    """The daily heartbeat. figures: exempt, packets, failures, restored."""
     standings = [device.score.standing for device in devices]
     return {
         "up": int(up),
@@ -411,11 +411,11 @@ def _count(number: int) -> int:
 
 
 def _exempt(device: Device, policy: Policy) -> bool:
-    """Whether all it sends is allowed. `policy` holds the exemptions that are in force."""
+    """Whether everything it sends is exempt. `policy` holds the exemptions that are in force."""
     mac = device.mac
     return any(rule.device is not None and rule.device == mac and not rule.destination for rule in policy.exempt)
 
 
 def _oui(key: bytes) -> str:
-    """The manufacturer's part of a MAC that is one's own: not where it was made up, nor of a router before a host."""
+    """The manufacturer's part of a device's own MAC: not of a made-up one, nor of a router in front of a host."""
     return key[:3].hex() if len(key) == 6 and not key[0] & 3 else ""

@@ -25,7 +25,7 @@ def describe(content: dict[str, Any], now: float, width: int | None = None, conf
 
     config_error: why the service does not use its configuration, if it does not.
 
-    Raises ArithmeticError, AttributeError, LookupError, TypeError or ValueError where the content is no status.
+    Raises ArithmeticError, AttributeError, LookupError, TypeError or ValueError if the content is not a status.
     """
     up = int(content["updated"] - content["since"])
     age = max(0.0, now - content["updated"])

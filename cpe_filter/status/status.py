@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
-#: Written by the router's service: the filter's process, as everybody else sees it.
+#: Written by the router's service: the filter's process as other programs see it.
 _PID_FILE = "run.pid"
 #: Exemptions in a status.
 EXEMPT = 32
@@ -38,7 +38,7 @@ _place = struct.Struct("qII")
 
 
 class NotRunning(Exception):
-    """There is no status of a running filter; the text says why."""
+    """No running filter has a status; the text says why."""
 
 
 def head(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:

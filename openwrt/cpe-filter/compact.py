@@ -1,4 +1,4 @@
-"""Compiles the Python sources below a folder, each to a .pyc beside it: as small as bytecode gets.
+"""Compiles the Python sources below a folder, each to a .pyc next to it: as small as bytecode gets.
 
     python3.11 compact.py FOLDER
 

@@ -1,14 +1,16 @@
-"""The ISP's side: takes routers' reports, keeps them, and gives them on. Installed with the extra `collector`.
+"""The ISP's side: receives the reports of routers, stores them, makes cases. Installed with the extra `collector`.
 
-    wire         bytes of a report -> Report: checked against report-v1.schema.json, with the server's times of events
-    intake/      sockets and TLS (server), the router (identity), what it may cost (limits), POST /v1/reports (app),
-                 and the ways to the store: one durable commit for many reports (inbox), NATS JetStream (jetstream)
-    store/       what every store can do (base), SQLite and PostgreSQL, migrations/, retention, the lease of one worker
-    cases/       the abuse desk's cases, their notifications and webhooks
+    wire         bytes of a report -> Report: checked against report-v1.schema.json, with the time of each event
+    config/      the TOML file: tables (model), keys, reading (file);   users, password, file_modes, log, metrics
+    store/       the interface (base), SQLite and PostgreSQL, migrations/, retention, the lease of one worker
+    intake/      listeners (listener, tls, http, server, routers), identity and limits of a router, POST /v1/reports
+                 (app), and the ways into the store: one commit for many reports (inbox), NATS JetStream (jetstream)
+    subscribers/ the map from routers to subscribers
+    cases/       cases (model, query, actions), how they follow from incidents (history, plan, update), notifications
     export/      XARF, IntelMQ and CSV
-    subscribers/ whose router it is
     web/         the fleet page
-    config       the TOML file;   command, tasks   the command line;   metrics, log, file_modes
+    service, tasks, command   processes that run, tasks that end, the command line
 
-Nothing here runs on a router. Imports point one way: wire <- store <- intake, cases <- export, web <- command.
+Nothing here runs on a router. Imports point one way: wire, config <- store <- intake, subscribers, cases <- export, web
+<- service, tasks <- command.
 """

@@ -1,16 +1,16 @@
-"""Files that hold keys and secrets: whoever else can read them speaks for the collector. Knows permissions."""
+"""Permissions of files with keys and secrets: whoever can read one can act as the collector."""
 
 from __future__ import annotations
 
 import os
 import stat
 
-#: Others may do nothing, the group may read: a key is often root's, and read by the service's group.
+#: Bits that must not be set. The group may read: a key often belongs to root and the group of the service.
 _OTHERS = 0o037
 
 
 def fault(path: str) -> str:
-    """What is wrong with a file's permissions, for people; "" if nothing, or if there is no such file."""
+    """What is wrong with the permissions of a file, for people; "" if nothing, or if the file does not exist."""
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
     except OSError:

@@ -1,4 +1,4 @@
-"""Log lines as JSON objects on stderr: `{"time","level","event",...}`, and what callers name in `about`: no secrets."""
+"""Log lines as JSON objects on stderr: `{"time","level","event",...}`, and the caller's `about`: no secrets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Lines about one refusal or failure (event and reason) in a minute: whoever can connect causes them.
-MOST_A_MINUTE = 300
+#: Lines about one refusal or failure (event and reason) in a minute: anybody who can connect causes them.
+MAX_PER_MINUTE = 300
 
 
 class Lines(logging.Formatter):
-    """One object a line; whatever stands in it cannot begin another line."""
+    """One JSON object a line; no content can begin another line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -29,9 +29,9 @@ class Lines(logging.Formatter):
 
 
 class Sparing(logging.Filter):
-    """Lets so many lines about one thing through in a minute; the first one after it says how many there were more.
+    """Limits the lines about one event and reason in a minute; the next line says how many were left out.
 
-    What a thing is comes from this program's own words, so there are few.
+    Events and reasons are texts of this program, so there are few.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,15 +42,15 @@ class Sparing(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         about: dict[str, Any] = getattr(record, "about", {})
         if record.levelno < logging.WARNING and "reason" not in about:
-            return True  # what is done, not what is refused
+            return True  # an action, not a refusal
         thing = record.getMessage(), str(about.get("reason", ""))
         began, count = self._seen.get(thing, (float("-inf"), 0))
         if self._clock() - began >= 60:
-            if count > MOST_A_MINUTE:
-                record.about = {**about, "left_out": count - MOST_A_MINUTE}
+            if count > MAX_PER_MINUTE:
+                record.about = {**about, "left_out": count - MAX_PER_MINUTE}
             began, count = self._clock(), 0
         self._seen[thing] = began, count + 1
-        return count < MOST_A_MINUTE
+        return count < MAX_PER_MINUTE
 
 
 def set_up(level: str) -> None:
@@ -59,6 +59,6 @@ def set_up(level: str) -> None:
     handler.setFormatter(Lines())
     handler.addFilter(Sparing())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in ("uvicorn.error", "nats"):  # they say much that is nobody's business, and what matters we say
+    for name in ("uvicorn.error", "nats"):  # they log details of clients; what matters is logged here
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("uvicorn.access").disabled = True

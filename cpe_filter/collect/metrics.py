@@ -1,6 +1,6 @@
-"""The collector's own counters, for Prometheus. Figures of the fleet are not here: they come from the store.
+"""The collector's own counters, for Prometheus. Figures of the fleet come from the store.
 
-No label holds what a sender could choose: its values are from lists of ours.
+The value of a label is never a sender's choice: it is one of a fixed list.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """One process's; `registry` is what is shown."""
+    """The metrics of one process; `registry` has them all."""
 
     def __init__(self) -> None:
         self.log = logging.getLogger("cpe_filter.collect")
@@ -34,39 +34,43 @@ class Metrics:
         self.requests = counter("requests", "Requests answered, by status.", "status")
         self.refused = counter("refused", "Requests and handshakes refused, by reason.", "reason")
         self.events = counter("events", "Events: stored, duplicate, rejected or queued.", "outcome")
-        self.reports = counter("reports", "Reports kept.")
-        self.request_seconds = histogram("request_seconds", "From a request's head to its answer.")
-        self.commit_seconds = histogram("commit_seconds", "A batch's way into the store, or a report's into the queue.")
+        self.reports = counter("reports", "Reports stored.")
+        self.request_seconds = histogram("request_seconds", "From the head of a request to its answer.")
+        self.commit_seconds = histogram(
+            "commit_seconds", "Time of a batch into the store, or of a report into the queue."
+        )
         self.waiting = gauge("waiting", "Reports that wait for a commit.")
-        self.connections = gauge("connections", "Connections of routers.")
+        self.connections = gauge("connections", "Open connections of routers.")
         self.crl_entries = gauge("crl_entries", "Certificates on the revocation list.")
-        self.crl_next_update = gauge("crl_next_update_seconds", "When the revocation list is out of date, POSIX time.")
-        self.crl_failed = gauge("crl_failed", "1 while the revocation list's file cannot be used.")
+        self.crl_next_update = gauge("crl_next_update_seconds", "When the revocation list expires, POSIX time.")
+        self.crl_failed = gauge("crl_failed", "1 while the file of the revocation list cannot be used.")
         self.retained = counter("retention_rows", "Rows that retention deleted, emptied or rolled up.", "what")
         self.pages = counter("page_responses", "Answers of the fleet page, by status.", "status")
         self.logins = counter("page_logins", "Logins to the fleet page: good, failed or slowed.", "outcome")
-        self.webhook = counter("webhook", "Tries to notify: delivered, failed (comes again) or dead.", "outcome")
-        self.cases_built = counter("cases_built", "Devices whose cases were brought up to date.")
-        self.subscribers_failed = gauge("subscribers_failed", "1 while the map of subscribers cannot be used.")
-        #: Of the store, so the same in each process.
-        self._desk = {
+        self.webhook = counter(
+            "webhook", "Delivery attempts: delivered, failed (repeated) or dead (given up).", "outcome"
+        )
+        self.cases_built = counter("cases_built", "Devices whose cases were updated.")
+        self.subscribers_failed = gauge("subscribers_failed", "1 while the subscriber map cannot be used.")
+        #: Read from the store, so the same in each process.
+        self._cases = {
             "cases": gauge("cases", "Cases, by state.", "state"),
-            "unmapped": gauge("unmapped_routers", "Routers with cases that the map of subscribers does not have."),
+            "unmapped": gauge("unmapped_routers", "Routers with cases that are not in the subscriber map."),
             "exported": gauge("exported_incidents", "Incidents exported under marks.", "format"),
             "held": gauge("held_incidents", "Incidents that the last export held back, by reason.", "format", "reason"),
             "webhook_events": gauge("webhook_events", "Events for the webhook, by state.", "state"),
         }
-        self.poison = counter("queue_poison", "Messages of the queue that were no reports, or that the store refused.")
+        self.poison = counter("queue_poison", "Messages of the queue that were not reports, or that the store refused.")
 
     def stored(self, reports: Sequence[Report], new: int) -> None:
-        """Counts reports that a store has taken, `new` of whose events it had not known."""
+        """Counts reports that were stored. new: events that the store did not have."""
         events = sum(len(report.events) for report in reports)
         self.reports.inc(len(reports))
         self.events.labels("stored").inc(new)
         self.events.labels("duplicate").inc(events - new)
 
-    def desk(self, figures: Mapping[str, Mapping[tuple[str, ...], int]]) -> None:
-        """Shows the desk's figures: metric -> labels' values -> value."""
+    def set_cases(self, figures: Mapping[str, Mapping[tuple[str, ...], int]]) -> None:
+        """Sets the figures of cases: metric -> values of its labels -> value."""
         for name, values in figures.items():
             for labels, value in values.items():
-                (self._desk[name].labels(*labels) if labels else self._desk[name]).set(value)
+                (self._cases[name].labels(*labels) if labels else self._cases[name]).set(value)

@@ -1,9 +1,9 @@
 """A report's bytes -> `Report`: checked against the published schema, with times of this server.
 
 Knows the wire format (cpe_filter/collect/report-v1.schema.json). Must not know HTTP, who may send, or where reports are
-kept. Routers have no clock of their own, so times are uptimes; this server's time of an event is when its report
-came, less how long before that the event was. What a router sends is hostile: every error says where and which rule,
-and never repeats what was sent.
+stored. Routers have no reliable clock, so times are uptimes: the time of an event is the receipt of its report, less
+how long before the report it happened. What a router sends is hostile: an error says where and which rule, and never
+repeats what was sent.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any, NoReturn
 import jsonschema_rs
 
 VERSION = 1
-#: A sequence number that can be given back although its event is wrong.
+#: Sequence numbers below this are sent back for rejected events.
 _MAX_SEQ = 1 << 32
 
 Event = dict[str, Any]
 
 
 class ReportError(ValueError):
-    """Bytes that are no report. The text says why."""
+    """Bytes that are not a report. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An event that was not taken. seq: None where it has none that could be given back. index: its place, from 0."""
+    """An event that was not accepted. seq: None if it has none that can be sent back. index: its place, from 0."""
 
     seq: int | None
     index: int
@@ -59,11 +59,11 @@ class Report:
     events: tuple[Event, ...] = field(default=())
 
     def at(self, up: int) -> int:
-        """This server's POSIX time of an uptime in this report; never later than the report itself."""
+        """The POSIX time of an uptime in this report, by the clock of this server; never later than the report."""
         return self.received - max(0, self.up - up)
 
     def pack(self) -> bytes:
-        """For the way through a queue; `unpack` reads it."""
+        """For a queue; `unpack` reads it."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
 
@@ -86,7 +86,7 @@ def schema() -> dict[str, Any]:
 
 @cache
 def _validators() -> dict[str, Any]:
-    """One for the report without its events, one for each sort of event: so errors name the rule that was broken."""
+    """One for the report without its events, one for each kind of event: so errors name the violated rule."""
     whole = schema()
     base = {"$schema": whole["$schema"], "$defs": whole["$defs"]}
     envelope = {key: value for key, value in whole.items() if key not in ("$id", "properties")}
@@ -104,7 +104,7 @@ def _validators() -> dict[str, Any]:
 
 
 def parse(data: bytes, router: str, address: str | None, received: int) -> tuple[Report, list[Rejected]]:
-    """A report's JSON text. Raises `ReportError` where nothing of it can be used; wrong events come back apart."""
+    """Parses the JSON of a report. Raises `ReportError` if nothing of it is usable; returns rejected events apart."""
     body = _json(data)
     why = _fault("report", body)
     if why:
@@ -152,15 +152,15 @@ def _no_constant(_name: str) -> NoReturn:
 
 
 def _fault(name: str, value: Any) -> str:
-    """Which rule a value breaks first, and where; empty if none. Nothing of the value is in it."""
+    """The first violated rule, and where; empty if none. It contains nothing of the value."""
     try:
         error = next(_validators()[name].iter_errors(value), None)
     except (ValueError, RecursionError):  # lone surrogates
-        return "text that is no Unicode"
+        return "text is not Unicode"
     if error is None:
         return ""
     rule = [str(step) for step in error.schema_path]
-    # The schema's own names say where; those of the instance may be the sender's.
+    # Only names of the schema say where; names in the instance may be the sender's.
     place = [rule[i + 1] for i, step in enumerate(rule[:-1]) if step == "properties" and i + 1 < len(rule)]
     place += [str(step) for step in error.instance_path if isinstance(step, int)]
     missing = getattr(error.kind, "property", None) if rule[-1] == "required" else None
@@ -175,7 +175,7 @@ def _seq(event: Any) -> int | None:
 
 
 def _whole(value: Any) -> Any:
-    """JSON Schema takes 3.0 for an integer; the store shall have 3."""
+    """JSON Schema accepts 3.0 as an integer; the store gets 3."""
     if isinstance(value, float):
         return int(value)
     if isinstance(value, dict):

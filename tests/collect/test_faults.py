@@ -152,7 +152,7 @@ def test_postgresql_restarted(tmp_path: Path, authority: Authority, postgres: Cl
         assert away
         assert all(1 <= int(said.headers["retry-after"]) <= 2 for said in away)
         assert {said.status for said in senders.refused} == {503}
-        assert any(line["event"] == "store away" for line in collector.lines())
+        assert any(line["event"] == "store unavailable" for line in collector.lines())
     exactly(in_postgres(dsn), senders.sent, ROUTERS * 60 * 5)
     assert "Traceback" not in collector.log.read_text()
 

@@ -220,7 +220,7 @@ def test_new_server_certificate_without_a_restart(tmp_path: Path) -> None:
         assert isinstance(held.sock, ssl.SSLSocket)
         old = held.sock.getpeercert(True)
         authority.server()
-        wait_for(lambda: any(line["event"] == "server certificate read again" for line in collector.lines()))
+        wait_for(lambda: any(line["event"] == "server certificate reloaded" for line in collector.lines()))
         fresh = collector.connect(pair)
         fresh.connect()
         assert isinstance(fresh.sock, ssl.SSLSocket)
@@ -238,7 +238,7 @@ def test_revocation_list_that_is_out_of_date_is_said_and_used(tmp_path: Path) ->
     authority.revoke("bad")
     authority.write_crl(ends=-1)
     with Collector(tmp_path / "c", authority) as collector:
-        wait_for(lambda: any(line["event"] == "revocation list out of date" for line in collector.lines()))
+        wait_for(lambda: any(line["event"] == "revocation list expired" for line in collector.lines()))
         assert collector.post(good, body(heartbeat(1))).status == 200
         assert collector.post(bad, body(heartbeat(1))).status == 403
         assert collector.metrics()["cpe_collector_crl_next_update_seconds"] < time.time()
@@ -538,7 +538,7 @@ def test_too_many_connections_from_one_address(tmp_path: Path) -> None:
         wait_for(lambda: collector.metrics()["cpe_collector_connections"] <= 1)
         assert collector.post(pair, body(heartbeat(2))).status == 200
         lines = [line for line in collector.lines() if line["event"] == "refused"]
-        assert [(line["reason"], line["why"]) for line in lines] == [("full", "too many connections from there")]
+        assert [(line["reason"], line["why"]) for line in lines] == [("full", "too many connections from this source")]
 
 
 def test_key_that_others_can_read(tmp_path: Path) -> None:
@@ -594,4 +594,4 @@ def test_metrics_and_health(running: Scene) -> None:
     import urllib.request
 
     with urllib.request.urlopen(f"http://127.0.0.1:{running.collector.metrics_port}/healthz") as said:
-        assert (said.status, said.read()) == (200, b"good\n")
+        assert (said.status, said.read()) == (200, b"ok\n")

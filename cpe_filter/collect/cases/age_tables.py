@@ -1,8 +1,8 @@
-"""The desk's tables: what is kept for how long, and the months' figures, which stay for good.
+"""Deletes old cases, and counts the months of cases, which are kept.
 
-Knows the tables of migrations/0002_cases.sql. A case goes, with all that is left of it (incidents, actions, events),
-some time after it was clean or closed, unless its device is active again; events' bodies go with the evidence. Running
-it twice changes nothing more.
+Knows the tables of migrations/0002_cases.sql. A case is deleted with its incidents, actions and events some time after
+it was clean or closed, unless its device is active again. Bodies of events are deleted with the evidence. Running it
+twice changes nothing more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from cpe_filter.collect.cases import history
-from cpe_filter.collect.cases.plan import traces
+from cpe_filter.collect.cases.notifications import EVENT_STATES, QUEUED
+from cpe_filter.collect.cases.plan import delete_related
 from cpe_filter.collect.cases.query import MODEL_OF
 from cpe_filter.collect.store.base import Row, Statement, Store
 from cpe_filter.collect.store.retention import DAY, months
@@ -19,16 +20,16 @@ from cpe_filter.collect.store.retention import DAY, months
 #: Cases in one transaction.
 _CHUNK = 200
 
-_OLD = """
-SELECT c.id FROM desk_case c WHERE c.state IN ('clean', 'closed') AND c.standing = 'clear'
+_OLD = f"""
+SELECT c.id FROM desk_case c WHERE c.state IN ('{history.CLEAN}', '{history.CLOSED}') AND c.standing = 'clear'
     AND COALESCE(c.clean_at, 0) < :before AND COALESCE(c.closed_at, 0) < :before LIMIT :most
 """
-_BODIES = "UPDATE desk_event SET body = '' WHERE state <> 'queued' AND done_at < :before AND body <> ''"
+_BODIES = f"UPDATE desk_event SET body = '' WHERE state <> '{QUEUED}' AND done_at < :before AND body <> ''"
 _EXPORTS = """
 DELETE FROM desk_export WHERE at < :before AND NOT EXISTS
     (SELECT 1 FROM incident i WHERE i.router = desk_export.router AND i.id = desk_export.incident)
 """
-#: An episode's end, for good or until it began again.
+#: The end of an episode.
 _END = "COALESCE(e.clean_at, e.closed_at)"
 _WHOSE = "CASE WHEN c.subscriber <> '' THEN 's' || c.subscriber ELSE 'r' || c.router END"
 _EPISODES = f"""
@@ -52,14 +53,14 @@ _MONTH = (
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Days. `config.KEYS` explains each."""
+    """Days. config.keys.KEYS explains each."""
 
     evidence_days: int = 7
     case_days: int = 365
 
 
 async def run(store: Store, terms: Terms, now: int) -> dict[str, int]:
-    """Does it all: how many rows each part changed. Raises `StoreError`."""
+    """Runs all parts: how many rows each one changed. Raises `StoreError`."""
     done = {"case_months": await roll_up(store, now)}  # before anything is deleted
     evidence = now - terms.evidence_days * DAY
     done["event_bodies"] = (await store.write([(_BODIES, {"before": evidence})]))[0]
@@ -89,7 +90,7 @@ def _forget(number: str) -> list[Statement]:
         ("DELETE FROM desk_incident WHERE case_id = :gone", gone),
         ("DELETE FROM desk_episode WHERE case_id = :gone", gone),
         ("DELETE FROM desk_case WHERE id = :gone", gone),
-        *traces(number),
+        *delete_related(number),
     ]
 
 
@@ -97,7 +98,7 @@ def _forget(number: str) -> list[Statement]:
 
 
 async def roll_up(store: Store, now: int) -> int:
-    """Counts the last months anew: how many rows they have. An event can be late."""
+    """Counts the last months again, because an event can be late: how many rows they have."""
     before = {row["who"]: row for row in await store.read(_BEFORE)}
     statements: list[Statement] = []
     for month, since, upto in months(now):
@@ -107,7 +108,7 @@ async def roll_up(store: Store, now: int) -> int:
         statements.append(("DELETE FROM desk_month WHERE month = :month", {"month": month}))
         figures: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(_COUNTS, 0))
         for who, rows in whose.items():
-            # Under the region and model of the latest case.
+            # They count for the region and model of the latest case.
             latest = max(rows, key=lambda row: (row["last_at"], row["id"]))
             into = figures[latest["region"], latest["model"]]
             for name, count in _count(rows, before.get(who), since, upto).items():
@@ -120,7 +121,7 @@ async def roll_up(store: Store, now: int) -> int:
 
 def _count(rows: list[Row], before: Row | None, since: int, upto: int) -> dict[str, int]:
     """What one subscriber adds to a month. rows: episodes that overlap it. before: when the first of all began, and
-    when the first was over."""
+    when the first of all ended."""
 
     def within(at: int | None) -> bool:
         return at is not None and since <= at < upto
@@ -158,5 +159,5 @@ async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
         "unmapped": {(): unknown[0]["n"]},
         "exported": dict(kinds),
         "held": {tuple(row["name"].split()[1:]): row["value"] for row in held},
-        "webhook_events": {(state,): waiting.get(state, 0) for state in ("queued", "delivered", "dead", "skipped")},
+        "webhook_events": {(state,): waiting.get(state, 0) for state in EVENT_STATES},
     }

@@ -1,36 +1,36 @@
-"""Where an incident came from, as strangers see it: the line's public address, port and time. Never guessed.
+"""The source of an incident as seen from the Internet: public address, port and time of the line. Never guessed.
 
-Knows the map of subscribers and the examples of an incident. The address is the one that the line had when an example
-connection began; of a line that shares its address (CGNAT, MAP, DS-Lite) the example's source port must be one of the
-line's own, because otherwise that address and port at that time are another subscriber's.
+Knows the subscriber map and the example connections of an incident. The address is the one that the line had when an
+example connection began. If the line shares its address (CGNAT, MAP, DS-Lite), the source port of the example must be
+one of the line: otherwise that address and port at that time belong to another subscriber.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from cpe_filter.collect.store.base import Row
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Place, Subscribers
 
-#: How far a time may lie ahead: clocks of several collectors.
+#: How far a time may be in the future: several collectors have several clocks.
 _AHEAD_S = 300
 #: 2020-01-01: no report can be older than the program.
 _EARLIEST = 1_577_836_800
 
 #: Why an incident is held back.
-UNMAPPED, AWAY, NO_ADDRESS, SHARED, PREFIX, TIME = HELD = (
-    "unmapped",
-    "map-away",
-    "no-address",
-    "shared-address",
-    "prefix-only",
-    "time",
-)
+HeldReason = Literal["unmapped", "map-away", "no-address", "shared-address", "prefix-only", "time"]
+HELD: tuple[HeldReason, ...] = get_args(HeldReason)
+UNMAPPED: HeldReason = "unmapped"
+AWAY: HeldReason = "map-away"
+NO_ADDRESS: HeldReason = "no-address"
+SHARED: HeldReason = "shared-address"
+PREFIX: HeldReason = "prefix-only"
+TIME: HeldReason = "time"
 
 
 class Source(NamedTuple):
-    """place: an address, or a prefix where the map has no more. port: None where it is not known. at: POSIX seconds."""
+    """place: an address, or a prefix if the map has no address. port: None if unknown. at: POSIX seconds."""
 
     place: Place
     port: int | None
@@ -49,13 +49,13 @@ class Source(NamedTuple):
 
 
 class Held(NamedTuple):
-    """why: of `HELD`."""
+    """An incident is held back: it has no source that can be exported."""
 
-    why: str
+    why: HeldReason
 
 
 async def source(incident: Row, subscriber: str, subscribers: Subscribers, now: int) -> Source | Held:
-    """incident: a row of the table, `sp` parsed. subscriber: whose case it is; "" if not known."""
+    """incident: a row of the table, `sp` parsed. subscriber: that of the case; "" if unknown."""
     if not subscriber:
         return Held(UNMAPPED)
     examples = sorted(incident["sp"], key=lambda one: (-one["at"], one["family"], one["port"]))
@@ -70,18 +70,18 @@ async def source(incident: Row, subscriber: str, subscribers: Subscribers, now: 
         except MapUnavailableError:
             return Held(AWAY)
         tried.append(_on(line, subscriber, example, at))
-    return max(tried, key=_nearness)
+    return max(tried, key=_rank)
 
 
-def _nearness(found: Source | Held) -> int:
-    """How near it is to what is wanted; the first example of the nearest kind is taken."""
+def _rank(found: Source | Held) -> int:
+    """Ranks results: the first example of the highest rank is used."""
     if isinstance(found, Held):
         return (TIME, UNMAPPED, NO_ADDRESS, SHARED).index(found.why)
     return 8 if found.is_prefix else 9
 
 
 def _on(line: Line | None, subscriber: str, example: dict[str, Any] | None, at: int) -> Source | Held:
-    """example: None where there is none (any more); then only an address that is the line's alone will do."""
+    """example: None if none is kept; then only an address that the line does not share will do."""
     if line is None or line.subscriber != subscriber:
         return Held(UNMAPPED)
     port = (example["port"] or None) if example else None
@@ -96,5 +96,5 @@ def _on(line: Line | None, subscriber: str, example: dict[str, Any] | None, at: 
             shared = True
     if not found:
         return Held(SHARED if shared else NO_ADDRESS)
-    # A line with several addresses of its own: any of them is the subscriber's. An address rather than a prefix.
+    # A line with several addresses of its own: each belongs to the subscriber. An address rather than a prefix.
     return min(found, key=lambda one: (one.is_prefix, one.place.version))

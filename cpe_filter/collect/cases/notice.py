@@ -1,7 +1,7 @@
-"""A case -> what the Internet provider writes to its subscriber: a mail, and a short message without personal data.
+"""A case -> the text that the ISP sends to its subscriber: a mail, and a short message without personal data.
 
-Knows cases and the texts that the router shows, too (report.notice_text). Must not know how or to whom they are sent:
-that is the provider's own mail system's matter. Strings of routers are hostile: a device's name is cut down to what no
+Knows cases and the texts that the router shows, too (texts.notice). Must not know how or to whom they are sent: the
+mail system of the ISP does that. Strings of routers are hostile: the name of a device is reduced to characters that no
 mail program makes a link of.
 """
 
@@ -22,7 +22,7 @@ VERSION = 1
 WIDTH = 72
 MAX_NAME = 63
 
-#: What a case's `act` blocks, as the texts have it.
+#: The texts for each `act` of a case.
 _BLOCKED = {
     "explain": ("h_blocked", "blocked_block"),
     "reset": ("h_blocked", "blocked_block"),
@@ -32,11 +32,11 @@ _BLOCKED = {
 
 
 class NoNoticeError(Exception):
-    """Of a case that is over, or of a device that is only suspected. The text says which."""
+    """The case has ended, or its device is only suspected. The text says which."""
 
 
 class Terms(NamedTuple):
-    """language: of notice_text. provider, help_url: may be empty. zone: of the IANA's names: local time there."""
+    """language: of texts.notice. provider, help_url: may be empty. zone: an IANA time zone, for times in the text."""
 
     language: str = "en"
     provider: str = ""
@@ -45,8 +45,8 @@ class Terms(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What of a case is told. oui: 6 hex digits or None. name: what the device calls itself, "" where nobody knows.
-    Times: POSIX seconds."""
+    """What the text says of a case. oui: 6 hex digits or None. name: the DHCP host name, "" if unknown. first, last:
+    POSIX seconds."""
 
     case: str
     state: str
@@ -74,10 +74,10 @@ class Notice(NamedTuple):
 def notice(facts: Facts, terms: Terms) -> Notice:
     """Raises `NoNoticeError`."""
     if facts.state not in ACTIVE:
-        raise NoNoticeError(f"case {facts.case} is {facts.state}: there is nothing to tell")
+        raise NoNoticeError(f"case {facts.case} is {facts.state}: there is no notice for it")
     if facts.standing != "compromised":
         raise NoNoticeError(
-            f"the device of case {facts.case} is only {facts.standing}: subscribers are not told of that"
+            f"the device of case {facts.case} is only {facts.standing}: subscribers are not notified of that"
         )
     words = Words(terms.language, terms.provider)
     blocked, text = _BLOCKED.get(facts.act, _BLOCKED["explain"])
@@ -113,7 +113,7 @@ def _about(facts: Facts, terms: Terms, words: Words) -> list[str]:
 
 
 def safe(name: str) -> str:
-    """A device's name of letters, digits, `-` and `_`; all else is `?`. No dots: mail programs would make links."""
+    """The name of a device with letters, digits, `-` and `_`; anything else is `?`. Dots would make links."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "?" for c in name[:MAX_NAME])
     return kept if kept.strip("?") else ""
 
@@ -126,10 +126,10 @@ def _wrapped(line: str) -> str:
 
 
 def message(one: Notice) -> bytes:
-    """As RFC 5322 has it, with CRLF and UTF-8. From, To, Date and Message-ID are for whoever sends it."""
+    """As RFC 5322 has it, with CRLF and UTF-8. The sender adds From, To, Date and Message-ID."""
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = one.subject
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday note answers it
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
     mail.set_content(one.body, cte="8bit")
     mail["Content-Language"] = one.language
     return mail.as_bytes()

@@ -1,8 +1,8 @@
-"""One device: what the store has of it -> the statements that bring its cases up to date.
+"""One device: what the store has about it -> the statements that update its cases.
 
-Knows the tables `incident` and desk_*. Must not know when or how often. A device has one case for each subscriber whose
-it was; a case is told anew from all its incidents and actions (history.fold). If the map of subscribers says something
-else than before, what people did follows the latest incident to its new case, and the old id finds that.
+Knows the tables `incident` and desk_*. Must not know when or how often. A device has one case for each subscriber that
+had it; a case is computed from all its incidents and actions (history.fold). If the subscriber map changes, actions
+follow the latest incident to its new case, and the old id leads there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cpe_filter.collect.cases.history import Action, History, Spell
 from cpe_filter.collect.store.base import Row, Statement, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Subscribers
 
-#: What of an incident matters. :flag makes all due when it changes.
+#: The state of an incident that a case depends on. A changed :flag makes all incidents due.
 SEEN = (
     "(:flag || ' ' || i.boot || ' ' || CAST(i.seq AS TEXT) || ' ' || CAST(i.opened_at AS TEXT)"
     " || ' ' || COALESCE(CAST(i.raised_at AS TEXT), '-') || ' ' || COALESCE(CAST(i.closed_at AS TEXT), '-')"
@@ -27,8 +27,8 @@ SEEN = (
 
 
 class Terms(NamedTuple):
-    """suspected: a device that is only suspected makes a case, too. notify: events are kept for notification systems;
-    those of incidents without news since `notify_since` (POSIX seconds) count as told. texts: they carry, too."""
+    """suspected: a device that is only suspected makes a case, too. notify: events are queued for notification systems;
+    incidents without news since `notify_since` (POSIX seconds) count as announced. texts: what events carry."""
 
     suspected: bool = False
     notify: bool = False
@@ -44,7 +44,7 @@ class Planner:
         self.flag = "s" if terms.suspected else "c"
 
     async def plan(self, router: str, dev: str, now: int) -> list[Statement]:
-        """What brings a device's cases up to date."""
+        """The statements that update the cases of a device."""
         of = {"router": router, "dev": dev}
         incidents = await self._store.read(
             "SELECT * FROM incident WHERE router = :router AND dev = :dev ORDER BY opened_at DESC, id LIMIT :most",
@@ -83,7 +83,7 @@ class Planner:
         return plan
 
     async def _line(self, row: Row, had: dict[str, Row], old: dict[str, Row]) -> Line | None:
-        """Whose it was when the incident began. While nobody can be asked, what was known stays."""
+        """The line when the incident began. While the map is unavailable, what was known stays."""
         try:
             return await self._subscribers.find(row["router"], row["opened_at"])
         except MapUnavailableError:
@@ -100,7 +100,7 @@ class Planner:
     def _places(
         self, incidents: list[Row], members: dict[str, list[Row]], lines: dict[str, Line | None], had: dict[str, Row]
     ) -> list[Statement]:
-        """Which incident is in which case."""
+        """Statements that record which incident is in which case."""
         whose = {row["id"]: number for number, rows in members.items() for row in rows}
         plan: list[Statement] = []
         for row in incidents:
@@ -183,7 +183,7 @@ def _columns(number: str, rows: list[Row], line: Line | None, folded: History, d
 
 
 def _follow(old: dict[str, Row], members: dict[str, list[Row]], had: dict[str, Row]) -> dict[str, str]:
-    """Cases that are no more, and which one each has become: that of its latest incident."""
+    """Cases that no longer exist, and the one that replaces each: the case of its latest incident."""
     now = {row["id"]: (number, row["opened_at"]) for number, rows in members.items() for row in rows}
     out = {}
     for gone in old:
@@ -195,7 +195,7 @@ def _follow(old: dict[str, Row], members: dict[str, list[Row]], had: dict[str, R
 
 
 def _move(gone: str, into: str) -> list[Statement]:
-    """A case's traces, to the one it has become; "" takes them away."""
+    """Moves actions, events and aliases to the case that replaces this one; "" deletes them."""
     both = {"gone": gone, "into": into}
     plan: list[Statement] = [
         ("DELETE FROM desk_case WHERE id = :gone", {"gone": gone}),
@@ -214,12 +214,12 @@ def _move(gone: str, into: str) -> list[Statement]:
             ),
         ]
     else:
-        plan += traces(gone)
+        plan += delete_related(gone)
     return plan
 
 
-def traces(number: str) -> list[Statement]:
-    """Takes away what people did with a case, and what was told of it."""
+def delete_related(number: str) -> list[Statement]:
+    """Deletes the actions, events and aliases of a case."""
     tables = (("desk_case_action", "case_id"), ("desk_event", "case_id"), ("desk_case_alias", "id"))
     return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]
 
@@ -238,7 +238,7 @@ _INCIDENT = (
     f"INSERT INTO desk_incident ({', '.join(_PLACE)}) VALUES ({', '.join(':' + name for name in _PLACE)})"
     f" ON CONFLICT (router, incident) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PLACE[2:])}"
 )
-#: Those beyond the bound: older than all that were read, and of no case.
+#: Incidents beyond the limit: older than all that were read, and in no case.
 _BEYOND = f"""
 INSERT INTO desk_incident (router, incident, dev, case_id, begun_at, seen, mapped)
 SELECT i.router, i.id, i.dev, NULL, i.opened_at, {SEEN}, '' FROM incident i

@@ -1,12 +1,12 @@
-"""Incidents in the store -> the desk's cases, kept up to date.
+"""Updates cases when incidents, actions or the subscriber map have changed.
 
-Knows the tables `incident` and desk_*, and asks whose router it is. Must not know HTTP or people. A case is told anew
-from all its incidents and actions whenever one of them has changed (history.fold), so late and disordered reports give
-the same case as ordered ones, and building it twice changes nothing.
+Knows the tables `incident` and desk_*, and the subscriber map. Must not know HTTP or people. A case is computed from
+all its incidents and actions whenever one of them changes (history.fold). Late and disordered reports give the same
+case as ordered ones, and building it twice changes nothing.
 
-Which incidents have changed: `desk_incident.seen` says in which state each was taken into account. Every pass compares
-those that changed since the last pass, less `OVERLAP_S` (commits are not in the order of receipt); now and then a full
-pass compares all, for what came through a queue hours late.
+Which incidents have changed: `desk_incident.seen` is the state in which each was used. A pass compares those that
+changed since the last pass, less `OVERLAP_S` (commits are not in the order of receipt). A regular full pass compares
+all, for reports that spent hours in a queue.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cpe_filter.collect.store.base import Row, Statement, Store, UnstorableError
 from cpe_filter.collect.subscribers.map import MapUnavailableError, Subscribers
 
 OVERLAP_S = 120
-#: Devices that are looked for, and built in one transaction.
+#: Devices in one query, and in one transaction.
 CHUNK = 512
 _BATCH = 64
 
@@ -36,7 +36,7 @@ _GONE = """
 SELECT DISTINCT d.router, d.dev FROM desk_incident d LEFT JOIN incident i ON i.router = d.router AND i.id = d.incident
 WHERE i.id IS NULL LIMIT :most
 """
-#: Cases whose actions have not all been taken into account: two wrote at once.
+#: Cases that do not include all their actions: two processes wrote at once.
 _ACTED = """
 SELECT c.router, c.dev FROM desk_case c
 WHERE c.acted <> (SELECT COUNT(*) FROM desk_case_action a WHERE a.case_id = c.id) LIMIT :most
@@ -57,7 +57,7 @@ Device = tuple[str, str]
 
 
 class CaseUpdater:
-    """One process at a time should keep it (see `desk`); two do no harm but work in vain."""
+    """One process at a time should run it (see `worker`); two do no harm but the same work."""
 
     def __init__(self, store: Store, subscribers: Subscribers, terms: Terms | None = None) -> None:
         self._store, self._subscribers = store, subscribers
@@ -78,7 +78,7 @@ class CaseUpdater:
         return built
 
     async def rebuild(self, now: int) -> int:
-        """Builds everything anew, with the same result if nothing was wrong."""
+        """Rebuilds everything, with the same result if nothing was wrong."""
         await self._store.write([("UPDATE desk_incident SET seen = ''", {})])
         built = await self.catch_up(now, full=True)
         lost = (
@@ -89,7 +89,7 @@ class CaseUpdater:
         return built
 
     async def remap(self, now: int, unknown_only: bool = False) -> int:
-        """Builds the cases of which the map of subscribers says something else than before: how many devices."""
+        """Builds the cases for which the subscriber map has changed: how many devices."""
         built, place = 0, ("", "")
         while rows := await self._store.read(
             _MAPPED, all=0 if unknown_only else 1, router=place[0], incident=place[1], most=CHUNK
@@ -124,7 +124,7 @@ class CaseUpdater:
             place = rows[-1]["router"], rows[-1]["id"]
 
     async def _repeat(self, sql: str, now: int, **parameters: Any) -> int:
-        """Builds what a query finds until it finds nothing new."""
+        """Repeats a query and builds what it finds, until it finds nothing new."""
         built, before = 0, set[Device]()
         while True:
             rows = await self._store.read(sql, **parameters, most=CHUNK)

@@ -23,7 +23,7 @@ from cpe_filter.collect.store import lease
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.subscribers.http import Lookup
-from cpe_filter.collect.subscribers.map import MapError, Nobody, Subscribers
+from cpe_filter.collect.subscribers.map import EmptyMap, MapError, Subscribers
 
 LEASE = "cases"
 _LEASE_S = 60
@@ -61,7 +61,7 @@ def subscribers(config: Config) -> Subscribers:
             headers,
             _authority(config.subscribers.ca),
         )
-    return File(config.subscribers.file) if config.subscribers.file else Nobody()
+    return File(config.subscribers.file) if config.subscribers.file else EmptyMap()
 
 
 @contextlib.asynccontextmanager
@@ -191,7 +191,7 @@ class _Worker:
         self._log_map()
         if now - self._figures_at >= _FIGURES_S:
             self._figures_at = now
-            self._metrics.desk(await age_tables.figures(self._store))
+            self._metrics.set_cases(await age_tables.figures(self._store))
         was_leader, self._leader = self._leader, await lease.take(self._store, LEASE, int(now), _LEASE_S)
         if not self._leader:
             return

@@ -1,7 +1,7 @@
 """Incidents -> CSV for spreadsheets (RFC 4180): one line for each incident of a case. Pure.
 
 Knows CSV. Cells that a spreadsheet would take for a formula begin with an apostrophe; every text is quoted. An
-incident without a known source is there, too, with `held` saying why it has none.
+incident without a source is included; `held` says why it has none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLUMNS = (
     "held",
 )  # fmt: skip
 
-#: What begins a formula in Excel, LibreOffice or Google's; wide forms, too, which some take for the same.
+#: What begins a formula in Excel, LibreOffice or Google Sheets; full-width forms, too.
 _FORMULA = tuple("=+-@|%\t\r\n＝＋－＠")
 
 
@@ -37,7 +37,7 @@ def text(items: Iterable[ExportRow], header: bool = True) -> str:
 
 
 def inert(value: Any) -> Any:
-    """Numbers as they are; text that no spreadsheet computes, without control characters and odd spaces."""
+    """Numbers as they are; text that no spreadsheet evaluates, without control characters and unusual spaces."""
     if value is None:
         return ""
     if not isinstance(value, str):

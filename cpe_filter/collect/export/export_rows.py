@@ -1,7 +1,7 @@
-"""What there is to export: the incidents of cases in which a device was compromised, each with its source.
+"""The rows of an export: incidents of cases in which a device was compromised, each with its source.
 
-Knows the tables and the map of subscribers. Must not know formats or files. One that was only suspected is told to
-nobody.
+Knows the tables and the subscriber map. Must not know formats or files. An incident that was only suspected is never
+exported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ExportRow:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """All that is given must hold. since: when the incident was raised, POSIX seconds. case: an id. not_under: only
+    """All given conditions must hold. since: when the incident was raised, POSIX seconds. case: an id. not_under: only
     what has not been exported under this mark. batch: only what is in this batch of mark `under`."""
 
     since: int | None = None
@@ -66,7 +66,7 @@ async def export_rows(store: Store, subscribers: Subscribers, want: Selection, n
         found = await query.by_ids(store, [row["case_id"] for row in rows])
         for row in rows:
             case = found.get(row["case_id"])
-            if case is not None:  # it has moved meanwhile: the next run finds it
+            if case is not None:  # it has moved in the meantime: the next run finds it
                 yield await _item(case, row, subscribers, now)
         last = rows[-1]
         place = {"at": last["raised_at"], "router": last["router"], "id": last["id"]}

@@ -1,4 +1,4 @@
-"""An incident -> an event of IntelMQ's data format, as its JSON parser takes it. Pure.
+"""An incident -> an event of IntelMQ's data format, as its JSON parser expects it. Pure.
 
 Knows the names of IntelMQ 3.5's harmonisation. IntelMQ runs inside the ISP, so the event names the subscriber
 (`source.account`) and the case (`extra.case`).
@@ -16,7 +16,7 @@ FEED = "cpe-filter"
 
 
 def event(item: ExportRow, provider: str = "") -> dict[str, Any] | Held:
-    """The event of an incident whose source is known. provider: who runs the filter."""
+    """The event of an incident with a source. provider: the ISP."""
     source = item.source
     if isinstance(source, Held):
         return source
@@ -34,7 +34,7 @@ def event(item: ExportRow, provider: str = "") -> dict[str, Any] | Held:
         "protocol.transport": "tcp",
         "protocol.application": "smtp",
         "destination.port": 25,
-        "event_description.text": "A device behind this address sends mail straight to strangers' servers.",
+        "event_description.text": "A device behind this address sends mail directly to mail servers of strangers.",
         "extra.case": case.id,
         "extra.incident": incident["id"],
         "extra.router": case.router,

@@ -1,7 +1,7 @@
-"""An incident -> a XARF v4 report, `infrastructure/botnet`. Pure, but for the schemas that the package `xarf` brings.
+"""An incident -> a XARF v4 report, `infrastructure/botnet`. Pure, except for the schemas of the package `xarf`.
 
-Knows XARF 4.2. The same incident always gives the same report id, so that a report that is sent twice is known. A
-report names the address, the port, the time and what was seen; neither subscriber nor device.
+Knows XARF 4.2. The same incident always gives the same report id, so that receivers recognise a repetition. A report
+has the address, the port, the time and the evidence; neither subscriber nor device.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cpe_filter.collect.subscribers.map import public
 from cpe_filter.detect.evidence import INDICATORS
 
 VERSION = "4.2.0"
-#: The schema's bound on tags.
-_MOST_TAGS = 20
+#: The limit of the schema.
+_MAX_TAGS = 20
 
 
 class Reporter(NamedTuple):
-    """Who reports. contact: an e-mail address. confidence: 0 to 1, None to leave it out."""
+    """The reporting organisation. contact: an e-mail address. confidence: 0 to 1, None to leave it out."""
 
     org: str
     contact: str
@@ -35,11 +35,11 @@ class Reporter(NamedTuple):
 
 
 class XarfError(Exception):
-    """A report that the schema refuses. The text says which field and why."""
+    """A report that violates the schema. The text says which field and why."""
 
 
 def report(item: ExportRow, reporter: Reporter) -> dict[str, Any] | Held:
-    """The report of an incident whose source is known. Raises `XarfError`: that is a fault here or in `reporter`."""
+    """The report of an incident with a source. Raises `XarfError`: that is a bug here or in `reporter`."""
     source = item.source
     if isinstance(source, Held):
         return source
@@ -58,18 +58,18 @@ def report(item: ExportRow, reporter: Reporter) -> dict[str, Any] | Held:
         "type": "botnet",
         "evidence_source": "traffic_analysis",
         "bot_capabilities": ["spam"],
-        "compromise_evidence": _said(item),
-        "description": "A device behind this address sends mail straight to strangers' mail servers like a spam bot.",
+        "compromise_evidence": _summary(item),
+        "description": "A device behind this address sends mail directly to mail servers of strangers.",
         "evidence": [
             {
                 "content_type": "application/json",
-                "description": "What its connections to port 25 showed; counts of connections",
+                "description": "Evidence from its connections to port 25; counts of connections",
                 "payload": base64.b64encode(evidence).decode(),
                 "hash": f"sha256:{hashlib.sha256(evidence).hexdigest()}",
                 "size": len(evidence),
             }
         ],
-        "tags": [f"case:{item.case.id}", *(f"indicator:{name}" for name in _known(item))][:_MOST_TAGS],
+        "tags": [f"case:{item.case.id}", *(f"indicator:{name}" for name in _known(item))][:_MAX_TAGS],
     }
     if source.port is not None:
         made["source_port"] = source.port
@@ -80,13 +80,13 @@ def report(item: ExportRow, reporter: Reporter) -> dict[str, Any] | Held:
 
 
 def report_id(item: ExportRow) -> str:
-    """A UUID of version 4, as the schema wants it, made of what names the incident."""
+    """A UUID of version 4, as the schema requires, derived from the incident."""
     name = json.dumps(["xarf", item.case.router, item.incident["id"]]).encode()
     return str(uuid.UUID(bytes=hashlib.sha256(name).digest()[:16], version=4))
 
 
 def check(made: dict[str, Any]) -> None:
-    """The package's schemas, and what they leave open: a time with zone, a public address. Raises `XarfError`."""
+    """Checks the schemas, and what they do not: a time with zone, a public address. Raises `XarfError`."""
     faults = [f"{fault.field}: {fault.message}" for fault in _validator().validate(made)]
     try:
         datetime.strptime(made["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
@@ -117,13 +117,13 @@ def _known(item: ExportRow) -> list[str]:
     return [name for name in sorted(item.incident["ind"]) if name in INDICATORS]
 
 
-def _said(item: ExportRow) -> str:
+def _summary(item: ExportRow) -> str:
     seen = "; ".join(f"{INDICATORS[name].desk.rstrip('.')} ({item.incident['ind'][name]}x)" for name in _known(item))
     incident = item.incident
     return (
         f"{incident['conns']} connections to port 25 of {incident['nets']} new networks of mail servers,"
-        f" {incident['rcpts']} recipients, {incident['msgs']} messages taken, {incident['refused']} connections"
-        f" refused by the filter. {seen}."
+        f" {incident['rcpts']} recipients, {incident['msgs']} messages accepted, {incident['refused']}"
+        f" connections refused by the filter. {seen}."
     )
 
 

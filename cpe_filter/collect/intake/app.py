@@ -1,8 +1,8 @@
-"""POST /v1/reports: who, how much, what; then the sink; 200 only when the sink has kept it.
+"""POST /v1/reports: identity, limits, content; then the sink. 200 only when the sink has stored the report.
 
 Knows HTTP. Must not know TLS, stores or queues. Answers are JSON: `{"acked":[seq], "rejected":[{"seq","index","why"}],
-"retry_splay":s, "policy_version":""}`, or `{"why":text}`. 400, 413 and 415 will not get better by a repetition; 429 and
-503 will, after Retry-After seconds. Nothing of what a sender wrote is repeated to it or logged.
+"retry_splay":s, "policy_version":""}`, or `{"why":text}`. Repeating a request after 400, 413 or 415 is of no use; after
+429 and 503 it is, after Retry-After seconds. Nothing that a sender wrote is sent back or logged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Identify = Callable[[str | None, Headers, "bytes | None"], "tuple[str, str | Non
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What routers may do and are told. Units: seconds, per hour, tokens. `config.KEYS` explains each."""
+    """Limits of a router, and what answers contain. Seconds, per hour, tokens; config.keys.KEYS explains each."""
 
     reports_per_hour: int = 120
     reports_burst: int = 30
@@ -49,7 +49,7 @@ class Terms:
 
 
 class Limits:
-    """The routers' token buckets, shared by all listeners of a process."""
+    """The token buckets of routers, shared by all listeners of a process."""
 
     def __init__(self, terms: Terms) -> None:
         self.reports = Buckets(terms.reports_per_hour, terms.reports_burst)
@@ -57,7 +57,7 @@ class Limits:
 
 
 class _RefusalError(Exception):
-    """Ends a request. reason: one word for counters. close: the connection, too."""
+    """Ends a request. reason: one word for counters. close: ends the connection, too."""
 
     def __init__(self, status: int, reason: str, why: str, retry_after: int = 0, close: bool = False) -> None:
         super().__init__(why)
@@ -73,12 +73,12 @@ class _Reports:
         begun = time.monotonic()
         about: dict[str, Any] = {"peer": request.client.host if request.client else "unix"}
         try:
-            response = await self._take(request, about)
+            response = await self._receive(request, about)
         except (_RefusalError, RefusedError) as error:
             response = self._refusal(error, about)
         except ClientDisconnect:
             self._metrics.refused.labels("gone").inc()
-            response = Response(status_code=400)  # nobody is there to read it
+            response = Response(status_code=400)  # nobody reads it
         self._metrics.requests.labels(str(response.status_code)).inc()
         self._metrics.request_seconds.observe(time.monotonic() - begun)
         return response
@@ -96,9 +96,9 @@ class _Reports:
         self._log.log(level, "refused", extra={"about": details})
         return _json({"why": str(error)}, error.status, headers)
 
-    async def _take(self, request: Request, about: dict[str, Any]) -> Response:
+    async def _receive(self, request: Request, about: dict[str, Any]) -> Response:
         received = int(time.time())
-        # Exactly this path: no other spelling of it, and nothing behind it.
+        # Exactly this path: no other spelling, and no query.
         if request.scope.get("raw_path", b"") != PATH.encode() or request.scope.get("query_string"):
             raise _RefusalError(404, "path", "no such path", close=True)
         extension = request.scope.get("extensions", {}).get("tls", {})
@@ -109,7 +109,7 @@ class _Reports:
             await self._drain(request)
             raise error
         about["router"] = router
-        # Before the body: so many bodies that never end cost a router as much as so many reports.
+        # Before the body: a body that never ends costs the router as much as a report.
         wait = self._limits.reports.take(router, 1, time.monotonic())
         if wait:
             await self._drain(request)
@@ -122,7 +122,7 @@ class _Reports:
         self._pay(
             self._limits.events.take(router, len(report.events) + len(rejected), time.monotonic()), "too many events"
         )
-        await self._keep(report)
+        await self._store(report)
         if rejected:
             self._metrics.events.labels("rejected").inc(len(rejected))
             details = {**about, "count": len(rejected), "why": rejected[0].why}
@@ -136,17 +136,21 @@ class _Reports:
             }
         )
 
-    async def _keep(self, report: wire.Report) -> None:
+    async def _store(self, report: wire.Report) -> None:
         try:
             await self._sink.put(report)
         except StoreUnavailableError as error:
-            # Nobody is told why the store is away; the log is.
-            self._log.error("store away", extra={"about": {"why": str(error)}})
-            # Spread: those who were refused together must not come back together.
+            # The reason is logged, not sent.
+            self._log.error("store unavailable", extra={"about": {"why": str(error)}})
+            # Spread: routers that were refused together must not return together.
             spread = self._terms.retry_after_s
-            raise _RefusalError(503, "store-away", "try again later", spread + secrets.randbelow(spread + 1)) from None
+            raise _RefusalError(
+                503, "store-unavailable", "try again later", spread + secrets.randbelow(spread + 1)
+            ) from None
         except UnstorableError as error:
-            self._log.error("store refuses", extra={"about": {"router": report.router, "why": str(error)}})
+            self._log.error(
+                "report refused by the store", extra={"about": {"router": report.router, "why": str(error)}}
+            )
             raise _RefusalError(400, "unstorable", "the store refuses this report") from None
 
     @staticmethod
@@ -161,11 +165,11 @@ class _Reports:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             await self._drain(request)
-            raise _RefusalError(415, "type", "Content-Type: application/json is wanted")
+            raise _RefusalError(415, "type", "expected Content-Type: application/json")
         coding = request.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("gzip", "identity"):
             await self._drain(request)
-            raise _RefusalError(415, "coding", "Content-Encoding: gzip or none is wanted")
+            raise _RefusalError(415, "coding", "expected Content-Encoding: gzip or none")
         taker = Gunzip() if coding == "gzip" else Plain()
         try:
             await asyncio.wait_for(_feed(request, taker), self._terms.body_s)
@@ -178,7 +182,7 @@ class _Reports:
             raise _RefusalError(400, "gzip", str(error), close=True) from None
 
     async def _drain(self, request: Request) -> None:
-        """Takes a small body off the wire, so that the sender can read the refusal; of a large one only so much."""
+        """Reads and discards the body up to `MAX_BODY`, so that the sender can read the refusal."""
         try:
             await asyncio.wait_for(_feed(request, Discard()), self._terms.body_s)
         except (asyncio.TimeoutError, TimeoutError):
@@ -187,9 +191,9 @@ class _Reports:
             raise _RefusalError(413, "large", f"body over {MAX_BODY} bytes", close=True) from None
 
 
-async def _feed(request: Request, taker: Gunzip | Plain | Discard) -> None:
+async def _feed(request: Request, body: Gunzip | Plain | Discard) -> None:
     async for chunk in request.stream():
-        taker.feed(chunk)
+        body.feed(chunk)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -197,7 +201,7 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 
 def application(identify: Identify, sink: Sink, terms: Terms, limits: Limits, metrics: Metrics) -> Starlette:
-    """The application behind one listener. What is not POST /v1/reports is refused, counted and logged."""
+    """The application behind one listener. Anything else than POST /v1/reports is refused, counted and logged."""
     log = logging.getLogger("cpe_filter.collect.intake.app")
 
     async def refused(request: Request, error: Exception) -> Response:
@@ -207,7 +211,7 @@ def application(identify: Identify, sink: Sink, terms: Terms, limits: Limits, me
         peer = request.client.host if request.client else "unix"
         log.warning("refused", extra={"about": {"peer": peer, "status": status, "reason": "path or method"}})
         allow = {"allow": "POST"} if status == 405 else {}
-        return _json({"why": "POST /v1/reports is wanted"}, status, {"connection": "close", **allow})
+        return _json({"why": "expected POST /v1/reports"}, status, {"connection": "close", **allow})
 
     handlers = {404: refused, 405: refused}
     endpoint = _Reports(identify, sink, terms, limits, metrics)

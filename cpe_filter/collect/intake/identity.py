@@ -1,9 +1,9 @@
-"""Who a router is: its client certificate says so, and nothing else does.
+"""The identity of a router: its client certificate, and nothing else.
 
-Knows X.509 (RFC 5280), the revocation list, and the two ways a certificate comes here: by TLS that ends in this
+Knows X.509 (RFC 5280), the revocation list, and the two ways in which a certificate arrives: by TLS that ends in this
 process, or in a header from a TLS proxy at a trusted address. Must not know reports.
-The handshake has checked the chain, the dates and the purpose; here the name is read and the revocation list is asked
-at each request, so that a connection or a TLS session that outlives the certificate's good name is of no use.
+The handshake has checked the chain, the dates and the purpose. Here the name is read, and the revocation list is
+checked at each request: a revoked certificate is refused on a connection that is already open, too.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from cryptography.x509.oid import NameOID
 Network = IPv4Network | IPv6Network
 Headers = Iterable[tuple[bytes, bytes]]
 
-#: Also what keeps an id harmless wherever it is shown or logged.
+#: Such an id is harmless wherever it is shown or logged.
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,63}")
-#: A list longer than this is not read: 32 MiB are a million revoked certificates.
+#: Bytes of a revocation list: 32 MiB are a million revoked certificates.
 _MAX_CRL = 32 * 1024 * 1024
 _MAX_CERTIFICATE = 16 * 1024
 
 
 class RefusedError(Exception):
-    """Not let in. status: of HTTP. reason: one word for counters. The text says more; it is safe to log and to send."""
+    """Refused. status: of HTTP. reason: one word for counters. The text is safe to log and to send."""
 
     def __init__(self, status: int, reason: str, text: str) -> None:
         super().__init__(text)
@@ -47,7 +47,7 @@ class RevocationListError(ValueError):
 
 
 class Certificate(NamedTuple):
-    """What counts of a client certificate."""
+    """What is used of a client certificate."""
 
     router: str
     issuer: bytes
@@ -55,9 +55,9 @@ class Certificate(NamedTuple):
 
 
 def router_id(text: str) -> str:
-    """A router's id as it is. Raises `RefusedError`."""
+    """Checks the id of a router. Raises `RefusedError`."""
     if not _ID.fullmatch(text):
-        raise RefusedError(403, "identity", "the router's id is not 1 to 64 of letters, digits and . _ : @ -")
+        raise RefusedError(403, "identity", "a router id has 1 to 64 letters, digits and . _ : @ -")
     return text
 
 
@@ -71,7 +71,7 @@ def of_certificate(der: bytes, id_from: str) -> Certificate:
     except (ValueError, UnsupportedAlgorithm):
         raise RefusedError(403, "certificate", "the client certificate cannot be read") from None
     if len(names) != 1:
-        raise RefusedError(403, "identity", f"the client certificate has {len(names)} names ({id_from}); one is wanted")
+        raise RefusedError(403, "identity", f"the client certificate has {len(names)} names ({id_from}); expected one")
     return Certificate(router_id(names[0]), issuer, certificate.serial_number)
 
 
@@ -90,18 +90,18 @@ def _names(certificate: x509.Certificate, id_from: str) -> list[str]:
 class Revoked:
     """The revocation lists in a file (PEM, one or more, or one DER), read again when the file changes.
 
-    A new list that cannot be used is passed over, and the last good one stays: `read` raises what is wrong with it.
+    A new list that cannot be used is ignored, and the last good one stays: `read` raises what is wrong with it.
     """
 
     def __init__(self, path: str, authorities: list[x509.Certificate]) -> None:
         self._path, self._authorities = path, authorities
         self._seen: tuple[int, int, int] | None = None
         self._serials: dict[bytes, frozenset[int]] = {}
-        #: When the first of the lists is out of date, POSIX seconds; None if none says.
+        #: When the first of the lists expires, POSIX seconds; None if no list says so.
         self.next_update: float | None = None
 
     def read(self) -> bool:
-        """Reads the file if it is another than last time: whether it was. Raises `RevocationListError`."""
+        """Reads the file if it has changed: whether it had. Raises `RevocationListError`."""
         try:
             with open(self._path, "rb") as file:
                 status = os.fstat(file.fileno())
@@ -111,7 +111,7 @@ class Revoked:
                 data = file.read(_MAX_CRL + 1)
         except OSError as error:
             raise RevocationListError(f"{self._path}: {error.strerror}") from None
-        self._seen = mark  # wrong or not, once is enough
+        self._seen = mark  # valid or not, once is enough
         if len(data) > _MAX_CRL:
             raise RevocationListError(f"{self._path}: over {_MAX_CRL} bytes")
         serials: dict[bytes, frozenset[int]] = {}
@@ -144,9 +144,7 @@ class Revoked:
     def _signed(self, one: x509.CertificateRevocationList) -> bool:
         for authority in self._authorities:
             try:
-                key = cast(
-                    CertificateIssuerPublicKeyTypes, authority.public_key()
-                )  # one of those that cannot sign raises
+                key = cast(CertificateIssuerPublicKeyTypes, authority.public_key())  # a key that cannot sign raises
                 if authority.subject == one.issuer and one.is_signature_valid(key):
                     return True
             except (InvalidSignature, TypeError, UnsupportedAlgorithm):
@@ -171,7 +169,7 @@ def _next_update(one: x509.CertificateRevocationList) -> float | None:
 
 
 class ByCertificate:
-    """TLS ends here: the certificate is the connection's. A header that claims an identity is refused."""
+    """TLS ends here: the certificate is that of the connection. A header that claims an identity is refused."""
 
     def __init__(self, id_from: str, revoked: Revoked | None, header: bytes) -> None:
         self._id_from, self._revoked, self._header = id_from, revoked, header
@@ -181,15 +179,15 @@ class ByCertificate:
         if any(name == self._header for name, _ in headers):
             raise RefusedError(403, "header", "an identity in a header is not accepted here")
         if not certificate:
-            raise RefusedError(401, "no-certificate", "a client certificate is wanted")
+            raise RefusedError(401, "no-certificate", "a client certificate is required")
         return _checked(certificate, self._id_from, self._revoked), peer
 
 
 class ByHeader:
-    """TLS ends elsewhere: `header` is believed if the connection comes from one of `trusted`, or by a Unix socket.
+    """TLS ends elsewhere: `header` is trusted if the connection comes from one of `trusted` or over a Unix socket.
 
     holds: `id`, or `certificate` (RFC 9440, or URL-escaped PEM as nginx's $ssl_client_escaped_cert has it).
-    address_header: where the terminator says who connected; empty if it does not.
+    address_header: in which the proxy names the address of the router; empty if it does not.
     """
 
     def __init__(
@@ -210,7 +208,7 @@ class ByHeader:
             raise RefusedError(403, "untrusted-proxy", "connections from this address may not name a router")
         values = [value for name, value in headers if name == self._header]
         if len(values) != 1 or not values[0].strip():
-            raise RefusedError(401, "no-certificate", "the TLS terminator names no router")
+            raise RefusedError(401, "no-certificate", "the TLS proxy names no router")
         if self._holds == "certificate":
             router = _checked(_from_header(values[0].strip()), self._id_from, self._revoked)
         else:
@@ -218,7 +216,7 @@ class ByHeader:
         return router, self._address(headers)
 
     def _address(self, headers: Headers) -> str | None:
-        """The last entry: the terminator's own word; those before it may be anybody's."""
+        """The last entry: the one that the proxy wrote; anybody may have written those before it."""
         values = [value for name, value in headers if self._address_header and name == self._address_header]
         try:
             return str(ip_address(values[-1].decode("ascii").split(",")[-1].strip())) if values else None
@@ -235,7 +233,7 @@ def _checked(der: bytes, id_from: str, revoked: Revoked | None) -> str:
 
 def _from_header(value: bytes) -> bytes:
     """DER of a certificate in a header. Raises `RefusedError`."""
-    wrong = RefusedError(403, "certificate", "the TLS terminator's certificate cannot be read")
+    wrong = RefusedError(403, "certificate", "the certificate from the TLS proxy cannot be read")
     if len(value) > _MAX_CERTIFICATE:
         raise wrong
     try:

@@ -1,7 +1,7 @@
-"""Many reports, one commit: reports that wait while one commit runs go into the next together.
+"""Many reports, one commit: reports that arrive while a commit runs share the next one.
 
-Knows a store and its errors. A report is kept when `put` returns, never before. One that the store refuses does not
-take its neighbours with it.
+Knows a store and its errors. A report is stored when `put` returns, never before. A report that the store refuses does
+not affect the others of its batch.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from cpe_filter.collect.wire import Report
 
 #: Reports in one transaction.
 MAX_BATCH = 256
-#: Events that wait, for each report that may: most reports have one, the largest 256, which take 3 MB.
+#: Events that may wait, for each report that may: most reports have one event, the largest take 3 MB.
 EVENTS_EACH = 16
-#: How long a commit may take before those who wait are told to come again. It may still be done: no harm.
+#: Time limit of a commit: then its senders get 503. It may still succeed, which does no harm.
 COMMIT_S = 15.0
 
 
@@ -26,7 +26,7 @@ class Sink(Protocol):
     """Where the application puts reports."""
 
     async def put(self, report: Report) -> None:
-        """Keeps a report durably. Raises `StoreUnavailableError` or `UnstorableError`."""
+        """Stores a report durably. Raises `StoreUnavailableError` or `UnstorableError`."""
 
     async def ready(self) -> None:
         """Raises `StoreError` where `put` could not work now."""
@@ -43,7 +43,7 @@ class Inbox:
 
     async def put(self, report: Report) -> None:
         if len(self._waiting) >= self._most or self._events >= self._most * EVENTS_EACH:
-            raise StoreUnavailableError(f"{len(self._waiting)} reports with {self._events} events wait already")
+            raise StoreUnavailableError(f"{len(self._waiting)} reports with {self._events} events are waiting")
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((report, kept))
         self._events += len(report.events)
@@ -56,7 +56,7 @@ class Inbox:
         await self._store.read("SELECT 1 AS one")
 
     async def close(self) -> None:
-        """Waits until all that was put is kept or refused."""
+        """Waits until all reports are stored or refused."""
         while self._work is not None:
             await asyncio.wait([self._work])
 
@@ -66,7 +66,7 @@ class Inbox:
                 batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
                 self._events -= sum(len(report.events) for report, _ in batch)
                 self._metrics.waiting.set(len(self._waiting))
-                # One whose sender has gone is kept all the same: it saves the next try.
+                # A report whose sender has disconnected is stored, too: it saves the next attempt.
                 await self._keep(batch)
         finally:
             self._work = None
@@ -92,7 +92,7 @@ class Inbox:
             return StoreUnavailableError(f"the store took over {COMMIT_S:g} s")
         except StoreError as error:
             return error
-        except Exception as error:  # a fault of ours must not leave the senders waiting
+        except Exception as error:  # a bug here must not leave the senders waiting
             self._metrics.log.exception("inbox failed")
             return StoreUnavailableError(f"{type(error).__name__}")
         self._metrics.stored(reports, new)

@@ -1,8 +1,8 @@
-"""NATS JetStream between those who take reports and the store: for fleets that one process cannot serve.
+"""NATS JetStream between the processes that receive reports and the store: for fleets that one process cannot serve.
 
-Knows NATS. `Queue` is the taking end, a `Sink`: a report is kept when a majority of the stream's servers has it
-(PubAck). `Feed` is the other end: takes batches, gives them to the store, and only then lets the stream forget them.
-A report may come through more than once; the store passes over what it knows. Both wait through a server's loss.
+Knows NATS. `Queue` is the sending end, a `Sink`: a report is stored when a majority of the servers has it (PubAck).
+`Feed` is the receiving end: it stores a batch, and only then acknowledges it to the stream. A report may arrive more
+than once; the store ignores what it has. Both survive the loss of a server.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.wire import Report, ReportError, unpack
 
-#: For one try, and for all tries of one report: a stream's new leader takes a few seconds to be found.
+#: For one attempt, and for all attempts of one report: electing a new leader of a stream takes a few seconds.
 TRY_S, ALL_S = 3.0, 12.0
 #: For the first connection.
 CONNECT_S = 10.0
-_TELL_S = 10.0
-#: A repetition within this many seconds is dropped by the stream already; later ones by the store.
+_LOG_EVERY_S = 10.0
+#: The stream drops a repetition within this many seconds; the store drops later ones.
 DUPLICATE_S = 120
-#: How long a batch may be under way before the stream gives it to another.
+#: How long a batch may take before the stream gives it to another process.
 ACK_S = 30
 BATCH = 256
 DURABLE = "store"
@@ -49,7 +49,7 @@ _log = logging.getLogger("cpe_filter.collect.intake.jetstream")
 
 
 class Link:
-    """The connection and the stream, which is made if it is missing."""
+    """The connection and the stream, which is created if it is missing."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Link:
         self._credentials, self._ca = credentials, ca
         self.subject = f"{stream.lower().replace('_', '-')}.in"
         self._client = Client()
-        self._last, self._told = "", -_TELL_S
+        self._last, self._logged_at = "", -_LOG_EVERY_S
 
     async def open(self) -> None:
         """Raises `StoreUnavailableError`."""
@@ -92,18 +92,18 @@ class Link:
             **more,
         )
         try:
-            # It would try for ever; whoever started this process shall know.
+            # NATS would try without end; whoever started this process has to see the error.
             await asyncio.wait_for(connecting, CONNECT_S)
             await self._ensure()
         except (NatsError, OSError, asyncio.TimeoutError) as error:
             await self.close()
-            raise StoreUnavailableError(f"NATS: {self._last or _said(error)}") from None
+            raise StoreUnavailableError(f"NATS: {self._last or _text(error)}") from None
 
     async def _error(self, error: Exception) -> None:
-        """Each try to connect again ends here: once in a while is enough."""
-        self._last = _said(error)
-        if time.monotonic() - self._told > _TELL_S:
-            self._told = time.monotonic()
+        """Called for each failed attempt to reconnect: logged only now and then."""
+        self._last = _text(error)
+        if time.monotonic() - self._logged_at > _LOG_EVERY_S:
+            self._logged_at = time.monotonic()
             _log.warning("queue", extra={"about": {"why": self._last}})
 
     async def _ensure(self) -> None:
@@ -115,12 +115,12 @@ class Link:
                 subjects=[self.subject],
                 retention=RetentionPolicy.WORK_QUEUE,
                 storage=StorageType.FILE,
-                discard=DiscardPolicy.NEW,  # a full stream refuses: routers keep what it has no room for
+                discard=DiscardPolicy.NEW,  # a full stream refuses: routers keep their reports
                 num_replicas=self._replicas,
                 max_bytes=self._max_bytes,
                 duplicate_window=DUPLICATE_S,
             )
-            await self.context().add_stream(wanted)  # the same by two at once is no error
+            await self.context().add_stream(wanted)  # two processes may do it at once
 
     def context(self) -> JetStreamContext:
         return self._client.jetstream(timeout=TRY_S)
@@ -130,10 +130,10 @@ class Link:
         try:
             await self.context().stream_info(self.stream)
         except (NatsError, OSError, asyncio.TimeoutError) as error:
-            raise StoreUnavailableError(f"NATS: {_said(error)}") from None
+            raise StoreUnavailableError(f"NATS: {_text(error)}") from None
 
     async def close(self) -> None:
-        """Nothing is left to say but acknowledgements that are on their way."""
+        """Flushes acknowledgements, and disconnects."""
         if self._client.is_connected:
             with contextlib.suppress(NatsError, OSError, asyncio.TimeoutError):
                 await self._client.flush(2)
@@ -142,7 +142,7 @@ class Link:
 
 
 def message_id(report: Report) -> str:
-    """The same for the same events of a router, whenever they are sent again."""
+    """The same for the same events of a router, however often they are sent."""
     what = [report.router, report.boot, *(str(event["seq"]) for event in report.events)]
     if not report.events:
         what.append(f"up {report.up}")
@@ -175,7 +175,7 @@ class Queue:
 
     async def put(self, report: Report) -> None:
         if self._waiting >= self._most or self._events >= self._most * EVENTS_EACH:
-            raise StoreUnavailableError(f"{self._waiting} reports with {self._events} events wait already")
+            raise StoreUnavailableError(f"{self._waiting} reports with {self._events} events are waiting")
         self._waiting += 1
         self._events += len(report.events)
         self._metrics.waiting.set(self._waiting)
@@ -190,7 +190,7 @@ class Queue:
         self._metrics.events.labels("queued").inc(len(report.events))
 
     async def _publish(self, data: bytes, headers: dict[str, str]) -> None:
-        """Tries again while the stream finds a new leader; with the same id it takes the report only once."""
+        """Repeats while the stream elects a new leader; the id makes it accept the report only once."""
         until = time.monotonic() + ALL_S
         context, pause = self._link.context(), 0.1
         while True:
@@ -201,7 +201,7 @@ class Queue:
                 return
             except (NatsError, OSError, asyncio.TimeoutError) as error:
                 if time.monotonic() + pause > until:
-                    raise StoreUnavailableError(f"NATS: {_said(error)}") from None
+                    raise StoreUnavailableError(f"NATS: {_text(error)}") from None
             await asyncio.sleep(pause)
             pause = min(1.0, pause * 2)
 
@@ -230,7 +230,7 @@ class Feed:
             except (asyncio.TimeoutError, TimeoutError):  # nothing there
                 continue
             except (NatsError, OSError) as error:
-                _log.error("queue away", extra={"about": {"why": _said(error)}})
+                _log.error("queue unavailable", extra={"about": {"why": _text(error)}})
                 await asyncio.sleep(1)
                 continue
             await self._keep(messages)
@@ -263,7 +263,7 @@ class Feed:
                     await self._add([pair])
                 return
             except StoreError as error:
-                _log.error("store away", extra={"about": {"why": str(error)}})
+                _log.error("store unavailable", extra={"about": {"why": str(error)}})
                 await asyncio.sleep(pause)
                 pause = min(10.0, pause * 2)
                 await self._each([message.in_progress() for message, _ in pairs])
@@ -273,14 +273,14 @@ class Feed:
             return
 
     async def _poison(self, message: Msg, why: str) -> None:
-        """It would come again for ever. Only a fault of ours makes one: `ingest` has checked everything."""
+        """Drops a message that would return without end. Only a bug here makes one: `ingest` has checked everything."""
         self._metrics.poison.inc()
         _log.error("message dropped", extra={"about": {"why": why, "bytes": len(message.data)}})
         await self._each([message.term()])
 
     @staticmethod
     async def _each(answers: list[Any]) -> None:
-        """One that is lost comes again."""
+        """A lost acknowledgement does no harm: the message returns."""
         for result in await asyncio.gather(*answers, return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, NatsError | OSError | asyncio.TimeoutError):
                 raise result
@@ -291,8 +291,8 @@ async def _disconnected() -> None:
 
 
 async def _reconnected() -> None:
-    _log.info("queue connected again")
+    _log.info("queue reconnected")
 
 
-def _said(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]

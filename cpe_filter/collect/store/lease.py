@@ -1,7 +1,7 @@
-"""Work that one process at a time should do: who does it, until when. Knows the table desk_mark.
+"""Leases: work that one process at a time should do. Knows the table desk_mark.
 
-A lease that is not renewed runs out by itself, so a process that dies holds nobody up for long; one that died on this
-machine, not at all. Whoever works must bear that another does the same: a lease saves work and is no lock.
+A lease that is not renewed expires, so a process that dies delays the others only for a while; one that died on this
+machine does not delay them. A lease saves work and is not a lock: two processes may do the same work, which is safe.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import secrets
 
 from cpe_filter.collect.store.base import Store
 
-#: This process's name in leases.
+#: The name of this process in leases.
 ME = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
 
 _TAKE = """
@@ -23,7 +23,7 @@ _GIVE = "UPDATE desk_mark SET value = 0, holder = '' WHERE name = :name AND hold
 
 
 async def take(store: Store, name: str, now: int, seconds: int, me: str = ME) -> bool:
-    """Takes or renews a lease; False where another has it. Raises `StoreError`."""
+    """Takes or renews a lease; False if another process has it. Raises `StoreError`."""
     taking = (_TAKE, {"name": name, "until": now + seconds, "now": now, "me": me})
     if (await store.write([taking]))[0] == 1:
         return True
@@ -35,12 +35,12 @@ async def take(store: Store, name: str, now: int, seconds: int, me: str = ME) ->
 
 
 def _dead(holder: str) -> bool:
-    """Whether it was a process of this machine that is no more."""
+    """Whether it was a process of this machine that has ended."""
     node, pid, _ = [*holder.split(":"), "", ""][:3]
     if node != os.uname().nodename or not pid.isdecimal():
         return False
     if int(pid) == os.getpid():
-        return holder != ME  # it had our number before us
+        return holder != ME  # an earlier process with our pid
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
@@ -51,5 +51,5 @@ def _dead(holder: str) -> bool:
 
 
 async def give(store: Store, name: str, me: str = ME) -> None:
-    """Gives it back, if it is ours."""
+    """Gives a lease back, if `me` has it."""
     await store.write([(_GIVE, {"name": name, "me": me})])

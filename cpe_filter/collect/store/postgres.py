@@ -1,7 +1,7 @@
-"""The store in PostgreSQL, for fleets that outgrow one file or want several collectors on one store.
+"""The store in PostgreSQL, for fleets that are too large for one file, or for several collectors on one store.
 
 Knows PostgreSQL through psycopg's pool. synchronous_commit is on in each connection, whatever the server's default:
-a commit is durable when `add` returns. A lost connection is `StoreUnavailableError`; the pool connects again by itself.
+a commit is durable when `add` returns. A lost connection is a `StoreUnavailableError`; the pool reconnects.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from cpe_filter.collect.store.base import Row, Statement, StoreUnavailableError,
 from cpe_filter.collect.wire import Report
 
 MAX_ROWS = 1_000_000
-#: How long a call waits for a connection before the store counts as away.
+#: How long a call waits for a connection; then the store is unavailable.
 _WAIT_S = 5.0
 #: How long one statement may take.
 _STATEMENT_MS = 30_000
-#: Tries where two writers have locked each other out, or the pool handed out a connection that had died.
+#: Attempts after a deadlock of two writers, or with a connection of the pool that was lost.
 _TRIES = 3
-#: pg_advisory_xact_lock: whoever migrates holds it. "cpef" in ASCII.
+#: pg_advisory_xact_lock: held during a migration. "cpef" in ASCII.
 _LOCK = 0x63706566
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns at each try; `StoreUnavailableError` says it once
+logging.getLogger("psycopg.pool").setLevel(
+    logging.ERROR
+)  # it warns at each attempt; `StoreUnavailableError` says it once
 
 
 class Postgres:
@@ -107,19 +109,19 @@ class Postgres:
             async with self._pool.connection() as connection:
                 yield connection
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
-            raise _RetryError(_said(error)) from None
+            raise _RetryError(_text(error)) from None
         except (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown) as error:
-            raise StoreUnavailableError(_said(error)) from None
+            raise StoreUnavailableError(_text(error)) from None
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
-            raise UnstorableError(_said(error)) from None
+            raise UnstorableError(_text(error)) from None
         except psycopg.OperationalError as error:  # PoolTimeout, too
-            raise StoreUnavailableError(_said(error)) from None
+            raise StoreUnavailableError(_text(error)) from None
         except psycopg.Error as error:
-            raise StoreUnavailableError(_said(error)) from None
+            raise StoreUnavailableError(_text(error)) from None
 
 
 class _RetryError(StoreUnavailableError):
-    """Two writers stood in each other's way; nothing was kept."""
+    """Two writers were in conflict; nothing was stored."""
 
 
 _percent = sql.percent
@@ -131,6 +133,6 @@ async def _configure(connection: Connection) -> None:
     await connection.commit()
 
 
-def _said(error: Exception) -> str:
-    """The first line: what follows may quote values."""
+def _text(error: Exception) -> str:
+    """The first line of an error: the others may quote values."""
     return f"PostgreSQL: {(str(error) or type(error).__name__).splitlines()[0][:200]}"

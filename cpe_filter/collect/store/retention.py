@@ -1,8 +1,8 @@
-"""What is kept for how long, and the table of months. Runs now and then; running it twice changes nothing more.
+"""Deletes what is too old, and fills the table of months. Running it twice changes nothing more.
 
-Evidence (single events; names and ports of closed incidents) goes after days; closed incidents and routers not heard
-of after a year and a bit; `compromised_month` stays: it has no evidence. An open incident of which nothing was heard
-for long is closed with `silent`, so that a router on the scrap heap does not count for ever; news reopens it.
+Evidence (single events; names and ports of closed incidents) is deleted after days, closed incidents and silent routers
+after a year or so. `compromised_month` is kept: it has no evidence. An open incident without news for a long time is
+closed as `silent`, so that a scrapped router does not count without end; news reopens it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from cpe_filter.collect.store.base import Statement, Store
 
 DAY = 86_400
-#: Rows deleted in one transaction: others want to write, too.
+#: Rows deleted in one transaction, so that others can write in between.
 CHUNK = 5000
-#: Months that are rolled up anew: an event can be late.
+#: Months that are counted again: an event can be late.
 _MONTHS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Days. `config.KEYS` explains each."""
+    """Days. config.keys.KEYS explains each."""
 
     evidence_days: int = 7
     incident_days: int = 400
@@ -66,7 +66,7 @@ DELETE FROM router_state WHERE router IN
 
 
 async def run(store: Store, terms: Terms, now: int) -> dict[str, int]:
-    """Does it all: how many rows each part changed. Raises `StoreError`."""
+    """Runs all parts: how many rows each one changed. Raises `StoreError`."""
     done = {"silent": await _one(store, SILENT, now=now, before=now - terms.silent_days * DAY)}
     # Before anything is deleted.
     done["months"] = sum(await store.write([roll_up(*month) for month in months(now)]))

@@ -1,7 +1,7 @@
 """The tables' versions: migrations/NNNN_name.sql, in order, each once, each in a transaction of its own.
 
 Knows the files. The engines run what `pending` gives. A store with a version that this program does not have is
-refused: an older program would misread it.
+refused: this program could misread it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Migration(NamedTuple):
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """All that this program has, in order. Numbers begin with 1 and leave none out."""
+    """All migrations of this program, in order. Numbers begin with 1 and have no gap."""
     files = sorted(
         (file for file in resources.files("cpe_filter.collect.store").joinpath("migrations").iterdir()
          if file.name.endswith(".sql")),
@@ -48,20 +48,20 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def pending(applied: Sequence[int], known: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
-    """What is to be run on a store that has had these versions. Raises `SchemaError` where it had others."""
+    """The migrations that a store with these versions needs. Raises `SchemaError` for other versions."""
     known = migrations() if known is None else known
     if list(applied) != list(range(1, len(applied) + 1)):
-        raise SchemaError(f"the store's schema has versions {list(applied)}; some are left out")
+        raise SchemaError(f"the store's schema has versions {list(applied)}; some are missing")
     if len(applied) > len(known):
         raise SchemaError(
             f"the store's schema is version {len(applied)}, newer than this program, which knows {len(known)};"
-            " install the program that wrote it, or a later one"
+            " install the version that wrote it, or a later one"
         )
     return tuple(known[len(applied) :])
 
 
 def _statements(text: str) -> tuple[str, ...]:
-    """SQL text, apart where its statements end; comments are left out."""
+    """Splits SQL text into statements, without comments."""
     out, statement = [], ""
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("--"):

@@ -1,8 +1,8 @@
-"""Reports -> rows and the statements that keep them, the same for both engines.
+"""Reports -> rows and the statements that store them, the same for both engines.
 
-Knows the tables of migrations/. Must not know an engine. Reports come more than once, late and in any order, so each
-statement does the same no matter how often it runs: a known event is passed over; an incident's row is replaced only
-by a later event (by seq within a boot, by time across boots); the times of opening and raising are the earliest seen.
+Knows the tables of migrations/. Must not know an engine. Reports arrive more than once, late and in any order, so each
+statement is idempotent: a stored event is ignored; the row of an incident is replaced only by a later event (by seq
+within a boot, by time across boots); opened_at and raised_at are the earliest times seen.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _STATE = (
     "dev", "kind", "standing", "why", "act", "first_at", "last_at", "conns", "nets", "msgs", "rcpts", "refused",
     "ind", "address", "boot", "seq", "updated_at", "closed_at",
 )  # fmt: skip
-#: What only some events say: the last that was said stays.
-_SAID = ("oui", "name", "sp")
-_ALL = ("router", "id", *_STATE, *_SAID, "opened_at", "raised_at", "changed_at")
+#: Columns that only some events have: the latest value stays.
+_OPTIONAL = ("oui", "name", "sp")
+_ALL = ("router", "id", *_STATE, *_OPTIONAL, "opened_at", "raised_at", "changed_at")
 
 
 def _incident() -> str:
@@ -41,7 +41,7 @@ def _incident() -> str:
     sets += [
         f"{name} = CASE WHEN {_LATER} THEN COALESCE(excluded.{name}, incident.{name})"
         f" ELSE COALESCE(incident.{name}, excluded.{name}) END"
-        for name in _SAID
+        for name in _OPTIONAL
     ]
     sets += [
         f"{name} = CASE WHEN incident.{name} IS NULL OR excluded.{name} < incident.{name}"
@@ -49,9 +49,9 @@ def _incident() -> str:
         for name in ("opened_at", "raised_at")
     ]
     sets.append("changed_at = excluded.changed_at")
-    # A repetition must not look like a change.
+    # A repetition is not a change.
     news = [_LATER, *(f"excluded.{name} < incident.{name}" for name in ("opened_at", "raised_at"))]
-    news += [f"(incident.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in ("raised_at", *_SAID)]
+    news += [f"(incident.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in ("raised_at", *_OPTIONAL)]
     return (
         f"INSERT INTO incident ({', '.join(_ALL)}) VALUES ({', '.join(':' + name for name in _ALL)})\n"
         f"ON CONFLICT (router, id) DO UPDATE SET\n    {(',' + chr(10) + '    ').join(sets)}\n"
@@ -61,7 +61,7 @@ def _incident() -> str:
 
 INCIDENT = _incident()
 
-# A report that is heard late (a retry, a queue) must not hide a later one.
+# A report that arrives late (a retry, a queue) must not replace a later one.
 ROUTER = """
 INSERT INTO router_state (router, address, boot, up, heard_first, heard_at, clock_off, ver, pol, model, dropped, drops)
 VALUES (:router, :address, :boot, :up, :heard_at, :heard_at, :clock_off, :ver, :pol, :model, :dropped, :dropped)
@@ -85,8 +85,8 @@ WHERE router = :router AND (heartbeat_at IS NULL OR heartbeat_at <= :at)
 
 
 def rows(reports: Sequence[Report]) -> list[tuple[str, Rows]]:
-    """Statements, each with the rows to run it for, in this order. Rows of all reports are in the order of their keys,
-    so that two who write at once wait for each other instead of locking each other out."""
+    """Statements, each with the rows to run it for, in this order. Rows are in the order of their keys, so that two
+    writers wait for each other instead of running into a deadlock."""
     events: Rows = []
     incidents: Rows = []
     routers: Rows = []
@@ -101,7 +101,7 @@ def rows(reports: Sequence[Report]) -> list[tuple[str, Rows]]:
                 incidents.append(_incident_row(report, event))
     events.sort(key=lambda row: (row["router"], row["boot"], row["seq"]))
     incidents.sort(key=lambda row: (row["router"], row["id"], row["updated_at"], row["seq"]))
-    routers.sort(key=lambda row: row["router"])  # stable: one router's reports stay in order
+    routers.sort(key=lambda row: row["router"])  # stable: the reports of one router stay in order
     heartbeats.sort(key=lambda row: (row["router"], row["at"]))
     pairs = [(REPORT, events), (INCIDENT, incidents), (ROUTER, routers), (HEARTBEAT, heartbeats)]
     return [(statement, values) for statement, values in pairs if values]

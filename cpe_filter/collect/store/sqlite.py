@@ -1,8 +1,8 @@
 """The store in one SQLite file: the default, enough for hundreds of thousands of routers on one machine.
 
-Knows SQLite. One connection writes, in a thread of its own; readers have theirs and never wait for it (WAL).
-synchronous=FULL: a commit has reached the disk when `add` returns, also past a power cut. Two processes may share the
-file (a page, `retain`): SQLite's locks keep them apart.
+Knows SQLite. One connection writes, in a thread of its own; readers have their own and never wait for it (WAL).
+synchronous=FULL: a commit is on the disk when `add` returns and survives a power cut. Two processes may share the file
+(a page, `retain`): SQLite locks it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 MAX_ROWS = 1_000_000
 _READERS = 2
-#: How long a writer waits for another process's lock.
+#: How long a writer waits for the lock of another process.
 _BUSY_S = 5.0
 #: ON CONFLICT ... DO UPDATE with row values and WHERE.
 _OLDEST = (3, 35, 0)
@@ -72,12 +72,12 @@ class SQLite:
             try:
                 return work()
             except sqlite3.OperationalError as error:
-                # Wrong SQL is an OperationalError, too; so are a full disk and a lock.
+                # Wrong SQL, a full disk and a lock are all OperationalError.
                 if "syntax error" in str(error) or str(error).startswith("no such"):
                     raise UnstorableError(f"{self._path}: {error}") from None
                 raise StoreUnavailableError(f"{self._path}: {error}") from None
             except sqlite3.DatabaseError as error:
-                if type(error) is sqlite3.DatabaseError:  # not a database, or a broken one
+                if type(error) is sqlite3.DatabaseError:  # not a database, or a corrupt one
                     raise StoreUnavailableError(f"{self._path}: {error}") from None
                 raise UnstorableError(f"{self._path}: {error}") from None
             except OverflowError as error:
@@ -92,8 +92,8 @@ class SQLite:
 
     def _open(self) -> None:
         if sqlite3.sqlite_version_info < _OLDEST:
-            raise SchemaError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is wanted")
-        if not os.path.exists(self._path):  # subscribers' data: for its owner alone, from the first byte
+            raise SchemaError(f"SQLite {sqlite3.sqlite_version} is too old; expected 3.35 or later")
+        if not os.path.exists(self._path):  # data of subscribers: readable by its owner only, from the first byte
             try:
                 os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
             except OSError as error:

@@ -1,7 +1,7 @@
-"""The map of subscribers as a CSV file: UTF-8, RFC 4180, a header with `subscribers.COLUMNS` in any order.
+"""The subscriber map as a CSV file: UTF-8, RFC 4180, a header with `map.COLUMNS` in any order.
 
-Knows files. A file is read again when it changes; one with an error is refused as a whole, each error told with its
-line, and the last good one stays. Put a new one in its place by renaming it: half a file may look like a good one.
+Knows files. A file is read again when it changes. A file with an error is refused completely, each error is reported
+with its line, and the last good file stays. Replace the file by renaming a new one: half a file may look valid.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from cpe_filter.collect.subscribers.map import COLUMNS, Line, MapError, Row, che
 
 MAX_FILE = 1 << 30
 MAX_ROWS = 5_000_000
-#: Errors that are told of one file.
-_MOST_ERRORS = 20
+#: Errors that are reported of one file.
+_MAX_ERRORS = 20
 
 
 def parse(text: Iterable[str], name: str) -> dict[str, tuple[Row, ...]]:
@@ -44,8 +44,8 @@ class _Faults:
 
     def add(self, number: int, what: str) -> None:
         self._lines.append(f"{self._name}:{number}: {what}")
-        if len(self._lines) >= _MOST_ERRORS:
-            self._lines.append(f"{self._name}: and perhaps more")
+        if len(self._lines) >= _MAX_ERRORS:
+            self._lines.append(f"{self._name}: perhaps more errors")
             self.end()
 
     def end(self) -> None:
@@ -68,10 +68,10 @@ def _records(text: Iterable[str], faults: _Faults) -> Iterator[tuple[int, dict[s
             break
         if header is None:
             header = _header(fields, faults)
-        elif fields:  # an empty line is none
+        elif fields:  # an empty line is ignored
             count += 1
             if count > MAX_ROWS:
-                faults.add(reader.line_num, f"over {MAX_ROWS} rows; an HTTP lookup is for so many")
+                faults.add(reader.line_num, f"over {MAX_ROWS} rows; use an HTTP lookup for so many")
                 faults.end()
             if len(fields) != len(header):
                 faults.add(reader.line_num, f"{len(fields)} fields; the header has {len(header)}")
@@ -90,7 +90,7 @@ def _header(fields: list[str], faults: _Faults) -> list[str]:
         if name not in names:
             faults.add(1, f"column {name} is missing")
     if len(set(names)) != len(names):
-        faults.add(1, "a column is there twice")
+        faults.add(1, "a column appears twice")
     faults.end()
     return names
 
@@ -100,8 +100,8 @@ def read(path: str) -> dict[str, tuple[Row, ...]]:
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE:
-                raise MapError(f"{path}: over {MAX_FILE} bytes; an HTTP lookup is for so many")
-            # A byte order mark is what spreadsheets begin with.
+                raise MapError(f"{path}: over {MAX_FILE} bytes; use an HTTP lookup for so many")
+            # Spreadsheets write a byte order mark.
             return parse(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), path)
     except OSError as error:
         raise MapError(f"{path}: {error.strerror}") from None
@@ -110,9 +110,9 @@ def read(path: str) -> dict[str, tuple[Row, ...]]:
 
 
 class File:
-    """A `Subscribers` from a CSV file, read again when it changes; while it is wrong the last good one stays.
+    """A `Subscribers` from a CSV file, read again when it changes; while it has errors the last good one stays.
 
-    `wrong`: what is wrong with the file as it is now, "" if nothing.
+    `wrong`: what is wrong with the current file, "" if nothing.
     """
 
     def __init__(self, path: str) -> None:
@@ -137,7 +137,7 @@ class File:
         except MapError as error:
             self.wrong, self._mark = str(error), mark
             return False
-        # A file that is still being written when it is read has another mark the next time.
+        # A file that is still being written has another mark the next time.
         self.wrong, self._mark, self._rows = "", mark, rows
         return True
 

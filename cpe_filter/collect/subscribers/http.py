@@ -1,10 +1,10 @@
-"""The map of subscribers behind HTTP: the ISP is asked for each router, and its answers are remembered for a while.
+"""The subscriber map over HTTP: one request for each router, with a cache.
 
 Knows HTTP. `GET url`, with the router's id in place of `{router}`. 200 with JSON `{"rows":[{"subscriber",...}]}`, each
-with the columns of `subscribers` but `router` (text or numbers; `address` may be a list): all that is known of the
-router, past lines too. 404: unknown, and asked again after a while. Anything else is a failure. After `FAILURES` in a
-row nobody is asked for a time that doubles (full jitter); then one try decides. No redirects, nothing from proxies'
-variables, at most `MAX_BODY` bytes and none of them packed, at most `timeout_s` in all.
+with the columns of `subscribers` but `router` (text or numbers; `address` may be a list): all lines of the router,
+past ones too. 404: unknown, repeated after a while. Anything else is a failure. After `FAILURES` in a row no request is
+made for a time that doubles (full jitter); then one attempt decides. No redirects, no proxies from the environment, at
+most `MAX_BODY` bytes, uncompressed, within `timeout_s`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import httpx
 
 from cpe_filter.collect.subscribers.map import (
     COLUMNS,
-    MAX_OF_ONE,
+    MAX_ROWS_PER_ROUTER,
     Line,
     MapError,
     MapUnavailableError,
@@ -33,17 +33,17 @@ from cpe_filter.collect.subscribers.map import (
 )
 
 MAX_BODY = 256 * 1024
-#: Routers that are remembered.
+#: Routers in the cache.
 MOST = 200_000
-#: Failures in a row before nobody is asked for a time, and the first and the longest such time, seconds.
+#: Failures in a row before a pause, and the first and the longest pause, seconds.
 FAILURES = 5
 PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0
-#: Questions at once.
+#: Requests at once.
 _AT_ONCE = 8
 
 
 class Breaker:
-    """Says whether to try. Closed: always; open: not before some time; then one try at a time until one succeeds."""
+    """A circuit breaker. Closed: always try; open: wait, then one attempt at a time until one succeeds."""
 
     def __init__(self, clock: Callable[[], float], jitter: Callable[[], float] = random.random) -> None:
         self._clock, self._jitter = clock, jitter
@@ -64,17 +64,17 @@ class Breaker:
         return True
 
     def leave(self, good: bool) -> None:
-        """How the try ended."""
+        """Records how an attempt ended."""
         self._trying = False
         self._failures = 0 if good else self._failures + 1
         if self.open:
             doublings = min(self._failures - FAILURES, 16)
-            # Never 0: a closed breaker would be the same.
+            # Never 0: that would be a closed breaker.
             self._until = self._clock() + max(1.0, self._jitter() * min(LONGEST_PAUSE_S, PAUSE_S * 2**doublings))
 
 
 class Lookup:
-    """A `Subscribers` behind `url`. Seconds: timeout_s for one answer, known_s and unknown_s it is remembered.
+    """A `Subscribers` behind `url`. Seconds: timeout_s for one answer; known_s and unknown_s in the cache.
 
     headers: for authentication. verify: an authority's certificates (PEM) in place of the system's. `failed`: failures
     since the start; `wrong`: the last one.
@@ -122,7 +122,7 @@ class Lookup:
         return line_at(rows, at)
 
     async def _ask(self, router: str) -> tuple[Row, ...]:
-        """One question for any number of those who want to know."""
+        """One request for any number of callers."""
         task = self._asking.get(router)
         if task is None:
             task = self._asking[router] = asyncio.create_task(self._answer(router))
@@ -140,7 +140,7 @@ class Lookup:
             except (httpx.HTTPError, httpx.InvalidURL, asyncio.TimeoutError, TimeoutError) as error:
                 raise self._failure(str(error) or type(error).__name__) from None
             except MapError as error:
-                raise self._failure(f"its answer for a router cannot be used: {error}") from None
+                raise self._failure(f"the answer for a router cannot be used: {error}") from None
             finally:
                 self.breaker.leave(good)
         self.wrong = ""
@@ -162,7 +162,9 @@ class Lookup:
             if response.status_code != 200:
                 raise MapError(f"status {response.status_code}")
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise MapError("packed, which was not asked for")  # a bomb would be unpacked before it is measured
+                raise MapError(
+                    "compressed, which was not requested"
+                )  # a bomb would be decompressed before it is measured
             body = b""
             async for chunk in response.aiter_raw(65536):
                 body += chunk
@@ -178,7 +180,7 @@ def parse(body: bytes, router: str) -> tuple[Row, ...]:
     except (ValueError, RecursionError):
         raise MapError("not JSON") from None
     rows = data.get("rows") if isinstance(data, dict) else None
-    if not isinstance(rows, list) or len(rows) > MAX_OF_ONE:
+    if not isinstance(rows, list) or len(rows) > MAX_ROWS_PER_ROUTER:
         raise MapError("not {rows:[...]}")
     found = tuple(row({**_values(values), "router": router}) for values in rows)
     check_overlaps(found)
@@ -187,13 +189,13 @@ def parse(body: bytes, router: str) -> tuple[Row, ...]:
 
 def _values(values: Any) -> dict[str, str]:
     if not isinstance(values, dict):
-        raise MapError("a row is no object")
+        raise MapError("a row is not an object")
     out = {}
     for name in COLUMNS:
         value = values.get(name)
         if isinstance(value, list) and name == "address" and all(isinstance(item, str) for item in value):
             value = " ".join(value)
         if isinstance(value, bool) or not isinstance(value, str | int | None):
-            raise MapError(f"{name} is no text")
+            raise MapError(f"{name} is not text")
         out[name] = "" if value is None else str(value)
     return out

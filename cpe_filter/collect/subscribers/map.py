@@ -1,20 +1,19 @@
-"""Whose router is it? A router's id and a time -> the subscriber then, and the line's public addresses then.
+"""The subscriber map: a router id and a time -> the subscriber and the public addresses of the line at that time.
 
-Knows a row of the map of subscribers, which the ISP gives as a CSV file (`subscriber_file`) or by an HTTP lookup
-(`subscriber_lookup`). Must not know cases.
-A router may move between subscribers, and a line's address may change: each row holds from `since` to `until`. Who is
-not in the map is unknown, and never guessed.
+Knows a row of the map, which the ISP provides as a CSV file (`file`) or by an HTTP lookup (`http`). Must not know
+cases. A router may move between subscribers, and the address of a line may change: each row holds from `since` to
+`until`. A router that is not in the map is unknown; nothing is guessed.
 
-Names of columns, in the file and in the lookup's answer; `router` and `subscriber` are wanted, the others may be empty
-or left out:
+Names of columns, in the file and in the answer of the lookup; `router` and `subscriber` are required, the others may be
+empty or missing:
 
-    router      the router's id, as in its certificate
+    router      the router id, as in its certificate
     subscriber  the ISP's own, opaque id
-    region, line, model, contact   what the desk filters by, and whom to turn to (a reference)
+    region, line, model, contact   what the desk filters by, and whom to contact (a reference)
     asn         number of the autonomous system
-    address     public addresses or prefixes of the line, with a space between
-    ports       1024-2047: the line shares its address, and these source ports of it are the line's
-    since, until   ISO 8601 with zone (2026-11-24T12:00:00Z); empty: no bound. since is in, until is not.
+    address     public addresses or prefixes of the line, separated by spaces
+    ports       1024-2047: the line shares its address with others and has these source ports
+    since, until   ISO 8601 with zone (2026-11-24T12:00:00Z); empty: no bound. since is included, until is not.
 
 Several rows may hold for one router at a time, one for each address say, if they name the same subscriber.
 """
@@ -28,10 +27,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import NamedTuple, Protocol
 
 COLUMNS = ("router", "subscriber", "region", "line", "model", "contact", "asn", "address", "ports", "since", "until")
-#: Letters in one field.
+#: Characters of one field.
 MAX_FIELD = 256
 #: Rows of one router.
-MAX_OF_ONE = 1000
+MAX_ROWS_PER_ROUTER = 1000
 _ALWAYS = (-(1 << 62), 1 << 62)
 
 Place = IPv4Address | IPv6Address | IPv4Network | IPv6Network
@@ -42,11 +41,11 @@ class MapError(ValueError):
 
 
 class MapUnavailableError(Exception):
-    """Nobody can be asked now; the same may succeed later."""
+    """The map cannot be read now; the same call may succeed later."""
 
 
 class Owned(NamedTuple):
-    """An address or prefix of the line. ports: first and last of those that are the line's; None: all."""
+    """An address or prefix of the line. ports: the first and last port of the line; None: all ports."""
 
     place: Place
     ports: tuple[int, int] | None
@@ -90,13 +89,13 @@ class Subscribers(Protocol):
     """The map."""
 
     async def find(self, router: str, at: int) -> Line | None:
-        """None: not in the map. Raises `MapUnavailableError`."""
+        """None if it is not in the map. Raises `MapUnavailableError`."""
 
     async def refresh(self, now: float) -> bool:
-        """To be called now and then: True where any router's line may have become another."""
+        """To be called regularly: True if the line of any router may have changed."""
 
 
-class Nobody:
+class EmptyMap:
     """No map: every router is unknown."""
 
     async def find(self, router: str, at: int) -> Line | None:
@@ -107,7 +106,7 @@ class Nobody:
 
 
 def line_at(rows: Iterable[Row], at: int) -> Line | None:
-    """What rows of one router say of a time. The row that began last names the line."""
+    """The line of a router at a time, from its rows. The row that began last names it."""
     holding = sorted((row for row in rows if row.since <= at < row.until), key=lambda row: row.since)
     if not holding:
         return None
@@ -147,21 +146,21 @@ def row(values: dict[str, str]) -> Row:
 
 
 def check_overlaps(rows: Iterable[Row]) -> None:
-    """Rows of one router. Raises `MapError` where two subscribers have it at once, or there are too many."""
+    """Rows of one router. Raises `MapError` if two subscribers have it at the same time, or there are too many."""
     ordered = sorted(rows, key=lambda one: one.since)
-    if len(ordered) > MAX_OF_ONE:
-        raise MapError(f"router has over {MAX_OF_ONE} rows")
+    if len(ordered) > MAX_ROWS_PER_ROUTER:
+        raise MapError(f"router has more than {MAX_ROWS_PER_ROUTER} rows")
     latest: dict[str, int] = {}  # subscriber -> until; there are two at most
     for one in ordered:
         if any(until > one.since for subscriber, until in latest.items() if subscriber != one.subscriber):
-            raise MapError("two subscribers have the router at once")
+            raise MapError("two subscribers have the router at the same time")
         latest = {one.subscriber: max(one.until, latest.get(one.subscriber, one.until))}
 
 
 def _text(name: str, value: str) -> str:
     value = value.strip()
     if len(value) > MAX_FIELD:
-        raise MapError(f"{name} has over {MAX_FIELD} letters")
+        raise MapError(f"{name} has more than {MAX_FIELD} characters")
     if not value.isprintable():
         raise MapError(f"{name} has characters that cannot be printed")
     return value
@@ -181,14 +180,14 @@ def _place(word: str) -> Place:
     try:
         found: Place = ip_network(word) if "/" in word else ip_address(word)
     except ValueError:
-        raise MapError("address is no address or prefix") from None
+        raise MapError("address is not an address or prefix") from None
     if not public(found):
         raise MapError("address is not public")
     return found
 
 
 def public(place: Place) -> bool:
-    """Whether strangers see it: neither private, shared (100.64.0.0/10), reserved, for documentation nor multicast."""
+    """Whether it is reachable from the Internet: not private, shared, reserved, for documentation or multicast."""
     return place.is_global and not place.is_multicast
 
 
@@ -210,5 +209,5 @@ def _time(name: str, text: str, default: int) -> int:
     except ValueError:
         raise MapError(f"{name} is not like 2026-11-24T12:00:00Z") from None
     if moment.tzinfo is None:
-        raise MapError(f"{name} has no zone; Z says UTC")
+        raise MapError(f"{name} has no time zone; Z means UTC")
     return int(moment.timestamp())

@@ -1,15 +1,14 @@
-"""The fleet page: what the ISP's people see of the fleet, behind a login, in a browser without JavaScript.
+"""The fleet page: the fleet as the ISP's staff see it, behind a login, without JavaScript.
 
-    password    a password's hash (scrypt), and whether a password fits it
-    sessions    who is logged in; how often somebody may try
-    access      who asks: a session's cookie, or the header of a trusted reverse proxy; viewer or desk
-    figures     the store's tables -> counts by day, month, region, model; the funnel; coverage
-    draw        counts -> charts as inline SVG, each with its words and its table
+    sessions    who is logged in; limits of login attempts
+    access      who sends a request: the session of a cookie, or the header of a trusted reverse proxy
+    figures     the tables of the store -> counts by day, month, region, model; the funnel; coverage (figures_sql: SQL)
+    draw        counts -> charts as inline SVG, each with its text and its table
     layout      the frame of every page, forms, links;   style   how it looks
     overview, caselist, casefile, login    the pages
-    site        routes, headers, forms (ASGI);   listener   the listener for it, TLS, new users
+    http        forms, errors, headers;   site   routes, permissions, actions (ASGI);   listener   address and TLS
 
-Strings of routers and of subscribers are hostile: they reach a page by `report.markup.shown` alone, and a query as a
-parameter. A page loads its own style sheet and its own icon, and nothing else. Imports point one way:
-password, sessions <- access <- site, and figures, draw, layout <- the pages <- site.
+Strings of routers and subscribers are hostile: they reach a page only through `texts.html.shown`, and a query only as
+a parameter. A page loads its own style sheet and icon, and nothing else. Imports point one way: sessions <- access, and
+figures, draw, layout <- the pages <- site <- listener.
 """

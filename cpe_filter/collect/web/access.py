@@ -1,8 +1,8 @@
-"""Who asks for a page: a person with a name, who may look (viewer) or also act (desk).
+"""Who sends a request: a person with a name and a role, viewer (reads) or desk (also acts).
 
-Two ways, of which the configuration chooses one, never both at once: `ByPassword` believes a session's cookie, and
-refuses a request that brings the proxy's header; `ByProxy` believes the header of a reverse proxy at a trusted address
-and knows no passwords. Knows headers and cookies. Must not know pages or stores.
+Two ways, of which the configuration chooses one: `ByPassword` trusts the cookie of a session and refuses a request that
+has the header of a proxy; `ByProxy` trusts the header of a reverse proxy at a trusted address and has no passwords.
+Knows headers and cookies. Must not know pages or stores.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import NamedTuple, Protocol
 
 from cpe_filter.collect import password
 from cpe_filter.collect.users import DESK, NAME, VIEWER, Role, User
-from cpe_filter.collect.web.sessions import Session, Sessions, Tries
+from cpe_filter.collect.web.sessions import Attempts, Session, Sessions
 
 Network = IPv4Network | IPv6Network
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 class RefusedError(Exception):
-    """Not let in, whatever is tried. reason: one word for counters. The text is safe to show and to log."""
+    """Refused. status: of HTTP. reason: one word for counters. The text is safe to show and to log."""
 
     def __init__(self, status: int, reason: str, text: str) -> None:
         super().__init__(text)
@@ -45,53 +45,53 @@ class Person(NamedTuple):
 
 
 class Access(Protocol):
-    """Tells who asks."""
+    """Identifies the sender of a request."""
 
-    #: Whether this page has a login of its own.
+    #: Whether the page has a login form.
     login: bool
 
     def person(self, peer: str | None, headers: Headers, cookie: str, now: float) -> Person | None:
         """The person, or None. peer: the address of the connection, None for a Unix socket. Raises `RefusedError`."""
 
 
-class TooManyTriesError(Exception):
-    """Too many tries; wait_s: until the next."""
+class TooManyAttemptsError(Exception):
+    """Too many attempts. wait_s: until the next one is allowed."""
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__(f"too many tries; {wait_s:.0f} s to the next")
+        super().__init__(f"too many attempts; {wait_s:.0f} s until the next")
         self.wait_s = wait_s
 
 
 class ByPassword:
-    """Names and hashes of the configuration, sessions by cookie."""
+    """Names and password hashes from the configuration, sessions by cookie."""
 
     login = True
 
     def __init__(self, users: Iterable[User], sessions: Sessions, header: bytes) -> None:
         self._users = {one.name: one for one in users}
         self._sessions, self._header = sessions, header
-        self._tries = Tries()
-        # One at a time: so many guesses at once cost no more memory and no more than one core.
+        self._attempts = Attempts()
+        # One at a time: many guesses at once cost no more memory and no more than one core.
         self._one = asyncio.Semaphore(1)
 
     def person(self, _peer: str | None, headers: Headers, cookie: str, now: float) -> Person | None:
-        """Raises `RefusedError` where a header claims to say who it is."""
+        """Raises `RefusedError` if a header claims an identity."""
         if any(name == self._header for name, _ in headers):
-            raise RefusedError(403, "header", "who you are is not taken from a header here")
+            raise RefusedError(403, "header", "an identity in a header is not accepted here")
         session: Session | None = self._sessions.find(cookie, now) if cookie else None
         return Person(session.user, session.role, session.token) if session else None
 
     async def log_in(self, address: str, name: str, given: str, now: float) -> str | None:
-        """The secret for a new session's cookie; None where name or password are wrong. Raises `TooManyTriesError`."""
-        wait = self._tries.take(address, name, now)
+        """The secret for the cookie of a new session; None for a wrong login. Raises `TooManyAttemptsError`."""
+        wait = self._attempts.take(address, name, now)
         if wait:
-            raise TooManyTriesError(wait)
+            raise TooManyAttemptsError(wait)
         known = self._users.get(name)
         async with self._one:
             good = await asyncio.to_thread(password.matches, given, known.hash if known else password.DUMMY)
         if not known or not good:
             return None
-        self._tries.good(address, name)
+        self._attempts.succeeded(address, name)
         return self._sessions.begin(known.name, known.role, now)
 
     def log_out(self, cookie: str) -> None:
@@ -99,10 +99,10 @@ class ByPassword:
 
 
 class ByProxy:
-    """A reverse proxy at one of `trusted`, or at the other end of a Unix socket, says who it is.
+    """A reverse proxy at one of `trusted`, or at the other end of a Unix socket, names the user.
 
-    groups_header, desk_group: whoever is in this group is desk, everybody else a viewer. viewer_group: if not empty,
-    whoever is in neither is refused.
+    groups_header, desk_group: members of this group have role desk, others role viewer. viewer_group: if not empty, who
+    is in neither group is refused.
     """
 
     login = False
@@ -115,7 +115,7 @@ class ByProxy:
         self._key = secrets.token_bytes(32)
 
     def person(self, peer: str | None, headers: Headers, _cookie: str, _now: float) -> Person | None:
-        """Raises `RefusedError` where the connection is not the proxy's, or the proxy names nobody."""
+        """Raises `RefusedError` if the connection is not from the proxy, or the proxy names nobody."""
         if peer is not None and not _within(peer, self._trusted):
             raise RefusedError(
                 403, "untrusted-proxy", "this page is behind a proxy; this connection does not come from it"
@@ -125,19 +125,19 @@ class ByProxy:
             found.setdefault(header, []).append(value.decode("latin-1").strip())
         names = found.get(self._header, [])
         if len(names) != 1 or not NAME.fullmatch(names[0]):
-            raise RefusedError(403, "nobody", "the proxy does not say who you are")
+            raise RefusedError(403, "nobody", "the proxy does not name a user")
         groups = {word.strip() for line in found.get(self._groups_header, []) for word in re.split(r"[,;|]", line)}
         role: Role = DESK if self._desk_group in groups else VIEWER
         if role == VIEWER and self._viewer_group and self._viewer_group not in groups:
-            raise RefusedError(403, "group", "you are in no group that may see this page")
-        # No session to keep a token in: it is the name's, for as long as this process runs.
+            raise RefusedError(403, "group", "you are not in a group that may see this page")
+        # There is no session to keep a token in: it belongs to the name, as long as this process runs.
         token = hmac.new(self._key, names[0].encode(), hashlib.sha256).hexdigest()
         return Person(names[0], role, token)
 
 
 class AddressOf(NamedTuple):
-    """From where a browser connects: the connection's address, or what a proxy at one of `trusted` (or at the other end
-    of a Unix socket) says in `header`, b"" for none. The last there is the proxy's own word, others may be anybody's.
+    """The address of a browser: that of the connection, or the one in `header` (b"" for none) from a proxy at one of
+    `trusted` or at the other end of a Unix socket. The proxy wrote the last entry; anybody may have written the others.
     """
 
     trusted: tuple[Network, ...] = ()
@@ -149,7 +149,7 @@ class AddressOf(NamedTuple):
             try:
                 return str(ip_address(values[-1].decode("ascii").rpartition(",")[2].strip()))
             except (ValueError, IndexError):
-                pass  # it does not say
+                pass  # it names no address
         return peer or "unix"
 
 
@@ -163,10 +163,10 @@ def _within(peer: str, networks: tuple[Network, ...]) -> bool:
 
 
 def same_origin(headers: Mapping[str, str], scheme: str, url: str) -> bool:
-    """Whether a POST comes from a page of this site, by what the browser says (Origin, Sec-Fetch-Site).
+    """Whether a POST comes from a page of this site, by Origin and Sec-Fetch-Site.
 
-    url: how browsers reach the page, where that is not by `scheme` and Host. A program that says neither is believed:
-    what it does carries a token all the same.
+    url: the URL that browsers use, if it is not `scheme` and Host. A program that sends neither header is accepted: its
+    form needs a token all the same.
     """
     site = headers.get("sec-fetch-site", "")
     if site and site != "same-origin":

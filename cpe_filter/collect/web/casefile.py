@@ -1,6 +1,6 @@
-"""One case: what is known, what happened when, what is to be done; and doing it.
+"""The page of one case: facts, timeline, actions.
 
-Knows cases and how they are shown. Whatever subscribers' and routers' strings hold is hostile, and so are remarks.
+Knows cases and how they are shown. Strings of subscribers and routers are hostile, and so are remarks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from cpe_filter.collect.cases import actions, history, query
 from cpe_filter.collect.cases.actions import MAX_TEXT
 from cpe_filter.collect.cases.history import ActionKind
 from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, Detail, InvalidStateError
+from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, QUEUED, SKIPPED
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import device, state
@@ -18,7 +19,7 @@ from cpe_filter.collect.web.layout import form, link, span, when
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, note, shown, table
 
-#: Last part of the address -> what it does.
+#: The last part of the URL -> the action.
 ACTS: dict[str, ActionKind] = {
     "acknowledge": history.ACKNOWLEDGED,
     "notified": history.NOTIFIED,
@@ -26,31 +27,31 @@ ACTS: dict[str, ActionKind] = {
     "reopen": history.REOPENED,
     "note": history.NOTE,
 }
-#: What is said after it.
+#: The message after an action.
 DONE = {
     "acknowledge": "The case is acknowledged.",
-    "notified": "The subscriber counts as notified.",
+    "notified": "The subscriber is marked as notified.",
     "close": "The case is closed.",
     "reopen": "The case is open again.",
-    "note": "The note is kept.",
+    "note": "The note is saved.",
 }
 _BUTTONS = {
     "acknowledge": "Acknowledge",
-    "notified": "Subscriber was told",
-    "close": "Close the case",
-    "reopen": "Reopen the case",
-    "note": "Add the note",
+    "notified": "Mark as notified",
+    "close": "Close case",
+    "reopen": "Reopen case",
+    "note": "Add note",
 }
 _SHOWN_INCIDENTS = 50
 _SHOWN_PORTS = 20
 _SHOWN_MOMENTS = 200
 _ENDS = {
-    "cleared": "Clean again, by its conduct",
-    "released": "Clean again, says its owner",
-    "expired": "Not seen for long",
-    "exempt": "Exempt now",
-    "merged": "Goes on under another MAC",
-    "silent": "Nothing heard of it for long",
+    "cleared": "Cleared: its behaviour is clean again",
+    "released": "Released by its owner",
+    "expired": "Expired: not seen for a long time",
+    "exempt": "Exempt",
+    "merged": "Merged: continues under another MAC",
+    "silent": "Silent: no reports for a long time",
 }
 _DID = {
     history.NOTIFIED: "Subscriber notified",
@@ -59,11 +60,16 @@ _DID = {
     history.REOPENED: "Reopened",
     history.NOTE: "Note",
 }
-_ACTED = {"monitor": "only watched", "limit": "limited", "explain": "refused, with the reason", "reset": "refused"}
+_ACTED = {
+    "monitor": "monitored only",
+    "limit": "limited",
+    "explain": "refused, with an explanation",
+    "reset": "refused",
+}
 
 
 class Refusal(NamedTuple):
-    """Why an action was not done: HTTP's status, and a sentence of ours."""
+    """Why an action was not done: the HTTP status, and a sentence."""
 
     status: int
     why: str
@@ -79,16 +85,16 @@ async def act(store: Store, number: str, name: str, who: str, text: str, now: in
     try:
         await actions.act(store, number, ACTS[name], who, text, now)
     except CaseNotFoundError:
-        return Refusal(404, "There is no such case.")
+        return Refusal(404, "No such case.")
     except InvalidStateError:
-        return Refusal(409, "The case is in another state by now. Look at it again.")
+        return Refusal(409, "The state of the case has changed. Reload the page.")
     except CaseError:
-        return Refusal(400, "This remark cannot be kept.")
+        return Refusal(400, "This remark cannot be saved.")
     return None
 
 
 async def page(store: Store, number: str, person: Person) -> str | None:
-    """The page's content; None where there is no such case. Raises `StoreError`."""
+    """The content of the page; None if the case does not exist. Raises `StoreError`."""
     found = await query.detail(store, number)
     if found is None:
         return None
@@ -114,7 +120,7 @@ async def page(store: Store, number: str, person: Person) -> str | None:
 
 def _sentence(case: Case) -> str:
     if case.state in history.ACTIVE:
-        return f"Compromised since {when(case.begun_at)}; seen last {when(case.last_at)}."
+        return f"Compromised since {when(case.begun_at)}; last seen {when(case.last_at)}."
     if case.state == history.CLEAN:
         took = span(case.clean_at - case.begun_at) if case.clean_at is not None else "&ndash;"
         return f"Clean since {when(case.clean_at)}, {took} after it was found."
@@ -124,36 +130,36 @@ def _sentence(case: Case) -> str:
 
 def _facts(case: Case) -> str:
     facts: list[tuple[str, str]] = [
-        ("Subscriber", shown(case.subscriber) if case.subscriber else "not known"),
+        ("Subscriber", shown(case.subscriber) if case.subscriber else "unknown"),
         ("Contact", shown(case.contact) if case.contact else "&ndash;"),
         ("Region", shown(case.region) if case.region else "&ndash;"),
         ("Line", shown(case.line) if case.line else "&ndash;"),
         ("Router", f'<span class="code">{shown(case.router)}</span>'),
         ("Model", shown(case.model) if case.model else "&ndash;"),
         ("Device", device(case.dev, case.oui)),
-        ("Standing now", shown(case.standing)),
-        ("Its mail now", _ACTED.get(case.act, shown(case.act))),
+        ("Standing", shown(case.standing)),
+        ("Its mail", _ACTED.get(case.act, shown(case.act))),
         ("Seen", f"{when(case.first_at)} to {when(case.last_at)}"),
-        ("Found", f"{case.episodes:,} times" if case.episodes != 1 else "once"),
-        ("Connections", f"{case.conns:,}, of these {case.refused:,} refused"),
-        ("Messages", f"{case.msgs:,} taken by servers, to {case.rcpts:,} recipients named"),
+        ("Found compromised", f"{case.episodes:,} times" if case.episodes != 1 else "once"),
+        ("Connections", f"{case.conns:,}, {case.refused:,} of them refused"),
+        ("Messages", f"{case.msgs:,} accepted by servers; {case.rcpts:,} recipients"),
     ]
     rows = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in facts)
-    return f'<section class="card"><h2>What is known</h2><dl class="facts even">{rows}</dl></section>'
+    return f'<section class="card"><h2>Facts</h2><dl class="facts even">{rows}</dl></section>'
 
 
 def _indicators(case: Case) -> str:
     rows = []
     for name in sorted(case.ind, key=lambda name: (-case.ind[name], name)):
         known = INDICATORS.get(name)
-        meaning = known.desk if known else "Not known to this version of the collector."
+        meaning = known.desk if known else "Unknown to this version of the collector."
         family = f" &middot; {known.family}" if known else ""
         rows.append(("", [f"{shown(meaning)}{note(f'<code>{shown(name)}</code>{family}')}", f"{case.ind[name]:,}"]))
     columns = [Column("Indicator"), Column("Connections", "n")]
     body = f'<div class="quiet">{table("Indicators", columns, rows)}</div>' if rows else '<p class="none">None.</p>'
     return (
-        '<section class="card"><h2>Indicators</h2><p class="note">Of all its incidents: in how many connections each '
-        f"was seen.</p>{body}</section>"
+        '<section class="card"><h2>Indicators</h2><p class="note">Number of connections with each indicator, in all '
+        f"incidents.</p>{body}</section>"
     )
 
 
@@ -168,11 +174,11 @@ def _form(case: Case, person: Person) -> str:
         for at, name in enumerate(names)
     )
     body = (
-        f'<label for="text">Remark, kept with what you do (a note needs one)</label>'
+        f'<label for="text">Remark, saved with the action (required for a note)</label>'
         f'<textarea id="text" name="text" maxlength="{MAX_TEXT}" rows="3"></textarea><div class="acts">{buttons}</div>'
     )
     made = form(link(f"/cases/{case.id}/note", {}), person, body)
-    return f'<section class="card"><h2>What to do</h2>{made}</section>'
+    return f'<section class="card"><h2>Actions</h2>{made}</section>'
 
 
 def _timeline(found: Detail) -> str:
@@ -183,14 +189,14 @@ def _timeline(found: Detail) -> str:
             moments.append((row["raised_at"], 1, "raised", "Compromised", ""))
         if row["closed_at"] is not None:
             clean = "clean" if row["why"] in ("cleared", "released") else "closed"
-            moments.append((row["closed_at"], 4, clean, _ENDS.get(row["why"] or "", "Over"), ""))
+            moments.append((row["closed_at"], 4, clean, _ENDS.get(row["why"] or "", "Ended"), ""))
     for row in found.episodes[1:]:
         moments.append((row["begun_at"], 2, "recurring", f"Recurring, the {_nth(row['number'] + 1)} time", ""))
     for row in found.actions:
         text = f'<span class="text">{lines(row["text"])}</span>' if row["text"] else ""
         moments.append((row["at"], 3, "act", f"{_DID.get(row['what'], '?')}, by {shown(row['who'], 64)}", text))
     for row in found.events:
-        moments.append((row["done_at"] or row["at"], 5, "told", f"Told others: {shown(row['kind'])}", _delivery(row)))
+        moments.append((row["done_at"] or row["at"], 5, "told", f"Notification: {shown(row['kind'])}", _delivery(row)))
     moments.sort(key=lambda one: (-one[0], -one[1]))
     items = "".join(
         f'<li class="{kind}">{when(at)}<strong>{title}</strong>{f"<br>{text}" if text else ""}</li>'
@@ -199,14 +205,14 @@ def _timeline(found: Detail) -> str:
     more = (
         f'<p class="note">The latest {_SHOWN_MOMENTS} of {len(moments):,}.</p>' if len(moments) > _SHOWN_MOMENTS else ""
     )
-    return f'<section class="card"><h2>What happened</h2>{more}<ol class="timeline">{items}</ol></section>'
+    return f'<section class="card"><h2>Timeline</h2>{more}<ol class="timeline">{items}</ol></section>'
 
 
 def _delivery(row: Row) -> str:
-    if row["state"] == "delivered":
+    if row["state"] == DELIVERED:
         return ""
     why = f": {shown(row['why'], 120)}" if row["why"] else ""
-    said = {"queued": "waits", "dead": "given up", "skipped": "not sent: before notifications were set up"}
+    said = {QUEUED: "waiting", DEAD: "given up", SKIPPED: "not sent"}
     return f'<span class="note">{said.get(row["state"], "?")}{why}</span>'
 
 
@@ -215,12 +221,12 @@ def _incidents(found: Detail) -> str:
         Column("Incident"),
         Column("Suspected", "nowrap"),
         Column("Compromised", "nowrap"),
-        Column("Over", "nowrap"),
+        Column("Ended", "nowrap"),
         Column("Connections", "n"),
         Column("Networks", "n narrow-off"),
         Column("Messages", "n narrow-off"),
         Column("RefusedError", "n"),
-        Column("Called", "narrow-off"),
+        Column("Name", "narrow-off"),
     ]
     rows = []
     for row in found.incidents[:_SHOWN_INCIDENTS]:
@@ -245,7 +251,7 @@ def _incidents(found: Detail) -> str:
 
 
 def _ports(found: Detail) -> str:
-    """Examples of connections, for networks that share addresses (RFC 6302)."""
+    """Example connections, for networks that share addresses (RFC 6302)."""
     examples: list[tuple[int, Any, Any, str]] = []
     for row in found.incidents:
         for one in row["sp"]:
@@ -257,15 +263,15 @@ def _ports(found: Detail) -> str:
         ("", [when(at), f"{port}", f"IPv{family}", shown(address) if address else "&ndash;"])
         for at, port, family, address in examples[:_SHOWN_PORTS]
     ]
-    columns = [Column("Began"), Column("Source port", "n"), Column("Family"), Column("Router reported from")]
+    columns = [Column("Began"), Column("Source port", "n"), Column("Family"), Column("Address of the router")]
     return (
-        '<section class="card"><h2>Examples of connections</h2><p class="note">Source ports behind the router\'s own '
-        f"NAT, to find the line where addresses are shared.</p>{table('The latest first', columns, rows)}</section>"
+        '<section class="card"><h2>Example connections</h2><p class="note">Source ports behind the NAT of the router, '
+        f"to find the line if addresses are shared.</p>{table('The latest first', columns, rows)}</section>"
     )
 
 
 def lines(text: str) -> str:
-    """Somebody's text with its line ends, which the style shows."""
+    """A text with its line ends, which the style shows."""
     return "\n".join(shown(line, MAX_TEXT) if line else "" for line in text.split("\n"))
 
 

@@ -1,6 +1,6 @@
 """The list of cases, with its filter and its pages.
 
-Knows what is asked for and how it is shown. Whatever subscribers' and routers' strings hold is hostile.
+Knows the filter and how cases are shown. Strings of subscribers and routers are hostile.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.texts.html import Column, code, note, shown, table
 
 PAGE = 50
-#: Further than this nobody turns pages; the filter is for that.
+#: The last page that is shown; use the filter to find older cases.
 _LAST_PAGE = 2000
 _MAX_TEXT = 200
 _TODO = "active"
 _SORTED = {
-    "last": "seen last",
-    "opened": "opened last",
-    "changed": "changed last",
+    "last": "last seen",
+    "opened": "last opened",
+    "changed": "last changed",
     "incidents": "most incidents",
     "refused": "most refused",
 }
 
 
 class Wanted(NamedTuple):
-    """As in the address: empty where it does not say. page: from 1."""
+    """As in the URL; empty if missing. page: from 1."""
 
     state: str
     region: str
@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
 
 
 def wanted(query: Mapping[str, str]) -> Wanted:
-    """What a query asks for; what it says wrongly is taken as not said."""
+    """What a query asks for; an invalid value counts as missing."""
     state, order, page = query.get("state", _TODO), query.get("order", ""), query.get("page", "")
     indicator = current(query.get("indicator", ""))
     return Wanted(
@@ -109,17 +109,17 @@ def _filter(asked: Wanted, counts: dict[str, int], known: dict[str, list[str]]) 
 
 def _list(found: Listed, asked: Wanted) -> str:
     if not found.cases:
-        said = "There is nothing on this page." if found.total else "No case fits."
+        said = "This page is empty." if found.total else "No matching case."
         return f'<div class="card"><p class="none" role="status">{said}</p>{_pages(found, asked)}</div>'
     columns = [
         Column("Case"),
         Column("State"),
         Column("Subscriber", "whose"),
         Column("Device", "narrow-off nowrap"),
-        Column("Seen last", "n"),
+        Column("Last seen", "n"),
         Column("Incidents", "n"),
         Column("RefusedError", "n narrow-off"),
-        Column("Seen of it", "narrow-off last"),
+        Column("Indicators", "narrow-off last"),
     ]
     first = (asked.page - 1) * PAGE
     caption = f"{first + 1:,} to {first + len(found.cases):,} of {found.total:,}"
@@ -162,12 +162,12 @@ def _pages(found: Listed, asked: Wanted) -> str:
 
 
 def state(name: str) -> str:
-    """A case's state: a mark of its own shape and the word. name: of history.STATES."""
+    """The state of a case: a mark of its own shape, and the word. name: of history.STATES."""
     known = name if name in STATES else ""
     return f'<span class="state {known}">{shown(name)}</span>'
 
 
 def device(dev: str, oui: str | None) -> str:
-    """What is known of a device: its pseudonym, and who made it."""
-    maker = note(f"made by {shown(':'.join(oui[i : i + 2] for i in (0, 2, 4)))}") if oui else ""
+    """A device: its pseudonym and its vendor."""
+    maker = note(f"vendor {shown(':'.join(oui[i : i + 2] for i in (0, 2, 4)))}") if oui else ""
     return code(dev) + maker

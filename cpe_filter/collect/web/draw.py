@@ -1,8 +1,8 @@
 """Counts as charts: columns over time as inline SVG, bars in the cells of a table. Light, dark, narrow; no script.
 
-Knows SVG and the page's class names. Takes numbers and our own words, or HTML that is escaped already. Each chart
-comes with its words (title, desc), a legend whose marks differ in shape as well as in colour, and its table. Positions
-across are percentages and text is in pixels, so that a narrow chart is as readable as a wide one.
+Knows SVG and the class names of the style. Takes numbers and fixed texts, or escaped HTML. Each chart has a text
+(title, desc), a legend whose marks differ in shape and colour, and a table. Horizontal positions are percentages and
+text is in pixels, so that a narrow chart is as readable as a wide one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cpe_filter.texts.html import Column, table
 #: Pixels.
 _HEIGHT = 220
 _BELOW = 26
-#: Labels below the columns; every second one makes way on a narrow screen.
+#: Labels below the columns; every second one is hidden on a narrow screen.
 _LABELS = 8
 #: A column, percent of the width.
 _WIDEST = 9.0
@@ -149,7 +149,7 @@ def scale(highest: int, lowest: int = 0) -> tuple[int, int, int]:
 
 
 def bar(value: float, most: float, kind: str = "") -> str:
-    """A bar for the cell of a table whose number stands beside it: part of `most`."""
+    """A bar in a table cell: `value` as a part of `most`."""
     width = min(100.0, max(0.0, 100 * value / most)) if most > 0 else 0.0
     known = f"fill {kind}".strip()
     return (
@@ -159,7 +159,7 @@ def bar(value: float, most: float, kind: str = "") -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """`37 %`; a dash where there is no whole. Never 0 or 100 for what is not quite."""
+    """`37 %`; a dash if `whole` is 0. 0 % and 100 % are exact."""
     if not whole:
         return "&ndash;"
     share = 100 * part / whole

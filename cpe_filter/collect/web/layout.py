@@ -1,7 +1,7 @@
 """The frame of every page, and the pieces that several use: forms, links with a query, times.
 
-Knows HTML and the style's class names. Strings that are not our own go through `report.markup.shown` (or
-`attribute`, where they stand in one) before they come here: arguments are HTML.
+Knows HTML and the style's class names. Arguments are HTML: strings from outside go through `texts.html.shown` (or
+`attribute`) before they come here.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Section(NamedTuple):
 SECTIONS = (Section("Overview", "/"), Section("Cases", "/cases"))
 
 
-def frame(title: str, body: str, person: Person | None, login: bool, section: str = "", said: str = "") -> str:
-    """A whole page. login: whether there is a way out. section: the path of the one that this page is of.
+def frame(title: str, body: str, person: Person | None, login: bool, section: str = "", message: str = "") -> str:
+    """A complete page. login: whether there is a button to log out. section: the path of the section of this page.
 
-    said: what has just been done, HTML.
+    message: what has just been done, HTML.
     """
     top = ""
     if person is not None:
@@ -46,20 +46,21 @@ def frame(title: str, body: str, person: Person | None, login: bool, section: st
             f'<header class="top"><strong>cpe-filter fleet</strong><nav aria-label="Pages"><ul>{links}</ul></nav>'
             f'<div class="who"><span>{html.escape(person.name)}, {person.role}</span>{out}</div></header>'
         )
-    told = f'<p class="said" role="status">{said}</p>' if said else ""
+    notice = f'<p class="said" role="status">{message}</p>' if message else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{title} - cpe-filter fleet</title>'
         f'<link rel="stylesheet" href="{STYLE_PATH}"><link rel="icon" type="image/svg+xml" href="{ICON_PATH}">'
         "</head><body>"
-        f'<a class="skip" href="#main">To the content</a><div class="page">{top}\n<main id="main">{told}{body}</main>\n'
+        f'<a class="skip" href="#main">Skip to content</a><div class="page">{top}\n'
+        f'<main id="main">{notice}{body}</main>\n'
         f"<footer>cpe-filter {__version__}. All times are UTC.</footer></div></body></html>\n"
     )
 
 
 def form(action: str, person: Person, body: str, kind: str = "") -> str:
-    """A form that changes something: with the token that says it is this person's own. action: a path of ours."""
+    """A form that changes something, with the token of this person. action: a path of this site."""
     named = f' class="{kind}"' if kind else ""
     return (
         f'<form method="post" action="{action}"{named}>'
@@ -68,7 +69,7 @@ def form(action: str, person: Person, body: str, kind: str = "") -> str:
 
 
 def choose(name: str, title: str, choices: Sequence[tuple[str, str]], chosen: str) -> str:
-    """A labelled list to choose from. choices: values and their HTML; values may be anybody's."""
+    """A labelled list. choices: values and their HTML; values may be any string."""
     options = "".join(
         f'<option value="{attribute(value)}"{" selected" if value == chosen else ""}>{text}</option>'
         for value, text in choices
@@ -77,23 +78,23 @@ def choose(name: str, title: str, choices: Sequence[tuple[str, str]], chosen: st
 
 
 def attribute(text: str) -> str:
-    """Anybody's string within double quotes, as it is: for values that come back to us."""
+    """Any string within double quotes, unchanged: for values that the browser sends back."""
     return html.escape("".join(c for c in text if c.isprintable()), quote=True)
 
 
 def plain(text: str, width: int) -> str:
-    """Anybody's string as something to look for: without what no name holds, and no longer than `width`."""
+    """Any string as a search text: without unprintable characters, at most `width` long."""
     return "".join(c for c in text if c.isprintable())[:width]
 
 
 def option(text: str, width: int = 60) -> str:
-    """Anybody's string as the text of an option, where no other markup may stand."""
+    """Any string as the text of an option, where no markup is allowed."""
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return html.escape(plain if len(plain) <= width else plain[: width - 3] + "...")
 
 
 def link(path: str, query: Mapping[str, str], **change: str) -> str:
-    """A path of ours with a query, for an attribute; empty values are left out."""
+    """A path of this site with a query, for an attribute; empty values are left out."""
     values = {name: value for name, value in {**query, **change}.items() if value}
     encoded = urlencode(values, errors="replace")
     return html.escape(f"{path}?{encoded}" if encoded else path)

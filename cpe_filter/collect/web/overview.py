@@ -1,6 +1,6 @@
-"""The overview: does the programme work, where is it worst, and does the fleet report.
+"""The overview: how many subscribers are compromised, where, and whether the fleet reports.
 
-Knows figures and how they are told. Names of regions, models, versions and routers are hostile.
+Knows figures and how they are shown. Names of regions, models, versions and routers are hostile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MAX_NAME = 200
 
 
 def wanted(query: Mapping[str, str]) -> Wanted:
-    """What a query asks for; what it says wrongly is taken as not said."""
+    """What a query asks for; an invalid value counts as missing."""
     days = query.get("days", "")
     period = int(days) if days in {str(one) for one in PERIODS} else PERIODS[0]
     return Wanted(period, plain(query.get("region", ""), _MAX_NAME), plain(query.get("model", ""), _MAX_NAME))
@@ -80,7 +80,7 @@ def _filter(found: Found, asked: Wanted) -> str:
 
 
 def _with(names: Sequence[str], chosen: str) -> list[str]:
-    """What was asked for stays among the choices, whether there is such a name or not."""
+    """The chosen name stays among the choices, even if no case has it."""
     return [*names, *([chosen] if chosen and chosen not in names else [])]
 
 
@@ -93,7 +93,7 @@ def _tiles(found: Found, asked: Wanted) -> str:
         ("New", f"{new:,}", period),
         ("Recurring", f"{again:,}", f"{draw.percent(again, new + again)} of all that began {period}"),
         ("Cleared", f"{cleared:,}", period),
-        ("From found to clean", span(took), "median, of those who were told"),
+        ("From found to clean", span(took), "median, of those notified"),
         ("Coverage", draw.percent(fresh, found.routers), "routers with a heartbeat within a day"),
     ]
     rows = "".join(
@@ -129,19 +129,19 @@ def _days(found: Found) -> str:
             draw.Series("Cleared", "cleared", found.cleared, down=True),
         ),
     )
-    over = [draw.Series("Over, cleared or not", "over", found.over)]
+    over = [draw.Series("Ended, cleared or not", "over", found.over)]
     return (
         '<section class="card"><h2>Compromised subscribers per day</h2>'
-        '<p class="note">A subscriber counts once, however many devices are compromised. At each day\'s end (UTC); '
-        f"today as of now.</p>{draw.figure(level)}<h3>What changed each day</h3>"
-        '<p class="note">New: for the first time. Recurring: again after it had been over. Cleared: the last '
+        '<p class="note">A subscriber counts once, however many devices are compromised. At the end of each day (UTC); '
+        f"today: now.</p>{draw.figure(level)}<h3>What changed each day</h3>"
+        '<p class="note">New: for the first time. Recurring: again after it had ended. Cleared: the last '
         f"compromised device is clean.</p>{draw.figure(moves, over)}</section>"
     )
 
 
 def _months(found: Found) -> str:
     if not found.months:
-        return '<section class="card"><h2>Per month</h2><p class="none">No month has been summed up yet.</p></section>'
+        return '<section class="card"><h2>Per month</h2><p class="none">No month is complete yet.</p></section>'
     names = [row["month"] for row in found.months]
     new, again, cleared, all_, expired = (
         [row[name] for row in found.months] for name in ("new", "recurring", "cleared", "subscribers", "expired")
@@ -172,7 +172,7 @@ def _months(found: Found) -> str:
     ]
     return (
         '<section class="card"><h2>Compromised subscribers per month</h2>'
-        '<p class="note">At any time of the month. Figures of months are kept for good.</p>'
+        '<p class="note">At any time in the month. Figures of months are never deleted.</p>'
         f"{draw.figure(chart, extra)}</section>"
     )
 
@@ -201,7 +201,11 @@ def _funnel(found: Found, asked: Wanted) -> str:
         Column("", "share-cell narrow-off"),
         Column("Median time", "n"),
     ]
-    said = f"{count(found.untold_clean, 'device')} became clean without a notice." if found.untold_clean else ""
+    said = (
+        f"{count(found.clean_without_notice, 'device')} became clean without a notice."
+        if found.clean_without_notice
+        else ""
+    )
     return (
         '<section class="card"><h2>From notice to clean</h2>'
         f'<p class="note">Devices found compromised in {asked.days} days. Clean again: of those notified.</p>'
@@ -213,7 +217,7 @@ def _indicators(found: Found, asked: Wanted) -> str:
     rows = []
     for share in found.indicators:
         known = INDICATORS.get(share.name)
-        what = known.desk if known else "Not known to this version."
+        what = known.desk if known else "Unknown to this version."
         family = f" &middot; {known.family}" if known else ""
         name = f"{shown(what)}{note(f'<code>{shown(share.name)}</code>{family}')}"
         bar = draw.bar(share.number, found.cases)
@@ -221,20 +225,20 @@ def _indicators(found: Found, asked: Wanted) -> str:
     columns = [Column("Indicator"), Column("Cases", "n"), Column("Share", "n"), Column("", "share-cell narrow-off")]
     body = f'<div class="quiet">{table("Indicators", columns, rows)}</div>' if rows else _none()
     return (
-        '<section class="card"><h2>What gave them away</h2>'
-        f'<p class="note">In how many of {found.cases:,} cases of {asked.days} days each indicator was seen.</p>'
+        '<section class="card"><h2>Indicators</h2>'
+        f'<p class="note">How many of the {found.cases:,} cases of {asked.days} days have each indicator.</p>'
         f"{body}</section>"
     )
 
 
 def _shares(title: str, what: str, shares: Sequence[Share], asked: Wanted, by: str) -> str:
-    """A list of names with how many are compromised now, and per 1,000 routers where these are known."""
+    """Names with the number compromised now, and per 1,000 routers if their number is known."""
     most = max([share.number for share in shares], default=0)
     rated = any(share.routers is not None for share in shares)
     query = {"days": str(asked.days), "region": asked.region, "model": asked.model}
     rows = []
     for share in shares:
-        name = shown(share.name) if share.name else '<span class="soft">not known</span>'
+        name = shown(share.name) if share.name else '<span class="soft">unknown</span>'
         if share.name and not share.name.endswith(" others"):
             name = f'<a href="{link("/", query, **{by: share.name})}">{name}</a>'
         cells = [name, f"{share.number:,}"]
@@ -262,11 +266,11 @@ def _coverage(found: Found) -> str:
         columns = [Column(what), Column("Routers", "n"), Column("Share", "n"), Column("", "share-cell narrow-off")]
         parts.append(f'<div><h3>{title}</h3><div class="quiet">{table(title, columns, rows)}</div></div>')
     facts = [
-        ("Routers", f"{found.routers:,}", f"heard of in {FLEET_S // 86_400} days"),
+        ("Routers", f"{found.routers:,}", f"that reported in {FLEET_S // 86_400} days"),
         ("Dropped from spools", f"{found.drops:,}", f"events, at {count(found.dropping, 'router')}"),
         ("Exemptions", f"{found.exempt:,}", f"at {count(found.exempting, 'router')}"),
-        ("Could not judge", f"{found.failing:,}", "routers with packets that failed"),
-        ("No subscriber known", f"{found.unmapped:,}", "routers with cases"),
+        ("Packet failures", f"{found.failing:,}", "routers that could not process packets"),
+        ("Unknown subscriber", f"{found.unmapped:,}", "routers with cases"),
     ]
     told = "".join(f"<div><dt>{title}</dt><dd>{value}{note(said)}</dd></div>" for title, value, said in facts)
     return (
@@ -276,7 +280,7 @@ def _coverage(found: Found) -> str:
 
 
 def _bad(found: Found) -> str:
-    if not found.bad:
+    if not found.troubled:
         return ""
     rows = [
         (
@@ -290,18 +294,18 @@ def _bad(found: Found) -> str:
                 when(one.heard_at),
             ],
         )
-        for one in found.bad
+        for one in found.troubled
     ]
     columns = [
         Column("Router"),
         Column("Model", "narrow-off"),
         Column("Dropped", "n"),
         Column("Failures", "n"),
-        Column("Ruleset put back", "n"),
-        Column("Heard of", "n"),
+        Column("Ruleset restored", "n"),
+        Column("Last report", "n"),
     ]
-    listed = table("The worst of those with drops, failures or a lost ruleset", columns, rows)
-    return f"<h3>Routers to look at</h3>{listed}"
+    listed = table("The worst routers with drops, failures or a lost ruleset", columns, rows)
+    return f"<h3>Routers to check</h3>{listed}"
 
 
 def _none() -> str:

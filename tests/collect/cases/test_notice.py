@@ -112,7 +112,7 @@ def test_a_devices_name_is_never_a_link_or_a_header(name: str, shown: str) -> No
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"state": "clean"}, "case 0123456789abcdef is clean: there is nothing to tell"),
+        ({"state": "clean"}, "case 0123456789abcdef is clean: there is no notice for it"),
         ({"state": "closed"}, "is closed"),
         ({"standing": "suspected"}, "is only suspected"),
     ],
@@ -199,7 +199,7 @@ def test_the_command(tmp_path: Path, authority: Authority, files: dict[str, Path
         (["notice", "--case", "nobody"], "no case 'nobody'"),
         (["notice", "--case", "x", "--language", "fr"], "--language is 'fr'; allowed: en, nl, de, tr"),
         (["notice", "--case", "x", "--format", "html"], "--format is 'html'; allowed: mail, json"),
-        (["notice", "x", "--case", "x"], "takes no further word"),
+        (["notice", "x", "--case", "x"], "unexpected argument"),
         (["export", "csv", "--language", "de"], "--language is for collector notice"),
         (["check", "--case", "x"], "--case is for collector export and notice"),
     ],

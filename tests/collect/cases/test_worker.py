@@ -109,7 +109,7 @@ def test_from_a_report_to_everybody(tmp_path: Path, authority: Authority, files:
     one = run(it, "export", "intelmq", "--case", row["case"], "--since", "2020-01-01").stdout
     assert json.loads(one)["source.account"] == "S1"
     assert run(it, "export", "intelmq", "--since", "2100-01-01T00:00:00Z").stdout == ""
-    assert "1 devices' cases built anew" in run(it, "rebuild").stderr
+    assert "rebuilt the cases of 1 devices" in run(it, "rebuild").stderr
 
 
 def test_map_that_comes_later_and_breaks(tmp_path: Path, authority: Authority, files: dict[str, Path]) -> None:
@@ -127,7 +127,7 @@ def test_map_that_comes_later_and_breaks(tmp_path: Path, authority: Authority, f
         until(lambda: subscribers() == ["S1"], "the new map was not read")
         files["map"].write_text("router,subscriber\nrouter-1,,\n")
         until(lambda: it.metrics().get("cpe_collector_subscribers_failed") == 1, "nothing says that the map is wrong")
-        said = [line for line in it.lines() if line["event"] == "subscribers"]
+        said = [line for line in it.lines() if line["event"] == "subscriber map"]
         assert "map.csv:2: 3 fields; the header has 2" in said[0]["why"]
         done = run(it, "export", "csv")
         assert done.returncode == 2
@@ -162,8 +162,8 @@ def test_map_by_http(tmp_path: Path, authority: Authority, files: dict[str, Path
             pair = authority.router("router-1")
             assert it.post(pair, body(incident(1, up=900, kind="raised"))).status == 200
             until(lambda: it.metrics().get("cpe_collector_subscribers_failed") == 1, "nothing says that it fails")
-            assert [line["why"] for line in it.lines() if line["event"] == "subscribers"] == [
-                "its answer for a router cannot be used: status 500"
+            assert [line["why"] for line in it.lines() if line["event"] == "subscriber map"] == [
+                "the answer for a router cannot be used: status 500"
             ]
             assert it.post(pair, body(incident(2, up=900, kind="updated"))).status == 200
             down = False
@@ -187,7 +187,7 @@ def test_dead_letters_are_seen_and_tried_again(tmp_path: Path, authority: Author
             dead = json.loads(run(it, "webhook", "list").stdout)
             assert (dead["kind"], dead["status"], dead["tries"]) == ("opened", 410, 1)
             gone = False
-            assert run(it, "webhook", "retry").stderr.endswith("1 events wait again\n")
+            assert run(it, "webhook", "retry").stderr.endswith("1 events requeued\n")
             until(lambda: len(end.asked) == 2, "it was not tried again")
             until(lambda: run(it, "webhook", "list").stdout == "", "it is still dead")
 
@@ -198,10 +198,10 @@ def test_dead_letters_are_seen_and_tried_again(tmp_path: Path, authority: Author
         (["export"], "collector export needs one of xarf, intelmq, csv"),
         (["export", "stix"], "collector export needs one of xarf, intelmq, csv"),
         (["webhook"], "collector webhook needs one of list, retry"),
-        (["rebuild", "all"], "takes no further word, such as 'all'"),
+        (["rebuild", "all"], "unexpected argument 'all'"),
         (["check", "--since", "2026-01-01"], "--since is for collector export"),
-        (["export", "csv", "--since", "yesterday"], "--since is 'yesterday'; 2026-11-24 or"),
-        (["export", "csv", "--since", "2026-11-24T12:00"], "--since has no zone"),
+        (["export", "csv", "--since", "yesterday"], "--since is 'yesterday'; expected 2026-11-24 or"),
+        (["export", "csv", "--since", "2026-11-24T12:00"], "--since has no time zone"),
         (["export", "csv", "--case", "x'; --"], "no case x'; --"),
         (["export", "csv", "--mark", "m"], "a mark needs --output with a folder"),
         (["export", "csv", "--output", "/nonexistent/x"], "/nonexistent/x: No such file or directory"),
@@ -226,7 +226,7 @@ def test_check_reads_what_the_desk_needs(tmp_path: Path, authority: Authority, f
     for name, content, said in (
         ("map", "router\n", "map.csv:1: column subscriber is missing"),
         ("secret", "guess-me", "secret: not whsec_ and Base64"),
-        ("secret", "", "secret: one line of text is wanted"),
+        ("secret", "", "secret: expected one line of text"),
     ):
         before = files[name].read_text()
         files[name].write_text(content)

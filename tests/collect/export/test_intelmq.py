@@ -34,7 +34,7 @@ def test_event() -> None:
         "time.source": "2026-11-24T11:59:30+00:00", "time.observation": "2026-11-24T12:00:00+00:00",
         "source.ip": "8.8.1.1", "source.port": 40001, "source.asn": 64500, "source.account": "S1",
         "protocol.transport": "tcp", "protocol.application": "smtp", "destination.port": 25,
-        "event_description.text": "A device behind this address sends mail straight to strangers' servers.",
+        "event_description.text": "A device behind this address sends mail directly to mail servers of strangers.",
         "extra.case": "0123456789abcdef", "extra.incident": "00000000000000aa", "extra.router": "r1",
         "extra.device": "000000000000000a", "extra.state": "open", "extra.action": "explain", "extra.region": "north",
         "extra.contact": "crm:1", "extra.indicators": ["dnsbl-listed", "helo-dynamic"],

@@ -43,7 +43,7 @@ def test_report() -> None:
         "xarf_version": "4.2.0", "report_id": report_id(item()), "timestamp": "2026-11-24T11:59:30Z", "reporter": who,
         "sender": who, "source_identifier": "8.8.1.1", "source_port": 40001, "category": "infrastructure",
         "type": "botnet", "evidence_source": "traffic_analysis", "bot_capabilities": ["spam"],
-        "description": "A device behind this address sends mail straight to strangers' mail servers like a spam bot.",
+        "description": "A device behind this address sends mail directly to mail servers of strangers.",
         "tags": ["case:0123456789abcdef", "indicator:helo-dynamic", "indicator:listed"],
     }  # fmt: skip
 

@@ -161,7 +161,7 @@ def test_funnel_and_medians(with_store: WithStore, tmp_path: Path) -> None:
         assert [(step.number, step.median_s) for step in found.funnel] == [
             (6, None), (5, 3 * 3600), (2, 2 * DAY), (2, 8 * DAY),
         ]  # fmt: skip
-        assert found.untold_clean == 1
+        assert found.clean_without_notice == 1
 
     async def book_again(store: Store, people: File) -> None:
         await CaseUpdater(store, people).catch_up(NOW, full=True)
@@ -204,7 +204,7 @@ def test_coverage(with_store: WithStore) -> None:
         assert [one.number for one in found.heartbeats] == [2, 1, 1, 2]
         assert [(one.name, one.number) for one in found.policies] == [("7", 5), ("6", 1)]
         assert (found.drops, found.dropping, found.exempt, found.exempting, found.failing) == (7, 1, 2, 1, 1)
-        assert [one.router for one in found.bad] == ["r4", "r3"]
+        assert [one.router for one in found.troubled] == ["r4", "r3"]
 
     with_store(work)
 
@@ -258,7 +258,7 @@ def test_same_question_within_a_minute_is_computed_once(with_store: WithStore, m
         assert len(asked) == 3
         for number in range(200):
             await kept.of(Wanted(30, f"region {number}"), NOW)
-        assert len(kept._kept) == 64
+        assert len(kept._cache) == 64
 
     with_store(work)
 

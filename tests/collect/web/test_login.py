@@ -1,4 +1,4 @@
-"""Passwords, sessions, tries, and who is believed."""
+"""Passwords, sessions, attempts, and who is believed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cpe_filter.collect import password, users
 from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.collect.web import sessions
 from cpe_filter.collect.web.access import AddressOf, ByPassword, ByProxy, RefusedError, same_origin
-from cpe_filter.collect.web.sessions import Sessions, Tries
+from cpe_filter.collect.web.sessions import Attempts, Sessions
 from tests.collect.web.site import HOST, PASSWORD, USERS, Page, read
 
 
@@ -98,7 +98,7 @@ def test_session_ends() -> None:
 
 def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     all_ = Sessions(1000, 1000)
-    mine = [all_.begin("anna", "desk", now) for now in range(sessions.MOST_OF_ONE + 1)]
+    mine = [all_.begin("anna", "desk", now) for now in range(sessions.MAX_PER_USER + 1)]
     assert all_.find(mine[0], 30) is None
     assert all_.find(mine[1], 30)
     monkeypatch.setattr(sessions, "MOST", 30)
@@ -107,18 +107,18 @@ def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(all_) == 30
 
 
-def test_tries_by_address_and_by_name() -> None:
-    tries = Tries()
-    assert [tries.take("192.0.2.1", "anna", 0) > 0 for _ in range(12)] == [False] * 10 + [True] * 2
-    assert tries.take("192.0.2.1", "boris", 0) > 0
-    assert tries.take("192.0.2.2", "anna", 0) == 0
+def test_attempts_by_address_and_by_name() -> None:
+    attempts = Attempts()
+    assert [attempts.take("192.0.2.1", "anna", 0) > 0 for _ in range(12)] == [False] * 10 + [True] * 2
+    assert attempts.take("192.0.2.1", "boris", 0) > 0
+    assert attempts.take("192.0.2.2", "anna", 0) == 0
     # One IPv6 home is one address.
     for number in range(10):
-        assert tries.take(f"2001:db8:1:2::{number}", "c", 0) == 0
-    assert tries.take("2001:db8:1:2:ffff::1", "c", 0) > 0
-    assert tries.take("2001:db8:1:3::1", "c", 0) == 0
+        assert attempts.take(f"2001:db8:1:2::{number}", "c", 0) == 0
+    assert attempts.take("2001:db8:1:2:ffff::1", "c", 0) > 0
+    assert attempts.take("2001:db8:1:3::1", "c", 0) == 0
     # AddressOf everywhere: the name's own bound.
-    many = Tries()
+    many = Attempts()
     taken = [many.take(f"198.51.100.{number}", "anna", 0) for number in range(60)]
     assert sum(wait == 0 for wait in taken) == sessions.NAME_BURST
     assert many.take("198.51.100.200", "boris", 0) == 0
@@ -127,16 +127,16 @@ def test_tries_by_address_and_by_name() -> None:
 
 def test_good_ones_use_nothing_up() -> None:
     """A whole desk behind one address."""
-    tries = Tries()
+    attempts = Attempts()
     for number in range(40):
-        assert tries.take("192.0.2.1", f"user{number}", 0) == 0
-        tries.good("192.0.2.1", f"user{number}")
+        assert attempts.take("192.0.2.1", f"user{number}", 0) == 0
+        attempts.succeeded("192.0.2.1", f"user{number}")
     # They are no way to guess at another's, either.
     guesses = 0
-    while tries.take("192.0.2.1", "anna", 0) == 0:
+    while attempts.take("192.0.2.1", "anna", 0) == 0:
         guesses += 1
-        if tries.take("192.0.2.1", "mallory", 0) == 0:
-            tries.good("192.0.2.1", "mallory")
+        if attempts.take("192.0.2.1", "mallory", 0) == 0:
+            attempts.succeeded("192.0.2.1", "mallory")
     assert guesses == sessions.ADDRESS_BURST
 
 
@@ -222,7 +222,7 @@ def test_guessing_is_slowed(tmp_path: Path) -> None:
         slow = await page.post("/login", {"name": "anna", "password": PASSWORD})
         assert slow.status == 429
         assert int(slow.headers["retry-after"]) > 60
-        assert "Too many tries" in read(slow.text).text
+        assert "Too many attempts" in read(slow.text).text
         other = await page.post("/login", {"name": "anna", "password": PASSWORD}, peer="192.0.2.10")
         assert other.status == 303
         assert page.metrics.logins.labels("slowed")._value.get() == 1
@@ -307,8 +307,8 @@ def test_proxy_is_believed_by_its_address(tmp_path: Path) -> None:
             (403, "does not say who", {"x_remote_groups": "abuse-desk"}),
             (403, "does not say who", {**staff, "x_remote_user": "<script>"}),
             (403, "does not say who", {**staff, "x_remote_user": ""}),
-            (403, "in no group", {"x_remote_user": "eve"}),
-            (403, "in no group", {"x_remote_user": "eve", "x_remote_groups": "abuse-desks"}),
+            (403, "not in a group", {"x_remote_user": "eve"}),
+            (403, "not in a group", {"x_remote_user": "eve", "x_remote_groups": "abuse-desks"}),
         ]
         for status, why, headers in refused:
             answer = await page.ask("/", **headers)

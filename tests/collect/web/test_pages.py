@@ -219,7 +219,7 @@ def test_acts_that_are_refused(with_store: WithStore, tmp_path: Path) -> None:
         # A viewer sees no form that acts.
         seen = read((await page.ask(f"/cases/{ids[0]}", cookie=viewers)).text)
         assert seen.actions == ["/logout"]
-        assert "What to do" not in seen.text
+        assert "Actions" not in seen.text
 
     run(with_store, tmp_path, work)
 
@@ -232,7 +232,7 @@ def test_two_who_acknowledge_at_once(with_store: WithStore, tmp_path: Path) -> N
         first = await page.post(path, {"token": token}, cookie)
         second = await page.post(path, {"token": token}, cookie)
         assert (first.status, second.status) == (303, 409)
-        assert "in another state by now" in read(second.text).text
+        assert "state of the case has changed" in read(second.text).text
 
     run(with_store, tmp_path, work)
 
@@ -277,7 +277,7 @@ def test_store_that_is_away_is_one_sentence(
             assert answer.status == 503
             assert answer.headers["retry-after"] == "30"
             assert "secret" not in answer.text
-            assert "cannot be read now" in read(answer.text).text
+            assert "store is unavailable" in read(answer.text).text
 
     run(with_store, tmp_path, work, 1)
 

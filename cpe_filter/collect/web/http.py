@@ -1,0 +1,88 @@
+"""HTTP of the fleet page: forms, the error that ends a request, and the headers of every answer.
+
+Must not know stores, sessions or how a page looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+
+from cpe_filter.collect.metrics import Metrics
+
+#: Bytes and fields of a form; seconds for a form to arrive.
+MAX_FORM, MAX_FIELDS, FORM_S = 16 * 1024, 20, 20.0
+
+Form = dict[str, str]
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # Not `no-referrer`: that would make the Origin of our own forms null.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "x-robots-tag": "noindex",
+}
+
+
+class HttpError(Exception):
+    """Ends a request with a page that says why. The text is shown: it must not contain anything that was sent."""
+
+    def __init__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(why)
+        self.status, self.headers = status, headers
+
+
+async def read_form(request: Request) -> Form:
+    """A small form. Raises `HttpError`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise HttpError(415, "Expected a form.", {"connection": "close"})
+    try:
+        body = await asyncio.wait_for(_read_body(request), FORM_S)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise HttpError(408, "The form took too long.", {"connection": "close"}) from None
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise HttpError(400, "Malformed form.") from None
+    return dict(pairs)
+
+
+async def _read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body.extend(chunk)
+        if len(body) > MAX_FORM:
+            raise HttpError(413, "The form is too large.", {"connection": "close"})
+    return bytes(body)
+
+
+class WithHeaders:
+    """Wraps the application: sets the headers of every answer, and counts answers."""
+
+    def __init__(self, app: Any, metrics: Metrics, secure: bool) -> None:
+        self._app, self._metrics = app, metrics
+        self._headers = {**_HEADERS, **({"strict-transport-security": "max-age=31536000"} if secure else {})}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-store")
+                self._metrics.pages.labels(str(message["status"])).inc()
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

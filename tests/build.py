@@ -1,6 +1,6 @@
-"""Builds what tests feed in: dialogues -> TCP packets -> link layers -> pcap and pcapng files, byte by byte.
+"""Builds the input of tests: dialogues -> TCP packets -> link layers -> pcap and pcapng files, byte by byte.
 
-Knows the formats from their specifications, not from the code under test. `dpkt` has no part in it.
+Knows the formats from their specifications, not from the code under test. It does not use `dpkt`.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def openbsd_loopback(packet: Packet) -> bytes:
 
 
 class Link(NamedTuple):
-    """number: LINKTYPE. wrap: packet -> frame. mac: whether it tells the sender's MAC. versions: of IP."""
+    """number: LINKTYPE. wrap: packet -> frame. mac: whether it has the sender's MAC. versions: of IP."""
 
     number: int
     wrap: Callable[[Packet], bytes]

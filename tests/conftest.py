@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def captures_folder() -> Path:
-    """Where captures of others are kept for tests; they are no part of the project."""
+    """Where captures of other projects are kept for tests; they are not part of this project."""
     return Path(os.environ.get("CPE_FILTER_CAPTURES", PROJECT.parent / "shared" / "captures"))
 
 
@@ -46,7 +46,7 @@ def live() -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> None:
-    """Skips where there is no browser to look at pages with; fails instead where CI requires one."""
+    """Skips if there is no browser to show pages; fails instead if CI requires one."""
     if not PROGRAM and LIVE_REQUIRED:
         pytest.fail("no chromium here to look at the page with")
     if not PROGRAM:

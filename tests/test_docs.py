@@ -62,7 +62,7 @@ def test_collectors_metrics() -> None:
 
 
 def test_collector_in_five_minutes(tmp_path: Path) -> None:
-    """The commands as they stand there, but for the ports: check, a report, the case in the CSV."""
+    """The commands of the page, with other ports: check, a report, the case in the CSV."""
     text = page("collector.md")
     part = text[text.index("## In five minutes") : text.index("## Certificates")]
     script, said = re.findall(r"```(?:sh)?\n(.*?)```", part, re.DOTALL)

@@ -558,7 +558,7 @@ def test_a_lookup_may_change_a_standing() -> None:
     assert detector.changes == []
 
 
-# ── devices told apart ──────────────────────────────────────────────────────────────────────────────
+# ── devices distinguished ───────────────────────────────────────────────────────────────────────────
 
 
 LAN = (ip_network("192.0.2.0/24"), ip_network("2001:db8:1::/64"))

@@ -1,4 +1,4 @@
-"""The recorded captures say what stands beside them; and the recorder itself works."""
+"""Replay of the recorded captures gives the JSON next to them; and the recorder itself works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conviction ends what runs: connections of the device in every state, none of which may deliver another message."""
+"""A conviction ends running connections of the device, in every state. None may deliver another message."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ OVERFLOWS = {"MACs": many_macs, "connections": many_connections}
 
 @variants(full=OVERFLOWS, mode=("block", "limit", "convicted"), fail=FAILS)
 def test_full_tables(home: Home, unfiltered: Home, full: str, mode: str, fail: str) -> None:
-    """Whatever is bounded is full; then somebody tries. Limit: a device that is over its limit stays so."""
+    """Every bounded table is full; then a device tries. Limit: a device that has exceeded its limit stays refused."""
     attack = keeps_trying("IPv4", 0.5)
     control(unfiltered, attack)
     if mode == "block":

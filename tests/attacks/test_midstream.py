@@ -132,7 +132,7 @@ AFTER: dict[str, Callable[[Connection], None]] = {
 def test_data_of_a_refused_connection(
     home: Home, unfiltered: Home, after: str, family: str, fail: str, responder: str
 ) -> None:
-    """The SYN was refused or redirected; what the client sends all the same goes the same way."""
+    """The SYN was refused or redirected. If the client sends more, it has the same fate."""
 
     def attack(home: Home) -> None:
         connection = home.connection(family)

@@ -270,7 +270,7 @@ def test_nothing_is_delivered_in_any_order(home: Home, seed: int) -> None:
 
 
 def test_the_attackers_of_an_order_deliver_without_a_filter(unfiltered: Home) -> None:
-    """The control: each of these, by itself, is a way to deliver."""
+    """The control: each of these alone is a way to deliver."""
     unfiltered.clean()
     for name, least in (("syn", 1), ("syn_again", 2), ("syns_together", 3), ("syn_with_data", 4), ("burst", 5)):
         played = object.__new__(Order)

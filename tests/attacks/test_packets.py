@@ -154,7 +154,7 @@ def test_tagged_frames(home: Home, unfiltered: Home, vlan: int, family: str, fai
 
 @variants(fail=FAILS, responder=RESPONDER)
 def test_link_local_sender(home: Home, fail: str, responder: str) -> None:
-    """A router forwards none of these (RFC 4291), and so must a redirect to the responder not carry them on."""
+    """A router does not forward these (RFC 4291), so a redirect to the responder must not carry them on either."""
     home.run(block(fail), responder == "responder")
     source = "fe80::ff:fe00:102"
     home.card().answer_for(source)

@@ -39,7 +39,7 @@ class Turns(NamedTuple):
 
 
 def full_table() -> Engine:
-    """An engine with as many devices as there can be, each with much to tell."""
+    """An engine with as many devices as there can be, each with many facts."""
     engine, rng = Engine(Policy()), random.Random(1)
     names = list(INDICATORS)
     for number in range(DEVICES):

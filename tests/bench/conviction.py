@@ -40,7 +40,7 @@ _REFUSED = _SPAM.replace("S: 250 2.1.5 Ok", "S: 550 5.1.1 User unknown") + "C: Q
 
 
 class _Source:
-    """Packets to be read, in the place of a queue and of a log."""
+    """Packets to read, in place of a queue and of a log."""
 
     lost = 0
 

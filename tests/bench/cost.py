@@ -1,7 +1,7 @@
-"""What the live filter costs, beside what it is compared with, and its goals: `python -m tests.bench.cost` (root).
+"""The cost of the live filter, next to other programs, and its goals: `python -m tests.bench.cost` (root).
 
-`--json` prints one JSON object instead of the tables, `--quick` takes fewer and shorter rounds. Exit status: 0 where
-all goals that could be measured are met, which may be none (stderr says why), 1 where one is missed.
+`--json` prints one JSON object instead of the tables, `--quick` takes fewer and shorter rounds. Exit status: 0 if all
+goals that could be measured are met, which may be none (stderr says why), 1 if one is missed.
 """
 
 from __future__ import annotations

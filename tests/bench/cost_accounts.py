@@ -1,8 +1,8 @@
-"""The kernel's accounts: who ran how long, who has how much memory, how many packets a queue handed over.
+"""The kernel's accounts: how long a process ran, how much memory it has, how many packets a queue passed on.
 
 Knows /proc. CPU times are those of the scheduler (schedstat, nanoseconds). Without CONFIG_IRQ_TIME_ACCOUNTING, as
-usual, the kernel's work on packets is in the account of whoever runs when it is done: so client, server and filter
-share one core, as on a small router, and their sum is what a dialogue costs.
+usual, the kernel charges its work on packets to the process that happens to run. So client, server and filter share one
+core, as on a small router, and their sum is the cost of a dialogue.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class QueueCount(NamedTuple):
 
 
 def queue_count(pid: int) -> QueueCount | None:
-    """The queue as /proc tells it to a process of the router; None while it is not bound."""
+    """The queue as /proc shows it to a process of the router; None while it is not bound."""
     try:
         lines = Path(f"/proc/{pid}/net/netfilter/nfnetlink_queue").read_text().splitlines()
     except OSError:
@@ -58,7 +58,7 @@ def queue_count(pid: int) -> QueueCount | None:
 
 
 def machine_ticks() -> int:
-    """Hundredths of a second that the shared core was not idle, whoever used it."""
+    """Hundredths of a second that the shared core was not idle, for any process."""
     for line in Path("/proc/stat").read_text().splitlines():
         if line.startswith(f"cpu{CORE} "):
             user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, line.split()[1:])

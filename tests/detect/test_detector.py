@@ -140,7 +140,7 @@ def senders(*domains: str) -> Play:
 
 
 def again(*events: Event) -> Play:
-    """The same at the same server twice: the second time is no news."""
+    """The same at the same server twice: the second time is not new."""
     return each(says(*events), forget_what_fired, says(*events))
 
 

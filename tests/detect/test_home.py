@@ -18,7 +18,7 @@ LINE = Event("hello", "10-1-2-3.dyn.pool.example.net", Reply(250, "250 ok"), 0)
 
 
 class Scene:
-    """A home, told of dialogues as the engine tells it."""
+    """A home that gets dialogues as from the engine."""
 
     def __init__(self) -> None:
         self.devices = Devices()

@@ -62,7 +62,7 @@ def test_a_device_goes_on_under_its_new_mac(same: dict[str, Any], why: str, stan
     assert device.score.standing == standing
     (move,) = home.moves
     assert (move.device, move.before, move.why) == (device, OLD, why)
-    # Once: nothing further happens by itself.
+    # Once: nothing more happens afterwards.
     assert home.at(20 * HOURS, lease(NEW, until=32 * HOURS, **same)) == []
 
 

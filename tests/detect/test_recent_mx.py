@@ -1,4 +1,4 @@
-"""Who asked before it mailed: kept for an hour, bounded, told once."""
+"""Devices that asked before they mailed: kept for an hour, bounded, counted once."""
 
 from __future__ import annotations
 

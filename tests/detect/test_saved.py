@@ -1,4 +1,4 @@
-"""Devices as bytes: what comes back goes on as if nothing had happened; what is broken is refused whole."""
+"""Devices as bytes: restored devices continue as if nothing had happened; damaged bytes are refused as a unit."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def play(name: str, history: list[Session], split: int, how: str) -> list[tuple[
 
 @pytest.mark.parametrize(("which", "name"), SCENARIOS)
 def test_goes_on_exactly(which: str, name: str) -> None:
-    """After a restart each score is the very same, but for what is said not to be saved."""
+    """After a restart each score is exactly the same, except for what is documented as not saved."""
     rng = random.Random(f"split {name}")
     history = sessions(which, name, 300)
     for most in (8, 60, 300):

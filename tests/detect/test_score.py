@@ -305,7 +305,7 @@ def test_home_line_refusals_hold_a_bot_back_rather_than_convict_it() -> None:
 
 
 def test_a_newsletters_first_run_is_not_convicted() -> None:
-    """500 strangers in minutes, most of whom take it; one address in 25 is gone, one server in 50 too."""
+    """500 new servers in minutes, most of which accept it; one address in 25 is gone, and one server in 50."""
     score = Score()
     for n in range(500):
         if n % 50 == 49:

@@ -1,4 +1,4 @@
-"""The port after NAT, beside what the other side sees, in namespaces with masquerade and a collision of ports."""
+"""The port after NAT, compared with what the other side sees, in namespaces with masquerade and a port collision."""
 
 from __future__ import annotations
 

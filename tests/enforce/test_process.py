@@ -44,7 +44,7 @@ def test_input_output_and_errors() -> None:
 
 
 def test_more_than_pipes_hold_in_all_directions_at_once() -> None:
-    """One who writes all of its input before it reads, or the other way round, would wait for ever."""
+    """A caller that writes all input before it reads, or the other way round, would never return."""
     given = os.urandom(600_000)
     program = "import os, sys\nwhile data := os.read(0, 1000): os.write(1, data); os.write(2, data)\n"
     assert python(program, given) == Done(0, given, given)

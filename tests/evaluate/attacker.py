@@ -1,9 +1,9 @@
-"""An adaptive attacker who knows the rules: how much spam a day does it get away with for a month?
+"""An adaptive attacker that knows the rules: how much spam a day can it send for a month without being found?
 
-Knows the means an attacker has (`Plan`) and searches them one at a time for the most deliveries, the rest held fixed,
-in rounds, until none gets better: a lower bound of what is possible. Unfound means in each of its runs. Modes:
-`monitor` lets everything pass; `limit` applies `enforce.decide` with the default policy; `block` lets only an exempt
-mail server send, so the bot sits on one, beside its legitimate mail.
+Knows an attacker's means (`Plan`). It varies them one at a time for the most deliveries, with the others fixed, in
+rounds, until none gets better. The result is a lower bound of what is possible. Unfound means unfound in each run.
+Modes: `monitor` lets everything pass; `limit` applies `enforce.decide` with the default policy; in `block` only an
+exempt mail server can send, so the bot runs on one, together with its legitimate mail.
 """
 
 from __future__ import annotations

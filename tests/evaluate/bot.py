@@ -1,7 +1,7 @@
 """A bot's parameters -> its sessions over simulated time.
 
-Knows how a bot goes through a list: whom it connects to next, when, and how it comes out. Must not know the detector;
-which bot has which parameters is in `bots` and `holdout`.
+Knows how a bot works through a list: its next server, when, and the outcome. Must not know the detector. The parameters
+of each bot are in `bots` and `holdout`.
 """
 
 from __future__ import annotations

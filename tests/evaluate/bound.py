@@ -31,7 +31,7 @@ Shown = tuple[str | bool, ...]
 
 
 class Bound(NamedTuple):
-    """connections: at least, on average. beside: the legitimate device that it is hardest to tell from."""
+    """connections: at least, on average. beside: the legitimate device that is hardest to distinguish from it."""
 
     name: str
     connections: float

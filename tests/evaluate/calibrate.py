@@ -1,15 +1,19 @@
-"""`make calibrate`: the table's rates beside the observed ones, and how often legitimate senders would be convicted.
+"""`make calibrate`: the table's rates next to the observed ones, and how often legitimate senders would be convicted.
 
-`python -m tests.evaluate.calibrate [--quick]`: 2 minutes, or 10 s. Prints three things. First, for each indicator and
-each kind of bot and legitimate sender, `table/observed`: the share of first contacts that show it, of those that could
-(column `of`; `calibrate_rates` says what is what). `*` marks a rate that is off by more than a factor of two, the whole
-95 % interval included; some are meant to be: a sender that could look like a bot is given a bot's rate, so that it is
-not burdened. What no scenario shows is named. Second, rows whose weight has another sign than what was seen. Third,
-how many first contacts pass between two passages of a sender's own sum over what a conviction needs, drawn by the
-table's own rates, and in the scenarios (`calibrate_alarms`). The worse of the two, if it could be counted, is said
-first. That is a bound: all sums have to be so high at once.
+`python -m tests.evaluate.calibrate [--quick]`: 2 minutes, or 10 s. It prints three things.
 
-Observed rates are those of the development set; what the scenarios do not know (JUDGEMENT) they cannot confirm.
+First, for each indicator and each kind of bot and legitimate sender, `table/observed`: the share of first contacts that
+show it, among those that could (column `of`; see `calibrate_rates`). `*` marks a rate that is off by more than a factor
+of two, including the whole 95 % interval. Some are intended: a sender that could look like a bot gets a bot's rate, so
+that the indicator does not count against it. Indicators that no scenario shows are named.
+
+Second, rows whose weight has another sign than the observation.
+
+Third, how many first contacts lie between two times that a sender's own sum exceeds what a conviction needs: drawn by
+the table's own rates, and in the scenarios (`calibrate_alarms`). The worse of the two, if it could be counted, comes
+first. It is a bound, because all sums have to be so high at once.
+
+Observed rates are those of the development set. The scenarios cannot confirm what they do not contain (JUDGEMENT).
 """
 
 from __future__ import annotations
@@ -238,7 +242,7 @@ def tasks(kinds: dict[str, tuple[str, ...]], lives: int, size: int) -> list[tupl
 
 
 def _tls_share(lives: Iterable[Life]) -> float:
-    """Of the dialogues heard; devices weigh alike."""
+    """From the dialogues that were heard; each device has the same weight."""
     shares = [one.seen.get(TLS, 0) / heard for one in lives if (heard := one.seen.get(TLS, 0) + one.seen.get(READ, 0))]
     return sum(shares) / len(shares) if shares else 0.0
 

@@ -2,13 +2,13 @@
 
 Knows the table's rates, which facts of one contact exclude each other, and how to extrapolate. Must not know scenarios.
 
-`life` draws first contacts by the table's rates and adds them up in the real `Score`. One contact has one outcome; a
-program's ways (what fades to a half or less) are drawn once for a life; in TLS nothing past the first HELO shows; that
-one piece of evidence may explain another away (`part`) is left out.
+`life` draws first contacts by the table's rates and adds them up in the real `Score`. One contact has one outcome. A
+program's ways (indicators that fade to a half or less) are drawn once for a life. In TLS nothing after the first HELO
+shows. It is left out that one piece of evidence may explain another (`part`).
 
-What is rare is extrapolated (`interval`): for large h a CUSUM of negative drift passes h as often as a e^(-b h)
-(Siegmund 1985), so a line is laid through the logarithms of the rates at lower thresholds. Its interval comes from
-drawing the lives anew (bootstrap): it holds as far as the line does.
+Rare events are extrapolated (`interval`): for large h a CUSUM of negative drift passes h as often as a e^(-b h)
+(Siegmund 1985), so a line is fitted to the logarithms of the rates at lower thresholds. Its interval comes from
+resampling the lives (bootstrap), and is valid as far as the line is.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _HIDDEN_WAYS = tuple(name for name in _WAYS if name not in (*_ONCE, "helo-not-eh
 _EACH = tuple(name for name in INDICATORS if name not in (*_WAYS, *_BY_GROUP, *_OWN, "helo-rotates"))
 #: The detector counts new names up to here.
 _AT_MOST = {"helo-rotates": _NAMES - 3, "sender-rotates": _DOMAINS - 3}
-#: Fewer passages than this tell nothing of a threshold.
+#: Fewer passages than this say nothing about a threshold.
 _LEAST = 10
 TOO_FEW, COUNTED = "too few", "counted"
 _POINTS = 5

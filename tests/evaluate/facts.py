@@ -1,7 +1,7 @@
 """One connection as facts: when, to which server, what was said, how it ended; and the same as TCP/IP packets.
 
-Knows the seam of the detector (`opened`, `event`, `ended`) and which bytes on the wire make which event. Must not know
-who is a bot: `Session.spam` is the truth beside the facts, for the judge alone.
+Knows the detector's interface (`opened`, `event`, `ended`) and which bytes on the wire make which event. Must not know
+which senders are bots: `Session.spam` is the truth besides the facts, only for the evaluation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLIENT_HELLO = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03" + bytes(32) + b"
 FINGERPRINT = "t12i020000_04659ec43a24_000000000000"
 #: So much in a packet at most.
 _SEGMENT = 32768
-#: Seconds between two packets: a session is over before the next of a fast bot begins.
+#: Seconds between two packets: a session ends before the next of a fast bot begins.
 _STEP = 1e-6
 
 
@@ -71,7 +71,7 @@ def play(detector: Detector, device: Device, session: Session, explained: bool =
 
 
 class Player:
-    """Plays sessions one after the other as the engine tells them: a lost attempt ends when it is given up."""
+    """Plays sessions one after the other as the engine reports them: a lost attempt ends when it is given up."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector

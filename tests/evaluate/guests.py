@@ -59,7 +59,7 @@ class Rotation(NamedTuple):
 
 
 class Strangers:
-    """A home in which each device is a stranger, told of whole sessions."""
+    """A home in which each device is a stranger; gets complete sessions."""
 
     def __init__(self) -> None:
         self.devices = Devices(1 << 20)

@@ -69,7 +69,7 @@ def alarm_panel(rng: random.Random, days: int) -> Sessions:
 
 
 def club_circular(rng: random.Random, days: int) -> Sessions:
-    """A script with smtplib writes to 60 to 250 members by itself, monthly, as [127.0.0.1]: no TLS, no retry."""
+    """A script with smtplib writes to 60 to 250 members directly, monthly, as [127.0.0.1]: no TLS, no retry."""
     client = Client("[127.0.0.1]")
     members = [
         rng.randrange(BIG) if rng.random() < 0.6 else BIG + rng.randrange(40000) for _ in range(rng.randint(60, 250))

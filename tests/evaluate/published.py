@@ -1,7 +1,8 @@
 """Published methods and thresholds in use, on the same sessions: when does each raise its alarm?
 
-Knows the methods of facts/detection.md. A message's label is the server's reply to it (spam: refused with 5yz), since
-no content is looked at; what STARTTLS hides has no label. Each method starts anew after an alarm, as it would be used.
+Knows the methods of the papers that it names. A message's label is the server's reply to it (spam: refused
+with 5yz), because no content is read; a message that STARTTLS hides has no label. Each method restarts after an alarm,
+as in practice.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Method(Protocol):
 
 
 class Sprt:
-    """Wald's test between two Bernoulli rates, begun anew after either answer."""
+    """Wald's test between two Bernoulli rates, restarted after either answer."""
 
     def __init__(self, theta1: float, theta0: float, alpha: float = 0.01, beta: float = 0.01) -> None:
         self._up, self._down = math.log(theta1 / theta0), math.log((1 - theta1) / (1 - theta0))

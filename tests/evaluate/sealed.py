@@ -1,8 +1,8 @@
-"""How much a client sends in TLS when it is turned away, and when it leaves a message: measured with real programs.
+"""How much a client sends in TLS when it is refused, and when it delivers a message: measured with real programs.
 
 `python -m tests.evaluate.sealed --record` (root, after `make peers`; 4 minutes) plays sessions in the lab, each program
-to each server with each of `CASES`, and prints a table of bytes after the ClientHello; with captures as arguments it
-tells the sessions in TLS of these. `talk` has its ranges from here. On 2026-11-23:
+to each server with each of `CASES`, and prints a table of bytes after the ClientHello. With captures as arguments it
+lists their sessions in TLS. `talk` has its ranges from here. On 2026-11-23:
 
     bytes after the ClientHello     n     min  median     max
     handshake failed               18       0       0       0

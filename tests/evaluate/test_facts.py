@@ -1,4 +1,4 @@
-"""Facts and packets tell the detector the same: so a year of facts stands for a year of packets."""
+"""The detector finds the same from facts and from packets, so a year of facts can replace a year of packets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the responder says, whatever it is told: no recipient is taken, everything ends within its bounds."""
+"""The responder's dialogue, whatever a client sends: no recipient is accepted, everything ends within its bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpe-filter explain` as it is started: signals, privileges, memory and descriptors; real clients are told why."""
+"""`cpe-filter explain` as a program: signals, privileges, memory and descriptors; real clients get the reason."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
 """Faults while mail passes: `python -m tests.faults [names] [--seconds N] [--json]`. Needs root; ten minutes.
 
-A home's device sends 15 mails a second by IPv4 and IPv6: to strangers' servers, or to relays and exempt servers where
-those are what has to pass. Each fault has a lab of its own, idle time before and after it, and a row in the table:
-dialogues that began meanwhile, lost and cut (ended before QUIT was answered), median and worst delay of whole
-dialogues, the longest wait for one answer, and median and worst of the idle time. Below it what was done, and what was
-seen beside the dialogues. Without a filter for 14 s a second device opens a connection each 0.1 s: `passes_after_s` is
-when the first, and `passes_until_s` when the last came through; `passes_again_s` counts from the filter's return.
+A home's device sends 15 mails a second by IPv4 and IPv6: to servers outside, or to relays and exempt servers if only
+these must pass. Each fault has a lab of its own, idle time before and after it, and a row in the table: dialogues that
+began meanwhile, lost and cut (ended before QUIT was answered), median and worst delay of complete dialogues, the
+longest wait for one answer, and median and worst of the idle time. Below the table is what was done, and what was seen
+besides the dialogues. While there is no filter for 14 s, a second device opens a connection each 0.1 s:
+`passes_after_s` is when the first, and `passes_until_s` when the last came through; `passes_again_s` counts from the
+filter's return.
 
-Compare a flood with idle time on a machine that does nothing else: two cores have the flood, the home, the servers and
-the filter to run.
+Compare a flood with idle time on a machine that does nothing else: two cores run the flood, the home, the servers and
+the filter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The faults: what can go wrong on a router while mail passes, each a function of a scene.
 
-Knows how to do harm, bounded, inside the lab. A fault's docstring is what the table says of it. Each gets the seconds
-that it shall last about, and leaves in `scene.notes` what it saw beside the dialogues.
+Knows how to do harm, bounded, inside the lab. A fault's docstring is its text in the table. Each gets the seconds that
+it should last, and leaves in `scene.notes` what it saw besides the dialogues.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`python -m tests.fleet [--routers N] [--seconds S]`: a collector with a fleet, to look at.
 
 Makes a test authority and a certificate for each router, starts `cpe-filter collector` on SQLite with the fleet page,
-tells it some weeks of history, and goes on live until Ctrl-C. Everything is in one folder, deleted at the end.
+reports some weeks of history to it, and goes on live until Ctrl-C. Everything is in one folder, deleted at the end.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 DAY = 86_400
 HOUR = 3600
 HISTORY_DAYS = 84
-#: From this day on (ago) subscribers are told; before, infections last for long.
+#: From this day on (ago) subscribers are notified; before, infections last long.
 NOTICES_SINCE = 60
 
 #: Models: share of the fleet, and how much likelier than usual a device behind one is found.
@@ -137,7 +137,7 @@ def _story(rng: random.Random, device: int) -> list[Incident]:
 
 
 def events(life: Life, rng: random.Random) -> list[dict[str, Any]]:
-    """All that a router has told in these weeks, in order of time and with its sequence numbers."""
+    """All that a router has reported in these weeks, in order of time and with its sequence numbers."""
     found: list[tuple[int, dict[str, Any]]] = []
     for one in life.incidents:
         found += _incident_events(life, one, rng)

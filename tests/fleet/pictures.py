@@ -1,4 +1,4 @@
-"""`python -m tests.fleet.pictures`: the pictures of the fleet page in docs/, taken anew from a simulated fleet."""
+"""`python -m tests.fleet.pictures`: takes the pictures of the fleet page in docs/ again, from a simulated fleet."""
 
 from __future__ import annotations
 

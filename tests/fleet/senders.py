@@ -19,7 +19,7 @@ from tests.fleet.lives import Incident, Life
 
 #: Events in one report.
 _EVENTS = 200
-#: Connections at once while the history is told: certificates cost both sides time.
+#: Connections at once while the history is reported: certificates cost both sides time.
 _AT_ONCE = 8
 #: Seconds between two reports of one router, on average.
 LIVE_S = 60.0

@@ -1,4 +1,4 @@
-"""The simulated fleet itself: lives that the published schema takes, and `python -m tests.fleet` as a whole."""
+"""The simulated fleet itself: lives that the published schema accepts, and all of `python -m tests.fleet`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefixes of NAT64 in Router Advertisements: what is read, how long it counts, and whom it is taken from."""
+"""Prefixes of NAT64 in Router Advertisements: what is read, how long it counts, and which senders are accepted."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_random_messages_stay_in_the_bound() -> None:
         assert len(heard.prefixes()) <= MOST
 
 
-# ── whom it is taken from ───────────────────────────────────────────────────────────────────────────
+# ── which senders are accepted ──────────────────────────────────────────────────────────────────────
 
 MONITOR = '[filter]\nmode = "monitor"\n'
 NET = "2001:db8:100::/48"

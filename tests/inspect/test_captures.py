@@ -1,4 +1,4 @@
-"""Recorded sessions that others made and described: what they say is in them is what replay finds.
+"""Sessions that other projects recorded and described: replay finds what they describe.
 
 `index.jsonl` in the captures folder (see `captures.py`) lists files, each with assertions taken from the test suites
 of Zeek and Suricata:
@@ -6,7 +6,7 @@ of Zeek and Suricata:
     transactions   how many there are in the file
     envelope       helo, mail_from, rcpt_to of a transaction (or, without mail_from, the helo of a session)
     last_reply, tls  of the session that this envelope is in
-    count          how many such there are; one unless told
+    count          how many such there are; one by default
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""No recipient goes uncounted where content is left out, whatever a client pipelines behind it.
+"""Every recipient is counted, even if content is left out, whatever a client pipelines behind it.
 
-A client that hides what it can, a server that follows the rules, a kernel that shows only what is wanted, bytes that
-travel in any segments. What is counted may be more than there was, never less.
+A client that hides what it can, a server that follows the rules, a kernel that shows only what is requested, and bytes
+that travel in any segments. The count may be too high, never too low.
 """
 
 from __future__ import annotations

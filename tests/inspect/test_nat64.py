@@ -1,4 +1,4 @@
-"""IPv4 addresses in IPv6 ones: RFC 6052's own examples, the way there and back, and what tells prefixes."""
+"""IPv4 addresses in IPv6 ones: RFC 6052's own examples, both directions, and how prefixes are announced."""
 
 from __future__ import annotations
 

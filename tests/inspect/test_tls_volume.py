@@ -1,4 +1,4 @@
-"""How much went through TLS: told from the numbers of the connection's end, whatever of the rest was seen."""
+"""How much passed in TLS: from the numbers of the connection's end, however much of the rest was seen."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a session wants to see: a kernel may leave out the rest, and next to nothing changes.
+"""What a session needs to see: a kernel may leave out the rest, and almost nothing changes.
 
-A kernel is simulated that shows a session no more than it wants (`transcript.wanted`), and never a segment without
-payload, SYN, FIN or RST, as the ruleset does. What clients can do behind content that is left out is in
-`transcripts/unneeded.txt`.
+The tests simulate a kernel that shows a session only what it needs (`transcript.wanted`), and never a segment without
+payload, SYN, FIN or RST, like the ruleset. `transcripts/unneeded.txt` has what clients can do behind content that is
+left out.
 """
 
 from __future__ import annotations

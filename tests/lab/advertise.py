@@ -1,7 +1,7 @@
 """Router Advertisements made by hand, with prefixes of NAT64 (RFC 4861, RFC 8781), and how a host of the lab sends one.
 
-Knows packet sockets. Must not know the filter. Nothing of a message is right because the library wanted it so: a test
-may ask for any length, hop limit, source and checksum.
+Knows packet sockets. Must not know the filter. No library corrects a message: a test may ask for any length, hop limit,
+source and checksum.
 """
 
 from __future__ import annotations

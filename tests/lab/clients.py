@@ -1,6 +1,6 @@
 """Mail programs of people and scripts as peers: how swaks, msmtp, curl and Python's smtplib are called for a letter.
 
-They run on the lab's laptop. That a letter is refused is no error here: the servers' logs say what came of it.
+They run on the lab's laptop. A refused letter is not an error here: the servers' logs have the outcome.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Whole devices: a real program that writes to many of the strangers' servers by itself, and a bot that uses STARTTLS.
+"""Whole devices: a real program that writes directly to many servers outside, and a bot that uses STARTTLS.
 
-Where `peers` shows one program and one server, these show what a device is judged by. The MTAs look up MX records at
-the home's router (see `resolver`), so a recording has these, too. The servers refuse by the envelope (`servers
---rules`): `nobody@` is unknown, `new@` is greylisted. `SCENARIOS` are played and recorded by `record`; each raises
-RuntimeError where it does not show what it is named after. `needs` says what one lacks (`make peers` gets it).
+`peers` shows one program and one server; these show all that a device is judged by. The MTAs look up MX records at the
+home's router (see `resolver`), so a recording has these, too. The servers refuse by the envelope (`servers --rules`):
+`nobody@` is unknown, `new@` is greylisted. `record` plays and records `SCENARIOS`. Each raises RuntimeError if it does
+not show what its name says. `needs` says what a scenario lacks (`make peers` gets it).
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def exim_newsletter(lab: Lab) -> Sessions:
 
 
 def appliance_refused(lab: Lab) -> Sessions:
-    """A camera (swaks) reports to the one MX it was told of, whose user is long gone: refused 30 times of 30."""
+    """A camera (swaks) reports to the one MX in its settings, whose user is long gone: refused 30 times of 30."""
     _begin(lab)
     program = ["swaks", "--server", mx4(1), "--port", "25", "--helo", "camera-0042", "--hide-all"]
     program += ["--from", "camera@home.example", "--to", f"ann@{domain(1)}", "--body", "Motion at the door."]

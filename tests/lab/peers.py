@@ -1,8 +1,8 @@
 """Real peers: every client writes to every server, through the home's router, and what the servers logged of it.
 
 Clients: swaks, msmtp, curl, Python's smtplib; Postfix, OpenSMTPD and Exim as senders. Servers: Postfix, OpenSMTPD,
-Exim, aiosmtpd. Knows who writes to whom and which letters show which feature. `SCENARIOS` are played and recorded by
-`record`; the programs come from `boxes`, how they are called from `clients`, the MTAs and their logs from `mtas`.
+Exim, aiosmtpd. Knows which client writes to which server, and which letters show which feature. `record` plays and
+records `SCENARIOS`; `boxes` has the programs, `clients` their calls, `mtas` the MTAs and their logs.
 
 `python -m tests.lab.peers [NAME...]` (`make peers`, root) gets what is missing and says what it could not get, records
 again into a folder of its own and compares replay with the servers' logs; so with the scenarios of `devices`.
@@ -125,8 +125,8 @@ CLIENTS = (*ONE_BY_ONE, "smtplib", *MTAS)
 
 # ── scenarios ───────────────────────────────────────────────────────────────────────────────────────
 
-#: Beside what every client sends to every server: feature -> who writes to whom. No STARTTLS to OpenSMTPD: Debian's
-#: 6.8.0p2 is built with OpenSSL 3, where its server side fails each handshake (its issues 1171 and 1239).
+#: Besides what every client sends to every server: feature -> pairs of client and server. No STARTTLS to OpenSMTPD:
+#: Debian's 6.8.0p2 is built with OpenSSL 3, and its server side fails each handshake (its issues 1171 and 1239).
 FEATURES: dict[str, str] = {
     "null-sender": "swaks-to-exim curl-to-opensmtpd smtplib-to-postfix",
     "refused": (

@@ -1,4 +1,4 @@
-"""Records the captures of pcaps/, writes the expected JSON beside each: `python -m tests.lab.record [NAME...]` (root)
+"""Records the captures of pcaps/, writes the expected JSON next to each: `python -m tests.lab.record [NAME...]` (root)
 
 A scenario plays in the lab with no filter running; tcpdump listens on the home's bridge. Before a JSON is written, what
 replay saw is checked against what the mail servers logged: HELO, TLS, sender, recipients, outcome and bytes.
@@ -42,7 +42,7 @@ def legit_laptop(lab: Lab) -> None:
 
 
 def home_bot_beside_laptop(lab: Lab) -> None:
-    """Both at once: the devices must be told apart."""
+    """Both at once: the devices must be distinguished."""
     laptop = lab.start("device1", [PYTHON, "-m", "tests.lab.send", mx4(0), "--count", "5", "--pause", "0.3"])
     lab.run("device2", [PYTHON, "-m", "tests.lab.bot", "--count", "16", "--first", "20"])
     laptop.wait(30)

@@ -1,4 +1,4 @@
-"""Our JSON beside the standard library's."""
+"""Our JSON compared with the standard library's."""
 
 from __future__ import annotations
 

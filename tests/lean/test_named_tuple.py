@@ -1,4 +1,4 @@
-"""Our named tuples beside typing's: the same class statement gives the same."""
+"""Our named tuples compared with typing's: the same class statement gives the same."""
 
 from __future__ import annotations
 

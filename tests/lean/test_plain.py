@@ -1,4 +1,4 @@
-"""The lean stand-ins for socket and signal beside the standard library's modules."""
+"""The lean replacements for socket and signal compared with the standard library's modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running filter is told things, against the real kernel: reload, exempt, release; and what a stop leaves."""
+"""Commands to the running filter, against the real kernel: reload, exempt, release; and what a stop leaves."""
 
 from __future__ import annotations
 

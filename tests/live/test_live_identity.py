@@ -1,4 +1,4 @@
-"""Devices told apart on a real router: hosts behind a second one, rotating addresses, DHCP's names and random MACs."""
+"""Devices distinguished on a real router: hosts behind a second one, rotating addresses, DHCP names and random MACs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m tests.openwrt.luci_pictures [LUCI]`: the pictures of the LuCI pages in docs/, taken anew.
+"""`python -m tests.openwrt.luci_pictures [LUCI]`: takes the pictures of the LuCI pages in docs/ again.
 
 LUCI is a checkout of LuCI, whose own JavaScript and theme the pages then run in, as on a router; without it they
 run in the stub. What they show is the story of luci_router, the same each time.

@@ -1,7 +1,7 @@
 """The app's texts: what its sources say (`_('...')`, titles of menu and ACL), the template of it, and the translations.
 
-`python -m tests.openwrt.luci_po` writes po/templates/cpe-filter.pot anew. As LuCI's own scan does, it takes the menu's
-titles and the ACL's descriptions, too.
+`python -m tests.openwrt.luci_po` writes po/templates/cpe-filter.pot again. Like LuCI's own scan it also takes the
+menu's titles and the ACL's descriptions.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class Router:
         return self.ash(self.root / "usr/share/cpe-filter/uci-policy.sh")
 
     def init(self, action: str) -> list[Message]:
-        """An action of the init script; what it told procd."""
+        """An action of the init script; returns what it told procd."""
         script = self.root / "etc/init.d/cpe-filter"
         done = self.ash(STAND_IN / "rc.common", script, action)
         assert not done.stderr, done.stderr.decode()

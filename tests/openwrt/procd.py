@@ -3,10 +3,10 @@
 `python -m tests.openwrt.procd FOLDER`; FOLDER is the stand-ins' (see stand_in/rc.common): messages/ is taken from, log
 is written to. Ends on SIGTERM, and all that it started with it.
 
-Knows what is documented of procd, as far as our script uses it: an instance whose description is another one is started
-anew, one that is not named any more is ended, one that ends by itself comes again after its timeout unless it has done
-so too often; SIGTERM, and SIGKILL when `term_timeout` is over; pidfile; standard error goes to the log. A netifd event
-(a file FOLDER/events/NETWORK) runs the scripts of the triggers that name the network. No jail, no user: root.
+Knows what is documented about procd, as far as our script uses it. An instance whose description has changed is
+restarted. One that is no longer named is ended. One that ends on its own is restarted after its timeout, unless it has
+done so too often. SIGTERM, and SIGKILL after `term_timeout`; pidfile; standard error goes to the log. A netifd event (a
+file FOLDER/events/NETWORK) runs the scripts of the triggers that name the network. No jail, no user: root.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The init script under busybox's shell: what it tells procd, when it waits, what becomes of rules and old policies.
+"""The init script under busybox's shell: its calls of procd, when it waits, and the fate of rules and old policies.
 
-procd itself is not here (tests/vm/test_service.py has one that starts what it is told).
+procd itself is not here (tests/vm/test_service.py has one that starts the instances).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The packages unpacked on a router that has no more than their dependencies say: do the commands run?"""
+"""The packages unpacked on a router that has only their dependencies: do the commands run?"""
 
 from __future__ import annotations
 

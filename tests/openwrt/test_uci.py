@@ -1,4 +1,4 @@
-"""UCI -> policy under busybox's shell: each key, odd and hostile values, networks, and mistakes told in UCI's names."""
+"""UCI -> policy under busybox's shell: each key, odd and hostile values, networks, and errors with UCI's names."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """OpenWrt's `uci`, as far as our scripts use it: export, get, set, add_list, commit on files in $UCI_CONFIG_DIR.
 
-`python uci.py [-q] [-S] [-n] COMMAND ...`. Strict unless -S: then what stands before a mistake is exported, with status
-0, as the real one does. test_uci and test_init pass with that one, too (CPE_FILTER_UCI names it). Runs by itself,
-without this project.
+`python uci.py [-q] [-S] [-n] COMMAND ...`. Strict unless -S: then what precedes a mistake is exported, with status 0,
+as by the real one. test_uci and test_init pass with that one, too (CPE_FILTER_UCI names it). Runs alone, without this
+project.
 """
 
 from __future__ import annotations

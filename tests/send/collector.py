@@ -1,6 +1,6 @@
 """A collector for the sender's tests: TLS with certificates of both sides, and answers that a test chooses.
 
-Knows ssl and http.server. It is none of the project's: what it takes for granted is the wire format alone.
+Knows ssl and http.server. It is independent of the project's collector: it only assumes the wire format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a router reads of its own certificate, beside the cryptography package's reading."""
+"""What a router reads in its own certificate, compared with the cryptography package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Status objects for tests: a small home as the router would tell it."""
+"""Status objects for tests: a small home as a router would report it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What subscribers are told: complete and alike in every language, and within the rules for a notice."""
+"""Texts for subscribers: complete and alike in every language, and within the rules for a notice."""
 
 from __future__ import annotations
 

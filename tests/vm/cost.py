@@ -1,8 +1,8 @@
 """What a short dialogue costs in instructions: `python -m tests.vm.cost` (qemu and Debian's kernel, no root).
 
-The comparison of `tests.bench.cost` in a guest whose clock counts instructions (`machine.run`, counting): one runs in a
-nanosecond, so the kernel's accounts of CPU time count them, on every host alike but for when an interrupt comes. Exit
-status: 0 where the goals are met, 1 where one is missed, 2 where nothing was measured.
+The comparison of `tests.bench.cost` in a guest whose clock counts instructions (`machine.run`, counting). One
+instruction takes a nanosecond, so the kernel's accounts of CPU time count instructions, the same on every host except
+for the moments of interrupts. Exit status: 0 if the goals are met, 1 if one is missed, 2 if nothing was measured.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the guest has in memory: a cpio archive, and copies in it of the host's programs and Python folders.
 
-Knows what the live tests run. Whatever is forgotten here is found by 9p all the same, only slower.
+Knows what the live tests run. A file that is missing here is still found by 9p, only slower.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Packages -> .ipk: a gzip'd GNU tar of ./debian-binary, ./data.tar.gz and ./control.tar.gz, in this order.
 
-Knows the format as opkg reads it. Must not know recipes' words, or where files come from. The same files and the same
-description give the same bytes: no names, numbers or times of whoever builds.
+Knows the format that opkg reads. Must not know recipes, or where files come from. The same files and the same
+description give the same bytes, without names, numbers or times of the builder.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Member(NamedTuple):
 
 
 def epoch() -> int:
-    """Raises `Unbuildable` where SOURCE_DATE_EPOCH is no time."""
+    """Raises `Unbuildable` if SOURCE_DATE_EPOCH is not a time."""
     text = os.environ.get("SOURCE_DATE_EPOCH", str(EPOCH))
     if not (text.isascii() and text.isdecimal() and int(text) < 1 << 33):
         raise Unbuildable(f"SOURCE_DATE_EPOCH={text}: seconds since 1970 are wanted")

@@ -1,6 +1,6 @@
 # make demo   the whole thing at work: a home, a bot, the filter (root for the live part)
 # make test   the tests, on all cores (root for the live ones; without it they are skipped and say why; PYTEST="-x tests/live")
-# make lint   ruff, mypy
+# make lint   ruff, mypy, the contracts of who may know whom (import-linter), spelling and style of all text (tools/style.py)
 # make docs   write the documents' tables that are made from the code
 # make bench  what the engine costs, that it stays linear, what the collector takes, and what the live filter costs
 #             (root; 12 minutes; BENCH=--quick: 4)
@@ -40,7 +40,11 @@ test:
 
 lint:
 	@.ci/setup test
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/mypy openwrt/cpe-filter/compact.py
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/mypy && .venv/bin/mypy openwrt/cpe-filter/compact.py
+	@out=$$(.venv/bin/lint-imports --no-cache) || { printf '%s\n' "$$out"; exit 1; }
+	@.venv/bin/codespell cpe_filter docs openwrt tools .ci Makefile *.md
+	@$(PYTHON) -m tools.style
 
 docs:
 	@.ci/setup test

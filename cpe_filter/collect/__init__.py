@@ -11,6 +11,7 @@
     web/         the fleet page
     service, tasks, command   processes that run, tasks that end, the command line
 
-Nothing here runs on a router. Imports point one way: wire, config <- store <- intake, subscribers, cases <- export, web
+Knows reports and what an ISP does with them. Must not know how a router judges. Nothing here runs on a router.
+Imports point one way: wire, config <- store <- intake, subscribers, cases <- export, web
 <- service, tasks <- command.
 """

@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    from cpe_filter.inspect.tls import ClientHello
-
     EventKind = Literal[
         "greeting",
         "hello",
@@ -29,6 +27,17 @@ if TYPE_CHECKING:
         "opaque",
     ]
     Outcome = Literal["open", "accepted", "rejected", "aborted"]
+
+
+class ClientHello(NamedTuple):
+    """server_name: from SNI, "" if none. ja4: the fingerprint, e.g. t13d1516h2_8daaf6152771_e5627efa2ab1.
+
+    size: bytes of the records that held it, their headers included.
+    """
+
+    server_name: str
+    ja4: str
+    size: int
 
 
 class Limits(NamedTuple):

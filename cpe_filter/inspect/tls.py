@@ -7,7 +7,7 @@ Must not know SMTP. Only these two and the size of the handshake are kept. Never
 from __future__ import annotations
 
 from cpe_filter.inspect.address import readable
-from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.inspect.facts import ClientHello
 
 try:
     from _sha2 import sha256  # Python 3.12 on; hashlib would load OpenSSL's library for this one sum
@@ -24,17 +24,6 @@ LONGEST = 8192
 
 _SERVER_NAME, _SIGNATURE_ALGORITHMS, _ALPN, _SUPPORTED_VERSIONS = 0, 13, 16, 43
 _VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2"}
-
-
-class ClientHello(NamedTuple):
-    """server_name: from SNI, "" if none. ja4: the fingerprint, e.g. t13d1516h2_8daaf6152771_e5627efa2ab1.
-
-    size: bytes of the records that held it, their headers included.
-    """
-
-    server_name: str
-    ja4: str
-    size: int
 
 
 class NotTLS(ValueError):

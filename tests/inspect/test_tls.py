@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpe_filter.inspect.facts import ClientHello
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.inspect.states import OPAQUE
-from cpe_filter.inspect.tls import LONGEST, ClientHello, NotTLS, client_hello
+from cpe_filter.inspect.tls import LONGEST, NotTLS, client_hello
 
 
 def openssl_hello(name: str | None, alpn: list[str] | None = None) -> bytes:

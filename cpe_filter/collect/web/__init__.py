@@ -8,6 +8,8 @@
     overview, caselist, casefile, login    the pages
     http        forms, errors, headers;   site   routes, permissions, actions (ASGI);   listener   address and TLS
 
+Knows HTML and the tables of the store. Must not know how reports arrive.
+
 Strings of routers and subscribers are hostile: they reach a page only through `texts.html.shown`, and a query only as
 a parameter. A page loads its own style sheet and icon, and nothing else. Imports point one way: sessions <- access, and
 figures, draw, layout <- the pages <- site <- listener.

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cpe_filter.collect.config.keys import KEYS as COLLECTOR_KEYS
+from cpe_filter.collect.config.model import Config
 from cpe_filter.policy.keys import KEYS
+from cpe_filter.policy.model import Policy
 from tests.lab.net import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -32,8 +34,8 @@ def policy_table() -> str:
         (
             key.table,
             key.name,
-            key.default,
-            f"{key.allowed} {key.unit}" if key.kind == "number" else key.allowed,
+            key.value(Policy()),
+            f"{key.low} to {key.high} {key.unit}" if key.kind == "number" else key.allowed,
             key.meaning,
         )
         for key in KEYS
@@ -42,7 +44,7 @@ def policy_table() -> str:
 
 def collector_table() -> str:
     """The keys of the collector's configuration."""
-    return _keys((key.table, key.name, key.default, key.allowed, key.meaning) for key in COLLECTOR_KEYS)
+    return _keys((key.table, key.name, key.value(Config()), key.allowed, key.meaning) for key in COLLECTOR_KEYS)
 
 
 def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:

@@ -15,11 +15,11 @@ import time
 from datetime import date, datetime
 from typing import Any
 
+from cpe_filter.inputs import shown
 from cpe_filter.live import requests
 from cpe_filter.live.control_socket import NoAnswerError, NotRunningError, ask, listens
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import file as policy_file
-from cpe_filter.policy import model as rules
 from cpe_filter.policy.exemptions import clock
 from cpe_filter.policy.model import Policy, PolicyError
 
@@ -203,7 +203,7 @@ def moment(text: str) -> float:
             pass
     if value is None:
         raise PolicyError(
-            f"--until is {rules.shown(text)}; allowed: a date such as 2027-01-31, or a date and time such as "
+            f"--until is {shown(text)}; allowed: a date such as 2027-01-31, or a date and time such as "
             "2027-01-31T18:00:00Z"
         )
     return policy_file.moment(value, "--until")
@@ -215,7 +215,7 @@ def seconds(text: str) -> float:
     if unit and number.isascii() and number.isdecimal() and len(number) < 8:
         if 0 < int(number) * unit <= MAX_DAYS * 86400:
             return float(int(number) * unit)
-    raise PolicyError(f"--for is {rules.shown(text)}; allowed: 1m to {MAX_DAYS}d, such as 90m, 12h, 7d or 2w")
+    raise PolicyError(f"--for is {shown(text)}; allowed: 1m to {MAX_DAYS}d, such as 90m, 12h, 7d or 2w")
 
 
 # ── rules --remove ──────────────────────────────────────────────────────────────────────────────────

@@ -20,9 +20,10 @@ import hashlib
 import os
 
 from cpe_filter.home import translators
-from cpe_filter.policy.keys import AT_START, OF_RESPONDER, Key
+from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import spool_dir as handover
+from cpe_filter.toml_file import Key
 
 
 def lines(policy: Policy) -> list[str]:

@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable, Iterator
 from cpe_filter.detect.device import HOME, HOME_WORD, Device
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.inputs import shown
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.live.control_socket import Peer
 from cpe_filter.live.requests import added_line, asker, unwanted, wanted
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import load as load_policy
-from cpe_filter.policy import model as rules
 from cpe_filter.policy.exemptions import Contents, Kept, describe
-from cpe_filter.policy.model import MAX_REASON, Exemption, Policy, PolicyError, Reread
+from cpe_filter.policy.model import MAX_REASON, Exemption, Policy, PolicyError, Reread, parse_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Control:
         nothing else is to be asked."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
-            return {"error": f"the running filter knows no request {rules.shown(str(request.get('do')))}"}
+            return {"error": f"the running filter knows no request {shown(str(request.get('do')))}"}
         try:
             return verb(asker(peer.uid, request.get("sudo")), request)
         except PolicyError as error:
@@ -373,7 +373,7 @@ class Control:
         """The compromised device that is called so: by its name in `status`, its MAC, or its name in DHCP;
         `home` is the unknown device of this home.
         """
-        key, devices = rules.parse_mac(text), list(self._around.devices())
+        key, devices = parse_mac(text), list(self._around.devices())
         found = [device for device in devices if text == device.name or (key is not None and key == device.key)]
         if not found and text:
             found = [device for device in devices if self._around.host_name(device).lower() == text.lower()]
@@ -383,11 +383,11 @@ class Control:
         if len(found) > 1:
             bad_ones = [device for device in found if device in bad]
             if len(bad_ones) != 1:
-                raise PolicyError(f"{rules.shown(text)} is the name of {self._named(found)}; name one by its MAC")
+                raise PolicyError(f"{shown(text)} is the name of {self._named(found)}; name one by its MAC")
             found = bad_ones
         known = f"compromised: {self._named(bad)}" if bad else "no device is compromised"
         if not found:
-            raise PolicyError(f"no device is called {rules.shown(text)}; {known}")
+            raise PolicyError(f"no device is called {shown(text)}; {known}")
         if found[0] not in bad:
             raise PolicyError(f"{self._called(found[0])} is {found[0].score.standing}, not compromised; {known}")
         return found[0]

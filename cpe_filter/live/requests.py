@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from cpe_filter.home.leases import clean
 from cpe_filter.policy import exemptions
-from cpe_filter.policy import model as rules
 from cpe_filter.policy.exemptions import Contents, Kept, describe
-from cpe_filter.policy.model import Exemption, Policy, PolicyError
+from cpe_filter.policy.model import Exemption, Policy, PolicyError, parse_exemption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def wanted(request: Answer, wall: float) -> Exemption:
     if not isinstance(reason, str) or not reason.strip():
         raise PolicyError("exempt add: reason is empty; say in a few words what it is for")
     entry = {name: request.get(name) or "any" for name in ("device", "destination")}
-    exemption = rules.exemption({**entry, "reason": reason}, "exempt add:")
+    exemption = parse_exemption({**entry, "reason": reason}, "exempt add:")
     if until is None:
         return exemption
     if isinstance(until, bool) or not isinstance(until, int | float) or not until <= exemptions.LATEST:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from cpe_filter.inputs import shown
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.policy import model as rules
-from cpe_filter.policy.model import Exemption, Network, PolicyError
+from cpe_filter.policy.model import Exemption, Network, PolicyError, parse_exemption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,14 +150,14 @@ def chosen(
     out: list[int] = []
     for name in names:
         if name.startswith("policy-"):
-            raise PolicyError(f"exemption {rules.shown(name)} is the policy's: take it out of {path}, and reload")
+            raise PolicyError(f"exemption {shown(name)} is the policy's: take it out of {path}, and reload")
         if name not in ids:
             known = f"there are {', '.join(ids)}" if ids else "there are none"
-            raise PolicyError(f"no exemption has the id {rules.shown(name)}; {known}")
+            raise PolicyError(f"no exemption has the id {shown(name)}; {known}")
         out.append(ids[name])
     if device is None and destination is None:
         return out
-    wanted = rules.exemption({"device": device or "any", "destination": destination or "::", "reason": ""}, "exempt:")
+    wanted = parse_exemption({"device": device or "any", "destination": destination or "::", "reason": ""}, "exempt:")
 
     def matches(one: Exemption) -> bool:
         return (device is None or one.device == wanted.device) and (

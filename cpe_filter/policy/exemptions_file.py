@@ -8,31 +8,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from cpe_filter.policy import file as policy_file
+from cpe_filter import toml_file
+from cpe_filter.inputs import found, shown
 from cpe_filter.policy.exemptions import MAX_BY, MAX_ID, MAX_KEPT, Contents, Kept
-from cpe_filter.policy.model import PolicyError, shown
+from cpe_filter.policy.file import moment, timed_exemption
+from cpe_filter.policy.model import PolicyError
 
+_NEXT = toml_file.number("", "next", "id", 1, MAX_ID, "The id of the next exemption.")
+_ID = toml_file.number("exempt", "id", "number", 1, MAX_ID, "The id of this exemption.")
 _KEYS = ("id", "device", "destination", "until", "reason", "added", "by")
 
 
 def parse(raw: bytes, path: str) -> Contents:
     """The file's bytes as what they say; `path` for errors. Raises `PolicyError`."""
-    data = policy_file.parse(raw, path)
+    data = toml_file.parse(raw, path, PolicyError)
     following = data.pop("next", 1)
     entries = data.pop("exempt", [])
     if data:
         raise PolicyError(f"{path}: unknown table or key {shown(next(iter(data)))}; known: next, [[exempt]]")
-    policy_file.whole(following, 1, MAX_ID, f"{path}: next", "id")
+    toml_file.read(_NEXT, following, f"{path}: next", PolicyError)
     if not isinstance(entries, list) or len(entries) > MAX_KEPT:
-        raise PolicyError(f"{path}: exempt must be tables [[exempt]], at most {MAX_KEPT}")
+        raise PolicyError(f"{path}: exempt is {found(entries)}; expected tables [[exempt]], at most {MAX_KEPT}")
     kept: list[Kept] = []
     for number, entry in enumerate(entries, 1):
         where = f"{path}: [[exempt]] number {number}"
         if not isinstance(entry, dict):
-            raise PolicyError(f"{where} is no table")
+            raise PolicyError(f"{where} is {found(entry)}; expected a table")
         for name in entry:
             if name not in _KEYS:
-                raise PolicyError(f"{where} unknown key {shown(name)}; known: {', '.join(_KEYS)}")
+                raise PolicyError(f"{where} unknown key {shown(name)}; {toml_file.nearest(name, _KEYS)}")
         kept.append(_entry(entry, where))
     given = [one.id for one in kept if one.id]
     if len(set(given)) < len(given):
@@ -49,9 +53,9 @@ def parse(raw: bytes, path: str) -> Contents:
 def _entry(entry: dict[str, Any], where: str) -> Kept:
     number, added, by = entry.get("id", 0), entry.get("added"), entry.get("by", "")
     if number:
-        policy_file.whole(number, 1, MAX_ID, f"{where} id", "number")
+        toml_file.read(_ID, number, f"{where} id", PolicyError)
     if added is not None:
-        added = policy_file.moment(added, f"{where} added")
+        added = moment(added, f"{where} added")
     if not isinstance(by, str) or len(by) > MAX_BY or not by.isprintable():
         raise PolicyError(f"{where} by must be one line of at most {MAX_BY} characters")
-    return Kept(int(number), policy_file.timed_exemption(entry, where), added, by)
+    return Kept(int(number), timed_exemption(entry, where), added, by)

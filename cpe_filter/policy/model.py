@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from cpe_filter.inputs import found
 from cpe_filter.lean.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ Network = IPv4Network | IPv6Network
 
 #: Characters of an exemption's reason.
 MAX_REASON = 200
+#: What `network` takes, for people.
+NETWORK = "an address or network such as 192.0.2.25 or 2001:db8::/48"
 
 
 class PolicyError(ValueError):
@@ -171,7 +174,7 @@ class Reread(NamedTuple):
 # ── what an exemption may be, in a file or asked for ────────────────────────────────────────────────
 
 
-def exemption(entry: dict[str, Any], where: str) -> Exemption:
+def parse_exemption(entry: dict[str, Any], where: str) -> Exemption:
     """Of keys `device`, `destination` and `reason`, for ever. Raises `PolicyError`, which begins with `where`."""
     device = entry.get("device", "any")
     packed = None if device == "any" else parse_mac(device)
@@ -189,40 +192,27 @@ def exemption(entry: dict[str, Any], where: str) -> Exemption:
 
 def network(value: Any, where: str) -> Network:
     """An address or network. Raises `PolicyError`."""
-    if isinstance(value, str) and "%" not in value:  # a zone (RFC 4007) is no address, and could hold anything
+    parsed = parse_network(value)
+    if parsed is None:
+        raise PolicyError(f"{where} has {found(value)}; allowed: {NETWORK}")
+    return parsed
+
+
+def parse_network(value: Any) -> Network | None:
+    """An address or network; None if it is not one."""
+    if isinstance(value, str) and "%" not in value:  # a zone (RFC 4007) is not an address, and could hold anything
         try:
             return ip_network(value, strict=False)
         except ValueError:
             pass
-    raise PolicyError(f"{where} has {found(value)}; allowed: an address or network such as 192.0.2.25 or 2001:db8::/48")
+    return None
 
 
 def parse_mac(text: Any) -> bytes | None:
-    """`02:00:00:12:34:56` (or with dashes) as 6 bytes; None if it is none."""
+    """`02:00:00:12:34:56` (or with dashes) as 6 bytes; None if it is not a MAC."""
     if not isinstance(text, str):
         return None
     parts = text.replace("-", ":").split(":")
     if len(parts) != 6 or not all(len(p) == 2 and all(c in "0123456789abcdefABCDEF" for c in p) for p in parts):
         return None
     return bytes(int(p, 16) for p in parts)
-
-
-def found(value: Any) -> str:
-    """A value from the file for an error message: short, printable, with its type where that says more."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) and value.bit_length() > 128:
-        return "a huge number"  # str() refuses thousands of digits
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, str):
-        return shown(value)
-    if isinstance(value, dict):
-        return "a table"
-    return "a list" if isinstance(value, list) else "a date or time"
-
-
-def shown(text: str) -> str:
-    """A text from a file or a person for an error message: short, printable, in quotes."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return f'"{text[:40]}..."' if len(text) > 40 else f'"{text}"'

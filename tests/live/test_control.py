@@ -297,7 +297,7 @@ def other(value: Any) -> str:
 
 @pytest.mark.parametrize("key", AT_START, ids=lambda key: key.name)
 def test_what_needs_a_restart_keeps_its_value_and_is_named(running: Running, key: Any) -> None:
-    text = f"[{key.table}]\n{key.name} = {other(key.default)}\n"
+    text = f"[{key.table}]\n{key.name} = {other(key.value(Policy()))}\n"
     if key.table == "state":  # `write` has the table already
         file = "" if key.name == "exemptions_file" else f"exemptions_file = '{running.file}'\n"
         running.path.write_text(text + file)
@@ -314,7 +314,7 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named(running: Running, key
 
 @pytest.mark.parametrize("key", [key for key in OF_RESPONDER if key not in AT_START], ids=lambda key: key.name)
 def test_what_the_responder_reads_is_named(running: Running, key: Any) -> None:
-    running.write(f"[{key.table}]\n{key.name} = {other(key.default)}\n")
+    running.write(f"[{key.table}]\n{key.name} = {other(key.value(Policy()))}\n")
     line = f"only after a restart of the responder (cpe-filter explain): [{key.table}] {key.name}"
     assert running.ask("reload")["lines"][1:] == [line]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy.file import build, parse
-from cpe_filter.policy.keys import KEYS, Key
-from cpe_filter.policy.model import Policy
+from cpe_filter.policy.file import build
+from cpe_filter.policy.keys import KEYS
+from cpe_filter.policy.model import Policy, PolicyError
+from cpe_filter.toml_file import Key, parse
 from tests.openwrt import package
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
@@ -97,7 +98,7 @@ def test_every_key_is_there_as_the_table_has_it(page: Pages) -> None:
         widget = {"flag": "Flag", "word": "ListValue"}.get(key.kind, "DynamicList" if key.kind in LISTS else "Value")
         assert one["widget"] == widget
         assert one["choices"] == list(key.words)
-        default = key.default
+        default = key.value(Policy())
         if key.kind in LISTS:
             # Which devices are the home's and the Internet's follows from networks.
             default = "" if key.kind == "interfaces" else ", ".join(map(str, default))
@@ -148,7 +149,7 @@ def test_values_are_judged_as_the_filter_judges_them(page: Pages, key: Key) -> N
 
 def test_all_defaults_are_allowed(page: Pages) -> None:
     for key in KEYS:
-        default = key.default
+        default = key.value(Policy())
         value = str(int(default)) if isinstance(default, bool) else default
         asked = [str(item) for item in value] if isinstance(value, tuple) else str(value)
         if asked:
@@ -176,7 +177,7 @@ def saved(page: Pages, folder: Path) -> Policy:
     router.config("cpe-filter", "\n".join(lines) + "\n")
     done = router.policy()
     assert done.returncode == 0, done.stderr
-    return build(parse(done.stdout, "policy"), "policy")
+    return build(parse(done.stdout, "policy", PolicyError), "policy")
 
 
 def test_what_is_saved_is_what_the_filter_goes_by(page: Pages, tmp_path: Path) -> None:

@@ -39,8 +39,7 @@ def test_none_of_the_providers_side_or_of_replay(read: Read) -> None:
 @pytest.mark.parametrize(("minor", "tomllib"), [("3.10", "tomli"), ("3.11", "tomllib")])
 def test_tomli_is_asked_for_where_it_is_needed(minor: str, tomllib: str) -> None:
     """The recipe's condition is the source's: see test_recipes for the recipe."""
-    text = source("cpe_filter.policy.file").read_text() + source("cpe_filter.policy.exemptions_file").read_text()
-    assert f"import {tomllib}" in text
+    assert f"import {tomllib}" in source("cpe_filter.toml_file").read_text()
 
 
 def test_what_is_found_by_reading_is_found_by_running() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.policy.file import build, parse
-from cpe_filter.policy.keys import BY_TABLE, KEYS, Key
+from cpe_filter.policy.file import build
+from cpe_filter.policy.keys import BY_TABLE, KEYS
 from cpe_filter.policy.model import Policy, PolicyError
+from cpe_filter.toml_file import Key, parse
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 from tests.openwrt.package import FILES, Router, why_not
@@ -49,7 +50,7 @@ def rendered(router: Router, config: str) -> dict[str, Any]:
     router.config("cpe-filter", config)
     done = router.policy()
     assert done.returncode == 0, done.stderr.decode()
-    return parse(done.stdout, "policy")
+    return parse(done.stdout, "policy", PolicyError)
 
 
 def policy(router: Router, config: str) -> Policy:
@@ -99,7 +100,7 @@ def test_the_shipped_configuration_names_every_key_and_no_other() -> None:
     exempt = {("exempt", name) for name in ("device", "destination", "until", "reason")}
     main = {("cpe-filter", name) for name in ("enabled", "policy_file", "jail")}
     assert named == keys | exempt | main | UCI_ONLY
-    lists = {(key.table, key.name) for key in KEYS if isinstance(key.default, tuple)}
+    lists = {(key.table, key.name) for key in KEYS if isinstance(key.value(Policy()), tuple)}
     assert {place for place, kind in kinds.items() if kind == "list"} == lists | UCI_ONLY
 
 

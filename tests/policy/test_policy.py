@@ -18,9 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpe_filter.enforce import ruleset
-from cpe_filter.policy.file import MAX_FILE_BYTES, MAX_LIST, build, load
-from cpe_filter.policy.keys import AT_START, KEYS, Key
+from cpe_filter.policy.file import build, load
+from cpe_filter.policy.keys import AT_START, KEYS
+from cpe_filter.policy.kinds import MAX_LIST
 from cpe_filter.policy.model import Policy, PolicyError, parse_mac
+from cpe_filter.toml_file import MAX_FILE_BYTES, Key
 from tests.lab.net import PROJECT
 
 PATH = "some/policy.toml"
@@ -103,8 +105,8 @@ WRONG: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 def test_defaults_are_allowed_by_their_own_rules(key: Key) -> None:
-    default = list(key.default) if isinstance(key.default, tuple) else key.default
-    assert key.value(build({key.table: {key.name: default}}, PATH)) == key.default
+    default = list(key.value(Policy())) if isinstance(key.value(Policy()), tuple) else key.value(Policy())
+    assert key.value(build({key.table: {key.name: default}}, PATH)) == key.value(Policy())
 
 
 def test_an_empty_policy_is_all_defaults(policy: Load) -> None:
@@ -145,7 +147,7 @@ def test_wrong_values_are_refused_with_place_finding_and_what_is_allowed(key: Ke
     for value in WRONG[key.kind]:
         text = refused({key.table: {key.name: value}})
         assert f"[{key.table}] {key.name} " in text, value
-        assert "allowed: " in text or "wanted" in text, value
+        assert "allowed: " in text or "expected" in text, value
         if isinstance(value, str) and value.isprintable():
             assert f'"{value[:40]}' in text
 
@@ -213,10 +215,10 @@ def test_an_interface_is_lan_or_wan() -> None:
         ),
         ({"x" * 5000: {}}, 'unknown table or key "xxx'),
         ({"a\nb": {}}, 'unknown table or key "a?b"'),
-        ({"filter": 1}, "filter is 1; a table [filter] is wanted"),
-        ({"filter": [{}]}, "filter is a list; a table [filter] is wanted"),
-        ({"exempt": {}}, "exempt is a table; tables [[exempt]] are wanted"),
-        ({"exempt": [1]}, "[[exempt]] number 1 is 1; a table is wanted"),
+        ({"filter": 1}, "filter is 1; expected a table [filter]"),
+        ({"filter": [{}]}, "filter is a list; expected a table [filter]"),
+        ({"exempt": {}}, "exempt is a table; expected tables [[exempt]]"),
+        ({"exempt": [1]}, "[[exempt]] number 1 is 1; expected a table"),
         ({"exempt": [{"device": "any", "devise": ""}]}, '[[exempt]] number 1 unknown key "devise"; did you mean'),
     ],
 )

@@ -12,7 +12,7 @@ from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from cpe_filter.explain.dialogue import MAX_LINE_BYTES, fold
 from cpe_filter.explain.responder import said
 from cpe_filter.policy.keys import LANGUAGES as IN_POLICY
-from cpe_filter.policy.keys import MAX_PROVIDER, MAX_TEXT
+from cpe_filter.policy.kinds import MAX_PROVIDER, MAX_TEXT
 from cpe_filter.policy.model import Policy
 from cpe_filter.texts import de as notice_de
 from cpe_filter.texts import en as notice_en

@@ -7,15 +7,11 @@ key, what was found and what is allowed.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import sys
 from typing import Any
 
+from cpe_filter import toml_file
 from cpe_filter.collect.config.keys import RENAMED, TABLES
 from cpe_filter.collect.config.model import Config
-from cpe_filter.policy.model import shown
-
-MAX_FILE = 1 << 20
 
 
 class ConfigError(ValueError):
@@ -24,45 +20,16 @@ class ConfigError(ValueError):
 
 def load(path: str) -> Config:
     """Reads and checks a file. Raises `ConfigError`."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    if len(raw) > MAX_FILE:
-        raise ConfigError(f"{path}: too large; allowed: {MAX_FILE} bytes")
-    try:
-        data: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    return build(data, path)
+    return build(toml_file.load(path, ConfigError), path)
 
 
 def build(data: dict[str, Any], path: str) -> Config:
     """Checks parsed TOML. Raises `ConfigError`."""
     data, renamed = _with_new_names(data, path)
-    tables: dict[str, Any] = {}
-    for table, content in data.items():
-        keys = TABLES.get(table)
-        if keys is None:
-            raise ConfigError(f"{path}: unknown table or key {shown(table)}; {_nearest(table, list(TABLES))}")
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path}: {table} is not a table; expected [{table}]")
-        values: dict[str, Any] = {}
-        for name, value in content.items():
-            key = keys.get(name)
-            if key is None:
-                raise ConfigError(f"{path}: [{table}] unknown key {shown(name)}; {_nearest(name, list(keys))}")
-            if not key.is_valid(value):
-                raise ConfigError(f"{path}: [{table}] {name} is {_found(value)}; allowed: {key.allowed}")
-            values[name] = tuple(value) if isinstance(value, list) else value
-        tables[table] = dataclasses.replace(getattr(Config(), table), **values)
+    tables: dict[str, Any] = {
+        table: dataclasses.replace(getattr(Config(), table), **values)
+        for table, values in toml_file.check(data, path, TABLES, ConfigError, {}).items()
+    }
     config = Config(**tables, renamed=renamed)
     for check in _CHECKS:
         if problem := check(config):
@@ -143,20 +110,3 @@ def _check_page(config: Config) -> str:
 
 #: What one key asks of another: each returns what is wrong, "" if nothing.
 _CHECKS = (_check_listen, _check_store, _check_cases, _check_page)
-
-
-def _found(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return shown(value)
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    if isinstance(value, int | float):
-        return shown(repr(value) if not isinstance(value, int) or value.bit_length() < 128 else "a huge number")
-    return "a table, a date or a time"
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name[:40], known, 1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

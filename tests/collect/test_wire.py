@@ -47,7 +47,7 @@ def test_times_are_this_servers_and_never_later_than_the_report() -> None:
         ({"events": [heartbeat(1)] * 257}, "events: maxItems"),
         ({"<script>": 1}, "additionalProperties"),
         ({"ver": "'; DROP TABLE report; --"}, "ver: pattern"),
-        ({"model": "\ud800"}, "text that is no Unicode"),
+        ({"model": "\ud800"}, "text is not Unicode"),
     ],
 )
 def test_wrong_report_is_refused_whole(change: dict[str, Any], why: str) -> None:

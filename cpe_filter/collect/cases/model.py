@@ -1,7 +1,7 @@
 """A case as it is read: its columns, what a list may be filtered by, and what cannot be done with it.
 
-Knows the columns of desk_case. Must not know SQL or HTTP. Text from routers and subscribers is in it: whoever shows it
-has to escape it.
+Knows the columns of desk_case. Must not know SQL or HTTP. It contains text from routers and subscribers, which
+has to be escaped where it is shown.
 """
 
 from __future__ import annotations

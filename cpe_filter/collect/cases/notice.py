@@ -1,8 +1,8 @@
 """A case -> the text that the ISP sends to its subscriber: a mail, and a short message without personal data.
 
-Knows cases and the texts that the router shows, too (texts.notice). Must not know how or to whom they are sent: the
-mail system of the ISP does that. Strings of routers are hostile: the name of a device is reduced to characters that no
-mail program makes a link of.
+Knows cases and the texts that the router shows, too (texts.notice). Must not know how they are sent, or to which
+address: the mail system of the ISP does that. Strings of routers are hostile: the name of a device is reduced to
+characters that no mail program makes a link of.
 """
 
 from __future__ import annotations

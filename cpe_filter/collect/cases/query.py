@@ -33,10 +33,10 @@ _SELECT = f"SELECT {_COLUMNS}, {MODEL_OF} AS model {_FROM_CASES}"
 
 
 async def listed(
-    store: Store, want: Filter | None = None, order: str = "last", first: int = 0, most: int = 50
+    store: Store, filter_: Filter | None = None, order: str = "last", first: int = 0, most: int = 50
 ) -> Listed:
     """Cases that pass the filter. order: of `ORDERS`. first: how many are passed over. Raises `StoreError`."""
-    where, values = _where(want or Filter())
+    where, values = _where(filter_ or Filter())
     count = await store.read(f"SELECT COUNT(*) AS n {_FROM_CASES} {where}", **values)
     rows = await store.read(
         f"{_SELECT} {where} ORDER BY {ORDERS[order]} LIMIT :most OFFSET :first",
@@ -60,10 +60,10 @@ async def find(store: Store, number: str) -> Case | None:
 
 async def by_ids(store: Store, numbers: Sequence[str]) -> dict[str, Case]:
     """Those that there are, at most `MAX_PAGE`; only by the ids that they have now."""
-    wanted = {f"id{place}": number for place, number in enumerate(dict.fromkeys(numbers))}
-    if not wanted:
+    parameters = {f"id{place}": number for place, number in enumerate(dict.fromkeys(numbers))}
+    if not parameters:
         return {}
-    rows = await store.read(f"{_SELECT} WHERE c.id IN ({', '.join(':' + name for name in wanted)})", **wanted)
+    rows = await store.read(f"{_SELECT} WHERE c.id IN ({', '.join(':' + name for name in parameters)})", **parameters)
     return {row["id"]: _case(row) for row in rows}
 
 
@@ -114,35 +114,35 @@ async def states(store: Store) -> dict[str, int]:
     return {state: found.get(state, 0) for state in STATES}
 
 
-def _where(want: Filter) -> tuple[str, dict[str, Any]]:
+def _where(filter_: Filter) -> tuple[str, dict[str, Any]]:
     parts: list[str] = []
     values: dict[str, Any] = {}
-    if want.states:
-        names = [f"state{place}" for place in range(len(want.states))]
+    if filter_.states:
+        names = [f"state{place}" for place in range(len(filter_.states))]
         parts.append(f"c.state IN ({', '.join(':' + name for name in names)})")
-        values.update(zip(names, want.states, strict=True))
+        values.update(zip(names, filter_.states, strict=True))
     for name in ("region", "subscriber", "router"):
-        value = getattr(want, name)
+        value = getattr(filter_, name)
         if value is not None:
             parts.append(f"c.{name} = :{name}")
             values[name] = value
-    if want.model is not None:
+    if filter_.model is not None:
         parts.append(f"{MODEL_OF} = :model")
-        values["model"] = want.model
-    if want.since is not None:
+        values["model"] = filter_.model
+    if filter_.since is not None:
         parts.append("c.last_at >= :since")
-        values["since"] = want.since
-    if want.until is not None:
+        values["since"] = filter_.since
+    if filter_.until is not None:
         parts.append("c.last_at < :until")
-        values["until"] = want.until
-    if want.indicator:
-        codes = {f"indicator{place}": code for place, code in enumerate(indicators.known_as(want.indicator))}
+        values["until"] = filter_.until
+    if filter_.indicator:
+        codes = {f"indicator{place}": code for place, code in enumerate(indicators.known_as(filter_.indicator))}
         parts.append("(" + " OR ".join(f"c.ind LIKE :{name} ESCAPE '!'" for name in codes) + ")")
         values.update({name: f'%"{_plain(code)}":%' for name, code in codes.items()})
-    if want.text:
+    if filter_.text:
         names = ["id", "subscriber", "router", "dev", "contact", "line"]
         parts.append("(" + " OR ".join(f"LOWER(c.{name}) LIKE :text ESCAPE '!'" for name in names) + ")")
-        values["text"] = f"%{_plain(want.text.lower()[:200])}%"
+        values["text"] = f"%{_plain(filter_.text.lower()[:200])}%"
     return ("WHERE " + " AND ".join(parts) if parts else ""), values
 
 

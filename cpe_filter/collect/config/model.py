@@ -80,7 +80,7 @@ class LimitsTable:
 
 @dataclass(frozen=True, slots=True)
 class AnswerTable:
-    """[answer]: what routers are told in an answer."""
+    """[answer]: what an answer to a router contains."""
 
     retry_splay_s: int = 3600
     retry_after_s: int = 60

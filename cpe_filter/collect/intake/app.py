@@ -78,7 +78,7 @@ class _Reports:
             response = self._refusal(error, about)
         except ClientDisconnect:
             self._metrics.refused.labels("gone").inc()
-            response = Response(status_code=400)  # nobody reads it
+            response = Response(status_code=400)  # the client has disconnected
         self._metrics.requests.labels(str(response.status_code)).inc()
         self._metrics.request_seconds.observe(time.monotonic() - begun)
         return response

@@ -92,7 +92,7 @@ class Link:
             **more,
         )
         try:
-            # NATS would try without end; whoever started this process has to see the error.
+            # NATS would try without end; the error has to be visible at the start.
             await asyncio.wait_for(connecting, CONNECT_S)
             await self._ensure()
         except (NatsError, OSError, asyncio.TimeoutError) as error:
@@ -110,7 +110,7 @@ class Link:
         try:
             await self.context().stream_info(self.stream)
         except NotFoundError:
-            wanted = StreamConfig(
+            config = StreamConfig(
                 name=self.stream,
                 subjects=[self.subject],
                 retention=RetentionPolicy.WORK_QUEUE,
@@ -120,7 +120,7 @@ class Link:
                 max_bytes=self._max_bytes,
                 duplicate_window=DUPLICATE_S,
             )
-            await self.context().add_stream(wanted)  # two processes may do it at once
+            await self.context().add_stream(config)  # two processes may do it at once
 
     def context(self) -> JetStreamContext:
         return self._client.jetstream(timeout=TRY_S)

@@ -115,7 +115,7 @@ class _Acceptor:
         while True:
             try:
                 connection, peer = await loop.sock_accept(self._socket)
-            except OSError as error:  # the peer has gone again, or no descriptors are left
+            except OSError as error:  # the peer has disconnected, or no descriptors are left
                 _log.error("accept failed", extra={"about": {"why": error.strerror}})
                 await asyncio.sleep(PAUSE_S)
                 continue

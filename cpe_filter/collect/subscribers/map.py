@@ -9,7 +9,7 @@ empty or missing:
 
     router      the router id, as in its certificate
     subscriber  the ISP's own, opaque id
-    region, line, model, contact   what the desk filters by, and whom to contact (a reference)
+    region, line, model, contact   what the desk filters by, and a reference to a contact
     asn         number of the autonomous system
     address     public addresses or prefixes of the line, separated by spaces
     ports       1024-2047: the line shares its address with others and has these source ports

@@ -31,7 +31,7 @@ _SORTED = {
 }
 
 
-class Wanted(NamedTuple):
+class View(NamedTuple):
     """As in the URL; empty if missing. page: from 1."""
 
     state: str
@@ -47,11 +47,11 @@ class Wanted(NamedTuple):
         return {name: str(value) for name, value in values.items()}
 
 
-def wanted(query: Mapping[str, str]) -> Wanted:
+def parse(query: Mapping[str, str]) -> View:
     """What a query asks for; an invalid value counts as missing."""
     state, order, page = query.get("state", _TODO), query.get("order", ""), query.get("page", "")
     indicator = current(query.get("indicator", ""))
-    return Wanted(
+    return View(
         state if state in (_TODO, "all", *STATES) else _TODO,
         plain(query.get("region", ""), _MAX_TEXT),
         plain(query.get("model", ""), _MAX_TEXT),
@@ -67,22 +67,22 @@ def _states(name: str) -> tuple[State, ...]:
     return ACTIVE if name == _TODO else tuple(state for state in STATES if state == name)
 
 
-async def page(store: Store, asked: Wanted) -> str:
+async def page(store: Store, view: View) -> str:
     """The page's content. Raises `StoreError`."""
     want = Filter(
-        states=_states(asked.state),
-        region=asked.region or None,
-        model=asked.model or None,
-        indicator=asked.indicator or None,
-        text=asked.text,
+        states=_states(view.state),
+        region=view.region or None,
+        model=view.model or None,
+        indicator=view.indicator or None,
+        text=view.text,
     )
-    found = await query.listed(store, want, asked.order, (asked.page - 1) * PAGE, PAGE)
+    found = await query.listed(store, want, view.order, (view.page - 1) * PAGE, PAGE)
     counts = await query.states(store)
     known = await query.choices(store)
-    return f"<h1>Cases</h1>{_filter(asked, counts, known)}{_list(found, asked)}"
+    return f"<h1>Cases</h1>{_filter(view, counts, known)}{_list(found, view)}"
 
 
-def _filter(asked: Wanted, counts: dict[str, int], known: dict[str, list[str]]) -> str:
+def _filter(view: View, counts: dict[str, int], known: dict[str, list[str]]) -> str:
     todo = sum(counts[state] for state in ACTIVE)
     states = [(_TODO, f"to do ({todo:,})"), *((state, f"{state} ({counts[state]:,})") for state in STATES)]
     states.append(("all", f"all ({sum(counts.values()):,})"))
@@ -96,21 +96,21 @@ def _filter(asked: Wanted, counts: dict[str, int], known: dict[str, list[str]]) 
     return (
         '<form class="filter card loose" method="get" action="/cases" role="search" aria-label="Which cases">'
         f'<div class="wide"><label for="f-text">Text</label><input id="f-text" name="text" type="search" '
-        f'value="{attribute(asked.text)}" maxlength="{_MAX_TEXT}" '
+        f'value="{attribute(view.text)}" maxlength="{_MAX_TEXT}" '
         'placeholder="case, subscriber, router, device, contact, line"></div>'
-        + choose("state", "State", states, asked.state)
-        + choose("region", "Region", names("regions", asked.region), asked.region)
-        + choose("model", "Model", names("models", asked.model), asked.model)
-        + choose("indicator", "Indicator", indicators, asked.indicator)
-        + choose("order", "Order", list(_SORTED.items()), asked.order)
+        + choose("state", "State", states, view.state)
+        + choose("region", "Region", names("regions", view.region), view.region)
+        + choose("model", "Model", names("models", view.model), view.model)
+        + choose("indicator", "Indicator", indicators, view.indicator)
+        + choose("order", "Order", list(_SORTED.items()), view.order)
         + '<div class="go"><button class="main">Show</button><a href="/cases">Reset</a></div></form>'
     )
 
 
-def _list(found: Listed, asked: Wanted) -> str:
+def _list(found: Listed, view: View) -> str:
     if not found.cases:
         said = "This page is empty." if found.total else "No matching case."
-        return f'<div class="card"><p class="none" role="status">{said}</p>{_pages(found, asked)}</div>'
+        return f'<div class="card"><p class="none" role="status">{said}</p>{_pages(found, view)}</div>'
     columns = [
         Column("Case"),
         Column("State"),
@@ -121,10 +121,10 @@ def _list(found: Listed, asked: Wanted) -> str:
         Column("RefusedError", "n narrow-off"),
         Column("Indicators", "narrow-off last"),
     ]
-    first = (asked.page - 1) * PAGE
+    first = (view.page - 1) * PAGE
     caption = f"{first + 1:,} to {first + len(found.cases):,} of {found.total:,}"
     rows = [("", _cells(case)) for case in found.cases]
-    return f'<div class="card cases">{table(caption, columns, rows)}{_pages(found, asked)}</div>'
+    return f'<div class="card cases">{table(caption, columns, rows)}{_pages(found, view)}</div>'
 
 
 def _cells(case: Case) -> list[str]:
@@ -144,19 +144,19 @@ def _cells(case: Case) -> list[str]:
     ]
 
 
-def _pages(found: Listed, asked: Wanted) -> str:
+def _pages(found: Listed, view: View) -> str:
     last = max(1, min(_LAST_PAGE, -(-found.total // PAGE)))
-    if last == 1 and asked.page == 1:
+    if last == 1 and view.page == 1:
         return ""
     links = []
-    query = asked.query()
-    if asked.page > 1:
-        back = link("/cases", query, page=str(min(asked.page - 1, last)))
+    query = view.query()
+    if view.page > 1:
+        back = link("/cases", query, page=str(min(view.page - 1, last)))
         links.append(f'<a class="button" rel="prev" href="{back}">Previous</a>')
-    if asked.page < last:
-        links.append(f'<a class="button" rel="next" href="{link("/cases", query, page=str(asked.page + 1))}">Next</a>')
+    if view.page < last:
+        links.append(f'<a class="button" rel="next" href="{link("/cases", query, page=str(view.page + 1))}">Next</a>')
     return (
-        f'<nav class="pages" aria-label="Pages of the list"><span class="soft">Page {asked.page:,} of {last:,}</span>'
+        f'<nav class="pages" aria-label="Pages of the list"><span class="soft">Page {view.page:,} of {last:,}</span>'
         f'<span class="links">{"".join(links)}</span></nav>'
     )
 

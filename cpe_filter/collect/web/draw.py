@@ -139,9 +139,9 @@ def _labels(chart: Chart, count: int, wide: float) -> list[str]:
 
 def scale(highest: int, lowest: int = 0) -> tuple[int, int, int]:
     """A round step, and how far the axis goes up and down: multiples of it; about five lines in all."""
-    wanted = (highest + lowest) / 5
+    ideal = (highest + lowest) / 5
     step = 1
-    while step < wanted:
+    while step < ideal:
         digits = str(step)
         step = step * 5 // 2 if digits[0] == "2" else step * 2
     up, down = -(-highest // step) * step, -(-lowest // step) * step

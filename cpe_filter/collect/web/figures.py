@@ -40,7 +40,7 @@ _CACHED_S = 60
 _MAX_CACHED = 64
 
 
-class Wanted(NamedTuple):
+class View(NamedTuple):
     """What the overview shows: the last days, and one region, one model, or all if empty."""
 
     days: int = 30
@@ -120,16 +120,16 @@ class Figures:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._cache: OrderedDict[Wanted, Found] = OrderedDict()
+        self._cache: OrderedDict[View, Found] = OrderedDict()
         self._one = asyncio.Lock()
 
-    async def of(self, wanted: Wanted, now: int) -> Found:
+    async def of(self, view: View, now: int) -> Found:
         """Raises `StoreError`."""
         async with self._one:
-            found = self._cache.get(wanted)
+            found = self._cache.get(view)
             if found is None or not found.now <= now < found.now + _CACHED_S:
-                found = self._cache[wanted] = await compute(self._store, wanted, now)
-            self._cache.move_to_end(wanted)
+                found = self._cache[view] = await compute(self._store, view, now)
+            self._cache.move_to_end(view)
             if len(self._cache) > _MAX_CACHED:
                 self._cache.popitem(last=False)
             return found
@@ -138,9 +138,9 @@ class Figures:
 class _Query:
     """One computation: the filters as SQL, and their parameters."""
 
-    def __init__(self, store: Store, wanted: Wanted) -> None:
+    def __init__(self, store: Store, view: View) -> None:
         self._store = store
-        self._given = {name: value for name, value in (("region", wanted.region), ("model", wanted.model)) if value}
+        self._given = {name: value for name, value in (("region", view.region), ("model", view.model)) if value}
         #: For a query that has more conditions, and for one that has none. Names are fixed; values are parameters.
         terms = " AND ".join(f"{_COLUMNS[name]} = :{name}" for name in self._given)
         self.conditions, self.alone = (f"WHERE {terms} AND", f"WHERE {terms}") if terms else ("WHERE", "")
@@ -153,12 +153,12 @@ class _Query:
         return await self._store.read(filled, **parameters, **(self._given if filtered else {}))
 
 
-async def compute(store: Store, wanted: Wanted, now: int) -> Found:
+async def compute(store: Store, view: View, now: int) -> Found:
     """Computes all figures. Raises `StoreError`."""
-    ask = _Query(store, wanted)
+    ask = _Query(store, view)
     found = Found(now)
-    await _over_time(ask, found, wanted)
-    since = now - wanted.days * DAY
+    await _over_time(ask, found, view)
+    since = now - view.days * DAY
     await _funnel(ask, found, since)
     rows = await ask(figures_sql.INDICATORS, {"where": ask.conditions}, since=since, most=MAX_CASES)
     found.cases = len(rows)
@@ -175,14 +175,14 @@ async def compute(store: Store, wanted: Wanted, now: int) -> Found:
     return found
 
 
-async def _over_time(ask: _Query, found: Found, wanted: Wanted) -> None:
+async def _over_time(ask: _Query, found: Found, view: View) -> None:
     today = found.now // DAY
-    since = (today - wanted.days + 1) * DAY
+    since = (today - view.days + 1) * DAY
     rows = await ask(figures_sql.DAYS, {"where": ask.alone}, since=since)
     by_day = {int(row["day"]): row for row in rows}
     before = by_day.get(-1, {})
     level = int(before.get("new", 0)) + int(before.get("recurring", 0)) - int(before.get("ended", 0))
-    for at in range(wanted.days):
+    for at in range(view.days):
         row = by_day.get(at, {})
         new, recurring, cleared, ended = (int(row.get(name, 0)) for name in ("new", "recurring", "cleared", "ended"))
         level += new + recurring - ended
@@ -201,7 +201,7 @@ async def _over_time(ask: _Query, found: Found, wanted: Wanted) -> None:
 async def _funnel(ask: _Query, found: Found, since: int) -> None:
     row = (await ask(figures_sql.FUNNEL, {"where": ask.conditions}, since=since))[0]
     counts = {name: int(value or 0) for name, value in row.items()}
-    found.clean_without_notice = counts["untold"]
+    found.clean_without_notice = counts["without_notice"]
     known = " AND (e.notified_at IS NOT NULL OR e.acknowledged_at IS NOT NULL)"
     medians = []
     for to, more in (("notified_at", ""), ("acknowledged_at", ""), ("clean_at", known)):
@@ -209,9 +209,9 @@ async def _funnel(ask: _Query, found: Found, since: int) -> None:
         medians.append(int(rows[0]["took"]) if rows else None)
     found.funnel = [
         Step(counts["found"], None),
-        # An acknowledged device counts as notified, whoever notified the subscriber.
-        Step(counts["known"], medians[0]),
-        Step(counts["taken"], medians[1]),
+        # An acknowledged device counts as notified, however the subscriber was informed.
+        Step(counts["informed"], medians[0]),
+        Step(counts["acknowledged"], medians[1]),
         Step(counts["clean"], medians[2]),
     ]
 

@@ -60,12 +60,12 @@ SELECT name, COUNT(DISTINCT who) AS count FROM (
 ) active GROUP BY name ORDER BY count DESC, name LIMIT 500
 """
 FUNNEL = """
-SELECT COUNT(*) AS found, COUNT(e.notified_at) AS told, COUNT(e.acknowledged_at) AS taken,
+SELECT COUNT(*) AS found, COUNT(e.notified_at) AS notified, COUNT(e.acknowledged_at) AS acknowledged,
     SUM(CASE WHEN e.clean_at IS NOT NULL AND (e.notified_at IS NOT NULL OR e.acknowledged_at IS NOT NULL)
         THEN 1 ELSE 0 END) AS clean,
-    SUM(CASE WHEN e.notified_at IS NOT NULL OR e.acknowledged_at IS NOT NULL THEN 1 ELSE 0 END) AS known,
+    SUM(CASE WHEN e.notified_at IS NOT NULL OR e.acknowledged_at IS NOT NULL THEN 1 ELSE 0 END) AS informed,
     SUM(CASE WHEN e.clean_at IS NOT NULL AND e.notified_at IS NULL AND e.acknowledged_at IS NULL
-        THEN 1 ELSE 0 END) AS untold
+        THEN 1 ELSE 0 END) AS without_notice
 FROM desk_episode e JOIN desk_case c ON c.id = e.case_id LEFT JOIN router_state r ON r.router = c.router
 {where} e.begun_at >= :since
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cpe_filter.collect.web import draw
-from cpe_filter.collect.web.figures import FLEET_S, PERIODS, Found, Share, Wanted
+from cpe_filter.collect.web.figures import FLEET_S, PERIODS, Found, Share, View
 from cpe_filter.collect.web.layout import choose, link, option, plain, span, when
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, count, note, shown, table
@@ -16,28 +16,28 @@ from cpe_filter.texts.html import Column, count, note, shown, table
 _MAX_NAME = 200
 
 
-def wanted(query: Mapping[str, str]) -> Wanted:
+def parse(query: Mapping[str, str]) -> View:
     """What a query asks for; an invalid value counts as missing."""
     days = query.get("days", "")
     period = int(days) if days in {str(one) for one in PERIODS} else PERIODS[0]
-    return Wanted(period, plain(query.get("region", ""), _MAX_NAME), plain(query.get("model", ""), _MAX_NAME))
+    return View(period, plain(query.get("region", ""), _MAX_NAME), plain(query.get("model", ""), _MAX_NAME))
 
 
-def page(found: Found, asked: Wanted) -> str:
+def page(found: Found, view: View) -> str:
     """The page's content."""
     return "".join(
         [
-            _head(found, asked),
-            _filter(found, asked),
-            _tiles(found, asked),
+            _head(found, view),
+            _filter(found, view),
+            _tiles(found, view),
             _days(found),
             _months(found),
             '<div class="pair"><div>',
-            _funnel(found, asked),
-            _shares("By region", "Region", found.regions, asked, "region"),
-            _shares("By model", "Model", found.models, asked, "model"),
+            _funnel(found, view),
+            _shares("By region", "Region", found.regions, view, "region"),
+            _shares("By model", "Model", found.models, view, "model"),
             "</div>",
-            _indicators(found, asked),
+            _indicators(found, view),
             "</div>",
             _coverage(found),
         ]
@@ -48,14 +48,14 @@ def _now(found: Found) -> int:
     return found.compromised[-1] if found.compromised else 0
 
 
-def _of(asked: Wanted) -> str:
-    chosen = [shown(text) for text in (asked.region, asked.model) if text]
+def _of(view: View) -> str:
+    chosen = [shown(text) for text in (view.region, view.model) if text]
     return f" in {', '.join(chosen)}" if chosen else ""
 
 
-def _head(found: Found, asked: Wanted) -> str:
+def _head(found: Found, view: View) -> str:
     now = _now(found)
-    headline = f"{now:,} {'subscriber' if now == 1 else 'subscribers'} compromised{_of(asked)}"
+    headline = f"{now:,} {'subscriber' if now == 1 else 'subscribers'} compromised{_of(view)}"
     before = found.compromised[0] if found.compromised else 0
     went = "As many as" if now == before else f"{'Up' if now > before else 'Down'} from {before:,}"
     first = found.days[0] if found.days else ""
@@ -66,15 +66,15 @@ def _head(found: Found, asked: Wanted) -> str:
     )
 
 
-def _filter(found: Found, asked: Wanted) -> str:
+def _filter(found: Found, view: View) -> str:
     days = [(str(one), f"{one} days") for one in PERIODS]
-    regions = [("", "all"), *((name, option(name)) for name in _with(found.all_regions, asked.region))]
-    models = [("", "all"), *((name, option(name)) for name in _with(found.all_models, asked.model))]
+    regions = [("", "all"), *((name, option(name)) for name in _with(found.all_regions, view.region))]
+    models = [("", "all"), *((name, option(name)) for name in _with(found.all_models, view.model))]
     return (
         '<form class="filter" method="get" action="/" role="search" aria-label="What the overview shows">'
-        + choose("days", "Period", days, str(asked.days))
-        + choose("region", "Region", regions, asked.region)
-        + choose("model", "Model", models, asked.model)
+        + choose("days", "Period", days, str(view.days))
+        + choose("region", "Region", regions, view.region)
+        + choose("model", "Model", models, view.model)
         + '<div class="go"><button>Show</button></div></form>'
     )
 
@@ -84,11 +84,11 @@ def _with(names: Sequence[str], chosen: str) -> list[str]:
     return [*names, *([chosen] if chosen and chosen not in names else [])]
 
 
-def _tiles(found: Found, asked: Wanted) -> str:
+def _tiles(found: Found, view: View) -> str:
     new, again, cleared = sum(found.new), sum(found.recurring), sum(found.cleared)
     took = found.funnel[3].median_s if len(found.funnel) > 3 else None
     fresh = found.heartbeats[0].number if found.heartbeats else 0
-    period = f"in {asked.days} days"
+    period = f"in {view.days} days"
     tiles = [
         ("New", f"{new:,}", period),
         ("Recurring", f"{again:,}", f"{draw.percent(again, new + again)} of all that began {period}"),
@@ -177,7 +177,7 @@ def _months(found: Found) -> str:
     )
 
 
-def _funnel(found: Found, asked: Wanted) -> str:
+def _funnel(found: Found, view: View) -> str:
     titles = ("Found", "Notified", "Acknowledged", "Clean again")
     kinds = ("recurring", "new", "", "cleared")
     first = found.funnel[0].number if found.funnel else 0
@@ -208,12 +208,12 @@ def _funnel(found: Found, asked: Wanted) -> str:
     )
     return (
         '<section class="card"><h2>From notice to clean</h2>'
-        f'<p class="note">Devices found compromised in {asked.days} days. Clean again: of those notified.</p>'
+        f'<p class="note">Devices found compromised in {view.days} days. Clean again: of those notified.</p>'
         f'<div class="quiet">{table("From notice to clean", columns, rows)}</div><p class="note">{said}</p></section>'
     )
 
 
-def _indicators(found: Found, asked: Wanted) -> str:
+def _indicators(found: Found, view: View) -> str:
     rows = []
     for share in found.indicators:
         known = INDICATORS.get(share.name)
@@ -226,16 +226,16 @@ def _indicators(found: Found, asked: Wanted) -> str:
     body = f'<div class="quiet">{table("Indicators", columns, rows)}</div>' if rows else _none()
     return (
         '<section class="card"><h2>Indicators</h2>'
-        f'<p class="note">How many of the {found.cases:,} cases of {asked.days} days have each indicator.</p>'
+        f'<p class="note">How many of the {found.cases:,} cases of {view.days} days have each indicator.</p>'
         f"{body}</section>"
     )
 
 
-def _shares(title: str, what: str, shares: Sequence[Share], asked: Wanted, by: str) -> str:
+def _shares(title: str, what: str, shares: Sequence[Share], view: View, by: str) -> str:
     """Names with the number compromised now, and per 1,000 routers if their number is known."""
     most = max([share.number for share in shares], default=0)
     rated = any(share.routers is not None for share in shares)
-    query = {"days": str(asked.days), "region": asked.region, "model": asked.model}
+    query = {"days": str(view.days), "region": view.region, "model": view.model}
     rows = []
     for share in shares:
         name = shown(share.name) if share.name else '<span class="soft">unknown</span>'
@@ -272,14 +272,14 @@ def _coverage(found: Found) -> str:
         ("Packet failures", f"{found.failing:,}", "routers that could not process packets"),
         ("Unknown subscriber", f"{found.unmapped:,}", "routers with cases"),
     ]
-    told = "".join(f"<div><dt>{title}</dt><dd>{value}{note(said)}</dd></div>" for title, value, said in facts)
+    items = "".join(f"<div><dt>{title}</dt><dd>{value}{note(said)}</dd></div>" for title, value, said in facts)
     return (
         '<section class="card"><h2>Coverage of the fleet</h2><p class="note">All regions and models.</p>'
-        f'<dl class="facts">{told}</dl><div class="three">{"".join(parts)}</div>{_bad(found)}</section>'
+        f'<dl class="facts">{items}</dl><div class="three">{"".join(parts)}</div>{_troubled(found)}</section>'
     )
 
 
-def _bad(found: Found) -> str:
+def _troubled(found: Found) -> str:
     if not found.troubled:
         return ""
     rows = [

@@ -169,13 +169,13 @@ class Site:
     # ── pages ───────────────────────────────────────────────────────────────────────────────────
 
     async def _overview(self, request: Request, person: Person) -> Response:
-        wanted = overview.wanted(dict(request.query_params))
-        found = await self._figures.of(wanted, int(self._now()))
-        return self._html("Overview", overview.page(found, wanted), person, "/")
+        view = overview.parse(dict(request.query_params))
+        found = await self._figures.of(view, int(self._now()))
+        return self._html("Overview", overview.page(found, view), person, "/")
 
     async def _cases(self, request: Request, person: Person) -> Response:
-        wanted = caselist.wanted(dict(request.query_params))
-        body = await caselist.page(self._store, wanted)
+        view = caselist.parse(dict(request.query_params))
+        body = await caselist.page(self._store, view)
         return self._html("Cases", body, person, "/cases")
 
     async def _case(self, request: Request, person: Person) -> Response:

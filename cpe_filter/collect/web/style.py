@@ -185,7 +185,7 @@ ICON = (
 
 
 def _path(name: str, data: bytes, kind: str) -> str:
-    """A name that changes with what it names, so that it may be kept for ever."""
+    """A name that changes with the content, so that browsers may cache it without end."""
     return f"/static/{name}-{hashlib.sha256(data).hexdigest()[:16]}.{kind}"
 
 

@@ -16,7 +16,7 @@ from cpe_filter.collect.export import export_rows
 from cpe_filter.collect.export.export_rows import Selection
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web import figures
-from cpe_filter.collect.web.figures import Wanted
+from cpe_filter.collect.web.figures import View
 from cpe_filter.collect.wire import Report
 from tests.collect.desks import ADDRESS, HOUR, PC, TV, Map, WithStore, cases_of, event, late, line, ours
 from tests.collect.reports import NOW
@@ -407,7 +407,7 @@ def test_rows_of_an_earlier_version_are_read_as_today_s(with_store: WithStore) -
             item.incident["ind"]
             async for item in export_rows.export_rows(store, Map(line("r1", "S1")), Selection(), NOW)
         ] == [now, now]
-        assert [(one.name, one.number) for one in (await figures.compute(store, Wanted(30), NOW + 10)).indicators] == [
+        assert [(one.name, one.number) for one in (await figures.compute(store, View(30), NOW + 10)).indicators] == [
             ("dnsbl-listed", 1), ("verb-case", 1),
         ]  # fmt: skip
         # The case is planned again, from one incident with old codes and one with new ones.

@@ -59,7 +59,7 @@ def test_events_that_wait_are_bounded_too() -> None:
         await asyncio.sleep(0.01)  # this one is being kept
         tasks += [asyncio.create_task(box.put(report(*[incident(n) for n in range(80)], router="r"))) for _ in range(2)]
         await asyncio.sleep(0.01)
-        with pytest.raises(StoreUnavailableError, match="2 reports with 160 events wait already"):
+        with pytest.raises(StoreUnavailableError, match="2 reports with 160 events are waiting"):
             await box.put(one("late"))
         store.gate.set()
         await asyncio.gather(*tasks)

@@ -77,14 +77,14 @@ def test_reports_and_events_that_wait_are_bounded() -> None:
         queue = Queue(link, Metrics(), most=3)
         tasks = [asyncio.create_task(queue.put(report(*[incident(n) for n in range(25)]))) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(StoreUnavailableError, match="2 reports with 50 events wait already"):
+        with pytest.raises(StoreUnavailableError, match="2 reports with 50 events are waiting"):
             await queue.put(report(incident(1)))
         link.gate.set()
         await asyncio.gather(*tasks)
         link.gate.clear()
         tasks = [asyncio.create_task(queue.put(report(heartbeat(1)))) for _ in range(3)]
         await asyncio.sleep(0)
-        with pytest.raises(StoreUnavailableError, match="3 reports with 3 events wait already"):
+        with pytest.raises(StoreUnavailableError, match="3 reports with 3 events are waiting"):
             await queue.put(report(incident(1)))
         link.gate.set()
         await asyncio.gather(*tasks)

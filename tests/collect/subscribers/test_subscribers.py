@@ -58,8 +58,8 @@ def test_least_row_in_any_order_of_columns() -> None:
         ("r1,S1,,,,,0,,,,", "asn is not a number"),
         ("r1,S1,,,,,4294967296,,,,", "asn is not a number"),
         ("r1,S1,,,,,²,,,,", "asn is not a number"),
-        ("r1,S1,,,,,,8.8.8.300,,,", "address is no address or prefix"),
-        ("r1,S1,,,,,,8.8.8.8/8,,,", "address is no address or prefix"),
+        ("r1,S1,,,,,,8.8.8.300,,,", "address is not an address or prefix"),
+        ("r1,S1,,,,,,8.8.8.8/8,,,", "address is not an address or prefix"),
         ("r1,S1,,,,,,192.168.1.1,,,", "address is not public"),
         ("r1,S1,,,,,,100.64.1.1,,,", "address is not public"),
         ("r1,S1,,,,,,192.0.2.1,,,", "address is not public"),
@@ -72,7 +72,7 @@ def test_least_row_in_any_order_of_columns() -> None:
         ("r1,S1,,,,,,8.8.8.8,1-99999,,", "ports is not like"),
         ("r1,S1,,,,,,,1-10,,", "ports without an address"),
         ("r1,S1,,,,,,,,yesterday,", "since is not like"),
-        ("r1,S1,,,,,,,,2026-11-24T12:00:00,", "since has no zone"),
+        ("r1,S1,,,,,,,,2026-11-24T12:00:00,", "since has no time zone"),
         ("r1,S1,,,,,,,,,2026-13-24T12:00:00Z", "until is not like"),
         ("r1,S1,,,,,,,,2026-11-24T12:00:00Z,2026-11-24T12:00:00Z", "until is not after since"),
         ("r1,S1," + "x" * 257 + ",,,,,,,,", "region has over 256 letters"),
@@ -93,7 +93,7 @@ def test_errors_name_the_line(line: str, said: str) -> None:
         ("", "m.csv:1: no header"),
         ("router\n", "column subscriber is missing"),
         ("router,subscriber,adress\n", "unknown column 'adress'; known: router"),
-        ("router,subscriber,router\n", "a column is there twice"),
+        ("router,subscriber,router\n", "a column appears twice"),
     ],
 )
 def test_wrong_headers(head: str, said: str) -> None:
@@ -265,7 +265,7 @@ def test_packed_answer_is_not_unpacked() -> None:
     tracemalloc.start()
 
     async def work(lookup: Lookup) -> None:
-        with pytest.raises(MapUnavailableError, match="packed, which was not asked for"):
+        with pytest.raises(MapUnavailableError, match="compressed, which was not requested"):
             await lookup.find("r1", NOW)
         assert end.asked[0].headers["accept-encoding"] == "identity"
 
@@ -287,7 +287,7 @@ def test_packed_answer_is_not_unpacked() -> None:
         (Reply(200, b"[" * 100_000), "not JSON"),
         (Reply(200, b"[]"), "not {rows"),
         (Reply(200, b'{"rows":{}}'), "not {rows"),
-        (rows(1), "a row is no object"),
+        (rows(1), "a row is not an object"),
         (rows({"subscriber": True}), "subscriber is no text"),
         (rows({"subscriber": {"a": 1}}), "subscriber is no text"),
         (rows({"subscriber": "S1", "address": [1]}), "address is no text"),

@@ -15,7 +15,7 @@ from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.web import draw, figures
-from cpe_filter.collect.web.figures import DAY, Figures, Found, Wanted
+from cpe_filter.collect.web.figures import DAY, Figures, Found, View
 from tests.collect.reports import NOW, heartbeat, incident, report
 
 WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
@@ -70,7 +70,7 @@ def test_two_devices_of_one_subscriber_are_one(with_store: WithStore, tmp_path: 
         ):
             await store.add(reports)
         await book(store, people)
-        found = await figures.compute(store, Wanted(30), NOW)
+        found = await figures.compute(store, View(30), NOW)
         assert found.days[-1] == "2026-11-24"
         at = {30 - 1 - offset: value for offset, value in enumerate(found.compromised)}
         assert [at[day] for day in (25, 20, 16, 14, 12, 11, 10, 8, 5, 4, 3, 2, 0)] == [
@@ -82,10 +82,10 @@ def test_two_devices_of_one_subscriber_are_one(with_store: WithStore, tmp_path: 
         assert [(one.name, one.number) for one in found.regions] == [("", 1), ("South", 1)]
         assert found.all_regions == ["North", "South"]
         assert found.unmapped == 1
-        north = await figures.compute(store, Wanted(30, "North"), NOW)
+        north = await figures.compute(store, View(30, "North"), NOW)
         assert (sum(north.new), sum(north.recurring), sum(north.cleared)) == (1, 1, 2)
         assert north.compromised[-1] == 0
-        nothing = await figures.compute(store, Wanted(30, "' OR 1=1 --"), NOW)
+        nothing = await figures.compute(store, View(30, "' OR 1=1 --"), NOW)
         assert sum(nothing.new) == 0
 
     with_store(work)
@@ -134,7 +134,7 @@ def test_days_are_as_counted_one_by_one(with_store: WithStore, tmp_path: Path, s
     async def work(store: Store) -> None:
         await store.add(reports)
         await book(store, people)
-        found = await figures.compute(store, Wanted(30), NOW)
+        found = await figures.compute(store, View(30), NOW)
         assert {name: getattr(found, name) for name in counted()} == counted()
 
     with_store(work)
@@ -157,7 +157,7 @@ def test_funnel_and_medians(with_store: WithStore, tmp_path: Path) -> None:
             end = incident(99, up=1000, kind="closed", number=number)
             await store.add([report(end, router=f"r{number}", received=ago(number))])
         await book_again(store, people)
-        found = await figures.compute(store, Wanted(30), NOW)
+        found = await figures.compute(store, View(30), NOW)
         assert [(step.number, step.median_s) for step in found.funnel] == [
             (6, None), (5, 3 * 3600), (2, 2 * DAY), (2, 8 * DAY),
         ]  # fmt: skip
@@ -177,7 +177,7 @@ def test_mix_of_indicators(with_store: WithStore, tmp_path: Path) -> None:
         await store.add(spell(2, "r2", ago(3), ind={"dnsbl-listed": 1}))
         await store.add(spell(3, "r3", ago(50), ind={"refused": 1}))
         await book(store, people)
-        found = await figures.compute(store, Wanted(30), NOW)
+        found = await figures.compute(store, View(30), NOW)
         assert [(one.name, one.number) for one in found.indicators] == [("dnsbl-listed", 2), ("no-quit", 1)]
         assert found.cases == 2
 
@@ -199,7 +199,7 @@ def test_coverage(with_store: WithStore) -> None:
         await heard("r5", 20)
         await heard("r6", 40)  # no part of the fleet any more
         await store.add([report(router="r7", received=ago(1))])  # never a heartbeat
-        found = await figures.compute(store, Wanted(30), NOW)
+        found = await figures.compute(store, View(30), NOW)
         assert found.routers == 6
         assert [one.number for one in found.heartbeats] == [2, 1, 1, 2]
         assert [(one.name, one.number) for one in found.policies] == [("7", 5), ("6", 1)]
@@ -218,11 +218,11 @@ def test_rates_by_model(with_store: WithStore, tmp_path: Path) -> None:
             await store.add([report(heartbeat(1), router=f"r{number}", received=ago(1), model=model)])
         await store.add(spell(1, "r1", ago(1), model="bad"))
         await book(store, people)
-        found = await figures.compute(store, Wanted(30), NOW)
+        found = await figures.compute(store, View(30), NOW)
         assert [tuple(one) for one in found.models] == [("bad", 1, 4), ("good", 0, 6)]
-        good = await figures.compute(store, Wanted(30, model="good"), NOW)
+        good = await figures.compute(store, View(30, model="good"), NOW)
         assert sum(good.new) == 0
-        bad = await figures.compute(store, Wanted(30, model="bad"), NOW)
+        bad = await figures.compute(store, View(30, model="bad"), NOW)
         assert sum(bad.new) == 1
 
     with_store(work)
@@ -230,7 +230,7 @@ def test_rates_by_model(with_store: WithStore, tmp_path: Path) -> None:
 
 def test_empty_store(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
-        found = await figures.compute(store, Wanted(), NOW)
+        found = await figures.compute(store, View(), NOW)
         assert found.compromised == [0] * 30
         assert [step.number for step in found.funnel] == [0, 0, 0, 0]
 
@@ -238,9 +238,9 @@ def test_empty_store(with_store: WithStore) -> None:
 
 
 def test_same_question_within_a_minute_is_computed_once(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Wanted] = []
+    asked: list[View] = []
 
-    async def compute(_store: Store, wanted: Wanted, now: int) -> Found:
+    async def compute(_store: Store, wanted: View, now: int) -> Found:
         asked.append(wanted)
         await asyncio.sleep(0)
         return Found(now)
@@ -249,15 +249,15 @@ def test_same_question_within_a_minute_is_computed_once(with_store: WithStore, m
 
     async def work(store: Store) -> None:
         kept = Figures(store)
-        await asyncio.gather(*(kept.of(Wanted(), NOW) for _ in range(5)))
+        await asyncio.gather(*(kept.of(View(), NOW) for _ in range(5)))
         assert len(asked) == 1
-        await kept.of(Wanted(90), NOW)
-        await kept.of(Wanted(), NOW + 59)
+        await kept.of(View(90), NOW)
+        await kept.of(View(), NOW + 59)
         assert len(asked) == 2
-        await kept.of(Wanted(), NOW + 60)
+        await kept.of(View(), NOW + 60)
         assert len(asked) == 3
         for number in range(200):
-            await kept.of(Wanted(30, f"region {number}"), NOW)
+            await kept.of(View(30, f"region {number}"), NOW)
         assert len(kept._cache) == 64
 
     with_store(work)

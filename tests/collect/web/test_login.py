@@ -284,7 +284,7 @@ def test_a_header_is_refused_where_passwords_are_asked_for(tmp_path: Path) -> No
         for path in ("/", "/login", "/cases"):
             answer = await page.ask(path, x_remote_user="anna", peer="127.0.0.1")
             assert answer.status == 403
-            assert "not taken from a header" in read(answer.text).text
+            assert "in a header is not accepted" in read(answer.text).text
         cookie = await page.log_in()
         assert (await page.ask("/", cookie=cookie, x_remote_user="anna")).status == 403
 
@@ -304,9 +304,9 @@ def test_proxy_is_believed_by_its_address(tmp_path: Path) -> None:
         assert "guest, viewer" in (await page.ask("/", x_remote_user="guest", x_remote_groups="staff")).text
         refused: list[tuple[int, str, dict[str, Any]]] = [
             (403, "this connection does not come from it", {**staff, "peer": "192.0.2.77"}),
-            (403, "does not say who", {"x_remote_groups": "abuse-desk"}),
-            (403, "does not say who", {**staff, "x_remote_user": "<script>"}),
-            (403, "does not say who", {**staff, "x_remote_user": ""}),
+            (403, "does not name a user", {"x_remote_groups": "abuse-desk"}),
+            (403, "does not name a user", {**staff, "x_remote_user": "<script>"}),
+            (403, "does not name a user", {**staff, "x_remote_user": ""}),
             (403, "not in a group", {"x_remote_user": "eve"}),
             (403, "not in a group", {"x_remote_user": "eve", "x_remote_groups": "abuse-desks"}),
         ]
@@ -323,7 +323,7 @@ def test_proxy_is_believed_by_its_address(tmp_path: Path) -> None:
 
 
 def test_proxy_that_names_two_is_not_believed() -> None:
-    with pytest.raises(RefusedError, match="does not say"):
+    with pytest.raises(RefusedError, match="does not name"):
         PROXY.person("192.0.2.1", [(b"x-remote-user", b"anna"), (b"x-remote-user", b"eve")], "", 0)
 
 

@@ -44,7 +44,7 @@ def test_report() -> None:
         "sender": who, "source_identifier": "8.8.1.1", "source_port": 40001, "category": "infrastructure",
         "type": "botnet", "evidence_source": "traffic_analysis", "bot_capabilities": ["spam"],
         "description": "A device behind this address sends mail directly to mail servers of strangers.",
-        "tags": ["case:0123456789abcdef", "indicator:helo-dynamic", "indicator:listed"],
+        "tags": ["case:0123456789abcdef", "indicator:dnsbl-listed", "indicator:helo-dynamic"],
     }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_least_row_in_any_order_of_columns() -> None:
         ("r1,S1,,,,,,,,2026-11-24T12:00:00,", "since has no time zone"),
         ("r1,S1,,,,,,,,,2026-13-24T12:00:00Z", "until is not like"),
         ("r1,S1,,,,,,,,2026-11-24T12:00:00Z,2026-11-24T12:00:00Z", "until is not after since"),
-        ("r1,S1," + "x" * 257 + ",,,,,,,,", "region has over 256 letters"),
+        ("r1,S1," + "x" * 257 + ",,,,,,,,", "region has more than 256 characters"),
         ("r1,S1,a\x07b,,,,,,,,", "region has characters that cannot be printed"),
         ("r1,S1,a\u202eb,,,,,,,,", "region has characters that cannot be printed"),
         ('r1,S1,"a"b,,,,,,,,', "not CSV"),
@@ -118,7 +118,7 @@ def test_two_subscribers_at_once() -> None:
     assert before is not None
     assert after is not None
     assert (before.subscriber, after.subscriber) == ("S1", "S2")
-    with pytest.raises(MapError, match=r"m\.csv:4: two subscribers have the router at once"):
+    with pytest.raises(MapError, match=r"m\.csv:4: two subscribers have the router at the same time"):
         parsed(first, second, "r1,S3,,,,,,,,2026-11-24T11:00:00Z,2026-11-24T11:30:00Z")
     with pytest.raises(MapError, match="two subscribers"):  # one in the long shadow of another
         parsed(
@@ -288,9 +288,9 @@ def test_packed_answer_is_not_unpacked() -> None:
         (Reply(200, b"[]"), "not {rows"),
         (Reply(200, b'{"rows":{}}'), "not {rows"),
         (rows(1), "a row is not an object"),
-        (rows({"subscriber": True}), "subscriber is no text"),
-        (rows({"subscriber": {"a": 1}}), "subscriber is no text"),
-        (rows({"subscriber": "S1", "address": [1]}), "address is no text"),
+        (rows({"subscriber": True}), "subscriber is not text"),
+        (rows({"subscriber": {"a": 1}}), "subscriber is not text"),
+        (rows({"subscriber": "S1", "address": [1]}), "address is not text"),
         (rows({}), "subscriber is empty"),
         (rows({"subscriber": "S1"}, {"subscriber": "S2"}), "two subscribers"),
         (rows({"subscriber": "S1", "address": "10.0.0.1"}), "address is not public"),

@@ -101,7 +101,7 @@ def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = [all_.begin("anna", "desk", now) for now in range(sessions.MAX_PER_USER + 1)]
     assert all_.find(mine[0], 30) is None
     assert all_.find(mine[1], 30)
-    monkeypatch.setattr(sessions, "MOST", 30)
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 30)
     for number in range(50):
         all_.begin(f"u{number}", "viewer", 31)
     assert len(all_) == 30

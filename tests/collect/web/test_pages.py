@@ -238,9 +238,9 @@ def test_two_who_acknowledge_at_once(with_store: WithStore, tmp_path: Path) -> N
 
 
 def test_slow_form_is_given_up(with_store: WithStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cpe_filter.collect.web import site
+    from cpe_filter.collect.web import http
 
-    monkeypatch.setattr(site, "_FORM_S", 0.05)
+    monkeypatch.setattr(http, "FORM_S", 0.05)
 
     async def work(page: Page, _ids: list[str], _store: Store) -> None:
         sent: list[Any] = []

@@ -1,4 +1,4 @@
-"""How an error names a value that came from a file or a person: short, printable, on one line.
+"""Names values from files and people in errors: short, printable, on one line.
 
 Must not know what is allowed.
 """

@@ -21,7 +21,7 @@ Tables = Mapping[str, Mapping[str, "Key"]]
 
 
 class NotAllowedError(ValueError):
-    """A value that is not allowed. The text is what follows the name of the key; empty: what the key itself says."""
+    """A value that is not allowed. The text follows the name of the key; empty: the key's own text."""
 
 
 class Key(NamedTuple):
@@ -169,7 +169,7 @@ def read(key: Key, value: Any, where: str, error: type[ValueError]) -> Any:
 
 
 def _home(name: str, tables: Tables, lists: Mapping[str, Iterable[str]]) -> str:
-    """Where a known key that stands in the wrong place belongs; empty for an unknown one."""
+    """The right place of a known key that is in the wrong table; empty for an unknown one."""
     places = [f"[[{one}]]" for one, names in lists.items() if name in names]
     places += [f"[{table}]" for table, keys in tables.items() if name in keys]
     return f"it belongs in {places[0]}" if places else ""

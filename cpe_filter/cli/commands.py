@@ -1,6 +1,6 @@
 """The commands besides `run`: their arguments, and the way to their work, which is elsewhere.
 
-Imports are made by the command that needs them. What is thrown from here, exit codes and output are cli's matter.
+Each command makes its own imports. `main` handles what is raised here, exit codes and output.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def _command_explain(options: argparse.Namespace) -> int:
 def _command_send(options: argparse.Namespace) -> int:
     try:
         return _send(options)
-    except ImportError:  # on a router it is in a package of its own, as TLS and HTTP are, which nothing else needs
+    except ImportError:  # on a router it is in a package of its own, like TLS and HTTP, which nothing else needs
         raise Unusable("send needs the package cpe-filter-report, which is not installed, or not as a whole") from None
 
 

@@ -1,15 +1,15 @@
-"""What a supervisor has to know of a policy: which programs it wants, and when each has to be started anew.
+"""What a supervisor needs to know about a policy: which programs it needs, and when each must be restarted.
 
-Knows the policy's fields and the programs beside `run`. Must not know procd or any other supervisor. `cpe-filter check
+Knows the policy's fields and the programs besides `run`. Must not know procd or any other supervisor. `cpe-filter check
 --service` prints it, for scripts that cannot read TOML: a word and its value on each line.
 
-    run DIGEST         the filter; the digest is another one where a reload would not do
-    explain DIGEST     the responder, where the policy can refuse with an explanation
-    send FILE          the sender, where reports are made: what waits is in this file
+    run DIGEST         the filter; the digest changes if a reload is not sufficient
+    explain DIGEST     the responder, if the policy can refuse with an explanation
+    send FILE          the sender, if reports are made: what waits is in this file
     fail WORD          open or closed
     nat64 FILE         where the filter reads the addresses that the router's resolver has for `ipv4only.arpa`
-    page FOLDER        where the subscriber's page is, if there is to be one
-    lan NAME, wan NAME interfaces that have to be there before the filter starts; a line each
+    page FOLDER        where the subscriber's page is, if there is one
+    lan NAME, wan NAME interfaces that must exist before the filter starts; a line each
     write FOLDER       where the filter writes
     read FOLDER        where it only reads
 """
@@ -27,7 +27,7 @@ from cpe_filter.toml_file import Key
 
 
 def lines(policy: Policy) -> list[str]:
-    """The lines, programs first. Folders are named once. What cannot be printed is a `?`."""
+    """The lines, programs first. Folders are named once. Characters that cannot be printed become `?`."""
     wanted = [f"run {_digest(policy, AT_START)}"]
     if policy.filter.refusal == "explain" and (policy.filter.mode == "block" or policy.filter.escalate):
         wanted.append(f"explain {_digest(policy, OF_RESPONDER)}")

@@ -1,6 +1,6 @@
-"""Requests about exemptions, also where no filter runs: what was asked for, checked.
+"""Requests about exemptions, with or without a running filter: reads and checks their fields.
 
-Knows the fields of a request. Must not know the daemon: `cpe-filter exempt` uses this by itself where none runs.
+Knows the fields of a request. Must not know the daemon: `cpe-filter exempt` uses this module alone if no filter runs.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MAX_IDS = 64
 
 
 def asker(uid: int, sudo: object) -> str:
-    """Who asks, for log and file. sudo: what sudo says of whom it works for, [uid, name]; root could make it up."""
+    """The requester, for log and file. sudo: the user who called sudo, [uid, name]; root could make it up."""
     if isinstance(sudo, list) and len(sudo) == 2 and all(isinstance(part, str) and part for part in sudo):
         return f"uid {uid}, through sudo uid {clean(sudo[0])} ({clean(sudo[1])})"[: exemptions.MAX_BY]
     return f"uid {uid}"
 
 
 def wanted(request: Answer, wall: float) -> Exemption:
-    """The exemption asked for by device, destination, until (POSIX time or none), reason. Raises `PolicyError`."""
+    """The requested exemption: device, destination, until (POSIX time or none), reason. Raises `PolicyError`."""
     reason, until = request.get("reason"), request.get("until")
     if not isinstance(reason, str) or not reason.strip():
         raise PolicyError("exempt add: reason is empty; say in a few words what it is for")
@@ -45,7 +45,7 @@ def wanted(request: Answer, wall: float) -> Exemption:
 
 
 def unwanted(request: Answer, contents: Contents, policy: Policy, path: str) -> list[int]:
-    """The ids of those that are asked to be removed. path: the policy's file. Raises `PolicyError`."""
+    """The ids of the exemptions to remove. path: the policy's file. Raises `PolicyError`."""
     names, device, destination = request.get("ids", []), request.get("device"), request.get("destination")
     if not isinstance(names, list) or len(names) > MAX_IDS or not all(isinstance(name, str) for name in names):
         raise PolicyError(f"exempt remove: at most {MAX_IDS} ids at once")

@@ -1,8 +1,7 @@
-"""The exemptions that `cpe-filter exempt` keeps: a file of its own, apart from the policy's.
+"""The exemptions that `cpe-filter exempt` keeps, in a file of their own besides the policy's.
 
-Knows how the file is written and changed (under a lock, in one step, never half) and which exemptions are in force.
-Must not know the kernel, the engine or the control socket; reading is exemptions_file's, done apart. Bounded:
-`MAX_KEPT` exemptions.
+Knows how they are changed, and which are in force. Must not know the kernel, the engine or the control socket; other
+modules read the file (exemptions_file) and write it (exemptions_store). Bounded: `MAX_KEPT` exemptions.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: As many as a home will ever have, and some more.
+#: More than a home will ever have.
 MAX_KEPT = 256
 MAX_ID = 10**9
 MAX_BY = 100
@@ -52,9 +51,9 @@ def toml_time(seconds: float) -> str:
 
 
 def added(contents: Contents, exemption: Exemption, now: float, by: str) -> tuple[Contents, Kept, bool]:
-    """With one more; the file, the new one, and whether it takes the place of one of the same device and destination.
+    """Adds one. Returns the file, the new one, and whether it replaces one of the same device and destination.
 
-    now: POSIX time. Raises `PolicyError` where there are too many.
+    now: POSIX time. Raises `PolicyError` if there are too many.
     """
     for place, one in enumerate(contents.kept):
         if one.exemption[:2] == exemption[:2]:
@@ -74,14 +73,14 @@ def without(contents: Contents, ids: Iterable[int]) -> Contents:
 
 
 def over(exemption: Exemption, wall: float) -> bool:
-    """Whether its time is over at POSIX time `wall`."""
+    """Whether it has expired at POSIX time `wall`."""
     return exemption.until is not None and wall > exemption.until
 
 
 def in_force(exemptions: Iterable[Exemption], wall: float) -> tuple[Exemption, ...]:
-    """Those whose time is not over, without an end: who holds them asks again.
+    """Those that have not expired, without their end: their holder must ask again.
 
-    The end goes by the wall's clock, which may jump. The engine's does not, so it cannot tell.
+    The wall clock decides when they expire, and it may jump. The engine's clock does not, so the engine cannot decide.
     """
     return tuple(one._replace(until=None) for one in exemptions if not over(one, wall))
 
@@ -144,7 +143,7 @@ def chosen(
 ) -> list[int]:
     """The ids of the exemptions to remove: those named, and those of this device and destination.
 
-    None for a device or destination stands for each. Raises `PolicyError`: unknown ones, and those of the policy file.
+    None for a device or destination means any. Raises `PolicyError` for unknown ids, and for those of the policy file.
     """
     ids = {str(one.id): one.id for one in contents.kept}
     out: list[int] = []

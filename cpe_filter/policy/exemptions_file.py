@@ -1,7 +1,8 @@
 """The exemptions file: TOML -> `Contents`.
 
-Knows the file's form: the policy's `[[exempt]]` with three more keys, `id` (a number, never given twice), `added` and
-`by`. Every error names file and place, and what is allowed. No part of the running filter, which has it read apart.
+Knows the file's form: the policy's `[[exempt]]` with three more keys, `id` (a number, never used twice), `added` and
+`by`. Every error names file and place, and what is allowed. Not part of the running filter, which reads the file in a
+child process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _KEYS = ("id", "device", "destination", "until", "reason", "added", "by")
 
 
 def parse(raw: bytes, path: str) -> Contents:
-    """The file's bytes as what they say; `path` for errors. Raises `PolicyError`."""
+    """The content of the file's bytes; `path` for errors. Raises `PolicyError`."""
     data = toml_file.parse(raw, path, PolicyError)
     following = data.pop("next", 1)
     entries = data.pop("exempt", [])

@@ -1,7 +1,7 @@
-"""The file that `cpe-filter exempt` keeps: how it is read, changed under a lock and written in one step, never half.
+"""The file of `cpe-filter exempt`: it is read, changed under a lock, and replaced in one step.
 
-Knows the file and its text. Must not know the kernel, the engine or the control socket; parsing is exemptions_file's,
-done in a child process.
+Knows the file and its text. Must not know the kernel, the engine or the control socket; exemptions_file parses it, in a
+child process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Bytes that are read: one more than a policy may have, so that the parser refuses what is longer.
+#: Bytes that are read: one more than a policy may have, so that the parser refuses a longer file.
 MAX_FILE_BYTES = (1 << 20) + 1
 
 
@@ -29,11 +29,11 @@ _OPENING = """\
 
 
 class Damaged(PolicyError):
-    """The file is no exemptions file (any more). The text names file, place and what is allowed."""
+    """The file is not a valid exemptions file. The text names file, place and what is allowed."""
 
 
 def load(path: str) -> Contents:
-    """The file as it is; nothing where there is none. Raises `Damaged`, and `PolicyError` where it cannot be read."""
+    """The file as it is; empty if there is none. Raises `Damaged`, and `PolicyError` if it cannot be read."""
     raw = _raw(path)
     if raw is None:
         return Contents()
@@ -82,9 +82,9 @@ def _parsed(raw: bytes, path: str) -> Any:
 
 
 def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0) -> tuple[Contents, Contents]:
-    """Reads the file, changes it, writes it whole; nobody else changes it meanwhile. Returns it before and after.
+    """Reads the file, changes it and replaces it, under a lock. Returns it before and after.
 
-    wait_s: how long to wait for somebody else who changes it. Raises `PolicyError`; so may `what`, and the file stays.
+    wait_s: how long to wait for another process that changes it. Raises `PolicyError`; so may `what`: the file stays.
     """
     folder = os.path.dirname(path)
     try:
@@ -107,7 +107,7 @@ def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0)
 
 
 def set_aside(path: str) -> str:
-    """A damaged file makes room, for the owner to mend. Says where it is now."""
+    """Renames a damaged file, for the owner to repair. Returns its new path."""
     try:
         os.replace(path, f"{path}.bad")
     except OSError as error:

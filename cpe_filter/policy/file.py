@@ -1,7 +1,7 @@
 """The policy file: TOML -> `Policy`.
 
-Knows how tables become a policy, and the [[exempt]] tables; the keys are keys', reading and checking toml_file's. Not
-part of the running filter, which reads its policy in a child process (load).
+Knows how tables become a policy, and the [[exempt]] tables. keys has the keys; toml_file reads and checks. Not part of
+the running filter, which reads its policy in a child process (load).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def load(path: str) -> Policy:
 
 
 def reread(path: str, old: Policy) -> Reread:
-    """The file again, while a filter runs by `old`. Raises `PolicyError`."""
+    """The file again, while a filter runs with `old`. Raises `PolicyError`."""
     new = load(path)
     differ = [key for key in KEYS if key.value(old) != key.value(new)]
     later = [key for key in differ if key in AT_START]
@@ -84,7 +84,7 @@ def moment(value: Any, where: str) -> float:
     """The last second of a date, or a date and time, as POSIX time. Raises `PolicyError`."""
     if not hasattr(value, "timetuple"):  # a TOML date or date-time
         raise PolicyError(f"{where} is {found(value)}; allowed: a date such as 2027-01-31, or a date and time")
-    # A date alone lasts to its end; a time without zone is UTC, as the router's clock is.
+    # A date alone lasts to its end; a time without zone is UTC, like the router's clock.
     try:
         utc = value.utctimetuple() if hasattr(value, "utctimetuple") else None
     except OverflowError:  # in UTC it lies outside the years 1 to 9999

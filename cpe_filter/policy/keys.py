@@ -1,4 +1,4 @@
-"""The keys of the policy file: the one place where their names, units, ranges and meanings stand.
+"""The keys of the policy file: the one place for their names, units, ranges and meanings.
 
 Tables and keys have their names in `Policy`; kinds says what is allowed in one. Must not know TOML. The table in
 docs/policy.md is tested against it. Not part of the running filter, which has the fields alone.
@@ -98,8 +98,8 @@ def _keys(**names: tuple[str, ...]) -> tuple[Key, ...]:
     return tuple(BY_TABLE[table][name] for table in names for name in names[table])
 
 
-#: Keys that a running filter takes over from a new policy only when it starts again: they are bound to its queue, its
-#: sockets and its files. The rest takes effect by a reload.
+#: Keys of a new policy that a running filter uses only after a restart: they are bound to its queue, its sockets and
+#: its files. The others take effect by a reload.
 AT_START = _keys(
     filter=("fail", "queue", "queue_length"),
     network=("lan", "wan", "leases"),

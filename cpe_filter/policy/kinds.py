@@ -1,4 +1,4 @@
-"""The kinds of values that only the policy has: what is allowed in each, and the value as the policy holds it.
+"""The kinds of values that only the policy has: what is allowed, and the value in the policy.
 
 Must not know which key is of which kind. Not part of the running filter.
 """
@@ -26,7 +26,7 @@ MAX_SOCKET = 107
 MAX_LIST, MAX_PATHS, MAX_PORTS = 1024, 8, 8
 #: Prefixes of NAT64: each IPv4 network that passes has one of each in the kernel.
 MAX_PREFIXES = 8
-#: Submission is the way for people to send mail; RFC 5068 section 3.1 forbids blocking it.
+#: People send mail by submission; RFC 5068 section 3.1 forbids blocking it.
 _NEVER_PORTS = (465, 587)
 
 
@@ -42,7 +42,7 @@ def _is_title(text: str) -> bool:
 
 
 def _is_url(text: str) -> bool:
-    """Empty or https. No user name: `https://isp.example@evil.example` is not what it seems."""
+    """Empty or https. No user name, because `https://isp.example@evil.example` is misleading."""
     if not text:
         return True
     if len(text) > MAX_URL or not text.isascii() or not text.isprintable() or any(c in ' "<>\\^`{|}' for c in text):
@@ -150,7 +150,7 @@ def _prefixes(value: Any) -> tuple[IPv6Network, ...]:
     return tuple(out)
 
 
-#: How a value of a kind is read, and what is allowed, for people.
+#: For each kind: how a value is read, and what is allowed, for people.
 KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "version": (_text(_is_version), f"at most {MAX_VERSION} letters, digits, and ._+-"),
     "text": (_text(_is_path), "an absolute path"),

@@ -1,6 +1,6 @@
 """Reads a policy in a child process: the parser's memory is not kept.
 
-Knows how a policy is carried from that child to us. Must not know the file's form (file, keys).
+Knows how the child returns a policy to this process. Must not know the file's form (file, keys).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def load(path: str) -> Policy:
 
 
 def plain_reread(path: str, old: Policy) -> Any:
-    """The same where `old` is in force, with what is different, for `from_plain_reread`. Raises `PolicyError`.
+    """The same while `old` is in force, with the differences, for `from_plain_reread`. Raises `PolicyError`.
 
     Only in a child (see lean.forked): the parser stays in memory.
     """

@@ -1,8 +1,7 @@
 """The policy: what the Internet provider or the owner of the router has decided, as one frozen `Policy`.
 
-Knows the fields and their defaults, and what an exemption may be. Must not know how a policy is read (load, file,
-keys) or carried out. NamedTuples, since dataclasses would
-take 2.6 MB.
+Knows the fields and their defaults, and what an exemption may be. Must not know how a policy is read (load, file, keys)
+or carried out. NamedTuples, because dataclasses would take 2.6 MB.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class PolicyError(ValueError):
 class Exemption(NamedTuple):
     """`device` may send straight to `destination`. It stays watched.
 
-    device: packed MAC (6 bytes) or None for any. destination: network or None for any. until: last second,
-    POSIX time, or None for ever.
+    device: packed MAC (6 bytes) or None for any. destination: network or None for any. until: last second, POSIX time,
+    or None if it never expires.
     """
 
     device: bytes | None
@@ -65,7 +64,7 @@ class NetworkTable(NamedTuple):
     nat64: tuple[IPv6Network, ...] = ()
     private_destinations: str = "pass"
     router_output: bool = True
-    # On OpenWrt /tmp is root's alone; elsewhere they are only read, and nothing in them is trusted.
+    # On OpenWrt only root can write to /tmp; elsewhere these are only read, and nothing in them is trusted.
     leases: tuple[str, ...] = ("/tmp/dhcp.leases", "/tmp/odhcpd.leases", "/tmp/hosts/odhcpd")  # noqa: S108
 
 
@@ -76,7 +75,7 @@ class LimitsTable(NamedTuple):
     connections_burst: int = 12
     destinations_per_hour: int = 20
     destinations_burst: int = 6
-    # A household's own server writes a few messages a day; what waited during an outage goes out at once.
+    # A household's own server writes a few messages a day; after an outage its queue goes out at once.
     messages_per_hour: int = 60
     messages_burst: int = 20
     recipients_per_hour: int = 100
@@ -160,9 +159,9 @@ class Policy(NamedTuple):
 class Reread(NamedTuple):
     """A policy file read again while a filter runs.
 
-    policy: the new one; what takes a restart of the filter is as before. changed: the keys that are others now, as
-    `[table] key`; later: those that take a restart of the filter; responder: those that the responder has to be
-    restarted for.
+    policy: the new one; keys that need a restart of the filter are as before. changed: the keys with new values, as
+    `[table] key`; later: those that need a restart of the filter; responder: those that need a restart of the
+    responder.
     """
 
     policy: Policy
@@ -175,7 +174,7 @@ class Reread(NamedTuple):
 
 
 def parse_exemption(entry: dict[str, Any], where: str) -> Exemption:
-    """Of keys `device`, `destination` and `reason`, for ever. Raises `PolicyError`, which begins with `where`."""
+    """From the keys `device`, `destination` and `reason`, without an end. Raises `PolicyError`, with `where` first."""
     device = entry.get("device", "any")
     packed = None if device == "any" else parse_mac(device)
     if device != "any" and packed is None:

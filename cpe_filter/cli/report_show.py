@@ -13,12 +13,12 @@ from typing import Any
 
 from cpe_filter.detect.device import device_name
 from cpe_filter.detect.evidence import INDICATORS, current
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import schedule
-from cpe_filter.report import spool_dir as handover
-from cpe_filter.report.persistence import Broken, Kept
+from cpe_filter.report import schedule, spool_dir
+from cpe_filter.report.persistence import SavedIncidents
 from cpe_filter.report.spool_dir import LAST, PLAN, uptime
-from cpe_filter.report.spool_reader import Reader
+from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.texts.terminal import clock
 
 #: Signs of an event that are put into words; all are in its text.
@@ -45,9 +45,9 @@ class NotShown(RuntimeError):
 
 def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
     """Raises `NotShown`."""
-    path = handover.folder(policy.status.status_file)
+    path = spool_dir.folder(policy.status.status_file)
     try:
-        reader = Reader(path)
+        reader = SpoolReader(path)
     except FileNotFoundError:
         raise NotShown(f"no reports are made (there is no {path})") from None
     except OSError as error:
@@ -56,7 +56,7 @@ def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
         content = _gathered(policy, reader)
     except OSError as error:
         raise NotShown(f"{path}: {error.strerror}; root may see it") from None
-    except Broken as error:
+    except CorruptStateError as error:
         raise NotShown(f"{path}: the spool is {error}") from None
     finally:
         reader.close()
@@ -67,12 +67,12 @@ def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
         out(line)
 
 
-def _gathered(policy: Policy, reader: Reader) -> dict[str, Any]:
-    boot = handover.boot_id()
+def _gathered(policy: Policy, reader: SpoolReader) -> dict[str, Any]:
+    boot = spool_dir.boot_id()
     spool = reader.spool(boot)
     try:
-        devices = {dev: device_name(key) for dev, key in Kept(reader.incidents()).devices().items()}
-    except (OSError, Broken, ValueError):
+        devices = {dev: device_name(key) for dev, key in SavedIncidents(reader.incidents()).devices().items()}
+    except (OSError, CorruptStateError, ValueError):
         devices = {}
     plan = schedule.known(reader.read(PLAN), boot)
     return {

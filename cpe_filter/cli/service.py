@@ -22,7 +22,7 @@ import os
 from cpe_filter.home import translators
 from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import spool_dir as handover
+from cpe_filter.report import spool_dir
 from cpe_filter.toml_file import Key
 
 
@@ -32,7 +32,7 @@ def lines(policy: Policy) -> list[str]:
     if policy.filter.refusal == "explain" and (policy.filter.mode == "block" or policy.filter.escalate):
         wanted.append(f"explain {_digest(policy, OF_RESPONDER)}")
     if policy.report.url:
-        wanted.append(f"send {_line(os.path.join(handover.folder(policy.status.status_file), handover.SPOOL))}")
+        wanted.append(f"send {_line(os.path.join(spool_dir.folder(policy.status.status_file), spool_dir.SPOOL))}")
     wanted.append(f"fail {policy.filter.fail}")
     wanted.append(f"nat64 {_line(translators.answers_file(policy.status.status_file))}")
     if policy.notice.page:

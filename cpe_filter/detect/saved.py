@@ -1,9 +1,9 @@
 """What is known of the devices <-> bytes that survive a restart.
 
 Knows devices, scores and the form of the bytes. Must not know files or clocks. The bytes are read completely or not at
-all; then `Broken` says why. The detector continues as it would without a restart, except for what is not saved: which
-names a device has used (their hashes have a new key with every start), the last minute's new servers, the token buckets
-of mode limit, and connections that were running.
+all; then `CorruptStateError` says why. The detector continues as it would without a restart, except for what is not
+saved: which names a device has used (their hashes have a new key with every start), the last minute's new servers, the
+token buckets of mode limit, and connections that were running.
 
     "cpe-filter state", version (1 byte), serial (varint), written (float64)
     names of the senders, names of the indicators: a count (1 byte), then each with its length (1 byte)
@@ -27,6 +27,7 @@ from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective
 from cpe_filter.detect.evidence import INDICATORS, SENDERS, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, Neighbours
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
@@ -48,10 +49,6 @@ _WEIGHT = 256
 _float = struct.Struct(">d")
 #: A table of neighbours, a number for each bucket of four (`WAYS`).
 _buckets = struct.Struct(f">{BUCKETS}Q")
-
-
-class Broken(ValueError):
-    """These bytes cannot be used. The text says what is wrong with them."""
 
 
 class Saved(NamedTuple):
@@ -88,15 +85,15 @@ def _pieces(known: list[tuple[bytes, Device]], time: float, serial: int) -> Iter
 
 
 def decode(data: bytes, now: float) -> Saved:
-    """What was encoded. now: seconds of the current clock. Raises `Broken`."""
+    """What was encoded. now: seconds of the current clock. Raises `CorruptStateError`."""
     if len(data) > MOST_BYTES:
-        raise Broken("too large")
+        raise CorruptStateError("too large")
     if not data.startswith(_MAGIC) or len(data) <= len(_MAGIC):
-        raise Broken("not a state of cpe-filter")
+        raise CorruptStateError("not a state of cpe-filter")
     if data[len(_MAGIC)] != VERSION:
-        raise Broken(f"of version {data[len(_MAGIC)]}, this is version {VERSION}")
+        raise CorruptStateError(f"of version {data[len(_MAGIC)]}, this is version {VERSION}")
     if len(data) < 5 or crc32(data[:-4]) != int.from_bytes(data[-4:], "big"):
-        raise Broken("cut short or damaged")
+        raise CorruptStateError("cut short or damaged")
     reader = _Reader(data[len(_MAGIC) + 1 : -4])
     serial, written = reader.varint(), reader.number()
     # If the clock was wrong, the time between writing and reading is unknown.
@@ -104,17 +101,17 @@ def decode(data: bytes, now: float) -> Saved:
     senders, indicators = reader.names(), [current(name) for name in reader.names()]
     count = reader.varint()
     if count > DEVICES + 1:  # and the home's collective one
-        raise Broken("too many devices")
+        raise CorruptStateError("too many devices")
     devices: dict[bytes, Device] = {}
     for _ in range(count):
         device = _read_device(reader, base, senders, indicators)
         if device.key in devices:
-            raise Broken("a device twice")
+            raise CorruptStateError("a device twice")
         devices[device.key] = device
     if len(devices) - (HOME in devices) > DEVICES:
-        raise Broken("too many devices")
+        raise CorruptStateError("too many devices")
     if not reader.at_end:
-        raise Broken("bytes too many")
+        raise CorruptStateError("trailing bytes")
     return Saved(serial, list(devices.values()))
 
 
@@ -162,10 +159,10 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
 def _read_device(reader: _Reader, base: float, senders: list[str], indicators: list[str]) -> Device:
     key = reader.short()
     if len(key) not in _KEYS and key not in RESERVED:
-        raise Broken("a device without a key")
+        raise CorruptStateError("a device without a key")
     flags = reader.byte()
     if flags & 3 >= len(_STANDINGS) or flags >= 2 * _WHOLE_TABLE:
-        raise Broken("a standing that there is not")
+        raise CorruptStateError("unknown standing")
     device = Collective(base) if key == HOME else Device(key, base)
     device.last_seen = reader.time(base)
     device.first_seen = min(reader.time(base), device.last_seen)
@@ -193,7 +190,7 @@ def _read_device(reader: _Reader, base: float, senders: list[str], indicators: l
     for _ in range(reader.byte()):
         address = reader.short()
         if len(address) not in (4, 16):
-            raise Broken("an address of a wrong length")
+            raise CorruptStateError("an address of a wrong length")
         device.addresses = [*device.addresses, address][-ADDRESSES:]
     device.neighbours = Neighbours(reader.take(SIZE) if flags & _WHOLE_TABLE else reader.table())
     return device
@@ -248,7 +245,7 @@ def _packed_table(table: bytearray) -> bytes:
 
 
 class _Reader:
-    """Takes pieces off the front. Everything raises `Broken` if too little is left."""
+    """Takes pieces off the front. Everything raises `CorruptStateError` if too little is left."""
 
     __slots__ = ("_at", "_data")
 
@@ -263,7 +260,7 @@ class _Reader:
     def take(self, size: int) -> bytes:
         piece = self._data[self._at : self._at + size]
         if len(piece) != size:
-            raise Broken("it ends too early")
+            raise CorruptStateError("it ends too early")
         self._at += size
         return piece
 
@@ -280,18 +277,18 @@ class _Reader:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
-        raise Broken("a number without end")
+        raise CorruptStateError("unterminated number")
 
     def number(self) -> float:
         value: float = _float.unpack(self.take(8))[0]
         if not math.isfinite(value) or value < 0:
-            raise Broken("a number that is none")
+            raise CorruptStateError("not a number")
         return value
 
     def time(self, base: float) -> float:
         age = self.varint()
         if age > _OLDEST_MS:
-            raise Broken("older than a hundred years")
+            raise CorruptStateError("older than a hundred years")
         return base - age / 1000
 
     def names(self) -> list[str]:
@@ -304,6 +301,6 @@ class _Reader:
         for bucket in range(BUCKETS):
             count = counts[bucket // 2] >> 4 * (bucket % 2) & 15
             if count > WAYS:
-                raise Broken("a bucket that overflows")
+                raise CorruptStateError("a bucket that overflows")
             out.append(self.take(2 * count).ljust(2 * WAYS, b"\0"))
         return b"".join(out)

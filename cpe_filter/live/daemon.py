@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cpe_filter.notice.notice import Notice
-    from cpe_filter.report.reporter import Outbox
+    from cpe_filter.report.reporter import Reporter
 
 _CAP_NET_ADMIN = 12
 #: Nobody reads envelopes here: the counts are enough.
@@ -161,7 +161,7 @@ class _Filter:
         self._stop = self._hung_up = False
         self.refusals = Refusals(log)
         self.upkeep: Upkeep | None = None
-        self.outbox: Outbox | None = None
+        self.reporter: Reporter | None = None
         self.notice: Notice | None = None
         self._failures_told = 0
         self._wake_read, self._wake_write = os.pipe()
@@ -227,21 +227,21 @@ class _Filter:
         """Begins or ends to make reports for the Internet provider, as the policy says."""
         now = self.now()
         if not self.policy.report.url:
-            if self.outbox is not None:
-                self.outbox.close(now)
-                self.outbox = None
-                self.state.beside.clear()
-        elif self.outbox is not None:
-            self.outbox.reload(self.policy)
+            if self.reporter is not None:
+                self.reporter.close(now)
+                self.reporter = None
+                self.state.companions.clear()
+        elif self.reporter is not None:
+            self.reporter.reload(self.policy)
         else:
-            from cpe_filter.report import reporter as outbox
+            from cpe_filter.report import reporter
 
             try:
-                self.outbox = outbox.Outbox(self.policy, self.engine, self.leases.name, self._figures, log, now)
+                self.reporter = reporter.Reporter(self.policy, self.engine, self.leases.name, self._figures, log, now)
             except OSError as error:
                 log(f"no reports are made: {error.filename or self.policy.state.state_file}: {error.strerror}")
             else:
-                self.state.beside[outbox.BESIDE] = self.outbox.encoded
+                self.state.companions[reporter.INCIDENTS_SUFFIX] = self.reporter.encoded
 
     def _show(self) -> None:
         """Begins to keep the subscriber's page, or has it follow the policy."""
@@ -292,8 +292,8 @@ class _Filter:
                 if self.upkeep is not None:
                     self.upkeep.tick(now)
                     self.upkeep.write_metrics(now, self._counted)
-                if self.outbox is not None:
-                    self.outbox.tick(now)
+                if self.reporter is not None:
+                    self.reporter.tick(now)
                 if self.notice is not None:
                     self.notice.tick(self.engine.devices, self.policy, now)
                 if now >= next_look:
@@ -386,8 +386,8 @@ class _Filter:
     def save_state(self) -> None:
         """At an orderly end. After an internal error what was written before counts."""
         self._tell()  # what has changed in the last moment
-        if self.outbox is not None:
-            self.outbox.close(self.now())
+        if self.reporter is not None:
+            self.reporter.close(self.now())
         self.state.close(self.engine.devices.known(), self.now())
 
     def _drain_wakeups(self) -> None:
@@ -415,8 +415,8 @@ class _Filter:
                     f"device {device_name(event.before)} goes on as {self._called(event.device)}: the same DHCP "
                     f"{event.why}; it is {event.device.score.standing}"
                 )
-                if self.outbox is not None:
-                    self.outbox.continued(event.before, event.device.key)
+                if self.reporter is not None:
+                    self.reporter.rekeyed(event.before, event.device.key)
                 if self.notice is not None:
                     self.notice.continued(event.before, event.device.key)
                 if event.device.score.standing != CLEAR:

@@ -20,6 +20,7 @@ from cpe_filter.detect import saved
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.lean.atomic_file import AtomicFile
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.files import make_folder, read, replace
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import LogOnce
@@ -49,7 +50,7 @@ class State:
         self._call_for: float | None = None  # the `_changed_at` that it takes there
         #: Other files on flash that are written together with this one: the suffix of the name, and a function that
         #: returns the content for a time. The child calls it.
-        self.beside: dict[str, Callable[[float], bytes]] = {}
+        self.companions: dict[str, Callable[[float], bytes]] = {}
 
     def load(self, now: float) -> list[Device]:
         """The devices as they were last written; none if no file can be used."""
@@ -175,7 +176,7 @@ class State:
     def _write_flash(self, devices: Iterable[Device], now: float, serial: int) -> list[tuple[str, str]]:
         """Writes all files on flash, in a child or at the end. Returns the paths that failed, and why."""
         failed = []
-        contents = {"": lambda now: saved.encode(devices, now, serial), **self.beside}
+        contents = {"": lambda now: saved.encode(devices, now, serial), **self.companions}
         for ending, content in contents.items():
             path = self._flash + ending
             try:
@@ -188,7 +189,7 @@ class State:
     def _flash_written(self, failed: list[tuple[str, str]], changed_at: float | None) -> None:
         """Logs failures. changed_at: of the standings that were written, or have to be written again."""
         paths = [path for path, _ in failed]
-        for ending in ("", *self.beside):
+        for ending in ("", *self.companions):
             if self._flash + ending not in paths:
                 self._log_once.clear(self._flash + ending)
         for path, text in failed:
@@ -210,7 +211,7 @@ class State:
             pass
         except OSError as error:
             self._log_once.changed(path, f"state not read: {path}: {error.strerror}")
-        except saved.Broken as error:
+        except CorruptStateError as error:
             aside = f"{path}.bad"
             try:
                 os.replace(path, aside)

@@ -24,17 +24,31 @@ class Counts(NamedTuple):
 
     def since(self, base: Counts) -> Counts:
         """The difference. Indicators that a release has reset start again from zero."""
-        grown = {
-            name: count - base.indicators.get(name, 0) if count >= base.indicators.get(name, 0) else count
-            for name, count in self.indicators.items()
-        }
+        indicators = {}
+        for name in (*self.indicators, *(name for name in base.indicators if name not in self.indicators)):
+            count, before = self.indicators.get(name, 0), base.indicators.get(name, 0)
+            grown = count - before if count >= before else count
+            if grown:
+                indicators[name] = grown
         return Counts(
             max(0, self.connections - base.connections),
             max(0, self.networks - base.networks),
             max(0, self.messages - base.messages),
             max(0, self.recipients - base.recipients),
             max(0, self.refused - base.refused),
-            {name: count for name, count in grown.items() if count},
+            indicators,
+        )
+
+    def less(self, counts: Counts) -> Counts:
+        """The base from which these have `counts`; parts of it may be negative."""
+        names = (*self.indicators, *(name for name in counts.indicators if name not in self.indicators))
+        return Counts(
+            self.connections - counts.connections,
+            self.networks - counts.networks,
+            self.messages - counts.messages,
+            self.recipients - counts.recipients,
+            self.refused - counts.refused,
+            {name: self.indicators.get(name, 0) - counts.indicators.get(name, 0) for name in names},
         )
 
 

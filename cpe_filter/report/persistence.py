@@ -10,56 +10,32 @@ After a reboot they are ages.
 from __future__ import annotations
 
 import math
-from binascii import crc32
 
 from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
 from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.lean import json_text
+from cpe_filter.lean.checksum import CorruptStateError, with_crc, without_crc
 from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.report.counts import Counts
-from cpe_filter.report.incident import (
-    CLEARED,
-    EXAMPLES,
-    EXEMPT,
-    EXPIRED,
-    MAX_NAME,
-    MERGED,
-    MOST_CLOSED,
-    RELEASED,
-    Example,
-    Incident,
-    Incidents,
-)
+from cpe_filter.report.events import CLEARED, EXEMPT, EXPIRED, MERGED, RELEASED
+from cpe_filter.report.incident import EXAMPLES, MAX_NAME, Example, Incident
+from cpe_filter.report.tracker import MAX_CLOSED, IncidentTracker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cpe_filter.report.events import EndReason
+
 #: A file that is older, or from the future, was written or is read with a wrong clock (as in detect.saved).
 BELIEVED_S = 366 * 86400.0
+_END_REASONS: dict[str, EndReason] = {reason: reason for reason in ("", CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED)}
 #: Lengths of devices' keys, except the router's own.
 _KEYS = (4, 6, *BEHIND, 16)
 
 
-class Broken(ValueError):
-    """These bytes cannot be used. The text says what is wrong with them."""
-
-
-def sealed(content: bytes) -> bytes:
-    """Adds a line with the CRC-32 of all before it."""
-    return content + b"%08x\n" % crc32(content)
-
-
-def unsealed(data: bytes) -> bytes:
-    """What `sealed` was given. Raises `Broken`."""
-    content, seal = data[:-9], data[-9:]
-    if len(seal) != 9 or seal != b"%08x\n" % crc32(content):
-        raise Broken("cut short or damaged")
-    return content
-
-
-def encode(incidents: Incidents, boot: str, seq: int, now: float) -> bytes:
+def encode(incidents: IncidentTracker, boot: str, seq: int, now: float) -> bytes:
     """All of it. boot: the kernel's boot_id; seq: that of the next event; now: the engine's time."""
     content = {
         "boot": boot,
@@ -69,21 +45,21 @@ def encode(incidents: Incidents, boot: str, seq: int, now: float) -> bytes:
         "released": [key.hex() for key in incidents.released],
         "incidents": [_dumped(incident) for incident in incidents.all()],
     }
-    return sealed(json_text.encode(content).encode())
+    return with_crc(json_text.encode(content).encode())
 
 
-class Kept:
+class SavedIncidents:
     """What was read. boot, seq: as given to `encode`."""
 
     def __init__(self, data: bytes) -> None:
-        """Raises `Broken`."""
-        text = unsealed(data)
+        """Raises `CorruptStateError`."""
+        text = without_crc(data)
         try:
             self._content = call(lambda: _parsed(text), ValueError)
             self.boot, self.seq = str(self._content["boot"]), int(self._content["seq"])
             self._booted, self._written = (_finite(self._content[name]) for name in ("booted", "written"))
         except (KeyError, TypeError, ValueError, OverflowError, CallFailedError):
-            raise Broken("not incidents of cpe-filter") from None
+            raise CorruptStateError("not incidents of cpe-filter") from None
 
     def devices(self) -> dict[str, bytes]:
         """The devices' keys by their pseudonyms."""
@@ -92,19 +68,19 @@ class Kept:
         except (KeyError, TypeError, ValueError):
             return {}
 
-    def restore(self, incidents: Incidents, boot: str, now: float, lost: bool) -> None:
-        """Restores them into an empty `Incidents`. lost: sent events may not have arrived. Raises `Broken`."""
+    def restore(self, incidents: IncidentTracker, boot: str, now: float, lost: bool) -> None:
+        """Restores them into an empty tracker. lost: sent events may not have arrived. Raises `CorruptStateError`."""
         if self.boot == boot:
             shift = incidents.booted - self._booted
         else:
             shift = 0.0 if 0 <= now - self._written <= BELIEVED_S else now - self._written
         try:
-            found = [_loaded(one, shift) for one in self._content["incidents"][: DEVICES + MOST_CLOSED]]
+            found = [_loaded(one, shift) for one in self._content["incidents"][: DEVICES + MAX_CLOSED]]
             released = [bytes.fromhex(key) for key in self._content["released"][:DEVICES]]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
-            raise Broken("not incidents of cpe-filter") from None
+            raise CorruptStateError("not incidents of cpe-filter") from None
         for incident in found:
-            incident.repeat = lost
+            incident.resend = lost
         incidents.restore(found, released)
 
 
@@ -127,10 +103,10 @@ def _dumped(incident: Incident) -> dict[str, Any]:
         "last": incident.last,
         "base": incident.base,
         "counts": incident.counts,
-        "told_at": incident.told_at,
-        "known": incident.known,
+        "told_at": incident.last_sent_at,
+        "known": incident.arrived,
         "examples": incident.examples,
-        "why": incident.why,
+        "why": incident.reason,
     }
 
 
@@ -144,16 +120,16 @@ def _loaded(content: dict[str, Any], shift: float) -> Incident:
     incident.name = _name(content["name"])
     incident.standing = _one_of(content["standing"], (CLEAR, SUSPECTED, COMPROMISED))
     incident.act = _one_of(content["act"], ("monitor", "limit", "explain", "reset"))
-    incident.why = _one_of(content["why"], ("", CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED))
+    incident.reason = _END_REASONS[content["why"]]
     incident.last = _finite(content["last"]) + shift
-    incident.counts = incident.told = _counts(content["counts"])
-    incident.told_at = _finite(content["told_at"]) + shift
-    incident.known = int(content["known"]) & 3
+    incident.counts = incident.last_sent_counts = _counts(content["counts"])
+    incident.last_sent_at = _finite(content["told_at"]) + shift
+    incident.arrived = int(content["known"]) & 3
     for time, port, family in content["examples"][:EXAMPLES]:
         if not 0 <= port <= 65535 or family not in (4, 6):
             raise ValueError
         incident.examples.append(Example(_finite(time) + shift, int(port), int(family)))
-    incident.shown = len(incident.examples)
+    incident.last_sent_examples = len(incident.examples)
     return incident
 
 

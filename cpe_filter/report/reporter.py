@@ -13,18 +13,20 @@ from cpe_filter.detect.device import Device
 from cpe_filter.enforce.conntrack import wan_port
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.lean import files
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.lean.log import LogOnce
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import key
-from cpe_filter.report import spool_dir as handover
-from cpe_filter.report.incident import EXAMPLES, HEARTBEAT, Example, Incident, Incidents, heartbeat
-from cpe_filter.report.persistence import Broken, Kept, encode
+from cpe_filter.report import key, spool_dir
+from cpe_filter.report.events import HEARTBEAT, heartbeat
+from cpe_filter.report.incident import EXAMPLES, Example, Incident
+from cpe_filter.report.persistence import SavedIncidents, encode
 from cpe_filter.report.spool import MOST_BYTES, About, Spool, Waiting
 from cpe_filter.report.spool_dir import uptime
+from cpe_filter.report.tracker import IncidentTracker
 
 #: Suffixes of the state file's name: the open incidents on flash, and the secret of the pseudonyms.
-BESIDE, KEY = ".incidents", ".key"
+INCIDENTS_SUFFIX, KEY_SUFFIX = ".incidents", ".key"
 #: Seconds between two checks of what has arrived; from a failure to write to the next try.
 ARRIVED_S, RETRY_S = 5.0, 30.0
 #: Seconds to the first heartbeat, between two while none is sent, and from one that has arrived to the next.
@@ -33,8 +35,8 @@ FIRST_BEAT_S, FRESH_BEAT_S, BEAT_S = 60.0, 3600.0, 43200.0
 _LATELY_S = 120.0
 
 
-class Outbox:
-    """Made when reporting begins. `tick` every second, `continued` when a device's key changes, `close` at the end."""
+class Reporter:
+    """Made when reporting begins. `tick` every second, `rekeyed` when a device's key changes, `close` at the end."""
 
     def __init__(
         self,
@@ -45,61 +47,65 @@ class Outbox:
         log: Callable[[str], None],
         now: float,
     ) -> None:
-        """named: a device's name of its own; figures: for heartbeats (see report.incident). Raises OSError."""
+        """named: a device's name of its own; figures: for heartbeats (see report.events). Raises OSError."""
         self._policy = policy
         self._engine = engine
         self._named = named
         self._figures = figures
         self._log = log
         self._log_once = LogOnce(log)
-        self._boot = handover.boot_id()
-        secret = key.load(policy.state.state_file + KEY)
-        self._incidents = Incidents(lambda device: key.pseudonym(secret, device), now - uptime())
-        self._writer = handover.Writer(handover.folder(policy.status.status_file), policy.report.user, log)
+        self._boot = spool_dir.boot_id()
+        secret = key.load(policy.state.state_file + KEY_SUFFIX)
+        self._incidents = IncidentTracker(lambda device: key.pseudonym(secret, device), now - uptime())
+        self._writer = self._spool_writer()
         self._writer.make()
         self._next_arrived = self._next_write = self._next_example = float("-inf")
         self._next_beat = now + FIRST_BEAT_S
         self._spool = self._restored(now)
         self._incidents.begin(engine.devices, now)
 
+    def _spool_writer(self) -> spool_dir.SpoolWriter:
+        folder = spool_dir.folder(self._policy.status.status_file)
+        return spool_dir.SpoolWriter(folder, self._policy.report.user, self._log)
+
     # ── across restarts ─────────────────────────────────────────────────────────────────────────
 
     def _restored(self, now: float) -> Spool:
         """Restores the spool and the incidents; after a reboot only the incidents."""
-        recent = self._kept(self._writer.read(handover.INCIDENTS), "in memory")
+        recent = self._saved(self._writer.read(spool_dir.INCIDENTS), "in memory")
         if recent is not None and recent.boot != self._boot:
             recent = None
         # No seq may come twice in a boot. If none is known, assume an event a second, which is more than there were.
         seq = recent.seq if recent else max(1, int(uptime()))
         spool, whole = Spool(self._boot, seq), False
-        data = self._writer.read(handover.SPOOL)
+        data = self._writer.read(spool_dir.SPOOL)
         if data is not None:
             try:
                 about, events = _decoded(data)
                 if about.boot == self._boot:
                     whole = recent is not None and about.next >= recent.seq
                     spool.restore(about, events)
-            except Broken as error:
+            except CorruptStateError as error:
                 self._log(f"reports that waited are lost: the spool is {error}")
-        kept = recent or self._kept(self._read_flash(), "on flash")
-        if kept is not None:
+        saved = recent or self._saved(self._read_flash(), "on flash")
+        if saved is not None:
             try:
-                kept.restore(self._incidents, self._boot, now, lost=not whole)
-            except Broken as error:
+                saved.restore(self._incidents, self._boot, now, lost=not whole)
+            except CorruptStateError as error:
                 self._log(f"open incidents are not known any more: {error}")
         return spool
 
-    def _kept(self, data: bytes | None, where: str) -> Kept | None:
+    def _saved(self, data: bytes | None, where: str) -> SavedIncidents | None:
         if data is None:
             return None
         try:
-            return Kept(data)
-        except Broken as error:
+            return SavedIncidents(data)
+        except CorruptStateError as error:
             self._log(f"open incidents {where} not used: {error}")
             return None
 
     def _read_flash(self) -> bytes | None:
-        path = self._policy.state.state_file + BESIDE
+        path = self._policy.state.state_file + INCIDENTS_SUFFIX
         try:
             return files.read(path, 2 * MOST_BYTES)
         except FileNotFoundError:
@@ -119,16 +125,18 @@ class Outbox:
         user = self._policy.report.user
         self._policy = policy
         if policy.report.user != user:
-            self._writer = handover.Writer(handover.folder(policy.status.status_file), policy.report.user, self._log)
+            self._writer = self._spool_writer()
             try:
                 self._writer.make()
             except OSError as error:
                 self._log_once.changed("folder", f"reports cannot be left for {policy.report.user}: {error.strerror}")
         self._spool.changed = True  # the policy's version is in it
 
-    def continued(self, before: bytes, after: bytes) -> None:
+    def rekeyed(self, before: bytes, after: bytes) -> None:
         """A device continues under another key."""
-        self._incidents.continued(before, after)
+        device = self._engine.devices.find(after)
+        if device is not None:  # else it has been forgotten since, and its incident ends
+            self._incidents.rekeyed(before, device)
 
     def tick(self, now: float) -> None:
         """Does what is due."""
@@ -169,8 +177,8 @@ class Outbox:
         policy = self._policy
         try:
             # In this order: after a crash the seq shows what the spool lacks, and it is reported again.
-            self._writer.write(handover.INCIDENTS, encode(self._incidents, self._boot, self._spool.next, now))
-            self._writer.write(handover.SPOOL, self._spool.encode(policy.filter.version, __version__), 0o640)
+            self._writer.write(spool_dir.INCIDENTS, encode(self._incidents, self._boot, self._spool.next, now))
+            self._writer.write(spool_dir.SPOOL, self._spool.encode(policy.filter.version, __version__), 0o640)
         except OSError as error:
             self._next_write = now + RETRY_S
             self._log_once.changed("spool", f"reports not written: {error.strerror}")
@@ -198,21 +206,21 @@ class Outbox:
         for flow in self._engine.flows_of(device):
             session = flow.session
             connection = session.start, session.client_port
-            if not _went_out(flow) or connection in incident.looked:
+            if not _went_out(flow) or connection in incident.examined:
                 continue
             port = wan_port(session.client, session.client_port, session.server, session.server_port)
             if port is None and len(session.client) == 16:
                 port = session.client_port
             family = 4 if len(session.client) == 4 else 6
             example = Example(session.start, port, family) if port is not None else None
-            self._incidents.example(incident, example, connection)
+            incident.examine(connection, example)
             asked += 1
             if asked >= EXAMPLES or len(incident.examples) >= EXAMPLES:
                 break
 
 
 def _decoded(data: bytes) -> tuple[About, list[Waiting]]:
-    """The spool as it was written; read in a child process, since that takes JSON. Raises `Broken`."""
+    """The spool as it was written; read in a child process, since that takes JSON. Raises `CorruptStateError`."""
 
     def work() -> tuple[tuple[str | int, ...], list[tuple[int | str | bytes, ...]]]:
         from cpe_filter.report.spool_file import decode
@@ -221,9 +229,9 @@ def _decoded(data: bytes) -> tuple[About, list[Waiting]]:
         return tuple(about), [tuple(event) for event in events]
 
     try:
-        about, events = call(work, Broken)
+        about, events = call(work, CorruptStateError)
     except CallFailedError as error:
-        raise Broken(f"not read: {error}") from None
+        raise CorruptStateError(f"not read: {error}") from None
     return About(*about), [Waiting(*event) for event in events]
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.report.incident import HEARTBEAT
+from cpe_filter.report.events import HEARTBEAT
 from cpe_filter.report.spool import Waiting
 
 TYPE_CHECKING = False

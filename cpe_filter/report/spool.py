@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpe_filter.lean import json_text
+from cpe_filter.lean.checksum import with_crc
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.report.incident import CLOSED, HEARTBEAT, OPENED, RAISED, UPDATED
-from cpe_filter.report.persistence import sealed
+from cpe_filter.report.events import CLOSED, HEARTBEAT, OPENED, RAISED, UPDATED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cpe_filter.report.incident import Wire
+    from cpe_filter.report.events import EventKind, Wire
 
 #: Bytes of the file.
 MOST_BYTES = 256 << 10
@@ -38,7 +38,7 @@ class Waiting(NamedTuple):
     """An event that waits. number: its incident's id, "" for a heartbeat. up: seconds since boot. line: its JSON."""
 
     seq: int
-    kind: str
+    kind: EventKind
     number: str
     up: int
     line: bytes
@@ -65,7 +65,7 @@ class Spool:
         self.changed = True
         self._events: dict[int, Waiting] = {}
         self._size = 0
-        self._room = limit - _FRAME
+        self._capacity = limit - _FRAME
 
     @property
     def events(self) -> list[Waiting]:
@@ -81,7 +81,8 @@ class Spool:
 
     def add(self, event: Wire) -> int:
         """Adds an event; returns its seq."""
-        kind, number, seq = str(event["kind"]), str(event.get("id", "")), self.next
+        number, seq = str(event.get("id", "")), self.next
+        kind: EventKind = event["kind"]
         self.next = min(self.next + 1, MOST)
         merged = HEARTBEAT if kind == HEARTBEAT else UPDATED
         for other in [other for other in self._events.values() if other.kind == merged and other.number == number]:
@@ -98,7 +99,7 @@ class Spool:
     def encode(self, pol: str, ver: str) -> bytes:
         about = About(self.boot, self.next, self.dropped, pol, ver)
         head = json_text.encode(about._asdict()).encode() + b"\n"
-        return sealed(head + b"".join(event.line for event in self._events.values()))
+        return with_crc(head + b"".join(event.line for event in self._events.values()))
 
     def _put(self, event: Waiting) -> None:
         self._events[event.seq] = event
@@ -113,7 +114,7 @@ class Spool:
         return event
 
     def _bound(self) -> None:
-        while self._size > self._room:
+        while self._size > self._capacity:
             least = min(self._events.values(), key=lambda event: (ORDER.index(event.kind), event.seq))
             self._take(least.seq)
             self.dropped = min(self.dropped + 1, MOST)

@@ -5,7 +5,7 @@ file is replaced in one step, so neither can corrupt, block or mislead the other
 
     report/           root and the group of [report] user, 0750
       spool           0640, written by run: what waits to be sent
-      incidents       0600, written by run: what it knows itself again by (see report.kept)
+      incidents       0600, written by run: what it knows itself again by (see report.persistence)
       sent/           0700, the user's: run only reads there
         arrived       which events the collector has; run takes them out of the spool
         plan          when to send next
@@ -51,7 +51,7 @@ def uptime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Writer:
+class SpoolWriter:
     """The side of `run`. Methods that say so raise OSError."""
 
     def __init__(self, path: str, user: str, log: Callable[[str], None]) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cpe_filter.report.persistence import Broken, unsealed
+from cpe_filter.lean.checksum import CorruptStateError, without_crc
 from cpe_filter.report.spool import MOST, MOST_BYTES, ORDER, About, Waiting
 
 
 def decode(data: bytes) -> tuple[About, list[Waiting]]:
-    """What `Spool.encode` wrote. Raises `Broken`."""
+    """What `Spool.encode` wrote. Raises `CorruptStateError`."""
     if len(data) > 2 * MOST_BYTES:
-        raise Broken("too large")
-    head, *lines = unsealed(data).split(b"\n")
+        raise CorruptStateError("too large")
+    head, *lines = without_crc(data).split(b"\n")
     try:
         content = json.loads(head)
         about = About(
@@ -28,7 +28,7 @@ def decode(data: bytes) -> tuple[About, list[Waiting]]:
         )
         events = [_waiting(line) for line in lines if line]
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise Broken("not a spool of cpe-filter") from None
+        raise CorruptStateError("not a spool of cpe-filter") from None
     return about, events
 
 

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from cpe_filter.lean.atomic_file import AtomicFile
-from cpe_filter.report.persistence import Broken
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.report.spool import MOST_BYTES, About, Waiting
 from cpe_filter.report.spool_dir import ARRIVED, INCIDENTS, MOST_SENT, SENT, SPOOL, listed, read, seqs_of
 from cpe_filter.report.spool_file import decode
 
 
-class Reader:
+class SpoolReader:
     """The side of `send`. It opens the folders at once, while it may be root, because later it may not reach them.
 
     Methods that say so raise OSError.
@@ -54,7 +54,10 @@ class Reader:
         return about.st_mtime_ns, about.st_ino
 
     def spool(self, boot: str) -> tuple[About, list[Waiting]] | None:
-        """What waits to be sent and has not arrived; None where nothing was ever written. Raises OSError, `Broken`."""
+        """What waits to be sent and has not arrived; None if nothing was written in this boot.
+
+        Raises OSError, `CorruptStateError`.
+        """
         try:
             about, events = decode(read(SPOOL, 2 * MOST_BYTES, self._folder))
         except FileNotFoundError:
@@ -81,7 +84,7 @@ class Reader:
         try:
             _, events = decode(read(SPOOL, 2 * MOST_BYTES, self._folder))
             have &= {event.seq for event in events}
-        except (OSError, Broken):
+        except (OSError, CorruptStateError):
             pass
         # Events that run has removed meanwhile never return.
         self._replace(ARRIVED, listed(boot, have))

@@ -30,16 +30,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.log import log
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import schedule
-from cpe_filter.report import spool_dir as handover
-from cpe_filter.report.incident import HEARTBEAT
-from cpe_filter.report.persistence import Broken
+from cpe_filter.report import schedule, spool_dir
+from cpe_filter.report.events import HEARTBEAT
 from cpe_filter.report.schedule import Plan
 from cpe_filter.report.spool import About, Waiting
 from cpe_filter.report.spool_dir import LAST, PLAN, uptime
-from cpe_filter.report.spool_reader import Reader
+from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.send.certificate import Certificate
 from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.send.rights import CannotSend, become, check_files, synchronised
@@ -88,7 +87,7 @@ def run(policy: Policy, how: str) -> int:
             say("another one is at work")
             return DONE
         return Sender(policy, own, reader, how, user.give_up).run()
-    except (OSError, Broken) as error:
+    except (OSError, CorruptStateError) as error:
         say(f"what waits cannot be read or noted: {error.strerror if isinstance(error, OSError) else error}")
         if how == "wait":
             time.sleep(LOOK_S)
@@ -97,13 +96,13 @@ def run(policy: Policy, how: str) -> int:
         reader.close()
 
 
-def _opened(policy: Policy, how: str) -> Reader:
+def _opened(policy: Policy, how: str) -> SpoolReader:
     """The spool's folder; with `--wait` as soon as the filter has made it. Raises `CannotSend`, `NoReports`."""
-    path = handover.folder(policy.status.status_file)
+    path = spool_dir.folder(policy.status.status_file)
     end = time.monotonic() + LONG_S
     while True:
         try:
-            return Reader(path)
+            return SpoolReader(path)
         except FileNotFoundError:
             if how != "wait" or time.monotonic() >= end:
                 raise NoReports(f"no filter has made reports yet (there is no {path})") from None
@@ -141,7 +140,7 @@ class Sender:
         self,
         policy: Policy,
         own: Certificate,
-        reader: Reader,
+        reader: SpoolReader,
         how: str,
         give_up: Callable[[Callable[[], Any]], Any],
         draw: Callable[[], float] | None = None,
@@ -151,11 +150,11 @@ class Sender:
         self._how = how
         self._give_up = give_up
         self._draw = draw or _draw
-        self._boot = handover.boot_id()
+        self._boot = spool_dir.boot_id()
         self._slot = zlib.crc32(own.name.encode()) % int(schedule.DAY_S)
 
     def run(self) -> int:
-        """Raises OSError, `Broken`."""
+        """Raises OSError, `CorruptStateError`."""
         plan = schedule.known(self._reader.read(PLAN), self._boot)
         if plan is None:
             plan = schedule.begin(self._boot, uptime(), self._draw)

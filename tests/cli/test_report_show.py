@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from cpe_filter.cli import report_show as reported
-from cpe_filter.report.incident import Incidents
 from cpe_filter.report.persistence import encode
 from cpe_filter.report.spool_dir import INCIDENTS
+from cpe_filter.report.tracker import IncidentTracker
 from tests.collect.ca import Authority
 from tests.lab.net import PROJECT
 from tests.policies import changed_policy
-from tests.report.test_incident import Home
+from tests.report.test_tracker import Home
 from tests.send.test_send import BEAT, Desk, incident
 
 
@@ -70,7 +70,7 @@ def test_only_the_router_knows_whose_a_pseudonym_is(desk: Desk) -> None:
     home = Home()
     home.device(standing="compromised")
     home.look()
-    incidents: Incidents = home.incidents
+    incidents: IncidentTracker = home.incidents
     desk.writer.write(INCIDENTS, encode(incidents, desk.boot, 7, home.now))
     (known,) = incidents
     desk.leave(incident("raised", dev=known.dev))

@@ -11,8 +11,8 @@ import pytest
 
 from cpe_filter.report import schedule
 from cpe_filter.report.spool import Spool
-from cpe_filter.report.spool_dir import SPOOL, Writer, boot_id, uptime
-from cpe_filter.report.spool_reader import Reader
+from cpe_filter.report.spool_dir import SPOOL, SpoolWriter, boot_id, uptime
+from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.send import send
 from tests.collect.ca import Authority
 from tests.collect.reports import heartbeat, incident
@@ -34,9 +34,9 @@ class Router:
             status_file=str(folder / "run" / "status.json"),
         )
         self._boot = boot_id()
-        self._writer = Writer(str(folder / "run" / "report"), "nobody", lambda text: None)
+        self._writer = SpoolWriter(str(folder / "run" / "report"), "nobody", lambda text: None)
         self._writer.make()
-        self._reader = Reader(str(folder / "run" / "report"))
+        self._reader = SpoolReader(str(folder / "run" / "report"))
         self._spool = Spool(self._boot, 1)
 
     def leave(self, *events: dict[str, Any]) -> None:

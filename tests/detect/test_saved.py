@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from cpe_filter.detect import evidence, saved
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, Devices
-from cpe_filter.detect.saved import Broken, decode, encode
+from cpe_filter.detect.saved import decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Tally
 from cpe_filter.detect.server_networks import SIZE, Neighbours
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.status.devices import device_facts
 from tests.evaluate.facts import Player, Session
 from tests.evaluate.measure import one_device
@@ -112,7 +113,7 @@ def test_a_full_table_of_the_largest_devices_can_be_read() -> None:
     assert len(decode(data, 3e9).devices) == DEVICES
     home = Collective(0.0)
     assert decode(encode([*devices, home], 3e9, 1), 3e9).devices[-1].key == HOME
-    with pytest.raises(Broken, match="too many devices"):
+    with pytest.raises(CorruptStateError, match="too many devices"):
         decode(encode([*devices, Device(b"\2\0\0\0\0\1", 0.0)], 3e9, 1), 3e9)
 
 
@@ -245,12 +246,12 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
     _, device, time = lived(most=12)
     data = encode([device], time, 1)
     for size in range(len(data)):
-        with pytest.raises(Broken):
+        with pytest.raises(CorruptStateError):
             decode(data[:size], time)
     for at in range(len(data)):
-        with pytest.raises(Broken):
+        with pytest.raises(CorruptStateError):
             decode(data[:at] + bytes((data[at] ^ 0x10,)) + data[at + 1 :], time)
-    with pytest.raises(Broken):
+    with pytest.raises(CorruptStateError):
         decode(data + b"\0", time)
 
 
@@ -278,7 +279,7 @@ def test_a_record_that_makes_no_sense(forged: Callable[[bytes], bytes], why: str
     changed = forged(record)
     count = b"\2" if changed == 2 * record else b"\1"
     body = data[: -5 - len(record)] + count + changed
-    with pytest.raises(Broken, match=why):
+    with pytest.raises(CorruptStateError, match=why):
         decode(body + crc32(body).to_bytes(4, "big"), 5.0)
 
 
@@ -286,12 +287,12 @@ def test_unknown_version() -> None:
     data = bytearray(encode([], 1.0, 1))
     data[16] += 1
     data[-4:] = crc32(data[:-4]).to_bytes(4, "big")
-    with pytest.raises(Broken, match="of version 2, this is version 1"):
+    with pytest.raises(CorruptStateError, match="of version 2, this is version 1"):
         decode(bytes(data), 1.0)
 
 
 def test_too_large() -> None:
-    with pytest.raises(Broken, match="too large"):
+    with pytest.raises(CorruptStateError, match="too large"):
         decode(bytes(saved.MOST_BYTES + 1), 1.0)
 
 
@@ -305,7 +306,7 @@ def test_a_forged_checksum_gets_nobody_further(at: int, put: bytes, cut: int) ->
     data[-4:] = crc32(data[:-4]).to_bytes(4, "big")
     try:
         devices = decode(bytes(data), _TIME).devices
-    except Broken:
+    except CorruptStateError:
         return
     for device in devices:
         detector = Detector()

@@ -324,7 +324,7 @@ def test_flash_that_fails_is_told_once_and_tried_again_after_an_hour(
     good = kept.flash.read_bytes()
     # Only what is on flash: the child alone ever gets so far.
     broken = failing(errno.EROFS, str(kept.flash)) if at != "fsync" else failing(errno.EROFS)
-    kept.state.beside[".more"] = lambda now: b"more"
+    kept.state.companions[".more"] = lambda now: b"more"
     with monkeypatch.context() as patch:
         patch.setattr(f"cpe_filter.lean.atomic_file.os.{at}", broken)
         for n in range(1, 4):
@@ -423,7 +423,7 @@ def test_the_end_in_the_middle_of_both_files(kept: Kept) -> None:
         clock.sleep(0.3)
         return b"slow"
 
-    kept.state.beside[".slow"] = slow
+    kept.state.companions[".slow"] = slow
     while kept.state._call is None:
         kept.state.tick(kept.devices, START + SETTLE_S)
     kept.changes(device, COMPROMISED, START + SETTLE_S)
@@ -446,7 +446,7 @@ def test_flash_that_hangs_holds_up_nothing_but_the_end_for_a_while(kept: Kept, m
             clock.sleep(60)
         return b"more"
 
-    kept.state.beside[".more"] = content
+    kept.state.companions[".more"] = content
     begun = clock.monotonic()
     for second in range(600):
         kept.state.tick(kept.devices, START + SETTLE_S + second)

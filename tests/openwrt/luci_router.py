@@ -26,7 +26,7 @@ from cpe_filter.live.control_socket import ControlSocket
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import frames, network_layer
-from cpe_filter.report.reporter import Outbox
+from cpe_filter.report.reporter import Reporter
 from cpe_filter.status import status
 from tests.lab.net import DEADLINE_S, PROJECT
 
@@ -147,8 +147,8 @@ class Filter:
         self.engine = Engine(policy)
         self.control = Control(policy, path, self, self.log.append)
         self.engine.reload(self.control.begin())
-        self.outbox = (
-            Outbox(policy, self.engine, self.host_name, self._figures, self.log.append, START)
+        self.reporter = (
+            Reporter(policy, self.engine, self.host_name, self._figures, self.log.append, START)
             if policy.report.url
             else None
         )
@@ -184,8 +184,8 @@ class Filter:
         for device in self.engine.devices:
             if device.key == ours:
                 device.addresses[:] = [ip_address(f"192.168.1.{100 + ours[5] % 100}").packed]
-        if self.outbox is not None:
-            self.outbox.tick(self.now)
+        if self.reporter is not None:
+            self.reporter.tick(self.now)
 
     def _figures(self) -> dict[str, int]:
         return {

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from cpe_filter.detect.score import CONVICT_AT, SUSPECT_AT
-from cpe_filter.report import spool_dir as handover
-from cpe_filter.report.spool_reader import Reader
+from cpe_filter.report import spool_dir
+from cpe_filter.report.spool_reader import SpoolReader
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
 from tests.openwrt.luci_router import BOX, BUSYBOX, LAPTOP, NAS, REPORTING, SUSPECT, Filter, Router
@@ -342,12 +342,12 @@ def test_a_release_that_comes_too_late(home: Home) -> None:
 
 
 def test_what_the_provider_is_told(home: Home) -> None:
-    reader = Reader(handover.folder(str(home.router.run / "status.json")))
+    reader = SpoolReader(spool_dir.folder(str(home.router.run / "status.json")))
     text = json.dumps(
         {"v": 1, "events": [{"kind": "opened", "dev": HOSTILE, "conns": "7", "why": {}}, 7, {"kind": {}}]}
     )
     reader.write(
-        handover.LAST,
+        spool_dir.LAST,
         [{"at": 1795543200, "how": HOSTILE, "report": text}, {"at": 1795543300, "how": "200", "report": "{}"}],
     )
     reader.close()

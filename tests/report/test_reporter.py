@@ -18,11 +18,10 @@ import pytest
 from cpe_filter.detect.device import Device
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import reporter as outbox
-from cpe_filter.report import spool_dir as handover
-from cpe_filter.report.reporter import Outbox
+from cpe_filter.report import reporter, spool_dir
+from cpe_filter.report.reporter import Reporter
 from cpe_filter.report.spool_dir import INCIDENTS, SPOOL, uptime
-from cpe_filter.report.spool_reader import Reader
+from cpe_filter.report.spool_reader import SpoolReader
 from tests.build import CLIENT, Packet, session
 from tests.lab.net import PROJECT, within
 from tests.policies import changed_policy, make_policy
@@ -35,7 +34,7 @@ MONITOR = make_policy(mode="monitor", report_url="https://collector.example", ve
 
 
 class Router:
-    """An engine and its outbox, on files of a folder; conntrack is a table."""
+    """An engine and its reporter, on files of a folder; conntrack is a table."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, policy: Policy = MONITOR) -> None:
         self.policy = changed_policy(
@@ -48,29 +47,29 @@ class Router:
         self.log: list[str] = []
         self.asked: list[tuple[bytes, int, bytes, int]] = []
         self.ports: dict[int, int] = {}
-        monkeypatch.setattr(outbox, "wan_port", self._port)
+        monkeypatch.setattr(reporter, "wan_port", self._port)
         self.now = START
         self.home = Home(self.policy)
-        self.outbox = self.started()
+        self.reporter = self.started()
 
     def _port(self, client: bytes, client_port: int, server: bytes, server_port: int) -> int | None:
         self.asked.append((client, client_port, server, server_port))
         return self.ports.get(client_port)
 
-    def started(self) -> Outbox:
+    def started(self) -> Reporter:
         figures = {"exempt": 0, "packets": 1, "failures": 0, "restored": 0}
-        return Outbox(
+        return Reporter(
             self.policy, self.home.engine, lambda device: "annas-tv", lambda: figures, self.log.append, self.now
         )
 
     def restart(self) -> None:
-        self.outbox = self.started()
+        self.reporter = self.started()
 
     def reboot(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.rmtree(self.run)
-        boot = handover.boot_id().translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
-        monkeypatch.setattr(handover, "boot_id", lambda: boot)
-        self.outbox = self.started()
+        boot = spool_dir.boot_id().translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
+        monkeypatch.setattr(spool_dir, "boot_id", lambda: boot)
+        self.reporter = self.started()
 
     def play(self, packets: list[Packet], mac: bytes = MAC) -> None:
         self.home.play([packet._replace(time=self.now) for packet in packets], mac)
@@ -82,13 +81,13 @@ class Router:
     def tick(self, later: float = 1.0) -> list[dict[str, Any]]:
         """Time passes; the events in the spool's file."""
         self.now += later
-        self.outbox.tick(self.now)
+        self.reporter.tick(self.now)
         return self.waiting()
 
     def waiting(self) -> list[dict[str, Any]]:
-        reader = Reader(str(self.run))
+        reader = SpoolReader(str(self.run))
         try:
-            found = reader.spool(handover.boot_id())
+            found = reader.spool(spool_dir.boot_id())
         finally:
             reader.close()
         events = [json.loads(event.line) for event in found[1]] if found else []
@@ -100,8 +99,8 @@ class Router:
         return [event["kind"] for event in self.tick(later)]
 
     def arrive(self, *seqs: int) -> None:
-        reader = Reader(str(self.run))
-        reader.note(handover.boot_id(), seqs)
+        reader = SpoolReader(str(self.run))
+        reader.note(spool_dir.boot_id(), seqs)
         reader.close()
 
 
@@ -152,12 +151,12 @@ def test_what_arrives_leaves_the_spool_and_is_remembered(router: Router) -> None
     opened, raised = router.tick()
     router.arrive(opened["seq"])
     assert [event["kind"] for event in router.tick(6)] == ["raised"]
-    incident = router.outbox._incidents.find(MAC)
+    incident = router.reporter._incidents.find(MAC)
     assert incident is not None
-    assert incident.known == 1
+    assert incident.arrived == 1
     router.arrive(raised["seq"])
     assert router.tick(6) == []
-    assert incident.known == 3
+    assert incident.arrived == 3
 
 
 def test_heartbeats(router: Router) -> None:
@@ -180,7 +179,7 @@ def test_no_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_policy_s_version_is_in_the_file(router: Router) -> None:
     router.tick()
     assert b'"pol":"v7"' in (router.run / SPOOL).read_bytes()
-    router.outbox.reload(changed_policy(router.policy, version="v8"))
+    router.reporter.reload(changed_policy(router.policy, version="v8"))
     router.tick()
     assert b'"pol":"v8"' in (router.run / SPOOL).read_bytes()
 
@@ -298,8 +297,8 @@ def test_a_reboot_keeps_open_incidents_from_flash(router: Router, monkeypatch: p
     opened, raised = router.tick()
     router.arrive(opened["seq"], raised["seq"])
     router.tick(6)
-    flash = Path(router.policy.state.state_file + outbox.BESIDE)
-    flash.write_bytes(router.outbox.encoded(router.now))
+    flash = Path(router.policy.state.state_file + reporter.INCIDENTS_SUFFIX)
+    flash.write_bytes(router.reporter.encoded(router.now))
     flash.chmod(0o600)
     router.reboot(monkeypatch)
     (updated,) = router.tick()
@@ -308,7 +307,7 @@ def test_a_reboot_keeps_open_incidents_from_flash(router: Router, monkeypatch: p
 
 
 def test_without_a_key_no_reports_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = tmp_path / "flash" / f"state{outbox.KEY}"
+    key = tmp_path / "flash" / f"state{reporter.KEY_SUFFIX}"
     key.parent.mkdir()
     key.write_bytes(b"short")
     with pytest.raises(OSError, match="Not a key"):
@@ -383,9 +382,9 @@ def test_canaries(router: Router) -> None:
     own = (router.run / INCIDENTS).read_bytes()
     assert hunt(own, addresses) == [mac.hex()]
     # Not even the key's own bytes are anywhere else.
-    secret = Path(router.policy.state.state_file + outbox.KEY).read_bytes()
+    secret = Path(router.policy.state.state_file + reporter.KEY_SUFFIX).read_bytes()
     for path in router.folder.rglob("*"):
-        if path.is_file() and not path.name.endswith(outbox.KEY):
+        if path.is_file() and not path.name.endswith(reporter.KEY_SUFFIX):
             assert secret not in path.read_bytes()
             assert secret.hex() not in path.read_text()
 
@@ -410,7 +409,7 @@ def test_memory_and_time_of_the_worst_there_is(router: Router) -> None:
         device.score.standing = "compromised"
     for _ in range(400):
         router.tick(10)
-    assert len(router.outbox._incidents) == 256
+    assert len(router.reporter._incidents) == 256
     begun = clock.process_time()
     for _ in range(20):
         router.tick(1)

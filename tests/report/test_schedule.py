@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,11 +30,14 @@ from cpe_filter.report.schedule import (
 )
 from cpe_filter.report.spool import Waiting
 
+if TYPE_CHECKING:
+    from cpe_filter.report.events import EventKind
+
 UP = 100_000.0
 PLAN = Plan("b", UP, beat=UP + 5000)
 
 
-def waiting(kind: str, up: int = 0, seq: int = 1) -> Waiting:
+def waiting(kind: EventKind, up: int = 0, seq: int = 1) -> Waiting:
     return Waiting(seq, kind, "x", up, b"{}\n")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.report.persistence import Broken, sealed
+from cpe_filter.lean.checksum import CorruptStateError, with_crc
 from cpe_filter.report.spool import MOST_BYTES, Spool
 from cpe_filter.report.spool_file import decode
 
@@ -115,9 +115,9 @@ def test_events_stand_in_it_as_they_are_sent() -> None:
 def test_a_torn_file_is_found_wherever_it_is_torn() -> None:
     data = spool("opened", "raised").encode("", "1")
     for at in range(len(data)):
-        with pytest.raises(Broken):
+        with pytest.raises(CorruptStateError):
             decode(data[:at])
-        with pytest.raises(Broken):
+        with pytest.raises(CorruptStateError):
             decode(data[:at] + bytes((data[at] ^ 4,)) + data[at + 1 :])
 
 
@@ -133,10 +133,10 @@ def test_a_torn_file_is_found_wherever_it_is_torn() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_spool(content: bytes) -> None:
-    with pytest.raises(Broken):
-        decode(sealed(content))
+    with pytest.raises(CorruptStateError):
+        decode(with_crc(content))
 
 
 def test_too_large_a_file_is_not_read() -> None:
-    with pytest.raises(Broken, match="too large"):
+    with pytest.raises(CorruptStateError, match="too large"):
         decode(bytes(2 * MOST_BYTES + 1))

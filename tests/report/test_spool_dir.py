@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.report.persistence import Broken
+from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.report.spool import Spool
-from cpe_filter.report.spool_dir import INCIDENTS, SENT, SPOOL, Writer, folder, listed, seqs_of
-from cpe_filter.report.spool_reader import Reader
+from cpe_filter.report.spool_dir import INCIDENTS, SENT, SPOOL, SpoolWriter, folder, listed, seqs_of
+from cpe_filter.report.spool_reader import SpoolReader
 from tests.report.test_spool import BOOT, event
 
 NOBODY = 65534
@@ -26,9 +26,9 @@ class Place:
     def __init__(self, path: Path, user: str = "nobody") -> None:
         self.path = path / "run" / "report"
         self.log: list[str] = []
-        self.writer = Writer(str(self.path), user, self.log.append)
+        self.writer = SpoolWriter(str(self.path), user, self.log.append)
         self.writer.make()
-        self.reader = Reader(str(self.path))
+        self.reader = SpoolReader(str(self.path))
         self.spool = Spool(BOOT, 1)
 
     def leave(self, *kinds: str) -> None:
@@ -86,7 +86,7 @@ def test_a_writer_that_starts_again_reads_what_has_arrived(place: Place) -> None
     place.leave("opened")
     place.reader.note(BOOT, [1])
     assert place.writer.arrived(BOOT) == {1}
-    assert Writer(str(place.path), "nobody", place.log.append).arrived(BOOT) == {1}
+    assert SpoolWriter(str(place.path), "nobody", place.log.append).arrived(BOOT) == {1}
 
 
 def test_of_another_boot_is_nothing(place: Place) -> None:
@@ -94,7 +94,7 @@ def test_of_another_boot_is_nothing(place: Place) -> None:
     place.reader.note(BOOT, [1])
     other = BOOT.replace("5", "6")
     assert place.reader.spool(other) is None
-    assert Writer(str(place.path), "nobody", place.log.append).arrived(other) == set()
+    assert SpoolWriter(str(place.path), "nobody", place.log.append).arrived(other) == set()
 
 
 def test_while_one_reads_the_other_replaces(place: Place) -> None:
@@ -106,7 +106,7 @@ def test_while_one_reads_the_other_replaces(place: Place) -> None:
 
 
 def test_only_one_sends(place: Place) -> None:
-    other = Reader(str(place.path))
+    other = SpoolReader(str(place.path))
     assert place.reader.lock()
     assert not other.lock()
     place.reader.close()
@@ -160,7 +160,7 @@ def test_another_user_sees_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path, "daemon")
     place.leave("opened")
     tmp_path.chmod(0o755)
-    assert as_nobody(lambda: Reader(str(place.path))) == errno.EACCES
+    assert as_nobody(lambda: SpoolReader(str(place.path))) == errno.EACCES
 
 
 @root
@@ -211,7 +211,7 @@ def test_a_torn_spool_is_told_and_harms_nothing(place: Place) -> None:
     place.leave("opened", "raised")
     path = place.path / SPOOL
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(Broken):
+    with pytest.raises(CorruptStateError):
         place.reader.spool(BOOT)
     place.reader.note(BOOT, [1])  # of what has just been answered nothing is lost
     assert place.reader.arrived(BOOT) == {1}

@@ -25,8 +25,8 @@ from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule
 from cpe_filter.report.schedule import Plan
 from cpe_filter.report.spool import Spool
-from cpe_filter.report.spool_dir import SPOOL, Writer, boot_id, uptime
-from cpe_filter.report.spool_reader import Reader
+from cpe_filter.report.spool_dir import SPOOL, SpoolWriter, boot_id, uptime
+from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.send import rights, send, upstream
 from tests.collect.ca import Authority, Pair
 from tests.lab.net import DEADLINE_S, PROJECT
@@ -83,9 +83,9 @@ class Desk:
             report_user="nobody",
         )
         self.said: list[str] = []
-        self.writer = Writer(str(folder / "run" / "report"), "nobody", self.said.append)
+        self.writer = SpoolWriter(str(folder / "run" / "report"), "nobody", self.said.append)
         self.writer.make()
-        self.reader = Reader(str(folder / "run" / "report"))
+        self.reader = SpoolReader(str(folder / "run" / "report"))
         self.spool = Spool(self.boot, 1)
 
     def leave(self, *events: dict[str, Any]) -> None:
@@ -695,7 +695,7 @@ def test_before_a_filter_has_run(tmp_path: Path, desk: Desk) -> None:
 
 def test_after_a_boot_it_says_when_it_will_send(desk: Desk) -> None:
     desk.leave(incident("opened"))
-    reader = Reader(str(desk.folder / "run" / "report"))
+    reader = SpoolReader(str(desk.folder / "run" / "report"))
     done = desk.program()
     while "is due in" not in done.stdout:  # one in sixty is due within a minute
         assert done.returncode == 0

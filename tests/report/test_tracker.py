@@ -6,27 +6,24 @@ import itertools
 import json
 import random
 from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, Tally
+from cpe_filter.lean.checksum import CorruptStateError, with_crc, without_crc
 from cpe_filter.policy.model import Exemption, Policy
-from cpe_filter.report.incident import (
-    EXAMPLES,
-    EXPIRE_S,
-    MOST_CLOSED,
-    OPEN_BURST,
-    OPEN_EVERY_S,
-    Example,
-    Incidents,
-    heartbeat,
-)
-from cpe_filter.report.persistence import Broken, Kept, encode, sealed, unsealed
+from cpe_filter.report.events import heartbeat
+from cpe_filter.report.incident import EXAMPLES, Example
+from cpe_filter.report.persistence import SavedIncidents, encode
+from cpe_filter.report.tracker import EXPIRE_S, MAX_CLOSED, OPEN_BURST, OPEN_EVERY_S, IncidentTracker
 from tests.policies import make_policy
 from tests.report.wire import check_event
+
+if TYPE_CHECKING:
+    from cpe_filter.report.events import EventKind
 
 BOOTED = 1_795_000_000.0
 START = BOOTED + 1000.0
@@ -43,7 +40,7 @@ class Home:
         self.now = START
         self.devices: dict[bytes, Device] = {}
         self.events: list[dict[str, Any]] = []
-        self.incidents = Incidents(
+        self.incidents = IncidentTracker(
             lambda key: key.hex().rjust(16, "0")[-16:], booted, lambda n: next(numbers).to_bytes(n, "big")
         )
 
@@ -80,7 +77,7 @@ class Home:
         """The filter starts again with what was kept; `off` seconds later."""
         again = Home(self.policy, booted)
         again.now, again.devices = self.now + off, self.devices
-        Kept(encode(self.incidents, "a", 7, self.now)).restore(again.incidents, boot, again.now, lost)
+        SavedIncidents(encode(self.incidents, "a", 7, self.now)).restore(again.incidents, boot, again.now, lost)
         again.incidents.begin(again.devices.values(), again.now)
         return again
 
@@ -308,7 +305,7 @@ def test_examples_are_told_and_count_as_news() -> None:
     incident = home.incidents.find(MAC)
     assert incident is not None
     for port in range(6):
-        home.incidents.example(incident, Example(home.now, 40000 + port, 4), (home.now, port))
+        incident.examine((home.now, port), Example(home.now, 40000 + port, 4))
     assert len(incident.examples) == EXAMPLES
     (event,) = home.look(15 * MINUTE)
     assert event["sp"][0] == {"up": int(START + 1 - BOOTED), "port": 40000, "family": 4}
@@ -322,7 +319,7 @@ def test_a_device_that_goes_on_under_another_mac_keeps_incident_and_pseudonym() 
     after = bytes.fromhex("020000000777")
     home.devices = {after: device}
     device.key = after
-    home.incidents.continued(OTHER, after)
+    home.incidents.rekeyed(OTHER, device)
     assert home.kinds() == []
     home.works(device, COMPROMISED)
     (raised,) = home.look()
@@ -344,13 +341,13 @@ def test_of_two_incidents_of_one_device_the_other_is_closed(old: str, new: str, 
     opened = [event for event in home.look() if event["kind"] == "opened"]
     device = (before, after)[goes_on]
     home.devices = {after.key: device}
-    home.incidents.continued(OTHER, after.key)
-    device.key = after.key
+    key, device.key = after.key, after.key
+    home.incidents.rekeyed(OTHER, device)
     assert len(home.incidents) == 1
     (closed,) = home.look()
     assert (closed["kind"], closed["why"]) == ("closed", "merged")
     assert closed["id"] == opened[1 - goes_on]["id"]
-    assert home.incidents.find(after.key).id == opened[goes_on]["id"]  # type: ignore[union-attr]
+    assert home.incidents.find(key).id == opened[goes_on]["id"]  # type: ignore[union-attr]
     assert home.look() == []
     # Until it has arrived it is kept, also over a restart.
     (kept,) = [one for one in home.restarted(lost=True).look() if one["kind"] == "closed"]
@@ -391,7 +388,7 @@ def test_made_up_macs_open_few_incidents() -> None:
             home.device(turn.to_bytes(4, "big") + number.to_bytes(2, "big"), SUSPECTED)
         opened += home.kinds().count("opened")
         assert len(home.incidents) <= 256
-        assert len(home.incidents.all()) <= 256 + MOST_CLOSED
+        assert len(home.incidents.all()) <= 256 + MAX_CLOSED
     assert opened <= OPEN_BURST + 600 / OPEN_EVERY_S + 1
     # Less than an event a second, so an uptime is a seq that was never given.
     assert len(home.events) < home.now - BOOTED
@@ -437,7 +434,7 @@ def test_the_clock_set_between_two_starts_of_a_boot_changes_no_time() -> None:
     ("arrived", "expected"),
     [((), ["opened", "raised"]), (("opened",), ["raised"]), (("opened", "raised"), ["updated"])],
 )
-def test_a_reboot_tells_what_may_be_lost(arrived: tuple[str, ...], expected: list[str]) -> None:
+def test_a_reboot_tells_what_may_be_lost(arrived: tuple[EventKind, ...], expected: list[str]) -> None:
     home = Home()
     home.device(standing=COMPROMISED)
     opened, _ = home.look()
@@ -492,12 +489,12 @@ def test_all_that_is_known_survives() -> None:
     home.look(named="x")
     incident = home.incidents.find(bytes(6))
     assert incident is not None
-    home.incidents.example(incident, Example(START, 4711, 6), (START, 1))
+    incident.examine((START, 1), Example(START, 4711, 6))
     del home.devices[b"\0\0\0\0\0\2"]
     home.look(named="x")
     data = encode(home.incidents, "a", 7, home.now)
-    again = Incidents(lambda key: "", BOOTED)
-    Kept(data).restore(again, "a", home.now, False)
+    again = IncidentTracker(lambda key: "", BOOTED)
+    SavedIncidents(data).restore(again, "a", home.now, False)
     assert encode(again, "a", 7, home.now) == data
 
 
@@ -505,10 +502,10 @@ def test_codes_of_an_earlier_version_count_as_today_s() -> None:
     home = Home()
     home.works(home.device(), SUSPECTED, 3, listed=2, no_quit=1)
     home.look()
-    content = json.loads(unsealed(encode(home.incidents, "a", 7, home.now)))
+    content = json.loads(without_crc(encode(home.incidents, "a", 7, home.now)))
     content["incidents"][0]["counts"][5] = {"listed": 2, "no-quit": 1, "of-a-newer-version": 9}
-    again = Incidents(lambda key: "", BOOTED)
-    Kept(sealed(json.dumps(content).encode())).restore(again, "a", home.now, False)
+    again = IncidentTracker(lambda key: "", BOOTED)
+    SavedIncidents(with_crc(json.dumps(content).encode())).restore(again, "a", home.now, False)
     (incident,) = again
     assert incident.counts.indicators == {"dnsbl-listed": 2, "no-quit": 1}
 
@@ -521,10 +518,10 @@ def test_bytes_that_are_no_incidents() -> None:
     draw = random.Random(6)
     for _ in range(500):
         at = draw.randrange(len(data))
-        with pytest.raises(Broken):
-            Kept(data[:at] + bytes((data[at] ^ 1 << draw.randrange(8),)) + data[at + 1 :])
-        with pytest.raises(Broken):
-            Kept(data[:at])
+        with pytest.raises(CorruptStateError):
+            SavedIncidents(data[:at] + bytes((data[at] ^ 1 << draw.randrange(8),)) + data[at + 1 :])
+        with pytest.raises(CorruptStateError):
+            SavedIncidents(data[:at])
 
 
 @pytest.mark.parametrize(
@@ -539,9 +536,9 @@ def test_incidents_that_are_none(change: dict[str, Any]) -> None:
     home = Home()
     home.device(standing=COMPROMISED)
     home.look()
-    content = json.loads(unsealed(encode(home.incidents, "a", 7, home.now)))
+    content = json.loads(without_crc(encode(home.incidents, "a", 7, home.now)))
     content["incidents"][0].update(change)
-    again = Incidents(lambda key: "", BOOTED)
-    with pytest.raises(Broken):
-        Kept(sealed(json.dumps(content).encode())).restore(again, "a", home.now, False)
+    again = IncidentTracker(lambda key: "", BOOTED)
+    with pytest.raises(CorruptStateError):
+        SavedIncidents(with_crc(json.dumps(content).encode())).restore(again, "a", home.now, False)
     assert len(again) == 0

@@ -1,0 +1,99 @@
+"""Events of the wire format (report-v1.schema.json), as the running filter makes them.
+
+Knows incidents, and how an event says what is known of one. Must not know when there is an event (see tracker), files,
+sockets or clocks. Pure. An event has all but `seq`, which the spool gives it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Literal
+
+    from cpe_filter.detect.device import Device
+    from cpe_filter.policy.model import Policy
+    from cpe_filter.report.incident import Incident
+
+    #: An event as the wire format has it.
+    Wire = dict[str, Any]
+    EventKind = Literal["opened", "raised", "updated", "closed", "heartbeat"]
+    #: Why an incident ended; "" while it is open.
+    EndReason = Literal["", "cleared", "released", "expired", "exempt", "merged"]
+
+OPENED: EventKind = "opened"
+RAISED: EventKind = "raised"
+UPDATED: EventKind = "updated"
+CLOSED: EventKind = "closed"
+HEARTBEAT: EventKind = "heartbeat"
+
+CLEARED: EndReason = "cleared"
+RELEASED: EndReason = "released"
+EXPIRED: EndReason = "expired"
+EXEMPT: EndReason = "exempt"
+MERGED: EndReason = "merged"
+
+_MAX_NUMBER = (1 << 32) - 1
+
+
+def incident_event(kind: EventKind, incident: Incident, now: float, booted: float) -> Wire:
+    """now, booted: the engine's time, and that of the router's start."""
+    counts = incident.counts
+    event: Wire = {"up": max(0, _up(now, booted)), "kind": kind, "id": incident.id, "dev": incident.dev}
+    if incident.oui:
+        event["oui"] = incident.oui
+    if incident.name:
+        event["name"] = incident.name
+    # The first event is about a suspicion, even if the conviction came at the same moment.
+    event["standing"] = SUSPECTED if kind == OPENED else incident.standing
+    if kind == CLOSED:
+        event["why"] = incident.reason
+    event.update(
+        first=_up(incident.first, booted),
+        last=_up(incident.last, booted),
+        conns=_number(counts.connections),
+        nets=_number(counts.networks),
+        msgs=_number(counts.messages),
+        rcpts=_number(counts.recipients),
+        refused=_number(counts.refused),
+        ind={name: _number(counts.indicators[name]) for name in INDICATORS if counts.indicators.get(name)},
+        act=incident.act,
+    )
+    if incident.examples:
+        event["sp"] = [
+            {"up": _up(example.time, booted), "port": example.port, "family": example.family}
+            for example in incident.examples
+        ]
+    return event
+
+
+def heartbeat(devices: Iterable[Device], policy: Policy, up: float, figures: dict[str, int]) -> Wire:
+    """The daily heartbeat. figures: exempt, packets, failures, restored."""
+    standings = [device.score.standing for device in devices]
+    return {
+        "up": int(up),
+        "kind": HEARTBEAT,
+        "devices": len(standings),
+        "suspected": standings.count(SUSPECTED),
+        "compromised": standings.count(COMPROMISED),
+        "exempt": _number(figures["exempt"]),
+        "mode": policy.filter.mode,
+        "fail": policy.filter.fail,
+        "packets": _number(figures["packets"]),
+        "failures": _number(figures["failures"]),
+        "restored": _number(figures["restored"]),
+    }
+
+
+def _up(time: float, booted: float) -> int:
+    """Seconds since boot; negative before it."""
+    return min(_MAX_NUMBER, max(-_MAX_NUMBER, math.floor(time - booted)))
+
+
+def _number(count: int) -> int:
+    return min(count, _MAX_NUMBER)

@@ -1,0 +1,317 @@
+"""Incidents: devices and their standings -> the events for the Internet provider.
+
+Knows when an incident begins, goes on and ends. Must not know files, sockets, clocks or how events travel (see spool).
+Pure: time comes in, events come out.
+
+An incident begins when a device is suspected and ends when it is clear again. It is found by comparing devices with the
+known incidents, not by following changes. So nothing is missed when many things happen at once, and a restart needs no
+other code. `opened` is always its first event. `raised` follows when the device is compromised, immediately if it was
+convicted without having been suspected. `updated` follows now and then, while its counts grow. `closed` is the last
+one. A device that is released gets a new incident only if it is convicted again. Devices that are exempt for every
+destination have none.
+
+Counts are those since the evidence began. A CUSUM's best estimate of that time is the last time it was zero (Page
+1954). So a device's counts are noted now and then while its score is zero, and subtracted later.
+
+Bounded: one incident for each device, `MAX_CLOSED` that are closed but not known to have arrived, and not more than one
+opened in `OPEN_EVERY_S` after a burst of `OPEN_BURST`, because any number of MACs can be made up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.lean.token_bucket import level as token_level
+from cpe_filter.policy.model import Policy
+from cpe_filter.report.counts import NOTHING, Counts, counts
+from cpe_filter.report.events import (
+    CLEARED,
+    CLOSED,
+    EXEMPT,
+    EXPIRED,
+    MERGED,
+    OPENED,
+    RAISED,
+    RELEASED,
+    UPDATED,
+    incident_event,
+)
+from cpe_filter.report.incident import MAX_NAME, Incident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.token_bucket import Bucket
+    from cpe_filter.report.events import EndReason, EventKind, Wire
+
+#: Seconds without a connection after which an incident ends. The device may be sold, or switched off.
+EXPIRE_S = 30 * 86400.0
+#: Seconds between two notes of a device's counts while its score is zero.
+NOTE_S = 60.0
+OPEN_EVERY_S, OPEN_BURST = 10.0, 64
+#: Closed incidents that are remembered until their last event has arrived.
+MAX_CLOSED = 64
+
+#: Bits of `Incident.arrived`.
+_ARRIVED: dict[str, int] = {OPENED: 1, RAISED: 2}
+
+
+class IncidentTracker:
+    """Pass it all devices now and then with `look`; it returns the events.
+
+    pseudonym: a device's key -> 16 hex digits. booted: the engine's time when the router started.
+    """
+
+    def __init__(
+        self, pseudonym: Callable[[bytes], str], booted: float, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._pseudonym = pseudonym
+        self.booted = booted
+        self._random = random
+        self._open: dict[bytes, Incident] = {}
+        self._closed: dict[str, Incident] = {}
+        self._released: dict[bytes, None] = {}
+        self._notes: dict[bytes, tuple[float, Counts]] = {}
+        self._noted_at = float("-inf")
+        self._openings: Bucket | None = None
+
+    def __iter__(self) -> Iterator[Incident]:
+        return iter(self._open.values())
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def find(self, key: bytes) -> Incident | None:
+        """The open incident of a device."""
+        return self._open.get(key)
+
+    # ── what happens ────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, devices: Iterable[Device], now: float) -> None:
+        """Devices that were known before a restart: what they did until now does not begin a new incident."""
+        for device in devices:
+            if device.score.standing == CLEAR:
+                self._notes[device.key] = now, counts(device)
+
+    def look(
+        self,
+        devices: Iterable[Device],
+        policy: Policy,
+        now: float,
+        named: Callable[[Device], str] = lambda device: "",
+        opening: Callable[[Incident, Device], None] = lambda incident, device: None,
+    ) -> list[Wire]:
+        """Brings the incidents up to date; returns new events.
+
+        named: a device's name of its own, for policies that allow it. opening: called with a new incident before its
+        first events are made, to give it examples.
+        """
+        events: list[Wire] = []
+        present = {}
+        for device in devices:
+            key = device.key
+            present[key] = device
+            incident = self._open.get(key)
+            reason = self._end_reason(incident, device, policy, now)
+            if incident is not None:
+                if reason or _has_changed(incident, device):
+                    self._fill(incident, device, policy, named)
+                if reason:
+                    events.append(self._close(incident, device, reason, now))
+                else:
+                    events += self._go_on(incident, device, policy, now, opening)
+            elif not reason and self._may_open(now):
+                events += self._begin(device, policy, now, named, opening)
+        for key in [key for key in self._open if key not in present]:  # it was dropped: the table was full
+            events.append(self._close(self._open[key], None, EXPIRED, now))
+        for incident in self._closed.values():
+            if incident.resend:
+                incident.resend = False
+                events.append(self._event(CLOSED, incident, now))
+        self._released = {key: None for key in self._released if key in present}
+        if now - self._noted_at >= NOTE_S:
+            self._note(present, now)
+        return events
+
+    def rekeyed(self, before: bytes, device: Device) -> None:
+        """A device continues under another key (see detect.mac_rotation). Its incident keeps its pseudonym.
+
+        If there are two incidents the one of worse standing continues, or else the older one. The other is closed at
+        the next `look`. device: the one that is left of the two, as detect.device chose it.
+        """
+        after = device.key
+        incident, other = self._open.pop(before, None), self._open.get(after)
+        if incident is not None and other is not None:
+            if other.standing == COMPROMISED != incident.standing:
+                incident, other = other, incident
+            other.reason, other.resend = MERGED, True
+            self._remember(other)
+        incident = incident or other
+        if incident is not None:
+            incident.key, incident.rekeyed = after, True
+            self._open[after] = incident
+        # A release is of one of the two only: an incident of the other goes on.
+        released = self._released.keys() & {before, after}
+        self._released.pop(before, None)
+        self._released.pop(after, None)
+        if released and incident is None:
+            self._released[after] = None
+        notes = [self._notes.pop(key) for key in (before, after) if key in self._notes]
+        fitting = [note for note in notes if note[1].connections <= device.connections]
+        if fitting:
+            self._notes[after] = max(fitting, key=lambda note: note[1].connections)
+
+    def arrived(self, number: str, kind: EventKind) -> None:
+        """The collector has this event."""
+        if kind == CLOSED:
+            self._closed.pop(number, None)
+            return
+        bit = _ARRIVED.get(kind, 0)
+        for incident in self._open.values() if bit else ():
+            if incident.id == number:
+                incident.arrived |= bit
+
+    # ── one device ──────────────────────────────────────────────────────────────────────────────
+
+    def _end_reason(self, incident: Incident | None, device: Device, policy: Policy, now: float) -> EndReason:
+        """Why this device has no incident, or no longer; "" if it has one."""
+        standing = device.score.standing
+        if standing == COMPROMISED:
+            self._released.pop(device.key, None)
+        elif incident is not None and incident.standing == COMPROMISED:
+            return RELEASED  # nothing else revokes a conviction
+        if standing == CLEAR:
+            self._released.pop(device.key, None)
+            return CLEARED
+        if device.key in self._released:
+            return RELEASED
+        if _exempt(device, policy):
+            return EXEMPT
+        return EXPIRED if now - device.last_seen >= EXPIRE_S else ""
+
+    def _begin(
+        self,
+        device: Device,
+        policy: Policy,
+        now: float,
+        named: Callable[[Device], str],
+        opening: Callable[[Incident, Device], None],
+    ) -> list[Wire]:
+        first, base = self._notes.pop(device.key, (device.first_seen, NOTHING))
+        number = self._random(8).hex()
+        incident = Incident(number, device.key, self._pseudonym(device.key), first, base)
+        self._open[device.key] = incident
+        self._fill(incident, device, policy, named)
+        opening(incident, device)
+        events = [self._event(OPENED, incident, now)]
+        if device.score.standing == COMPROMISED:
+            incident.standing = COMPROMISED
+            events.append(self._event(RAISED, incident, now))
+        return events
+
+    def _go_on(
+        self,
+        incident: Incident,
+        device: Device,
+        policy: Policy,
+        now: float,
+        opening: Callable[[Incident, Device], None],
+    ) -> list[Wire]:
+        raised = device.score.standing == COMPROMISED and incident.standing != COMPROMISED
+        incident.standing = device.score.standing
+        if incident.resend:
+            incident.resend = False
+            return [self._event(kind, incident, now) for kind in _missing(incident) or [UPDATED]]
+        if raised:
+            opening(incident, device)
+            return [self._event(RAISED, incident, now)]
+        if incident.has_news and now - incident.last_sent_at >= policy.report.update_minutes * 60:
+            return [self._event(UPDATED, incident, now)]
+        return []
+
+    def _close(self, incident: Incident, device: Device | None, reason: EndReason, now: float) -> Wire:
+        incident.reason, incident.resend = reason, False
+        del self._open[incident.key]
+        if device is not None:
+            incident.standing = device.score.standing
+            self._notes[device.key] = now, counts(device)
+            if reason == RELEASED and device.score.standing == SUSPECTED:
+                self._released[device.key] = None
+        self._remember(incident)
+        return self._event(CLOSED, incident, now)
+
+    def _remember(self, incident: Incident) -> None:
+        """Keeps a closed one until its last event has arrived. Forgets the oldest whose last event was sent."""
+        if len(self._closed) >= MAX_CLOSED:
+            sent = next((number for number, one in self._closed.items() if not one.resend), None)
+            if sent is not None:
+                del self._closed[sent]
+        self._closed[incident.id] = incident
+
+    def _fill(self, incident: Incident, device: Device, policy: Policy, named: Callable[[Device], str]) -> None:
+        """What the next event says about the device as it is now."""
+        mode = effective_mode(policy, device)
+        incident.act = policy.filter.refusal if mode == "block" else mode
+        incident.name = named(device)[:MAX_NAME] if policy.report.hostnames else ""
+        incident.last = device.last_seen
+        incident.count(counts(device))
+
+    def _event(self, kind: EventKind, incident: Incident, now: float) -> Wire:
+        incident.sent(now)
+        return incident_event(kind, incident, now, self.booted)
+
+    def _may_open(self, now: float) -> bool:
+        """Takes a token for one more incident, if there is one."""
+        tokens = token_level(self._openings, float(OPEN_BURST), 3600.0 / OPEN_EVERY_S, now)
+        enough = tokens >= 1.0
+        self._openings = (tokens - 1.0 if enough else tokens, now)
+        return enough
+
+    def _note(self, devices: dict[bytes, Device], now: float) -> None:
+        """Keeps the counts of devices with nothing against them."""
+        self._noted_at = now
+        self._notes = {key: note for key, note in self._notes.items() if key in devices}
+        for key, device in devices.items():
+            if device.score.value <= 0.0 and key not in self._open:
+                note = self._notes.get(key)
+                same = note is not None and note[1].connections == device.connections
+                self._notes[key] = now, note[1] if note is not None and same else counts(device)
+
+    # ── across restarts (see report.persistence) ────────────────────────────────────────────────
+
+    def all(self) -> list[Incident]:
+        """The open ones, and the closed ones whose last event may not have arrived."""
+        return [*self._open.values(), *self._closed.values()]
+
+    @property
+    def released(self) -> list[bytes]:
+        """Keys of devices that were released and have not been judged since."""
+        return list(self._released)
+
+    def restore(self, incidents: Iterable[Incident], released: Iterable[bytes]) -> None:
+        for incident in incidents:
+            if incident.reason:
+                self._closed[incident.id] = incident
+            else:
+                self._open[incident.key] = incident
+        self._released = dict.fromkeys(released)
+
+
+def _has_changed(incident: Incident, device: Device) -> bool:
+    """Whether the incident is to be filled from the device again."""
+    return device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed
+
+
+def _missing(incident: Incident) -> list[EventKind]:
+    """Which of the events that every incident of its standing has did not arrive."""
+    kinds: list[EventKind] = [OPENED, RAISED] if incident.standing == COMPROMISED else [OPENED]
+    return [kind for kind in kinds if not incident.arrived & _ARRIVED[kind]]
+
+
+def _exempt(device: Device, policy: Policy) -> bool:
+    """Whether everything it sends is exempt. `policy` holds the exemptions that are in force."""
+    mac = device.mac
+    return any(rule.device is not None and rule.device == mac and not rule.destination for rule in policy.exempt)

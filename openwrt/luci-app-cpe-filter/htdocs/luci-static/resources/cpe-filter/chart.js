@@ -3,10 +3,10 @@
 'require cpe-filter.words as words';
 
 /*
- * A device's score over time. Knows what the status tells of a device, and what this browser has seen of it: the filter
- * keeps no history, so the chart joins the moments that it has noted (first seen, suspected, compromised) by a dashed
- * line, and draws as a whole line what was seen while one of these pages was open. That is kept in the browser's session
- * storage, bounded. Must not know pages.
+ * A device's score over time. Knows a device's status, and what this browser has seen of it. The filter keeps no history,
+ * so the chart connects the moments that it has noted (first seen, suspected, compromised) by a dashed line, and draws a
+ * solid line for the time when one of these pages was open. That part is kept in the browser's session storage, bounded.
+ * Must not know pages.
  */
 
 const STORE = 'cpe-filter-scores';

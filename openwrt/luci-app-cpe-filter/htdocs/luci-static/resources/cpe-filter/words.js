@@ -2,14 +2,14 @@
 'require baseclass';
 
 /*
- * The words for what the filter knows of a device: names, standings, modes, times, signs. Knows the status object.
- * Must not know how a page is laid out. All is plain text.
+ * The words for what the filter knows about a device: names, standings, modes, times, signs. Knows the status object.
+ * Must not know the layout of a page. Everything is plain text.
  */
 
-/* The name in the status of what changes its address all the time (cpe_filter/detect/device.py). */
+/* The name in the status of devices that change their address all the time (cpe_filter/detect/device.py). */
 const HOME = 'an unknown device of this home';
 
-/* By indicator, as the filter's own notice says it (cpe_filter/detect/evidence.py); a test keeps the two alike. */
+/* By indicator, with the words of the filter's own notice (cpe_filter/detect/evidence.py); a test compares the two. */
 const SIGNS = {
 	'new-destination': _('It contacted mail servers all over the world that it had never used before.'),
 	'rcpt-accepted': _('A mail server was ready to accept its mail.'),
@@ -57,8 +57,8 @@ const SIGNS = {
 };
 
 /*
- * What a standing means, whether somebody has to do something, and what. Most of the sentences are those of the notice
- * that subscribers get without LuCI (cpe_filter/texts/en.py); a test keeps them alike, in each language.
+ * What a standing means, whether there is something to do, and what. Most of the sentences are those of the notice that
+ * subscribers get without LuCI (cpe_filter/texts/en.py); a test compares them in each language.
  */
 const STANDINGS = {
 	compromised: {
@@ -85,7 +85,7 @@ const STANDINGS = {
 	}
 };
 
-/* By mode, what happens to mail that a device sends straight to strangers' servers: a title, and a sentence. */
+/* By mode, what happens to mail that a device sends straight to servers outside: a title, and a sentence. */
 const MODES = {
 	monitor: [ _('What is blocked'), _('Nothing. The filter only watches.') ],
 	limit: [ _('What is slowed down'), _('E-mail that this device sends straight to other mail servers (port 25).') ],
@@ -99,7 +99,7 @@ function two(number) {
 }
 
 return baseclass.extend({
-	/* Nats at which a device is suspected (cpe_filter/detect/score.py); the status tells that of a conviction. */
+	/* Nats at which a device is suspected (cpe_filter/detect/score.py); the status has the threshold of a conviction. */
 	SUSPECT_AT: 8,
 
 	STANDINGS: STANDINGS,
@@ -118,7 +118,7 @@ return baseclass.extend({
 		return [ _('What still works'), _('Everything else on this device: websites, video, webmail, and e-mail through your mail service (ports 587 and 465). For your other devices nothing changes.') ];
 	},
 
-	/* What to do, in steps; of the router itself one. */
+	/* What to do, in steps; for the router itself one. */
 	steps: function(device) {
 		if (device.device == 'router' && device.standing == 'compromised')
 			return [ _('This is the router itself. Please tell your Internet provider: it has to be updated or replaced.') ];
@@ -127,7 +127,7 @@ return baseclass.extend({
 		return this.standing(device).steps;
 	},
 
-	/* What a device is called: by its name, or by what it is. */
+	/* What a device is called: its name, or what it is. */
 	called: function(device) {
 		if (device.name)
 			return String(device.name);
@@ -148,7 +148,7 @@ return baseclass.extend({
 		return found ? found[1] : '';
 	},
 
-	/* What tells the device from others, in lines. */
+	/* What distinguishes the device from others, in lines. */
 	marks: function(device) {
 		const found = MAC.exec(String(device.device)), out = [];
 		if (found) {
@@ -165,7 +165,7 @@ return baseclass.extend({
 		return out;
 	},
 
-	/* Since when it stands where it stands; POSIX seconds or null. */
+	/* Since when it has its standing; POSIX seconds or null. */
 	since: function(device) {
 		const at = device.standing == 'compromised' ? device.compromised_at : device.standing == 'suspected' ? device.suspected_at : null;
 		return at ? at.time : null;
@@ -187,7 +187,7 @@ return baseclass.extend({
 		return days ? _('%d days, %s').format(days, clock) : clock;
 	},
 
-	/* The sentences of what was seen: against the device or for it, the weightiest first, none twice. */
+	/* The sentences of what was seen: against the device or for it, the heaviest first, none twice. */
 	signs: function(device, against) {
 		const found = (device.evidence || []).filter(function(item) {
 			return against ? item.weight > 0 : item.weight < 0;

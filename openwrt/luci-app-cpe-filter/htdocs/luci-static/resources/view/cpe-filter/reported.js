@@ -5,7 +5,7 @@
 'require cpe-filter.style as style';
 
 /*
- * What the Internet provider was told and will be told, word for word and in words. Knows the object of
+ * What was and will be reported to the Internet provider, word for word and in words. Knows the object of
  * `cpe-filter report show --json` and the events of the wire format.
  */
 

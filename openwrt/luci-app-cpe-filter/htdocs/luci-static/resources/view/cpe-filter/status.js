@@ -8,9 +8,9 @@
 'require cpe-filter.style as style';
 
 /*
- * What the filter sees: what has to be done, each device that something speaks against, the others, and its counters. All
- * is from one answer of `status`, asked for again as often as LuCI polls. A part of the page is built anew only when what
- * it says has changed, so that nobody loses the focus, or a list that was unfolded, to a counter.
+ * What the filter sees: what has to be done, each device with evidence against it, the others, and its counters. All of it
+ * is from one answer of `status`, which is requested at each of LuCI's polls. A part of the page is rebuilt only when its
+ * content has changed, so that a counter does not take away the focus or fold a list.
  */
 
 const WORST_FIRST = [ 'compromised', 'suspected', 'clear' ];
@@ -52,7 +52,7 @@ function list(kind, sentences) {
 	}));
 }
 
-/* A place on the page that is filled anew only when `key` is another one. */
+/* A place on the page that is filled again only when `key` has changed. */
 function place(tag, attributes) {
 	const root = E(tag, attributes || {});
 	let last = null;
@@ -67,7 +67,7 @@ function place(tag, attributes) {
 	};
 }
 
-/* A device that something speaks against. `update` takes it as a newer status tells it. */
+/* A device with evidence against it. `update` takes it from a newer status. */
 function card(device) {
 	const standing = words.standing(device), mac = words.mac(device.device);
 	const counts = place('p'), plot = place('div'), why = place('div');

@@ -26,16 +26,16 @@ _SHOWN = 3
 _KINDS = {
     "opened": "a device is suspected",
     "raised": "a device is compromised",
-    "updated": "it goes on",
-    "closed": "it is over",
+    "updated": "it continues",
+    "closed": "it has ended",
     "heartbeat": "the filter works",
 }
 _WHYS = {
-    "cleared": "by its conduct",
-    "released": "its owner says that it was cleaned",
-    "expired": "not seen for long",
+    "cleared": "by its behaviour",
+    "released": "its owner has released it",
+    "expired": "not seen for a long time",
     "exempt": "it is exempt now",
-    "merged": "it goes on in another incident of the same device",
+    "merged": "it continues in another incident of the same device",
 }
 
 

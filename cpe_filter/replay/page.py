@@ -88,7 +88,7 @@ class Page:
                 '<a class="skip" href="#main">To the findings</a><div class="page"><header>',
                 f'<p class="over">cpe-filter replay, {count(len(self._sections), "capture")}</p><h1>{headline}</h1>',
                 f'<p class="lead">A device is suspected at a score of {SUSPECT_AT:g} and compromised at '
-                f"{CONVICT_AT:g}, given evidence of two families. Each capture is judged by itself. "
+                f"{CONVICT_AT:g}, given evidence of two families. Each capture is judged separately. "
                 "All times are UTC.</p>",
                 contents if len(self._sections) > 1 else "",
                 '</header>\n<main id="main">',

@@ -104,11 +104,11 @@ class Collector:
         self._path = f"/{path}".rstrip("/") + PATH
         name, _, port = host.partition(":")
         if not (name.isascii() and all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))):
-            raise Unusable(f"[report] url {url}: {name} is no host's name")
+            raise Unusable(f"[report] url {url}: invalid host name {name}")
         self.host = name
         number = int(port or 443)
         if not 0 < number < 65536:
-            raise Unusable(f"[report] url {url}: {number} is no port")
+            raise Unusable(f"[report] url {url}: invalid port {number}")
         self._connection = _Connection(self.host, number, timeout=CONNECT_S, context=tls)
         self._connection.tls = tls
         self._until = time.monotonic() + EXCHANGE_S

@@ -56,7 +56,7 @@ def why(facts: dict[str, Any]) -> str:
     if facts["standing"] == CLEAR and facts["score"] < SUSPECT_AT:
         return f"like an ordinary {held[0][0]} so far ({held[0][1]:.1f} of the {SUSPECT_AT:g} that make it suspected)"
     if not possible:
-        return "unlike every legitimate sender, but by one family of evidence, or by what was not said in SMTP, alone"
+        return "unlike every legitimate sender, but only by one family of evidence, or only by signs outside of SMTP"
     return "it could still be " + _senders(possible)
 
 

@@ -67,7 +67,7 @@ def _fares(content: dict[str, Any]) -> list[str]:
     if parts:
         lines.append("queue: " + "; ".join(parts))
     if content.get("restored"):
-        lines.append(f"rules: put back {content['restored']} times after somebody else changed them")
+        lines.append(f"rules: restored {content['restored']} times after other programs had changed them")
     policy = content.get("policy")
     if policy and policy.get("refused"):
         lines.append(f"policy: as it was read {clock(policy['read'])} UTC; a reload was refused: {policy['refused']}")

@@ -71,10 +71,10 @@ TEXTS = {
     "how they introduce themselves, what the servers answer, and how much is sent; and at how often a device looks "
     "up mail servers. What a message says is never read, and no e-mail address is kept.",
     "privacy_local": "None of this leaves your home.",
-    "privacy_reports": "{Provider} is told when a device is suspected of sending spam: the times, the amounts, the "
-    "signs and the maker code, under a made-up number; and that the filter works. Contents and e-mail addresses are "
-    "never told.",
-    "privacy_names": "The name that the device gives itself is told, too.",
+    "privacy_reports": "{Provider} gets a report when a device is suspected of sending spam: the times, the amounts, "
+    "the signs and the maker code, under a made-up number; and that the filter works. Contents and e-mail addresses "
+    "are never reported.",
+    "privacy_names": "The name that the device gives itself is reported, too.",
     "as_of": "As of {time} ({zone}). Load this page again for news.",
     # ── the provider's mail and its short message ──
     "mail_subject": "A device in your home needs your attention",

@@ -57,7 +57,7 @@ def test_what_was_sent_and_what_waits_word_for_word(desk: Desk) -> None:
     assert "a device is suspected: the one called 0123456789abcdef: 3 connections, 3 new networks" in text
     assert "it wrote to addresses that do not exist" in text
     assert "the filter works: 1 device, 0 suspected, 0 compromised" in text
-    assert "it is over, its owner says that it was cleaned" in text
+    assert "it has ended, its owner has released it" in text
     assert "Waiting to be sent: 1 event" in text
     found = content(desk)
     assert found["sent"][0]["text"] == sent

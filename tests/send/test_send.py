@@ -487,9 +487,9 @@ def test_the_path_of_the_url_comes_before_ours(desk: Desk) -> None:
     [
         ("", "url is empty"),
         ("https://localhost/?x=1", "no ? or #"),
-        ("https://localhost:0", "0 is no port"),
-        ("https://localhost:99999", "99999 is no port"),
-        (f"https://{'x' * 64}.example", "is no host's name"),
+        ("https://localhost:0", "invalid port 0"),
+        ("https://localhost:99999", "invalid port 99999"),
+        (f"https://{'x' * 64}.example", "invalid host name xxx"),
     ],
 )
 def test_urls_that_cannot_be_used(desk: Desk, url: str, says: str) -> None:

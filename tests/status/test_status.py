@@ -43,7 +43,7 @@ def test_what_a_person_reads() -> None:
         "as of 2 s ago",
         "kernel: 118 observed, 5 refused, 2000000 blocked, 1 new_one (packets)",
         "queue: 3 packets wait, 13 lost; memory 18.5 MB",
-        "rules: put back 2 times after somebody else changed them",
+        "rules: restored 2 times after other programs had changed them",
         "exempt: device 02:00:00:00:01:09 to 192.0.2.0/24 until 2026-11-24 12:01:00 UTC (its own mail server)",
         "devices: 1 compromised, 1 suspected, 1 clear",
         "02:00:00:00:01:02 (android-tv-box-of-the-living-room, 192.168.1.7, 2001:db8:1::7) is compromised since",

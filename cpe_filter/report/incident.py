@@ -30,9 +30,9 @@ class Example(NamedTuple):
 class Incident:
     """One incident. Times are seconds of the engine's clock.
 
-    base: the device's counts when the incident began; counts: those since then. last_sent_*: what the last event said,
-    and when. arrived: which of its events the collector has (bits, see tracker). resend: the last events may be lost
-    and are to be sent again. rekeyed: the device has another key since the counts were taken.
+    base: the device's counts when the incident began; counts: those since then. last_sent_*: the content of the last
+    event, and its time. arrived: which of its events the collector has (bits, see tracker). resend: the last events may
+    be lost, so they are sent again. rekeyed: the device has another key since the counts were taken.
     """
 
     __slots__ = (
@@ -79,11 +79,11 @@ class Incident:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is more to say than the last event said."""
+        """Whether there is more to report than in the last event."""
         return self.counts != self.last_sent_counts or len(self.examples) > self.last_sent_examples
 
     def sent(self, now: float) -> None:
-        """An event has just said all this."""
+        """An event has just reported all this."""
         self.last_sent_counts, self.last_sent_at, self.last_sent_examples = self.counts, now, len(self.examples)
 
     def examine(self, connection: tuple[float, int], example: Example | None) -> None:

@@ -301,7 +301,7 @@ class IncidentTracker:
 
 
 def _has_changed(incident: Incident, device: Device) -> bool:
-    """Whether the incident is to be filled from the device again."""
+    """Whether the incident's counts come from the device again."""
     return device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed
 
 

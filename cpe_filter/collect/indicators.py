@@ -2,7 +2,7 @@
 
 Knows codes and counts. Must not know tables. Codes are translated when rows are read, and when new ones are written.
 Stored rows stay as they are: no table of millions of incidents has to be rewritten while it is in use, a collector of
-an earlier version can go on beside this one, and rows with old codes leave with [retention].
+an earlier version can run next to this one, and rows with old codes leave with [retention].
 """
 
 from __future__ import annotations

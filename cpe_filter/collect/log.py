@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Lines about one refusal or failure (event and reason) in a minute: anybody who can connect causes them.
+#: Lines about one refusal or failure (event and reason) in a minute: every client that can connect causes them.
 MAX_PER_MINUTE = 300
 
 

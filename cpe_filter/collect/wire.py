@@ -164,8 +164,8 @@ def _fault(name: str, value: Any) -> str:
     place = [rule[i + 1] for i, step in enumerate(rule[:-1]) if step == "properties" and i + 1 < len(rule)]
     place += [str(step) for step in error.instance_path if isinstance(step, int)]
     missing = getattr(error.kind, "property", None) if rule[-1] == "required" else None
-    said = f"{rule[-1]} {missing}" if isinstance(missing, str) else rule[-1]
-    return f"{' '.join(place)}: {said}" if place else said
+    text = f"{rule[-1]} {missing}" if isinstance(missing, str) else rule[-1]
+    return f"{' '.join(place)}: {text}" if place else text
 
 
 def _seq(event: Any) -> int | None:

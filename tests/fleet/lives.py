@@ -36,7 +36,7 @@ DEVICES = (
     ("001e06", "android-tv-box", SPRAYER, 5),
     ("b827eb", "raspberrypi", CAREFUL, 2),
     ("5c6a80", "nas-attic", CAREFUL, 2),
-    ("9c8ecd", "camera-listener", PROXY, 3),
+    ("9c8ecd", "camera-door", PROXY, 3),
     ("3c5282", "laptop-hp", SPRAYER, 3),
     ("", "", PROXY, 2),
 )

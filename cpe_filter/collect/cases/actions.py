@@ -28,7 +28,7 @@ MAX_TEXT, MAX_USER = 2000, 100
 
 
 async def acknowledge(store: Store, number: str, user: str, text: str = "", now: int | None = None) -> Case:
-    """Somebody works on it."""
+    """The desk or the subscriber works on it."""
     return await act(store, number, ACKNOWLEDGED, user, text, now)
 
 

@@ -3,7 +3,7 @@
 Knows nothing of tables. The same incidents and actions give the same history in whatever order they arrived: what
 counts is when things happened, not when they were reported.
 
-    open          compromised, nobody is notified
+    open          compromised, not yet notified
     recurring     the same, after it was clean or closed
     notified      the subscriber is notified
     acknowledged  the subscriber or the desk works on it
@@ -28,7 +28,7 @@ NOTIFIED: Literal["notified"] = "notified"
 ACKNOWLEDGED: Literal["acknowledged"] = "acknowledged"
 CLEAN: Literal["clean"] = "clean"
 CLOSED: Literal["closed"] = "closed"
-#: In these states the device is still compromised as far as is known, and somebody has to act.
+#: In these states the device is still compromised as far as is known, and the desk has to act.
 ACTIVE: tuple[State, ...] = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
 
 ActionKind = Literal["notified", "acknowledged", "closed", "reopened", "note"]
@@ -36,13 +36,13 @@ ACTIONS: tuple[ActionKind, ...] = get_args(ActionKind)
 REOPENED: Literal["reopened"] = "reopened"
 NOTE: Literal["note"] = "note"
 
-#: Of a device (report-v1.schema.json).
+#: The standing of a device (report-v1.schema.json).
 Standing = Literal["clear", "suspected", "compromised"]
 
 #: Why an incident ended: as a router reports it (report-v1.schema.json), `silent` by retention, `desk` by a person.
 EndReason = Literal["cleared", "released", "expired", "exempt", "merged", "silent", "desk"]
 END_REASONS: tuple[EndReason, ...] = get_args(EndReason)
-#: Of these the device is known to be clean.
+#: After these the device is known to be clean.
 _CLEAN: tuple[EndReason, ...] = ("cleared", "released")
 DESK: Literal["desk"] = "desk"
 

@@ -28,7 +28,7 @@ RAISED: Literal["raised"] = "raised"
 CLEAN: Literal["clean"] = "clean"
 CLOSED: Literal["closed"] = "closed"
 
-#: Of an event in the table desk_event. `dead`: given up.
+#: The state of an event in desk_event. `dead`: given up.
 EventState = Literal["queued", "delivered", "dead", "skipped"]
 EVENT_STATES: tuple[EventState, ...] = get_args(EventState)
 QUEUED: Literal["queued"] = "queued"

@@ -187,7 +187,7 @@ class Sender:
         try:
             await actions.notified(self._store, case, "webhook", now=now)
         except model.CaseError:
-            pass  # somebody has acknowledged or closed it in the meantime
+            pass  # it was acknowledged or closed in the meantime
 
     def _backoff(self, tries: int) -> float:
         return self._jitter() * min(CAP_S, BASE_S * 2.0 ** min(tries, 20))

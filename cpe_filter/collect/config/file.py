@@ -46,12 +46,14 @@ def _with_new_names(data: dict[str, Any], path: str) -> tuple[dict[str, Any], tu
         old, new = (name, new_name) if name else (table, new_table)
         if not isinstance(content, dict) or old not in content:
             continue
-        said, instead = (f"[{table}] {name}", f"[{new_table}] {new_name}") if name else (f"[{table}]", f"[{new_table}]")
+        before, instead = (
+            (f"[{table}] {name}", f"[{new_table}] {new_name}") if name else (f"[{table}]", f"[{new_table}]")
+        )
         if new in content:
-            raise ConfigError(f"{path}: {said} is the old name of {instead}; use {instead} alone")
+            raise ConfigError(f"{path}: {before} is the old name of {instead}; use {instead} alone")
         content = {new if key == old else key: value for key, value in content.items()}
         data = {**data, table: content} if name else content
-        found.append(f"{said} is now {instead}")
+        found.append(f"{before} is now {instead}")
     return data, tuple(found)
 
 

@@ -18,7 +18,7 @@ from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
 from cpe_filter.toml_file import Key, by_table, flag, number, valid, word
 
-#: Old names that files may still use: (table, key) before -> now. "" stands for the whole table.
+#: Old names that files may still use: (table, key) before -> now. "" means the whole table.
 RENAMED = {("hop", ""): ("tls_proxy", ""), ("listen", "max_of_one"): ("listen", "max_per_source")}
 
 
@@ -114,7 +114,7 @@ KEYS: tuple[Key, ...] = (
     _key("tls_proxy", "trusted", "networks", _are_networks, "a list of networks",
         "Only a proxy at one of these addresses is trusted. For a Unix socket its file mode decides."),
     _text("tls_proxy", "header", _HEADER, _HEADER_TEXT,
-          "In which header the proxy names the router. Anybody else who sends it is refused."),
+          "In which header the proxy names the router. Any other client that sends it is refused."),
     word("tls_proxy", "header_holds", get_args(HeaderHolds),
           "What the header holds: the certificate (RFC 9440, or URL-escaped PEM), or the id."),
     _text("tls_proxy", "address_header", f"({_HEADER})?", f"{_HEADER_TEXT}, or empty",
@@ -212,7 +212,7 @@ KEYS: tuple[Key, ...] = (
     _text("page", "groups_header", _HEADER, _HEADER_TEXT,
           "In which header the proxy names the groups of the user, separated by commas."),
     _text("page", "desk_group", _GROUP, "1 to 64 characters, no comma", "Members of this group have role desk."),
-    _text("page", "viewer_group", f"({_GROUP})?", "1 to 64 characters, no comma, or empty for everybody",
+    _text("page", "viewer_group", f"({_GROUP})?", "1 to 64 characters, no comma, or empty for all users",
           "Members of this group have role viewer."),
     word("log", "level", get_args(Level), "The least severe messages that are logged."),
 )  # fmt: skip

@@ -216,7 +216,7 @@ class ByHeader:
         return router, self._address(headers)
 
     def _address(self, headers: Headers) -> str | None:
-        """The last entry: the one that the proxy wrote; anybody may have written those before it."""
+        """The last entry: the one that the proxy wrote; clients may have written those before it."""
         values = [value for name, value in headers if self._address_header and name == self._address_header]
         try:
             return str(ip_address(values[-1].decode("ascii").split(",")[-1].strip())) if values else None

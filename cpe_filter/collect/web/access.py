@@ -115,7 +115,7 @@ class ByProxy:
         self._key = secrets.token_bytes(32)
 
     def person(self, peer: str | None, headers: Headers, _cookie: str, _now: float) -> Person | None:
-        """Raises `RefusedError` if the connection is not from the proxy, or the proxy names nobody."""
+        """Raises `RefusedError` if the connection is not from the proxy, or the proxy names no user."""
         if peer is not None and not _within(peer, self._trusted):
             raise RefusedError(
                 403, "untrusted-proxy", "this page is behind a proxy; this connection does not come from it"
@@ -130,14 +130,14 @@ class ByProxy:
         role: Role = DESK if self._desk_group in groups else VIEWER
         if role == VIEWER and self._viewer_group and self._viewer_group not in groups:
             raise RefusedError(403, "group", "you are not in a group that may see this page")
-        # There is no session to keep a token in: it belongs to the name, as long as this process runs.
+        # A session that could hold a token does not exist: the token belongs to the name, until this process ends.
         token = hmac.new(self._key, names[0].encode(), hashlib.sha256).hexdigest()
         return Person(names[0], role, token)
 
 
 class AddressOf(NamedTuple):
     """The address of a browser: that of the connection, or the one in `header` (b"" for none) from a proxy at one of
-    `trusted` or at the other end of a Unix socket. The proxy wrote the last entry; anybody may have written the others.
+    `trusted` or at the other end of a Unix socket. The proxy wrote the last entry; clients may have written the others.
     """
 
     trusted: tuple[Network, ...] = ()

@@ -212,8 +212,8 @@ def _delivery(row: Row) -> str:
     if row["state"] == DELIVERED:
         return ""
     why = f": {shown(row['why'], 120)}" if row["why"] else ""
-    said = {QUEUED: "waiting", DEAD: "given up", SKIPPED: "not sent"}
-    return f'<span class="note">{said.get(row["state"], "?")}{why}</span>'
+    states = {QUEUED: "waiting", DEAD: "given up", SKIPPED: "not sent"}
+    return f'<span class="note">{states.get(row["state"], "?")}{why}</span>'
 
 
 def _incidents(found: Detail) -> str:
@@ -225,7 +225,7 @@ def _incidents(found: Detail) -> str:
         Column("Connections", "n"),
         Column("Networks", "n narrow-off"),
         Column("Messages", "n narrow-off"),
-        Column("RefusedError", "n"),
+        Column("Refused", "n"),
         Column("Name", "narrow-off"),
     ]
     rows = []

@@ -109,8 +109,8 @@ def _filter(view: View, counts: dict[str, int], known: dict[str, list[str]]) -> 
 
 def _list(found: Listed, view: View) -> str:
     if not found.cases:
-        said = "This page is empty." if found.total else "No matching case."
-        return f'<div class="card"><p class="none" role="status">{said}</p>{_pages(found, view)}</div>'
+        text = "This page is empty." if found.total else "No matching case."
+        return f'<div class="card"><p class="none" role="status">{text}</p>{_pages(found, view)}</div>'
     columns = [
         Column("Case"),
         Column("State"),
@@ -118,7 +118,7 @@ def _list(found: Listed, view: View) -> str:
         Column("Device", "narrow-off nowrap"),
         Column("Last seen", "n"),
         Column("Incidents", "n"),
-        Column("RefusedError", "n narrow-off"),
+        Column("Refused", "n narrow-off"),
         Column("Indicators", "narrow-off last"),
     ]
     first = (view.page - 1) * PAGE

@@ -105,10 +105,10 @@ def _svg(chart: Chart) -> str:
         parts.append(f'<path class="area" d="{line}V{_n(zero)}H0Z"/><path class="line" d="{line}"/></svg>')
     parts += _labels(chart, count, wide)
     for at, label in enumerate(chart.labels):
-        said = [f"{s.values[at]:,} {s.title.lower()}" for s in (chart.outline, *chart.stacked) if s]
+        text = [f"{s.values[at]:,} {s.title.lower()}" for s in (chart.outline, *chart.stacked) if s]
         parts.append(
             f'<rect class="touch" x="{_n(at * wide)}%" width="{_n(wide)}%" height="{_HEIGHT}">'
-            f"<title>{label}: {', '.join(said)}</title></rect>"
+            f"<title>{label}: {', '.join(text)}</title></rect>"
         )
     return "".join([*parts, "</svg>"])
 

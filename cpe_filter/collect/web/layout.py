@@ -46,7 +46,7 @@ def frame(title: str, body: str, person: Person | None, login: bool, section: st
             f'<header class="top"><strong>cpe-filter fleet</strong><nav aria-label="Pages"><ul>{links}</ul></nav>'
             f'<div class="who"><span>{html.escape(person.name)}, {person.role}</span>{out}</div></header>'
         )
-    notice = f'<p class="said" role="status">{message}</p>' if message else ""
+    notice = f'<p class="message" role="status">{message}</p>' if message else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -10,13 +10,13 @@ def page(target: str, failed: bool = False, wait_s: int = 0, logged_out: bool = 
     """target: where a login leads, a path of this site. wait_s: seconds until another attempt is allowed."""
     message = ""
     if wait_s:
-        message = f'<p class="said wrong" role="alert">Too many attempts. Wait {span(wait_s)}.</p>'
+        message = f'<p class="message wrong" role="alert">Too many attempts. Wait {span(wait_s)}.</p>'
     elif failed:
-        message = '<p class="said wrong" role="alert">Name or password is wrong.</p>'
+        message = '<p class="message wrong" role="alert">Name or password is wrong.</p>'
     elif logged_out:
-        message = '<p class="said" role="status">You are logged out.</p>'
+        message = '<p class="message" role="status">You are logged out.</p>'
     first = ' aria-describedby="why"' if failed else ""
-    message = message.replace('<p class="said wrong"', '<p id="why" class="said wrong"')
+    message = message.replace('<p class="message wrong"', '<p id="why" class="message wrong"')
     body = (
         f'<div class="login card">{message}<h1>cpe-filter fleet</h1><form method="post" action="/login">'
         f'<input type="hidden" name="next" value="{attribute(target)}">'

@@ -97,7 +97,7 @@ def _tiles(found: Found, view: View) -> str:
         ("Coverage", draw.percent(fresh, found.routers), "routers with a heartbeat within a day"),
     ]
     rows = "".join(
-        f'<div><dt>{title}</dt><dd>{value}<span class="note">{said}</span></dd></div>' for title, value, said in tiles
+        f'<div><dt>{title}</dt><dd>{value}<span class="note">{text}</span></dd></div>' for title, value, text in tiles
     )
     return f'<dl class="tiles">{rows}</dl>'
 
@@ -201,7 +201,7 @@ def _funnel(found: Found, view: View) -> str:
         Column("", "share-cell narrow-off"),
         Column("Median time", "n"),
     ]
-    said = (
+    text = (
         f"{count(found.clean_without_notice, 'device')} became clean without a notice."
         if found.clean_without_notice
         else ""
@@ -209,7 +209,7 @@ def _funnel(found: Found, view: View) -> str:
     return (
         '<section class="card"><h2>From notice to clean</h2>'
         f'<p class="note">Devices found compromised in {view.days} days. Clean again: of those notified.</p>'
-        f'<div class="quiet">{table("From notice to clean", columns, rows)}</div><p class="note">{said}</p></section>'
+        f'<div class="quiet">{table("From notice to clean", columns, rows)}</div><p class="note">{text}</p></section>'
     )
 
 
@@ -272,7 +272,7 @@ def _coverage(found: Found) -> str:
         ("Packet failures", f"{found.failing:,}", "routers that could not process packets"),
         ("Unknown subscriber", f"{found.unmapped:,}", "routers with cases"),
     ]
-    items = "".join(f"<div><dt>{title}</dt><dd>{value}{note(said)}</dd></div>" for title, value, said in facts)
+    items = "".join(f"<div><dt>{title}</dt><dd>{value}{note(text)}</dd></div>" for title, value, text in facts)
     return (
         '<section class="card"><h2>Coverage of the fleet</h2><p class="note">All regions and models.</p>'
         f'<dl class="facts">{items}</dl><div class="three">{"".join(parts)}</div>{_troubled(found)}</section>'

@@ -159,7 +159,7 @@ class Site:
         return await read_form(request)
 
     async def _own_form(self, request: Request, person: Person) -> Form:
-        """A form with the token of the user: nobody else could have made it."""
+        """A form with the token of the user: other sites cannot make it."""
         form = await self._form(request)
         if not hmac.compare_digest(form.get(TOKEN, "").encode(), person.token.encode()):
             self._log_event("page refused", request, logging.WARNING, user=person.name, reason="token")

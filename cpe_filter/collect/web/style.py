@@ -68,11 +68,11 @@ button.plain { text-decoration: underline; text-underline-offset: .15em; font-we
 .filter > div.wide { flex: 1 1 13rem; }
 .filter select, .filter input { width: 100%; }
 .filter .go { min-width: 0; display: flex; gap: .9rem; align-items: center; }
-.said {
+.message {
   border-left: 3px solid var(--clear); background: var(--clear-back); padding: .5rem .9rem; margin: 0 0 1.4rem;
   border-radius: 0 6px 6px 0;
 }
-.said.wrong { border-color: var(--compromised); background: var(--compromised-back); }
+.message.wrong { border-color: var(--compromised); background: var(--compromised-back); }
 .pages { display: flex; flex-wrap: wrap; gap: .7rem 1rem; align-items: center; justify-content: space-between; }
 .pages { margin-top: 1rem; }
 .pages .links { display: flex; gap: .6rem; }

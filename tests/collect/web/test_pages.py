@@ -57,6 +57,10 @@ def test_every_page_is_sound(with_store: WithStore, tmp_path: Path) -> None:
             found = read(answer.text)
             assert found.hidden["token"]
             assert "anna, desk" in found.text
+            assert not re.search(r"[a-z]Error\b", found.text), "the name of a class is not a text"
+        texts = [read((await page.ask(path, cookie=cookie)).text).text for path in (f"/cases/{ids[0]}", "/cases")]
+        for heading in ("Connections Networks Messages Refused Name", "Incidents Refused Indicators"):
+            assert heading in " ".join(" ".join(texts).split())
         # As a picture, in words, and as a table.
         over = read((await page.ask("/", cookie=cookie)).text)
         assert {"level-title", "level-text", "moves-title", "moves-text"} <= set(over.ids)

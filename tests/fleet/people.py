@@ -50,7 +50,7 @@ def write_map(path: Path, lives: list[Life], seed: int = 2) -> None:
 
 
 async def act(store: Store, now: int, seed: int = 3) -> int:
-    """What would have been done about the cases there are: how many actions. The casebook is to be rebuilt then."""
+    """What would have been done about the cases there are: how many actions. Then rebuild the cases."""
     rng = random.Random(seed)
     members: dict[str, list[dict[str, Any]]] = {}
     for row in await store.read(_MEMBERS):

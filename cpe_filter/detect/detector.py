@@ -20,12 +20,16 @@ from cpe_filter.detect.device import ROUTER, Device
 from cpe_filter.detect.evidence import FROM_NAME, FROM_QUIRK, FROM_REPLY, FROM_VIOLATION, INDICATORS, UNSPOKEN
 from cpe_filter.detect.names import kind_of_name, registered_domain
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SESSION_CLIP, SUSPECT_AT, SUSPECTED
-from cpe_filter.detect.server_networks import ACCEPTED, DEFERRED, MET, TURNED_AWAY, Neighbours, fingerprint
+from cpe_filter.detect.server_networks import ACCEPTED, DEFERRED, MET, TURNED_AWAY, ServerNetworks, fingerprint
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.nat64 import server as behind_nat64
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
 from cpe_filter.lean.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 #: More new servers than this within a minute is a burst.
 BURST = 5
@@ -59,8 +63,8 @@ class StandingChanged(NamedTuple):
 
     time: float
     device: Device
-    before: str
-    after: str
+    before: Standing
+    after: Standing
     connection: int
     indicator: str
 
@@ -165,13 +169,13 @@ class Detector:
     def joined(self, device: Device, server: bytes) -> Connection:
         """The same for a connection whose beginning was not seen: it is none of those counted, and is no evidence."""
         number = fingerprint(behind_nat64(server, self.nat64) if len(server) == 16 else server)
-        before = device.neighbours.look(number)
+        before = device.server_networks.look(number)
         return Connection(device, number, before < 0, max(before, MET))
 
     def established(self, connection: Connection, time: float) -> None:
         """Both ends have completed the handshake."""
         # Of two connections at once to a new neighbourhood the first to get there is the new one.
-        new = connection.device.neighbours.meet(connection.number)
+        new = connection.device.server_networks.meet(connection.number)
         if not connection.met:
             connection.new = new
             self._met(connection, time)
@@ -181,7 +185,7 @@ class Detector:
 
         Anybody can send a SYN in the device's name, and no server had a chance to show who it was.
         """
-        new = connection.device.neighbours.attempt(connection.number)
+        new = connection.device.server_networks.attempt(connection.number)
         if not connection.met:
             connection.new, connection.met = new, True
             connection.device.networks += new
@@ -189,13 +193,13 @@ class Detector:
     def unanswered(self, connection: Connection, phase: str, time: float) -> None:
         """Nobody has answered the SYN. phase: LOST or REFUSED, or TRYING: it was not waited for."""
         device = connection.device
-        new = device.neighbours.attempt(connection.number)
+        new = device.server_networks.attempt(connection.number)
         if not connection.met:
             connection.new = new
             self._met(connection, time, proven=False)
         if phase in (LOST, REFUSED) and connection.before == MET:
             self._add(connection, "connect-timeout" if phase == LOST else "connect-refused", time, proven=False)
-            device.neighbours.settle(connection.number, DEFERRED)
+            device.server_networks.settle(connection.number, DEFERRED)
 
     def _met(self, connection: Connection, time: float, proven: bool = True) -> None:
         """The device has met this neighbourhood."""
@@ -235,7 +239,9 @@ class Detector:
             self._add(connection, FROM_QUIRK[event.name], time)
         elif kind == "reply" and event.name == "AUTH" and reply is not None and reply.code == 235:
             self._add(connection, "authenticated", time)
-            connection.device.neighbours.settle(connection.number, ACCEPTED)  # once: a bot may have a server of its own
+            connection.device.server_networks.settle(
+                connection.number, ACCEPTED
+            )  # once: a bot may have a server of its own
         if reply is None or reply.code < 400 or connection.explained:
             return
         # A verb that nobody knows is no refusal; a domain of that name may be refused like any other.
@@ -247,7 +253,7 @@ class Detector:
         if connection.explained:
             if phase in (CLOSED, RESET):
                 # No server has said anything; still, what the device tries there again is no news.
-                connection.device.neighbours.settle(connection.number, TURNED_AWAY)
+                connection.device.server_networks.settle(connection.number, TURNED_AWAY)
             return
         if phase in (CLOSED, RESET):
             if connection.ready and phase == CLOSED:
@@ -257,7 +263,7 @@ class Detector:
             if connection.new and not connection.fired & _BITS["dnsbl-listed"]:
                 self._add(connection, "dnsbl-unlisted", time)
 
-    def looked_up(self, device: Device, foreign: bool, time: float) -> None:
+    def on_mx_query(self, device: Device, foreign: bool, time: float) -> None:
         """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home.
 
         Anybody can ask so in its name; it weighs little, once, and the caller tells of devices that have mailed alone.
@@ -275,11 +281,11 @@ class Detector:
         if before != COMPROMISED:
             return False
         device.score.release()
-        device.neighbours = Neighbours()
+        device.server_networks = ServerNetworks()
         device.helos.clear()
         device.sender_domains.clear()
         device.burst.clear()
-        device.blamed = device.excused = 0.0
+        device.rejections_for_cause = device.rejections_for_line_type = 0.0
         device.suspected_at, device.compromised_at = (time, device.connections), None
         self.changes.append(StandingChanged(time, device, before, device.score.standing, device.connections, RELEASED))
         return True
@@ -294,20 +300,20 @@ class Detector:
             self._add(connection, name, time)
             if name != "deferred":
                 device = connection.device
-                device.blamed *= FORGET
-                device.excused *= FORGET
+                device.rejections_for_cause *= FORGET
+                device.rejections_for_line_type *= FORGET
                 if name in ("residential-line", "dnsbl-listed"):
-                    device.excused += 1
+                    device.rejections_for_line_type += 1
                 else:
-                    device.blamed += 1
+                    device.rejections_for_cause += 1
         if connection.before != ACCEPTED:
             outcome = DEFERRED if name == "deferred" else TURNED_AWAY
-            connection.device.neighbours.settle(connection.number, outcome)
+            connection.device.server_networks.settle(connection.number, outcome)
 
     def _ready(self, connection: Connection, time: float) -> None:
         """A server was ready to take a recipient's mail, and was told no more: as good as taking it (RFC 5321 3.3)."""
         if connection.null_sender:
-            connection.device.neighbours.settle(connection.number, ACCEPTED)
+            connection.device.server_networks.settle(connection.number, ACCEPTED)
         elif not connection.fired & _REFUSALS:
             self._accepted(connection, "accepted", time)
 
@@ -318,7 +324,7 @@ class Detector:
                 self._add(connection, "rcpt-accepted", time)
             if connection.before == DEFERRED:
                 self._add(connection, "retry-accepted", time)
-        connection.device.neighbours.settle(connection.number, ACCEPTED)
+        connection.device.server_networks.settle(connection.number, ACCEPTED)
 
     def _tls_bytes(self, connection: Connection, sent: int, time: float) -> None:
         """How much a client sent under TLS tells whether it left a message."""
@@ -329,9 +335,10 @@ class Detector:
                 self._add(connection, "rcpt-accepted", time)
         elif sent >= EMPTY_FROM and connection.before == MET:
             device = connection.device
-            part = (1 + device.blamed) / (1 + device.blamed + device.excused)
+            for_cause, for_line_type = device.rejections_for_cause, device.rejections_for_line_type
+            part = (1 + for_cause) / (1 + for_cause + for_line_type)
             self._add(connection, "tls-too-short", time, part)
-            connection.device.neighbours.settle(connection.number, DEFERRED)
+            connection.device.server_networks.settle(connection.number, DEFERRED)
 
     def _hello(self, connection: Connection, event: Event, time: float) -> None:
         device, name = connection.device, event.name.lower()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Score, SharedScore
-from cpe_filter.detect.server_networks import Neighbours
+from cpe_filter.detect.server_networks import ServerNetworks
 
 DEVICES = 256
 ADDRESSES = 32
@@ -44,12 +44,12 @@ class Device:
     __slots__ = (
         "added",
         "addresses",
-        "blamed",
+        "rejections_for_cause",
         "buckets",
         "burst",
         "compromised_at",
         "connections",
-        "excused",
+        "rejections_for_line_type",
         "first_seen",
         "helos",
         "home",
@@ -57,7 +57,7 @@ class Device:
         "last_seen",
         "messages",
         "mx_queries",
-        "neighbours",
+        "server_networks",
         "networks",
         "proven",
         "recipients",
@@ -81,11 +81,11 @@ class Device:
         self.refused = 0
         self.proven = False  # both ends have completed a handshake of its since the start
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
-        self.neighbours = Neighbours()
+        self.server_networks = ServerNetworks()
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.
         self.helos: list[int] = []
         self.sender_domains: list[int] = []
-        self.blamed = self.excused = 0.0
+        self.rejections_for_cause = self.rejections_for_line_type = 0.0
         self.burst: list[float] = []
         self.score = Score()
         self.suspected_at: tuple[float, int] | None = None

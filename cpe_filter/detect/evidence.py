@@ -6,10 +6,10 @@ one line in its test.
 
 Each row has rates: how many of a bot's first contacts with a server show the indicator, and how many of each legitimate
 sender's. Its weight against a sender is the log-likelihood ratio ln(bot / sender) in nats, clipped to `CLIP`. Only a
-server's first answers count (see server_networks), because later ones are not new information. `fade` is the discount
+server's first answers count (see server_networks), because later ones are not new information. `repeat_discount` is
 for correlation: each further time the indicator fires on a device it counts that factor of the time before. What a
-program does in all of its sessions (its HELO name, its dialect) fades fast; what depends on the recipient does not
-fade.
+program does in all of its sessions (its HELO name, its dialect) is discounted fast; what depends on the recipient is
+not discounted.
 
 `basis` is the origin of the rates. SIMULATED ones follow the scenarios of tests/evaluate, whose own rates name their
 sources; `python -m tests.evaluate.calibrate` prints them next to what it observes. JUDGEMENT ones are guided by the
@@ -36,7 +36,15 @@ DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN, LEGITIMATE 
 #: Seen without a word of SMTP. These alone can make a device suspected, and never convict it.
 UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
 #: The legitimate senders that a device is compared with, the ordinary one first.
-SENDERS = ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server")
+SENDER_PROFILES = ("mta", "newsletter", "script", "residential", "listed", "bouncer")
+#: What people call them.
+PROFILE_NAMES = dict(
+    zip(
+        SENDER_PROFILES,
+        ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server"),
+        strict=True,
+    )
+)
 #: The share of all legitimate sessions that are theirs, at most (judgement): a rare sender takes less to be ruled out.
 SHARES = (1.0, 1.0, 0.4, 0.1, 0.02, 0.1)
 #: The most that one finding may weigh, nats.
@@ -46,16 +54,17 @@ SIMULATED, JUDGEMENT = "simulated", "judgement"
 
 
 class Indicator(NamedTuple):
-    """family: one of the above. bot, usual: rates, `usual` and `weights` (nats) in the order of `SENDERS`.
+    """family: one of the above. bot, usual: rates, `usual` and `weights` (nats) in the order of `SENDER_PROFILES`.
 
-    fade: factor. when: it fires. meaning: for people, after the device's name; subscriber, desk: the texts for these.
+    repeat_discount: factor. when: it fires. meaning: for people, after the device's name; subscriber, desk: the texts
+    for these.
     """
 
     family: str
     bot: float
     usual: tuple[float, ...]
     weights: tuple[float, ...]
-    fade: float
+    repeat_discount: float
     basis: str
     source: str
     when: str
@@ -64,10 +73,10 @@ class Indicator(NamedTuple):
     desk: str
 
 
-def _row(family: str, bot: float, usual: tuple[float, ...], fade: float, *words: str) -> Indicator:
+def _row(family: str, bot: float, usual: tuple[float, ...], repeat_discount: float, *words: str) -> Indicator:
     weights = tuple(max(-CLIP, min(CLIP, math.log(bot / rate))) for rate in usual)
     basis, source, when, meaning, subscriber, desk = words
-    return Indicator(family, bot, usual, weights, fade, basis, source, when, meaning, subscriber, desk)
+    return Indicator(family, bot, usual, weights, repeat_discount, basis, source, when, meaning, subscriber, desk)
 
 
 INDICATORS: dict[str, Indicator] = {

@@ -50,7 +50,7 @@ class Lease(NamedTuple):
     expires: float
 
 
-class Continued(NamedTuple):
+class DeviceRekeyed(NamedTuple):
     """`device` had the key `before` and continues under its current key. why: what the leases have in common."""
 
     time: float
@@ -59,7 +59,7 @@ class Continued(NamedTuple):
     why: str
 
 
-class _Tenure:
+class LeaseHistory:
     """A MAC's time as a holder of leases. Seconds of the engine's clock; `ended` is None while it lasts.
 
     until: when its lease runs out.
@@ -81,19 +81,19 @@ class _Tenure:
         return [*found, ("name", self.name.lower().encode())] if self.name and "?" not in self.name else found
 
 
-class Succession:
+class MacRotation:
     """Pass it all leases now and then. Bounded: `LEASES` live ones, and ended ones of known devices."""
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
-        self._tenures: dict[bytes, _Tenure] = {}
+        self._tenures: dict[bytes, LeaseHistory] = {}
         self._shared: dict[tuple[str, bytes], None] = {}
         self._moved: dict[bytes, None] = {}
 
     def __len__(self) -> int:
         return len(self._tenures)
 
-    def leases(self, leases: Iterable[Lease], time: float, wall: float) -> list[Continued]:
+    def leases(self, leases: Iterable[Lease], time: float, wall: float) -> list[DeviceRekeyed]:
         """Takes all current leases. Returns the devices that now continue under another MAC.
 
         time: the engine's clock; wall: POSIX seconds, the clock of the leases' expiry.
@@ -123,7 +123,7 @@ class Succession:
             until = time + lease.expires - wall if lease.expires else float("inf")
             tenure = self._tenures.get(mac)
             if tenure is None or tenure.ended is not None:
-                tenure = self._tenures[mac] = _Tenure(time)
+                tenure = self._tenures[mac] = LeaseHistory(time)
             elif until > tenure.until + _RENEWED_S:
                 tenure.renewed = time
             tenure.until = until
@@ -145,8 +145,8 @@ class Succession:
             _remember(self._shared, identity, _SHARED)
 
     def _move(
-        self, mac: bytes, tenure: _Tenure, bearers: dict[tuple[str, bytes], list[bytes]], time: float
-    ) -> Continued | None:
+        self, mac: bytes, tenure: LeaseHistory, bearers: dict[tuple[str, bytes], list[bytes]], time: float
+    ) -> DeviceRekeyed | None:
         for identity in tenure.identities():
             others = [other for other in bearers[identity] if other != mac]
             if identity in self._shared or len(others) != 1:
@@ -159,7 +159,7 @@ class Succession:
                 continue
             _remember(self._moved, before, _MOVED)
             _remember(self._moved, mac, _MOVED)
-            return Continued(time, self._devices.rekey(before, mac), before, identity[0])
+            return DeviceRekeyed(time, self._devices.rekey(before, mac), before, identity[0])
         return None
 
 

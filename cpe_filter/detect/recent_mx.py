@@ -17,19 +17,19 @@ KEEP_S = 3600.0
 KEPT = 8
 
 
-class Asked(NamedTuple):
+class MxQueries(NamedTuple):
     """queries: how many in all. last: the last of them, at most `KEPT`, as (seconds, whether of a foreign resolver)."""
 
     queries: int
     last: list[tuple[float, bool]]
 
 
-class RecentlyAsked:
+class RecentMx:
     """Bounded: `limit` keys with `KEPT` lookups each."""
 
     def __init__(self, limit: int = KEYS) -> None:
         self.limit = limit
-        self._asked: dict[bytes, Asked] = {}  # the key that was silent longest comes first
+        self._asked: dict[bytes, MxQueries] = {}  # the key that was silent longest comes first
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -40,13 +40,13 @@ class RecentlyAsked:
         queries, last = earlier or (0, [])
         while len(self._asked) >= self.limit:
             del self._asked[next(iter(self._asked))]
-        self._asked[key] = Asked(queries + 1, [*last[1 - KEPT :], (time, foreign)])
+        self._asked[key] = MxQueries(queries + 1, [*last[1 - KEPT :], (time, foreign)])
 
-    def take(self, key: bytes, time: float) -> Asked | None:
+    def take(self, key: bytes, time: float) -> MxQueries | None:
         """The questions of a device that mails now, returned once; None if it asked nothing in the last hour."""
         return self._take_fresh(key, time) if self._asked else None
 
-    def _take_fresh(self, key: bytes, time: float) -> Asked | None:
+    def _take_fresh(self, key: bytes, time: float) -> MxQueries | None:
         asked = self._asked.pop(key, None)
         if asked is None or time - asked.last[-1][0] > KEEP_S:
             return None

@@ -24,9 +24,9 @@ from binascii import crc32
 from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
-from cpe_filter.detect.evidence import INDICATORS, SENDERS, current
+from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES, SENDER_PROFILES, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
-from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, Neighbours
+from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.named_tuple import NamedTuple
 
@@ -42,6 +42,8 @@ BELIEVED_S = 366 * 86400.0
 _STANDINGS = (CLEAR, SUSPECTED, COMPROMISED)
 _SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE = 4, 8, 16
 _KEYS = (4, 6, *BEHIND, 16)
+#: What profiles of senders were called in states that are already on flash.
+_FORMER_PROFILES = {former: profile for profile, former in PROFILE_NAMES.items()}
 _OLDEST_MS = 100 * 366 * 86400 * 1000
 _MOST_COUNT = (1 << 56) - 1
 #: A tally's weight is saved in parts of a nat, because it is only shown, and compared with 1 nat. The sums are exact.
@@ -73,7 +75,7 @@ def pieces(devices: Iterable[Device], time: float, serial: int) -> Iterator[byte
 
 
 def _pieces(known: list[tuple[bytes, Device]], time: float, serial: int) -> Iterator[bytes]:
-    head = [_MAGIC, bytes((VERSION,)), _varint(serial), _float.pack(time), _names(SENDERS), _names(INDICATORS)]
+    head = [_MAGIC, bytes((VERSION,)), _varint(serial), _float.pack(time), _names(SENDER_PROFILES), _names(INDICATORS)]
     piece = b"".join((*head, _varint(len(known))))
     check = crc32(piece)
     yield piece
@@ -91,14 +93,15 @@ def decode(data: bytes, now: float) -> Saved:
     if not data.startswith(_MAGIC) or len(data) <= len(_MAGIC):
         raise CorruptStateError("not a state of cpe-filter")
     if data[len(_MAGIC)] != VERSION:
-        raise CorruptStateError(f"of version {data[len(_MAGIC)]}, this is version {VERSION}")
+        raise CorruptStateError(f"version {data[len(_MAGIC)]}; expected version {VERSION}")
     if len(data) < 5 or crc32(data[:-4]) != int.from_bytes(data[-4:], "big"):
         raise CorruptStateError("cut short or damaged")
     reader = _Reader(data[len(_MAGIC) + 1 : -4])
     serial, written = reader.varint(), reader.number()
     # If the clock was wrong, the time between writing and reading is unknown.
     base = written if 0 <= now - written <= BELIEVED_S else now
-    senders, indicators = reader.names(), [current(name) for name in reader.names()]
+    senders = [_FORMER_PROFILES.get(name, name) for name in reader.names()]
+    indicators = [current(name) for name in reader.names()]
     count = reader.varint()
     if count > DEVICES + 1:  # and the home's collective one
         raise CorruptStateError("too many devices")
@@ -106,7 +109,7 @@ def decode(data: bytes, now: float) -> Saved:
     for _ in range(count):
         device = _read_device(reader, base, senders, indicators)
         if device.key in devices:
-            raise CorruptStateError("a device twice")
+            raise CorruptStateError("duplicate device")
         devices[device.key] = device
     if len(devices) - (HOME in devices) > DEVICES:
         raise CorruptStateError("too many devices")
@@ -122,7 +125,7 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     key: the key that is written, if the device has another one by now.
     """
     score = device.score
-    table = _packed_table(device.neighbours.table)
+    table = _packed_table(device.server_networks.table)
     flags = _STANDINGS.index(score.standing)
     flags |= _SUSPECTED_AT if device.suspected_at else 0
     flags |= _COMPROMISED_AT if device.compromised_at else 0
@@ -143,7 +146,7 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
             device.networks,
         ),
     )
-    out += map(_float.pack, (device.blamed, device.excused, *score.sums))
+    out += map(_float.pack, (device.rejections_for_cause, device.rejections_for_line_type, *score.sums))
     fired = sum(1 << number for number, name in enumerate(INDICATORS) if name in score.tallies)
     out.append(fired.to_bytes(_bytes_of(INDICATORS), "big"))
     for name in INDICATORS:
@@ -159,7 +162,7 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
 def _read_device(reader: _Reader, base: float, senders: list[str], indicators: list[str]) -> Device:
     key = reader.short()
     if len(key) not in _KEYS and key not in RESERVED:
-        raise CorruptStateError("a device without a key")
+        raise CorruptStateError("device without a key")
     flags = reader.byte()
     if flags & 3 >= len(_STANDINGS) or flags >= 2 * _WHOLE_TABLE:
         raise CorruptStateError("unknown standing")
@@ -177,7 +180,7 @@ def _read_device(reader: _Reader, base: float, senders: list[str], indicators: l
     device.recipients = reader.varint()
     device.refused = reader.varint()
     device.networks = reader.varint()
-    device.blamed, device.excused = reader.number(), reader.number()
+    device.rejections_for_cause, device.rejections_for_line_type = reader.number(), reader.number()
     sums = {name: reader.number() for name in senders}
     tallies = {}
     fired = int.from_bytes(reader.take(_bytes_of(indicators)), "big")
@@ -186,13 +189,13 @@ def _read_device(reader: _Reader, base: float, senders: list[str], indicators: l
             count, weight = reader.varint(), reader.varint()
             if name in INDICATORS:
                 tallies[name] = Tally(min(count, MANY), (-(weight >> 1) if weight & 1 else weight >> 1) / _WEIGHT)
-    device.score.restore(_STANDINGS[flags & 3], [sums.get(name, 0.0) for name in SENDERS], tallies)
+    device.score.restore(_STANDINGS[flags & 3], [sums.get(name, 0.0) for name in SENDER_PROFILES], tallies)
     for _ in range(reader.byte()):
         address = reader.short()
         if len(address) not in (4, 16):
-            raise CorruptStateError("an address of a wrong length")
+            raise CorruptStateError("address of a wrong length")
         device.addresses = [*device.addresses, address][-ADDRESSES:]
-    device.neighbours = Neighbours(reader.take(SIZE) if flags & _WHOLE_TABLE else reader.table())
+    device.server_networks = ServerNetworks(reader.take(SIZE) if flags & _WHOLE_TABLE else reader.table())
     return device
 
 
@@ -260,7 +263,7 @@ class _Reader:
     def take(self, size: int) -> bytes:
         piece = self._data[self._at : self._at + size]
         if len(piece) != size:
-            raise CorruptStateError("it ends too early")
+            raise CorruptStateError("truncated")
         self._at += size
         return piece
 
@@ -301,6 +304,6 @@ class _Reader:
         for bucket in range(BUCKETS):
             count = counts[bucket // 2] >> 4 * (bucket % 2) & 15
             if count > WAYS:
-                raise CorruptStateError("a bucket that overflows")
+                raise CorruptStateError("bucket overflow")
             out.append(self.take(2 * count).ljust(2 * WAYS, b"\0"))
         return b"".join(out)

@@ -5,9 +5,9 @@ Knows how evidence adds up. Must not know what the indicators mean. No sum falls
 year is found as fast as one on the first day. No clock resets a sum, so a slow bot is found in as many messages as a
 fast one.
 
-A device is compromised when it looks like a bot rather than like *any* of `evidence.SENDERS`: the smallest sum decides.
-That bounds the error. Whichever of these senders a device is, its own sum is a CUSUM against it and has to pass the
-threshold as well. (Lorden's e^h sessions between false alarms would hold if the indicators of a contact were
+A device is compromised when it looks like a bot rather than like *any* of `evidence.SENDER_PROFILES`: the smallest sum
+decides. That bounds the error. Whichever of these senders a device is, its own sum is a CUSUM against it and has to
+pass the threshold as well. (Lorden's e^h sessions between false alarms would hold if the indicators of a contact were
 independent and their absence counted, too. They are not, so the interval is measured; see below.) A device is suspected
 when it looks like a bot rather than like the first of them, the ordinary mail server. On SYNs alone a newsletter's
 first run does that, too.
@@ -21,9 +21,17 @@ from __future__ import annotations
 
 import math
 
-from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE, SENDERS, SHARES, UNSPOKEN
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE, SENDER_PROFILES, SHARES, UNSPOKEN
 
-CLEAR, SUSPECTED, COMPROMISED = "clear", "suspected", "compromised"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Standing = Literal["clear", "suspected", "compromised"]
+
+CLEAR: Standing = "clear"
+SUSPECTED: Standing = "suspected"
+COMPROMISED: Standing = "compromised"
 
 #: The false-alarm interval is measured: `python -m tests.evaluate.calibrate` prints after how many first contacts and
 #: sessions each sender passes the threshold by chance, next to Lorden's e^h.
@@ -44,7 +52,7 @@ _NO_PROOF = CONVICT_AT - 0.1
 #: A family supports a conviction when it gave at least so much.
 FAMILY_MINIMUM = 1.0
 
-_ORDINARY, _OTHERS = 0, range(1, len(SENDERS))
+_ORDINARY, _OTHERS = 0, range(1, len(SENDER_PROFILES))
 #: What each sum has to reach for a conviction, and how much a nat of it adds to the score beyond suspicion.
 _NEEDED = tuple(CONVICT_AT + math.log(share) for share in SHARES)
 _SCALES = tuple((CONVICT_AT - SUSPECT_AT) / needed for needed in _NEEDED)
@@ -70,7 +78,7 @@ class Tally:
 
 
 class Score:
-    """One device's evidence. `sums`: nats, in the order of `SENDERS`; `tallies`: by indicator.
+    """One device's evidence. `sums`: nats, in the order of `SENDER_PROFILES`; `tallies`: by indicator.
 
     loose: the same, including what only one side has shown; None if that adds nothing.
     """
@@ -78,10 +86,10 @@ class Score:
     __slots__ = ("loose", "standing", "sums", "tallies", "value")
 
     def __init__(self) -> None:
-        self.sums = [0.0] * len(SENDERS)
+        self.sums = [0.0] * len(SENDER_PROFILES)
         self.loose: list[float] | None = None
         self.value = 0.0
-        self.standing = CLEAR
+        self.standing: Standing = CLEAR
         self.tallies: dict[str, Tally] = {}
 
     def add(self, name: str, room: float, part: float = 1.0, proven: bool = True) -> float:
@@ -93,7 +101,7 @@ class Score:
         tally = self.tallies.get(name)
         if tally is None:
             tally = self.tallies[name] = Tally()
-        discount = part * indicator.fade**tally.count if indicator.fade < 1 else part
+        discount = part * indicator.repeat_discount**tally.count if indicator.repeat_discount < 1 else part
         if tally.count < MANY:
             tally.count += 1
         before = self.value
@@ -125,14 +133,14 @@ class Score:
             self.value = max(self.value, min(_value(self.loose), _NO_PROOF))
 
     @property
-    def like(self) -> str:
+    def nearest_profile(self) -> str:
         """The legitimate sender that the device is most like: the one whose sum decides."""
-        return min(self.held_against, key=lambda sender: sender[1] / sender[2])[0]
+        return min(self.profile_margins, key=lambda sender: sender[1] / sender[2])[0]
 
     @property
-    def held_against(self) -> list[tuple[str, float, float]]:
+    def profile_margins(self) -> list[tuple[str, float, float]]:
         """(a legitimate sender, evidence that the device is not one, how much of it rules that sender out), nats."""
-        return list(zip(SENDERS, self.sums, _NEEDED, strict=True))
+        return list(zip(SENDER_PROFILES, self.sums, _NEEDED, strict=True))
 
     @property
     def families(self) -> list[str]:
@@ -168,8 +176,8 @@ class Score:
         self._weigh()
         self.standing = SUSPECTED
 
-    def restore(self, standing: str, sums: list[float], tallies: dict[str, Tally]) -> None:
-        """Sets the score to what it was before a restart. sums: in the order of `SENDERS`."""
+    def restore(self, standing: Standing, sums: list[float], tallies: dict[str, Tally]) -> None:
+        """Sets the score to what it was before a restart. sums: in the order of `SENDER_PROFILES`."""
         self.sums = [min(MOST, max(0.0, value)) for value in sums]
         self.loose = None
         self.tallies = tallies

@@ -24,7 +24,7 @@ def fingerprint(server: bytes) -> int:
     return (int.from_bytes(prefix, "big") + len(server)) * 0x9E3779B97F4A7C15 >> 24 & 0xFFFFFFFFFF
 
 
-class Neighbours:
+class ServerNetworks:
     """`table` is all there is, to be saved as it is. Raises ValueError where it is not `SIZE` bytes."""
 
     __slots__ = ("table",)

@@ -18,18 +18,31 @@ from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.policy.model import Exemption, Policy
 
 _SHARED = ", shared with other devices"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from cpe_filter.detect.score import Standing
+
+    Action = Literal["pass", "refuse", "limit", "explain", "block"]
+
+PASS: Action
+REFUSE: Action
+LIMIT: Action
+EXPLAIN: Action
+BLOCK: Action
 PASS, REFUSE, LIMIT, EXPLAIN, BLOCK = "pass", "refuse", "limit", "explain", "block"
 
 
 class Decision(NamedTuple):
     """What happens to a connection, and why.
 
-    what: pass; refuse (it gets a reset); limit (the same, and so do the device's next connections, for seconds);
+    action: pass; refuse (it gets a reset); limit (the same, and so do the device's next connections, for seconds);
     explain (it goes to the responder); block (all connections of the device are refused for a while; the responder gets
     a few of them).
     """
 
-    what: str
+    action: Action
     reason: str
 
 
@@ -109,7 +122,7 @@ def index(policy: Policy) -> Index:
     return _last
 
 
-def standing(device: Device) -> str:
+def standing(device: Device) -> Standing:
     """A device's standing; a stranger's is not better than the home's."""
     own = device.score.standing
     if device.home is None or own == COMPROMISED:

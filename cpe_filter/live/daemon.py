@@ -11,15 +11,16 @@ import select
 import time
 from collections.abc import Iterable
 
-from cpe_filter.detect.detector import RELEASED
+from cpe_filter.detect.detector import RELEASED, StandingChanged
 from cpe_filter.detect.device import Device, device_name
+from cpe_filter.detect.mac_rotation import DeviceRekeyed
 from cpe_filter.detect.score import CLEAR
 from cpe_filter.enforce import nftables
 from cpe_filter.enforce import process as command
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.nflog import LogBusyError, PacketLog
 from cpe_filter.enforce.nfqueue import Queue, QueueBusyError
-from cpe_filter.engine import REQUIRED, Continued, Engine, Flow, Refused, StandingChanged
+from cpe_filter.engine import REQUIRED, Engine, Flow, Refused
 from cpe_filter.home import neighbour_table, translators
 from cpe_filter.home.lan_networks import on_link
 from cpe_filter.home.leases import Leases
@@ -28,6 +29,7 @@ from cpe_filter.home.router_advertisements import Advertisements
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.lean import plain_signal as signal
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.lean.log import log
 from cpe_filter.live.control import Control
 from cpe_filter.live.control_socket import ControlSocket, SocketInUseError
@@ -168,8 +170,8 @@ class _Filter:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
 
-    def now(self) -> float:
-        return time.monotonic() + self._offset
+    def now(self) -> PacketTime:
+        return PacketTime(time.monotonic() + self._offset)
 
     def start(self) -> None:
         policy = self.policy
@@ -266,7 +268,7 @@ class _Filter:
             self.gate.ended(flow)
 
     def _judge_lookup(self, hwaddr: bytes | None, packet: bytes) -> None:
-        self.engine.lookup(self.now(), hwaddr, packet)
+        self.engine.on_mx_query(self.now(), hwaddr, packet)
 
     def loop(self) -> None:
         if self.gate is None:
@@ -324,7 +326,7 @@ class _Filter:
             if self.gate.waits and not served:
                 self.gate.serve()
 
-    def _look_around(self, now: float) -> None:
+    def _look_around(self, now: PacketTime) -> None:
         """The home as the router's files tell it: its networks, and DHCP's leases."""
         self.engine.on_link(on_link((*self.policy.network.lan, *self.policy.network.wan)))
         self._look_for_translators()
@@ -333,7 +335,7 @@ class _Filter:
         except OSError:
             pass  # those of the last look
         if self.leases.refresh(now):
-            self.engine.leases(self.leases, now, time.time())
+            self.engine.leases(self.leases, now, Posix(time.time()))
 
     def _look_for_translators(self) -> None:
         """Learnt from others: these prefixes say how servers are counted, and never what passes."""
@@ -410,7 +412,7 @@ class _Filter:
                 self._tell_standing(event)
             elif isinstance(event, Refused):
                 self._tell_refused(event)
-            elif isinstance(event, Continued):
+            elif isinstance(event, DeviceRekeyed):
                 log(
                     f"device {device_name(event.before)} goes on as {self._called(event.device)}: the same DHCP "
                     f"{event.why}; it is {event.device.score.standing}"

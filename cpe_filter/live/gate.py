@@ -32,9 +32,14 @@ from cpe_filter.enforce.ruleset import (
     ROUTER_BLOCKED,
 )
 from cpe_filter.enforce.sets import Sets
-from cpe_filter.engine import CONTENT as SKIP_CONTENT
-from cpe_filter.engine import DONE, LIMIT_DEVICE, LOOK, OVER, REFUSALS, Engine, Flow
+from cpe_filter.engine import Engine, Flow
+from cpe_filter.engine.verdicts import BYPASS, INSPECT_ALL, LIMIT_DEVICE, REFUSALS, SKIP_CONTENT, SKIP_TO_FIN
 from cpe_filter.inspect.session import TRYING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.engine.verdicts import Verdict
+    from cpe_filter.lean.clocks import PacketTime
 
 #: Which sets a connection is in, as bits of `Flow.elements`.
 _BITS = {REFUSED: 1, CONTENT: 2, ENDS: 4}
@@ -70,7 +75,7 @@ class Gate:
         queue: Queue,
         shown: PacketLog | None,
         poll: select.poll,
-        now: Callable[[], float],
+        now: Callable[[], PacketTime],
         log: Callable[[str], None],
     ) -> None:
         self.failures = 0
@@ -175,7 +180,7 @@ class Gate:
                 if sight == "accept":
                     self._carry_out(verdict, flow)
                     return number, ACCEPT if engine.key else DROP
-                if sight == LOOK or flow is None:
+                if sight == INSPECT_ALL or flow is None:
                     return number, DROP
             if flow is not None and flow.session.phase != TRYING:
                 repeat = self._refuse(flow)
@@ -195,10 +200,10 @@ class Gate:
         self.failures += 1
         self.last_failure = f"{type(error).__name__}: {error}"
 
-    def _carry_out(self, verdict: str, flow: Flow | None) -> None:
+    def _carry_out(self, verdict: Verdict, flow: Flow | None) -> None:
         """What a verdict means for packets to come."""
         if flow is None:
-            if verdict == OVER and self._engine.skipped is not None:
+            if verdict == BYPASS and self._engine.skipped is not None:
                 self._let_alone(*self._engine.skipped)
         elif verdict in REFUSALS:
             self._refuse(flow)
@@ -209,11 +214,11 @@ class Gate:
             # Of what is limited all is read: content that is left out could hold commands.
             if effective_mode(self._engine.policy, flow.device) != "limit":
                 flow.elements = flow.elements & _COUNT - 1 | _COUNT
-        elif verdict == LOOK:
+        elif verdict == INSPECT_ALL:
             flow.elements &= _COUNT - 1
             if flow.elements & _CONTENT:
                 self._take_out(flow, CONTENT)
-        elif verdict == DONE:
+        elif verdict == SKIP_TO_FIN:
             self._put(flow, ENDS)
 
     def _count_content(self, flow: Flow) -> None:
@@ -267,7 +272,7 @@ class Gate:
         self._devices([device])
         if self._mode(device) == "block":
             for flow in self._engine.flows:
-                if flow.decision.what != PASS and (flow.device is device or device.key == HOME):
+                if flow.decision.action != PASS and (flow.device is device or device.key == HOME):
                     self._refuse(flow)
             self.sets.flush()
 

@@ -13,6 +13,7 @@ from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.engine import DOUBTED, FORWARD, Engine, Flow
 from cpe_filter.home.leases import Leases
 from cpe_filter.inspect.facts import Limits, Transaction
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.policy.model import FilterTable, Network, Policy
 from cpe_filter.replay.capture import Frame, Warn, frames, network_layer
 from cpe_filter.replay.timeline import Timeline, Track, as_json
@@ -54,7 +55,7 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     trace = timeline.step if timeline else None
     engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace, checksums=DOUBTED)
     # A capture may hold more devices and servers than a home.
-    engine.devices.limit = engine.asked.limit = 1 << 16
+    engine.devices.limit = engine.recent_mx.limit = 1 << 16
     count = cut = 0
     start = end = None
     now = 0.0
@@ -65,7 +66,7 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
         end = frame.time if end is None else max(end, frame.time)
         now = max(now, frame.time)
         _feed(engine, frame, now)
-    engine.finish(now)
+    engine.finish(PacketTime(now))
     if cut:
         warn(f"{cut} of {count} packets were cut off when captured; what is missing counts as lost data")
     for reason, number in sorted(engine.refusals.items()):
@@ -103,9 +104,9 @@ def _feed(engine: Engine, frame: Frame, now: float) -> None:
     # Ethernet also names the receiver; the other link types do not.
     to_hwaddr = frame.data[:6] if frame.link == 1 else None
     mail = engine.mail_packets
-    engine.packet(now, FORWARD, hwaddr, packet, to_hwaddr)
+    engine.packet(PacketTime(now), FORWARD, hwaddr, packet, to_hwaddr)
     if engine.mail_packets == mail:
-        engine.lookup(now, hwaddr, packet)
+        engine.on_mx_query(PacketTime(now), hwaddr, packet)
 
 
 def _time(value: float | None) -> float | None:
@@ -132,7 +133,7 @@ def _session(flow: Flow) -> dict[str, Any]:
         "violations": sorted(dialogue.facts.violations),
         "opaque": dialogue.facts.opaque_reason or None,
         "ended": session.phase,
-        "decision": flow.decision.what,
+        "decision": flow.decision.action,
         "reason": flow.decision.reason,
     }
 

@@ -24,7 +24,9 @@ from cpe_filter.report.tracker import MAX_CLOSED, IncidentTracker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    _Word = TypeVar("_Word", bound=str)
 
     from cpe_filter.report.events import EndReason
 
@@ -152,10 +154,8 @@ def _name(value: Any) -> str:
     return value
 
 
-def _one_of(value: Any, words: tuple[str, ...]) -> str:
-    if value not in words:
-        raise ValueError
-    return str(value)
+def _one_of(value: Any, words: tuple[_Word, ...]) -> _Word:
+    return words[words.index(value)]
 
 
 def _counts(value: Any) -> Counts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from cpe_filter.detect.device import Device
-from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES
 from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def device_facts(device: Device) -> dict[str, Any]:
         "families": score.families,
         "held_against": [
             {"sender": sender, "sum": round(found, 2), "needed": round(needed, 2)}
-            for sender, found, needed in score.held_against
+            for sender, found, needed in score.profile_margins
         ],
         "connections": device.connections,
         "sessions": device.sessions,
@@ -54,14 +54,20 @@ def why(facts: dict[str, Any]) -> str:
         nearest = min(held, key=lambda one: one[1] / one[2])
         return f"unlike every legitimate sender; nearest is {_senders([nearest])}"
     if facts["standing"] == CLEAR and facts["score"] < SUSPECT_AT:
-        return f"like an ordinary {held[0][0]} so far ({held[0][1]:.1f} of the {SUSPECT_AT:g} that make it suspected)"
+        profile, so_far, _ = held[0]
+        return f"like an ordinary {_called(profile)} so far ({so_far:.1f} of the {SUSPECT_AT:g} that make it suspected)"
     if not possible:
         return "unlike every legitimate sender, but only by one family of evidence, or only by signs outside of SMTP"
     return "it could still be " + _senders(possible)
 
 
 def _senders(held: list[tuple[str, float, float]]) -> str:
-    return " or ".join(f"a {sender} ({found:.1f} of {needed:.1f})" for sender, found, needed in held)
+    return " or ".join(f"a {_called(sender)} ({found:.1f} of {needed:.1f})" for sender, found, needed in held)
+
+
+def _called(profile: str) -> str:
+    """A profile as people call it; as it is where a filter of another version has written it."""
+    return PROFILE_NAMES.get(profile, profile)
 
 
 def _moment(value: tuple[float, int] | None) -> dict[str, Any] | None:

@@ -50,7 +50,7 @@ def full_table() -> Engine:
         for _ in range(12):
             device.score.add(rng.choice(names), 10.0)
         for _ in range(60):
-            device.neighbours.meet(rng.getrandbits(40))
+            device.server_networks.meet(rng.getrandbits(40))
         device.connections = device.sessions = rng.randrange(5000)
         device.messages = rng.randrange(500)
     return engine

@@ -24,6 +24,7 @@ from cpe_filter.enforce.nfqueue import Queue
 from cpe_filter.enforce.packets import Found
 from cpe_filter.enforce.ruleset import BLOCKED, REFUSED, TABLE
 from cpe_filter.engine import FORWARD, REQUIRED, Engine
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live.gate import Gate
 from cpe_filter.policy.model import Policy
 from tests.bench.dialogue_cost import LIMITS, with_checksum
@@ -85,7 +86,7 @@ def _convicting(policy: Policy, packets: list[Packet]) -> int:
     """Which of the packets convicts."""
     engine = _engine(policy)
     for number, packet in enumerate(packets):
-        engine.packet(packet.time, *_found(packet)[1:])
+        engine.packet(PacketTime(packet.time), *_found(packet)[1:])
         device = engine.devices.find(DEVICE_MAC)
         if device is not None and device.score.standing == COMPROMISED:
             return number
@@ -96,12 +97,14 @@ def once(policy: Policy, packets: list[Packet], last: int) -> tuple[float, int]:
     """Milliseconds until the kernel knows, and how many connections it ends."""
     engine = _engine(policy)
     for packet in packets[:last]:
-        engine.packet(packet.time, *_found(packet)[1:])
+        engine.packet(PacketTime(packet.time), *_found(packet)[1:])
     engine.events.clear()
     queue, shown = _Source(), _Source()
     lines: list[str] = []
     now = packets[last].time
-    gate = Gate(engine, cast(Queue, queue), cast(PacketLog, shown), select.poll(), lambda: now, lines.append)
+    gate = Gate(
+        engine, cast(Queue, queue), cast(PacketLog, shown), select.poll(), lambda: PacketTime(now), lines.append
+    )
     shown.packets = [_found(packets[last])]
     begun = time.perf_counter()
     gate.serve()

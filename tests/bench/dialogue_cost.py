@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpe_filter.engine import FORWARD, REQUIRED, Engine
 from cpe_filter.inspect.facts import Limits
+from cpe_filter.lean.clocks import PacketTime
 from tests.build import ACK, DEVICE_MAC, FIN, PSH, ROUTER_MAC, START, SYN, Conversation, Packet
 from tests.policies import make_policy
 
@@ -84,7 +85,7 @@ def engine() -> Engine:
 def judge(packets: list[Packet], by: Engine) -> None:
     packet = by.packet
     for when, from_client, data in packets:
-        packet(when, FORWARD, DEVICE_MAC if from_client else ROUTER_MAC, data)
+        packet(PacketTime(when), FORWARD, DEVICE_MAC if from_client else ROUTER_MAC, data)
 
 
 def prepared(first: int, end: int) -> list[Packet]:

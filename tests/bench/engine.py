@@ -17,6 +17,7 @@ from collections.abc import Callable
 import dpkt
 
 from cpe_filter.engine import FORWARD, Engine
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay.capture import frames, network_layer
 from tests.conftest import captures_folder
 from tests.lab.net import PROJECT
@@ -90,7 +91,7 @@ def through_engine(packets: Packets) -> None:
     engine = Engine(make_policy(mode="monitor"))
     judge = engine.packet
     for when, hwaddr, data in packets:
-        judge(when, FORWARD, hwaddr, data)
+        judge(PacketTime(when), FORWARD, hwaddr, data)
 
 
 def through_dpkt(packets: Packets) -> None:

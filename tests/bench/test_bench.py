@@ -30,13 +30,14 @@ def test_a_quadratic_case_would_be_noticed() -> None:
 
 def test_bulk_upload_is_one_accepted_message() -> None:
     from cpe_filter.engine import FORWARD, Engine, Flow
+    from cpe_filter.lean.clocks import PacketTime
 
     ended: list[Flow] = []
     judge = Engine(make_policy(mode="monitor"), ended=ended.append)
     packets = engine.bulk_upload(1_000_000)
     for when, hwaddr, data in packets:
-        judge.packet(when, FORWARD, hwaddr, data)
-    judge.finish(packets[-1][0])
+        judge.packet(PacketTime(when), FORWARD, hwaddr, data)
+    judge.finish(PacketTime(packets[-1][0]))
     (flow,) = ended
     (transaction,) = flow.session.dialogue.transactions
     assert (transaction.outcome, transaction.size) == ("accepted", 1_000_000 // 76 * 76)

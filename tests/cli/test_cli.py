@@ -368,7 +368,7 @@ def test_status_of_a_running_filter(tmp_path: Path) -> None:
         "suspected_at": {"time": 1795435230.0, "connection": 8},
         "compromised_at": None,
         "held_against": [
-            {"sender": "mail server", "sum": 9.1, "needed": 12.0},
+            {"sender": "mta", "sum": 9.1, "needed": 12.0},
             {"sender": "script", "sum": 3.2, "needed": 10.4},
         ],
         "evidence": [{"indicator": "unknown-user", "count": 3, "weight": 4.3}],

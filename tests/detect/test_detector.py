@@ -120,7 +120,7 @@ def each(*connections: Play) -> Play:
 
 
 def lookup(foreign: bool) -> Play:
-    return lambda home: home.detector.looked_up(home.device, foreign, 0.0)
+    return lambda home: home.detector.on_mx_query(home.device, foreign, 0.0)
 
 
 def ends(phase: str, *, quits: bool = False, server: int = 1) -> Play:
@@ -454,8 +454,8 @@ def test_release() -> None:
         assert home.device.suspected_at == (5000.0, home.device.connections)
         assert not home.detector.release(home.device, 5001.0)
         device = home.device
-        assert (len(device.neighbours), device.helos, device.sender_domains, device.burst) == (0, [], [], [])
-        assert (device.blamed, device.excused) == (0.0, 0.0)
+        assert (len(device.server_networks), device.helos, device.sender_domains, device.burst) == (0, [], [], [])
+        assert (device.rejections_for_cause, device.rejections_for_line_type) == (0.0, 0.0)
     assert convicted_after(bot, 100) <= convicted_after(fresh, 100)
     for n in range(60):
         cleaned.connect(n, hello(), sender(), recipient(), message(), quits=True)
@@ -468,17 +468,17 @@ def test_who_is_not_convicted_is_not_released(connections: int) -> None:
     home = Home()
     for n in range(connections):
         home.connect(n)
-    before = (home.device.score.standing, home.device.score.value, len(home.device.neighbours))
+    before = (home.device.score.standing, home.device.score.value, len(home.device.server_networks))
     home.detector.changes.clear()
     assert not home.detector.release(home.device, 5000.0)
-    assert (home.device.score.standing, home.device.score.value, len(home.device.neighbours)) == before
+    assert (home.device.score.standing, home.device.score.value, len(home.device.server_networks)) == before
     assert home.detector.changes == []
 
 
 def test_syns_alone_never_convict() -> None:
     home = Home()
     for server in range(3000):
-        home.detector.looked_up(home.device, True, home.time)
+        home.detector.on_mx_query(home.device, True, home.time)
         home.connect(server, phase=(LOST, REFUSED, TRYING)[server % 3], after=0.5)
     assert {INDICATORS[name].family for name in home.fired()} <= UNSPOKEN
     assert home.device.score.standing == SUSPECTED
@@ -491,7 +491,7 @@ def test_counts() -> None:
     home.connect(2)
     device = home.device
     assert (device.connections, device.networks, device.messages, device.recipients) == (3, 2, 1, 3)
-    assert len(device.neighbours) == 2
+    assert len(device.server_networks) == 2
 
 
 def test_memory_is_bounded_and_holds_no_names() -> None:
@@ -503,7 +503,7 @@ def test_memory_is_bounded_and_holds_no_names() -> None:
     assert len(device.sender_domains) == _DOMAINS
     assert len(device.burst) <= BURST + 1
     assert all(isinstance(mark, int) for mark in (*device.helos, *device.sender_domains))
-    kept = [getattr(device, name) for name in Device.__slots__ if name not in ("score", "neighbours")]
+    kept = [getattr(device, name) for name in Device.__slots__ if name not in ("score", "server_networks")]
     assert "example" not in repr(kept)
 
 

@@ -7,6 +7,10 @@ import pytest
 from cpe_filter.detect.device import ADDRESSES, BEHIND, DEVICES, HOME, ROUTER, Device, Devices, device_name
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
+
 MAC = b"\2\0\0\0\0\x10"
 
 
@@ -55,10 +59,10 @@ def test_addresses_are_kept_once_and_the_last_ones() -> None:
 def test_a_new_device_knows_nothing() -> None:
     device = Device(MAC, 5.0)
     assert (device.first_seen, device.last_seen, device.connections, device.networks) == (5.0, 5.0, 0, 0)
-    assert (device.score.standing, device.score.value, len(device.neighbours)) == (CLEAR, 0.0, 0)
+    assert (device.score.standing, device.score.value, len(device.server_networks)) == (CLEAR, 0.0, 0)
     # No two share a table.
-    device.neighbours.meet(1)
-    assert len(Device(MAC, 5.0).neighbours) == 0
+    device.server_networks.meet(1)
+    assert len(Device(MAC, 5.0).server_networks) == 0
 
 
 def test_devices_are_found_by_key() -> None:
@@ -90,7 +94,7 @@ def test_rekey() -> None:
 
 
 @pytest.mark.parametrize(("standing", "other"), [(COMPROMISED, CLEAR), (COMPROMISED, SUSPECTED), (SUSPECTED, CLEAR)])
-def test_of_two_under_one_key_the_one_of_worse_standing_goes_on(standing: str, other: str) -> None:
+def test_of_two_under_one_key_the_one_of_worse_standing_goes_on(standing: Standing, other: Standing) -> None:
     for first, second in ((standing, other), (other, standing)):
         devices = Devices()
         devices.get(MAC, 0.0).score.standing = first

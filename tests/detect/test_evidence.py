@@ -17,7 +17,7 @@ from cpe_filter.detect.evidence import (
     INDICATORS,
     JUDGEMENT,
     LEGITIMATE,
-    SENDERS,
+    SENDER_PROFILES,
     SHARES,
     SIMULATED,
     UNSPOKEN,
@@ -44,9 +44,9 @@ ROWS = list(INDICATORS.items())
 def test_rates_and_weights(name: str, row: evidence.Indicator) -> None:
     assert row.family in FAMILIES
     assert 0 < row.bot < 1
-    assert len(row.usual) == len(row.weights) == len(SENDERS)
+    assert len(row.usual) == len(row.weights) == len(SENDER_PROFILES)
     assert all(0 < rate < 1 for rate in row.usual)
-    assert 0 < row.fade <= 1
+    assert 0 < row.repeat_discount <= 1
     assert row.basis in (SIMULATED, JUDGEMENT)
     for rate, weight in zip(row.usual, row.weights, strict=True):
         assert weight == pytest.approx(max(-CLIP, min(CLIP, math.log(row.bot / rate))))
@@ -106,7 +106,7 @@ def test_every_indicator_is_shown_to_fire_and_not_to() -> None:
 
 
 def test_senders_and_their_shares() -> None:
-    assert len(SHARES) == len(SENDERS) == len(set(SENDERS))
+    assert len(SHARES) == len(SENDER_PROFILES) == len(set(SENDER_PROFILES))
     assert all(0 < share <= 1 for share in SHARES)
     assert SHARES[0] == 1
 

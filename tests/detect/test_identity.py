@@ -10,6 +10,10 @@ from cpe_filter.detect.device import ROUTER, Device, Devices, device_name
 from cpe_filter.detect.identity import ALTERNATE_S, HOSTS, Identity
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
+
 MAC, OTHER = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
 LAN = [ip_network("192.168.1.0/24"), ip_network("2001:db8:1::/64"), ip_network("fd00:1::/64")]
 A, B, C = "192.168.7.5", "192.168.7.6", "192.168.7.7"
@@ -173,7 +177,7 @@ def test_a_standing_earned_before_the_split_stays_with_who_earned_it() -> None:
 
 
 @pytest.mark.parametrize("standing", [SUSPECTED, COMPROMISED])
-def test_a_standing_earned_between_two_uses_stays_with_who_was_in_between(standing: str) -> None:
+def test_a_standing_earned_between_two_uses_stays_with_who_was_in_between(standing: Standing) -> None:
     home = Home()
     home.device(A, 0.0)
     home.device(B, 1.0).score.standing = standing

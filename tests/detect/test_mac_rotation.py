@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from cpe_filter.detect.device import Device, Devices
-from cpe_filter.detect.mac_rotation import GONE_S, LEASES, Continued, Lease, Succession
-from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+from cpe_filter.detect.mac_rotation import GONE_S, LEASES, DeviceRekeyed, Lease, MacRotation
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 OLD, NEW, THIRD = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2", b"\2\0\0\0\0\3"
 BURNT_IN = b"\0\x1a\x2b\0\0\1"
@@ -27,10 +31,10 @@ class Home:
 
     def __init__(self) -> None:
         self.devices = Devices()
-        self.succession = Succession(self.devices)
-        self.moves: list[Continued] = []
+        self.rotation = MacRotation(self.devices)
+        self.moves: list[DeviceRekeyed] = []
 
-    def mails(self, mac: bytes, time: float, standing: str = "clear") -> Device:
+    def mails(self, mac: bytes, time: float, standing: Standing = "clear") -> Device:
         device = self.devices.get(mac, time)
         device.seen(time, b"\xc0\xa8\1\7")
         device.score.standing = standing
@@ -39,7 +43,7 @@ class Home:
     def at(self, time: float, *leases: Lease) -> list[bytes]:
         """These are the leases at this time. Returns the keys of the devices that have moved."""
         shifted = [one._replace(expires=one.expires + self.AHEAD if one.expires else 0.0) for one in leases]
-        moves = self.succession.leases(shifted, time, time + self.AHEAD)
+        moves = self.rotation.leases(shifted, time, time + self.AHEAD)
         self.moves += moves
         return [move.device.key for move in moves]
 
@@ -49,7 +53,7 @@ class Home:
     [({"name": "phone"}, "name"), ({"name": "", "client_id": DUID}, "client identifier")],
 )
 @pytest.mark.parametrize("standing", ["clear", SUSPECTED, COMPROMISED])
-def test_a_device_goes_on_under_its_new_mac(same: dict[str, Any], why: str, standing: str) -> None:
+def test_a_device_goes_on_under_its_new_mac(same: dict[str, Any], why: str, standing: Standing) -> None:
     home = Home()
     home.at(0.0, lease(OLD, **same))
     device = home.mails(OLD, 100.0, standing)
@@ -89,7 +93,7 @@ def test_dnsmasq_takes_the_name_from_the_older_lease() -> None:
 
 
 def test_of_two_devices_the_one_of_worse_standing_goes_on() -> None:
-    for old, new in ((COMPROMISED, "clear"), ("clear", COMPROMISED), (COMPROMISED, SUSPECTED), (SUSPECTED, "clear")):
+    for old, new in ((COMPROMISED, CLEAR), (CLEAR, COMPROMISED), (COMPROMISED, SUSPECTED), (SUSPECTED, CLEAR)):
         home = Home()
         home.at(0.0, lease(OLD))
         home.mails(OLD, 100.0, old)
@@ -247,9 +251,9 @@ def test_state_is_bounded_whatever_is_leased() -> None:
         for mac in macs[:20]:
             home.mails(mac, n * 100.0)
         home.at(n * 100.0, *(lease(mac, f"h{m}", n * 100.0 + 50) for m, mac in enumerate(macs)))
-    assert len(home.succession) <= LEASES + 256
-    assert len(home.succession._moved) <= 512
-    assert len(home.succession._shared) <= 256
+    assert len(home.rotation) <= LEASES + 256
+    assert len(home.rotation._moved) <= 512
+    assert len(home.rotation._shared) <= 256
     assert len(home.devices) <= 256
 
 
@@ -262,7 +266,7 @@ def test_convictions_cannot_be_multiplied() -> None:
         home.at(n * 1000.0, lease(mac, until=n * 1000.0 + 10))
         home.at(n * 1000.0 + 100, lease(mac, until=n * 1000.0 + 10))
     assert len(home.devices) == 1
-    assert len(home.succession._moved) == 512
+    assert len(home.rotation._moved) == 512
 
 
 def test_names_seen_to_be_shared_have_a_bound() -> None:
@@ -272,4 +276,4 @@ def test_names_seen_to_be_shared_have_a_bound() -> None:
     for time in (100.0, 200.0):
         both = [lease(mac, name, 12 * HOURS + 10 * time) for old, new, name in pairs for mac in (old, new)]
         home.at(time, *both)
-    assert len(home.succession._shared) == 256
+    assert len(home.rotation._shared) == 256

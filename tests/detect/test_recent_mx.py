@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cpe_filter.detect.recent_mx import KEEP_S, KEPT, KEYS, RecentlyAsked
+from cpe_filter.detect.recent_mx import KEEP_S, KEPT, KEYS, RecentMx
 
 BOT, OTHER = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
 
 
 def test_told_once_and_of_the_right_device() -> None:
-    asked = RecentlyAsked()
+    asked = RecentMx()
     asked.add(BOT, True, 1.0)
     asked.add(BOT, False, 2.0)
     assert asked.take(OTHER, 3.0) is None
@@ -19,7 +19,7 @@ def test_told_once_and_of_the_right_device() -> None:
 
 
 def test_forgotten_an_hour_after_the_last() -> None:
-    asked = RecentlyAsked()
+    asked = RecentMx()
     asked.add(BOT, True, 0.0)
     asked.add(BOT, True, KEEP_S)
     found = asked.take(BOT, 2 * KEEP_S)
@@ -36,7 +36,7 @@ def test_forgotten_an_hour_after_the_last() -> None:
 
 
 def test_of_many_lookups_the_last_ones_are_kept() -> None:
-    asked = RecentlyAsked()
+    asked = RecentMx()
     for n in range(100):
         asked.add(BOT, True, float(n))
     found = asked.take(BOT, 100.0)
@@ -46,7 +46,7 @@ def test_of_many_lookups_the_last_ones_are_kept() -> None:
 
 
 def test_a_flood_of_addresses_stays_within_the_table() -> None:
-    asked = RecentlyAsked()
+    asked = RecentMx()
     asked.add(OTHER, True, 0.0)
     asked.add(BOT, True, 0.0)
     for n in range(10000):

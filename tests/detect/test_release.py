@@ -43,7 +43,7 @@ def test_a_released_device_is_watched() -> None:
     assert device.suspected_at == (time, device.connections)
     assert device.compromised_at is None
     assert not device.score.tallies
-    assert len(device.neighbours) == 0
+    assert len(device.server_networks) == 0
     assert device.connections >= at[1]  # what it did is not forgotten
 
 

@@ -19,12 +19,16 @@ from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, Devices
 from cpe_filter.detect.saved import decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Tally
-from cpe_filter.detect.server_networks import SIZE, Neighbours
+from cpe_filter.detect.server_networks import SIZE, ServerNetworks
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.status.devices import device_facts
 from tests.evaluate.facts import Player, Session
 from tests.evaluate.measure import one_device
 from tests.evaluate.scenarios import SETS, seeded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 DAY = 86400.0
 SCENARIOS = [(which, name) for which, both in SETS.items() for name in (*both.legitimate, *both.bots)]
@@ -56,15 +60,23 @@ def again(device: Device, time: float) -> Device:
 
 def everything(device: Device) -> dict[str, object]:
     """All that is saved of a device, to compare."""
-    names = set(Device.__slots__) - {"neighbours", "score", "helos", "sender_domains", "burst", "buckets", "addresses"}
+    names = set(Device.__slots__) - {
+        "server_networks",
+        "score",
+        "helos",
+        "sender_domains",
+        "burst",
+        "buckets",
+        "addresses",
+    }
     rest = {name: getattr(device, name) for name in names}
     tallies = {n: (tally.count, pytest.approx(tally.weight, abs=1 / 256)) for n, tally in device.score.tallies.items()}
     score = device.score
     return {
         **rest,
         "addresses": device.addresses[-saved.ADDRESSES :],
-        "table": bytes(device.neighbours.table),
-        "score": (score.standing, score.value, score.sums, score.like, tallies),
+        "table": bytes(device.server_networks.table),
+        "score": (score.standing, score.value, score.sums, score.nearest_profile, tallies),
     }
 
 
@@ -102,7 +114,7 @@ def test_a_full_table_of_the_largest_devices_can_be_read() -> None:
     devices = []
     for n in range(DEVICES):
         device = Device(bytes(12) + n.to_bytes(2, "big"), 0.0)
-        device.neighbours = Neighbours(b"\xff" * SIZE)
+        device.server_networks = ServerNetworks(b"\xff" * SIZE)
         device.score.tallies = {name: Tally(65535, -1e12) for name in evidence.INDICATORS}
         device.addresses = [bytes((k,)) * 16 for k in range(32)]
         device.suspected_at = device.compromised_at = (0.0, 1 << 60)
@@ -120,7 +132,7 @@ def test_a_full_table_of_the_largest_devices_can_be_read() -> None:
 # ── going on ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def play(name: str, history: list[Session], split: int, how: str) -> list[tuple[str, float, tuple[float, ...]]]:
+def play(name: str, history: list[Session], split: int, how: str) -> list[tuple[Standing, float, tuple[float, ...]]]:
     """The standing, score and sums after each session. At `split` the filter is started again, or only forgets."""
     detector, device = one_device(name)
     player = Player(detector)
@@ -182,9 +194,9 @@ def test_another_table_of_indicators_and_senders(monkeypatch: pytest.MonkeyPatch
     gone = known.pop("unknown-user")
     assert "unknown-user" in device.score.tallies
     known["brand-new"] = gone
-    senders = ("brand-new sender", *reversed(evidence.SENDERS[1:]))
+    senders = ("brand-new sender", *reversed(evidence.SENDER_PROFILES[1:]))
     monkeypatch.setattr(saved, "INDICATORS", known)
-    monkeypatch.setattr(saved, "SENDERS", senders)
+    monkeypatch.setattr(saved, "SENDER_PROFILES", senders)
     (found,) = decode(data, time).devices
     assert found.score.standing == COMPROMISED
     assert {n: t.count for n, t in found.score.tallies.items()} == {
@@ -239,6 +251,17 @@ def test_times_that_make_no_sense_do_no_harm() -> None:
     assert found.suspected_at[0] > 1000.0 - 101 * 366 * DAY
 
 
+def test_a_state_with_the_former_names_of_profiles_keeps_its_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, device, time = lived()
+    assert any(device.score.sums)
+    with monkeypatch.context() as former:
+        former.setattr(saved, "SENDER_PROFILES", tuple(evidence.PROFILE_NAMES.values()))
+        data = encode([device], time, 1)
+    assert b"bouncing server" in data
+    (found,) = decode(data, time).devices
+    assert found.score.sums == device.score.sums
+
+
 # ── broken ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -258,7 +281,7 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("forged", "why"),
     [
-        (lambda record: record + record, "a device twice"),
+        (lambda record: record + record, "duplicate device"),
         (lambda record: record + b"\0", "trailing bytes"),
         (lambda record: b"\5" + bytes(5) + record[7:], "without a key"),
         (lambda record: record[:7] + b"\3" + record[8:], "unknown standing"),
@@ -266,14 +289,14 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
         (lambda record: record[:8] + b"\xff" * 7 + record[9:], "older than a hundred years"),
         (lambda record: record[:17] + struct.pack(">d", math.nan) + record[25:], "not a number"),
         (lambda record: record[:17] + struct.pack(">d", -1.0) + record[25:], "not a number"),
-        (lambda record: record[:-48] + b"\5" + record[-47:], "a bucket that overflows"),
-        (lambda record: record[:-49] + b"\1\5" + bytes(5) + record[-48:], "an address of a wrong length"),
+        (lambda record: record[:-48] + b"\5" + record[-47:], "bucket overflow"),
+        (lambda record: record[:-49] + b"\1\5" + bytes(5) + record[-48:], "address of a wrong length"),
     ],
 )
 def test_a_record_that_makes_no_sense(forged: Callable[[bytes], bytes], why: str) -> None:
     """With a good checksum: nothing that the table cannot hold gets in."""
     device = Device(b"\2\0\0\0\0\1", 5.0)
-    record = saved._device(device, 5.0)  # key 7, flags 1, ages 2, counts 7, blamed at 17
+    record = saved._device(device, 5.0)  # key 7, flags 1, ages 2, counts 7, rejections_for_cause at 17
     data = encode([device], 5.0, 1)
     assert data[-4 - len(record) : -4] == record
     changed = forged(record)
@@ -287,7 +310,7 @@ def test_unknown_version() -> None:
     data = bytearray(encode([], 1.0, 1))
     data[16] += 1
     data[-4:] = crc32(data[:-4]).to_bytes(4, "big")
-    with pytest.raises(CorruptStateError, match="of version 2, this is version 1"):
+    with pytest.raises(CorruptStateError, match="version 2; expected version 1"):
         decode(bytes(data), 1.0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpe_filter.detect.evidence import IDENTITY, INDICATORS, LEGITIMATE, SENDERS, SHARES, UNSPOKEN
+from cpe_filter.detect.evidence import IDENTITY, INDICATORS, LEGITIMATE, SENDER_PROFILES, SHARES, UNSPOKEN
 from cpe_filter.detect.score import (
     _NEEDED,
     CLEAR,
@@ -79,16 +79,16 @@ def test_thresholds() -> None:
 def test_each_sum_gets_its_weight_and_less_each_time(name: str) -> None:
     row, score = INDICATORS[name], Score()
     for count in range(5):
-        score.sums = [10.0] * len(SENDERS)
+        score.sums = [10.0] * len(SENDER_PROFILES)
         score.add(name, SESSION_CLIP)
-        expected = [10.0 + weight * row.fade**count for weight in row.weights]
+        expected = [10.0 + weight * row.repeat_discount**count for weight in row.weights]
         assert score.sums == pytest.approx(expected)
         assert score.tallies[name].count == count + 1
 
 
 def test_a_part_of_the_weight() -> None:
     score = Score()
-    score.sums = [5.0] * len(SENDERS)
+    score.sums = [5.0] * len(SENDER_PROFILES)
     score.add("unknown-user", SESSION_CLIP, 0.25)
     assert score.sums == pytest.approx([5.0 + weight / 4 for weight in INDICATORS["unknown-user"].weights])
 
@@ -108,46 +108,46 @@ def test_what_a_session_may_add_runs_out_but_relief_does_not() -> None:
 def test_the_least_sum_decides_as_far_as_each_has_to_go() -> None:
     score = Score()
     for n, needed in enumerate(_NEEDED):
-        score.sums = [MOST] * len(SENDERS)
+        score.sums = [MOST] * len(SENDER_PROFILES)
         score.sums[n] = needed
         score._weigh()
         assert score.value == pytest.approx(CONVICT_AT)
         score.sums[n] = needed * 0.99
         score._weigh()
         assert score.value < CONVICT_AT
-        assert score.like == SENDERS[n]
+        assert score.nearest_profile == SENDER_PROFILES[n]
 
 
 def test_it_is_like_the_sender_that_is_least_ruled_out() -> None:
     """As a share of what each takes, not in nats."""
-    rare, common = min(range(len(SENDERS)), key=_NEEDED.__getitem__), SENDERS.index("newsletter")
+    rare, common = min(range(len(SENDER_PROFILES)), key=_NEEDED.__getitem__), SENDER_PROFILES.index("newsletter")
     score = Score()
-    score.sums = [MOST] * len(SENDERS)
+    score.sums = [MOST] * len(SENDER_PROFILES)
     score.sums[rare], score.sums[common] = 0.9 * _NEEDED[rare], 0.8 * _NEEDED[common]
     score._weigh()
     assert score.sums[rare] < score.sums[common]
-    assert score.like == SENDERS[common]
-    assert [sum_ for _, sum_, _ in score.held_against] == score.sums
-    assert [needed for _, _, needed in score.held_against] == list(_NEEDED)
+    assert score.nearest_profile == SENDER_PROFILES[common]
+    assert [sum_ for _, sum_, _ in score.profile_margins] == score.sums
+    assert [needed for _, _, needed in score.profile_margins] == list(_NEEDED)
 
 
 def test_looking_unlike_a_mail_server_suspects_and_no_other_sum_is_needed_for_that() -> None:
     score = Score()
-    score.sums = [SUSPECT_AT, *[0.0] * (len(SENDERS) - 1)]
+    score.sums = [SUSPECT_AT, *[0.0] * (len(SENDER_PROFILES) - 1)]
     score._weigh()
     assert score.value == SUSPECT_AT
     score.judge()
     assert score.standing == SUSPECTED
-    score.sums = [SUSPECT_AT - 0.01, *[MOST] * (len(SENDERS) - 1)]
+    score.sums = [SUSPECT_AT - 0.01, *[MOST] * (len(SENDER_PROFILES) - 1)]
     score._weigh()
     assert score.value == pytest.approx(SUSPECT_AT - 0.01)
 
 
-@pytest.mark.parametrize("nth", range(1, len(SENDERS)))
+@pytest.mark.parametrize("nth", range(1, len(SENDER_PROFILES)))
 def test_who_looks_like_any_sender_is_not_convicted(nth: int) -> None:
     score = convict()
     score.standing = SUSPECTED
-    score.sums = [MOST] * len(SENDERS)
+    score.sums = [MOST] * len(SENDER_PROFILES)
     score.sums[nth] = 0.0
     score._weigh()
     assert not score.judge()
@@ -184,7 +184,7 @@ def test_bounds_hold_whatever_comes(sessions: Evidence) -> None:
 
 
 @settings(derandomize=True, max_examples=200)
-@given(EVIDENCE, st.integers(0, len(SENDERS) - 1))
+@given(EVIDENCE, st.integers(0, len(SENDER_PROFILES) - 1))
 def test_each_sum_is_a_cusum(sessions: Evidence, n: int) -> None:
     """Page's rule, written down once more for one sum alone."""
     score, value, counts = Score(), 0.0, dict.fromkeys(NAMES, 0)
@@ -192,7 +192,7 @@ def test_each_sum_is_a_cusum(sessions: Evidence, n: int) -> None:
         room = SESSION_CLIP
         for name, part in names:
             row = INDICATORS[name]
-            change = min(row.weights[n] * part * row.fade ** counts[name], room)
+            change = min(row.weights[n] * part * row.repeat_discount ** counts[name], room)
             counts[name] += 1
             room = score.add(name, room, part)
             value = min(MOST, max(0.0, value + change))
@@ -236,7 +236,7 @@ def test_conviction_takes_two_families_one_of_them_spoken(first: str, second: st
         if INDICATORS[name].family in families:
             score.add(name, SESSION_CLIP)
             score.tallies[name].weight = 50.0
-    score.sums = [MOST] * len(SENDERS)
+    score.sums = [MOST] * len(SENDER_PROFILES)
     score._weigh()
     assert score.families == sorted(families)
     score.judge()
@@ -299,7 +299,7 @@ def test_home_line_refusals_hold_a_bot_back_rather_than_convict_it() -> None:
     for _ in range(3):
         session(plain, "new-destination", "unknown-user")
         session(refused, "new-destination", "unknown-user", "residential-line")
-    home = SENDERS.index("home line")
+    home = SENDER_PROFILES.index("residential")
     assert refused.sums[home] < plain.sums[home]
     assert refused.value < plain.value
 
@@ -316,7 +316,7 @@ def test_a_newsletters_first_run_is_not_convicted() -> None:
             names = ("new-destination", "destination-burst", "non-null-sender", "rcpt-accepted", "accepted", "quit")
         session(score, *names)
         assert score.standing != COMPROMISED
-    assert score.like == "newsletter" or score.value < SUSPECT_AT
+    assert score.nearest_profile == "newsletter" or score.value < SUSPECT_AT
 
 
 NEWS = ["new-destination", "destination-burst", "rcpt-accepted", "accepted"]
@@ -327,7 +327,7 @@ NEWS = ["new-destination", "destination-burst", "rcpt-accepted", "accepted"]
 def test_a_newsletters_novel_destinations_never_convict(many: list[list[str]]) -> None:
     score = Score()
     never_convicted(score, many)
-    assert score.sums[SENDERS.index("newsletter")] < _NEEDED[SENDERS.index("newsletter")]
+    assert score.sums[SENDER_PROFILES.index("newsletter")] < _NEEDED[SENDER_PROFILES.index("newsletter")]
 
 
 @pytest.mark.parametrize("name", RELIEF)

@@ -18,7 +18,7 @@ from cpe_filter.detect.server_networks import (
     SIZE,
     TURNED_AWAY,
     WAYS,
-    Neighbours,
+    ServerNetworks,
     fingerprint,
 )
 
@@ -73,7 +73,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(("meet", "settle", "outcome")), NUMBE
 @settings(derandomize=True, max_examples=400)
 @given(STEPS)
 def test_it_does_as_the_model_does(steps: list[tuple[str, int, int]]) -> None:
-    neighbours, model = Neighbours(), Model()
+    neighbours, model = ServerNetworks(), Model()
     for verb, which, outcome in steps:
         if verb == "meet":
             assert neighbours.meet(which) == model.meet(which)
@@ -88,12 +88,12 @@ def test_it_does_as_the_model_does(steps: list[tuple[str, int, int]]) -> None:
 @settings(derandomize=True, max_examples=100)
 @given(STEPS, STEPS)
 def test_a_saved_table_goes_on_as_it_was(before: list[tuple[str, int, int]], after: list[tuple[str, int, int]]) -> None:
-    one = Neighbours()
+    one = ServerNetworks()
     for _, which, outcome in before:
         one.meet(which)
         one.settle(which, outcome)
     saved = bytearray(one.table)
-    other = Neighbours(saved)
+    other = ServerNetworks(saved)
     for _, which, outcome in after:
         assert one.meet(which) == other.meet(which)
         one.settle(which, outcome)
@@ -107,7 +107,7 @@ def test_a_saved_table_goes_on_as_it_was(before: list[tuple[str, int, int]], aft
 @given(st.binary(min_size=SIZE, max_size=SIZE), NUMBERS)
 def test_any_table_can_be_used(table: bytes, which: int) -> None:
     """What comes back from flash may be anything."""
-    neighbours = Neighbours(table)
+    neighbours = ServerNetworks(table)
     neighbours.meet(which)
     neighbours.settle(which, ACCEPTED)
     assert neighbours.outcome(which) == ACCEPTED
@@ -118,7 +118,7 @@ def test_any_table_can_be_used(table: bytes, which: int) -> None:
 @pytest.mark.parametrize("size", [0, SIZE - 1, SIZE + 1])
 def test_a_table_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=str(SIZE)):
-        Neighbours(bytes(size))
+        ServerNetworks(bytes(size))
 
 
 def test_neighbourhoods() -> None:
@@ -140,7 +140,7 @@ def test_few_neighbourhoods_are_taken_for_others() -> None:
     rng = random.Random(1)
     seen = known = 0
     for _ in range(40):
-        neighbours = Neighbours()
+        neighbours = ServerNetworks()
         for prefix in rng.sample(range(1 << 24), 300):
             seen += 1
             known += not neighbours.meet(fingerprint(prefix.to_bytes(3, "big") + b"\x19"))
@@ -149,7 +149,7 @@ def test_few_neighbourhoods_are_taken_for_others() -> None:
 
 def test_neighbouring_prefixes_spread_over_the_table() -> None:
     """A provider's /24s lie side by side; so many as half the places are nearly all remembered."""
-    neighbours = Neighbours()
+    neighbours = ServerNetworks()
     count = BUCKETS * WAYS // 2
     for n in range(count):
         neighbours.meet(fingerprint((0xC6336400 + (n << 8)).to_bytes(4, "big")))
@@ -157,7 +157,7 @@ def test_neighbouring_prefixes_spread_over_the_table() -> None:
 
 
 def test_the_longest_unused_of_a_bucket_is_forgotten_first() -> None:
-    neighbours = Neighbours()
+    neighbours = ServerNetworks()
     bucket = [(mark << 26) + (-(mark << 26)) % BUCKETS for mark in range(1, WAYS + 2)]
     for which in bucket[:WAYS]:
         assert neighbours.meet(which)
@@ -173,7 +173,7 @@ def test_an_outcome_never_goes_back() -> None:
     """A server that has answered once gives no news by putting off in between."""
     for first in OUTCOMES:
         for then in OUTCOMES:
-            neighbours = Neighbours()
+            neighbours = ServerNetworks()
             neighbours.meet(7)
             neighbours.settle(7, first)
             neighbours.settle(7, then)
@@ -181,6 +181,6 @@ def test_an_outcome_never_goes_back() -> None:
 
 
 def test_what_is_forgotten_is_not_settled() -> None:
-    neighbours = Neighbours()
+    neighbours = ServerNetworks()
     neighbours.settle(7, ACCEPTED)
     assert (neighbours.outcome(7), len(neighbours)) == (MET, 0)

@@ -26,11 +26,15 @@ from cpe_filter.enforce.decide import (
 from cpe_filter.policy.model import Exemption, Policy
 from tests.policies import changed_policy, make_policy
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
+
 MAC, SERVER = b"\2\0\0\0\0\1", bytes([198, 51, 100, 25])
 NETWORK = ip_network("198.51.100.0/24")
 
 
-def device(standing: str = CLEAR) -> Device:
+def device(standing: Standing = CLEAR) -> Device:
     made = Device(MAC, 0.0)
     made.score.standing = standing
     return made
@@ -53,7 +57,9 @@ def device(standing: str = CLEAR) -> Device:
         ("block", CLEAR, False, "block"),
     ],
 )
-def test_standing_raises_the_mode_and_never_lowers_it(mode: str, standing: str, escalate: bool, effective: str) -> None:
+def test_standing_raises_the_mode_and_never_lowers_it(
+    mode: str, standing: Standing, escalate: bool, effective: str
+) -> None:
     assert effective_mode(make_policy(mode=mode, escalate=escalate), device(standing)) == effective
 
 
@@ -67,9 +73,9 @@ def test_standing_raises_the_mode_and_never_lowers_it(mode: str, standing: str, 
         ("monitor", COMPROMISED, BLOCK),
     ],
 )
-def test_on_connection(mode: str, standing: str, what: str) -> None:
+def test_on_connection(mode: str, standing: Standing, what: str) -> None:
     decision = on_connection(make_policy(mode=mode), device(standing), SERVER, True, 0.0)
-    assert decision.what == what
+    assert decision.action == what
     assert decision.reason
 
 
@@ -87,9 +93,9 @@ def test_on_connection(mode: str, standing: str, what: str) -> None:
     ],
 )
 @pytest.mark.parametrize("standing", [CLEAR, COMPROMISED])
-def test_exemptions_come_first(rule: Exemption, passes: bool, standing: str) -> None:
+def test_exemptions_come_first(rule: Exemption, passes: bool, standing: Standing) -> None:
     policy = make_policy(mode="block", exempt=(rule,))
-    assert (on_connection(policy, device(standing), SERVER, True, 1000.0).what == PASS) is passes
+    assert (on_connection(policy, device(standing), SERVER, True, 1000.0).action == PASS) is passes
     assert (on_running(policy, device(standing), SERVER, 1000.0) is None) is passes
 
 
@@ -102,7 +108,7 @@ def test_connections_burst_then_rate() -> None:
     policy = make_policy(mode="limit", connections_per_hour=60, connections_burst=3)
     one = device()
     outcomes = [
-        on_connection(policy, one, SERVER, False, t).what for t in (0, 0, 0, 0, 30, 61, 62, 3000, 3000, 3000, 3000)
+        on_connection(policy, one, SERVER, False, t).action for t in (0, 0, 0, 0, 30, 61, 62, 3000, 3000, 3000, 3000)
     ]
     assert outcomes == [PASS] * 3 + [LIMIT] * 2 + [PASS, LIMIT] + [PASS] * 3 + [LIMIT]
 
@@ -110,8 +116,8 @@ def test_connections_burst_then_rate() -> None:
 def test_new_servers_have_a_limit_of_their_own() -> None:
     policy = make_policy(mode="limit", destinations_per_hour=1, destinations_burst=2)
     one = device()
-    assert [on_connection(policy, one, SERVER, True, 0.0).what for _ in range(3)] == [PASS, PASS, REFUSE]
-    assert on_connection(policy, one, SERVER, False, 0.0).what == PASS
+    assert [on_connection(policy, one, SERVER, True, 0.0).action for _ in range(3)] == [PASS, PASS, REFUSE]
+    assert on_connection(policy, one, SERVER, False, 0.0).action == PASS
     assert "1 new servers/h" in on_connection(policy, one, SERVER, True, 0.0).reason
 
 
@@ -122,7 +128,7 @@ def test_recipients_end_a_session_only_over_the_limit() -> None:
     assert on_recipient(policy, one, SERVER, 0.0) is None
     over = on_recipient(policy, one, SERVER, 0.0)
     assert over is not None
-    assert over.what == REFUSE
+    assert over.action == REFUSE
     assert on_recipient(policy, one, SERVER, 360.1) is None
     assert on_recipient(make_policy(mode="monitor", recipients_burst=1), one, SERVER, 0.0) is None
     free = policy._replace(exempt=(Exemption(MAC, NETWORK, None, ""),))
@@ -135,7 +141,7 @@ def test_messages_have_a_limit_of_their_own() -> None:
     assert on_message(policy, one, SERVER, 0.0) is None
     over = on_message(policy, one, SERVER, 0.0)
     assert over is not None
-    assert (over.what, over.reason) == (REFUSE, "over the limit of 10 messages/h")
+    assert (over.action, over.reason) == (REFUSE, "over the limit of 10 messages/h")
     assert on_recipient(policy, one, SERVER, 0.0) is None
 
 
@@ -144,12 +150,12 @@ def test_mode_block_explains_or_resets_and_a_flood_is_the_kernels(refusal: str, 
     policy = make_policy(mode="block", refusal=refusal, connections_burst=2)
     one = device()
     decisions = [on_connection(policy, one, SERVER, True, 0.0) for _ in range(3)]
-    assert [decision.what for decision in decisions] == [what, what, LIMIT]
+    assert [decision.action for decision in decisions] == [what, what, LIMIT]
     assert "connections/h" in decisions[2].reason
     # What runs already cannot be explained any more.
     running = on_running(policy, one, SERVER, 0.0)
     assert running is not None
-    assert running.what == REFUSE
+    assert running.action == REFUSE
 
 
 def test_what_is_exempt_takes_no_tokens() -> None:
@@ -157,7 +163,7 @@ def test_what_is_exempt_takes_no_tokens() -> None:
     one = device()
     for _ in range(5):
         assert on_recipient(policy, one, SERVER, 0.0) is None
-        assert on_connection(changed_policy(policy, connections_burst=1), one, SERVER, True, 0.0).what == PASS
+        assert on_connection(changed_policy(policy, connections_burst=1), one, SERVER, True, 0.0).action == PASS
     assert one.buckets == {}
     assert on_recipient(policy, one, bytes([203, 0, 113, 25]), 0.0) is None
 
@@ -165,16 +171,16 @@ def test_what_is_exempt_takes_no_tokens() -> None:
 def test_devices_do_not_share_limits() -> None:
     policy = make_policy(mode="limit", connections_burst=1)
     one, other = device(), Device(b"\2\0\0\0\0\2", 0.0)
-    assert on_connection(policy, one, SERVER, False, 0.0).what == PASS
-    assert on_connection(policy, one, SERVER, False, 0.0).what == LIMIT
-    assert on_connection(policy, other, SERVER, False, 0.0).what == PASS
+    assert on_connection(policy, one, SERVER, False, 0.0).action == PASS
+    assert on_connection(policy, one, SERVER, False, 0.0).action == LIMIT
+    assert on_connection(policy, other, SERVER, False, 0.0).action == PASS
 
 
 def test_a_clock_that_goes_back_gives_no_tokens() -> None:
     policy = make_policy(mode="limit", connections_burst=1)
     one = device()
-    assert on_connection(policy, one, SERVER, False, 5000.0).what == PASS
-    assert on_connection(policy, one, SERVER, False, 10.0).what == LIMIT
+    assert on_connection(policy, one, SERVER, False, 5000.0).action == PASS
+    assert on_connection(policy, one, SERVER, False, 10.0).action == LIMIT
 
 
 # ── strangers ───────────────────────────────────────────────────────────────────────────────────────
@@ -188,13 +194,13 @@ def stranger(home: Collective, number: int = 0) -> Device:
 
 @pytest.mark.parametrize("own", [CLEAR, SUSPECTED, COMPROMISED])
 @pytest.mark.parametrize("shared", [CLEAR, SUSPECTED, COMPROMISED])
-def test_a_stranger_s_standing_is_the_worse_of_its_own_and_the_home_s(own: str, shared: str) -> None:
+def test_a_stranger_s_standing_is_the_worse_of_its_own_and_the_home_s(own: Standing, shared: Standing) -> None:
     home = Collective(0.0)
     home.score.standing = shared
     one = stranger(home)
     one.score.standing = own
-    order = [CLEAR, SUSPECTED, COMPROMISED]
-    assert standing(one) == max(own, shared, key=order.index)
+    order: list[Standing] = [CLEAR, SUSPECTED, COMPROMISED]
+    assert standing(one) == order[max(order.index(own), order.index(shared))]
     assert standing(device(own)) == own
 
 
@@ -208,26 +214,26 @@ def test_a_compromised_home_blocks_strangers_alone() -> None:
             on_running(policy, stranger(home), SERVER, 0.0),
         ):
             assert decision is not None
-            assert decision.what in (EXPLAIN, REFUSE)
+            assert decision.action in (EXPLAIN, REFUSE)
             assert decision.reason == "an unknown device of this home is compromised"
-        assert on_connection(policy, device(), SERVER, True, 0.0).what == PASS
+        assert on_connection(policy, device(), SERVER, True, 0.0).action == PASS
         assert on_running(policy, device(), SERVER, 0.0) is None
     tolerant = make_policy(mode="monitor", escalate=False)
-    assert on_connection(tolerant, stranger(home), SERVER, True, 0.0).what == PASS
+    assert on_connection(tolerant, stranger(home), SERVER, True, 0.0).action == PASS
 
 
 def test_an_exemption_holds_for_strangers_of_a_compromised_home() -> None:
     home = Collective(0.0)
     home.score.standing = COMPROMISED
     policy = make_policy(mode="limit", exempt=(Exemption(None, NETWORK, None, ""),))
-    assert on_connection(policy, stranger(home), SERVER, True, 0.0).what == PASS
+    assert on_connection(policy, stranger(home), SERVER, True, 0.0).action == PASS
 
 
 def test_a_suspected_home_limits_strangers_in_mode_monitor() -> None:
     home = Collective(0.0)
     home.score.standing = SUSPECTED
     policy = make_policy(mode="monitor", destinations_burst=2)
-    outcomes = [on_connection(policy, stranger(home, n), SERVER, True, 0.0).what for n in range(3)]
+    outcomes = [on_connection(policy, stranger(home, n), SERVER, True, 0.0).action for n in range(3)]
     assert outcomes == [PASS, PASS, REFUSE]
 
 
@@ -244,9 +250,11 @@ def test_strangers_share_the_limits_in_a_session(take: Callable[..., Decision | 
 def test_strangers_share_the_limit_of_connections_and_leave_others_theirs() -> None:
     home = Collective(0.0)
     policy = make_policy(mode="limit", connections_per_hour=60, connections_burst=3)
-    assert [on_connection(policy, stranger(home, n), SERVER, False, 0.0).what for n in range(4)] == [PASS] * 3 + [LIMIT]
-    assert on_connection(policy, device(), SERVER, False, 0.0).what == PASS
-    assert on_connection(policy, stranger(home, 9), SERVER, False, 60.0).what == PASS  # a token a minute
+    assert [on_connection(policy, stranger(home, n), SERVER, False, 0.0).action for n in range(4)] == [PASS] * 3 + [
+        LIMIT
+    ]
+    assert on_connection(policy, device(), SERVER, False, 0.0).action == PASS
+    assert on_connection(policy, stranger(home, 9), SERVER, False, 60.0).action == PASS  # a token a minute
 
 
 def test_a_token_is_taken_from_all_buckets_or_from_none() -> None:
@@ -258,9 +266,9 @@ def test_a_token_is_taken_from_all_buckets_or_from_none() -> None:
     assert greedy.buckets["connections"][0] == 0.0
     home.buckets.clear()
     for _ in range(10):  # its own bucket is empty: it takes nothing from the others'
-        assert on_connection(policy, greedy, SERVER, False, 0.0).what == LIMIT
-    assert on_connection(policy, stranger(home, 1), SERVER, False, 0.0).what == PASS
-    assert on_connection(policy, stranger(home, 2), SERVER, False, 0.0).what == PASS
+        assert on_connection(policy, greedy, SERVER, False, 0.0).action == LIMIT
+    assert on_connection(policy, stranger(home, 1), SERVER, False, 0.0).action == PASS
+    assert on_connection(policy, stranger(home, 2), SERVER, False, 0.0).action == PASS
     late = stranger(home, 3)
-    assert on_connection(policy, late, SERVER, False, 0.0).what == LIMIT
+    assert on_connection(policy, late, SERVER, False, 0.0).action == LIMIT
     assert late.buckets["connections"][0] == 2.0

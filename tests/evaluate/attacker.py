@@ -125,7 +125,7 @@ def attempt(plan: Plan, mode: str, unsuspected: bool, seed: int, days: int = DAY
 def _allowed(policy: Policy, device: Device, session: Session, new: bool) -> int:
     """How many recipients of this session the policy lets pass."""
     time = session.time
-    if decide.on_connection(policy, device, session.server, new, time).what != decide.PASS:
+    if decide.on_connection(policy, device, session.server, new, time).action != decide.PASS:
         return 0
     count = 0
     for event in session.events:

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from cpe_filter.detect.evidence import CLIP, INDICATORS, JUDGEMENT, SENDERS, SHARES, SIMULATED
+from cpe_filter.detect.evidence import CLIP, INDICATORS, JUDGEMENT, SENDER_PROFILES, SHARES, SIMULATED
 from cpe_filter.detect.score import _NEEDED
 from tests.evaluate.calibrate_alarms import COUNTED, Interval, Lived, interval, life
 from tests.evaluate.calibrate_rates import (
@@ -103,7 +103,7 @@ def wrong_signs(rates: Rates) -> list[Wrong]:
     out = []
     for name, row in INDICATORS.items():
         bot = rates[name]["bots"]
-        for sender, weight in zip(SENDERS, row.weights, strict=True):
+        for sender, weight in zip(SENDER_PROFILES, row.weights, strict=True):
             usual = rates[name].get(sender)
             if row.basis != SIMULATED or usual is None or abs(weight) < _NO_SIGN:
                 continue
@@ -130,12 +130,14 @@ def _pair(claimed: float, seen: Rate | None) -> str:
 def rates_table(rates: Rates) -> list[str]:
     kinds = [*BOT_KINDS, "capture"]
     head = f"{'':23}{'of':8}{'bots':11}" + "".join(f"{kind[:8]:9}" for kind in kinds)
-    lines = [head + " ".join(f"{sender[:10]:10}" for sender in SENDERS)]
+    lines = [head + " ".join(f"{sender[:10]:10}" for sender in SENDER_PROFILES)]
     for name, row in INDICATORS.items():
         of = rates[name]
         line = f"{name:22} {OF[name]:8}{_pair(row.bot, of['bots'])} "
         line += "".join(f"{_share(of[kind].share) if kind in of else '  - ':9}" for kind in kinds)
-        line += " ".join(_pair(claimed, of.get(sender)) for sender, claimed in zip(SENDERS, row.usual, strict=True))
+        line += " ".join(
+            _pair(claimed, of.get(sender)) for sender, claimed in zip(SENDER_PROFILES, row.usual, strict=True)
+        )
         if not any(each.share > 0 for group, each in of.items() if group != "capture"):
             line += "  not simulated" + ("" if row.basis == JUDGEMENT else " (and yet said to be)")
         elif row.basis == JUDGEMENT:
@@ -149,7 +151,7 @@ def off_lines(rates: Rates) -> list[str]:
     for name, row in INDICATORS.items():
         if not any(each.share > 0 for each in rates[name].values()):
             continue
-        for group, claimed in [("bots", row.bot), *zip(SENDERS, row.usual, strict=True)]:
+        for group, claimed in [("bots", row.bot), *zip(SENDER_PROFILES, row.usual, strict=True)]:
             seen = rates[name].get(group)
             if seen is not None and is_off(claimed, seen):
                 line = (
@@ -180,7 +182,7 @@ def _between(found: Interval) -> str:
 
 def _alarms(lives: Iterable[Life], drawn: Iterable[Lived], say: Callable[[str], None]) -> None:
     lives, drawn, together = list(lives), list(drawn), 0.0
-    for sender, needed, share in zip(SENDERS, _NEEDED, SHARES, strict=True):
+    for sender, needed, share in zip(SENDER_PROFILES, _NEEDED, SHARES, strict=True):
         heights = thresholds(sender)
         mine, table = [one for one in lives if one.group == sender], [one for one in drawn if one.group == sender]
         contacts, sessions = sum(one.contacts for one in mine), sum(one.sessions for one in mine)
@@ -215,8 +217,8 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     with multiprocessing.Pool(options.processes) as pool:
         lives = pool.starmap(sender_life, tasks(SENDER_KINDS, sizes.lives, sizes.days), chunksize=1)
         bots = pool.starmap(bot_life, tasks(BOT_KINDS, sizes.lives, sizes.connections), chunksize=8)
-        shares = {sender: _tls_share(one for one in lives if one.group == sender) for sender in SENDERS}
-        drawing = [(sender, seed, LIFE, shares[sender]) for sender in SENDERS for seed in range(sizes.drawn)]
+        shares = {sender: _tls_share(one for one in lives if one.group == sender) for sender in SENDER_PROFILES}
+        drawing = [(sender, seed, LIFE, shares[sender]) for sender in SENDER_PROFILES for seed in range(sizes.drawn)]
         drawn = pool.starmap(life, drawing, chunksize=4)
     capture = [captured_life(CAPTURE)] if CAPTURE.exists() else []
     rates = observed([*lives, *bots, *capture])

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cpe_filter.detect.detector import _DOMAINS, _NAMES
-from cpe_filter.detect.evidence import DNS, INDICATORS, ORIGIN, SENDERS
+from cpe_filter.detect.evidence import DNS, INDICATORS, ORIGIN, SENDER_PROFILES
 from cpe_filter.detect.score import COMPROMISED, SESSION_CLIP, Score
 from tests.evaluate.calibrate_rates import Watch, thresholds
 from tests.evaluate.intervals import clopper_pearson
@@ -46,7 +46,9 @@ _BACK, _UNLISTED = "retry-accepted", "dnsbl-unlisted"
 _OWN = (_NEW, _BURST, _WELCOMED, _BACK, _UNLISTED)
 #: A way of the program: it shows in all contacts of a device or in none.
 _WAYS = tuple(
-    name for name, row in INDICATORS.items() if row.fade <= 0.5 and name not in _BY_GROUP and name not in _OWN
+    name
+    for name, row in INDICATORS.items()
+    if row.repeat_discount <= 0.5 and name not in _BY_GROUP and name not in _OWN
 )
 _ONCE = tuple(name for name in _WAYS if INDICATORS[name].family in (DNS, ORIGIN))
 _HIDDEN_WAYS = tuple(name for name in _WAYS if name not in (*_ONCE, "helo-not-ehlo"))
@@ -81,7 +83,7 @@ class Interval(NamedTuple):
 def life(group: str, seed: int, contacts: int, tls: float) -> Lived:
     """So many first contacts of a sender of the table. tls: the share of its dialogues in TLS."""
     rng = random.Random(f"{group} {seed}")
-    column = SENDERS.index(group)
+    column = SENDER_PROFILES.index(group)
     rates = {name: row.usual[column] for name, row in INDICATORS.items()}
     score, watch, convicted, drift = Score(), Watch(group), 0, 0.0
     ways = {name for name in _WAYS if rng.random() < rates[name]}
@@ -92,7 +94,7 @@ def life(group: str, seed: int, contacts: int, tls: float) -> Lived:
             fired = score.tallies[name].count if name in score.tallies else 0
             if fired >= _AT_MOST.get(name, fired + 1):
                 continue
-            drift += INDICATORS[name].weights[column] * INDICATORS[name].fade ** fired
+            drift += INDICATORS[name].weights[column] * INDICATORS[name].repeat_discount ** fired
             room = score.add(name, room)
             score.judge()
             watch.look(score.sums, number)

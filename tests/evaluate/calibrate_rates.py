@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from cpe_filter.detect.detector import _BITS, _DOMAINS, _NAMES, Connection, Detector, Step
 from cpe_filter.detect.device import Device, Devices
-from cpe_filter.detect.evidence import CONNECT, INDICATORS, REPLY, SENDERS
+from cpe_filter.detect.evidence import CONNECT, INDICATORS, REPLY, SENDER_PROFILES
 from cpe_filter.detect.score import _NEEDED, COMPROMISED
 from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.inspect.facts import Event
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay.capture import frames, network_layer
 from tests.evaluate.bots import BOTS
 from tests.evaluate.facts import Player
@@ -43,14 +44,14 @@ BOT_KINDS = {
 }
 #: The table's senders -> scenarios. Not nat-lan, which is several at once.
 SENDER_KINDS = {
-    "mail server": (
+    "mta": (
         "self-hosted", "queue-flush", "office-exchange", "forwarder", "two-mtas", "wan-outage", "greylisted",
     ),
     "newsletter": ("newsletter", "mailing-list"),
     "script": ("script", "php-localhost", "appliance-refused", "appliance-working", "mx-check"),
-    "home line": ("home-line-refused",),
-    "listed line": ("listed all the time",),
-    "bouncing server": ("backscatter", "callout-verifier"),
+    "residential": ("home-line-refused",),
+    "listed": ("listed all the time",),
+    "bouncer": ("backscatter", "callout-verifier"),
 }  # fmt: skip
 #: Sums whose first passage is noted, nats.
 THRESHOLDS = tuple(range(3, 13))
@@ -115,7 +116,7 @@ def thresholds(group: str) -> tuple[float, ...]:
 
 def own_sum(group: str) -> int:
     """Which of a device's sums is the one against what it is (bots: against the ordinary mail server)."""
-    return SENDERS.index(group) if group in SENDERS else 0
+    return SENDER_PROFILES.index(group) if group in SENDER_PROFILES else 0
 
 
 class Watch:
@@ -242,13 +243,13 @@ def _play(group: str, name: str, sessions: Sessions) -> Life:
 def captured_life(path: Path) -> Life:
     """The devices of a capture, as one."""
     engine, detector = Engine(make_policy(mode="monitor", escalate=False)), Listener(Watch("capture"))
-    engine._detector = detector
+    engine._judge.detector = detector
     now = 0.0
     for frame in frames(str(path), lambda _: None):
         found, now = network_layer(frame), max(now, frame.time)
         if found is not None:
-            engine.packet(now, FORWARD, found[0], found[1], frame.data[:6] if frame.link == 1 else None)
-    engine.finish(now + 60.0)
+            engine.packet(PacketTime(now), FORWARD, found[0], found[1], frame.data[:6] if frame.link == 1 else None)
+    engine.finish(PacketTime(now + 60.0))
     return detector.life("capture", any(device.score.standing == COMPROMISED for device in engine.devices))
 
 

@@ -62,7 +62,7 @@ def life(task: tuple[str, int, int]) -> tuple[str, bool, int, str]:
         if session.time < limited:
             continue
         decision = decide.on_connection(policy, device, session.server, False, session.time)
-        if decision.what == decide.LIMIT:
+        if decision.action == decide.LIMIT:
             limited = session.time + LIMITED_S
             session = session._replace(phase=TRYING, events=())
             play(detector, device, session)

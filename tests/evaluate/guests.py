@@ -31,6 +31,10 @@ from tests.evaluate.measure import CAP
 from tests.evaluate.mta import DAY
 from tests.evaluate.scenarios import SETS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
+
 #: A bot among the guests: what it leaves of the home's score must not convict the others.
 _INFECTED = ("classic-sprayer", "careful", "one-recipient")
 #: Guests a day, days, bots among them.
@@ -67,7 +71,7 @@ class Strangers:
         self._home = Home(self.devices)
 
     @property
-    def standing(self) -> str:
+    def standing(self) -> Standing:
         return self.devices.home.score.standing
 
     def play(self, number: int, session: Session) -> Device:

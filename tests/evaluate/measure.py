@@ -126,7 +126,9 @@ def explain(device: Device, most: int = 6) -> str:
     """The evidence that weighs most, as far as the detector tells."""
     tallies = getattr(device.score, "tallies", {})
     rows = sorted(((tally.weight, name) for name, tally in tallies.items()), key=lambda row: -abs(row[0]))
-    return f"like a {device.score.like}: " + ", ".join(f"{weight:+.1f} {name}" for weight, name in rows[:most])
+    return f"like a {device.score.nearest_profile}: " + ", ".join(
+        f"{weight:+.1f} {name}" for weight, name in rows[:most]
+    )
 
 
 #: Bots for a home: kinds that the goals demand to be found.

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from cpe_filter.detect.evidence import INDICATORS, SENDERS
+from cpe_filter.detect.evidence import INDICATORS, SENDER_PROFILES
 from cpe_filter.detect.score import _NEEDED
 from tests.evaluate import calibrate
 from tests.evaluate.calibrate import QUICK, _number, is_off, main, observed, tasks, wrong_signs
@@ -37,7 +37,7 @@ def a_life(hits: int, contacts: int) -> Life:
 
 
 def test_every_sender_and_every_scenario_has_its_place() -> None:
-    assert tuple(SENDER_KINDS) == SENDERS
+    assert tuple(SENDER_KINDS) == SENDER_PROFILES
     placed = {name for names in SENDER_KINDS.values() for name in names}
     assert set(LEGITIMATE) - placed == {"nat-lan"}
     assert set(OF) == set(INDICATORS)
@@ -73,7 +73,7 @@ def test_off_is_more_than_a_factor_of_two_beyond_the_interval(claimed: float, ex
 
 
 def test_watch_notes_the_first_passage() -> None:
-    watch = Watch("mail server")
+    watch = Watch("mta")
     for contact, value in enumerate([1.0, 4.5, 2.0, 3.5, 6.0], 1):
         watch.look([value, 99.0], contact)
     assert [watch.at.get(h, 0) for h in (3, 4, 5, 6, 7)] == [2, 2, 5, 5, 0]
@@ -117,12 +117,12 @@ def test_a_line_does_not_outweigh_what_was_seen() -> None:
 
 
 def test_drawn_lives_are_the_same_again() -> None:
-    for sender in SENDERS:
+    for sender in SENDER_PROFILES:
         one = life(sender, 1, 200, 0.5)
         assert one == life(sender, 1, 200, 0.5)
         assert one != life(sender, 2, 200, 0.5)
         assert len(one.passed) == len(thresholds(sender))
-        assert thresholds(sender)[-1] == _NEEDED[SENDERS.index(sender)]
+        assert thresholds(sender)[-1] == _NEEDED[SENDER_PROFILES.index(sender)]
 
 
 def test_drawn_lives_follow_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +131,8 @@ def test_drawn_lives_follow_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.evaluate.calibrate_alarms.INDICATORS", alike)
     monkeypatch.setattr("cpe_filter.detect.score.INDICATORS", alike)
     monkeypatch.setattr("cpe_filter.detect.score._WEIGHTS", dict.fromkeys(alike, ()))
-    assert life("mail server", 1, 200, 0.5).drift == 0.0
-    assert not any(life("mail server", 1, 200, 0.5).passed)
+    assert life("mta", 1, 200, 0.5).drift == 0.0
+    assert not any(life("mta", 1, 200, 0.5).passed)
 
 
 def test_no_simulated_weight_of_some_size_has_the_wrong_sign() -> None:
@@ -142,7 +142,7 @@ def test_no_simulated_weight_of_some_size_has_the_wrong_sign() -> None:
     assert [wrong for wrong in wrong_signs(rates) if abs(wrong.weight) >= STRONG] == []
     # The check can fail: bots and mail servers the other way round.
     for of in rates.values():
-        of["bots"], of["mail server"] = of["mail server"], of["bots"]
+        of["bots"], of["mta"] = of["mta"], of["bots"]
     wrong = {each.indicator for each in wrong_signs(rates) if abs(each.weight) >= STRONG}
     assert {"unknown-user", "accepted", "dnsbl-listed"} <= wrong
 
@@ -154,7 +154,7 @@ def test_a_quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(lines)
     rows = [line.split()[0] for line in lines if line and line.split()[0] in INDICATORS]
     assert rows[: len(INDICATORS)] == list(INDICATORS)
-    for sender, needed in zip(SENDERS, _NEEDED, strict=True):
+    for sender, needed in zip(SENDER_PROFILES, _NEEDED, strict=True):
         assert f"\n{sender}: at most one false conviction in " in text
         assert f"{_number(math.exp(needed))} first contacts" in text
     assert "not simulated" in text

@@ -11,9 +11,14 @@ from cpe_filter.detect.detector import Connection, Detector
 from cpe_filter.detect.device import ROUTER, Devices
 from cpe_filter.engine import FORWARD, LOCAL_IN, LOCAL_OUT, Engine
 from cpe_filter.inspect.facts import Event, Reply
+from cpe_filter.lean.clocks import PacketTime
 from tests.evaluate.facts import Player, Session, as_packets, messages
 from tests.evaluate.scenarios import DEVICE, SETS, device_key, seeded
 from tests.policies import make_policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 #: So many connections of each scenario go through both.
 CONNECTIONS = 60
@@ -45,7 +50,7 @@ class Listening(Detector):
         super().ended(connection, phase, quit_sent, time)
 
 
-def by_facts(sessions: Iterable[Session], key: bytes) -> tuple[list[Event | str], list[str]]:
+def by_facts(sessions: Iterable[Session], key: bytes) -> tuple[list[Event | str], list[Standing]]:
     detector, standings = Listening(), []
     device = Devices().get(key, 0.0)
     player = Player(detector)
@@ -55,16 +60,16 @@ def by_facts(sessions: Iterable[Session], key: bytes) -> tuple[list[Event | str]
     return detector.told, standings
 
 
-def by_packets(sessions: Iterable[Session], key: bytes, mode: str) -> tuple[list[Event | str], list[str]]:
+def by_packets(sessions: Iterable[Session], key: bytes, mode: str) -> tuple[list[Event | str], list[Standing]]:
     engine, detector, standings = Engine(make_policy(mode=mode, escalate=False, refusal="reset")), Listening(), []
-    engine._detector = detector
+    engine._judge.detector = detector
     to, back = (LOCAL_OUT, LOCAL_IN) if key == ROUTER else (FORWARD, FORWARD)
     for number, session in enumerate(sessions):
-        engine.tick(session.time)
+        engine.tick(PacketTime(session.time))
         client = "192.0.2.10" if len(session.server) == 4 else "2001:db8:1::10"
         for packet in as_packets(session, client, 1024 + number):
             hwaddr = DEVICE if packet.from_client else b"\2\0\0\0\0\1"
-            engine.packet(packet.time, to if packet.from_client else back, hwaddr, packet.data)
+            engine.packet(PacketTime(packet.time), to if packet.from_client else back, hwaddr, packet.data)
         device = engine.devices.find(key)
         assert device is not None
         standings.append(device.score.standing)

@@ -14,12 +14,14 @@ from cpe_filter.detect import saved
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SUSPECTED
-from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, VERDICTS, Engine
+from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, Engine
+from cpe_filter.engine.verdicts import ACCEPT, BY_VISIBILITY, REFUSALS
 from cpe_filter.inspect import dns, packet, states, stream
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay.violations import VIOLATIONS
 from cpe_filter.status.devices import device_facts
 from tests.policies import make_policy
@@ -211,13 +213,13 @@ def fuzz_engine(data: bytes) -> None:
         at += 4 + size
         time += (kind & 0x3F) ** 2 / 100
         hwaddr = bytes([2, 0, 0, 0, 0, mac & 7]) if mac & 8 else None
-        verdict = engine.packet(time, LOCAL_OUT if kind & 0x80 else FORWARD, hwaddr, piece)
-        if verdict not in VERDICTS:
+        verdict = engine.packet(PacketTime(time), LOCAL_OUT if kind & 0x80 else FORWARD, hwaddr, piece)
+        if verdict not in (ACCEPT, *BY_VISIBILITY.values(), *REFUSALS):
             raise Wrong(f"verdict {verdict!r}")
         if engine.flow_count > 8 or len(engine.devices) > 4:
             raise Wrong("a table overflows")
         engine.events.clear()
-    engine.finish(time + 1)
+    engine.finish(PacketTime(time + 1))
     if engine.flow_count:
         raise Wrong("flows remain")
 

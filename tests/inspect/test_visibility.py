@@ -16,6 +16,7 @@ from cpe_filter.engine import FORWARD, Engine, Flow
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, FIN, PSH, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import CLOSED, ENDS, EVERYTHING, NOTHING, OPEN, REPLIES, RESET, Session
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay import replay
 from cpe_filter.replay.capture import frames, network_layer
 from cpe_filter.status.devices import device_facts
@@ -102,7 +103,7 @@ class Home:
         engine, self._now = self._engine, max(self._now, time)
         segment = parse(data)
         if not isinstance(segment, Segment) or 25 not in (segment.sport, segment.dport):
-            engine.lookup(self._now, hwaddr, data)
+            engine.on_mx_query(PacketTime(self._now), hwaddr, data)
             return
         if not (segment.payload or segment.cut or segment.flags & (SYN | FIN | RST)):
             return
@@ -111,10 +112,10 @@ class Home:
         if flow is not None and self._obeying and not wanted(flow.session, segment, from_client):
             return
         self.shown += 1
-        engine.packet(self._now, FORWARD, hwaddr, data, to_hwaddr)
+        engine.packet(PacketTime(self._now), FORWARD, hwaddr, data, to_hwaddr)
 
     def judged(self) -> Judged:
-        self._engine.finish(self._now)
+        self._engine.finish(PacketTime(self._now))
         flows = sorted(self.flows, key=lambda flow: (flow.session.start, flow.session.client_port))
         sessions = [replay._session(flow) for flow in flows if flow.session.spoken]
         return Judged(sessions, [device_facts(device) for device in self._engine.devices], flows, self.shown)
@@ -294,7 +295,7 @@ def in_content() -> Talk:
     return talk
 
 
-def test_wants_of_a_dialogue() -> None:
+def test_visibility_of_a_dialogue() -> None:
     talk = in_content()
     assert talk.wants("C: seen all the same") == REPLIES
     assert talk.wants(unseen=5000 + len(".\r\n")) == REPLIES

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.engine import Engine
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live.control import KEEP_OVER_S, PAGE, RETRY_S, Control
 from cpe_filter.live.control_socket import ANSWER, Peer
 from cpe_filter.live.requests import MAX_IDS, asker
@@ -27,6 +28,10 @@ from cpe_filter.policy.exemptions import MAX_KEPT
 from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Exemption, Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 _quiet = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -61,7 +66,7 @@ class Around:
 
     def release(self, device: Device) -> str:
         self.released.append(device)
-        self.engine.release(device.key, 1.0)
+        self.engine.release(device.key, PacketTime(1.0))
         return self.unblock(device)
 
     def unblock(self, device: Device) -> str:
@@ -126,7 +131,7 @@ class Running:
         self.time += seconds
         self.control.tick(self.time)
 
-    def device(self, standing: str, key: bytes = bytes.fromhex("020000000099"), name: str = "") -> Device:
+    def device(self, standing: Standing, key: bytes = bytes.fromhex("020000000099"), name: str = "") -> Device:
         device = self.around.engine.devices.get(key, 0.0)
         device.score.standing = standing
         if name:

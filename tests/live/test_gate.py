@@ -14,11 +14,16 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT
 from cpe_filter.enforce.packets import Found
 from cpe_filter.engine import FORWARD, Engine, Flow, Refused
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live import gate as module
 from cpe_filter.live.gate import CONTENT_PACKETS, Gate
 from cpe_filter.policy.model import Policy
 from tests.build import ACK, PSH, SYN, Conversation
 from tests.policies import make_policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 MAC = bytes.fromhex("020000000102")
 START = 1_000_000.0
@@ -82,7 +87,9 @@ class Kernel:
         self.queue, self.log = Queue(), Log()
         shown = cast(Any, self.log) if log else None
         poll = cast(select.poll, Poll())
-        self.gate = Gate(self.engine, cast(Any, self.queue), shown, poll, lambda: self.now, lambda text: None)
+        self.gate = Gate(
+            self.engine, cast(Any, self.queue), shown, poll, lambda: PacketTime(self.now), lambda text: None
+        )
         self.sets = cast(Sets, cast(Any, self.gate.sets))
 
     def _ended(self, flow: Flow) -> None:
@@ -151,7 +158,7 @@ def test_what_was_shown_before_comes_first(limit: Kernel, monkeypatch: pytest.Mo
 
     def noted(time: float, hook: int, hwaddr: bytes | None, data: bytes) -> str:
         order.append(data)
-        return packet(time, hook, hwaddr, data)
+        return packet(PacketTime(time), hook, hwaddr, data)
 
     monkeypatch.setattr(limit.engine, "packet", noted)
     limit.log.datagrams += [[(0, FORWARD, None, syn(n))] for n in (1, 2, 3)]
@@ -224,7 +231,7 @@ def test_standings(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel.show(syn())
     (device,) = kernel.engine.devices
 
-    def told(standing: str) -> list[tuple[Any, ...]]:
+    def told(standing: Standing) -> list[tuple[Any, ...]]:
         kernel.sets.told.clear()
         device.score.standing = standing
         kernel.gate.standing(device)

@@ -19,12 +19,17 @@ import pytest
 from cpe_filter.detect import saved
 from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
-from cpe_filter.engine import BLOCK_DEVICE, RESET_FLOW
+from cpe_filter.engine.verdicts import BLOCK_DEVICE, RESET_FLOW
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.files import lock_folder, read, replace
 from cpe_filter.live.state import FLASH_S, RECENT_S, SETTLE_S, State
 from tests.build import START, session
+from tests.engine.test_engine import Home, bot_session
 from tests.lab.net import PROJECT
-from tests.test_engine import Home, bot_session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 
 class Kept:
@@ -43,13 +48,13 @@ class Kept:
         self.devices = self.state.load(now)
         return self.devices
 
-    def device(self, standing: str, number: int = 1, time: float = START) -> Device:
+    def device(self, standing: Standing, number: int = 1, time: float = START) -> Device:
         device = Device(bytes((2, 0, 0, 0, 0, number)), time)
         device.score.standing = standing
         self.devices.append(device)
         return device
 
-    def changes(self, device: Device, standing: str, now: float) -> None:
+    def changes(self, device: Device, standing: Standing, now: float) -> None:
         device.score.standing = standing
         self.state.changed(device, now)
 
@@ -204,13 +209,13 @@ def test_release_by_key_or_name_and_the_kernel_is_not_told_to_block_again() -> N
             home.play(packets)
         device = home.device()
         home.engine.events.clear()
-        assert home.engine.release(device.name if name else device.key, START + 20)
+        assert home.engine.release(device.name if name else device.key, PacketTime(START + 20))
         (event,) = home.engine.events
         assert isinstance(event, tuple)
         assert device.score.standing == SUSPECTED
         assert home.give(sessions[-1][-1]) == RESET_FLOW  # a straggler of a refused connection
         assert BLOCK_DEVICE not in home.play(session(sport=50000, time=START + 21))
-        assert not home.engine.release("02:00:00:00:00:99", START + 22)
+        assert not home.engine.release("02:00:00:00:00:99", PacketTime(START + 22))
         # What is still infected is found again.
         for n in range(20, 40):
             home.play(bot_session(n, START + n + 10))

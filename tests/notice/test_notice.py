@@ -15,6 +15,10 @@ from cpe_filter.notice.notice import HASTE_S, MINUTE_S, PAST, Notice, NoticeErro
 from tests.lab.net import DEADLINE_S
 from tests.policies import changed_policy, make_policy
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
+
 NOW = 1000.0
 
 
@@ -40,7 +44,7 @@ class Home:
             assert time.monotonic() < end
             time.sleep(0.005)
 
-    def stand(self, number: int, standing: str, now: float, why: str = "dnsbl-listed") -> None:
+    def stand(self, number: int, standing: Standing, now: float, why: str = "dnsbl-listed") -> None:
         device = self.devices[number]
         before, device.score.standing = device.score.standing, standing
         if standing == COMPROMISED:

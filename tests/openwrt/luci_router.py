@@ -21,6 +21,7 @@ from typing import Any
 
 from cpe_filter.detect.device import Device
 from cpe_filter.engine import FORWARD, Engine
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live.control import Control
 from cpe_filter.live.control_socket import ControlSocket
 from cpe_filter.policy.load import load
@@ -178,7 +179,7 @@ class Filter:
                 continue
             sender, receiver = (ours if end == theirs else end for end in ends)
             self.now = max(self.now, frame.time + shift)
-            self.engine.packet(self.now, FORWARD, sender, found[1], receiver)
+            self.engine.packet(PacketTime(self.now), FORWARD, sender, found[1], receiver)
             if brief and any(device.key == ours and device.suspected_at for device in self.engine.devices):
                 break
         for device in self.engine.devices:
@@ -259,7 +260,7 @@ class Filter:
 
     def release(self, device: Device) -> str:
         self.now += 1.0
-        self.engine.release(device.key, self.now)
+        self.engine.release(device.key, PacketTime(self.now))
         return self.unblock(device)
 
     def unblock(self, device: Device) -> str:

@@ -23,10 +23,10 @@ from cpe_filter.report.reporter import Reporter
 from cpe_filter.report.spool_dir import INCIDENTS, SPOOL, uptime
 from cpe_filter.report.spool_reader import SpoolReader
 from tests.build import CLIENT, Packet, session
+from tests.engine.test_engine import MAC, OTHER, Home, bot_session
 from tests.lab.net import PROJECT, within
 from tests.policies import changed_policy, make_policy
 from tests.report.wire import check_event
-from tests.test_engine import MAC, OTHER, Home, bot_session
 
 #: The engine's clock as it is when it starts, with the machine's own uptime.
 START = 1795435200.0
@@ -200,7 +200,9 @@ def test_the_ports_after_nat_of_connections_that_went_out(router: Router) -> Non
     router.ports = {40000 + number: 60000 + number for number in range(20)}
     router.bot()
     device = router.home.device()
-    passed = [flow.session.client_port for flow in router.home.engine.flows_of(device) if flow.decision.what == "pass"]
+    passed = [
+        flow.session.client_port for flow in router.home.engine.flows_of(device) if flow.decision.action == "pass"
+    ]
     events = router.tick()
     ports = [example["port"] for example in events[-1]["sp"]]
     assert 0 < len(ports) <= 4

@@ -23,6 +23,7 @@ from tests.policies import make_policy
 from tests.report.wire import check_event
 
 if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
     from cpe_filter.report.events import EventKind
 
 BOOTED = 1_795_000_000.0
@@ -44,12 +45,12 @@ class Home:
             lambda key: key.hex().rjust(16, "0")[-16:], booted, lambda n: next(numbers).to_bytes(n, "big")
         )
 
-    def device(self, key: bytes = MAC, standing: str = CLEAR) -> Device:
+    def device(self, key: bytes = MAC, standing: Standing = CLEAR) -> Device:
         device = self.devices[key] = Device(key, self.now)
         self.works(device, standing)
         return device
 
-    def works(self, device: Device, standing: str, connections: int = 1, **tallies: int) -> None:
+    def works(self, device: Device, standing: Standing, connections: int = 1, **tallies: int) -> None:
         """It opens connections; its standing is then this one."""
         device.last_seen = self.now
         device.connections += connections
@@ -216,7 +217,7 @@ def test_exempt_devices_have_none() -> None:
         (make_policy(mode="limit", refusal="reset"), COMPROMISED, "reset"),
     ],
 )
-def test_what_happens_to_its_mail(policy: Policy, standing: str, act: str) -> None:
+def test_what_happens_to_its_mail(policy: Policy, standing: Standing, act: str) -> None:
     home = Home(policy)
     home.device(standing=standing)
     assert home.look()[-1]["act"] == act
@@ -335,7 +336,7 @@ def test_a_device_that_goes_on_under_another_mac_keeps_incident_and_pseudonym() 
         (SUSPECTED, COMPROMISED, 1),
     ],
 )
-def test_of_two_incidents_of_one_device_the_other_is_closed(old: str, new: str, goes_on: int) -> None:
+def test_of_two_incidents_of_one_device_the_other_is_closed(old: Standing, new: Standing, goes_on: int) -> None:
     home = Home()
     before, after = home.device(OTHER, old), home.device(bytes.fromhex("020000000777"), new)
     opened = [event for event in home.look() if event["kind"] == "opened"]

@@ -28,7 +28,7 @@ def device(mac: str, standing: str = "clear", name: str | None = None, **more: A
         "suspected_at": None if standing == "clear" else at,
         "compromised_at": at if standing == "compromised" else None,
         "held_against": [
-            {"sender": "mail server", "sum": 9.1, "needed": 12.0},
+            {"sender": "mta", "sum": 9.1, "needed": 12.0},
             {"sender": "newsletter", "sum": 9.9, "needed": 11.3},
             {"sender": "script", "sum": 3.2, "needed": 10.4},
         ],

@@ -127,7 +127,7 @@ def test_every_decision_has_a_kind_of_its_own() -> None:
     ):
         device.buckets.clear()
         first, second = (decide.on_connection(limited, device, SERVER, True, 0.0) for _ in range(2))
-        assert first.what == decide.PASS
+        assert first.action == decide.PASS
         found.append(kind(second.reason))
     for command in (decide.on_message, decide.on_recipient):
         few = changed_policy(limit, messages_burst=1, recipients_burst=1)
@@ -148,7 +148,7 @@ def test_limits_that_strangers_share_and_a_compromised_home_are_of_the_same_kind
     device = Device(b"\6\0\0\0\0\1", 0.0)
     device.home, device.shares = home, (home.buckets,)
     limit = make_policy(mode="limit", connections_burst=1)
-    assert decide.on_connection(limit, device, SERVER, False, 0.0).what == "pass"
+    assert decide.on_connection(limit, device, SERVER, False, 0.0).action == "pass"
     device.buckets.clear()
     assert kind(decide.on_connection(limit, device, SERVER, False, 0.0).reason) == "connections"
     home.score.standing = COMPROMISED

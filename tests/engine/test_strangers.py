@@ -8,26 +8,18 @@ from ipaddress import ip_network
 import pytest
 
 from cpe_filter.detect import saved
+from cpe_filter.detect.detector import StandingChanged
 from cpe_filter.detect.device import DEVICES, HOME
+from cpe_filter.detect.mac_rotation import Lease
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
-from cpe_filter.engine import (
-    ACCEPT,
-    CONTENT,
-    DONE,
-    FORWARD,
-    LOOK,
-    OVER,
-    REDIRECT,
-    RESET_FLOW,
-    Engine,
-    Lease,
-    StandingChanged,
-)
+from cpe_filter.engine import FORWARD, Engine
+from cpe_filter.engine.verdicts import ACCEPT, BYPASS, INSPECT_ALL, REDIRECT, RESET_FLOW, SKIP_CONTENT, SKIP_TO_FIN
+from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.policy.model import Policy
 from tests.build import LEGITIMATE, START, Conversation, session
 from tests.policies import make_policy
 
-PASSES = {ACCEPT, LOOK, CONTENT, DONE, OVER}
+PASSES = {ACCEPT, INSPECT_ALL, SKIP_CONTENT, SKIP_TO_FIN, BYPASS}
 ROUTER_MAC, KNOWN = b"\2\0\0\0\0\xfe", b"\2\0\0\0\0\1"
 LEASE = Lease(KNOWN, (bytes((192, 168, 1, 7)),), "", b"", 0.0)
 COUNT = 48
@@ -76,12 +68,14 @@ class Line:
     def __init__(self, mode: str = "limit", **options: str) -> None:
         self.engine = Engine(make_policy(mode=mode, refusal=options.get("refusal", "reset")))
         self.engine.on_link([ip_network("192.168.1.0/24"), ip_network("2001:db8:1::/64")])
-        self.engine.leases([LEASE], START, START)
+        self.engine.leases([LEASE], PacketTime(START), Posix(START))
 
     def play(self, mac: bytes | None, client: str, n: int, said: str, time: float) -> bool:
         """A connection; whether all of it passed. What is refused says no more."""
         for packet in session(said, client, server(n, ":" in client), sport=30000 + n, time=time, step=0.01):
-            verdict = self.engine.packet(packet.time, FORWARD, mac if packet.from_client else ROUTER_MAC, packet.data)
+            verdict = self.engine.packet(
+                PacketTime(packet.time), FORWARD, mac if packet.from_client else ROUTER_MAC, packet.data
+            )
             if verdict not in PASSES:
                 return False
         return True
@@ -94,7 +88,7 @@ class Line:
 
     def syn(self, mac: bytes, n: int = 200, client: str = "192.168.1.7", time: float = START + 5000.0) -> str:
         packet = Conversation(client, server(n, ":" in client), sport=40000 + n, time=time).syn()
-        return self.engine.packet(time, FORWARD, mac, packet.data)
+        return self.engine.packet(PacketTime(time), FORWARD, mac, packet.data)
 
     @property
     def standing(self) -> str:
@@ -136,7 +130,11 @@ def test_known_devices_go_on_when_the_home_is_convicted(mode: str) -> None:
     stranger = b"\6\0\0\0\3\1"
     before = line.syn(KNOWN, time=START + 1.0)
     line.engine.devices.home.score.standing = COMPROMISED
-    assert line.syn(KNOWN, 201) == before == (RESET_FLOW if mode == "block" else LOOK if before == LOOK else ACCEPT)
+    assert (
+        line.syn(KNOWN, 201)
+        == before
+        == (RESET_FLOW if mode == "block" else INSPECT_ALL if before == INSPECT_ALL else ACCEPT)
+    )
     assert line.syn(stranger, 202) == RESET_FLOW
     assert line.engine.home_blocked
     assert line.engine.familiar() == {KNOWN}
@@ -172,7 +170,7 @@ def test_the_home_is_released_by_name(word: str | bytes) -> None:
     line = Line("monitor")
     line.rotate("MAC", refused=True)
     assert line.engine.home_blocked
-    assert line.engine.release(word, START + 100.0)
+    assert line.engine.release(word, PacketTime(START + 100.0))
     assert line.standing == SUSPECTED
     assert not line.engine.home_blocked
     assert line.engine.home_limited

@@ -10,8 +10,10 @@ import pytest
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
-from cpe_filter.engine import ACCEPT, FORWARD, IDLE_S, LOST_AFTER_S, REQUIRED, Engine, Flow
+from cpe_filter.engine import FORWARD, IDLE_S, LOST_AFTER_S, REQUIRED, Engine, Flow
+from cpe_filter.engine.verdicts import ACCEPT
 from cpe_filter.inspect.packet import PARTIAL, RIGHT, UNSEEN, WRONG, checksum
+from cpe_filter.lean.clocks import PacketTime
 from tests.build import ACK, CLIENT, CLIENT6, FIN, LEGITIMATE, PSH, RST, START, SYN, packed
 from tests.policies import changed_policy, make_policy
 
@@ -80,13 +82,13 @@ class Home:
 
     def give(self, data: bytes, from_client: bool = True, mac: bytes = VICTIM) -> str:
         self.time += 0.001
-        return self.engine.packet(self.time, FORWARD, mac if from_client else None, data)
+        return self.engine.packet(PacketTime(self.time), FORWARD, mac if from_client else None, data)
 
     def later(self, seconds: float = LOST_AFTER_S + 1) -> None:
         self.time += seconds
         for _ in range(3):
             self.time += 1
-            self.engine.tick(self.time)
+            self.engine.tick(PacketTime(self.time))
 
     def say(self, wire: Wire, from_client: bool, payload: bytes, flags: int = PSH | ACK, **more: Any) -> str:
         """What really travels: the numbers go on."""
@@ -119,7 +121,7 @@ def unjudged(home: Home) -> None:
     """Nothing about the neighbour has changed, but for how many connections were begun in its name."""
     home.later(IDLE_S + 100)
     home.later()
-    home.engine.finish(home.time)
+    home.engine.finish(PacketTime(home.time))
     device = home.victim
     if device is None:
         return
@@ -129,7 +131,7 @@ def unjudged(home: Home) -> None:
     assert not device.addresses
     assert (device.sessions, device.messages, device.recipients, device.networks) == (0, 0, 0, 0)
     assert set(device.buckets) <= {"connections", "destinations"}
-    assert len(device.neighbours) == 0
+    assert len(device.server_networks) == 0
 
 
 # ── in a neighbour's name ───────────────────────────────────────────────────────────────────────────
@@ -269,9 +271,9 @@ def test_lookups_count_once_a_handshake_is_completed() -> None:
 
     home = Home()
     question = udp(CLIENT, "203.0.113.53", 40000, 53, dns_query())
-    home.engine.lookup(home.time, VICTIM, question)
+    home.engine.on_mx_query(PacketTime(home.time), VICTIM, question)
     home.say(Wire(1), True, b"", SYN)
-    home.engine.lookup(home.time, VICTIM, question)
+    home.engine.on_mx_query(PacketTime(home.time), VICTIM, question)
     assert home.victim is not None
     assert not home.victim.score.tallies
     wire = Wire(2)
@@ -322,7 +324,7 @@ def test_what_runs_already_is_limited_once_the_client_answers() -> None:
     text = "C: MAIL FROM:<a@a.example>\nS: 250 ok\nC: RSET\nS: 250 ok\n" * 4
     home.dialogue(wire, "S: 250 ok\n" + text)
     (flow,) = home.engine._flows.values()
-    assert flow.decision.what == "refuse"
+    assert flow.decision.action == "refuse"
     assert not flow.device.score.tallies
     assert flow.device.sessions == 0
 

@@ -12,6 +12,7 @@ from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import Segment, parse
 from cpe_filter.inspect.session import Session
 from cpe_filter.inspect.smtp import HELD_BYTES, LINE
+from cpe_filter.lean.clocks import PacketTime
 from tests.bench.engine import tcp
 from tests.build import Conversation as Talk
 from tests.build import Packet
@@ -46,7 +47,7 @@ class Conversation:
         data[8] = ttl
         if not ahead:
             self._seqs[mine] += len(payload) + bool(flags & 3)
-        self._engine.packet(1000.0, FORWARD, b"\2\0\0\0\0\1", bytes(data))
+        self._engine.packet(PacketTime(1000.0), FORWARD, b"\2\0\0\0\0\1", bytes(data))
 
 
 def out_of_order(talk: Conversation) -> None:
@@ -86,7 +87,7 @@ def test_all_connections_together(attack: object) -> None:
     total = sum(flow.session.buffered for flow in engine._flows.values())
     assert total == engine.buffered
     assert deep_size(list(engine._flows.values())) < 600 * 8192 + 2 * BUFFERED
-    engine.finish(2000.0)
+    engine.finish(PacketTime(2000.0))
     assert engine.buffered == 0
 
 

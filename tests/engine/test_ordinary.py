@@ -18,11 +18,16 @@ import pytest
 from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, REQUIRED, Engine, Flow
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, FIN, RIGHT, RST, SYN, checksum
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.policy.model import Policy
 from tests.bench.dialogue_cost import LIMITS, LINES
 from tests.build import START
 from tests.inspect.transcript import WAYS, Transcript, read_all, segments
 from tests.policies import make_policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.engine.verdicts import Verdict
 
 MAC, ROUTER_MAC = b"\2\0\0\0\0\1", b"\2\0\0\0\0\xfe"
 #: Addresses of a device and of a stranger's server.
@@ -59,15 +64,15 @@ class Short(Engine):
 
     short = 0
 
-    def _ordinary(self, time: float, data: bytes) -> str:
+    def _ordinary(self, time: PacketTime, data: bytes) -> Verdict | None:
         verdict = super()._ordinary(time, data)
         self.short += bool(verdict)
         return verdict
 
 
 class Long(Engine):
-    def _ordinary(self, time: float, data: bytes) -> str:
-        return ""
+    def _ordinary(self, time: PacketTime, data: bytes) -> Verdict | None:
+        return None
 
 
 def state(thing: Any, seen: dict[int, int] | None = None) -> Any:
@@ -110,7 +115,9 @@ def compare(packets: Iterable[Shown], policy: Policy, each: bool = False, **opti
     last = START
     for number, (time, from_client, data) in enumerate(packets):
         last = max(last, time)
-        verdicts = [engine.packet(last, FORWARD, MAC if from_client else ROUTER_MAC, data) for engine in engines]
+        verdicts = [
+            engine.packet(PacketTime(last), FORWARD, MAC if from_client else ROUTER_MAC, data) for engine in engines
+        ]
         assert verdicts[0] == verdicts[1]
         assert (short.key, short.skipped is None) == (long.key, long.skipped is None)
         assert (short.flow is None) == (long.flow is None)
@@ -118,7 +125,7 @@ def compare(packets: Iterable[Shown], policy: Policy, each: bool = False, **opti
             assert state(short) == state(long)
     assert state(short) == state(long)
     for engine in engines:
-        engine.finish(last + 1)
+        engine.finish(PacketTime(last + 1))
     assert state(short) == state(long)
     assert ended[0] == ended[1]
     assert isinstance(short, Short)

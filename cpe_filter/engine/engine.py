@@ -1,0 +1,599 @@
+"""Packets in, verdicts out: which connection a packet is of, what is decided about it, and what is asked for next.
+
+Composes the table of connections, sessions, decide and the judge. Must not know files, sockets, clocks (time comes in
+with the packet) or the kernel.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from ipaddress import IPv6Network, ip_address
+
+from cpe_filter.detect.detector import Connection, StandingChanged, Step
+from cpe_filter.detect.device import BEHIND, HOME, HOME_WORD, ROUTER, Device, Devices
+from cpe_filter.detect.identity import Identity
+from cpe_filter.detect.mac_rotation import DeviceRekeyed, Lease, MacRotation
+from cpe_filter.detect.recent_mx import RecentMx
+from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.enforce import decide
+from cpe_filter.enforce.decide import BLOCK, EXPLAIN, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
+from cpe_filter.engine.flows import FLOWS, IDLE_S, Flow, FlowTable, Refused
+from cpe_filter.engine.judge import Judge
+from cpe_filter.engine.verdicts import ACCEPT, BY_VISIBILITY, BYPASS, INSPECT_ALL, OF_DEVICE, REDIRECT, RESET_FLOW
+from cpe_filter.inspect.dns import is_local, mx_question
+from cpe_filter.inspect.facts import Limits
+from cpe_filter.inspect.packet import ACK, FIN, RST, SYN, WRONG, Segment, checksum, parse
+from cpe_filter.inspect.session import EVERYTHING, NOTHING, TRYING, Session, key_of
+from cpe_filter.inspect.states import COMMAND
+from cpe_filter.policy.model import Network, Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from cpe_filter.engine.verdicts import Refusal, Verdict
+    from cpe_filter.lean.clocks import PacketTime, Posix
+
+    Checksums = Literal["ignored", "doubted", "required"]
+
+# What is done about TCP checksums.
+IGNORED: Checksums = "ignored"
+DOUBTED: Checksums = "doubted"
+REQUIRED: Checksums = "required"
+# Hooks, by netfilter's numbers (linux/netfilter.h).
+LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3
+_OF_ROUTER = (LOCAL_IN, LOCAL_OUT)
+#: Seconds between two sweeps for what is lost or silent, and where a sweep has left something.
+_SWEEP_S, _SWEEP_AGAIN_S = 1.0, 0.05
+
+# Of IPv4 and of IPv6: length, (fragment,) TTL, protocol, or the last two swapped; addresses and ports; of TCP: numbers,
+# offset, flags.
+_ordinary4 = struct.Struct("!2xH2xHBB2x12sIIBB").unpack_from
+_ordinary6 = struct.Struct("!4xHBB36sIIBB").unpack_from
+_TCP = 6
+#: So many keys are remembered by what stands in the packets from their servers.
+_ANSWERS = 256
+
+
+class Engine:
+    """Feed it with `packet` and `tick`; read `devices`; empty `events`.
+
+    `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called with
+    each flow that is over, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
+    the router's own, `known` whether the router knows a packed MAC (None: all are known): what only one side of a
+    connection shows counts for no other. checksums: a client's packet with a wrong TCP checksum is read (`IGNORED`),
+    read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). whole: every connection is read, whatever
+    the policy says (`read_known`). Where one is not, it is let go at its SYN and counted, but not what is in it, and
+    `ended` is not called.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        limits: Limits = Limits(),  # noqa: B008
+        lan: tuple[Network, ...] = (),
+        flows: int = FLOWS,
+        ended: Callable[[Flow], None] | None = None,
+        trace: Callable[[Step], None] | None = None,
+        ours: Callable[[bytes], bool] | None = None,
+        whole: bool = True,
+        known: Callable[[bytes], bool] | None = None,
+        checksums: Checksums = IGNORED,
+    ) -> None:
+        self.policy = policy
+        self.devices = Devices()
+        self.packets = 0
+        self.mail_packets = 0
+        self.refusals: dict[str, int] = {}
+        self.unfit = 0  # packets whose checksum was wrong
+        self._identity = Identity(self.devices)
+        self._identity.on_link(lan)
+        self._mac_rotation = MacRotation(self.devices)
+        self._table = FlowTable(flows, ended)
+        self._flows = self._table.flows
+        self._judge = Judge(policy, self.devices, self._flows, known, trace)
+        self._translators: tuple[IPv6Network, ...] = ()
+        self._prefixes()
+        self._limits = limits
+        self._lan = lan
+        self._ours = ours
+        self._whole = whole
+        self._checksums = checksums
+        self._ports = frozenset(policy.network.ports)
+        self._responder_port = policy.explain.port
+        self._answers: dict[bytes, bytes] = {}
+        self._next_sweep = 0.0
+        self._first_packet = -1.0
+        #: Of the packet that `packet` was called with last: its connection, None where none is followed; the key of
+        #: that connection, b"" where it is not mail's; device and server where nothing they say would be news.
+        self.flow: Flow | None = None
+        self.key = b""
+        self.opening = False  # it was a client's SYN
+        self.skipped: tuple[Device, bytes] | None = None
+
+    @property
+    def events(self) -> list[StandingChanged | Refused | DeviceRekeyed]:
+        """What has happened, for the caller to take and to empty."""
+        return self._judge.events
+
+    @events.setter
+    def events(self, events: list[StandingChanged | Refused | DeviceRekeyed]) -> None:
+        self._judge.events = events
+
+    @property
+    def recent_mx(self) -> RecentMx:
+        """Who has asked for MX records and not mailed yet."""
+        return self._judge.recent_mx
+
+    @property
+    def flow_count(self) -> int:
+        return len(self._flows)
+
+    @property
+    def evicted_flows(self) -> int:
+        """Connections that had to make room for others."""
+        return self._table.evicted
+
+    @property
+    def flows(self) -> Iterable[Flow]:
+        """The connections that are remembered."""
+        return self._flows.values()
+
+    def flows_of(self, device: Device) -> list[Flow]:
+        """The connections of a device that are remembered.
+
+        None of the home's collective one: they are its strangers', of whom most may be clear.
+        """
+        return [flow for flow in self._flows.values() if flow.device is device]
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of the wire that all connections together keep waiting."""
+        return self._table.buffered
+
+    def packet(
+        self, time: PacketTime, hook: int, hwaddr: bytes | None, data: bytes, to_hwaddr: bytes | None = None
+    ) -> Verdict:
+        """Judges an IP packet. time: seconds, never going back; hwaddr: the sender's MAC if known.
+
+        to_hwaddr: the receiver's MAC, which a capture may know of a server's packet that comes first.
+        Returns one of the verdicts above; raises nothing, whatever the bytes.
+        """
+        self.packets += 1
+        self.flow = self.skipped = None
+        self.key = b""
+        self.opening = False
+        verdict = self._ordinary(time, data)
+        if verdict:
+            return verdict
+        segment = parse(data)
+        if isinstance(segment, str):
+            self.refusals[segment] = self.refusals.get(segment, 0) + 1
+            return ACCEPT
+        found = self._key(segment)
+        if found is None:
+            return ACCEPT
+        key, to_mail = found
+        self.key = key
+        self.opening = to_mail and segment.flags & SYN != 0
+        self.mail_packets += 1
+        if time >= self._next_sweep:
+            self.tick(time)
+        flow = self._flows.get(key)
+        if to_mail and self._checksums != IGNORED and not self._fits(flow, segment, data):
+            return ACCEPT
+        former = None
+        if flow is not None:
+            if flow.former is not None:
+                flow = self._table.which(flow, key, segment, to_mail)
+            if segment.flags & SYN and to_mail and flow.session.is_new_attempt(segment):
+                former = self._table.former_of(flow)
+                if former is not flow:
+                    self._table.forget(key, flow)
+                flow = None
+        if flow is None:
+            if not _may_begin(segment):
+                return ACCEPT
+            begun = self._begin(segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
+            if begun is None:
+                return ACCEPT if self.skipped is None else BYPASS
+            flow = begun
+            flow.former = former
+        self.flow = flow
+        return self._advance(flow, key, segment, time, to_mail)
+
+    def _key(self, segment: Segment) -> tuple[bytes, bool] | None:
+        """The key of the connection that a segment is of, and whether it is its client's; None where it is not mail."""
+        ports = self._ports
+        to_mail, from_mail = segment.dport in ports, segment.sport in ports
+        if to_mail and from_mail:  # both are mail ports: whoever is known, or sent the first SYN
+            to_mail = key_of(segment, False) not in self._flows
+        if to_mail:
+            return key_of(segment, True), True
+        if from_mail:
+            return key_of(segment, False), False
+        return self._redirected(segment)
+
+    def on_sight(self, time: PacketTime) -> Verdict:
+        """The verdict on the last packet, which waits, where what is in it is limited, as `packet` has read it.
+
+        ACCEPT; RESET_FLOW where it must not leave, and the connection ends; INSPECT_ALL where it is to be sent again,
+        since its server has yet to say how it is to be read. `packet` itself counts what the server has agreed to,
+        which a client need not wait for.
+        """
+        flow = self.flow
+        if flow is None or flow.decision.action != PASS or decide.effective_mode(self.policy, flow.device) != "limit":
+            return ACCEPT
+        session = flow.session
+        dialogue, server = session.dialogue, session.server
+        if decide.exempt(self.policy, flow.device, server, time):
+            return ACCEPT
+        reason = session.unreadable
+        decision = Decision(REFUSE, reason) if reason else None
+        if decision is None and flow.last_visibility != NOTHING:
+            mails, recipients = dialogue.unanswered("MAIL"), dialogue.unanswered("RCPT")
+            decision = decide.on_sight(self.policy, flow.device, server, mails, recipients, time)
+        if decision is None:
+            return INSPECT_ALL if session.uncertain else ACCEPT
+        flow.decision, flow.refusal = decision, RESET_FLOW
+        self._judge.refuse(flow, time)
+        return RESET_FLOW
+
+    def _ordinary(self, time: PacketTime, data: bytes) -> Verdict | None:
+        """The verdict on what nearly every packet is, in few steps; None where `packet` must look closer.
+
+        That is a line or some content of a dialogue, in order, in a connection that is read and passes, both ends of
+        which have completed the handshake; and the FINs after QUIT and 221. What `packet` would do is done here:
+        nothing that it would do otherwise may be taken. Neither headers with options nor segments are read.
+        """
+        size = len(data)
+        if size < 40:
+            return None
+        if data[0] == 0x45:
+            total, fragment, ttl, protocol, peers, seq, ack, offset, flags = _ordinary4(data)
+            start = 20
+        elif data[0] >> 4 == 6 and size >= 60:
+            total, protocol, ttl, peers, seq, ack, offset, flags = _ordinary6(data)
+            start, fragment = 40, 0
+            total += 40
+        else:
+            return None
+        # As the client sends it a flow's key stands in the packet, where the IP header has no options.
+        flow = self._flows.get(peers)
+        from_client = flow is not None
+        if flow is None:
+            flow = self._flows.get(self._answers.get(peers) or self._answer(peers))
+            if flow is None:
+                return None
+        rest = size - start - (offset >> 2 & 60)
+        if (
+            not flow.ordinary
+            or total != size
+            or fragment & 0x3FFF
+            or protocol != _TCP
+            or offset < 0x50
+            or rest < 0
+            or flags & (SYN | RST | ACK) != ACK
+            or flow.former is not None
+            or flow.decision.action != PASS
+            or time >= self._next_sweep
+        ):
+            return None
+        if (
+            from_client
+            and self._checksums != IGNORED
+            # As `checksum` sums; addresses and segment stand together. What is not right goes the long way.
+            and ((int.from_bytes(data[12 if start == 20 else 8 :], "big") << (size & 1) * 8) + _TCP + size - start)
+            % 0xFFFF
+        ):
+            return None
+        session = flow.session
+        if rest:
+            if flags & FIN or not session.goes_on(time, from_client, seq, ack, ttl, data[size - rest :]):
+                return None
+        elif flow.last_visibility == NOTHING and not (
+            flow.buffered or session.dialogue.events
+        ):  # all there was to see was seen
+            session.last = time
+        else:
+            return None
+        self.mail_packets += 1
+        key = self.key = session.key
+        self.flow = flow
+        if from_client:
+            flow.connection.device.last_seen = time
+        if not rest:
+            return ACCEPT
+        buffered = session.dialogue.buffered
+        if buffered != flow.buffered:
+            self._table.count_buffered(flow, buffered)
+        return self._after(flow, key, time, False)
+
+    def _answer(self, peers: bytes) -> bytes:
+        """The key of a connection of which a packet goes from server to client: their addresses and ports, swapped."""
+        size = len(peers) // 2 - 2
+        answers = self._answers
+        if len(answers) >= _ANSWERS:
+            answers.clear()
+        key = answers[peers] = peers[size:-4] + peers[:size] + peers[-2:] + peers[-4:-2]
+        return key
+
+    def _is_plain(self, flow: Flow) -> bool:
+        """Whether a connection's ports show which end is the server."""
+        return flow.session.server_port in self._ports and flow.session.client_port not in self._ports
+
+    def _redirected(self, segment: Segment) -> tuple[bytes, bool] | None:
+        """The key of the connection that goes to the responder instead, and whether this is its client's packet."""
+        port = self._responder_port
+        if segment.dport == port:
+            key = self._table.redirected(segment.src, segment.sport)
+        elif segment.sport == port:
+            key = self._table.redirected(segment.dst, segment.dport)
+        else:
+            key = None
+        return None if key is None else (key, segment.dport == port)
+
+    def on_mx_query(self, time: PacketTime, hwaddr: bytes | None, data: bytes) -> None:
+        """Looks for a question for MX records in an IP packet of a device in the home.
+
+        Arguments as with `packet`; raises nothing. The router's own questions are none of a device: it passes on what
+        others asked it. A device that has not mailed yet is not made one by asking (see detect.recent_mx).
+        """
+        question = mx_question(data) if self.policy.detect.watch_dns else None
+        if question is None or (self._lan and not _within(question.client, self._lan)):
+            return
+        resolver = question.resolver
+        local = is_local(resolver) or _within(resolver, self._lan) or (self._ours is not None and self._ours(resolver))
+        self._judge.mx_query(self._device_key(FORWARD, hwaddr, question.client), not local, time)
+
+    def on_link(self, networks: Iterable[Network]) -> None:
+        """The home's own networks: what comes from elsewhere behind a MAC came by way of a second router."""
+        self._identity.on_link(networks)
+
+    def leases(self, leases: Iterable[Lease], time: PacketTime, wall: Posix) -> None:
+        """All DHCP leases there are now: a device whose random MAC has changed goes on under the new one.
+
+        Who has one is no stranger. time: the engine's; wall: POSIX seconds, which leases end by.
+        """
+        leases = list(leases)
+        self.events += self._mac_rotation.leases(leases, time, wall)
+        self._judge.home.leases((lease.hwaddr for lease in leases if len(lease.hwaddr) == 6), time)
+
+    def familiar(self) -> set[bytes]:
+        """The MACs that are no stranger's (see detect.home): what the home is convicted of does not concern them."""
+        return set(self._judge.home.familiar())
+
+    @property
+    def home_blocked(self) -> bool:
+        """Whether an unknown device of this home is compromised: MACs that are not `familiar` are to be refused."""
+        return self.policy.filter.escalate and self.devices.home.score.standing == COMPROMISED
+
+    @property
+    def home_limited(self) -> bool:
+        """Whether one is at least suspected: MACs that are not `familiar` are to be limited, whatever the mode."""
+        return self.policy.filter.escalate and self.devices.home.score.standing != CLEAR
+
+    def reload(self, policy: Policy) -> None:
+        """Decides by this policy from now on. What was decided, standings and the limits' buckets stay as they are."""
+        self.policy = self._judge.policy = policy
+        self._ports = frozenset(policy.network.ports)
+        self._responder_port = policy.explain.port
+        for flow in self._flows.values():
+            flow.ordinary = flow.counts and self._is_plain(flow)
+        decide.index(policy)
+        self._prefixes()
+
+    def translators(self, prefixes: Iterable[IPv6Network]) -> None:
+        """Prefixes of NAT64 that were learnt: servers behind these count by their IPv4 address. They admit nothing."""
+        self._translators = tuple(prefixes)
+        self._prefixes()
+
+    def _prefixes(self) -> None:
+        self._judge.detector.nat64 = self._judge.home.nat64 = (*self.policy.network.nat64, *self._translators)
+
+    def restore(self, devices: Iterable[Device]) -> None:
+        """These devices were known before a restart (see detect.saved)."""
+        self.devices.restore(devices)
+        self._judge.home.restore()
+
+    def release(self, device: bytes | str, time: PacketTime) -> bool:
+        """A compromised device, by key or name, is said to have been cleaned: it is a suspect from now on.
+
+        `home` is the unknown device of this home. False where no compromised device is called that. Connections that
+        were refused stay so.
+        """
+        if device == HOME_WORD:
+            device = HOME
+        for candidate in self.devices:
+            if device in (candidate.key, candidate.name) and self._judge.release(candidate, time):
+                for flow in self.flows_of(candidate):
+                    if flow.decision.action == BLOCK:
+                        # Its last packets must not have the kernel block the whole device again.
+                        flow.decision = flow.decision._replace(action=EXPLAIN if flow.explained else REFUSE)
+                        flow.refusal = REDIRECT if flow.explained else RESET_FLOW
+                return True
+        return False
+
+    def tick(self, time: PacketTime) -> None:
+        """Time passes: attempts without an answer are lost, silent connections forgotten."""
+        if self._first_packet < 0.0:
+            self._first_packet = time
+        lost, more_lost = self._table.lost(time)
+        for flow in lost:
+            flow.session.give_up()
+            self._judge.ended(flow, time)
+        stale, more_stale = self._table.stale(time)
+        self._next_sweep = time + (_SWEEP_AGAIN_S if more_lost or more_stale else _SWEEP_S)
+        for key, flow in stale:
+            if not flow.session.closed:  # else its end has been counted
+                flow.session.give_up()
+                self._judge.ended(flow, time)
+            self._table.forget(key, flow)
+
+    def finish(self, time: PacketTime) -> None:
+        """The input has ended: what is known of running connections is counted as far as it goes."""
+        self.tick(time)
+        for key, flow in list(self._flows.items()):
+            if not flow.session.closed:
+                self._judge.cut_short(flow, time)
+            self._table.forget(key, flow)
+
+    # ── connections ─────────────────────────────────────────────────────────────────────────────
+
+    def _begin(
+        self, segment: Segment, time: PacketTime, hook: int, hwaddr: bytes | None, from_client: bool
+    ) -> Flow | None:
+        """A connection to follow; None where it is not the home's, or where it is `skipped`."""
+        client = segment.src if from_client else segment.dst
+        server = segment.dst if from_client else segment.src
+        if self._lan and not _within(client, self._lan):
+            return None
+        syn = from_client and segment.flags & SYN != 0
+        if syn:
+            connection, shared = self._opened(hook, hwaddr, client, server, time)
+            decision = decide.on_connection(self.policy, connection.device, server, connection.new, time)
+        else:
+            connection, shared = self._joined(hook, hwaddr, client, server, time), None
+            decision = decide.on_running(self.policy, connection.device, server, time) or self._unseen(
+                connection.device, time
+            )
+        device = connection.device
+        if self._skips(connection, decision):
+            self.skipped = device, server
+            return None
+        evicted = self._table.least_useful()
+        if evicted is not None:
+            self._judge.cut_short(evicted, time)
+            self._table.forget(evicted.session.key, evicted)
+            self._table.evicted += 1
+        flow = Flow(Session(segment, time, self._limits, from_client), connection, decision, device.connections)
+        flow.shared = shared
+        flow.opened = syn
+        self._table.add(flow, time)
+        if syn and self._explains(decision):
+            flow.explained = connection.explained = True
+            self._table.redirect(flow)
+        elif syn and decision.action != PASS:
+            self._judge.refused_syn(flow, time)
+        self._judge.changed_standings(time)
+        return flow
+
+    def _opened(
+        self, hook: int, hwaddr: bytes | None, client: bytes, server: bytes, time: PacketTime
+    ) -> tuple[Connection, Connection | None]:
+        """A device opens a connection: that, and the home's part in it where it is a stranger's."""
+        judge = self._judge
+        key = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
+        device = judge.home.device(key, time)
+        device.last_seen = time
+        connection = judge.detector.opened(device, server, time)
+        return connection, judge.home.opened(connection, server, client, time)
+
+    def _joined(self, hook: int, hwaddr: bytes | None, client: bytes, server: bytes, time: PacketTime) -> Connection:
+        """A connection of which no SYN was seen. Nothing shows that a device sent this: it leaves no trace of it."""
+        key = self._device_key(hook, hwaddr, client)
+        device = self.devices.find(key) or self._judge.home.unlisted(key, time)
+        return self._judge.detector.joined(device, server)
+
+    def _unseen(self, device: Device, time: PacketTime) -> Decision:
+        """A connection of which the beginning was not seen, and that no mode ends.
+
+        Mail may be limited where connections must be admitted. Then one that appears when all that ran before the first
+        packet have long been seen or are over was not admitted, or was refused, and is tried again.
+        """
+        if time - self._first_packet > IDLE_S and decide.effective_mode(self.policy, device) == "limit":
+            return Decision(REFUSE, "unknown connection")
+        return UNSEEN_START
+
+    def _skips(self, connection: Connection, decision: Decision) -> bool:
+        """Whether a connection need not be read: it is not limited, and nothing said in it would be evidence."""
+        return (
+            not (self._whole or self.policy.detect.read_known)
+            and not connection.fresh
+            and decision.action == PASS
+            and decision is not WITHIN_LIMITS
+            and connection.device.score.standing == CLEAR
+        )
+
+    def _device_key(self, hook: int, hwaddr: bytes | None, client: bytes) -> bytes:
+        """The key of the device that a packet from `client` (packed address) is of."""
+        return ROUTER if hook in _OF_ROUTER else self._identity.key(hwaddr, client)
+
+    def _advance(self, flow: Flow, key: bytes, segment: Segment, time: PacketTime, from_client: bool) -> Verdict:
+        session = flow.session
+        was_closed = session.closed
+        if from_client and flow.opened:
+            flow.connection.device.last_seen = time
+        session.segment(segment, time, from_client)
+        if not flow.counts and flow.opened and session.established:
+            flow.ordinary = self._is_plain(flow)
+            self._judge.established(flow, time)
+        if segment.payload or flow.buffered:
+            buffered = session.buffered
+            if buffered != flow.buffered:
+                self._table.count_buffered(flow, buffered)
+        return self._after(flow, key, time, was_closed)
+
+    def _after(self, flow: Flow, key: bytes, time: PacketTime, was_closed: bool) -> Verdict:
+        """The verdict on a segment that the session has taken, and what follows from it."""
+        session = flow.session
+        if session.dialogue.events or not flow.spoke:
+            self._judge.dialogue_events(flow, time)
+        trying = self._table.trying
+        if session.closed and not was_closed:
+            trying.pop(key, None)
+            self._judge.ended(flow, time)
+        elif trying and session.phase != TRYING:
+            trying.pop(key, None)
+        if flow.decision.action != PASS and not (flow.explained and session.phase != TRYING):
+            if flow.refusal is None:
+                flow.refusal = self._refusal(flow)
+                self._judge.refuse(flow, time)
+            return flow.refusal
+        # Nearly always all is still wanted.
+        if flow.last_visibility == EVERYTHING and session.dialogue.mode == COMMAND and not session.closed:
+            return ACCEPT
+        visibility = session.visibility
+        if visibility != flow.last_visibility:
+            flow.last_visibility = visibility
+            return BY_VISIBILITY[visibility]
+        return ACCEPT
+
+    def _explains(self, decision: Decision) -> bool:
+        """Whether a new connection with this decision goes to the responder."""
+        return decision.action == EXPLAIN or (decision.action == BLOCK and self.policy.filter.refusal == "explain")
+
+    def _refusal(self, flow: Flow) -> Refusal:
+        """The verdict on the packets of a connection that does not pass."""
+        of_device = OF_DEVICE.get(flow.decision.action)
+        if of_device is not None and self._kernel_knows(flow.device):
+            return of_device
+        return REDIRECT if flow.explained else RESET_FLOW
+
+    def _kernel_knows(self, device: Device) -> bool:
+        """Whether to block the MAC is to block this device alone. Where not, each connection is refused by itself."""
+        key = device.key
+        return len(key) not in BEHIND and not (len(key) == 6 and self.devices.behind(key))
+
+    def _fits(self, flow: Flow | None, segment: Segment, data: bytes) -> bool:
+        """Whether a client's packet has a checksum with which it is to be looked at."""
+        if not (segment.payload or segment.flags & (SYN | FIN | RST)):
+            return True
+        required = self._checksums == REQUIRED
+        if required or segment.flags & SYN or (flow is not None and flow.session.judges_sums):
+            segment.checksum = checksum(data)
+            if required and segment.checksum == WRONG:
+                self.unfit += 1
+                return False
+        return True
+
+
+def _may_begin(segment: Segment) -> bool:
+    """Whether a connection may be followed from this segment on: a SYN, or bytes of one that runs."""
+    flags = segment.flags & (SYN | FIN | RST)
+    return segment.payload != b"" or flags == SYN or (flags == 0 and segment.cut > 0)
+
+
+def _within(address: bytes, networks: tuple[Network, ...]) -> bool:
+    return any(ip_address(address) in network for network in networks)

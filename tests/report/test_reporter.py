@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cpe_filter.detect.device import Device
-from cpe_filter.engine import Engine, Flow
+from cpe_filter.engine import Continued, Engine, Flow, Lease
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import reporter, spool_dir
 from cpe_filter.report.reporter import Reporter
@@ -122,6 +122,48 @@ S: 221 Bye
 """
 
 
+FIRST, SECOND = bytes.fromhex("020000000101"), bytes.fromhex("020000000202")
+HOUR = 3600.0
+
+
+class Rotation:
+    """A bot on a device that gives itself another MAC, as phones do. Both MACs send spam."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+
+    def leases(self, mac: bytes) -> list[Continued]:
+        """The router has this lease only, for 12 hours. What the engine says of it goes to the reporter."""
+        router, engine = self.router, self.router.home.engine
+        lease = Lease(mac, (bytes((192, 168, 1, mac[5])),), "phone", b"", router.now + 12 * HOUR)
+        engine.leases([lease], router.now, router.now)
+        found = [event for event in engine.events if isinstance(event, Continued)]
+        engine.events.clear()
+        for event in found:
+            router.reporter.rekeyed(event.before, event.device.key)
+        return found
+
+    def bot(self, mac: bytes, numbers: range) -> None:
+        for number in numbers:
+            self.router.play(bot_session(number, self.router.now), mac)
+
+    def play(self, first: int = 12, second: int = 12) -> Device:
+        """Both are convicted, and after the end of the first lease they are one. The device that is left."""
+        router = self.router
+        assert self.leases(FIRST) == []
+        self.bot(FIRST, range(first))
+        router.tick()
+        router.now += HOUR
+        assert self.leases(SECOND) == []
+        self.bot(SECOND, range(100, 100 + second))
+        router.tick()
+        router.now += 12 * HOUR
+        (event,) = self.leases(SECOND)
+        assert event.before == FIRST
+        device: Device = event.device
+        return device
+
+
 # ── from the engine to the file ─────────────────────────────────────────────────────────────────────
 
 
@@ -157,6 +199,26 @@ def test_what_arrives_leaves_the_spool_and_is_remembered(router: Router) -> None
     router.arrive(raised["seq"])
     assert router.tick(6) == []
     assert incident.arrived == 3
+
+
+def test_two_incidents_of_a_device_with_another_mac_become_one(router: Router) -> None:
+    rotation = Rotation(router)
+    device = rotation.play(first=14, second=9)
+    events = [event for event in router.tick() if event["kind"] != "heartbeat"]
+    assert [event["kind"] for event in events] == ["opened", "raised", "opened", "raised", "closed"]
+    older, newer, closed = events[1], events[3], events[4]
+    assert (older["conns"], newer["conns"]) == (14, 9)
+    assert (closed["id"], closed["why"], closed["conns"]) == (newer["id"], "merged", 9)
+    assert len(router.reporter._incidents) == 1
+    # What is counted from now on is added to what the incident had, whichever device goes on.
+    rotation.bot(SECOND, range(200, 203))
+    (updated,) = [event for event in router.tick(HOUR) if event["kind"] == "updated"]
+    assert (updated["id"], updated["dev"], updated["conns"]) == (older["id"], older["dev"], 17)
+    assert updated["ind"]["unknown-user"] >= older["ind"]["unknown-user"]
+    assert router.home.engine.release(device.key, router.now)
+    events = [event for event in router.tick() if event["kind"] == "closed"]
+    assert [(event["id"], event["why"]) for event in events] == [(newer["id"], "merged"), (older["id"], "released")]
+    assert len(router.reporter._incidents) == 0
 
 
 def test_heartbeats(router: Router) -> None:

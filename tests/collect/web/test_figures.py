@@ -17,6 +17,7 @@ from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.web import draw, figures
 from cpe_filter.collect.web.figures import DAY, Figures, Found, View
 from tests.collect.reports import NOW, heartbeat, incident, report
+from tests.report.test_reporter import Rotation, Router
 
 WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 #: In the middle of a day.
@@ -165,6 +166,37 @@ def test_funnel_and_medians(with_store: WithStore, tmp_path: Path) -> None:
 
     async def book_again(store: Store, people: File) -> None:
         await CaseUpdater(store, people).catch_up(NOW, full=True)
+
+    with_store(work)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_device_with_another_mac_is_compromised_once_and_then_not_at_all(
+    with_store: WithStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    """From the leases of a router to "compromised now": its two incidents become one, and that one ends."""
+    people = a_map(tmp_path / "m.csv", [("r1", "s1", "North")])
+    router = Router(tmp_path / "router", monkeypatch)
+    device = Rotation(router).play()
+    merged = [event for event in router.tick() if event["kind"] != "heartbeat"]
+    assert router.home.engine.release(device.key, router.now)
+    ended = router.tick()[-1:]
+    assert ended[0]["kind"] == "closed"
+    up = max(event["up"] for event in merged)
+
+    async def work(store: Store) -> None:
+        async def cases_of(events: list[Any], later: int) -> tuple[list[str], int]:
+            for event in events[::order]:
+                await store.add([report(event, received=NOW - 60 + later, up=up + later)])
+            await CaseUpdater(store, people).catch_up(NOW, full=True)
+            figures_ = await figures.compute(store, View(30), NOW)
+            return sorted(case.state for case in (await query.listed(store)).cases), figures_.compromised[-1]
+
+        await book(store, people)
+        assert await cases_of(merged, 0) == (["closed", "open"], 1)
+        assert await cases_of(ended, 10) == (["clean", "closed"], 0)
+        (why,) = {case.why for case in (await query.listed(store)).cases if case.state == "closed"}
+        assert why == "merged"
 
     with_store(work)
 

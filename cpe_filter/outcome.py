@@ -8,7 +8,7 @@ import sys
 EXIT_OK, EXIT_UNUSABLE = 0, 2
 
 
-class Unusable(Exception):
+class UsageError(Exception):
     """Input or surroundings that a command cannot work with; the text says why."""
 
 

@@ -12,7 +12,7 @@ import sys
 from cpe_filter import __version__
 from cpe_filter.cli.run import policy_of, run_filter
 from cpe_filter.cli.values import port, seconds
-from cpe_filter.outcome import EXIT_OK, Unusable
+from cpe_filter.outcome import EXIT_OK, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,22 +211,22 @@ def _control_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _command_explain(options: argparse.Namespace) -> int:
-    from cpe_filter.explain import responder as explain
+    from cpe_filter.explain import command as explain
 
     policy = policy_of(options.policy)
     if options.port is not None:
         policy = policy._replace(explain=policy.explain._replace(port=port(options.port)))
     try:
         return explain.run(policy)
-    except explain.CannotExplain as error:
-        raise Unusable(str(error)) from None
+    except explain.ExplainError as error:
+        raise UsageError(str(error)) from None
 
 
 def _command_send(options: argparse.Namespace) -> int:
     try:
         return _send(options)
     except ImportError:  # on a router it is in a package of its own, like TLS and HTTP, which nothing else needs
-        raise Unusable("send needs the package cpe-filter-report, which is not installed, or not as a whole") from None
+        raise UsageError("'send' needs the package cpe-filter-report, which is missing or incomplete") from None
 
 
 def _send(options: argparse.Namespace) -> int:
@@ -238,7 +238,7 @@ def _send(options: argparse.Namespace) -> int:
         print(f"cpe-filter: {error}", file=sys.stderr)
         return send.UNDELIVERED
     except send.CannotSend as error:
-        raise Unusable(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def _command_report_show(options: argparse.Namespace) -> int:
@@ -247,7 +247,7 @@ def _command_report_show(options: argparse.Namespace) -> int:
     try:
         reported.show(policy_of(options.policy), options.json, print)
     except reported.NotShown as error:
-        raise Unusable(str(error)) from None
+        raise UsageError(str(error)) from None
     return EXIT_OK
 
 
@@ -257,7 +257,7 @@ def _command_rules(options: argparse.Namespace) -> int:
 
         return ask.rules_remove(_running(options)[0], options.force)
     if options.force:
-        raise Unusable("--force goes with --remove")
+        raise UsageError("--force goes with --remove")
     from cpe_filter.enforce import ruleset
     from cpe_filter.policy.model import Policy
 
@@ -313,7 +313,7 @@ def _command_collector(options: argparse.Namespace) -> int:
     try:
         from cpe_filter.collect import command
     except ImportError as error:
-        raise Unusable(f"collector needs {error.name}: pip install 'cpe-filter[collector]'") from None
+        raise UsageError(f"collector needs {error.name}: pip install 'cpe-filter[collector]'") from None
     names = ("of", "since", "case", "output", "mark", "language", "format")
     return command.main(options.config, options.what, **{name: getattr(options, name) for name in names})
 
@@ -324,7 +324,7 @@ def _command_replay(options: argparse.Namespace) -> int:
 
         from cpe_filter.replay import command
     except ImportError as error:  # a router's package has neither
-        raise Unusable(f"replay needs {error.name}: pip install 'cpe-filter[replay]'") from None
+        raise UsageError(f"replay needs {error.name}: pip install 'cpe-filter[replay]'") from None
     policy = policy_of(options.policy) if options.policy else None
     return command.run(options, policy, tuple(map(port, options.port)))
 

@@ -13,7 +13,7 @@ import io
 import os
 import sys
 
-from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, Unusable, silence
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, silence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             code = _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
-    except Unusable as error:
+    except UsageError as error:
         print(f"cpe-filter: {error}", file=sys.stderr)
         code = EXIT_UNUSABLE
     except BrokenPipeError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cpe_filter.outcome import Unusable
+from cpe_filter.outcome import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run_filter(path: str) -> int:
     try:
         return daemon.run(policy, os.path.abspath(path))
     except daemon.RunError as error:
-        raise Unusable(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def policy_of(path: str | None) -> Policy:
@@ -35,4 +35,4 @@ def policy_of(path: str | None) -> Policy:
     try:
         return load(path)
     except PolicyError as error:
-        raise Unusable(str(error)) from None
+        raise UsageError(str(error)) from None

@@ -28,7 +28,7 @@ from cpe_filter.collect.intake.listener import ListenError
 from cpe_filter.collect.intake.tls import router_context
 from cpe_filter.collect.store.base import StoreError
 from cpe_filter.collect.web import listener as page
-from cpe_filter.outcome import Unusable
+from cpe_filter.outcome import UsageError
 
 WORK = ("run", "ingest", "consume", "migrate", "retain", "check", "password", *tasks.WORK)
 
@@ -50,7 +50,7 @@ _log = logging.getLogger("cpe_filter.collect")
 def main(path: str, work: str, **options: str | None) -> int:
     """Does `work` by the configuration in `path`; 0 when it is done, or after a signal to stop.
 
-    options: those of `tasks.Options`. Raises `Unusable`.
+    options: those of `tasks.Options`. Raises `UsageError`.
     """
     given = tasks.Options(**options)
     try:
@@ -66,7 +66,7 @@ def main(path: str, work: str, **options: str | None) -> int:
             return _check(config, path)
         asyncio.run(_SERVICES[work](config) if work in _SERVICES else _task(config, work, given))
     except _ERRORS as error:
-        raise Unusable(str(error)) from None
+        raise UsageError(str(error)) from None
     return 0
 
 

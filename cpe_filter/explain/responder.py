@@ -1,8 +1,7 @@
-"""The explaining responder: an SMTP server that says why mail is refused, and never takes any.
+"""The responder: an SMTP server that says why mail is refused, and accepts none.
 
-Knows sockets, time and privileges; what is said is refusal's matter. Must not know devices, verdicts or where a
-connection was meant to go, and keeps and logs nothing that a client says: only counts. It is unprivileged, opens no
-connection, looks no name up, and writes no file.
+Knows sockets and time; dialogue knows SMTP. Must not know devices, verdicts or where a connection was meant to go. It
+keeps and logs nothing that a client says, only counts. It opens no connection, resolves no name, and writes no file.
 
 Everything is bounded: connections, those of one client, bytes, commands and mistakes of a connection, its time. At
 most one reply waits for a client; before it has left, nothing more is read.
@@ -13,14 +12,13 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import socket
 import struct
 import time
 
 from cpe_filter.explain.dialogue import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
-from cpe_filter.lean.log import log
-from cpe_filter.texts.notice import Words
+from cpe_filter.explain.shares import Shares, groups_of
+from cpe_filter.explain.text import explanation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,16 +39,8 @@ _BACKLOG = 128
 _ACCEPT_TURN = 16
 
 
-class CannotExplain(RuntimeError):
+class ExplainError(RuntimeError):
     """The responder cannot start here; the text says why."""
-
-
-def said(policy: Policy) -> str:
-    """What a refusal says: the policy's own text or, where it has none, that of the notice's language."""
-    url = policy.explain.url or policy.notice.help_url
-    if policy.explain.text:
-        return f"{policy.explain.text} {url}".rstrip()
-    return Words(policy.notice.language, policy.notice.provider).refusal(url)
 
 
 class _Connection:
@@ -69,23 +59,21 @@ class _Connection:
 class Responder:
     """The sockets: `bind`, `listen`, then `loop` until `stop`.
 
-    A client address holds at most an eighth of the connections, an IPv6 /64 - which one host can fill with addresses
-    of its own - at most half: no device takes all.
+    No client takes all connections (see shares).
     """
 
     def __init__(
         self, policy: Policy, log: Callable[[str], None], idle_s: float = IDLE_S, total_s: float = TOTAL_S
     ) -> None:
-        text = said(policy)
+        text = explanation(policy)
         self._explanation = fold(554, "5.7.1", text)
         self._help = fold(214, "2.0.0", text)
-        self._most = policy.explain.max_connections
         self._port = policy.explain.port
         self._log = log
         self._idle_s, self._total_s = idle_s, total_s
         self._listeners: dict[int, socket.socket] = {}
         self._connections: dict[int, _Connection] = {}
-        self._held: dict[bytes, int] = {}
+        self._shares = Shares(policy.explain.max_connections)
         self._counts = [0, 0, 0, 0]
         self._paused = self._stop = False
         self._poll = select.poll()
@@ -95,7 +83,7 @@ class Responder:
         self._poll.register(self._wake_read, select.POLLIN)
 
     def bind(self) -> None:
-        """Takes the port, IPv4 and IPv6. Raises `CannotExplain`. Nobody is answered before `listen`."""
+        """Takes the port, IPv4 and IPv6. Raises `ExplainError`. Nobody is answered before `listen`."""
         for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
             try:
                 listener = socket.socket(family, socket.SOCK_STREAM)
@@ -112,17 +100,17 @@ class Responder:
             try:
                 listener.bind((everywhere, self._port))
             except OSError as error:
-                raise CannotExplain(f"port {self._port} cannot be bound: {error.strerror}") from None
+                raise ExplainError(f"port {self._port} cannot be bound: {error.strerror}") from None
         if not self._listeners:
-            raise CannotExplain("the kernel has neither IPv4 nor IPv6")
+            raise ExplainError("the kernel has neither IPv4 nor IPv6")
 
     def listen(self) -> None:
-        """Lets clients in. Raises `CannotExplain`."""
+        """Lets clients in. Raises `ExplainError`."""
         for fd, listener in self._listeners.items():
             try:
                 listener.listen(_BACKLOG)
             except OSError as error:
-                raise CannotExplain(f"port {self._port} cannot be listened on: {error.strerror}") from None
+                raise ExplainError(f"port {self._port} cannot be listened on: {error.strerror}") from None
             self._poll.register(fd, select.POLLIN)
 
     def stop(self) -> None:
@@ -134,7 +122,7 @@ class Responder:
             pass  # full: it wakes up anyhow
 
     def loop(self) -> None:
-        """Answers until `stop`; then says so to those who are connected."""
+        """Answers until `stop`; then tells connected clients that the service ends."""
         next_tick, next_log = 0.0, None
         while not self._stop:
             now = time.monotonic()
@@ -146,7 +134,7 @@ class Responder:
             elif now >= next_log:
                 self._tell()
                 next_log = None
-            # With nobody there and nothing to tell it sleeps: a router's CPU has better to do.
+            # Without connections and counts it sleeps without a limit, to leave the CPU alone.
             wait = None
             if self._connections or self._paused:
                 wait = next_tick - now
@@ -225,16 +213,12 @@ class Responder:
                 return
             sock.setblocking(False)
             self._counts[0] += 1
-            groups = _groups(listener.family, peer[0])
-            if len(self._connections) >= self._most or any(
-                self._held.get(group, 0) >= self._share(group) for group in groups
-            ):
+            groups = groups_of(listener.family, peer[0])
+            if not self._shares.take(groups):
                 self._counts[2] += 1
                 _say(sock, TOO_MANY)
                 sock.close()
                 continue
-            for group in groups:
-                self._held[group] = self._held.get(group, 0) + 1
             connection = _Connection(sock, Dialogue(self._explanation, self._help), now, groups)
             self._connections[sock.fileno()] = connection
             self._poll.register(sock.fileno(), select.POLLIN)
@@ -242,10 +226,6 @@ class Responder:
                 self._advance(connection, now)
             except OSError:
                 self._close(connection)
-
-    def _share(self, group: bytes) -> int:
-        """How many connections a client may hold: `group` is its address, or 8 bytes of its /64."""
-        return max(1, self._most // (2 if len(group) == 8 else 8))
 
     def _pause(self, paused: bool) -> None:
         if paused != self._paused:
@@ -262,7 +242,10 @@ class Responder:
                 self._part(connection, TIMED_OUT)
 
     def _part(self, connection: _Connection, reply: bytes) -> None:
-        """Ends a connection from our side. Who has not read what was said hears no more, and holds no memory here."""
+        """Ends a connection from this side.
+
+        If the client has not read the last reply the connection is reset, so that it holds no memory in the kernel.
+        """
         if connection.out:
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         else:
@@ -275,75 +258,21 @@ class Responder:
         del self._connections[fd]
         connection.socket.close()
         self._counts[1] += connection.dialogue.refused
-        for group in connection.groups:
-            self._held[group] -= 1
-            if not self._held[group]:
-                del self._held[group]
+        self._shares.give_back(connection.groups)
 
     def _tell(self) -> None:
         if any(self._counts):
             connections, recipients, turned_away, timed_out = self._counts
             self._log(
                 f"explain: {connections} connections, {recipients} recipients refused, "
-                f"{turned_away} turned away as too many, {timed_out} timed out"
+                f"{turned_away} over the limit of connections, {timed_out} timed out"
             )
             self._counts = [0, 0, 0, 0]
 
 
-def _groups(family: int, host: str) -> tuple[bytes, ...]:
-    """What a client's connections count against: its address, of IPv6 its /64, too."""
-    address = socket.inet_pton(family, host.partition("%")[0])
-    return (address,) if len(address) == 4 else (address, address[:8])
-
-
 def _say(sock: socket.socket, reply: bytes) -> None:
-    """A last word. It fits into an empty buffer; if not, or if nobody is there, so be it."""
+    """A last reply. It fits into an empty buffer. If the client has gone there is nothing to do."""
     try:
         sock.send(reply)
     except OSError:
         pass
-
-
-def drop_privileges(user: str) -> None:
-    """Makes root this user, for good; does nothing for anybody else. Raises `CannotExplain`."""
-    if os.geteuid() != 0:
-        return
-    import pwd
-
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise CannotExplain(f"[explain] user names {user}, and there is no such user") from None
-    if entry.pw_uid == 0:
-        raise CannotExplain(f"[explain] user names {user}, which is root by another name; an ordinary user is wanted")
-    try:
-        os.setgroups([])
-        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-    except OSError as error:
-        raise CannotExplain(f"root cannot become {user}: {error.strerror}") from None
-
-
-def run(policy: Policy) -> int:
-    """Explains until told to stop. Returns the exit code; raises `CannotExplain` if it cannot start."""
-    responder = Responder(policy, log)
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: responder.stop())
-        # Python runs the handler only when poll returns: this byte makes it return.
-        signal.set_wakeup_fd(responder.wake, warn_on_full_buffer=False)
-        responder.bind()
-        drop_privileges(policy.explain.user)
-        responder.listen()
-        log(f"explaining on port {policy.explain.port}, at most {policy.explain.max_connections} connections")
-        responder.loop()
-    except Exception as error:
-        if isinstance(error, CannotExplain):
-            raise
-        log(f"internal error, stopping: {type(error).__name__}: {error}")
-        return 70  # EX_SOFTWARE: the supervisor starts us again
-    finally:
-        signal.set_wakeup_fd(-1)
-        responder.close()
-    log("stopped")
-    return 0

@@ -101,7 +101,7 @@ class Control:
         """The policy to start with: the file's, with all exemptions that are in force."""
         try:
             self._contents = exemptions_store.load(self._file)
-        except exemptions_store.Damaged as error:
+        except exemptions_store.DamagedFileError as error:
             self._log(f"exemptions not used: {error}; {exemptions_store.set_aside(self._file)}")
         except PolicyError as error:
             self._log(f"exemptions not used: {error}")

@@ -28,19 +28,22 @@ _OPENING = """\
 """
 
 
-class Damaged(PolicyError):
+class DamagedFileError(PolicyError):
     """The file is not a valid exemptions file. The text names file, place and what is allowed."""
 
 
 def load(path: str) -> Contents:
-    """The file as it is; empty if there is none. Raises `Damaged`, and `PolicyError` if it cannot be read."""
+    """The file as it is; empty if there is none.
+
+    Raises `DamagedFileError`, and `PolicyError` if it cannot be read.
+    """
     raw = _raw(path)
     if raw is None:
         return Contents()
     try:
         return from_plain(call(lambda: _parsed(raw, path), PolicyError))
     except PolicyError as error:
-        raise Damaged(str(error)) from None
+        raise DamagedFileError(str(error)) from None
     except CallFailedError as error:
         raise PolicyError(f"{path}: could not be read: {error}") from None
 

@@ -13,7 +13,7 @@ import sys
 from ipaddress import ip_network
 
 from cpe_filter.lean.output_file import OutputFile, OutputFileError
-from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, Unusable, silence
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, silence
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import CaptureError
 from cpe_filter.replay.page import Page
@@ -24,7 +24,7 @@ from cpe_filter.replay.timeline import Timeline
 def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ...]) -> int:
     """Judges what the options name; the exit code. policy: none is the default's. ports: to look at, too.
 
-    Raises `Unusable`.
+    Raises `UsageError`.
     """
     policy = policy or DEFAULT_POLICY
     ports = tuple(dict.fromkeys((*policy.network.ports, *ports)))
@@ -32,10 +32,10 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
     try:
         lan = tuple(ip_network(text, strict=False) for text in options.lan)
     except ValueError as error:
-        raise Unusable(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
+        raise UsageError(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
     for path in options.leases:
         if not os.path.isfile(path):
-            raise Unusable(f"--leases {path}: no such file")
+            raise UsageError(f"--leases {path}: no such file")
     how = Options(policy, lan, options.addresses, options.sessions, options.timeline, tuple(options.leases))
     if options.json and isinstance(sys.stdout, io.TextIOWrapper):
         # RFC 8259 section 8.1. Bytes of a file name that are not UTF-8 become \udcXX, which is valid in JSON, too.
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
             code = _replay_each(options, how, page)
             file.text = page.text()
     except OutputFileError as error:
-        raise Unusable(f"--html {options.html}: {error}") from None
+        raise UsageError(f"--html {options.html}: {error}") from None
     return code
 
 

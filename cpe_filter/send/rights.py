@@ -1,6 +1,6 @@
-"""What `send` may use, and as which user: its certificate and key, the clock, and how it drops privileges.
+"""What `send` may use: its certificate and key, and the clock.
 
-Knows permissions and privileges. Must not know what is sent, or TLS.
+Knows permissions. Must not know what is sent, or TLS.
 """
 
 from __future__ import annotations
@@ -8,14 +8,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
 
 from cpe_filter.policy.model import Policy
 from cpe_filter.send.certificate import MOST_BYTES, Certificate, NoCertificate, parse
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 
 class CannotSend(RuntimeError):
@@ -47,50 +42,11 @@ def check_files(policy: Policy) -> Certificate:
     except NoCertificate as error:
         raise CannotSend(f"[report] certificate: {path}: {error}") from None
     if not own.name:
-        raise CannotSend(f"[report] certificate: {path}: it names nobody (no common name)")
+        raise CannotSend(f"[report] certificate: {path}: it has no common name (CN)")
     if time.time() > own.ends and synchronised():
         ended = time.strftime("%Y-%m-%d", time.gmtime(own.ends))
         raise CannotSend(f"[report] certificate: {path}: it has expired on {ended}")
     return own
-
-
-class User:
-    """The user that `send` acts as. uid 0: the process was not started by root."""
-
-    def __init__(self, uid: int, gid: int) -> None:
-        self._uid, self._gid = uid, gid
-
-    def give_up(self, before: Callable[[], Any]) -> Any:
-        """Does one thing as root, then drops root for good. If the process was not started by root nothing changes."""
-        if not self._uid:
-            return before()
-        os.seteuid(0)
-        try:
-            return before()
-        finally:
-            os.setresgid(self._gid, self._gid, self._gid)
-            os.setresuid(self._uid, self._uid, self._uid)
-
-
-def become(name: str) -> User:
-    """Acts as this user, if the process is root. Raises `CannotSend`."""
-    if os.geteuid() != 0:
-        return User(0, 0)
-    import pwd
-
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise CannotSend(f"[report] user names {name}, and there is no such user") from None
-    if entry.pw_uid == 0:
-        raise CannotSend(f"[report] user names {name}, which is root by another name; an ordinary user is wanted")
-    try:
-        os.setgroups([])
-        os.setegid(entry.pw_gid)
-        os.seteuid(entry.pw_uid)
-    except OSError as error:
-        raise CannotSend(f"root cannot become {name}: {error.strerror}") from None
-    return User(entry.pw_uid, entry.pw_gid)
 
 
 def synchronised() -> bool:

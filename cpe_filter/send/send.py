@@ -33,6 +33,7 @@ from typing import Any
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.log import log
 from cpe_filter.policy.model import Policy
+from cpe_filter.privileges import PrivilegeError, act_as
 from cpe_filter.report import schedule, spool_dir
 from cpe_filter.report.events import HEARTBEAT
 from cpe_filter.report.schedule import Plan
@@ -41,7 +42,7 @@ from cpe_filter.report.spool_dir import LAST, PLAN, uptime
 from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.send.certificate import Certificate
 from cpe_filter.send.protocol import MAX_EVENTS
-from cpe_filter.send.rights import CannotSend, become, check_files, synchronised
+from cpe_filter.send.rights import CannotSend, check_files, synchronised
 
 __all__ = ["CannotSend", "NoReports", "Sender", "batches", "check_files", "report", "run"]
 
@@ -82,11 +83,13 @@ def run(policy: Policy, how: str) -> int:
     own = check_files(policy)
     reader = _opened(policy, how)
     try:
-        user = become(policy.report.user)
+        user = act_as(policy.report.user, "[report] user")
         if not reader.lock():
             say("another one is at work")
             return DONE
         return Sender(policy, own, reader, how, user.give_up).run()
+    except PrivilegeError as error:
+        raise CannotSend(str(error)) from None
     except (OSError, CorruptStateError) as error:
         say(f"what waits cannot be read or noted: {error.strerror if isinstance(error, OSError) else error}")
         if how == "wait":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.explain import responder as explain
+from cpe_filter.privileges import PrivilegeError, act_as
 from tests.explain.test_responder import EXPLANATION, TEXT, URL, Client
 from tests.lab import boxes
 from tests.lab.net import DEADLINE_S, PROJECT, PYTHON, Lab
@@ -103,7 +103,7 @@ def test_a_signal_ends_it_cleanly(number: int, tmp_path: Path) -> None:
         assert client.reply() == "421 4.3.2 gateway.invalid shuts down"
         client.close()
     assert code == 0
-    counts = "cpe-filter: explain: 1 connections, 1 recipients refused, 0 turned away as too many, 0 timed out\n"
+    counts = "cpe-filter: explain: 1 connections, 1 recipients refused, 0 over the limit of connections, 0 timed out\n"
     assert rest == counts + "cpe-filter: stopped\n"
 
 
@@ -154,14 +154,14 @@ def test_a_bad_policy(tmp_path: Path) -> None:
 
 
 @root
-@pytest.mark.parametrize(("user", "says"), [("nobody-of-that-name", "there is no such user"), ("toor", "root by")])
+@pytest.mark.parametrize(("user", "says"), [("nobody-of-that-name", "no such user"), ("toor", "another name of root")])
 def test_users_that_will_not_do(user: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if user == "toor":
         import pwd
 
         monkeypatch.setattr(pwd, "getpwnam", lambda name: pwd.getpwuid(0))
-        with pytest.raises(explain.CannotExplain, match=says):
-            explain.drop_privileges(user)
+        with pytest.raises(PrivilegeError, match=says):
+            act_as(user, "[explain] user")
         return
     path = tmp_path / "policy.toml"
     path.write_text(f'[explain]\nuser = "{user}"\n')
@@ -240,7 +240,7 @@ def test_memory_and_descriptors_under_a_flood(tmp_path: Path) -> None:
             client.close()
         _, rest = running.stop()
     print(f"explain: RSS {at_start} kB at start, {full} kB with 64 clients; bare python3 {bare_kb} kB")
-    assert "464 connections, 64 recipients refused, 400 turned away as too many" in rest
+    assert "464 connections, 64 recipients refused, 400 over the limit of connections" in rest
     assert full - at_start < 1024
     assert full < 20 * 1024
 

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cpe_filter.explain import responder as explain
+from cpe_filter.explain import command, responder, shares
 from cpe_filter.explain.dialogue import MAX_BYTES, MAX_COMMANDS, MAX_LINE_BYTES, MAX_MISTAKES
-from cpe_filter.explain.responder import CannotExplain, Responder
+from cpe_filter.explain.responder import ExplainError, Responder
 from cpe_filter.policy.model import Policy
+from cpe_filter.privileges import User
 from tests.lab.net import DEADLINE_S
 from tests.policies import changed_policy, make_policy
 from tests.ports import free_port
@@ -86,7 +87,7 @@ class Running:
                 self.responder.bind()
                 self.responder.listen()
                 break
-            except CannotExplain:  # somebody took the port
+            except ExplainError:  # somebody took the port
                 self.responder.close()
         self.thread = threading.Thread(target=self.responder.loop)
         self.thread.start()
@@ -108,7 +109,7 @@ class Running:
             client.close()
         self.responder.close()
         assert not alive
-        assert not self.responder._held
+        assert not self.responder._shares._held
 
 
 Start = Callable[..., Running]
@@ -341,9 +342,9 @@ def test_connections_are_bounded(start: Start) -> None:
 
 def test_a_host_counts_as_its_address_and_its_network() -> None:
     address, link_local = (socket.inet_pton(socket.AF_INET6, text) for text in ("2001:db8:1::7", "fe80::1"))
-    assert explain._groups(socket.AF_INET6, "2001:db8:1::7") == (address, address[:8])
-    assert explain._groups(socket.AF_INET6, "fe80::1%br-lan") == (link_local, link_local[:8])
-    assert explain._groups(socket.AF_INET, "192.168.1.7") == (bytes([192, 168, 1, 7]),)
+    assert shares.groups_of(socket.AF_INET6, "2001:db8:1::7") == (address, address[:8])
+    assert shares.groups_of(socket.AF_INET6, "fe80::1%br-lan") == (link_local, link_local[:8])
+    assert shares.groups_of(socket.AF_INET, "192.168.1.7") == (bytes([192, 168, 1, 7]),)
 
 
 def test_silence_ends(start: Start) -> None:
@@ -407,7 +408,7 @@ def test_stopping_says_so(start: Start) -> None:
 
 
 def test_the_log_has_counts_only(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain, "LOG_EVERY_S", 1.2)
+    monkeypatch.setattr(responder, "LOG_EVERY_S", 1.2)
     running = start()
     for _ in range(3):
         client = running.client()
@@ -421,7 +422,7 @@ def test_the_log_has_counts_only(start: Start, monkeypatch: pytest.MonkeyPatch) 
     while not running.lines and time.monotonic() < deadline:
         time.sleep(0.02)
     assert running.lines == [
-        "explain: 3 connections, 3 recipients refused, 0 turned away as too many, 0 timed out",
+        "explain: 3 connections, 3 recipients refused, 0 over the limit of connections, 0 timed out",
     ]
 
 
@@ -430,10 +431,10 @@ def test_an_error_inside_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pyt
         raise ZeroDivisionError("an error\nof two lines")
 
     monkeypatch.setattr(Responder, "loop", fail)
-    monkeypatch.setattr(explain, "drop_privileges", lambda user: None)
+    monkeypatch.setattr(command, "act_as", lambda user, key: User(0, 0))
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
-        assert explain.run(changed_policy(POLICY, explain_port=free_port())) == 70
+        assert command.run(changed_policy(POLICY, explain_port=free_port())) == 70
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
             signal.signal(number, handler)

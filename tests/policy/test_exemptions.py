@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cpe_filter.policy import exemptions
 from cpe_filter.policy.exemptions import MAX_KEPT, Contents, Kept, added, without
-from cpe_filter.policy.exemptions_store import Damaged, change, load, render, set_aside
+from cpe_filter.policy.exemptions_store import DamagedFileError, change, load, render, set_aside
 from cpe_filter.policy.model import Exemption, PolicyError
 from tests.lab.net import DEADLINE_S, PROJECT
 
@@ -97,7 +97,7 @@ def test_there_are_at_most_so_many(path: str) -> None:
         change(path, adding(ONE))
     assert load(path) == contents
     write(path, render(contents) + '\n[[exempt]]\nid = 9999\ndevice = "02:00:00:00:00:01"\n')
-    with pytest.raises(Damaged, match=f"at most {MAX_KEPT}"):
+    with pytest.raises(DamagedFileError, match=f"at most {MAX_KEPT}"):
         load(path)
 
 
@@ -158,14 +158,14 @@ DAMAGED: dict[str, tuple[str | bytes, str]] = {
 def test_damaged_files_are_named(path: str, name: str) -> None:
     content, says = DAMAGED[name]
     write(path, content)
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(DamagedFileError) as caught:
         load(path)
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     assert says in text
     assert "\n" not in text
     # Nothing is lost by adding one to it.
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedFileError):
         change(path, adding(ONE))
     assert Path(path).read_bytes() == (content.encode() if isinstance(content, str) else content)
 
@@ -195,7 +195,7 @@ def test_what_others_could_have_written_is_no_permission(path: str, mode: int) -
     os.chmod(path, mode)
     with pytest.raises(PolicyError, match="Others can write to it") as caught:
         load(path)
-    assert not isinstance(caught.value, Damaged)  # so it is not set aside
+    assert not isinstance(caught.value, DamagedFileError)  # so it is not set aside
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from cpe_filter.explain.dialogue import MAX_LINE_BYTES, fold
-from cpe_filter.explain.responder import said
+from cpe_filter.explain.text import explanation
 from cpe_filter.policy.keys import LANGUAGES as IN_POLICY
 from cpe_filter.policy.kinds import MAX_PROVIDER, MAX_TEXT
 from cpe_filter.policy.model import Policy
@@ -121,12 +121,12 @@ def test_a_refusal_is_one_line_of_ascii(language: str, provider: str) -> None:
 
 def test_the_policys_own_text_wins() -> None:
     own = make_policy(explain_text="No.", notice_language="de", notice_help_url="https://isp.example/help")
-    assert said(own) == "No. https://isp.example/help"
-    assert said(changed_policy(own, explain_url="https://isp.example/mail")) == "No. https://isp.example/mail"
+    assert explanation(own) == "No. https://isp.example/help"
+    assert explanation(changed_policy(own, explain_url="https://isp.example/mail")) == "No. https://isp.example/mail"
     other = changed_policy(own, explain_text="", notice_provider="Bürgernetz")
-    assert said(other).startswith("Buergernetz hat diese Nachricht abgelehnt")
-    assert said(other).endswith(" https://isp.example/help")
-    assert said(Policy()).startswith("Your Internet provider, not the recipient, refused this")
+    assert explanation(other).startswith("Buergernetz hat diese Nachricht abgelehnt")
+    assert explanation(other).endswith(" https://isp.example/help")
+    assert explanation(Policy()).startswith("Your Internet provider, not the recipient, refused this")
 
 
 @pytest.mark.parametrize(

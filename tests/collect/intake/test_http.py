@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cpe_filter.collect import command
 from cpe_filter.collect.intake import http
 from cpe_filter.collect.intake.http import TESTED_UVICORN, Protocol, UvicornError, check_uvicorn
-from cpe_filter.outcome import Unusable
+from cpe_filter.outcome import UsageError
 from tests.lab.net import PROJECT
 
 
@@ -61,7 +61,7 @@ def test_an_untested_uvicorn_is_one_line(tmp_path: Any, monkeypatch: pytest.Monk
         f'[listen]\naddress = ""\n[tls_proxy]\naddress = "unix:{tmp_path}/s"\n[store]\npath = "{tmp_path}/db"\n'
         '[metrics]\naddress = ""\n'
     )
-    with pytest.raises(Unusable, match=r"^uvicorn 9 lacks Server\.startup$"):
+    with pytest.raises(UsageError, match=r"^uvicorn 9 lacks Server\.startup$"):
         command.main(str(path), "run")
 
 

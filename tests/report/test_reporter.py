@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from cpe_filter.detect.device import Device
-from cpe_filter.engine import Continued, Engine, Flow, Lease
+from cpe_filter.detect.mac_rotation import DeviceRekeyed, Lease
+from cpe_filter.engine import Engine, Flow
+from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import reporter, spool_dir
 from cpe_filter.report.reporter import Reporter
@@ -132,12 +134,12 @@ class Rotation:
     def __init__(self, router: Router) -> None:
         self.router = router
 
-    def leases(self, mac: bytes) -> list[Continued]:
+    def leases(self, mac: bytes) -> list[DeviceRekeyed]:
         """The router has this lease only, for 12 hours. What the engine says of it goes to the reporter."""
         router, engine = self.router, self.router.home.engine
         lease = Lease(mac, (bytes((192, 168, 1, mac[5])),), "phone", b"", router.now + 12 * HOUR)
-        engine.leases([lease], router.now, router.now)
-        found = [event for event in engine.events if isinstance(event, Continued)]
+        engine.leases([lease], PacketTime(router.now), Posix(router.now))
+        found = [event for event in engine.events if isinstance(event, DeviceRekeyed)]
         engine.events.clear()
         for event in found:
             router.reporter.rekeyed(event.before, event.device.key)
@@ -215,7 +217,7 @@ def test_two_incidents_of_a_device_with_another_mac_become_one(router: Router) -
     (updated,) = [event for event in router.tick(HOUR) if event["kind"] == "updated"]
     assert (updated["id"], updated["dev"], updated["conns"]) == (older["id"], older["dev"], 17)
     assert updated["ind"]["unknown-user"] >= older["ind"]["unknown-user"]
-    assert router.home.engine.release(device.key, router.now)
+    assert router.home.engine.release(device.key, PacketTime(router.now))
     events = [event for event in router.tick() if event["kind"] == "closed"]
     assert [(event["id"], event["why"]) for event in events] == [(newer["id"], "merged"), (older["id"], "released")]
     assert len(router.reporter._incidents) == 0

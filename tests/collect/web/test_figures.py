@@ -16,6 +16,7 @@ from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.web import draw, figures
 from cpe_filter.collect.web.figures import DAY, Figures, Found, View
+from cpe_filter.lean.clocks import PacketTime
 from tests.collect.reports import NOW, heartbeat, incident, report
 from tests.report.test_reporter import Rotation, Router
 
@@ -179,7 +180,7 @@ def test_a_device_with_another_mac_is_compromised_once_and_then_not_at_all(
     router = Router(tmp_path / "router", monkeypatch)
     device = Rotation(router).play()
     merged = [event for event in router.tick() if event["kind"] != "heartbeat"]
-    assert router.home.engine.release(device.key, router.now)
+    assert router.home.engine.release(device.key, PacketTime(router.now))
     ended = router.tick()[-1:]
     assert ended[0]["kind"] == "closed"
     up = max(event["up"] for event in merged)

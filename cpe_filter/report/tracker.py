@@ -301,7 +301,7 @@ class IncidentTracker:
 
 
 def _has_changed(incident: Incident, device: Device) -> bool:
-    """Whether the incident's counts come from the device again."""
+    """Whether the device has changed since the incident's counts were taken."""
     return device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed
 
 

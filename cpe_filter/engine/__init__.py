@@ -1,7 +1,7 @@
 """The engine: a packet in, a verdict and events out. Live filter, replay, tests and fuzzers run this same code.
 
-`engine` composes inspect, detect and decide; `flows` is the table of connections, `judge` what they show about devices,
-`verdicts` what becomes of packets. None may know files, sockets, clocks (time comes in with the packet) or the kernel.
+`engine` composes inspect, detect and decide; `flows` has the table of connections, `judge` what they show about
+devices, `verdicts` the verdicts. None may know files, sockets, clocks (time comes in with the packet) or the kernel.
 """
 
 from __future__ import annotations

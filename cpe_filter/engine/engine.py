@@ -1,4 +1,4 @@
-"""Packets in, verdicts out: which connection a packet is of, what is decided about it, and what is asked for next.
+"""Packets in, verdicts out: finds a packet's connection, the decision about it, and which packets must be seen next.
 
 Composes the table of connections, sessions, decide and the judge. Must not know files, sockets, clocks (time comes in
 with the packet) or the kernel.
@@ -44,15 +44,15 @@ REQUIRED: Checksums = "required"
 # Hooks, by netfilter's numbers (linux/netfilter.h).
 LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3
 _OF_ROUTER = (LOCAL_IN, LOCAL_OUT)
-#: Seconds between two sweeps for what is lost or silent, and where a sweep has left something.
+#: Seconds between two sweeps for lost and silent connections, and after a sweep that has left some.
 _SWEEP_S, _SWEEP_AGAIN_S = 1.0, 0.05
 
-# Of IPv4 and of IPv6: length, (fragment,) TTL, protocol, or the last two swapped; addresses and ports; of TCP: numbers,
-# offset, flags.
+# IPv4 and IPv6: length, (fragment,) TTL, protocol, or the last two swapped; addresses and ports; TCP: numbers, offset,
+# flags.
 _ordinary4 = struct.Struct("!2xH2xHBB2x12sIIBB").unpack_from
 _ordinary6 = struct.Struct("!4xHBB36sIIBB").unpack_from
 _TCP = 6
-#: So many keys are remembered by what stands in the packets from their servers.
+#: How many keys are remembered by the addresses and ports in packets from their servers.
 _ANSWERS = 256
 
 
@@ -60,12 +60,12 @@ class Engine:
     """Feed it with `packet` and `tick`; read `devices`; empty `events`.
 
     `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called with
-    each flow that is over, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
+    each flow that has ended, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
     the router's own, `known` whether the router knows a packed MAC (None: all are known): what only one side of a
-    connection shows counts for no other. checksums: a client's packet with a wrong TCP checksum is read (`IGNORED`),
-    read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). whole: every connection is read, whatever
-    the policy says (`read_known`). Where one is not, it is let go at its SYN and counted, but not what is in it, and
-    `ended` is not called.
+    connection shows counts only for known MACs. checksums: a client's packet with a wrong TCP checksum is read
+    (`IGNORED`), read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). whole: every connection is
+    read, whatever the policy says (`read_known`). A connection that is not read is counted at its SYN; its content is
+    not, and `ended` is not called.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class Engine:
         self._answers: dict[bytes, bytes] = {}
         self._next_sweep = 0.0
         self._first_packet = -1.0
-        #: Of the packet that `packet` was called with last: its connection, None where none is followed; the key of
-        #: that connection, b"" where it is not mail's; device and server where nothing they say would be news.
+        #: About the last packet: its connection, None if it is not followed; the key of that connection, b"" if it is
+        #: not mail; device and server if nothing they say would be evidence.
         self.flow: Flow | None = None
         self.key = b""
         self.opening = False  # it was a client's SYN
@@ -114,7 +114,7 @@ class Engine:
 
     @property
     def events(self) -> list[StandingChanged | Refused | DeviceRekeyed]:
-        """What has happened, for the caller to take and to empty."""
+        """What has happened; the caller takes the events and empties the list."""
         return self._judge.events
 
     @events.setter
@@ -123,7 +123,7 @@ class Engine:
 
     @property
     def recent_mx(self) -> RecentMx:
-        """Who has asked for MX records and not mailed yet."""
+        """Devices that have asked for MX records and not mailed yet."""
         return self._judge.recent_mx
 
     @property
@@ -143,13 +143,13 @@ class Engine:
     def flows_of(self, device: Device) -> list[Flow]:
         """The connections of a device that are remembered.
 
-        None of the home's collective one: they are its strangers', of whom most may be clear.
+        The home's collective device has none: the connections are its strangers', and most of these may be clear.
         """
         return [flow for flow in self._flows.values() if flow.device is device]
 
     @property
     def buffered(self) -> int:
-        """Bytes of the wire that all connections together keep waiting."""
+        """Bytes that all connections together keep waiting."""
         return self._table.buffered
 
     def packet(
@@ -204,10 +204,10 @@ class Engine:
         return self._advance(flow, key, segment, time, to_mail)
 
     def _key(self, segment: Segment) -> tuple[bytes, bool] | None:
-        """The key of the connection that a segment is of, and whether it is its client's; None where it is not mail."""
+        """The key of a segment's connection, and whether the client sent it; None if it is not mail."""
         ports = self._ports
         to_mail, from_mail = segment.dport in ports, segment.sport in ports
-        if to_mail and from_mail:  # both are mail ports: whoever is known, or sent the first SYN
+        if to_mail and from_mail:  # both are mail ports: a known client, or the sender of the first SYN
             to_mail = key_of(segment, False) not in self._flows
         if to_mail:
             return key_of(segment, True), True
@@ -216,11 +216,11 @@ class Engine:
         return self._redirected(segment)
 
     def on_sight(self, time: PacketTime) -> Verdict:
-        """The verdict on the last packet, which waits, where what is in it is limited, as `packet` has read it.
+        """The verdict on the last packet if it waits and its content is limited, as `packet` has read it.
 
-        ACCEPT; RESET_FLOW where it must not leave, and the connection ends; INSPECT_ALL where it is to be sent again,
-        since its server has yet to say how it is to be read. `packet` itself counts what the server has agreed to,
-        which a client need not wait for.
+        ACCEPT; RESET_FLOW if it must not leave, and the connection ends; INSPECT_ALL if it must be sent again, because
+        its server has yet to decide how to read it. `packet` itself only counts what the server has agreed to, and a
+        client need not wait for that.
         """
         flow = self.flow
         if flow is None or flow.decision.action != PASS or decide.effective_mode(self.policy, flow.device) != "limit":
@@ -241,11 +241,11 @@ class Engine:
         return RESET_FLOW
 
     def _ordinary(self, time: PacketTime, data: bytes) -> Verdict | None:
-        """The verdict on what nearly every packet is, in few steps; None where `packet` must look closer.
+        """The verdict on an ordinary packet, in few steps; None if `packet` must look closer.
 
-        That is a line or some content of a dialogue, in order, in a connection that is read and passes, both ends of
-        which have completed the handshake; and the FINs after QUIT and 221. What `packet` would do is done here:
-        nothing that it would do otherwise may be taken. Neither headers with options nor segments are read.
+        Nearly every packet is ordinary: a line or some content of a dialogue, in order, in a connection that is read
+        and passes, and both ends of which have completed the handshake; or a FIN after QUIT and 221. This does the same
+        as `packet`, so it must leave everything else to it. It reads no headers with options, and makes no segments.
         """
         size = len(data)
         if size < 40:
@@ -259,7 +259,7 @@ class Engine:
             total += 40
         else:
             return None
-        # As the client sends it a flow's key stands in the packet, where the IP header has no options.
+        # A client's packet contains its flow's key, if the IP header has no options.
         flow = self._flows.get(peers)
         from_client = flow is not None
         if flow is None:
@@ -283,7 +283,7 @@ class Engine:
         if (
             from_client
             and self._checksums != IGNORED
-            # As `checksum` sums; addresses and segment stand together. What is not right goes the long way.
+            # Sums as `checksum` does; addresses and segment are contiguous. A wrong sum goes the long way.
             and ((int.from_bytes(data[12 if start == 20 else 8 :], "big") << (size & 1) * 8) + _TCP + size - start)
             % 0xFFFF
         ):
@@ -294,7 +294,7 @@ class Engine:
                 return None
         elif flow.last_visibility == NOTHING and not (
             flow.buffered or session.dialogue.events
-        ):  # all there was to see was seen
+        ):  # everything that had to be seen was seen
             session.last = time
         else:
             return None
@@ -311,7 +311,7 @@ class Engine:
         return self._after(flow, key, time, False)
 
     def _answer(self, peers: bytes) -> bytes:
-        """The key of a connection of which a packet goes from server to client: their addresses and ports, swapped."""
+        """The key of the connection of a packet from server to client: with addresses and ports swapped."""
         size = len(peers) // 2 - 2
         answers = self._answers
         if len(answers) >= _ANSWERS:
@@ -337,8 +337,8 @@ class Engine:
     def on_mx_query(self, time: PacketTime, hwaddr: bytes | None, data: bytes) -> None:
         """Looks for a question for MX records in an IP packet of a device in the home.
 
-        Arguments as with `packet`; raises nothing. The router's own questions are none of a device: it passes on what
-        others asked it. A device that has not mailed yet is not made one by asking (see detect.recent_mx).
+        Arguments as for `packet`; raises nothing. The router's own questions count for no device, because it passes on
+        those of devices. A question alone does not make a device of a host that has not mailed (see detect.recent_mx).
         """
         question = mx_question(data) if self.policy.detect.watch_dns else None
         if question is None or (self._lan and not _within(question.client, self._lan)):
@@ -348,34 +348,34 @@ class Engine:
         self._judge.mx_query(self._device_key(FORWARD, hwaddr, question.client), not local, time)
 
     def on_link(self, networks: Iterable[Network]) -> None:
-        """The home's own networks: what comes from elsewhere behind a MAC came by way of a second router."""
+        """The home's own networks: a client with another address behind a MAC comes through a second router."""
         self._identity.on_link(networks)
 
     def leases(self, leases: Iterable[Lease], time: PacketTime, wall: Posix) -> None:
-        """All DHCP leases there are now: a device whose random MAC has changed goes on under the new one.
+        """All current DHCP leases: a device whose random MAC has changed continues under the new one.
 
-        Who has one is no stranger. time: the engine's; wall: POSIX seconds, which leases end by.
+        A device with a lease is not a stranger. time: the engine's; wall: POSIX seconds, the clock of the leases.
         """
         leases = list(leases)
         self.events += self._mac_rotation.leases(leases, time, wall)
         self._judge.home.leases((lease.hwaddr for lease in leases if len(lease.hwaddr) == 6), time)
 
     def familiar(self) -> set[bytes]:
-        """The MACs that are no stranger's (see detect.home): what the home is convicted of does not concern them."""
+        """The MACs that are not strangers (see detect.home): the home's standing does not concern them."""
         return set(self._judge.home.familiar())
 
     @property
     def home_blocked(self) -> bool:
-        """Whether an unknown device of this home is compromised: MACs that are not `familiar` are to be refused."""
+        """Whether an unknown device of this home is compromised: MACs that are not `familiar` must be refused."""
         return self.policy.filter.escalate and self.devices.home.score.standing == COMPROMISED
 
     @property
     def home_limited(self) -> bool:
-        """Whether one is at least suspected: MACs that are not `familiar` are to be limited, whatever the mode."""
+        """Whether one is at least suspected: MACs that are not `familiar` must be limited, whatever the mode."""
         return self.policy.filter.escalate and self.devices.home.score.standing != CLEAR
 
     def reload(self, policy: Policy) -> None:
-        """Decides by this policy from now on. What was decided, standings and the limits' buckets stay as they are."""
+        """Decides with this policy from now on. Decisions, standings and the limits' buckets stay as they are."""
         self.policy = self._judge.policy = policy
         self._ports = frozenset(policy.network.ports)
         self._responder_port = policy.explain.port
@@ -398,10 +398,10 @@ class Engine:
         self._judge.home.restore()
 
     def release(self, device: bytes | str, time: PacketTime) -> bool:
-        """A compromised device, by key or name, is said to have been cleaned: it is a suspect from now on.
+        """A person has declared a compromised device (key or name) cleaned: it is suspected from now on.
 
-        `home` is the unknown device of this home. False where no compromised device is called that. Connections that
-        were refused stay so.
+        `home` is the unknown device of this home. False if no compromised device has that name. Refused connections
+        stay refused.
         """
         if device == HOME_WORD:
             device = HOME
@@ -409,7 +409,7 @@ class Engine:
             if device in (candidate.key, candidate.name) and self._judge.release(candidate, time):
                 for flow in self.flows_of(candidate):
                     if flow.decision.action == BLOCK:
-                        # Its last packets must not have the kernel block the whole device again.
+                        # Its last packets must not make the kernel block the whole device again.
                         flow.decision = flow.decision._replace(action=EXPLAIN if flow.explained else REFUSE)
                         flow.refusal = REDIRECT if flow.explained else RESET_FLOW
                 return True
@@ -426,13 +426,13 @@ class Engine:
         stale, more_stale = self._table.stale(time)
         self._next_sweep = time + (_SWEEP_AGAIN_S if more_lost or more_stale else _SWEEP_S)
         for key, flow in stale:
-            if not flow.session.closed:  # else its end has been counted
+            if not flow.session.closed:  # otherwise its end has been counted
                 flow.session.give_up()
                 self._judge.ended(flow, time)
             self._table.forget(key, flow)
 
     def finish(self, time: PacketTime) -> None:
-        """The input has ended: what is known of running connections is counted as far as it goes."""
+        """The input has ended: counts what is known of running connections."""
         self.tick(time)
         for key, flow in list(self._flows.items()):
             if not flow.session.closed:
@@ -444,7 +444,7 @@ class Engine:
     def _begin(
         self, segment: Segment, time: PacketTime, hook: int, hwaddr: bytes | None, from_client: bool
     ) -> Flow | None:
-        """A connection to follow; None where it is not the home's, or where it is `skipped`."""
+        """A connection to follow; None if it is not the home's, or if it is `skipped`."""
         client = segment.src if from_client else segment.dst
         server = segment.dst if from_client else segment.src
         if self._lan and not _within(client, self._lan):
@@ -482,7 +482,7 @@ class Engine:
     def _opened(
         self, hook: int, hwaddr: bytes | None, client: bytes, server: bytes, time: PacketTime
     ) -> tuple[Connection, Connection | None]:
-        """A device opens a connection: that, and the home's part in it where it is a stranger's."""
+        """A device opens a connection. Returns it, and the home's share in it if the device is a stranger."""
         judge = self._judge
         key = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
         device = judge.home.device(key, time)
@@ -491,23 +491,23 @@ class Engine:
         return connection, judge.home.opened(connection, server, client, time)
 
     def _joined(self, hook: int, hwaddr: bytes | None, client: bytes, server: bytes, time: PacketTime) -> Connection:
-        """A connection of which no SYN was seen. Nothing shows that a device sent this: it leaves no trace of it."""
+        """A connection whose SYN was not seen. Nothing shows that a device sent this, so it leaves no trace."""
         key = self._device_key(hook, hwaddr, client)
         device = self.devices.find(key) or self._judge.home.unlisted(key, time)
         return self._judge.detector.joined(device, server)
 
     def _unseen(self, device: Device, time: PacketTime) -> Decision:
-        """A connection of which the beginning was not seen, and that no mode ends.
+        """The decision about a connection whose beginning was not seen.
 
-        Mail may be limited where connections must be admitted. Then one that appears when all that ran before the first
-        packet have long been seen or are over was not admitted, or was refused, and is tried again.
+        If connections must be admitted, one that appears late was not admitted, or was refused and is tried again: by
+        then all connections that ran before the first packet have been seen or have ended.
         """
         if time - self._first_packet > IDLE_S and decide.effective_mode(self.policy, device) == "limit":
             return Decision(REFUSE, "unknown connection")
         return UNSEEN_START
 
     def _skips(self, connection: Connection, decision: Decision) -> bool:
-        """Whether a connection need not be read: it is not limited, and nothing said in it would be evidence."""
+        """Whether a connection need not be read: it is not limited, and nothing in it would be evidence."""
         return (
             not (self._whole or self.policy.detect.read_known)
             and not connection.fresh
@@ -517,7 +517,7 @@ class Engine:
         )
 
     def _device_key(self, hook: int, hwaddr: bytes | None, client: bytes) -> bytes:
-        """The key of the device that a packet from `client` (packed address) is of."""
+        """The key of the device with the client address `client` (packed)."""
         return ROUTER if hook in _OF_ROUTER else self._identity.key(hwaddr, client)
 
     def _advance(self, flow: Flow, key: bytes, segment: Segment, time: PacketTime, from_client: bool) -> Verdict:
@@ -536,7 +536,7 @@ class Engine:
         return self._after(flow, key, time, was_closed)
 
     def _after(self, flow: Flow, key: bytes, time: PacketTime, was_closed: bool) -> Verdict:
-        """The verdict on a segment that the session has taken, and what follows from it."""
+        """The verdict on a segment that the session has read, with its consequences."""
         session = flow.session
         if session.dialogue.events or not flow.spoke:
             self._judge.dialogue_events(flow, time)
@@ -551,7 +551,7 @@ class Engine:
                 flow.refusal = self._refusal(flow)
                 self._judge.refuse(flow, time)
             return flow.refusal
-        # Nearly always all is still wanted.
+        # Nearly always all packets must still be seen.
         if flow.last_visibility == EVERYTHING and session.dialogue.mode == COMMAND and not session.closed:
             return ACCEPT
         visibility = session.visibility
@@ -572,12 +572,12 @@ class Engine:
         return REDIRECT if flow.explained else RESET_FLOW
 
     def _kernel_knows(self, device: Device) -> bool:
-        """Whether to block the MAC is to block this device alone. Where not, each connection is refused by itself."""
+        """Whether blocking the MAC blocks only this device. If not, each connection is refused separately."""
         key = device.key
         return len(key) not in BEHIND and not (len(key) == 6 and self.devices.behind(key))
 
     def _fits(self, flow: Flow | None, segment: Segment, data: bytes) -> bool:
-        """Whether a client's packet has a checksum with which it is to be looked at."""
+        """Whether a client's packet may be read with its checksum."""
         if not (segment.payload or segment.flags & (SYN | FIN | RST)):
             return True
         required = self._checksums == REQUIRED

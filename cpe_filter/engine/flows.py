@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from cpe_filter.lean.clocks import PacketTime
 
 FLOWS = 4096
-#: Bytes of the wire that all connections together may keep waiting. Ordinary mail keeps none for long.
+#: Bytes that all connections together may keep waiting. Ordinary mail keeps none for long.
 BUFFERED = 4 << 20
 #: Seconds without an answer after which an attempt counts as lost (a SYN has been resent at 1, 3 and 7 s).
 LOST_AFTER_S = 10.0
 #: Seconds of silence after which a connection is forgotten (RFC 5321 section 4.5.3.2: 10 minutes).
 IDLE_S = 900.0
-#: The same where the kernel leaves packets out: conntrack's time on OpenWrt.
+#: The same if the kernel leaves packets out: conntrack's time on OpenWrt.
 HIDDEN_S = 7440.0
 #: Seconds that a closed connection is remembered, for stray packets.
 LINGER_S = 30.0
 #: Connections that are given up in one sweep. What is left is given up in the next one.
 SWEEP = 256
-#: Of so many of the oldest connections the least useful one makes room.
+#: The least useful one among so many of the oldest connections makes room.
 _OLDEST = 32
 
 
@@ -63,9 +63,9 @@ class Flow:
     def __init__(self, session: Session, connection: Connection, decision: Decision, attempt: int) -> None:
         self.session = session
         self.connection = connection
-        #: What becomes of it. Set by the engine, by `judge` where a limit or a conviction ends it.
+        #: The decision about it. Set by the engine, or by `judge` if a limit or a conviction ends it.
         self.decision = decision
-        #: It is the device's how many-th connection.
+        #: Its number among the device's connections.
         self.attempt = attempt
         #: Its SYN was seen.
         self.opened = False
@@ -75,7 +75,7 @@ class Flow:
         self.ordinary = False
         #: An earlier connection of the same ports: that goes on if the server does not take the SYN.
         self.former: Flow | None = None
-        #: Something was said, and the device's sessions count it.
+        #: Its client has sent something, and the device's sessions count it.
         self.spoke = False
         #: The verdict on its packets, once it is refused.
         self.refusal: Refusal | None = None
@@ -99,7 +99,7 @@ class Flow:
         """Seconds of silence after which it is forgotten."""
         if self.session.closed and self.session.certain:
             return LINGER_S
-        # Where the kernel leaves packets out it only looks silent.
+        # If the kernel leaves packets out it only looks silent.
         return IDLE_S if self.last_visibility == EVERYTHING else HIDDEN_S
 
 
@@ -132,7 +132,7 @@ class FlowTable:
             self.trying[key] = time
 
     def redirect(self, flow: Flow) -> None:
-        """A connection goes to the responder. On that way only its client's address and port tell its packets."""
+        """A connection goes to the responder. On that way only its client's address and port identify its packets."""
         self._explained[_client(flow.session.client, flow.session.client_port)] = flow.session.key
 
     def redirected(self, client: bytes, port: int) -> bytes | None:
@@ -140,7 +140,7 @@ class FlowTable:
         return self._explained.get(_client(client, port))
 
     def count_buffered(self, flow: Flow, buffered: int) -> None:
-        """Its session keeps so many bytes waiting now. Past the bound the greediest connection is read no further."""
+        """Its session keeps so many bytes waiting now. Past the bound the connection with most is read no further."""
         self.buffered += buffered - flow.buffered
         flow.buffered = buffered
         if self.buffered > BUFFERED:
@@ -150,7 +150,7 @@ class FlowTable:
             greediest.buffered = 0
 
     def least_useful(self) -> Flow | None:
-        """The connection that is to make room, a closed or the most silent of the oldest. None where there is room."""
+        """The connection that must make room: a closed or the most silent one of the oldest. None if there is room."""
         if len(self.flows) < self.limit:
             return None
         oldest = islice(self.flows.values(), _OLDEST)
@@ -171,9 +171,9 @@ class FlowTable:
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 
     def lost(self, time: float) -> tuple[list[Flow], bool]:
-        """Attempts that nobody answered, no longer `trying`. Whether there may be more.
+        """Attempts without an answer, no longer `trying`. Whether there may be more.
 
-        Oldest first. After a flood thousands are due at once: other packets must not wait for all of them.
+        Oldest first. After a flood thousands are due at once, and other packets must not wait for all of them.
         """
         keys = [key for key, since in islice(self.trying.items(), SWEEP) if time - since >= LOST_AFTER_S]
         found = []
@@ -205,9 +205,9 @@ class FlowTable:
         return flow
 
     def which(self, flow: Flow, key: bytes, segment: Segment, from_client: bool) -> Flow:
-        """After one SYN another was sent from the same port: which of the two connections this segment is of.
+        """After one SYN another was sent from the same port: finds which of the two connections has this segment.
 
-        Servers do not take such a SYN (RFC 5961 section 4), but for one that has forgotten the first, or never got it.
+        Servers do not accept such a SYN (RFC 5961 section 4), unless they have forgotten the first, or never got it.
         """
         former = flow.former
         if former is None or (from_client and segment.flags & SYN) or flow.decision.action != PASS:

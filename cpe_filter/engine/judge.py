@@ -1,7 +1,7 @@
 """What connections show about devices, and what a change of standing does to connections.
 
-Composes the detector, the home's strangers and decide. Must not know packets or the table's bounds. Only what both ends
-of a connection have completed a handshake for is evidence: anybody in the home can send a SYN in a neighbour's name.
+Composes the detector, the home's strangers and decide. Must not know packets or the table's bounds. Only connections
+whose handshake both ends have completed give evidence, because any host can send a SYN in a neighbour's name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LIMITED = {
 
 
 class Judge:
-    """Told by the engine what happens to a connection, in the order in which it happens.
+    """The engine calls it with what happens to a connection, in the order in which it happens.
 
     events: changes of standing, refusals, devices under a new key. flows: all connections that are remembered. known:
     whether the router knows a packed MAC (None: all are known). The engine sets `policy`.
@@ -64,7 +64,7 @@ class Judge:
     # ── the story of a connection ───────────────────────────────────────────────────────────────
 
     def established(self, flow: Flow, time: PacketTime) -> None:
-        """Both ends have completed the handshake: the device and the server are what their addresses say."""
+        """Both ends have completed the handshake: the addresses of device and server are genuine."""
         device = flow.device
         flow.counts = True
         device.seen(time, flow.session.client)
@@ -77,7 +77,7 @@ class Judge:
         self.changed_standings(time)
 
     def dialogue_events(self, flow: Flow, time: PacketTime) -> None:
-        """Tells the detector what happened, and asks what follows from it."""
+        """Passes events to the detector, and carries out what follows from them."""
         dialogue = flow.session.dialogue
         if not flow.counts:
             if dialogue.events:
@@ -107,7 +107,7 @@ class Judge:
             self.changed_standings(time)
 
     def _without_evidence(self, flow: Flow, time: PacketTime) -> None:
-        """What is said before both ends have completed the handshake waits; where that was not seen, it is limited."""
+        """Events before the completed handshake wait. If its beginning was not seen, the connection is limited."""
         session, dialogue = flow.session, flow.session.dialogue
         if flow.opened and not session.two_sided:
             if len(dialogue.events) > _HELD_EVENTS:
@@ -125,7 +125,7 @@ class Judge:
                 _obey(flow, limit(self.policy, flow.device, flow.session.server, time))
 
     def ended(self, flow: Flow, time: PacketTime) -> None:
-        """A connection is closed. Where we ended it, its end shows nothing."""
+        """A connection is closed. If we ended it, its end shows nothing."""
         self.dialogue_events(flow, time)
         if flow.decision.action != PASS and not flow.explained:
             return
@@ -143,7 +143,7 @@ class Judge:
         self.changed_standings(time)
 
     def cut_short(self, flow: Flow, time: PacketTime) -> None:
-        """Nothing more of this connection will be seen: what is known counts as far as it goes."""
+        """Nothing more of this connection will be seen: counts what is known."""
         flow.session.end_of_input()
         self.dialogue_events(flow, time)
         if flow.session.phase == TRYING and flow.decision.action == PASS:
@@ -151,9 +151,9 @@ class Judge:
             self.changed_standings(time)
 
     def refused_syn(self, flow: Flow, time: PacketTime) -> None:
-        """We refused a SYN, and no dialogue came of it: no evidence, but about the home where it is a stranger's.
+        """We refused a SYN, and no dialogue followed: evidence about the home alone, if the device is a stranger.
 
-        A neighbour may have sent it in the device's name. Who makes up names gains by none.
+        A neighbour may have sent it in the device's name. Made-up names gain nothing.
         """
         if self._knows(flow.device):
             self.detector.refused(flow.connection)
@@ -161,7 +161,7 @@ class Judge:
             self.home.unanswered(flow.shared, flow.connection, TRYING, time)
 
     def _unanswered(self, flow: Flow, phase: Phase, time: PacketTime) -> None:
-        """Nobody answered a SYN that passed. Anybody in the home can send one in another device's name."""
+        """A SYN that passed got no answer. Any host in the home can send one in another device's name."""
         if flow.opened and self._knows(flow.device):
             flow.device.seen(flow.device.last_seen, flow.session.client)
             self.detector.unanswered(flow.connection, phase, time)
@@ -169,7 +169,7 @@ class Judge:
             self.home.unanswered(flow.shared, flow.connection, phase, time)
 
     def _knows(self, device: Device) -> bool:
-        """Whether the router knows this device by more than packets that say so."""
+        """Whether the router knows this device by more than the packets themselves."""
         if self._known is None or device.key == ROUTER:
             return True
         return device.mac is not None and self._known(device.mac)
@@ -184,7 +184,7 @@ class Judge:
     # ── devices ─────────────────────────────────────────────────────────────────────────────────
 
     def mx_query(self, key: bytes, foreign: bool, time: PacketTime) -> None:
-        """A device asked for MX records. One that has not mailed yet is not made a device by asking."""
+        """A host asked for MX records. A question alone does not make it a device."""
         device = self._devices.find(key)
         if device is None or not device.proven:
             self.recent_mx.add(key, foreign, time)
@@ -202,7 +202,7 @@ class Judge:
                 self.detector.on_mx_query(device, foreign, then)
 
     def release(self, device: Device, time: PacketTime) -> bool:
-        """A compromised device is said to have been cleaned. False where it is not compromised."""
+        """A person has declared a compromised device cleaned. False if it is not compromised."""
         if not self.detector.release(device, time):
             return False
         self.changed_standings(time)

@@ -1,4 +1,4 @@
-"""The engine's verdicts: what becomes of a packet, and which packets of its connection must be seen from now on.
+"""The engine's verdicts: the fate of a packet, and which packets of its connection must be seen from now on.
 
 Knows the words. Must not know how a verdict is found (engine) or carried out (live.gate, replay).
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The packet may pass.
 ACCEPT: Passing = "accept"  # nothing changes
 INSPECT_ALL: Passing = "inspect-all"  # from now on every packet of this connection must be seen
-SKIP_CONTENT: Passing = "skip-content"  # of the client only FIN and RST must be seen, until the server has answered
+SKIP_CONTENT: Passing = "skip-content"  # only FIN and RST of the client must be seen, until the server answers
 SKIP_TO_FIN: Passing = "skip-to-fin"  # only FIN and RST must be seen
 BYPASS: Passing = "bypass"  # nothing more of this connection must be seen
 
@@ -32,12 +32,12 @@ LIMIT_DEVICE: Refusal = "limit"  # the same; for seconds the device's new connec
 BLOCK_DEVICE: Refusal = "block"  # the same; the device's further connections are refused without asking
 REFUSALS: frozenset[Verdict] = frozenset((REDIRECT, RESET_FLOW, LIMIT_DEVICE, BLOCK_DEVICE))
 
-#: What the engine asks for where so much of a connection still has to be seen.
+#: The verdict for the packets of a connection that must still be seen.
 BY_VISIBILITY: dict[Visibility, Verdict] = {
     EVERYTHING: INSPECT_ALL,
     REPLIES: SKIP_CONTENT,
     ENDS: SKIP_TO_FIN,
     NOTHING: BYPASS,
 }
-#: The verdict by a decision that concerns the whole device, where the kernel can tell the device from others.
+#: The verdict for a decision about the whole device, if the kernel can distinguish the device from others.
 OF_DEVICE: dict[str, Refusal] = {BLOCK: BLOCK_DEVICE, LIMIT: LIMIT_DEVICE}

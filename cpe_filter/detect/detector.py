@@ -37,6 +37,9 @@ BURST = 5
 CROWD = 20
 #: What each refusal leaves of the weight of those before, where it is asked what may explain sessions that TLS hides.
 FORGET = 0.95
+#: HELO names and senders' domains that are remembered of a device, as hashes. Past these none is new any more: in a
+#: device's life, or until it is released, `helo-rotates` fires at most `_NAMES` - 3 times and `sender-rotates` at most
+#: `_DOMAINS` - 3 times. Who has shown so many rotates names, and more of them would say nothing more.
 _NAMES, _DOMAINS = 8, 16
 #: What a device says to the responder weighs less: no server is there whose acceptance could speak for it. Of 1,008
 #: legitimate device-years 2 were convicted with the whole weight, none so (tests/evaluate/explained.py).
@@ -231,22 +234,27 @@ class Detector:
                 self._accepted(connection, "accepted", time)
         elif kind == "tls-bytes":
             self._tls_bytes(connection, event.number, time)
-        elif kind == "opaque" and event.name == "not-smtp":
-            self._add(connection, "not-smtp", time)
-        elif kind == "violation" and event.name in FROM_VIOLATION:
-            self._add(connection, event.name, time)
-        elif kind == "quirk" and event.name in FROM_QUIRK:
-            self._add(connection, FROM_QUIRK[event.name], time)
-        elif kind == "reply" and event.name == "AUTH" and reply is not None and reply.code == 235:
-            self._add(connection, "authenticated", time)
-            connection.device.server_networks.settle(
-                connection.number, ACCEPTED
-            )  # once: a bot may have a server of its own
+        else:
+            self._other(connection, event, time)
         if reply is None or reply.code < 400 or connection.explained:
             return
         # A verb that nobody knows is no refusal; a domain of that name may be refused like any other.
         if kind != "reply" or event.name != "unknown":
             self._refused(connection, kind, reply, time)
+
+    def _other(self, connection: Connection, event: Event, time: float) -> None:
+        """What is an indicator by its name alone, and the reply to AUTH."""
+        kind, name, reply = event.kind, event.name, event.reply
+        if kind == "opaque" and name == "not-smtp":
+            self._add(connection, "not-smtp", time)
+        elif kind == "violation" and name in FROM_VIOLATION:
+            self._add(connection, name, time)
+        elif kind == "quirk" and name in FROM_QUIRK:
+            self._add(connection, FROM_QUIRK[name], time)
+        elif kind == "reply" and name == "AUTH" and reply is not None and reply.code == 235:
+            self._add(connection, "authenticated", time)
+            # Counted once, because a bot may have a server of its own.
+            connection.device.server_networks.settle(connection.number, ACCEPTED)
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         """An established connection is over: what its end shows. `phase` as in inspect.session."""

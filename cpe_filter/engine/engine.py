@@ -52,6 +52,7 @@ _SWEEP_S, _SWEEP_AGAIN_S = 1.0, 0.05
 _ordinary4 = struct.Struct("!2xH2xHBB2x12sIIBB").unpack_from
 _ordinary6 = struct.Struct("!4xHBB36sIIBB").unpack_from
 _TCP = 6
+_number = int.from_bytes
 #: How many keys are remembered by the addresses and ports in packets from their servers.
 _ANSWERS = 256
 
@@ -248,12 +249,10 @@ class Engine:
         as `packet`, so it must leave everything else to it. It reads no headers with options, and makes no segments.
         """
         size = len(data)
-        if size < 40:
-            return None
-        if data[0] == 0x45:
+        if size >= 40 and data[0] == 0x45:
             total, fragment, ttl, protocol, peers, seq, ack, offset, flags = _ordinary4(data)
             start = 20
-        elif data[0] >> 4 == 6 and size >= 60:
+        elif size >= 60 and data[0] >> 4 == 6:
             total, protocol, ttl, peers, seq, ack, offset, flags = _ordinary6(data)
             start, fragment = 40, 0
             total += 40
@@ -264,11 +263,10 @@ class Engine:
         from_client = flow is not None
         if flow is None:
             flow = self._flows.get(self._answers.get(peers) or self._answer(peers))
-            if flow is None:
-                return None
         rest = size - start - (offset >> 2 & 60)
         if (
-            not flow.ordinary
+            flow is None
+            or not flow.ordinary
             or total != size
             or fragment & 0x3FFF
             or protocol != _TCP
@@ -280,24 +278,20 @@ class Engine:
             or time >= self._next_sweep
         ):
             return None
+        # Sums as `checksum` does; addresses and segment are contiguous. A wrong sum goes the long way.
         if (
             from_client
             and self._checksums != IGNORED
-            # Sums as `checksum` does; addresses and segment are contiguous. A wrong sum goes the long way.
-            and ((int.from_bytes(data[12 if start == 20 else 8 :], "big") << (size & 1) * 8) + _TCP + size - start)
-            % 0xFFFF
+            and ((_number(data[12 if start == 20 else 8 :], "big") << (size & 1) * 8) + _TCP + size - start) % 0xFFFF
         ):
             return None
         session = flow.session
         if rest:
             if flags & FIN or not session.goes_on(time, from_client, seq, ack, ttl, data[size - rest :]):
                 return None
-        elif flow.last_visibility == NOTHING and not (
-            flow.buffered or session.dialogue.events
-        ):  # everything that had to be seen was seen
-            session.last = time
-        else:
-            return None
+        elif flow.last_visibility != NOTHING or flow.buffered or session.dialogue.events:
+            return None  # there may be something to see
+        session.last = time
         self.mail_packets += 1
         key = self.key = session.key
         self.flow = flow

@@ -101,34 +101,50 @@ def parse(data: bytes) -> Segment | str:
         if proto == _TCP and not frag & 0x3FFF and 40 <= payload_at <= total <= size:
             return Segment(src, dst, sport, dport, seq, ack, flags, data[payload_at:total], 0, ttl)
     if version == 4:
-        if size < 20:
-            return "short-ip-header"
-        vihl, total, frag, ttl, proto, src, dst = _ipv4(data)
-        start = (vihl & 15) * 4
-        if start < 20:
-            return "bad-ip-header"
-        if frag & 0x3FFF:
-            return "fragment"
-        if proto != _TCP:
-            return "not-tcp"
-        if not total:
-            total = size
-        elif total < start:
-            return "bad-ip-header"
+        found = _ipv4_header(data, size)
     elif version == 6:
-        if size < 40:
-            return "short-ip-header"
-        total, proto, ttl, src, dst = _ipv6(data)
-        total = total + 40 if total else size
-        start = 40
-        if proto != _TCP:
-            found = skip_extension_headers(data, proto, min(size, total))
-            if isinstance(found, str):
-                return found
-            start = found
+        found = _ipv6_header(data, size)
     else:
         return "not-ip"
-    # From here on: TCP at `start`, the packet ends at `total` on the wire and at `size` here.
+    return found if isinstance(found, str) else _segment(data, size, *found)
+
+
+def _ipv4_header(data: bytes, size: int) -> tuple[int, int, int, bytes, bytes] | str:
+    """Where the TCP header begins and where the packet ends on the wire, TTL, addresses; or why it is not read."""
+    if size < 20:
+        return "short-ip-header"
+    vihl, total, frag, ttl, proto, src, dst = _ipv4(data)
+    start = (vihl & 15) * 4
+    if start < 20:
+        return "bad-ip-header"
+    if frag & 0x3FFF:
+        return "fragment"
+    if proto != _TCP:
+        return "not-tcp"
+    if not total:
+        total = size
+    elif total < start:
+        return "bad-ip-header"
+    return start, total, ttl, src, dst
+
+
+def _ipv6_header(data: bytes, size: int) -> tuple[int, int, int, bytes, bytes] | str:
+    """As `_ipv4_header`."""
+    if size < 40:
+        return "short-ip-header"
+    total, proto, ttl, src, dst = _ipv6(data)
+    total = total + 40 if total else size
+    start = 40
+    if proto != _TCP:
+        found = skip_extension_headers(data, proto, min(size, total))
+        if isinstance(found, str):
+            return found
+        start = found
+    return start, total, ttl, src, dst
+
+
+def _segment(data: bytes, size: int, start: int, total: int, ttl: int, src: bytes, dst: bytes) -> Segment | str:
+    """TCP at `start`; the packet ends at `total` on the wire and at `size` here."""
     if total - start < 20:
         return "bad-tcp-header"
     if size - start < 20:

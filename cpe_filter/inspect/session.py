@@ -246,19 +246,7 @@ class Session:
         if self.closed and self.dialogue.dismissed:
             return
         flags = segment.flags
-        if from_client:
-            if flags & SYN:
-                self._client_syn(segment)
-                return
-            if not (
-                self._stage == _ESTABLISHED  # the ordinary case, without a call
-                and flags & ACK
-                and (segment.ack - self._first) & _MASK <= self._sent
-                and segment.ttl >= self._ttl
-                and segment.checksum < PARTIAL
-            ) and not self._takes(segment):
-                return
-        elif not self._server_sent(segment):
+        if not (self._client_sent(segment) if from_client else self._server_sent(segment)):
             return
         if not self._begun:
             self._begin()
@@ -393,6 +381,22 @@ class Session:
             self._sums = RIGHT
         if segment.payload and not self._doubts and self._stage == _ATTEMPT:
             self._doubts = (_Doubt(-1, (segment.seq + 1) & _MASK, 0, segment.payload[:DOUBT_BYTES], False),)
+
+    def _client_sent(self, segment: Segment) -> bool:
+        """Takes note of a segment of the client's. False where there is nothing in it to read now."""
+        flags = segment.flags
+        if flags & SYN:
+            self._client_syn(segment)
+            return False
+        if (
+            self._stage == _ESTABLISHED  # the ordinary case, without a call
+            and flags & ACK
+            and (segment.ack - self._first) & _MASK <= self._sent
+            and segment.ttl >= self._ttl
+            and segment.checksum < PARTIAL
+        ):
+            return True
+        return self._takes(segment)
 
     def _takes(self, segment: Segment) -> bool:
         """Whether the server accepts this segment of the client, which is not a SYN. A doubtful one waits."""

@@ -144,12 +144,6 @@ class Stream:
             out += self._give_up(first if (ack - first) & _MASK < _HALF else ack)
         return out
 
-    def skip_to(self, seq: int) -> list[Chunk]:
-        """The bytes before `seq` were left out on purpose (content the kernel did not queue): a gap at once."""
-        if self.next < 0 or (seq - self.next) & _MASK >= _HALF:
-            return []
-        return self._give_up(seq) if seq != self.next else []
-
     def drop(self) -> None:
         """Forgets what waits, and what was delivered."""
         self._pending = ()

@@ -440,6 +440,54 @@ def test_a_suspicion_that_ends_is_told_and_forgotten() -> None:
     assert home.device.suspected_at is None
 
 
+def test_no_more_names_are_new_than_are_remembered() -> None:
+    """A device that never stops to change its names fires for it so many times, and no more."""
+    home = Home()
+    hellos(*(f"host{n}.example" for n in range(40)))(home)
+    senders(*(f"sender{n}.example" for n in range(40)))(home)
+    assert home.fired().count("helo-rotates") == 8 - 3
+    assert home.fired().count("sender-rotates") == 16 - 3
+    assert (len(home.device.helos), len(home.device.sender_domains)) == (8, 16)
+
+
+def test_the_borders_of_a_burst() -> None:
+    """More than `BURST` new networks in less than a minute, the first network of all not counted."""
+    for count, pause, fires in (
+        (BURST + 1, 1.0, 0),
+        (BURST + 2, 1.0, 1),
+        (BURST + 2, 60.0 / BURST, 0),
+        (BURST + 2, 60.0 / BURST - 0.01, 1),
+    ):
+        home = Home()
+        spray(count, pause)(home)
+        assert (count, pause, home.fired().count("destination-burst")) == (count, pause, fires)
+
+
+@pytest.mark.parametrize(
+    ("size", "fires"),
+    [
+        (EMPTY_FROM - 1, set()),
+        (EMPTY_FROM, {"tls-too-short"}),
+        (EMPTY_BELOW - 1, {"tls-too-short"}),
+        (EMPTY_BELOW, {"rcpt-accepted"}),
+        (CARRIED_FROM - 1, {"rcpt-accepted"}),
+        (CARRIED_FROM, {"tls-carried", "rcpt-accepted"}),
+    ],
+)
+def test_the_borders_of_what_passed_in_tls(size: int, fires: set[str]) -> None:
+    home = Home()
+    says(tls_bytes(size))(home)
+    assert set(home.fired()) & {"tls-too-short", "tls-carried", "rcpt-accepted"} == fires
+
+
+def test_the_twentieth_recipient_makes_many() -> None:
+    home = Home()
+    says(*[recipient()] * (CROWD - 1))(home)
+    assert "many-recipients" not in home.fired()
+    says(*[recipient()] * (CROWD + 5), server=2)(home)
+    assert home.fired().count("many-recipients") == 1
+
+
 def test_release() -> None:
     """Cleaned, and still a bot: found anew, and sooner. Cleaned in truth: cleared, by its usual servers."""
     bot, cleaned, fresh = Home(), Home(), Home()

@@ -137,6 +137,24 @@ def test_mode_block_redirects_and_reads_what_the_device_says_to_the_responder() 
     assert home.engine.mail_packets == before
 
 
+def test_a_second_connection_of_a_port_keeps_its_way_to_the_responder() -> None:
+    """The first, to another server, is forgotten; the second's packets are told by client and port alone."""
+    home = Home(make_policy(mode="block"))
+    first = Conversation(server="198.51.1.25", sport=41000)
+    home.give(first.syn())
+    second = Conversation(server="198.51.2.25", sport=41000, time=START + 5.0)
+    home.give(second.syn())
+    home.engine.tick(PacketTime(START + LOST_AFTER_S + 1.0))
+    at = START + LINGER_S + 1.0
+    home.engine.tick(PacketTime(at))
+    assert [flow.session.server[2] for flow in home.engine.flows] == [2]
+    before = home.engine.mail_packets
+    redirected = Conversation(server="192.168.1.1", sport=41000, dport=2525, time=at)
+    home.give(redirected.packet(True, PSH | ACK, b"EHLO a.example\r\n"))
+    assert home.engine.mail_packets == before + 1
+    assert home.engine.flow is not None
+
+
 def test_a_bot_gives_itself_away_to_the_responder_and_gets_few_connections_of_it() -> None:
     home = Home(make_policy(mode="block"))
     text = EXPLAINED.replace("EHLO bot.example", "HELO 7-0-2-198.dynamic.example.net").replace(

@@ -288,15 +288,6 @@ def test_cut_off_bytes_of_what_waited_are_a_gap_in_their_place() -> None:
     assert stream.feed(1000, b"abc") == [b"abc", b"de", 4, 1]
 
 
-def test_bytes_left_out_on_purpose_are_a_gap_at_once() -> None:
-    stream = begun()
-    stream.feed(1000, b"ab")
-    stream.feed(1008, b"ij")
-    assert stream.skip_to(1006) == [4]
-    assert stream.skip_to(1002) == []
-    assert stream.feed(1006, b"gh") == [b"gh", b"ij"]
-
-
 def test_flush_gives_what_still_waits_with_its_gaps() -> None:
     stream = begun()
     stream.feed(1003, b"def")

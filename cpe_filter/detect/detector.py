@@ -1,13 +1,14 @@
 """Facts of connections -> evidence -> standing: which fact is which indicator, for which device.
 
 Knows sessions' facts (inspect.smtp's events), names, replies, the table of indicators and the score. Must not know
-packets, policy or what is done about a standing. Calls tell a connection's story: `opened`; `established` once both
-ends have completed the handshake, then `event` for each thing that happened, and `ended`; or `unanswered`, once it is
-clear that nobody answers. Whoever has no packets (a simulation of years) makes the same calls.
+packets, policy or what is done about a standing. The caller reports a connection with these calls: `opened`;
+`established` once both ends have completed the handshake, then `event` for each thing that happened, and `ended`; or
+`unanswered`, once it is clear that no answer comes. A caller without packets (a simulation of years) makes the same
+calls.
 
-Evidence that convicts comes from established connections: anybody in the home can send a SYN with a neighbour's
-addresses. What a SYN shows that nobody answers counts as one side's word (`score`), and the caller tells of it only
-where the router knows the device by more than that.
+Evidence that convicts comes from established connections, because any host in the home can send a SYN with a
+neighbour's addresses. A SYN without an answer counts as evidence of one side (`score`), and the caller reports it only
+if the router knows the device by more than that.
 """
 
 from __future__ import annotations
@@ -33,35 +34,36 @@ if TYPE_CHECKING:
 
 #: More new servers than this within a minute is a burst.
 BURST = 5
-#: So many recipients in a session are many.
+#: How many recipients in a session count as many.
 CROWD = 20
-#: What each refusal leaves of the weight of those before, where it is asked what may explain sessions that TLS hides.
+#: The factor by which each refusal reduces the weight of earlier ones, when they may explain sessions hidden by TLS.
 FORGET = 0.95
 #: HELO names and senders' domains that are remembered of a device, as hashes. Past these none is new any more: in a
 #: device's life, or until it is released, `helo-rotates` fires at most `_NAMES` - 3 times and `sender-rotates` at most
 #: `_DOMAINS` - 3 times. Who has shown so many rotates names, and more of them would say nothing more.
 _NAMES, _DOMAINS = 8, 16
-#: What a device says to the responder weighs less: no server is there whose acceptance could speak for it. Of 1,008
-#: legitimate device-years 2 were convicted with the whole weight, none so (tests/evaluate/explained.py).
+#: What a device says to the responder weighs less, because there is no server whose acceptance could count in its
+#: favour. With the full weight 2 of 1,008 legitimate device-years were convicted, with this none
+#: (tests/evaluate/explained.py).
 EXPLAINED_PART = 0.75
 #: Bytes after the ClientHello: fewer hold no message, so many or more do (tests/evaluate/sealed.py measures them).
 EMPTY_FROM, EMPTY_BELOW, CARRIED_FROM = 120, 450, 1300
-#: In the place of an indicator where a standing changed because the device is said to have been cleaned.
+#: In place of an indicator, if a standing changed because a person has released the device.
 RELEASED = "released"
 #: A domain's mark is a number of so many bits, and none of 0 and 1.
 _MARK_BITS = 30
 _MARKS = (1 << _MARK_BITS) - 1
 _NULL = 1
 _BITS = {name: 1 << number for number, name in enumerate(INDICATORS)}
-#: Of these events no more than a refusal counts (and AUTH's reply).
+#: Events of which only a refusal counts (and AUTH's reply).
 _BY_REPLY = ("greeting", "reply", "quit")
 _REFUSALS = sum(_BITS[name] for name in set(FROM_REPLY.values()))
 
 
 class StandingChanged(NamedTuple):
-    """A device's standing is now another. `connection`: how many it had opened by then.
+    """A device's standing has changed. `connection`: how many it had opened by then.
 
-    indicator: what tipped it, or `RELEASED`.
+    indicator: the one that changed it, or `RELEASED`.
     """
 
     time: float
@@ -75,8 +77,8 @@ class StandingChanged(NamedTuple):
 class Connection:
     """What the detector holds of a running connection.
 
-    number: the server's `fingerprint`. new: the device never met its neighbourhood. before: how contacts with it had
-    come out when this one began. explained: the caller sets it where our responder answers in the server's place.
+    number: the server's `fingerprint`. new: the device never met its network. before: the outcome of contacts with it
+    when this one began. explained: the caller sets it if our responder answers instead of the server.
     """
 
     __slots__ = (
@@ -100,7 +102,7 @@ class Connection:
         self.new = new
         self.before = before
         self.explained = False
-        self.met = False  # counted among the neighbourhoods that the device has met
+        self.met = False  # counted among the networks that the device has met
         self.fired = 0  # which indicators have: a bit each
         self.room = SESSION_CLIP
         # Of the names of HELO and sender only whether they are equal matters: marks of their domains, in one number.
@@ -134,7 +136,7 @@ class Connection:
 
     @property
     def fresh(self) -> bool:
-        """Whether this server's answer is news: none of its neighbourhood has accepted or turned away before."""
+        """Whether this server's answer is new: no server of its network has accepted or rejected before."""
         return self.before <= DEFERRED
 
 
@@ -150,10 +152,10 @@ class Step(NamedTuple):
 
 
 class Detector:
-    """Stateless but for `changes`, which the caller empties; all memory is in the devices.
+    """Stateless except for `changes`, which the caller empties; all memory is in the devices.
 
-    `trace` is called with each `Step`, for those who want to show how a score came about. `nat64`: the prefixes of the
-    translators there are (inspect.nat64): a server behind one counts by its IPv4 address.
+    `trace` is called with each `Step`, to show how a score developed. `nat64`: the prefixes of translators
+    (inspect.nat64): a server behind one counts by its IPv4 address.
     """
 
     def __init__(self, trace: Callable[[Step], None] | None = None) -> None:
@@ -162,7 +164,7 @@ class Detector:
         self._trace = trace
 
     def opened(self, device: Device, server: bytes, time: float) -> Connection:
-        """A device opens a connection to a server (packed address). Nothing counts yet but the connection."""
+        """A device opens a connection to a server (packed address). So far only the connection counts."""
         device.connections += 1
         connection = self.joined(device, server)
         if device.key == ROUTER and device.connections == 1:
@@ -177,16 +179,16 @@ class Detector:
 
     def established(self, connection: Connection, time: float) -> None:
         """Both ends have completed the handshake."""
-        # Of two connections at once to a new neighbourhood the first to get there is the new one.
+        # If two connections at once go to a new network, the first that is established is the new one.
         new = connection.device.server_networks.meet(connection.number)
         if not connection.met:
             connection.new = new
             self._met(connection, time)
 
     def refused(self, connection: Connection) -> None:
-        """We have refused the SYN: the network counts as contacted, and that is no evidence.
+        """We have refused the SYN: the network counts as contacted, and there is no evidence.
 
-        Anybody can send a SYN in the device's name, and no server had a chance to show who it was.
+        Any host can send a SYN in the device's name, and no server had a chance to verify it.
         """
         new = connection.device.server_networks.attempt(connection.number)
         if not connection.met:
@@ -194,7 +196,7 @@ class Detector:
             connection.device.networks += new
 
     def unanswered(self, connection: Connection, phase: str, time: float) -> None:
-        """Nobody has answered the SYN. phase: LOST or REFUSED, or TRYING: it was not waited for."""
+        """The SYN got no answer. phase: LOST or REFUSED, or TRYING: it was not waited for."""
         device = connection.device
         new = device.server_networks.attempt(connection.number)
         if not connection.met:
@@ -205,7 +207,7 @@ class Detector:
             device.server_networks.settle(connection.number, DEFERRED)
 
     def _met(self, connection: Connection, time: float, proven: bool = True) -> None:
-        """The device has met this neighbourhood."""
+        """The device has met this network."""
         connection.met = True
         if not connection.new:
             return
@@ -238,12 +240,12 @@ class Detector:
             self._other(connection, event, time)
         if reply is None or reply.code < 400 or connection.explained:
             return
-        # A verb that nobody knows is no refusal; a domain of that name may be refused like any other.
+        # An unknown verb is not a refusal; a domain of that name may be refused like any other.
         if kind != "reply" or event.name != "unknown":
             self._refused(connection, kind, reply, time)
 
     def _other(self, connection: Connection, event: Event, time: float) -> None:
-        """What is an indicator by its name alone, and the reply to AUTH."""
+        """Events that are indicators by their names alone, and the reply to AUTH."""
         kind, name, reply = event.kind, event.name, event.reply
         if kind == "opaque" and name == "not-smtp":
             self._add(connection, "not-smtp", time)
@@ -257,10 +259,10 @@ class Detector:
             connection.device.server_networks.settle(connection.number, ACCEPTED)
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
-        """An established connection is over: what its end shows. `phase` as in inspect.session."""
+        """An established connection has ended: counts what its end shows. `phase` as in inspect.session."""
         if connection.explained:
             if phase in (CLOSED, RESET):
-                # No server has said anything; still, what the device tries there again is no news.
+                # No server has answered; still, further attempts of the device there are not new.
                 connection.device.server_networks.settle(connection.number, TURNED_AWAY)
             return
         if phase in (CLOSED, RESET):
@@ -274,16 +276,16 @@ class Detector:
     def on_mx_query(self, device: Device, foreign: bool, time: float) -> None:
         """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home.
 
-        Anybody can ask so in its name; it weighs little, once, and the caller tells of devices that have mailed alone.
+        Any host can ask in its name. So it weighs little, once, and the caller reports only devices that have mailed.
         """
         self._add(Connection(device, 0, False, MET), "mx-foreign" if foreign else "mx-lookup", time)
 
     def release(self, device: Device, time: float) -> bool:
-        """A compromised device is said to have been cleaned: it is a suspect from now on. False where it was none.
+        """A person has released a compromised device: it is suspected from now on. False if it was not compromised.
 
-        All it does counts as new again. So its neighbourhoods are forgotten, too: what they answer is evidence only at
-        a first contact, and without it neither would a cleaned device that writes to its usual servers ever be
-        cleared, nor a bot that goes through its old list be held to it.
+        All it does counts as new again. So its server networks are forgotten, too, because their answers are evidence
+        only at a first contact. Otherwise a cleaned device that writes to its usual servers would never be cleared, and
+        a bot that goes through its old list would never be convicted.
         """
         before = device.score.standing
         if before != COMPROMISED:
@@ -299,11 +301,11 @@ class Detector:
         return True
 
     def _refused(self, connection: Connection, kind: str, reply: Reply, time: float) -> None:
-        """A reply of 4yz or 5yz. The first answers of a neighbourhood are news; what it says again is not."""
+        """A reply of 4yz or 5yz. The first answers of a network are new; later ones are not."""
         name = FROM_REPLY[replies.classify(reply)]
         if kind == "greeting" and name == "refused":
             name = "banner-refused"
-        # Bounces and callouts (RFC 5321 section 4.5.5) go to whoever was forged: that they fail says little.
+        # Bounces and callouts (RFC 5321 section 4.5.5) go to forged senders, so their failure says little.
         if connection.fresh and not connection.null_sender and (name != "deferred" or connection.before == MET):
             self._add(connection, name, time)
             if name != "deferred":
@@ -319,7 +321,7 @@ class Detector:
             connection.device.server_networks.settle(connection.number, outcome)
 
     def _ready(self, connection: Connection, time: float) -> None:
-        """A server was ready to take a recipient's mail, and was told no more: as good as taking it (RFC 5321 3.3)."""
+        """A server accepted a recipient, and got no message: as good as accepting one (RFC 5321 section 3.3)."""
         if connection.null_sender:
             connection.device.server_networks.settle(connection.number, ACCEPTED)
         elif not connection.fired & _REFUSALS:
@@ -335,7 +337,7 @@ class Detector:
         connection.device.server_networks.settle(connection.number, ACCEPTED)
 
     def _tls_bytes(self, connection: Connection, sent: int, time: float) -> None:
-        """How much a client sent under TLS tells whether it left a message."""
+        """The bytes that a client sent in TLS show whether it delivered a message."""
         if sent >= CARRIED_FROM:
             self._accepted(connection, "tls-carried", time)
         elif sent >= EMPTY_BELOW:
@@ -407,7 +409,7 @@ class Detector:
         if connection.fired & bit or connection.before > DEFERRED:  # not fresh
             return
         connection.fired |= bit
-        if connection.explained and INDICATORS[name].family not in UNSPOKEN:  # whoever answers, a SYN is a SYN
+        if connection.explained and INDICATORS[name].family not in UNSPOKEN:  # whatever answers, a SYN counts the same
             part *= EXPLAINED_PART
         device = connection.device
         score = device.score
@@ -428,7 +430,7 @@ class Detector:
 
 
 def _mark(domain: str) -> int:
-    """A number for a domain, to tell whether two are the same: by Python's hash, which is keyed anew at each start."""
+    """A number for a domain, to compare two: Python's hash, which has a new key at each start."""
     return hash(domain) & _MARKS | 2
 
 

@@ -30,11 +30,11 @@ from cpe_filter.replay.capture import frames, network_layer
 from cpe_filter.report.reporter import Reporter
 from cpe_filter.status import status
 from tests.lab.net import DEADLINE_S, PROJECT
+from tests.openwrt.package import BUSYBOX, shell
 
 APP = PROJECT / "openwrt" / "luci-app-cpe-filter"
 PLUGIN = APP / "root" / "usr" / "libexec" / "rpcd" / "cpe-filter"
 HERE = Path(__file__).parent
-BUSYBOX = shutil.which("busybox") or ""
 #: Programs of busybox that the plugin uses; OpenWrt's has them by default.
 APPLETS = ("cat", "head", "mktemp", "readlink", "rm", "sed")
 
@@ -77,12 +77,12 @@ class Router:
         self.root = root
         self.run = root / "var" / "run" / "cpe-filter"
         self.etc = root / "etc" / "cpe-filter"
-        self._bin = root / "bin"
-        for folder in (self.run, self.etc, self._bin, root / "usr" / "share" / "libubox"):
+        self.bin = root / "bin"
+        for folder in (self.run, self.etc, self.bin, root / "usr" / "share" / "libubox"):
             folder.mkdir(parents=True)
         shutil.copy(HERE / "luci_jshn.sh", root / "usr" / "share" / "libubox" / "jshn.sh")
         for applet in APPLETS:
-            (self._bin / applet).symlink_to(BUSYBOX)
+            (self.bin / applet).symlink_to(BUSYBOX)
         self.program("cpe-filter", f'exec "{sys.executable}" -m cpe_filter "$@"\n')
         self.policy_file = self.run / "policy.toml"
         self.policy_file.write_text(self.policy_text(more))
@@ -93,7 +93,7 @@ class Router:
         return POLICY.format(run=self.run, etc=self.etc, more=more)
 
     def program(self, name: str, text: str) -> None:
-        path = self._bin / name
+        path = self.bin / name
         path.write_text(f"#!/bin/sh\n{text}")
         path.chmod(0o755)
 
@@ -111,7 +111,7 @@ class Router:
     def plugin(self, *words: str, given: bytes | str = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs it as rpcd does: arguments on stdin, which then ends."""
         return subprocess.run(
-            [BUSYBOX, "ash", str(PLUGIN), *words],
+            shell(self.bin, PLUGIN, *words),
             input=given.encode() if isinstance(given, str) else given,
             capture_output=True,
             timeout=DEADLINE_S,
@@ -122,7 +122,7 @@ class Router:
     def environment(self) -> dict[str, str]:
         """What the plugin finds around it."""
         return {
-            "PATH": str(self._bin),
+            "PATH": str(self.bin),
             "IPKG_INSTROOT": str(self.root),
             "JSHN": str(HERE / "luci_jshn.py"),
             "JSHN_PYTHON": sys.executable,

@@ -17,6 +17,8 @@ from tests.lab.net import DEADLINE_S, PROJECT
 
 FILES = PROJECT / "openwrt" / "cpe-filter" / "files"
 STAND_IN = Path(__file__).with_name("stand_in")
+#: Where it is; empty where there is none.
+BUSYBOX = shutil.which("busybox") or ""
 UCI = Path(__file__).with_name("uci.py")
 #: File of the feed -> its place on the router and its mode.
 INSTALL: dict[str, tuple[str, int]] = {
@@ -52,7 +54,19 @@ def install(root: Path, below: str = "") -> None:
 
 def why_not() -> str:
     """Why no router's shell can be had; "" where it can."""
-    return "" if shutil.which("busybox") else "the scripts run in busybox's shell (package busybox)"
+    return "" if BUSYBOX else "the scripts run in busybox's shell (package busybox)"
+
+
+def shell(programs: Path, script: str | Path, *arguments: str | Path) -> list[str]:
+    """The command for a script in busybox's shell, where the programs of a folder come before busybox's own.
+
+    The shell of Debian's busybox-static is built to run on its own (FEATURE_SH_STANDALONE): it takes an applet before
+    it looks into PATH, and never gets to a program of ours with an applet's name. A function comes before both.
+    """
+    assert BUSYBOX, why_not()
+    ours = sorted(path for path in programs.iterdir() if not path.is_symlink() and path.name.isidentifier())
+    functions = "".join(f'{path.name}() {{ "{path}" "$@"; }}\n' for path in ours)
+    return [BUSYBOX, "ash", "-c", f'{functions}. "$0"', str(script), *map(str, arguments)]
 
 
 class Router:
@@ -85,10 +99,9 @@ class Router:
         self.devices("br-lan", "wan")
 
     def _programs(self) -> None:
-        busybox = shutil.which("busybox")
-        assert busybox is not None, why_not()
+        assert BUSYBOX, why_not()
         for name in APPLETS:
-            (self.bin / name).symlink_to(busybox)
+            (self.bin / name).symlink_to(BUSYBOX)
         uci = os.environ.get("CPE_FILTER_UCI")  # the real one, where somebody has it
         if uci:
             self._script("uci", f'exec {uci} -c "$UCI_CONFIG_DIR" -t "$UCI_CONFIG_DIR/.state" "$@"')
@@ -160,10 +173,8 @@ class Router:
             "PYTHONPATH": str(PROJECT),
             "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
         }
-        busybox = shutil.which("busybox")
-        assert busybox is not None, why_not()
         return subprocess.run(
-            [busybox, "ash", *map(str, arguments)],
+            shell(self.bin, *arguments),
             capture_output=True,
             env=environment,
             cwd=self.root,

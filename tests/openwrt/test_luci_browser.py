@@ -16,8 +16,9 @@ from cpe_filter.report import spool_dir
 from cpe_filter.report.spool_reader import SpoolReader
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
-from tests.openwrt.luci_router import BOX, BUSYBOX, LAPTOP, NAS, REPORTING, SUSPECT, Filter, Router
+from tests.openwrt.luci_router import BOX, LAPTOP, NAS, REPORTING, SUSPECT, Filter, Router
 from tests.openwrt.luci_server import LuciServer
+from tests.openwrt.package import BUSYBOX
 from tests.replay.test_browser import CONTRAST, OVERFLOW
 from tests.texts.browser import PROGRAM, Browser
 

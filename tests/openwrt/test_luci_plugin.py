@@ -16,7 +16,8 @@ import pytest
 from cpe_filter.policy.load import load
 from tests.lab.net import DEADLINE_S, Lab, mx4
 from tests.live.test_live_control import MONITOR, blocked, convict, sent
-from tests.openwrt.luci_router import APP, BOX, BUSYBOX, LAPTOP, NAS, PLUGIN, REPORTING, SUSPECT, Router
+from tests.openwrt.luci_router import APP, BOX, LAPTOP, NAS, PLUGIN, REPORTING, SUSPECT, Router
+from tests.openwrt.package import BUSYBOX, shell
 from tests.status.statuses import device, status
 
 pytestmark = pytest.mark.skipif(not BUSYBOX, reason="no busybox here to run the plugin with")
@@ -344,7 +345,7 @@ def test_against_the_running_filter(lab: Lab, tmp_path: Path) -> None:
 
     def call(method: str, **arguments: str) -> dict[str, Any]:
         around = [f"{name}={value}" for name, value in router.environment().items()]
-        command = lab.command("router", ["env", "-i", *around, BUSYBOX, "ash", str(PLUGIN), "call", method])
+        command = lab.command("router", ["env", "-i", *around, *shell(router.bin, PLUGIN, "call", method)])
         done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, timeout=DEADLINE_S)
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer

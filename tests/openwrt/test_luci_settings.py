@@ -16,8 +16,9 @@ from cpe_filter.toml_file import Key, parse
 from tests.openwrt import package
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
-from tests.openwrt.luci_router import BUSYBOX, Router
+from tests.openwrt.luci_router import Router
 from tests.openwrt.luci_server import LuciServer
+from tests.openwrt.package import BUSYBOX
 from tests.openwrt.test_uci import quoted
 from tests.policy.test_policy import RIGHT, WRONG
 from tests.texts.browser import PROGRAM, Browser

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.net import PROJECT
-from tests.openwrt import ipk, light
+from tests.openwrt import ipk, light, package
 from tests.openwrt.conftest import build
 from tools.ipk import apk, archive
 from tools.ipk.recipe import Package
@@ -27,15 +27,15 @@ add_group_and_user() { echo "add_group_and_user pkgname=${pkgname-}"; }
 """
 
 
-def run(script: Path, router: Path, *words: str, **environment: str) -> list[str]:
-    shell = shutil.which("busybox")
-    if shell is None:
-        pytest.skip("the scripts run in busybox's shell (package busybox)")
+def run(script: Path, router: Path, *words: str, programs: Path | None = None, **environment: str) -> list[str]:
+    if package.why_not():
+        pytest.skip(package.why_not())
+    path = f"{programs}:/usr/bin:/bin" if programs else "/usr/bin:/bin"
     done = subprocess.run(
-        [shell, "ash", str(script), *words],
+        package.shell(programs, script, *words) if programs else [package.BUSYBOX, "ash", str(script), *words],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "IPKG_INSTROOT": str(router), **environment},
+        env={"PATH": path, "IPKG_INSTROOT": str(router), **environment},
     )
     assert (done.returncode, done.stderr) == (0, "")
     return [" ".join(line.split()) for line in done.stdout.splitlines()]
@@ -132,7 +132,7 @@ def test_rpcd_learns_of_the_plugin_of_the_luci_app(tmp_path: Path) -> None:
     file = written(tmp_path, {"postinst-pkg": script})["postinst-pkg"]
     assert run(file, Path("/image")) == []
     assert (tmp_path / "luci-indexcache.1.json").exists()
-    assert run(file, Path(), IPKG_INSTROOT="", PATH=f"{programs}:/usr/bin:/bin") == ["killall -HUP rpcd"]
+    assert run(file, Path(), IPKG_INSTROOT="", programs=programs) == ["killall -HUP rpcd"]
     assert not (tmp_path / "luci-indexcache.1.json").exists()
     assert not (tmp_path / "luci-modulecache").exists()
 

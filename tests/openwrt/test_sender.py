@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LIVE_REQUIRED
-from tests.openwrt.package import Router, why_not
+from tests.openwrt.package import Router, shell, why_not
 
 #: Much longer than a turn of the loop takes here.
 LONG_S = 1.0
@@ -31,9 +31,7 @@ class Sleeper:
         (self.router.bin / "sleep").unlink()
         self.router._script("sleep", f"exec {shutil.which('sleep')} 0.05")
         self.says("nothing waits to be sent", 0)
-        busybox = shutil.which("busybox")
-        assert busybox is not None
-        words = [busybox, "ash", str(self.router.path("/usr/libexec/cpe-filter-send")), "/p q", str(self.spool)]
+        words = shell(self.router.bin, self.router.path("/usr/libexec/cpe-filter-send"), "/p q", self.spool)
         self.process = subprocess.Popen(words, env={"PATH": str(self.router.bin)}, stderr=subprocess.PIPE)
 
     def says(self, text: str, code: int) -> None:

@@ -20,7 +20,7 @@ LONGEST = (
     "tests/openwrt/",
     "tests/live/",
     "tests/enforce/",
-    "tests/test_ordinary.py",
+    "tests/engine/",
     "tests/fuzz/",
     "tests/evaluate/",
     "tests/bench/",

@@ -1,7 +1,7 @@
 """A sample of small changes to the code, to learn whether a test notices: `python -m tools.mutate`.
 
 Each change turns one comparison, condition, constant or statement of a module around, in a copy of the project; then
-the tests that mirror that module run, and those of its room and `tests/test_engine.py` where they pass. A change that
+the tests that mirror that module run, and those of its room and `tests/engine` where they pass. A change that
 no test notices has survived. The sample is drawn with a fixed seed, so it is the same for the same code.
 
 Exit status: 0 where at most `--allowed` survive, 1 where more do, 2 where the tests fail without any change.
@@ -207,11 +207,11 @@ def suites(path: str) -> list[list[str]]:
     room, module = Path(path).parts[1], Path(path).stem
     folder = PROJECT / "tests" / room
     own = sorted(str(each.relative_to(PROJECT)) for each in folder.rglob(f"test_{module}*.py"))
-    rest = [f"tests/{room}", "tests/test_engine.py"]
+    rest = [f"tests/{room}", "tests/engine"]
     if room == "enforce":
         rest += ["tests/live/test_live.py", "tests/live/test_gate.py"]
     if room == "detect":
-        rest += ["tests/test_evidence_two_sides.py", "tests/test_strangers.py", "tests/evaluate"]
+        rest += ["tests/evaluate"]
     return [*([own] if own else []), [each for each in rest if (PROJECT / each).exists()]]
 
 

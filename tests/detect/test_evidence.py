@@ -134,3 +134,7 @@ def test_renamed_codes_are_documented_and_lead_to_codes_of_today() -> None:
     assert len(set(evidence.RENAMED.values())) == len(evidence.RENAMED)
     assert evidence.current("took-leave") == "quit"
     assert evidence.current("of-a-newer-version") == "of-a-newer-version"
+
+
+def test_each_row_of_numbers_has_its_words() -> None:
+    assert list(evidence._RATES) == list(evidence._WORDS) == list(INDICATORS)

@@ -234,10 +234,10 @@ def _send(options: argparse.Namespace) -> int:
 
     try:
         return send.run(policy_of(options.policy), "once" if options.once else "wait" if options.wait else "")
-    except send.NoReports as error:
+    except send.NoReportsError as error:
         print(f"cpe-filter: {error}", file=sys.stderr)
         return send.UNDELIVERED
-    except send.CannotSend as error:
+    except send.CannotSendError as error:
         raise UsageError(str(error)) from None
 
 
@@ -246,7 +246,7 @@ def _command_report_show(options: argparse.Namespace) -> int:
 
     try:
         reported.show(policy_of(options.policy), options.json, print)
-    except reported.NotShown as error:
+    except reported.NotShownError as error:
         raise UsageError(str(error)) from None
     return EXIT_OK
 

@@ -39,25 +39,25 @@ _WHYS = {
 }
 
 
-class NotShown(RuntimeError):
+class NotShownError(RuntimeError):
     """There is nothing to show, or not to us; the text says why."""
 
 
 def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
-    """Raises `NotShown`."""
+    """Raises `NotShownError`."""
     path = spool_dir.folder(policy.status.status_file)
     try:
         reader = SpoolReader(path)
     except FileNotFoundError:
-        raise NotShown(f"no reports are made (there is no {path})") from None
+        raise NotShownError(f"no reports are made (there is no {path})") from None
     except OSError as error:
-        raise NotShown(f"{path}: {error.strerror}; root may see it") from None
+        raise NotShownError(f"{path}: {error.strerror}; root may see it") from None
     try:
         content = _gathered(policy, reader)
     except OSError as error:
-        raise NotShown(f"{path}: {error.strerror}; root may see it") from None
+        raise NotShownError(f"{path}: {error.strerror}; root may see it") from None
     except CorruptStateError as error:
-        raise NotShown(f"{path}: the spool is {error}") from None
+        raise NotShownError(f"{path}: the spool is {error}") from None
     finally:
         reader.close()
     if as_json:

@@ -17,7 +17,7 @@ _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 MOST_BYTES, _MOST_NAME = 64 << 10, 64
 
 
-class NoCertificate(ValueError):
+class CertificateError(ValueError):
     """The file has no certificate that can be read."""
 
 
@@ -30,11 +30,11 @@ class Certificate(NamedTuple):
 
 
 def parse(pem: bytes) -> Certificate:
-    """The first certificate of a PEM file. Raises `NoCertificate`."""
+    """The first certificate of a PEM file. Raises `CertificateError`."""
     _, found, rest = pem.partition(_BEGIN)
     body, end, _ = rest.partition(_END)
     if not found or not end:
-        raise NoCertificate("no certificate in it (PEM)")
+        raise CertificateError("no certificate in it (PEM)")
     try:
         certificate = _one(binascii.a2b_base64(body), 0, _SEQUENCE)[0]
         fields = _one(certificate, 0, _SEQUENCE)[0]
@@ -49,7 +49,7 @@ def parse(pem: bytes) -> Certificate:
         ends, _ = _time(dates, after)
         return Certificate(_name(subject), begins, ends)
     except (IndexError, ValueError):
-        raise NoCertificate("the certificate in it cannot be read") from None
+        raise CertificateError("the certificate in it cannot be read") from None
 
 
 def _one(data: bytes, at: int, kind: int) -> tuple[bytes, int]:

@@ -10,15 +10,15 @@ import stat
 import time
 
 from cpe_filter.policy.model import Policy
-from cpe_filter.send.certificate import MOST_BYTES, Certificate, NoCertificate, parse
+from cpe_filter.send.certificate import MOST_BYTES, Certificate, CertificateError, parse
 
 
-class CannotSend(RuntimeError):
+class CannotSendError(RuntimeError):
     """Nothing can be sent with this policy, or from here; the text says why."""
 
 
 def check_files(policy: Policy) -> Certificate:
-    """The router's certificate, after a check of all three files. Raises `CannotSend`."""
+    """The router's certificate, after a check of all three files. Raises `CannotSendError`."""
     for name, path, others in (
         ("ca", policy.report.ca, 0o022),
         ("certificate", policy.report.certificate, 0o022),
@@ -29,23 +29,23 @@ def check_files(policy: Policy) -> Certificate:
             with open(path, "rb"):
                 pass
         except OSError as error:
-            raise CannotSend(f"[report] {name}: {path}: {error.strerror}") from None
+            raise CannotSendError(f"[report] {name}: {path}: {error.strerror}") from None
         if about.st_mode & others:
             mode = stat.S_IMODE(about.st_mode)
             what = "others can read or change it" if others == 0o037 else "others can change it"
             allowed = "0600 or 0640" if others == 0o037 else "0644"
-            raise CannotSend(f"[report] {name}: {path}: {what} (mode {mode:04o}); allowed: {allowed}")
+            raise CannotSendError(f"[report] {name}: {path}: {what} (mode {mode:04o}); allowed: {allowed}")
     path = policy.report.certificate
     try:
         with open(path, "rb") as file:
             own = parse(file.read(MOST_BYTES))
-    except NoCertificate as error:
-        raise CannotSend(f"[report] certificate: {path}: {error}") from None
+    except CertificateError as error:
+        raise CannotSendError(f"[report] certificate: {path}: {error}") from None
     if not own.name:
-        raise CannotSend(f"[report] certificate: {path}: it has no common name (CN)")
+        raise CannotSendError(f"[report] certificate: {path}: it has no common name (CN)")
     if time.time() > own.ends and synchronised():
         ended = time.strftime("%Y-%m-%d", time.gmtime(own.ends))
-        raise CannotSend(f"[report] certificate: {path}: it has expired on {ended}")
+        raise CannotSendError(f"[report] certificate: {path}: it has expired on {ended}")
     return own
 
 

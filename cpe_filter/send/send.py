@@ -42,9 +42,9 @@ from cpe_filter.report.spool_dir import LAST, PLAN, uptime
 from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.send.certificate import Certificate
 from cpe_filter.send.protocol import MAX_EVENTS
-from cpe_filter.send.rights import CannotSend, check_files, synchronised
+from cpe_filter.send.rights import CannotSendError, check_files, synchronised
 
-__all__ = ["CannotSend", "NoReports", "Sender", "batches", "check_files", "report", "run"]
+__all__ = ["CannotSendError", "NoReportsError", "Sender", "batches", "check_files", "report", "run"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ LOOK_S, SHORT_S, LONG_S = 5.0, 60.0, 6 * 3600.0
 _MODEL = "/tmp/sysinfo/board_name"  # noqa: S108 - OpenWrt's; only read, and not trusted
 
 
-class NoReports(RuntimeError):
+class NoReportsError(RuntimeError):
     """No filter has left anything to send."""
 
 
@@ -75,11 +75,11 @@ def say(text: str) -> None:
 
 
 def run(policy: Policy, how: str) -> int:
-    """how: "once", "wait" or "". Returns the exit code; raises `CannotSend`, `NoReports`."""
+    """how: "once", "wait" or "". Returns the exit code; raises `CannotSendError`, `NoReportsError`."""
     if not policy.report.url:
-        raise CannotSend("[report] url is empty: nothing is reported")
+        raise CannotSendError("[report] url is empty: nothing is reported")
     if any(c in policy.report.url for c in "?#"):
-        raise CannotSend(f"[report] url {policy.report.url}: no ? or # can be in it")
+        raise CannotSendError(f"[report] url {policy.report.url}: no ? or # can be in it")
     own = check_files(policy)
     reader = _opened(policy, how)
     try:
@@ -89,7 +89,7 @@ def run(policy: Policy, how: str) -> int:
             return DONE
         return Sender(policy, own, reader, how, user.give_up).run()
     except PrivilegeError as error:
-        raise CannotSend(str(error)) from None
+        raise CannotSendError(str(error)) from None
     except (OSError, CorruptStateError) as error:
         say(f"what waits cannot be read or noted: {error.strerror if isinstance(error, OSError) else error}")
         if how == "wait":
@@ -100,7 +100,7 @@ def run(policy: Policy, how: str) -> int:
 
 
 def _opened(policy: Policy, how: str) -> SpoolReader:
-    """The spool's folder; with `--wait` as soon as the filter has made it. Raises `CannotSend`, `NoReports`."""
+    """The spool's folder; with `--wait` as soon as it exists. Raises `CannotSendError`, `NoReportsError`."""
     path = spool_dir.folder(policy.status.status_file)
     end = time.monotonic() + LONG_S
     while True:
@@ -108,10 +108,10 @@ def _opened(policy: Policy, how: str) -> SpoolReader:
             return SpoolReader(path)
         except FileNotFoundError:
             if how != "wait" or time.monotonic() >= end:
-                raise NoReports(f"no filter has made reports yet (there is no {path})") from None
+                raise NoReportsError(f"no filter has made reports yet (there is no {path})") from None
             time.sleep(LOOK_S)
         except OSError as error:
-            raise CannotSend(f"{path}: {error.strerror} (it is for root and [report] user)") from None
+            raise CannotSendError(f"{path}: {error.strerror} (it is for root and [report] user)") from None
 
 
 # ── one exchange ────────────────────────────────────────────────────────────────────────────────────
@@ -185,8 +185,8 @@ class Sender:
         try:
             tls = upstream.context(policy.report.ca, policy.report.certificate, policy.report.key)
             return upstream.Collector(policy.report.url, tls)
-        except upstream.Unusable as error:
-            raise CannotSend(str(error)) from None
+        except upstream.TlsSetupError as error:
+            raise CannotSendError(str(error)) from None
 
     def _wait(self, plan: Plan) -> tuple[About, list[Waiting]] | None:
         """The events to send if it is time; else None."""
@@ -222,7 +222,7 @@ class Sender:
             body = report(about, batch, uptime())
             try:
                 answer = collector.post(upstream.compress(body))
-            except upstream.Unreached as error:
+            except upstream.UnreachableError as error:
                 self._keep(body, str(error))
                 return self._refused(plan, str(error)) if error.refused else self._later(plan, 0.0, str(error))
             self._keep(body, str(answer.status))

@@ -31,11 +31,11 @@ _WRONG = (400, 413, 422)
 _LATER = (408, 425, 429)
 
 
-class Unusable(Exception):
+class TlsSetupError(Exception):
     """Certificate, key or CA cannot be used. The text says which and why."""
 
 
-class Unreached(Exception):
+class UnreachableError(Exception):
     """The collector was not reached, or not understood. refused: it does not accept this router's certificate."""
 
     def __init__(self, text: str, refused: bool = False) -> None:
@@ -59,19 +59,19 @@ class Answer(NamedTuple):
 
 
 def context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
-    """A router's TLS settings. Raises `Unusable`, OSError."""
+    """A router's TLS settings. Raises `TlsSetupError`, OSError."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, and compares the host's name
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.hostname_checks_common_name = False
     try:
         made.load_verify_locations(ca)
     except ssl.SSLError:
-        raise Unusable(f"[report] ca: {ca} holds no certificates (PEM)") from None
+        raise TlsSetupError(f"[report] ca: {ca} holds no certificates (PEM)") from None
     try:
         made.load_cert_chain(certificate, key, password="")  # there is no person to ask for one
     except ssl.SSLError as error:
         why = "does not belong to the certificate" if "MISMATCH" in (error.reason or "") else "cannot be read (PEM)"
-        raise Unusable(f"[report] key: {key} {why}") from None
+        raise TlsSetupError(f"[report] key: {key} {why}") from None
     return made
 
 
@@ -96,19 +96,19 @@ class _Connection(http.client.HTTPSConnection):
 
 
 class Collector:
-    """Call `post` any number of times, then `close`. Both raise only `Unreached`."""
+    """Call `post` any number of times, then `close`. Both raise only `UnreachableError`."""
 
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
-        """url: https, as policy.py allows it. Raises `Unusable`."""
+        """url: https, as policy.py allows it. Raises `TlsSetupError`."""
         host, _, path = url.removeprefix("https://").partition("/")
         self._path = f"/{path}".rstrip("/") + PATH
         name, _, port = host.partition(":")
         if not (name.isascii() and all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))):
-            raise Unusable(f"[report] url {url}: invalid host name {name}")
+            raise TlsSetupError(f"[report] url {url}: invalid host name {name}")
         self.host = name
         number = int(port or 443)
         if not 0 < number < 65536:
-            raise Unusable(f"[report] url {url}: invalid port {number}")
+            raise TlsSetupError(f"[report] url {url}: invalid port {number}")
         self._connection = _Connection(self.host, number, timeout=CONNECT_S, context=tls)
         self._connection.tls = tls
         self._until = time.monotonic() + EXCHANGE_S
@@ -123,19 +123,19 @@ class Collector:
             return self._post(body)
         except ssl.SSLCertVerificationError as error:
             why = error.verify_message.rstrip(".")
-            raise Unreached(f"the certificate of {self.host} is not accepted: {why}{_clock(why)}") from None
+            raise UnreachableError(f"the certificate of {self.host} is not accepted: {why}{_clock(why)}") from None
         except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError) as error:
             raise self._hung_up(error) from None
         except ssl.SSLError as error:
             raise _alert(self.host, error) from None
         except socket.gaierror as error:
-            raise Unreached(f"{self.host} has no address: {error.strerror}") from None
+            raise UnreachableError(f"{self.host} has no address: {error.strerror}") from None
         except TimeoutError:
-            raise Unreached(f"{self.host} does not answer in time") from None
+            raise UnreachableError(f"{self.host} does not answer in time") from None
         except http.client.HTTPException as error:
-            raise Unreached(f"{self.host} does not speak HTTP: {type(error).__name__}") from None
+            raise UnreachableError(f"{self.host} does not speak HTTP: {type(error).__name__}") from None
         except (OSError, UnicodeError) as error:
-            raise Unreached(f"{self.host} is not reached: {getattr(error, 'strerror', None) or error}") from None
+            raise UnreachableError(f"{self.host} is not reached: {getattr(error, 'strerror', None) or error}") from None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
@@ -143,14 +143,14 @@ class Collector:
     def close(self) -> None:
         self._connection.close()
 
-    def _hung_up(self, error: OSError) -> Unreached:
+    def _hung_up(self, error: OSError) -> UnreachableError:
         """In TLS 1.3 a server checks our certificate after our side has finished, and may then reset our request.
 
         Its reason waits to be read, unless the end of the connection has overtaken it.
         """
         connection: socket.socket | None = self._connection.sock
         if connection is None:
-            return Unreached(f"{self.host} hung up")
+            return UnreachableError(f"{self.host} hung up")
         try:
             connection.recv(1)
         except ssl.SSLError as reason:
@@ -159,8 +159,8 @@ class Collector:
         except OSError:
             pass
         if self._answered:
-            return Unreached(f"{self.host} hung up")
-        return Unreached(f"{self.host} hung up at once: it may not accept this router's certificate")
+            return UnreachableError(f"{self.host} hung up")
+        return UnreachableError(f"{self.host} hung up at once: it may not accept this router's certificate")
 
     def _post(self, body: bytes) -> Answer:
         connection = self._connection
@@ -198,12 +198,12 @@ def _clock(why: str) -> str:
     return ""
 
 
-def _alert(host: str, error: ssl.SSLError) -> Unreached:
+def _alert(host: str, error: ssl.SSLError) -> UnreachableError:
     reason = (error.reason or "").lower().replace("_", " ")
     what = reason.partition("alert ")[2]
     if "certificate" in what or what in ("unknown ca", "access denied"):
-        return Unreached(f"{host} does not accept this router's certificate: {what}", refused=True)
-    return Unreached(f"no TLS with {host}: {reason or error}")
+        return UnreachableError(f"{host} does not accept this router's certificate: {what}", refused=True)
+    return UnreachableError(f"no TLS with {host}: {reason or error}")
 
 
 def _answer(status: int, headers: http.client.HTTPMessage, data: bytes) -> Answer:

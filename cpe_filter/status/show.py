@@ -14,7 +14,7 @@ import sys
 import time
 
 from cpe_filter.status.overview import describe
-from cpe_filter.status.status import NotRunning, of_service, read
+from cpe_filter.status.status import NotRunningError, of_service, read
 
 #: The shortest and longest interval of a watch, in seconds.
 LEAST_S, MOST_S = 0.1, 3600.0
@@ -29,7 +29,7 @@ def once(path: str, as_json: bool) -> int:
     """0 and the status, or 1 and one line if no filter runs."""
     try:
         text = _text(path, as_json, _size()[0])[0]
-    except NotRunning as why:
+    except NotRunningError as why:
         print(f"cpe-filter: {_with_error(str(why), path)}", file=sys.stderr)
         return 1
     sys.stdout.write(text if as_json else f"{text}\n")
@@ -45,7 +45,7 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
             columns, rows = _size()
             try:
                 text, new = _text(path, as_json, columns)
-            except NotRunning as why:
+            except NotRunningError as why:
                 error = config_error(path)
                 new = _with_error(str(why), path)
                 object_ = {"running": False, "why": str(why), **({"config_error": error} if error else {})}
@@ -63,7 +63,7 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
 
 
 def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
-    """What to show, and what distinguishes this status from the next. Raises `NotRunning`."""
+    """What to show, and what distinguishes this status from the next. Raises `NotRunningError`."""
     text, content = read(path)
     error = config_error(path)
     which = f"{content['pid']} {content.get('updated')} {error}"
@@ -72,7 +72,7 @@ def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
     try:
         return "\n".join(describe(content, time.time(), columns, error)), which
     except _WRONG:
-        raise NotRunning(f"{path}: not a status file") from None
+        raise NotRunningError(f"{path}: not a status file") from None
 
 
 def config_error(path: str) -> str:

@@ -37,7 +37,7 @@ _LONGEST = 64 << 20
 _place = struct.Struct("qII")
 
 
-class NotRunning(Exception):
+class NotRunningError(Exception):
     """No running filter has a status; the text says why."""
 
 
@@ -220,7 +220,7 @@ def _shown(device: Device) -> tuple[Any, ...]:
 
 
 def read(path: str) -> tuple[str, dict[str, Any]]:
-    """The text of a running filter's file, and its content. Raises `NotRunning`.
+    """The text of a running filter's file, and its content. Raises `NotRunningError`.
 
     Only the process is checked, so a caller that shows the content must expect anything.
     """
@@ -232,16 +232,16 @@ def read(path: str) -> tuple[str, dict[str, Any]]:
         content = json.loads(text)
         pid = content["pid"]
     except FileNotFoundError:
-        raise NotRunning(f"no filter is running (there is no {path})") from None
+        raise NotRunningError(f"no filter is running (there is no {path})") from None
     except OSError as error:
-        raise NotRunning(f"{path}: {error.strerror}") from None
+        raise NotRunningError(f"{path}: {error.strerror}") from None
     except (KeyError, IndexError, RecursionError, TypeError, ValueError):
-        raise NotRunning(f"{path}: not a status file") from None
+        raise NotRunningError(f"{path}: not a status file") from None
     if not isinstance(pid, int) or pid < 1:
-        raise NotRunning(f"{path}: not a status file")
+        raise NotRunningError(f"{path}: not a status file")
     in_jail = content.get("pid_namespace") not in (None, pid_namespace())
     if not (_alive_in_jail(path) if in_jail else _alive(pid)):
-        raise NotRunning(f"the filter that wrote {path} (process {pid}) does not run any more")
+        raise NotRunningError(f"the filter that wrote {path} (process {pid}) does not run any more")
     return text, content
 
 

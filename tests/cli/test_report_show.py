@@ -103,7 +103,7 @@ def test_whatever_stands_in_the_sender_s_file(desk: Desk, last: Any) -> None:
 
 def test_before_a_filter_has_run(desk: Desk, tmp_path: Path) -> None:
     desk.policy = changed_policy(desk.policy, status_file=str(tmp_path / "x" / "status.json"))
-    with pytest.raises(reported.NotShown, match="no reports are made"):
+    with pytest.raises(reported.NotShownError, match="no reports are made"):
         shown(desk)
 
 

@@ -129,7 +129,7 @@ def test_send_needs_no_more_than_its_package_says(root: Path, read: Read, tmp_pa
     loaded.write_text(
         "from cpe_filter.send import upstream\nimport ssl\nt = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
         "try:\n    upstream.Collector('https://localhost:9', t).post(b'')\n"
-        "except upstream.Unreached as error:\n    print(error)\n"
+        "except upstream.UnreachableError as error:\n    print(error)\n"
     )
     done = light.run(root, (*LIGHT, *standard(report)))
     assert (done.stderr, done.stdout) == ("", "localhost is not reached: Connection refused\n")

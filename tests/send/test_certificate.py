@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from cpe_filter.send.certificate import NoCertificate, _days, parse
+from cpe_filter.send.certificate import CertificateError, _days, parse
 from tests.collect.ca import Authority
 
 
@@ -62,7 +62,7 @@ def test_certificates_of_openssl(tmp_path: Path, subject: str, name: str, days: 
 
 @pytest.mark.parametrize("pem", [b"", b"x" * 9999, b"-----BEGIN CERTIFICATE-----", b"-----BEGIN PRIVATE KEY-----\n"])
 def test_what_is_no_certificate(pem: bytes) -> None:
-    with pytest.raises(NoCertificate, match="no certificate in it"):
+    with pytest.raises(CertificateError, match="no certificate in it"):
         parse(pem)
 
 
@@ -75,6 +75,6 @@ def test_damaged_ones_end_in_an_error_or_a_certificate(authority: Authority) -> 
             damaged[draw.randrange(28, len(pem) - 26)] = draw.randrange(256)
         try:
             parse(bytes(damaged))
-        except NoCertificate:
+        except CertificateError:
             refused += 1
     assert refused > 500

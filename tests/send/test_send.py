@@ -579,7 +579,7 @@ def test_our_own_certificate_has_expired(desk: Desk, authority: Authority, monke
     assert desk.send() == 1
     turned_away(desk, "certificate expired")
     monkeypatch.setattr(rights, "synchronised", lambda: True)
-    with pytest.raises(send.CannotSend, match="it has expired on 20"):
+    with pytest.raises(send.CannotSendError, match="it has expired on 20"):
         desk.send()
     assert desk.waiting() == [1]
 
@@ -667,7 +667,7 @@ def test_a_group_may_read_the_key(desk: Desk) -> None:
 def test_a_certificate_of_nobody(desk: Desk, authority: Authority) -> None:
     nobody = authority.named("nobody", [])
     desk.policy = changed_policy(desk.policy, report_certificate=str(nobody.certificate), report_key=str(nobody.key))
-    with pytest.raises(send.CannotSend, match="no common name"):
+    with pytest.raises(send.CannotSendError, match="no common name"):
         desk.send()
 
 
@@ -803,7 +803,7 @@ def test_users_that_cannot_be_used(desk: Desk, user: str, says: str, monkeypatch
 
     known = {"toor": pwd.struct_passwd(("toor", "x", 0, 0, "", "/", "/bin/sh"))}
     monkeypatch.setattr(pwd, "getpwnam", known.__getitem__)
-    with pytest.raises(send.CannotSend, match=rf"\[report\] user is {user}[;,] .*{says}"):
+    with pytest.raises(send.CannotSendError, match=rf"\[report\] user is {user}[;,] .*{says}"):
         send.run(changed_policy(desk.policy, report_user=user), "once")
     assert os.geteuid() == 0
     assert desk.collector.requests == []

@@ -140,3 +140,30 @@ def test_what_is_no_spool(content: bytes) -> None:
 def test_too_large_a_file_is_not_read() -> None:
     with pytest.raises(CorruptStateError, match="too large"):
         decode(bytes(2 * MOST_BYTES + 1))
+
+
+def test_what_is_not_written_is_known() -> None:
+    spool = Spool(BOOT, 1)
+    assert spool.changed
+    spool.changed = False
+    seq = spool.add(event("opened"))
+    assert spool.changed
+    spool.changed = False
+    assert spool.arrived([seq + 1]) == []
+    assert not spool.changed
+    assert [one.seq for one in spool.arrived([seq])] == [seq]
+    assert spool.changed
+
+
+def test_a_spool_that_is_restored_keeps_to_its_bound() -> None:
+    whole = Spool(BOOT, 1)
+    for number in range(40):
+        whole.add(event("opened", number, 100))
+    about, events = decode(whole.encode("v7", "0.1.0"))
+    small = Spool(BOOT, 1, limit=4096)
+    small.restore(about, events)
+    assert 0 < len(small.events) < 40
+    assert small.dropped == 40 - len(small.events)
+    assert small.next == 41
+    assert len(small.encode("v7", "0.1.0")) <= 4096
+    assert [one.seq for one in small.events] == list(range(41 - len(small.events), 41))

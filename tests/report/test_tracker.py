@@ -355,6 +355,112 @@ def test_of_two_incidents_of_one_device_the_other_is_closed(old: Standing, new: 
     assert (kept["id"], kept["why"]) == (closed["id"], "merged")
 
 
+NEW = bytes.fromhex("020000000777")
+
+
+def rekeyed(home: Home, goes_on: Device) -> None:
+    """The devices OTHER and NEW become one: this one, under NEW."""
+    home.devices = {NEW: goes_on}
+    goes_on.key = NEW
+    home.incidents.rekeyed(OTHER, goes_on)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_whichever_device_goes_on_the_incident_keeps_what_it_counted(first: bool) -> None:
+    home = Home()
+    before, after = home.device(OTHER), home.device(NEW)
+    home.works(before, COMPROMISED, 8, dnsbl_listed=3, unknown_user=2)
+    home.works(after, COMPROMISED, 20, unknown_user=5, no_quit=4)
+    older = home.look()[1]
+    device = before if first else after
+    rekeyed(home, device)
+    (closed,) = home.look()
+    assert closed["why"] == "merged"
+    home.works(device, COMPROMISED, 5, unknown_user=1)
+    (updated,) = home.look(15 * MINUTE)
+    assert updated["id"] == older["id"]
+    assert {name: updated[name] - older[name] for name in ("conns", "nets", "msgs", "rcpts", "refused")} == {
+        "conns": 5, "nets": 5, "msgs": 0, "rcpts": 10, "refused": 0,
+    }  # fmt: skip
+    assert updated["ind"] == {"unknown-user": 3, "dnsbl-listed": 3}
+    # Also over a restart.
+    home.works(device, COMPROMISED, 2, no_quit=1)
+    again = home.restarted()
+    (updated,) = again.look(15 * MINUTE)
+    assert updated["conns"] == older["conns"] + 7
+    assert updated["ind"]["no-quit"] == 1
+
+
+def test_a_release_of_the_one_does_not_end_the_incident_of_the_other() -> None:
+    for released_key in (OTHER, NEW):
+        home = Home()
+        before, after = home.device(OTHER, COMPROMISED), home.device(NEW, COMPROMISED)
+        home.look()
+        released = before if released_key == OTHER else after
+        home.works(released, SUSPECTED)
+        assert home.kinds() == ["closed"]
+        assert home.incidents.released == [released_key]
+        rekeyed(home, after if released is before else before)
+        assert home.incidents.released == []
+        assert home.kinds() == []
+        assert len(home.incidents) == 1
+
+
+def test_a_release_goes_on_under_the_new_key() -> None:
+    home = Home()
+    device = home.device(OTHER, COMPROMISED)
+    home.look()
+    home.works(device, SUSPECTED)
+    assert home.kinds() == ["closed"]
+    rekeyed(home, device)
+    assert home.incidents.released == [NEW]
+    assert home.kinds() == []
+
+
+def test_a_release_is_forgotten_with_its_device() -> None:
+    home = Home()
+    home.works(home.device(OTHER, COMPROMISED), COMPROMISED)
+    home.look()
+    home.works(home.devices[OTHER], SUSPECTED)
+    assert home.kinds() == ["closed"]
+    home.devices = {}
+    home.look()
+    assert home.incidents.released == []
+    home.device(OTHER, SUSPECTED)
+    assert home.kinds() == ["opened"]
+
+
+@pytest.mark.parametrize(("goes_on", "conns"), [(OTHER, 3), (NEW, 3)])
+def test_what_is_noted_of_a_clear_device_is_the_base_under_its_new_key(goes_on: bytes, conns: int) -> None:
+    home = Home()
+    home.works(home.device(OTHER), CLEAR, 50)
+    home.works(home.device(NEW), CLEAR, 20)
+    home.look(2 * MINUTE)
+    device = home.devices[goes_on]
+    rekeyed(home, device)
+    home.works(device, SUSPECTED, conns)
+    (opened,) = home.look()
+    assert opened["conns"] == conns
+
+
+def test_of_any_number_of_merged_incidents_each_is_closed() -> None:
+    home = Home()
+    pairs = [(bytes((2, 0, 0, 0, 1, n)), bytes((2, 0, 0, 0, 2, n))) for n in range(MAX_CLOSED + 6)]
+    while len(home.incidents) < 2 * len(pairs):
+        for pair in pairs:
+            for key in pair:
+                if key not in home.devices:
+                    home.device(key, SUSPECTED)
+        home.look(OPEN_EVERY_S)
+    for before, after in pairs:
+        device = home.devices.pop(before)
+        device.key = after
+        home.devices[after] = device
+        home.incidents.rekeyed(before, device)
+    assert [event["why"] for event in home.look()] == ["merged"] * len(pairs)
+    assert len(home.incidents) == len(pairs)
+
+
 def test_the_home_has_an_incident_like_a_device() -> None:
     home = Home()
     home.device(HOME, SUSPECTED)

@@ -231,9 +231,10 @@ def rules_remove(filter_: Filter, force: bool) -> int:
         there = nftables.remove_left()
     except nftables.KernelError as error:
         return _unusable(error)
-    failed = offload.remove()
-    if failed:
-        return _unusable(f"the exemption from fw4's flow offload could not be taken out: {failed}")
+    try:
+        offload.remove()
+    except nftables.KernelError as error:
+        return _unusable(f"the exemption from fw4's flow offload could not be taken out: {error}")
     print("the ruleset is removed: mail passes unseen" if there else "there is no ruleset of cpe-filter's")
     return EXIT_OK
 

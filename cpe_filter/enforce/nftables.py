@@ -1,15 +1,16 @@
 """The ruleset into the kernel and out again.
 
-Knows the program nft and what it says, and how a rule is written that nft has no word for; what is in the ruleset is
-ruleset's matter. Must not know packets, devices' standings or the queue's loop. Verbs: `find_handoff`, `find_log`,
-`install`, `update`, `remove`. Data reaches nft on its standard input.
+Knows the program nft and what it says, and how a rule is written that nft has no word for; ruleset knows what is in
+the ruleset. Must not know packets, devices' standings or the queue's loop. Verbs: `find_handoff`, `find_log`,
+`install`, `update`, `remove`. Each waits for nft, so where packets wait a child process does it. Data reaches nft on
+its standard input.
 """
 
 from __future__ import annotations
 
 import struct
 
-from cpe_filter.enforce import process as command
+from cpe_filter.enforce import process
 from cpe_filter.enforce.nfnetlink import RULE, Request, Transactions
 from cpe_filter.enforce.ruleset import HAND_OFF, NATIVE, TABLE, XTABLES, render, replacement
 from cpe_filter.lean.netlink import attribute, nested
@@ -29,44 +30,58 @@ class KernelError(RuntimeError):
 
 def find_handoff(policy: Policy) -> str:
     """NATIVE where nft and the kernel can queue, else XTABLES. Raises `KernelError` where neither works."""
-    if command.find("nft") is None:
+    if process.find("nft") is None:
         raise KernelError("nft is not installed (package nftables)")
-    first = _probe(f"queue to {policy.filter.queue}")
-    if not first:
+    try:
+        _probe(f"queue to {policy.filter.queue}")
         return NATIVE
-    if "Operation not permitted" in first:
-        raise KernelError("nft may not change the ruleset: the capability CAP_NET_ADMIN is missing")
-    error = _probe_xtables(policy)
-    if error:
-        raise KernelError(f"the kernel has neither nft queue (kmod-nft-queue) nor xtables NFQUEUE: {error}")
-    return XTABLES
+    except KernelError as error:
+        if "Operation not permitted" in str(error):
+            raise KernelError("nft may not change the ruleset: the capability CAP_NET_ADMIN is missing") from None
+    try:
+        _probe_xtables(policy)
+        return XTABLES
+    except (KernelError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise KernelError(f"the kernel has neither nft queue (kmod-nft-queue) nor xtables NFQUEUE: {reason}") from None
 
 
 def find_log(policy: Policy) -> bool:
     """Whether the kernel can show packets by NFLOG (kmod-nfnetlink-log)."""
-    return not _probe(f"log group {policy.filter.queue}")
+    try:
+        _probe(f"log group {policy.filter.queue}")
+    except KernelError:
+        return False
+    return True
 
 
-def _probe(statement: str) -> str:
-    """Why the kernel would not take a rule with this statement; "" where it would. Changes nothing."""
+def _probe(statement: str) -> None:
+    """Asks whether the kernel would take a rule with this statement, and changes nothing. Raises `KernelError`."""
     chain = f"chain c {{ type filter hook forward priority 0; {statement}; }}"
     # Without the semicolon behind it nft 1.0.6 sees no end.
-    return _nft(f"table inet {TABLE}_probe {{ {chain}; }}\n", check=True)
+    _nft(f"table inet {TABLE}_probe {{ {chain}; }}\n", check=True)
 
 
-def _probe_xtables(policy: Policy) -> str:
-    """The same for xtables' NFQUEUE. A table of another name is there for a moment: netlink has no dry run."""
+def _probe_xtables(policy: Policy) -> None:
+    """The same for xtables' NFQUEUE. A table of another name is there for a moment: netlink has no dry run.
+
+    Raises `KernelError` and OSError.
+    """
     table = f"{TABLE}_probe"
-    error = _nft(f"table inet {table} {{ chain {HAND_OFF} {{ }}; }}\n")
-    if error:
-        return error
+    _nft(f"table inet {table} {{ chain {HAND_OFF} {{ }}; }}\n")
     try:
         _commit([_xtables_rule(table, policy)])
-    except OSError as problem:
-        return problem.strerror or str(problem)
     finally:
         _nft(f"delete table inet {table}\n")
-    return ""
+
+
+def is_installed() -> bool:
+    """Whether there is a ruleset of ours, of this or of an earlier filter."""
+    try:
+        _call("nft", "list", "table", "inet", TABLE)
+    except KernelError:
+        return False
+    return True
 
 
 def install(policy: Policy, handoff: str, log: bool = True) -> None:
@@ -74,10 +89,11 @@ def install(policy: Policy, handoff: str, log: bool = True) -> None:
 
     Where there is one, and xtables' part is refused, the rest stays: what waits for admission then stays refused.
     """
-    before = not _call("nft", "list", "table", "inet", TABLE)
-    error = _nft(render(policy, handoff, log))
-    if error:
-        raise KernelError(f"nft refused the ruleset: {error}")
+    before = is_installed()
+    try:
+        _nft(render(policy, handoff, log))
+    except KernelError as error:
+        raise KernelError(f"nft refused the ruleset: {error}") from None
     try:
         _fill(policy, handoff)
     except KernelError:
@@ -92,7 +108,9 @@ def update(policy: Policy, handoff: str, log: bool = True) -> None:
     What the kernel has learnt (`blocked`, `refused`, ...) and counted stays. The queue's number and `fail` must be
     those of `install`. Where there is no ruleset yet, or one of another version, it is installed.
     """
-    if _nft(replacement(policy, handoff, log)):
+    try:
+        _nft(replacement(policy, handoff, log))
+    except KernelError:
         install(policy, handoff, log)  # from another version's table there may be no other way
     else:
         _fill(policy, handoff)
@@ -137,43 +155,41 @@ def _commit(requests: list[Request]) -> None:
 
 
 def remove() -> None:
-    """Takes everything out again; what is not there is no error."""
+    """Takes everything out again; what is not there is no error. Raises `KernelError`."""
     _nft(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
 
 
 def remove_left() -> bool:
     """Takes out a ruleset that a filter has left behind. False where there is none; raises `KernelError`."""
-    listed = ("list", "table", "inet", TABLE)
-    missing = _call("nft", *listed)
-    for reason in ("not installed", "not permitted"):
-        if reason in missing:
-            raise KernelError(missing)
-    if missing:
+    try:
+        _call("nft", "list", "table", "inet", TABLE)
+    except KernelError as error:
+        if any(reason in str(error) for reason in ("not installed", "not permitted")):
+            raise
         return False
     remove()
-    if not _call("nft", *listed):
+    if is_installed():
         raise KernelError(f"nft did not remove the table inet {TABLE}")
     return True
 
 
-def load(rules: str) -> str:
-    """Any other rules, in one transaction; "" or why not."""
-    return _nft(rules)
+def load(rules: str) -> None:
+    """Any other rules, in one transaction. Raises `KernelError`."""
+    _nft(rules)
 
 
-def _nft(ruleset: str, check: bool = False) -> str:
-    return _call("nft", *(["-c"] if check else []), "-f", "-", given=ruleset)
+def _nft(ruleset: str, check: bool = False) -> None:
+    _call("nft", *(["-c"] if check else []), "-f", "-", given=ruleset)
 
 
-def _call(name: str, *arguments: str, given: str = "") -> str:
-    """Runs a program; "" where it succeeded, else the first line that says why not."""
+def _call(name: str, *arguments: str, given: str = "") -> None:
+    """Runs a program. Raises `KernelError` with the first line that says why it failed."""
     try:
-        done = command.run(name, *arguments, given=given.encode())
+        done = process.run(name, *arguments, given=given.encode())
     except FileNotFoundError:
-        return f"{name} is not installed"
+        raise KernelError(f"{name} is not installed") from None
     except OSError as error:
-        return f"{name}: {error.strerror}"
-    if not done.code:
-        return ""
-    lines = [line for line in done.errors.decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[0].strip() if lines else f"{name} failed with {done.code}"
+        raise KernelError(f"{name}: {error.strerror}") from None
+    if done.code:
+        lines = [line for line in done.errors.decode("utf-8", "replace").splitlines() if line.strip()]
+        raise KernelError(lines[0].strip() if lines else f"{name} failed with {done.code}")

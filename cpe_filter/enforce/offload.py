@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from cpe_filter.enforce import nfnetlink, nftables
 from cpe_filter.enforce.nfnetlink import Change, listing
-from cpe_filter.enforce.watch import Ward
+from cpe_filter.enforce.watch import Guarded
+from cpe_filter.lean.log import LogOnce
 from cpe_filter.lean.netlink import attributes, name
 from cpe_filter.policy.model import Policy
 
@@ -23,43 +24,46 @@ _FIREWALL, _CHAIN, _COMMENT = FIREWALL.encode(), CHAIN.encode(), COMMENT.encode(
 _TABLE_NAME, _CHAIN_TABLE, _CHAIN_NAME, _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE = 1, 1, 3, 1, 2, 3
 #: The name of the expression `flow add` among a rule's bytes.
 _FLOW_ADD = b"flow_offload\0"
-_MOST_TOLD = 16
+_MOST_LOGGED = 16
 
 
-def install(policy: Policy) -> str:
-    """Puts the exemption first in fw4's chain `forward`, in place of an earlier one; "" or why not.
+def install(policy: Policy) -> None:
+    """Puts the exemption first in fw4's chain `forward`, in place of an earlier one. Raises `KernelError`.
 
     Where there is no such chain there is nothing to do.
     """
-    try:
-        rules = _rules()
-        if rules is None:
-            return ""
-        # One for each port: nft 1.0.6 lists a set of them as what it cannot read again.
-        insertions = [
-            f"insert rule inet {FIREWALL} {CHAIN} meta l4proto tcp ct original proto-dst {port} "
-            f'ct state established accept comment "{COMMENT}"'
-            for port in reversed(policy.network.ports)
-        ]
-        return nftables.load("\n".join([*_deletions(rules), *insertions]) + "\n")
-    except OSError as error:
-        return error.strerror or str(error)
+    rules = _our_rules()
+    if rules is None:
+        return
+    # One for each port: nft 1.0.6 lists a set of them as what it cannot read again.
+    insertions = [
+        f"insert rule inet {FIREWALL} {CHAIN} meta l4proto tcp ct original proto-dst {port} "
+        f'ct state established accept comment "{COMMENT}"'
+        for port in reversed(policy.network.ports)
+    ]
+    nftables.load("\n".join([*_deletions(rules), *insertions]) + "\n")
 
 
 def installed(policy: Policy) -> bool:
     """Whether nothing is to be done: the exemption stands once, and first, or there is no fw4. Raises OSError."""
     rules = _rules()
-    wanted = len(policy.network.ports)
-    return rules is None or [place for place, (_, ours) in enumerate(rules) if ours] == list(range(wanted))
+    places = list(range(len(policy.network.ports)))
+    return rules is None or [place for place, (_, ours) in enumerate(rules) if ours] == places
 
 
-def remove() -> str:
-    """Takes the exemption out; "" or why not. What is not there is no error."""
+def remove() -> None:
+    """Takes the exemption out; what is not there is no error. Raises `KernelError`."""
+    deletions = _deletions(_our_rules() or [])
+    if deletions:
+        nftables.load("\n".join(deletions) + "\n")
+
+
+def _our_rules() -> list[tuple[int, bool]] | None:
+    """As `_rules`; raises `KernelError`."""
     try:
-        deletions = _deletions(_rules() or [])
+        return _rules()
     except OSError as error:
-        return error.strerror or str(error)
-    return nftables.load("\n".join(deletions) + "\n") if deletions else ""
+        raise nftables.KernelError(error.strerror or str(error)) from None
 
 
 def others() -> list[str]:
@@ -75,9 +79,9 @@ def others() -> list[str]:
     return sorted(found)
 
 
-def ward(policy: Callable[[], Policy], log: Callable[[str], None]) -> Ward:
-    """For enforce.watch. `policy` gives the one that is in force. Tables of others are told once each."""
-    told: set[str] = set()
+def guarded(policy: Callable[[], Policy], log: Callable[[str], None]) -> Guarded:
+    """For enforce.watch. `policy` gives the one that is in force. Tables of others are logged once each."""
+    log_once = LogOnce(log, _MOST_LOGGED)
 
     def concerns(change: Change) -> bool:
         if change.what == nfnetlink.FLOWTABLE:
@@ -85,14 +89,12 @@ def ward(policy: Callable[[], Policy], log: Callable[[str], None]) -> Ward:
         parts = (nfnetlink.TABLE, nfnetlink.CHAIN, nfnetlink.RULE)
         return change.what in parts and change.family == nfnetlink.INET and change.table == _FIREWALL
 
-    def wrong() -> str:
+    def problem() -> str | None:
         for table in others():
-            if table not in told and len(told) < _MOST_TOLD:
-                told.add(table)
-                log(f"table {table} offloads connections (flow add): mail that it carries passes unseen")
-        return "" if installed(policy()) else "is missing"
+            log_once.first(table, f"flow offload in table {table} bypasses the filter")
+        return None if installed(policy()) else "is missing"
 
-    return Ward("the exemption of mail from fw4's flow offload", concerns, wrong, lambda: install(policy()))
+    return Guarded("exemption of mail from fw4's flow offload", concerns, problem, lambda: install(policy()))
 
 
 def _rules() -> list[tuple[int, bool]] | None:

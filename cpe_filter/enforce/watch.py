@@ -1,12 +1,12 @@
-"""Keeps the ruleset in the kernel: what somebody else takes out or changes is found and put back.
+"""Keeps the ruleset in the kernel: what somebody else removes or changes is found and put back.
 
-Knows how the ruleset is recognised, and when to look. Must not know what is in it: how to put it back is given. A
+Knows how the ruleset is recognised, and when to look. Must not know its content: how to put it back is given. A
 firewall's restart (`fw4 restart`, `nft flush ruleset`) takes every table out; the filter would sit at a queue that
 nothing comes to, and think that nobody sends mail.
 
-The kernel tells of each change; what concerns our tables has the ruleset looked at, at most once a second. It is
-recognised by its handles, of which the kernel never gives one twice: rules cannot be changed, only replaced. Sets that
-only the policy fills are compared element by element; what rules add to the others is no news anyway.
+The kernel notifies of each change; one that concerns our tables makes us look at the ruleset, at most once a second.
+It is recognised by its handles, of which the kernel never gives one twice: rules cannot be changed, only replaced. Sets
+that only the policy fills are compared element by element; what rules add to the others is no news anyway.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from collections.abc import Callable
 
 from cpe_filter.enforce import nfnetlink
 from cpe_filter.enforce.nfnetlink import Change, listing, set_elements
+from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.enforce.ruleset import BY_POLICY, TABLE
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.netlink import attributes, name
 
@@ -25,6 +27,8 @@ from cpe_filter.lean.netlink import attributes, name
 LOOK_S, MEND_S, BLIND_S = 1.0, 2.0, 5.0
 #: Seconds to the next try, at most: after each repair that failed twice as long.
 LONGEST_REST_S = 60.0
+#: Seconds that a repair may take, which starts nft twice; and that one is waited for when the filter stops.
+REPAIR_WAIT_S, CLOSE_S = 45.0, 3.0
 #: Seconds between two lines in the log about the same thing.
 SAY_S = 60.0
 #: Datagrams of news read in one turn.
@@ -43,32 +47,38 @@ _COUNTER, _COUNTER_BYTES, _COUNTER_PACKETS = 1, 1, 2
 _CONSTANT, _BY_ITSELF = 0x2, 0x30
 
 
-class Ward(NamedTuple):
+class Guarded(NamedTuple):
     """Something that is to stay in the kernel.
 
-    concerns: whether a change may have touched it. wrong: what is the matter with it, "" if nothing; may raise OSError.
-    mend: puts it back; "" or why it could not.
+    concerns: whether a change may have touched it. problem: what is wrong with it, or None; may raise OSError.
+    repair: puts it back; runs in a child process, so that no packet waits, and raises `KernelError` where it cannot.
+    repaired: what is to be done here after that; may raise OSError.
     """
 
     title: str
     concerns: Callable[[Change], bool]
-    wrong: Callable[[], str]
-    mend: Callable[[], str]
+    problem: Callable[[], str | None]
+    repair: Callable[[], None]
+    repaired: Callable[[], None] = lambda: None
 
 
 class Ruleset:
-    """The ruleset as a ward. `installed` after each change of our own: what is there then is right."""
+    """The ruleset, guarded. `installed` after each change of our own: what is there then is right.
 
-    def __init__(self, install: Callable[[], str]) -> None:
+    install: loads it (in a child process); installed_again: is called after it was put back.
+    """
+
+    def __init__(self, install: Callable[[], None], installed_again: Callable[[], None] = lambda: None) -> None:
         self._install = install
+        self._installed_again = installed_again
         self._right: tuple[bytes, ...] = ()
 
     def installed(self) -> None:
         """Our own change is done. Raises OSError."""
         self._right = _table()
 
-    def ward(self) -> Ward:
-        return Ward("the ruleset", self._concerns, self._wrong, self._mend)
+    def guarded(self) -> Guarded:
+        return Guarded("ruleset", self._concerns, self._problem, self._install, self._repaired)
 
     def _concerns(self, change: Change) -> bool:
         if change.family != nfnetlink.INET or change.table != _TABLE:
@@ -76,17 +86,15 @@ class Ruleset:
         # The filter, and rules, change elements of other sets all the time.
         return change.what != nfnetlink.ELEMENT or change.name in _BY_POLICY
 
-    def _wrong(self) -> str:
+    def _problem(self) -> str | None:
         found = _table()
         if not found:
-            return "was taken out"
-        return "" if found == self._right else "was changed"
+            return "removed"
+        return None if found == self._right else "changed"
 
-    def _mend(self) -> str:
-        error = self._install()
-        if not error:
-            self.installed()
-        return error
+    def _repaired(self) -> None:
+        self.installed()
+        self._installed_again()
 
 
 def _table() -> tuple[bytes, ...]:
@@ -142,10 +150,14 @@ class Counters:
     def __init__(self) -> None:
         self.totals: dict[str, tuple[int, int]] = {}
         self._last: dict[str, tuple[int, int]] = {}
+        self._handle = b""  # of the table that they were read from
 
     def read(self) -> None:
         """Raises OSError; the totals then stay as they are."""
+        handle = b"".join([found.get(_TABLE_HANDLE, b"") for found in _ours(nfnetlink.TABLE)])
         now = counters()
+        if handle != self._handle:
+            self._last, self._handle = {}, handle
         for title, (packets, size) in now.items():
             before = self._last.get(title, (0, 0))
             if packets < before[0]:
@@ -154,120 +166,167 @@ class Counters:
             self.totals[title] = total[0] + packets - before[0], total[1] + size - before[1]
         self._last = now
 
-    def restart(self) -> None:
-        """The ruleset is a new one."""
-        self._last = {}
-
 
 class Watch:
-    """Looks after `wards`. Registers with `poll`: `serve` a descriptor of ours (`in`), `tick` every second.
+    """Guards things in the kernel. Registers with `poll`: `serve` a descriptor of ours (`in`), `tick` every second.
 
-    Times are seconds that never go back. `mended` counts repairs.
+    Times are seconds that never go back. `repairs` counts them. `hold` while the caller changes what is guarded.
     """
 
-    def __init__(self, wards: list[Ward], poll: select.poll, log: Callable[[str], None]) -> None:
-        self.mended = 0
-        self._wards = [_Watched(ward) for ward in wards]
+    def __init__(self, things: list[Guarded], poll: select.poll, log: Callable[[str], None]) -> None:
+        self.repairs = 0
+        self._watched = [_Watched(guarded) for guarded in things]
         self._poll = poll
         self._log = log
-        self._ours = False  # of the changes told since the last generation one concerns a ward
+        self._held = False
+        self._concerned = False  # one of the changes since the last generation concerns something guarded
         self._by = ""
         self._socket: socket.socket | None = None
         try:
             self._socket = nfnetlink.news()
         except OSError as error:
-            log(f"the kernel tells of no changes to its rules ({error.strerror}): looked for every {BLIND_S:g} s")
+            log(f"no nftables change notifications ({error.strerror}); polling every {BLIND_S:g} s")
         else:
             poll.register(self._socket.fileno(), select.POLLIN)
 
     def __contains__(self, fd: int) -> bool:
-        return self._socket is not None and fd == self._socket.fileno()
+        if self._socket is not None and fd == self._socket.fileno():
+            return True
+        return any(fd == watched.fd for watched in self._watched)
+
+    @property
+    def is_repairing(self) -> bool:
+        return any(watched.call is not None for watched in self._watched)
+
+    def hold(self, held: bool) -> None:
+        """While held, nothing is looked at and no repair begins: what is guarded is being changed on purpose."""
+        self._held = held
 
     def serve(self, now: float) -> None:
-        """Reads what the kernel tells, and looks where that concerns a ward."""
-        if self._socket is None:
-            return
-        try:
-            for _ in range(_TURN):
-                for change in nfnetlink.changes(self._socket):
-                    self._heard(change)
-        except BlockingIOError:
-            pass
-        except OSError:  # ENOBUFS: there was more than the kernel could keep for us
-            for watched in self._wards:
-                watched.due = True
-        self._look(now)
+        """Reads the kernel's notifications, and looks where these concern something guarded; ends repairs."""
+        if self._socket is not None:
+            try:
+                for _ in range(_TURN):
+                    for change in nfnetlink.changes(self._socket):
+                        self._heard(change)
+            except BlockingIOError:
+                pass
+            except OSError:  # ENOBUFS: there was more than the kernel could keep for us
+                for watched in self._watched:
+                    watched.due = True
+        self._advance(now)
 
     def _heard(self, change: Change) -> None:
         if change.what == nfnetlink.GENERATION:
-            if self._ours:
+            if self._concerned:
                 self._by = change.by
-            self._ours = False
+            self._concerned = False
             return
-        for watched in self._wards:
-            if watched.ward.concerns(change):
-                watched.due = self._ours = True
+        for watched in self._watched:
+            if watched.guarded.concerns(change):
+                watched.due = self._concerned = True
 
     def tick(self, now: float) -> None:
-        """What had to wait; everything where the kernel does not tell."""
-        for watched in self._wards:
+        """What had to wait; everything where the kernel does not notify."""
+        for watched in self._watched:
             if self._socket is None and now - watched.looked >= BLIND_S:
                 watched.due = True
-            if watched.unsaid and now - watched.said >= SAY_S:
-                self._say_rest(watched, now)
-        self._look(now)
+            if watched.unlogged and now - watched.logged_at >= SAY_S:
+                self._log_rest(watched, now)
+        self._advance(now)
 
     def close(self) -> None:
+        """A repair that runs is waited for, for a moment: it must not come after whatever follows. None begins."""
+        self._held = True
+        for watched in self._watched:
+            if watched.call is not None:
+                self._unregister(watched)
+                watched.call.stop(CLOSE_S)
+                watched.call = None
         if self._socket is not None:
             self._poll.unregister(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
-    def _look(self, now: float) -> None:
-        for watched in self._wards:
-            if not watched.due or now - watched.looked < LOOK_S or now < watched.rests_until:
+    def _advance(self, now: float) -> None:
+        for watched in self._watched:
+            if watched.call is not None:
+                if not self._end_repair(watched, watched.call, now):
+                    continue
+            if self._held or not watched.due or now - watched.looked < LOOK_S or now < watched.rests_until:
                 continue
             watched.looked, watched.due = now, False
-            ward = watched.ward
             try:
-                wrong = ward.wrong()
-                if not wrong:
-                    continue
-                error = ward.mend()
-            except OSError as problem:
-                wrong, error = "was changed", problem.strerror or str(problem)
-            by, self._by = f" (by {self._by})" if self._by else "", ""
-            if error:
-                watched.due = True
-                self._say(watched, now, f"{wrong}{by} and could not be restored", f": {error}")
-                watched.rest = min(LONGEST_REST_S, max(MEND_S, 2 * watched.rest))
-            else:
-                self.mended += 1
-                self._say(watched, now, f"{wrong} from outside{by}, restored")
-                watched.rest = MEND_S
-            watched.rests_until = now + watched.rest
+                problem = watched.guarded.problem()
+                if problem is not None:
+                    self._begin_repair(watched, problem)
+            except (OSError, CallFailedError) as error:
+                self._failed(watched, "changed", error, now)
 
-    def _say(self, watched: _Watched, now: float, text: str, detail: str = "") -> None:
-        """One line a minute; how many more there were is told by `tick`."""
-        if now - watched.said < SAY_S:
-            watched.unsaid += 1
+    def _begin_repair(self, watched: _Watched, problem: str) -> None:
+        """Raises `CallFailedError`."""
+        by, self._by = f" by {self._by}" if self._by else "", ""
+        watched.problem = f"{problem}{by}"
+        call = BackgroundCall(watched.guarded.repair, KernelError, REPAIR_WAIT_S)
+        watched.call, watched.fd = call, call.fd
+        self._poll.register(call.fd, select.POLLIN)
+
+    def _end_repair(self, watched: _Watched, call: BackgroundCall, now: float) -> bool:
+        """Whether the repair is done."""
+        done = call.poll()
+        if call.fd < 0:
+            self._unregister(watched)
+        if not done:
+            return False
+        watched.call = None
+        try:
+            call.result()
+            watched.guarded.repaired()
+        except (KernelError, OSError, CallFailedError) as error:
+            self._failed(watched, watched.problem, error, now)
+            return True
+        self.repairs += 1
+        self._log_repair(watched, now, f"{watched.problem}; restored")
+        watched.rest = MEND_S
+        watched.rests_until = now + watched.rest
+        return True
+
+    def _unregister(self, watched: _Watched) -> None:
+        if watched.fd >= 0:
+            self._poll.unregister(watched.fd)
+            watched.fd = -1
+
+    def _failed(self, watched: _Watched, problem: str, error: Exception, now: float) -> None:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        watched.due = True
+        self._log_repair(watched, now, f"{problem} and could not be restored: {reason}")
+        watched.rest = min(LONGEST_REST_S, max(MEND_S, 2 * watched.rest))
+        watched.rests_until = now + watched.rest
+
+    def _log_repair(self, watched: _Watched, now: float, text: str) -> None:
+        """One line a minute; `tick` logs how many more there were."""
+        if now - watched.logged_at < SAY_S:
+            watched.unlogged += 1
             return
-        if watched.unsaid:
-            self._say_rest(watched, now)
-        self._log(f"{watched.ward.title} {text}{detail}")
-        watched.said = now
+        if watched.unlogged:
+            self._log_rest(watched, now)
+        self._log(f"{watched.guarded.title} {text}")
+        watched.logged_at = now
 
-    def _say_rest(self, watched: _Watched, now: float) -> None:
-        self._log(f"{watched.ward.title}: the same again, not told each time: {watched.unsaid}")
-        watched.said, watched.unsaid = now, 0
+    def _log_rest(self, watched: _Watched, now: float) -> None:
+        self._log(f"{watched.guarded.title}: repeated within a minute and not logged: {watched.unlogged}")
+        watched.logged_at, watched.unlogged = now, 0
 
 
 class _Watched:
-    """A ward, and when what was done about it."""
+    """Something guarded, and when what was done about it. fd: registered for the repair that runs, else -1."""
 
-    def __init__(self, ward: Ward) -> None:
-        self.ward = ward
+    def __init__(self, guarded: Guarded) -> None:
+        self.guarded = guarded
         self.due = True  # whether all is well is not known yet
-        self.looked = self.rests_until = self.said = float("-inf")
+        self.looked = self.rests_until = self.logged_at = float("-inf")
         self.rest = 0.0
-        self.unsaid = 0
+        self.unlogged = 0
+        self.call: BackgroundCall | None = None
+        self.fd = -1
+        self.problem = ""

@@ -9,7 +9,6 @@ most one reply waits for a client; before it has left, nothing more is read.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import socket
@@ -19,6 +18,7 @@ import time
 from cpe_filter.explain.dialogue import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
 from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.explain.text import explanation
+from cpe_filter.lean.listener import Listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,12 +71,13 @@ class Responder:
         self._port = policy.explain.port
         self._log = log
         self._idle_s, self._total_s = idle_s, total_s
-        self._listeners: dict[int, socket.socket] = {}
+        self._bound: list[socket.socket] = []
         self._connections: dict[int, _Connection] = {}
         self._shares = Shares(policy.explain.max_connections)
         self._counts = [0, 0, 0, 0]
-        self._paused = self._stop = False
+        self._stop = False
         self._poll = select.poll()
+        self._listener = Listener(self._poll)
         self._wake_read, self.wake = os.pipe()
         for fd in (self._wake_read, self.wake):
             os.set_blocking(fd, False)
@@ -89,7 +90,7 @@ class Responder:
                 listener = socket.socket(family, socket.SOCK_STREAM)
             except OSError:
                 continue  # a kernel without this family
-            self._listeners[listener.fileno()] = listener
+            self._bound.append(listener)
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Connections inherit both.
@@ -101,17 +102,17 @@ class Responder:
                 listener.bind((everywhere, self._port))
             except OSError as error:
                 raise ExplainError(f"port {self._port} cannot be bound: {error.strerror}") from None
-        if not self._listeners:
+        if not self._bound:
             raise ExplainError("the kernel has neither IPv4 nor IPv6")
 
     def listen(self) -> None:
         """Lets clients in. Raises `ExplainError`."""
-        for fd, listener in self._listeners.items():
+        for listener in self._bound:
             try:
                 listener.listen(_BACKLOG)
             except OSError as error:
                 raise ExplainError(f"port {self._port} cannot be listened on: {error.strerror}") from None
-            self._poll.register(fd, select.POLLIN)
+            self._listener.add(listener)
 
     def stop(self) -> None:
         """Ends `loop`; may be called from a signal handler or another thread."""
@@ -136,7 +137,7 @@ class Responder:
                 next_log = None
             # Without connections and counts it sleeps without a limit, to leave the CPU alone.
             wait = None
-            if self._connections or self._paused:
+            if self._connections or self._listener.is_paused:
                 wait = next_tick - now
             elif next_log is not None:
                 wait = next_log - now
@@ -150,17 +151,16 @@ class Responder:
         """Gives everything back."""
         for connection in list(self._connections.values()):
             self._close(connection)
-        for listener in self._listeners.values():
+        self._listener.close()
+        for listener in self._bound:
             listener.close()
-        self._listeners.clear()
         for fd in (self._wake_read, self.wake):
             os.close(fd)
 
     def _serve(self, fd: int, event: int, now: float) -> None:
-        listener = self._listeners.get(fd)
         connection = self._connections.get(fd)
-        if listener is not None:
-            self._accept(listener, now)
+        if fd in self._listener:
+            self._accept(fd, now)
         elif connection is not None:
             try:
                 if event & select.POLLIN:
@@ -203,17 +203,15 @@ class Responder:
                 self._poll.modify(connection.socket.fileno(), select.POLLIN)
                 return
 
-    def _accept(self, listener: socket.socket, now: float) -> None:
+    def _accept(self, fd: int, now: float) -> None:
         for _ in range(_ACCEPT_TURN):
-            try:
-                sock, peer = listener.accept()
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self._pause(True)  # asking again at once would only burn CPU
+            accepted = self._listener.accept(fd)
+            if accepted is None:
                 return
+            sock, peer = accepted
             sock.setblocking(False)
             self._counts[0] += 1
-            groups = groups_of(listener.family, peer[0])
+            groups = groups_of(sock.family, peer[0])
             if not self._shares.take(groups):
                 self._counts[2] += 1
                 _say(sock, TOO_MANY)
@@ -227,15 +225,9 @@ class Responder:
             except OSError:
                 self._close(connection)
 
-    def _pause(self, paused: bool) -> None:
-        if paused != self._paused:
-            self._paused = paused
-            for fd in self._listeners:
-                self._poll.modify(fd, 0 if paused else select.POLLIN)
-
     def _tick(self, now: float) -> None:
         """Each second: ends what takes too long."""
-        self._pause(False)
+        self._listener.resume()
         for connection in list(self._connections.values()):
             if now - connection.active > self._idle_s or now - connection.began > self._total_s:
                 self._counts[3] += 1

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.json_text import decode, encode
+from cpe_filter.lean.listener import Listener
 from cpe_filter.lean.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -79,18 +80,23 @@ class ControlSocket:
         self._later: tuple[int, Later] | None = None  # the client (-1: none) whose answer takes its time
         self._next: Callable[[], dict[str, Any] | Later] | None = None  # to be done after that
         self._later_fd = -1
-        self._paused = False
         self._uids = (0, os.geteuid())
         self._time = 0.0
-        self._listener = _bind(path)
+        listening = _bind(path)
         self._inode = os.stat(path).st_ino
-        poll.register(self._listener.fileno(), select.POLLIN)
+        self._listener = Listener(poll)
+        self._listener.add(listening)
 
     def __contains__(self, fd: int) -> bool:
-        return fd in self._clients or fd in (self._listener.fileno(), self._later_fd)
+        return fd in self._clients or fd == self._later_fd or fd in self._listener
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer takes its time."""
+        return self._later is not None
 
     def tick(self, time: float) -> None:
         """Sends away who is late. time: seconds, never going back."""
@@ -98,15 +104,14 @@ class ControlSocket:
         if self._later is not None:
             self._go_on()
             return
-        self._pause(False)
+        self._listener.resume()
         for fd in [fd for fd, (_, _, since) in self._clients.items() if time - since > PATIENCE_S]:
             self._drop(fd)
 
     def serve(self, fd: int) -> None:
         """Lets a client in, or answers one."""
-        if fd == self._listener.fileno():
-            if not self._paused:  # since a moment ago
-                self._admit()
+        if fd in self._listener:
+            self._admit(fd)
         elif fd == self._later_fd:
             self._go_on()
         elif self._later is None:
@@ -121,13 +126,11 @@ class ControlSocket:
         if not isinstance(answer, dict):
             self._hold(-1, answer)
 
-    def _admit(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except OSError as error:  # it has gone, or we have no descriptors left
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                self._pause(True)  # until the next second: asking again at once would only burn CPU
+    def _admit(self, fd: int) -> None:
+        accepted = self._listener.accept(fd)
+        if accepted is None:
             return
+        client, _ = accepted
         pid, uid, _ = _credentials(client)
         if uid not in self._uids:
             self._log(f"control: refused process {pid} of uid {uid}")
@@ -138,12 +141,6 @@ class ControlSocket:
             self._drop(next(iter(self._clients)))
         self._clients[client.fileno()] = client, Peer(pid, uid), self._time
         self._poll.register(client.fileno(), select.POLLIN)
-
-    def _pause(self, paused: bool) -> None:
-        """Lets nobody in, or does again."""
-        if paused != self._paused:
-            self._paused = paused
-            self._poll.modify(self._listener.fileno(), 0 if paused else select.POLLIN)
 
     def _read(self, fd: int) -> None:
         client, peer, _ = self._clients[fd]
@@ -184,7 +181,7 @@ class ControlSocket:
 
     def _hold(self, fd: int, later: Later) -> None:
         """Others wait for this answer."""
-        self._pause(True)
+        self._listener.pause()
         for one in self._clients:  # not watched for nothing: one that hangs up would wake us all the time
             self._poll.unregister(one)
         self._wait_for(fd, later)
@@ -215,7 +212,7 @@ class ControlSocket:
     def _resume(self) -> None:
         """Nobody waits for an answer any more."""
         self._later, self._later_fd = None, -1
-        self._pause(False)
+        self._listener.resume()
         for fd, (client, peer, _) in self._clients.items():
             self._poll.register(fd, select.POLLIN)
             self._clients[fd] = client, peer, self._time  # it was not this one that was late
@@ -246,8 +243,6 @@ class ControlSocket:
             self._resume()
         for fd in list(self._clients):
             self._drop(fd)
-        if self._listener.fileno() >= 0:
-            self._poll.unregister(self._listener.fileno())
         try:
             if os.stat(self._path).st_ino == self._inode:
                 os.unlink(self._path)

@@ -35,6 +35,11 @@ from cpe_filter.enforce.sets import Sets
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.engine.verdicts import BYPASS, INSPECT_ALL, LIMIT_DEVICE, REFUSALS, SKIP_CONTENT, SKIP_TO_FIN
 from cpe_filter.inspect.session import TRYING
+from cpe_filter.live.part import Part
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +68,8 @@ _DATAGRAMS, _TURNS = 16, 8
 _SHORTEST = 20
 
 
-class Gate:
-    """Registers with `poll`: `serve` a descriptor of ours (`in`), `tick` every second.
+class Gate(Part):
+    """Registers with `poll`. `end_turn` each time after the daemon has served what is ready.
 
     now: the engine's clock. failures: packets on which the engine raised.
     """
@@ -89,6 +94,7 @@ class Gate:
         self._now = now
         self._asking: list[Found] = []  # read from the queue, not decided yet
         self._turns = 0
+        self._served = False  # in this turn of the loop
         self._refused: dict[bytes, None] = {}  # connections in that set, as far as they are kept
         self._next_alive = self._next_devices = self._next_look = self._next_familiar = self._next_home = 0.0
         self._familiar: set[bytes] = set()
@@ -100,9 +106,24 @@ class Gate:
     def __contains__(self, fd: int) -> bool:
         return fd in self._fds
 
+    def serve(self, fd: int) -> None:
+        """Handles all of its descriptors, once in a turn of the loop."""
+        if not self._served:
+            self._served = True
+            self.handle()
+
+    def step(self, now: PacketTime) -> bool:
+        return self.waits
+
+    def end_turn(self) -> None:
+        """Packets that still wait are handled once in each turn of the loop, whatever `poll` says."""
+        if self.waits and not self._served:
+            self.handle()
+        self._served = False
+
     @property
     def waits(self) -> bool:
-        """Whether packets are still to be decided: `serve` again, whatever `poll` says."""
+        """Whether packets are still to be decided."""
         return bool(self._asking)
 
     @property
@@ -110,9 +131,12 @@ class Gate:
         """Packets that were shown and got lost: there were more than the socket holds. `lost_at`: when last."""
         return self._shown.lost if self._shown else 0
 
+    def facts(self) -> dict[str, Any]:
+        return {"failures": self.failures, "lost": self.lost, "lost_at": self.lost_at}
+
     # ── packets ─────────────────────────────────────────────────────────────────────────────────
 
-    def serve(self) -> None:
+    def handle(self) -> None:
         """Handles what waits, as far as one turn goes."""
         asking = self._asking or self._queue.read()
         events = len(self._engine.events)
@@ -341,7 +365,7 @@ class Gate:
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: PacketTime) -> None:
         """Refreshes what would run out."""
         if now >= self._next_alive:
             self._next_alive = now + REFRESH_S

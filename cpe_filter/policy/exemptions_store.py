@@ -89,6 +89,18 @@ def change(path: str, what: Callable[[Contents], Contents], wait_s: float = 0.0)
 
     wait_s: how long to wait for another process that changes it. Raises `PolicyError`; so may `what`: the file stays.
     """
+    return _change(path, what, wait_s, load)
+
+
+def plain_change(path: str, what: Callable[[Contents], Contents]) -> Any:
+    """The same, only in a child process, both for `from_plain`."""
+    before, after = _change(path, what, 0.0, lambda path: from_plain(plain_load(path)))
+    return _plain(before), _plain(after)
+
+
+def _change(
+    path: str, what: Callable[[Contents], Contents], wait_s: float, load: Callable[[str], Contents]
+) -> tuple[Contents, Contents]:
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)

@@ -107,7 +107,7 @@ def once(policy: Policy, packets: list[Packet], last: int) -> tuple[float, int]:
     )
     shown.packets = [_found(packets[last])]
     begun = time.perf_counter()
-    gate.serve()
+    gate.handle()
     took = (time.perf_counter() - begun) * 1e3
     blocked, ended = elements(BLOCKED), elements(f"{REFUSED}4")
     gate.close()

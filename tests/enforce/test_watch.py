@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import select
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -12,7 +16,7 @@ import pytest
 from cpe_filter.enforce import nfnetlink, nftables, watch
 from cpe_filter.enforce.ruleset import COUNTERS, XTABLES
 from cpe_filter.enforce.sets import Sets
-from cpe_filter.enforce.watch import BLIND_S, LONGEST_REST_S, SAY_S, Counters, Ruleset, Ward, Watch, counters
+from cpe_filter.enforce.watch import BLIND_S, LONGEST_REST_S, SAY_S, Counters, Guarded, Ruleset, Watch, counters
 from cpe_filter.policy.file import build
 from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
@@ -35,7 +39,7 @@ def kept(request: pytest.FixtureRequest, live: None) -> Iterator[Kept]:
     with network():
         kept = Kept(XTABLES if request.param == "with xtables" else "")
         yield kept
-        kept.watch.close()
+        kept.close()
 
 
 @pytest.fixture
@@ -52,19 +56,35 @@ class Kept:
         self.now = 1000.0
         self.log: list[str] = []
         self.error = ""
-        self.installed = 0
+        handle, self._tries = tempfile.mkstemp()
+        os.close(handle)
+        self.again = 0
         nftables.install(POLICY, handoff)
-        self.ruleset = Ruleset(self._install)
+        self.ruleset = Ruleset(self._install, self._installed_again)
         self.ruleset.installed()
         self.poll = select.poll()
-        self.watch = Watch([self.ruleset.ward()], self.poll, self.log.append)
+        self.watch = Watch([self.ruleset.guarded()], self.poll, self.log.append)
         self.before = self.rules()
 
-    def _install(self) -> str:
-        self.installed += 1
-        if not self.error:
-            nftables.install(POLICY, self.handoff)
-        return self.error
+    def close(self) -> None:
+        self.watch.close()
+        os.unlink(self._tries)
+
+    def _install(self) -> None:
+        """In a child process."""
+        with open(self._tries, "ab") as file:
+            file.write(b".")
+        if self.error:
+            raise nftables.KernelError(self.error)
+        nftables.install(POLICY, self.handoff)
+
+    def _installed_again(self) -> None:
+        self.again += 1
+
+    @property
+    def installed(self) -> int:
+        """Repairs that were begun."""
+        return os.stat(self._tries).st_size
 
     def rules(self) -> str:
         """Our rules, without the elements that come and go."""
@@ -72,12 +92,18 @@ class Kept:
         return "".join(line for line in text.splitlines(True) if " timeout " not in line)
 
     def turn(self, seconds: float = 0.0) -> None:
-        """So much later: what the router's loop would do."""
+        """So much later: what the daemon's loop would do, until a repair that was begun is done."""
         self.now += seconds
-        for fd, _ in self.poll.poll(0):
-            assert fd in self.watch
-            self.watch.serve(self.now)
+        self._serve(0)
         self.watch.tick(self.now)
+        while self.watch.is_repairing:
+            self._serve(1000)
+
+    def _serve(self, wait_ms: int) -> None:
+        ready = self.poll.poll(wait_ms)
+        assert all(fd in self.watch for fd, _ in ready)
+        for _ in ready:
+            self.watch.serve(self.now)
 
 
 def run(*command: str) -> str:
@@ -109,11 +135,10 @@ def test_found_and_put_back(kept: Kept, rules: str) -> None:
     assert kept.rules() != kept.before
     kept.turn()
     assert kept.rules() == kept.before
-    assert kept.watch.mended == 1
+    assert kept.watch.repairs == 1
     (line,) = kept.log
-    assert line.startswith("the ruleset was ")
-    assert "from outside (by nft (pid " in line
-    assert line.endswith(", restored")
+    assert re.fullmatch(r"ruleset (changed|removed) by nft \(pid \d+\); restored", line)
+    assert kept.again == 1
     kept.turn(10)  # the news of our own repair
     kept.turn(10)
     assert kept.installed == 1
@@ -126,7 +151,7 @@ def test_a_lost_hand_off_is_put_back(alone: None) -> None:
     kept.turn()
     assert kept.rules() == kept.before
     assert "queue" in run("nft", "list", "chain", "inet", "cpe_filter", "hand_off")
-    kept.watch.close()
+    kept.close()
 
 
 def test_others_rules_are_left_alone(kept: Kept) -> None:
@@ -188,10 +213,10 @@ def test_somebody_who_keeps_flushing(alone: None) -> None:
     assert 9 <= kept.installed <= 11
     assert len(kept.log) == 1
     kept.turn(SAY_S)
-    assert kept.log[1:] == [f"the ruleset: the same again, not told each time: {kept.installed - 1}"]
+    assert kept.log[1:] == [f"ruleset: repeated within a minute and not logged: {kept.installed - 1}"]
     kept.turn(SAY_S)
     assert len(kept.log) == 2
-    kept.watch.close()
+    kept.close()
 
 
 def test_a_repair_that_fails_is_tried_again_more_and_more_seldom(alone: None) -> None:
@@ -212,7 +237,7 @@ def test_a_repair_that_fails_is_tried_again_more_and_more_seldom(alone: None) ->
     kept.error = ""
     kept.turn(LONGEST_REST_S)
     assert kept.rules() == kept.before
-    kept.watch.close()
+    kept.close()
 
 
 def test_more_news_than_the_kernel_keeps(alone: None) -> None:
@@ -224,7 +249,7 @@ def test_more_news_than_the_kernel_keeps(alone: None) -> None:
     change("delete table inet cpe_filter")  # of which there is no room to tell
     kept.turn(5)
     assert kept.rules() == kept.before
-    kept.watch.close()
+    kept.close()
 
 
 def test_where_the_kernel_does_not_tell(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,23 +265,55 @@ def test_where_the_kernel_does_not_tell(alone: None, monkeypatch: pytest.MonkeyP
     assert not kept.rules()
     kept.turn(0.1)
     assert kept.rules() == kept.before
-    kept.watch.close()
+    kept.close()
 
 
-def test_a_ward_that_cannot_be_looked_at(live: None) -> None:
-    def wrong() -> str:
+def test_what_cannot_be_looked_at(live: None) -> None:
+    def problem() -> str | None:
         raise OSError(105, "No buffer space available")
 
     log: list[str] = []
     with network():
-        kept = Watch([Ward("a thing", lambda change: True, wrong, lambda: "")], select.poll(), log.append)
+        kept = Watch([Guarded("a thing", lambda change: True, problem, lambda: None)], select.poll(), log.append)
         change("table inet a { }")
         kept.serve(1000.0)
         kept.tick(1010.0)
         kept.close()
     (line,) = log
-    assert line.startswith("a thing was changed (by nft (pid ")
-    assert line.endswith(") and could not be restored: No buffer space available")
+    assert line == "a thing changed and could not be restored: No buffer space available"
+
+
+def test_no_packet_waits_for_a_repair(kept: Kept) -> None:
+    """What a busy machine takes for it is the child's, and none of ours."""
+    change("flush ruleset")
+    began = time.monotonic()
+    kept.watch.serve(kept.now)
+    assert kept.watch.is_repairing
+    assert time.monotonic() - began < 0.5
+    assert not kept.log
+    kept.turn()
+    assert kept.rules() == kept.before
+
+
+def test_a_change_on_purpose_is_not_put_back(kept: Kept) -> None:
+    kept.watch.hold(True)
+    nftables.update(changed_policy(POLICY, relays=()), kept.handoff)
+    kept.turn(5)  # the news of it comes before it is known to be done
+    assert kept.installed == 0
+    kept.watch.hold(False)
+    kept.ruleset.installed()
+    kept.turn(5)
+    assert (kept.installed, kept.log) == (0, [])
+
+
+def test_a_repair_that_runs_at_the_end_is_waited_for(kept: Kept) -> None:
+    change("flush ruleset")
+    kept.watch.serve(kept.now)
+    assert kept.watch.is_repairing
+    kept.watch.close()
+    before = kept.rules()
+    time.sleep(0.5)
+    assert kept.rules() == before
 
 
 # ── counters ────────────────────────────────────────────────────────────────────────────────────────
@@ -279,7 +336,6 @@ def test_counters_count_on_over_a_new_ruleset(alone: None) -> None:
     change("delete table inet cpe_filter\ntable inet cpe_filter { counter queued { packets 2 bytes 200 }; }")
     counted.read()
     assert counted.totals["queued"] == (18, 1800)
-    counted.restart()
     change("delete table inet cpe_filter\ntable inet cpe_filter { counter queued { packets 5 bytes 500 }; }")
     counted.read()
     assert counted.totals == {"queued": (23, 2300), "refused": (1, 60)}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 
 from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.engine import Engine
 from cpe_filter.lean.clocks import PacketTime
-from cpe_filter.live.control import KEEP_OVER_S, PAGE, RETRY_S, Control
+from cpe_filter.lean.forked import BackgroundCall
+from cpe_filter.live.control import Control
 from cpe_filter.live.control_socket import ANSWER, Peer
+from cpe_filter.live.exemption_control import KEEP_EXPIRED_S, PAGE, RETRY_S
 from cpe_filter.live.requests import MAX_IDS, asker
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import load as load_policy
@@ -29,9 +32,9 @@ from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Exemption, Policy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cpe_filter.detect.score import Standing
+    from cpe_filter.live.job import Steps
 
 _quiet = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -58,20 +61,23 @@ class Around:
     def host_name(self, device: Device) -> str:
         return self.names.get(device.key, "")
 
-    def apply(self, policy: Policy) -> str:
-        if not self.refuses:
-            self.applied.append(policy)
-            self.engine.reload(policy)
-        return self.refuses
+    def apply(self, policy: Policy) -> Steps[None]:
+        yield BackgroundCall(self._refuse, KernelError)
+        self.applied.append(policy)
+        self.engine.reload(policy)
 
-    def release(self, device: Device) -> str:
+    def release(self, device: Device) -> None:
         self.released.append(device)
         self.engine.release(device.key, PacketTime(1.0))
-        return self.unblock(device)
+        self.unblock(device)
 
-    def unblock(self, device: Device) -> str:
+    def unblock(self, device: Device) -> None:
         self.unblocked.append(device)
-        return self.refuses
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self.refuses:
+            raise KernelError(self.refuses)
 
 
 def answered(answer: Any) -> dict[str, Any]:
@@ -129,7 +135,12 @@ class Running:
     def tick(self, seconds: float) -> None:
         """Time passes, for clock and engine alike."""
         self.time += seconds
-        self.control.tick(self.time)
+        self.due(self.time)
+
+    def due(self, now: float) -> None:
+        """Does what time calls for, in turns of a second each, until there is nothing more."""
+        while (work := self.control.due(now)) is not None:
+            answered(work())
 
     def device(self, standing: Standing, key: bytes = bytes.fromhex("020000000099"), name: str = "") -> Device:
         device = self.around.engine.devices.get(key, 0.0)
@@ -244,7 +255,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_reload_holds_nobody_up(running: Running, slowly: Path) -> None:
     running.write('[filter]\nmode = "limit"\n')
     answer: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
-    running.control.tick(running.time)
+    running.due(running.time)
     assert answer.advance() is None  # what holds it is still there
     assert running.around.applied == []
     slowly.unlink()
@@ -255,14 +266,14 @@ def test_a_reload_holds_nobody_up(running: Running, slowly: Path) -> None:
 def test_exemptions_do_not_end_under_a_reload(running: Running, slowly: Path) -> None:
     running.add(until=START + 60)
     answer: Any = running.control.handle(Peer(1, 0), {"do": "reload"})
-    running.tick(2 * KEEP_OVER_S)
-    running.tick(2 * KEEP_OVER_S)
+    running.tick(2 * KEEP_EXPIRED_S)
+    running.tick(2 * KEEP_EXPIRED_S)
     assert "id = 1" in running.file.read_text()
     slowly.unlink()
     answered(answer)
     assert running.exempt() == []
     running.tick(1)
-    running.tick(2 * KEEP_OVER_S)
+    running.tick(2 * KEEP_EXPIRED_S)
     assert "id = 1" not in running.file.read_text()
 
 
@@ -538,7 +549,10 @@ def test_an_exemption_ends(running: Running) -> None:
     assert len(running.exempt()) == 2
     running.tick(1)
     assert running.exempt() == [(OTHER, "any")]
-    assert running.log[-1] == f"exemption 1 is over: device {MAC}, destination any, until 2026-11-24 06:01:00 UTC (why)"
+    assert (
+        running.log[-1]
+        == f"exemption 1 has expired: device {MAC}, destination any, until 2026-11-24 06:01:00 UTC (why)"
+    )
     told, applied = len(running.log), len(running.around.applied)
     running.tick(60)
     assert (len(running.log), len(running.around.applied)) == (told, applied)
@@ -548,11 +562,11 @@ def test_what_is_over_leaves_the_file_after_a_while(running: Running) -> None:
     running.add(until=START + 60)
     running.tick(61)
     assert not running.ask("exemptions")["items"][0]["in_force"]
-    running.tick(KEEP_OVER_S - 1)
+    running.tick(KEEP_EXPIRED_S - 1)
     assert len(exemptions_store.load(str(running.file)).kept) == 1
     running.tick(1)
     assert exemptions_store.load(str(running.file)).kept == ()
-    assert running.log[-1].startswith("exemption 1 removed from the file, its time is over: ")
+    assert running.log[-1].startswith("exemption 1 removed from the file, it has expired: ")
     assert running.ask("exemptions")["items"] == []
     # Nor is its id given again.
     assert running.add()["id"] == 2
@@ -564,16 +578,16 @@ def test_a_clock_that_is_wrong_for_a_moment_costs_no_exemption(running: Running)
     running.time += 10 * 365 * DAY
     for _ in range(60):
         now += 1
-        running.control.tick(now)
+        running.due(now)
     assert running.exempt() == []
-    assert "is over" in running.log[-1]
+    assert "has expired" in running.log[-1]
     running.time -= 10 * 365 * DAY
-    running.control.tick(now + 1)
+    running.due(now + 1)
     assert running.exempt() == [(MAC, "any")]
     assert "exemption 1 is in force again, the clock was set back" in running.log[-1]
     # And the hour begins anew.
     running.time += 10 * 365 * DAY
-    running.control.tick(now + KEEP_OVER_S)
+    running.due(now + KEEP_EXPIRED_S)
     assert len(exemptions_store.load(str(running.file)).kept) == 1
 
 
@@ -584,8 +598,8 @@ def test_the_policy_s_end_too_but_its_file_is_not_ours(running: Running) -> None
     assert running.exempt() == [(MAC, "any")]
     running.tick(DAY)
     assert running.exempt() == []
-    assert f"exemption 1 of {running.path} is over: " in running.log[-1]
-    running.tick(2 * KEEP_OVER_S)
+    assert f"exemption 1 of {running.path} has expired: " in running.log[-1]
+    running.tick(2 * KEEP_EXPIRED_S)
     assert text in running.path.read_text()
 
 
@@ -594,9 +608,9 @@ def test_what_was_over_before_the_start(running: Running) -> None:
     running.time += DAY
     running.start()
     assert running.exempt() == []
-    running.control.tick(0.0)
+    running.due(0.0)
     assert running.around.applied == []
-    running.control.tick(KEEP_OVER_S)
+    running.due(KEEP_EXPIRED_S)
     assert exemptions_store.load(str(running.file)).kept == ()
 
 
@@ -606,7 +620,7 @@ def test_an_end_that_the_kernel_refuses_is_tried_again(running: Running) -> None
     for _ in range(70):
         running.tick(1)
     assert running.exempt() == [(MAC, "any")]
-    assert running.log[1:] == ["exemptions whose time is over are still in force: nft: busy"]
+    assert running.log[1:] == ["expired exemptions are still in force: nft: busy"]
     running.around.refuses = ""
     running.tick(RETRY_S)
     assert running.exempt() == []
@@ -621,9 +635,9 @@ def test_a_file_that_cannot_be_cleared_out(running: Running, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", full)
     running.tick(61)
     for _ in range(3):
-        running.tick(KEEP_OVER_S / 2)
+        running.tick(KEEP_EXPIRED_S / 2)
     assert [line for line in running.log if "stay in their file" in line] == [
-        f"exemptions that are over stay in their file: {running.file}: Read-only file system; it stays as it was"
+        f"expired exemptions stay in their file: {running.file}: Read-only file system; it stays as it was"
     ]
 
 

@@ -98,7 +98,7 @@ class Kernel:
     def ask(self, data: bytes, number: int = 1) -> int:
         """A packet waits; its verdict."""
         self.queue.waiting.append((number, FORWARD, MAC, data))
-        self.gate.serve()
+        self.gate.handle()
         (given, verdict) = self.queue.answers.pop()
         assert given == number
         assert not self.queue.answers
@@ -106,7 +106,7 @@ class Kernel:
 
     def show(self, *packets: bytes, mac: bytes | None = MAC) -> None:
         self.log.datagrams.append([(0, FORWARD, mac, data) for data in packets])
-        self.gate.serve()
+        self.gate.handle()
         assert not self.queue.answers
 
 
@@ -172,7 +172,7 @@ def test_a_turn_is_bounded_and_what_waits_is_decided_in_the_end(limit: Kernel) -
     turns = 0
     while not limit.queue.answers:
         before = len(limit.log.datagrams)
-        limit.gate.serve()
+        limit.gate.handle()
         assert before - len(limit.log.datagrams) <= module._DATAGRAMS
         turns += 1
         assert limit.gate.waits is (not limit.queue.answers)
@@ -261,7 +261,7 @@ def test_a_new_ruleset_learns_what_was_decided(monkeypatch: pytest.MonkeyPatch) 
 def test_the_filter_says_that_it_lives_while_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(Policy(), monkeypatch)
     for second in range(20):
-        kernel.gate.tick(START + second)
+        kernel.gate.tick(PacketTime(START + second))
     assert 20 / module.REFRESH_S <= kernel.sets.names().count("alive") <= 20 / module.REFRESH_S + 1
 
 

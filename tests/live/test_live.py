@@ -228,7 +228,7 @@ def test_a_crash_keeps_the_ruleset_only_when_failing_closed(lab: Lab, fail: str,
     program = (
         "import sys, cpe_filter.live.daemon as r\n"
         "def crash(self): raise ValueError('a defect')\n"
-        "r._Filter.loop = crash\n"
+        "r.Daemon.loop = crash\n"
         "from cpe_filter.cli.main import main\n"
         f"main(['run', '--policy', {str(policy)!r}])\n"
     )

@@ -289,7 +289,7 @@ def test_an_exemption_ends(lab: Lab) -> None:
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
     told(lab, policy, "exempt", "add", "--destination", mx4(0), "--until", until, "--reason", "for a moment")
     assert sent(lab, "device1", mx4(0))
-    running.wait_for("exemption 1 is over: device any")
+    running.wait_for("exemption 1 has expired: device any")
     assert refused(lab, "device1", mx4(0))
     assert ", over" in told(lab, policy, "exempt", "list")
 

@@ -68,7 +68,7 @@ def test_a_flushed_ruleset_is_back_within_five_seconds(lab: Lab) -> None:
         time.sleep(1.2)
         assert running.status()["restored"] == number
         time.sleep(1.0)
-    assert re.search(r"the ruleset was taken out from outside \(by nft \(pid \d+\)\), restored\n", running.log())
+    assert re.search(r"ruleset removed by nft \(pid \d+\); restored\n", running.log())
     assert len(lab.mail()) == 2  # by the relay
     assert running.stop() == 0
     assert ours(lab) == ""
@@ -110,7 +110,7 @@ def test_mail_is_kept_out_of_flow_offload(lab: Lab) -> None:
     running = lab.start_filter(policy)
     assert exempt() == [0]
     lab.nft("router", FW4)  # fw4 reload
-    running.wait_for("exemption of mail from fw4's flow offload is missing from outside")
+    running.wait_for("exemption of mail from fw4's flow offload is missing")
     assert exempt() == [0]
     assert sent(lab, mx4(0))
     device = running.device("device1")

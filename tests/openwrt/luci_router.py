@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpe_filter.detect.device import Device
 from cpe_filter.engine import FORWARD, Engine
@@ -31,6 +31,9 @@ from cpe_filter.report.reporter import Reporter
 from cpe_filter.status import status
 from tests.lab.net import DEADLINE_S, PROJECT
 from tests.openwrt.package import BUSYBOX, shell
+
+if TYPE_CHECKING:
+    from cpe_filter.live.job import Steps
 
 APP = PROJECT / "openwrt" / "luci-app-cpe-filter"
 PLUGIN = APP / "root" / "usr" / "libexec" / "rpcd" / "cpe-filter"
@@ -138,7 +141,7 @@ class Router:
 
 
 class Filter:
-    """The filter, but for the kernel: `control.Surroundings`, in a thread that serves the control socket."""
+    """The filter, but for the kernel: `exemption_control.FilterHost`, in a thread that serves the control socket."""
 
     def __init__(self, policy: Policy, path: str, story: Iterable[tuple[str, str, str, int, bool]]) -> None:
         self.log: list[str] = []
@@ -245,7 +248,7 @@ class Filter:
         self._thread.join()
         self._socket.close()
 
-    # ── what the control needs (control.Surroundings) ───────────────────────────────────────────
+    # ── what the control needs (exemption_control.FilterHost) ───────────────────────────────────────────
 
     def devices(self) -> Iterable[Device]:
         return self.engine.devices
@@ -253,15 +256,14 @@ class Filter:
     def host_name(self, device: Device) -> str:
         return self.names.get(device.name, "")
 
-    def apply(self, policy: Policy) -> str:
+    def apply(self, policy: Policy) -> Steps[None]:
         self.policy = policy
         self.engine.reload(policy)
-        return ""
+        yield from ()
 
-    def release(self, device: Device) -> str:
+    def release(self, device: Device) -> None:
         self.now += 1.0
         self.engine.release(device.key, PacketTime(self.now))
-        return self.unblock(device)
 
-    def unblock(self, device: Device) -> str:
-        return ""
+    def unblock(self, device: Device) -> None:
+        """There is no kernel."""

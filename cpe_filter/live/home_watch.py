@@ -1,0 +1,118 @@
+"""The home as the router's files and tables show it: networks, leases, neighbours, prefixes of NAT64.
+
+Knows how often each is looked at. Must not know how it is read (home) or what follows from it (engine).
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+from cpe_filter.engine import Engine
+from cpe_filter.home import neighbour_table, translators
+from cpe_filter.home.lan_networks import on_link
+from cpe_filter.home.leases import Leases
+from cpe_filter.home.mx_sniffer import Lookups
+from cpe_filter.home.router_advertisements import Advertisements
+from cpe_filter.lean.clocks import PacketTime, Posix
+from cpe_filter.lean.log import LogOnce
+from cpe_filter.live.part import Part
+from cpe_filter.policy.model import Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Seconds between two looks at the router's own networks: a new prefix is in use seconds after it is announced.
+LOOK_S = 5.0
+#: Prefixes of NAT64 that are logged when they are first found: whoever announces more than that fills no log.
+_PREFIXES_LOGGED = 16
+
+
+class HomeWatch(Part):
+    """Registers with `poll`. The engine learns what was found with each `look`."""
+
+    def __init__(
+        self, policy: Policy, engine: Engine, leases: Leases, poll: select.poll, log: Callable[[str], None]
+    ) -> None:
+        self._interfaces = (*policy.network.lan, *policy.network.wan)
+        self._lan = policy.network.lan
+        self._engine = engine
+        self._leases = leases
+        self._neighbours: set[bytes] = set()  # MACs that the kernel has seen answer
+        self._answers_file = translators.answers_file(policy.status.status_file)
+        self._advertisements = Advertisements(policy.network.wan, policy.network.lan, poll, log)
+        self._log_once = LogOnce(log, _PREFIXES_LOGGED)
+        self._next_look = 0.0
+
+    def knows(self, mac: bytes) -> bool:
+        """Whether a packed MAC has answered, or has a lease."""
+        return mac in self._neighbours or self._leases.holds(mac)
+
+    def __contains__(self, fd: int) -> bool:
+        return fd == self._advertisements.fd
+
+    def serve(self, fd: int) -> None:
+        self._advertisements.serve()
+
+    def tick(self, now: PacketTime) -> None:
+        self._advertisements.tick(now)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            self.look(now)
+
+    def look(self, now: PacketTime) -> None:
+        self._engine.on_link(on_link(self._interfaces))
+        self._look_for_prefixes()
+        try:
+            self._neighbours = neighbour_table.confirmed(self._lan)
+        except OSError:
+            pass  # those of the last look
+        if self._leases.refresh(now):
+            self._engine.leases(self._leases, now, Posix(time.time()))
+
+    def _look_for_prefixes(self) -> None:
+        """Learnt from others: these prefixes say how servers are counted, and never what passes."""
+        found = dict.fromkeys(
+            (*translators.prefixes(), *translators.looked_up(self._answers_file), *self._advertisements.prefixes())
+        )
+        self._engine.translators(found)
+        for prefix in found:
+            text = f"NAT64 prefix {prefix} found: servers behind it count by their IPv4 address"
+            self._log_once.first(str(prefix), text)
+
+    def close(self) -> None:
+        self._advertisements.close()
+
+
+class MxWatch(Part):
+    """While `[detect] watch_dns` is set: which devices ask DNS for mail servers."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        poll: select.poll,
+        engine: Engine,
+        now: Callable[[], PacketTime],
+        log: Callable[[str], None],
+    ) -> None:
+        self._sniffer = Lookups(
+            policy.network.lan, poll, lambda hwaddr, packet: engine.on_mx_query(now(), hwaddr, packet), log
+        )
+        self._sniffer.tick(now())
+
+    def __contains__(self, fd: int) -> bool:
+        return fd in self._sniffer
+
+    def serve(self, fd: int) -> None:
+        self._sniffer.serve(fd)
+
+    def tick(self, now: PacketTime) -> None:
+        self._sniffer.tick(now)
+
+    def facts(self) -> dict[str, Any]:
+        return {"lookup_packets": self._sniffer.seen}
+
+    def close(self) -> None:
+        self._sniffer.close()

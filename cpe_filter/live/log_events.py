@@ -1,0 +1,100 @@
+"""The engine's events and the gate's failures: into the log, and to the parts that follow them.
+
+Knows the events and their lines in the log. Must not know what any part makes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cpe_filter.detect.detector import RELEASED, StandingChanged
+from cpe_filter.detect.device import Device, device_name
+from cpe_filter.detect.mac_rotation import DeviceRekeyed
+from cpe_filter.detect.score import CLEAR
+from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.engine import Engine, Refused
+from cpe_filter.live.device_search import called
+from cpe_filter.live.gate import Gate
+from cpe_filter.live.part import Part
+from cpe_filter.status.refusals import Refusals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cpe_filter.lean.clocks import PacketTime
+
+
+class EventLog(Part):
+    """`emit` each time the loop comes by. parts: those that hear of changes; the list may change."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        gate: Gate,
+        parts: list[Part],
+        host_name: Callable[[Device], str],
+        log: Callable[[str], None],
+    ) -> None:
+        self.refusals = Refusals(log)
+        self._engine = engine
+        self._gate = gate
+        self._parts = parts
+        self._host_name = host_name
+        self._log = log
+        self._failures_logged = 0
+
+    def tick(self, now: PacketTime) -> None:
+        self.refusals.tick(now)
+
+    def emit(self) -> None:
+        """Whatever has happened since the last time."""
+        gate = self._gate
+        if gate.failures > self._failures_logged:
+            self._failures_logged = gate.failures
+            self._log(f"{gate.failures} packets could not be processed; last error: {gate.last_failure}")
+        if not self._engine.events:
+            return
+        events, self._engine.events = self._engine.events, []
+        for event in events:
+            if isinstance(event, StandingChanged):
+                self._standing_changed(event)
+            elif isinstance(event, Refused):
+                self._refused(event)
+            elif isinstance(event, DeviceRekeyed):
+                self._rekeyed(event)
+
+    def facts(self) -> dict[str, Any]:
+        return {"refusals": self.refusals.counts}
+
+    def save(self, now: PacketTime) -> None:
+        self.emit()  # what has changed in the last moment
+
+    def close(self) -> None:
+        self.refusals.close()
+
+    def _called(self, device: Device) -> str:
+        return called(device, self._host_name(device))
+
+    def _standing_changed(self, event: StandingChanged) -> None:
+        device = event.device
+        mode = effective_mode(self._engine.policy, device)
+        cause = "released by operator" if event.indicator == RELEASED else f"last evidence {event.indicator}"
+        self._log(
+            f"device {self._called(device)} is now {event.after} (was {event.before}): score {device.score.value:.1f} "
+            f"at its connection {event.connection}, {cause}; mode {mode}"
+        )
+        for part in self._parts:
+            part.standing_changed(event)
+
+    def _refused(self, event: Refused) -> None:
+        device, session, reason = event.flow.device, event.flow.session, event.flow.decision.reason
+        name = self._called(device)
+        self.refusals.told(event.time, device.key, name, session.server, session.server_port, reason)
+
+    def _rekeyed(self, event: DeviceRekeyed) -> None:
+        device, standing = event.device, event.device.score.standing
+        still = standing if standing == CLEAR else f"still {standing}"
+        self._log(f"device {device_name(event.before)} is now {self._called(device)} (same DHCP {event.why}); {still}")
+        for part in self._parts:
+            part.device_rekeyed(event)

@@ -1,0 +1,53 @@
+"""What the daemon's loop knows of its parts: one protocol for all.
+
+Knows when a part is called. Must not know what any part does. A part overrides what concerns it; a part that is not
+needed is not in the daemon's list.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cpe_filter.detect.detector import StandingChanged
+    from cpe_filter.detect.mac_rotation import DeviceRekeyed
+    from cpe_filter.lean.clocks import PacketTime
+    from cpe_filter.policy.model import Policy
+
+
+class Part:
+    """A part of the daemon. Times are seconds of the engine's clock, which never goes back."""
+
+    def __contains__(self, fd: int) -> bool:
+        """Whether the part has registered this descriptor with the daemon's `poll`."""
+        return False
+
+    def serve(self, fd: int) -> None:
+        """One of its descriptors is ready."""
+
+    def tick(self, now: PacketTime) -> None:
+        """A second has passed."""
+
+    def step(self, now: PacketTime) -> bool:
+        """Each time the loop comes by: a slice of the work that is due. True: there is more."""
+        return False
+
+    def reload(self, policy: Policy) -> None:
+        """This policy is in force from now on."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the part adds to the status."""
+        return {}
+
+    def standing_changed(self, event: StandingChanged) -> None:
+        """A device has another standing."""
+
+    def device_rekeyed(self, event: DeviceRekeyed) -> None:
+        """A device goes on under another key."""
+
+    def save(self, now: PacketTime) -> None:
+        """An orderly end: what must outlive the part is written when this returns. `close` follows."""
+
+    def close(self) -> None:
+        """The end: gives everything back."""

@@ -1,0 +1,44 @@
+"""What must be there before the filter starts: rights, nft, interfaces. Nothing is changed.
+
+Knows this host. Must not know how the filter works.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cpe_filter.enforce import process
+from cpe_filter.lean import plain_socket as socket
+from cpe_filter.policy.model import Policy
+
+_CAP_NET_ADMIN = 12
+
+
+class RunError(RuntimeError):
+    """The filter cannot start here; the text says what is missing."""
+
+
+def check_host(policy: Policy) -> None:
+    """Everything that can be known before anything is changed. Raises `RunError`."""
+    if not _may_administer():
+        raise RunError("not allowed to filter: run it as root, or with the capability CAP_NET_ADMIN")
+    if process.find("nft") is None:
+        raise RunError("nft is not installed (package nftables)")
+    present = [name for _, name in socket.if_nameindex()]
+    for key, names in (("lan", policy.network.lan), ("wan", policy.network.wan)):
+        for name in names:
+            if name not in present:
+                raise RunError(
+                    f"[network] {key} names {name}, and there is no such interface; there are {', '.join(present)}"
+                )
+
+
+def _may_administer() -> bool:
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("CapEff:"):
+                    return bool(int(line.split()[1], 16) >> _CAP_NET_ADMIN & 1)
+    except (OSError, ValueError):
+        pass
+    return os.geteuid() == 0

@@ -1,0 +1,94 @@
+"""The ruleset of the running filter: loaded at start, replaced with the policy, put back, removed.
+
+Knows how the kernel hands packets over (nft queue or xtables, NFLOG or not), and that packets wait for nobody: once the
+filter runs, nft runs in child processes. Must not know what is in the ruleset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cpe_filter.enforce import nftables, offload
+from cpe_filter.enforce.nftables import KernelError
+from cpe_filter.lean.forked import BackgroundCall, CallFailedError
+from cpe_filter.live.job import Until
+from cpe_filter.live.ruleset_guard import RulesetGuard
+from cpe_filter.policy.model import Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.live.job import Steps
+
+#: Seconds that another policy's ruleset may take: nft is started up to five times, mostly once.
+APPLY_WAIT_S = 45.0
+
+
+class RulesInKernel:
+    """`probe`, `install`; then `apply` and `install_again`; at the end `remove`, or `undo` after a failed start."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self.handoff = ""
+        self.has_log = False  # packets are shown by NFLOG
+        self.are_installed = False
+        self._were_there = False
+        self._log = log
+
+    def probe(self, policy: Policy) -> None:
+        """Finds how the kernel hands packets over. Raises `KernelError` where it cannot."""
+        self.handoff = nftables.find_handoff(policy)
+        self.has_log = nftables.find_log(policy)
+
+    def install(self, policy: Policy) -> None:
+        """At start: what a filter that was killed had decided stays. Raises `KernelError`."""
+        self._were_there = nftables.is_installed()
+        nftables.update(policy, self.handoff, self.has_log)
+        self.are_installed = True
+
+    def install_again(self, policy: Policy) -> None:
+        """In a child process: somebody took the ruleset out, or changed it. Raises `KernelError`."""
+        nftables.install(policy, self.handoff, self.has_log)
+
+    def apply(self, policy: Policy, guard: RulesetGuard) -> Steps[None]:
+        """Another policy's ruleset takes the place of the one that is there, or does not: raises `KernelError`."""
+        yield Until(lambda: not guard.is_repairing)
+        guard.hold(True)
+        try:
+            offload_failure = yield BackgroundCall(lambda: self._update(policy), KernelError, APPLY_WAIT_S)
+        except CallFailedError as error:
+            raise KernelError(f"nft did not load the ruleset: {error}") from None
+        finally:
+            guard.hold(False)
+        guard.rules_changed()
+        if offload_failure:
+            guard.offload_failed(offload_failure)
+
+    def _update(self, policy: Policy) -> str:
+        """In a child process. Why mail could not be kept out of flow offload, "" where it is."""
+        nftables.update(policy, self.handoff, self.has_log)
+        try:
+            offload.install(policy)
+        except KernelError as error:
+            return str(error)
+        return ""
+
+    def undo(self, policy: Policy) -> None:
+        """After a failed start: what this start has installed goes.
+
+        Rules that an earlier filter left where it fails closed, or where mode block needs no filter, keep on denying.
+        """
+        if not self._were_there or (policy.filter.fail == "open" and policy.filter.mode != "block"):
+            self.remove()
+
+    def remove(self) -> None:
+        """The ruleset, and what keeps mail before it. Where it stays in the kernel, so does that."""
+        if not self.are_installed:
+            return
+        self.are_installed = False
+        try:
+            nftables.remove()
+        except KernelError as error:
+            self._log(f"the ruleset could not be removed: {error}")
+        try:
+            offload.remove()
+        except KernelError as error:
+            self._log(f"the exemption from fw4's flow offload could not be taken out: {error}")

@@ -1,0 +1,198 @@
+"""Starts that fail: each says what is missing, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpe_filter.enforce import nftables
+from cpe_filter.enforce.nflog import LogBusyError
+from cpe_filter.enforce.nfqueue import QueueBusyError
+from cpe_filter.enforce.ruleset import XTABLES
+from cpe_filter.lean import plain_signal as signal
+from cpe_filter.live import daemon as module
+from cpe_filter.live import rules_in_kernel
+from cpe_filter.live.control_socket import SocketInUseError
+from cpe_filter.live.daemon import Daemon, RunError
+from cpe_filter.live.part import Part
+from cpe_filter.policy.model import Policy
+from cpe_filter.status.status import Writer
+
+
+class Kernel:
+    """No kernel: the ruleset is there or not."""
+
+    def __init__(self) -> None:
+        self.installed = False
+
+    def update(self, *_: Any) -> None:
+        self.installed = True
+
+    def remove(self) -> None:
+        self.installed = False
+
+
+class Socket:
+    """A queue, or a log of packets, of which nothing comes."""
+
+    def __init__(self, *_: Any) -> None:
+        self.fd, self._write = os.pipe()
+        self.lost = 0
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self._write)
+
+
+class Sets:
+    """Sets that are in no kernel."""
+
+    def __init__(self, *_: Any) -> None:
+        self.failures = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: True
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    kernel = Kernel()
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(nftables, "find_handoff", lambda policy: XTABLES)
+    monkeypatch.setattr(nftables, "find_log", lambda policy: True)
+    monkeypatch.setattr(nftables, "is_installed", lambda: kernel.installed)
+    monkeypatch.setattr(nftables, "update", kernel.update)
+    monkeypatch.setattr(nftables, "remove", kernel.remove)
+    monkeypatch.setattr(module, "Queue", Socket)
+    monkeypatch.setattr(module, "PacketLog", Socket)
+    monkeypatch.setattr("cpe_filter.live.gate.Sets", Sets)
+    monkeypatch.setattr("cpe_filter.enforce.offload.remove", lambda: None)
+    yield kernel
+    signal.signal(signal.SIGHUP, before)
+
+
+def policy_in(folder: Path) -> Policy:
+    policy = Policy()
+    return policy._replace(
+        status=policy.status._replace(
+            status_file=str(folder / "run" / "status.json"), control_socket=str(folder / "run" / "control")
+        ),
+        state=policy.state._replace(
+            state_file=str(folder / "etc" / "state"), exemptions_file=str(folder / "etc" / "exemptions.toml")
+        ),
+        detect=policy.detect._replace(watch_dns=False),
+    )
+
+
+def failing(error: Exception) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+NO_FILES = OSError(errno.EMFILE, "Too many open files")
+FAULTS: list[tuple[Any, str, Exception, str]] = [
+    (nftables, "find_handoff", nftables.KernelError("no nft queue"), "no nft queue"),
+    (module, "Queue", QueueBusyError("queue 25 cannot be bound: why"), "queue 25 cannot be bound: why"),
+    (module, "PacketLog", LogBusyError("NFLOG group 25 is in use"), "NFLOG group 25 is in use"),
+    (module, "Gate", NO_FILES, "no socket for the ruleset's sets: Too many open files"),
+    (
+        module,
+        "ControlSocket",
+        SocketInUseError(errno.EADDRINUSE, "P: taken"),
+        "[status] control_socket: P: taken",
+    ),
+    (
+        Writer,
+        "write",
+        OSError(errno.ENOSPC, "No space left"),
+        "[status] status_file: STATUS: No space left",
+    ),
+    (os, "makedirs", OSError(errno.EROFS, "Read-only"), "[status] status_file: STATUS: Read-only"),
+    (nftables, "update", nftables.KernelError("nft refused the ruleset: why"), "nft refused the ruleset: why"),
+    (module, "EventLog", FileNotFoundError(errno.ENOENT, "No such file", "/a/file"), "/a/file: No such file"),
+    (module, "RulesetGuard", NO_FILES, "a resource of the system: Too many open files"),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "error", "says"), FAULTS, ids=[f"{fault[1]}-{fault[3][:20]}" for fault in FAULTS]
+)
+def test_a_start_that_fails(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error: Exception, says: str
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    policy = policy_in(tmp_path)
+    daemon = Daemon(policy, str(tmp_path / "policy.toml"))
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, failing(error))
+        with pytest.raises(RunError) as raised:
+            daemon.start()
+    assert str(raised.value) == says.replace("STATUS", policy.status.status_file)
+    assert not kernel.installed
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert not os.path.exists(policy.status.control_socket)
+    assert not os.path.exists(policy.status.status_file)
+
+
+@pytest.mark.parametrize(
+    ("fail", "mode", "stay"), [("open", "limit", False), ("closed", "limit", True), ("open", "block", True)]
+)
+def test_rules_of_an_earlier_filter(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, fail: str, mode: str, stay: bool
+) -> None:
+    """Where these deny without a filter, a start that fails does not open them."""
+    kernel.installed = True
+    policy = policy_in(tmp_path)
+    policy = policy._replace(filter=policy.filter._replace(fail=fail, mode=mode))
+    monkeypatch.setattr(module, "RulesetGuard", failing(NO_FILES))
+    with pytest.raises(RunError):
+        Daemon(policy, str(tmp_path / "policy.toml")).start()
+    assert kernel.installed is stay
+
+
+class Guard(Part):
+    """Guards nothing."""
+
+    restored = 0
+
+    def __init__(self, *_: Any) -> None:
+        """As a RulesetGuard."""
+
+    def end_repairs(self) -> None:
+        """There are none."""
+
+
+@pytest.mark.parametrize(
+    ("fail", "has_log", "warned"), [("open", False, True), ("open", True, False), ("closed", False, False)]
+)
+def test_a_kernel_that_cannot_fail_open_says_so(
+    tmp_path: Path,
+    kernel: Kernel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fail: str,
+    has_log: bool,
+    warned: bool,
+) -> None:
+    """Without NFLOG everything goes through the queue, and the kernel drops what finds it full."""
+    policy = policy_in(tmp_path)
+    policy = policy._replace(filter=policy.filter._replace(fail=fail))
+    monkeypatch.setattr(nftables, "find_log", lambda policy: has_log)
+    monkeypatch.setattr(module, "RulesetGuard", Guard)
+    monkeypatch.setattr(rules_in_kernel.RulesInKernel, "remove", lambda self: None)
+    daemon = Daemon(policy, str(tmp_path / "policy.toml"))
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        daemon.start()
+        daemon.stop(fail, save=False)
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    assert ("those that find it full are dropped" in capsys.readouterr().err) is warned

@@ -41,6 +41,10 @@ def test_values_arrive_in_their_table() -> None:
     assert config.renamed == ()
 
 
+def test_cases_may_be_kept_as_long_as_incidents() -> None:
+    assert build(changed("retention", case_days=400), "f").retention.case_days == 400
+
+
 def test_old_names_are_accepted_and_reported() -> None:
     config = build({"listen": {**LEAST["listen"], "max_of_one": 9}, "hop": {"address": "127.0.0.1:9"}}, "f")
     assert (config.listen.max_per_source, config.tls_proxy.address) == (9, "127.0.0.1:9")

@@ -325,6 +325,19 @@ def test_actions_that_cannot_be(with_store: WithStore) -> None:
     with_store(work)
 
 
+def test_texts_and_users_of_actions_are_bounded(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        book = ours()(store)
+        await store.add([event("raised", 0)])
+        await book.catch_up(NOW)
+        await actions.note(store, CASE, "u" * actions.MAX_USER, "t" * actions.MAX_TEXT, now=NOW + 1)
+        for user, text in (("u" * (actions.MAX_USER + 1), "t"), ("", "t"), ("u", "t" * (actions.MAX_TEXT + 1))):
+            with pytest.raises(model.CaseError, match="characters"):
+                await actions.note(store, CASE, user, text, now=NOW + 2)
+
+    with_store(work)
+
+
 def test_actions_of_one_case_are_bounded(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "MAX_ACTIONS", 3)
 

@@ -1,9 +1,9 @@
-"""The ruleset into the kernel and out again.
+"""Loads the ruleset into the kernel and removes it.
 
-Knows the program nft and what it says, and how a rule is written that nft has no word for; ruleset knows what is in
-the ruleset. Must not know packets, devices' standings or the queue's loop. Verbs: `find_handoff`, `find_log`,
-`install`, `update`, `remove`. Each waits for nft, so where packets wait a child process does it. Data reaches nft on
-its standard input.
+Knows the program nft and its errors, and how to make a rule that nft cannot express; ruleset has the content of the
+ruleset. Must not know packets, devices' standings or the queue's loop. Verbs: `find_handoff`, `find_log`, `install`,
+`update`, `remove`. Each waits for nft, so while packets may wait a child process calls it. Data reaches nft on its
+standard input.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class KernelError(RuntimeError):
 
 
 def find_handoff(policy: Policy) -> str:
-    """NATIVE where nft and the kernel can queue, else XTABLES. Raises `KernelError` where neither works."""
+    """NATIVE if nft and the kernel can queue, else XTABLES. Raises `KernelError` if neither works."""
     if process.find("nft") is None:
         raise KernelError("nft is not installed (package nftables)")
     try:
@@ -58,12 +58,12 @@ def find_log(policy: Policy) -> bool:
 def _probe(statement: str) -> None:
     """Asks whether the kernel would take a rule with this statement, and changes nothing. Raises `KernelError`."""
     chain = f"chain c {{ type filter hook forward priority 0; {statement}; }}"
-    # Without the semicolon behind it nft 1.0.6 sees no end.
+    # nft 1.0.6 needs the semicolon at the end.
     _nft(f"table inet {TABLE}_probe {{ {chain}; }}\n", check=True)
 
 
 def _probe_xtables(policy: Policy) -> None:
-    """The same for xtables' NFQUEUE. A table of another name is there for a moment: netlink has no dry run.
+    """The same for xtables' NFQUEUE. It makes a table of another name for a moment, because netlink has no dry run.
 
     Raises `KernelError` and OSError.
     """
@@ -87,7 +87,7 @@ def is_installed() -> bool:
 def install(policy: Policy, handoff: str, log: bool = True) -> None:
     """Loads the ruleset, replacing an earlier one. All or nothing; raises `KernelError`.
 
-    Where there is one, and xtables' part is refused, the rest stays: what waits for admission then stays refused.
+    If there is one, and the kernel refuses the part of xtables, the rest stays: mail that needs admission is refused.
     """
     before = is_installed()
     try:
@@ -105,8 +105,8 @@ def install(policy: Policy, handoff: str, log: bool = True) -> None:
 def update(policy: Policy, handoff: str, log: bool = True) -> None:
     """Loads the ruleset of another policy, running connections undisturbed. All or nothing; raises `KernelError`.
 
-    What the kernel has learnt (`blocked`, `refused`, ...) and counted stays. The queue's number and `fail` must be
-    those of `install`. Where there is no ruleset yet, or one of another version, it is installed.
+    The elements of sets (`blocked`, `refused`, ...) and the counters stay. The queue's number and `fail` must be those
+    of `install`. If there is no ruleset yet, or one of another version, it is installed.
     """
     try:
         _nft(replacement(policy, handoff, log))
@@ -117,9 +117,9 @@ def update(policy: Policy, handoff: str, log: bool = True) -> None:
 
 
 def _fill(policy: Policy, handoff: str) -> None:
-    """Puts xtables' NFQUEUE into its chain where nft has no queue. Until then nothing is queued, and nothing admitted.
+    """Adds xtables' NFQUEUE to its chain if nft has no queue. Until then nothing is queued, and nothing admitted.
 
-    The rule stands in our own table: no other program's rules are passed by, and no mark is needed to find packets.
+    The rule is in our own table, so no other program's rules are bypassed, and no mark is needed to find packets.
     """
     if handoff != XTABLES:
         return
@@ -155,12 +155,12 @@ def _commit(requests: list[Request]) -> None:
 
 
 def remove() -> None:
-    """Takes everything out again; what is not there is no error. Raises `KernelError`."""
+    """Removes everything; a missing table is not an error. Raises `KernelError`."""
     _nft(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
 
 
 def remove_left() -> bool:
-    """Takes out a ruleset that a filter has left behind. False where there is none; raises `KernelError`."""
+    """Removes a ruleset that a filter has left behind. False if there is none; raises `KernelError`."""
     try:
         _call("nft", "list", "table", "inet", TABLE)
     except KernelError as error:

@@ -1,9 +1,10 @@
 """Keeps mail out of flow offload, which would carry it past the queue.
 
-Knows the firewall's table `inet fw4` and flow tables. Must not know our own ruleset. An offloaded connection's packets
-pass no chain: of a session three would be seen, none with content. fw4 offloads by the first rule of its chain
-`forward`, so the exemption has to stand before that, by `insert`, anew whenever fw4 writes its table. Its `accept` ends
-no other table's chains: the filter still sees what it accepts, and fw4 accepts established connections itself.
+Knows the firewall's table `inet fw4` and flow tables. Must not know our own ruleset. Packets of an offloaded connection
+pass no chain: three packets of a session would be seen, none with content. fw4 offloads with the first rule of its
+chain `forward`, so the exemption must be inserted before that rule, again whenever fw4 writes its table. Its `accept`
+does not end other tables' chains: the filter still sees what it accepts, and fw4 accepts established connections
+itself.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ _MOST_LOGGED = 16
 
 
 def install(policy: Policy) -> None:
-    """Puts the exemption first in fw4's chain `forward`, in place of an earlier one. Raises `KernelError`.
+    """Puts the exemption first in fw4's chain `forward`, and replaces an earlier one. Raises `KernelError`.
 
-    Where there is no such chain there is nothing to do.
+    Without such a chain there is nothing to do.
     """
     rules = _our_rules()
     if rules is None:
         return
-    # One for each port: nft 1.0.6 lists a set of them as what it cannot read again.
+    # One for each port: nft 1.0.6 cannot read its own listing of a set of them.
     insertions = [
         f"insert rule inet {FIREWALL} {CHAIN} meta l4proto tcp ct original proto-dst {port} "
         f'ct state established accept comment "{COMMENT}"'
@@ -45,14 +46,14 @@ def install(policy: Policy) -> None:
 
 
 def installed(policy: Policy) -> bool:
-    """Whether nothing is to be done: the exemption stands once, and first, or there is no fw4. Raises OSError."""
+    """Whether there is nothing to do: the exemption is there once, and first, or there is no fw4. Raises OSError."""
     rules = _rules()
     places = list(range(len(policy.network.ports)))
     return rules is None or [place for place, (_, ours) in enumerate(rules) if ours] == places
 
 
 def remove() -> None:
-    """Takes the exemption out; what is not there is no error. Raises `KernelError`."""
+    """Removes the exemption; a missing one is not an error. Raises `KernelError`."""
     deletions = _deletions(_our_rules() or [])
     if deletions:
         nftables.load("\n".join(deletions) + "\n")
@@ -98,7 +99,7 @@ def guarded(policy: Callable[[], Policy], log: Callable[[str], None]) -> Guarded
 
 
 def _rules() -> list[tuple[int, bool]] | None:
-    """Handle of each rule of fw4's chain `forward`, and whether it is ours; None where there is no such chain."""
+    """Handle of each rule of fw4's chain `forward`, and whether it is ours; None if there is no such chain."""
     chains = (dict(attributes(data)) for _, data in listing(nfnetlink.CHAIN, nfnetlink.INET))
     if not any(name(c.get(_CHAIN_TABLE, b"")) == _FIREWALL and name(c.get(_CHAIN_NAME, b"")) == _CHAIN for c in chains):
         return None

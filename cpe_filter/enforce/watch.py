@@ -1,12 +1,12 @@
-"""Keeps the ruleset in the kernel: what somebody else removes or changes is found and put back.
+"""Keeps the ruleset in the kernel: finds and restores what other programs remove or change.
 
-Knows how the ruleset is recognised, and when to look. Must not know its content: how to put it back is given. A
-firewall's restart (`fw4 restart`, `nft flush ruleset`) takes every table out; the filter would sit at a queue that
-nothing comes to, and think that nobody sends mail.
+Knows how the ruleset is recognised, and when to check. Must not know its content; the caller restores it. A firewall's
+restart (`fw4 restart`, `nft flush ruleset`) removes every table. The filter would then wait at an empty queue and
+conclude that no device sends mail.
 
-The kernel notifies of each change; one that concerns our tables makes us look at the ruleset, at most once a second.
-It is recognised by its handles, of which the kernel never gives one twice: rules cannot be changed, only replaced. Sets
-that only the policy fills are compared element by element; what rules add to the others is no news anyway.
+The kernel notifies of each change. One that concerns our tables makes us check the ruleset, at most once a second. It
+is recognised by its handles, because the kernel never uses a handle twice: rules cannot be changed, only replaced. Sets
+that only the policy fills are compared element by element; changes of the others by rules do not matter.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.netlink import attributes, name
 
-#: Seconds between two looks, between two repairs, and between looks where the kernel's news cannot be had.
+#: Seconds between two checks, between two repairs, and between checks if the kernel does not notify.
 LOOK_S, MEND_S, BLIND_S = 1.0, 2.0, 5.0
-#: Seconds to the next try, at most: after each repair that failed twice as long.
+#: The most seconds to the next try; the time doubles after each repair that failed.
 LONGEST_REST_S = 60.0
-#: Seconds that a repair may take, which starts nft twice; and that one is waited for when the filter stops.
+#: Seconds that a repair may take, which starts nft twice; and seconds to wait for one when the filter stops.
 REPAIR_WAIT_S, CLOSE_S = 45.0, 3.0
 #: Seconds between two lines in the log about the same thing.
 SAY_S = 60.0
-#: Datagrams of news read in one turn.
+#: Datagrams of notifications that are read in one turn.
 _TURN = 256
 
 _TABLE = TABLE.encode()
@@ -43,16 +43,16 @@ _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE = 1, 2, 3
 _SET_TABLE, _SET_NAME, _SET_FLAGS, _SET_HANDLE = 1, 2, 3, 16
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
 _COUNTER, _COUNTER_BYTES, _COUNTER_PACKETS = 1, 1, 2
-#: Sets whose elements cannot change (constant), or do so by themselves (timeout, filled by rules).
+#: Sets whose elements cannot change (constant), or change without us (timeout, filled by rules).
 _CONSTANT, _BY_ITSELF = 0x2, 0x30
 
 
 class Guarded(NamedTuple):
-    """Something that is to stay in the kernel.
+    """Something that must stay in the kernel.
 
     concerns: whether a change may have touched it. problem: what is wrong with it, or None; may raise OSError.
-    repair: puts it back; runs in a child process, so that no packet waits, and raises `KernelError` where it cannot.
-    repaired: what is to be done here after that; may raise OSError.
+    repair: restores it; runs in a child process, so that no packet waits, and raises `KernelError` if it cannot.
+    repaired: called here after that; may raise OSError.
     """
 
     title: str
@@ -63,9 +63,9 @@ class Guarded(NamedTuple):
 
 
 class Ruleset:
-    """The ruleset, guarded. `installed` after each change of our own: what is there then is right.
+    """The ruleset, guarded. Call `installed` after each change of our own: the ruleset is right at that time.
 
-    install: loads it (in a child process); installed_again: is called after it was put back.
+    install: loads it (in a child process); installed_again: is called after it was restored.
     """
 
     def __init__(self, install: Callable[[], None], installed_again: Callable[[], None] = lambda: None) -> None:
@@ -98,7 +98,7 @@ class Ruleset:
 
 
 def _table() -> tuple[bytes, ...]:
-    """Our own table, empty where it is not there. Raises OSError."""
+    """Our own table, empty if it does not exist. Raises OSError."""
     parts = []
     for found in _ours(nfnetlink.TABLE):
         parts.append(_kept(found, _TABLE_FLAGS, _TABLE_HANDLE))
@@ -116,7 +116,7 @@ def _table() -> tuple[bytes, ...]:
         try:
             parts += sorted(set_elements(_TABLE, name(found[_SET_NAME])))  # a hash table's order may change
         except FileNotFoundError:
-            continue  # it went meanwhile; the news of that is on its way
+            continue  # it was removed meanwhile; the notification will follow
     return tuple(parts)
 
 
@@ -134,7 +134,7 @@ def _kept(found: dict[int, bytes], *kinds: int) -> bytes:
 
 
 def counters() -> dict[str, tuple[int, int]]:
-    """The ruleset's named counters: packets and bytes. Empty where it is not there. Raises OSError."""
+    """The ruleset's named counters: packets and bytes. Empty if it does not exist. Raises OSError."""
     counted = {}
     given = ((_OBJECT_TABLE, _TABLE + b"\0"), (_OBJECT_TYPE, _COUNTER.to_bytes(4, "big")))
     for found in _ours(nfnetlink.OBJECT, *given):
@@ -168,7 +168,7 @@ class Counters:
 
 
 class Watch:
-    """Guards things in the kernel. Registers with `poll`: `serve` a descriptor of ours (`in`), `tick` every second.
+    """Guards things in the kernel. On `poll`: call `serve` for a descriptor of ours (`in`), `tick` every second.
 
     Times are seconds that never go back. `repairs` counts them. `hold` while the caller changes what is guarded.
     """
@@ -199,11 +199,11 @@ class Watch:
         return any(watched.call is not None for watched in self._watched)
 
     def hold(self, held: bool) -> None:
-        """While held, nothing is looked at and no repair begins: what is guarded is being changed on purpose."""
+        """While held, nothing is checked and no repair begins, because the filter changes what is guarded."""
         self._held = held
 
     def serve(self, now: float) -> None:
-        """Reads the kernel's notifications, and looks where these concern something guarded; ends repairs."""
+        """Reads the kernel's notifications, and checks what is guarded if they concern it; ends repairs."""
         if self._socket is not None:
             try:
                 for _ in range(_TURN):
@@ -227,7 +227,7 @@ class Watch:
                 watched.due = self._concerned = True
 
     def tick(self, now: float) -> None:
-        """What had to wait; everything where the kernel does not notify."""
+        """Checks what had to wait; everything if the kernel does not notify."""
         for watched in self._watched:
             if self._socket is None and now - watched.looked >= BLIND_S:
                 watched.due = True
@@ -236,7 +236,7 @@ class Watch:
         self._advance(now)
 
     def close(self) -> None:
-        """A repair that runs is waited for, for a moment: it must not come after whatever follows. None begins."""
+        """Waits for a moment for a running repair, because it must not come after what follows. None begins."""
         self._held = True
         for watched in self._watched:
             if watched.call is not None:

@@ -1,7 +1,7 @@
-"""Listening sockets: clients let in, and a pause where no descriptors are left.
+"""Listening sockets: they accept clients, and pause when no descriptors are left.
 
-Knows accept(2) and poll. Must not know what is done with a client. Where descriptors run out the clients wait in the
-kernel, and `poll` would name the listener again and again: asking at once would only burn CPU.
+Knows accept(2) and poll. Must not know what is done with a client. When descriptors run out the clients wait in the
+kernel, and `poll` would return the listener again and again; trying at once would only use CPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Listener:
-    """Registers with `poll`. Call `accept` where that names a socket of ours (`in`), `resume` every second."""
+    """Registers with `poll`. Call `accept` when that returns a socket of ours (`in`), `resume` every second."""
 
     __slots__ = ("_poll", "_sockets", "is_paused")
 
@@ -28,7 +28,7 @@ class Listener:
         self.is_paused = False
 
     def add(self, listening: socket.socket) -> None:
-        """Lets clients of this socket in, which does not block and is closed by `close`."""
+        """Accepts clients of this socket, which does not block and is closed by `close`."""
         self._sockets[listening.fileno()] = listening
         self._poll.register(listening.fileno(), 0 if self.is_paused else select.POLLIN)
 
@@ -36,7 +36,7 @@ class Listener:
         return fd in self._sockets
 
     def accept(self, fd: int) -> tuple[socket.socket, Any] | None:
-        """A client and its address; None where there is none, or none is let in now."""
+        """A client and its address; None if there is none, or none is accepted now."""
         if self.is_paused:  # since a moment ago
             return None
         try:
@@ -47,12 +47,12 @@ class Listener:
             return None
 
     def pause(self) -> None:
-        """Lets nobody in."""
+        """Accepts no clients."""
         self._watch(0)
         self.is_paused = True
 
     def resume(self) -> None:
-        """Lets clients in again."""
+        """Accepts clients again."""
         self._watch(select.POLLIN)
         self.is_paused = False
 

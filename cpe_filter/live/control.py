@@ -4,8 +4,8 @@ Knows the policy file and the engine's devices. Must not know sockets (see contr
 how an answer is shown. Nothing is half done: a policy that is wrong, or that the kernel refuses, leaves everything as
 it was. Every change is a line in the log, with its requester.
 
-What takes time (reading files, writing the exemptions file, the program nft) runs in child processes, and packets go
-on meanwhile. Until a request is done no other is handled: the control socket does one thing after the other.
+Slow work (reading files, writing the exemptions file, the program nft) runs in child processes, and packets go on
+meanwhile. Until a request is done no other is handled: the control socket does one thing after the other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cpe_filter.live.exemption_control import FilterHost
     from cpe_filter.live.job import Answer, Steps
 
-#: Seconds that a job which runs is waited for when the filter stops: nft must not come after what removes the ruleset.
+#: Seconds to wait for a running job when the filter stops: nft must not load rules after the ruleset was removed.
 CLOSE_S = 3.0
 
 
@@ -73,8 +73,8 @@ class Control:
         self.in_force = self._exemptions.in_force
 
     def handle(self, peer: Peer, request: dict[str, Any]) -> Answer | Job:
-        """Does what is asked. The answer has `lines` for people, or an `error`; it may take its time, and until then
-        nothing else is to be asked."""
+        """Handles a request. The answer has `lines` for people, or an `error`. It may come later; until
+        then there must be no other request."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             return {"error": f"the running filter knows no request {shown(str(request.get('do')))}"}
@@ -85,18 +85,18 @@ class Control:
         return answer if isinstance(answer, dict) else self._start(answer)
 
     def hang_up(self) -> Answer | Job:
-        """SIGHUP: a reload with nobody to answer to."""
+        """SIGHUP: a reload without an answer."""
         return self._start(self._reload("SIGHUP", {}))
 
     def due(self, now: float) -> Callable[[], Answer | Job] | None:
-        """What time calls for now, to be done when nothing else is: exemptions expire. now: the engine's seconds."""
+        """Work that is due, when there is no request: exemptions expire. now: the engine's seconds."""
         if self._job is not None and not self._job.is_done:
-            return None  # what it has read is not to be changed before it is in effect
+            return None  # what it has read must not change before it is in effect
         steps = self._exemptions.due(now)
         return None if steps is None else lambda: self._start(steps)
 
     def close(self) -> None:
-        """The filter stops: what takes longer than a moment is given up."""
+        """The filter stops: gives up work that takes longer than a moment."""
         if self._job is not None and not self._job.is_done:
             self._job.stop(CLOSE_S)
 
@@ -153,7 +153,7 @@ class Control:
         return lines
 
     def _unblock(self, old: Policy, new: Policy) -> None:
-        """Devices that the old policy blocked and the new one does not: the kernel would go on by itself."""
+        """Unblocks devices that the old policy blocked and the new one does not; the kernel would still block them."""
         for device in self._host.devices():
             blocked = device.score.standing == COMPROMISED and effective_mode(old, device) == "block"
             if not blocked or effective_mode(new, device) == "block":

@@ -1,9 +1,9 @@
 """The control socket: one request to the running filter, one answer.
 
-Knows Unix sockets (SOCK_SEQPACKET), who is at the other end (SO_PEERCRED) and JSON. Must not know what is asked.
-The filter's side never waits: a request is one datagram and so is its answer. An answer that takes its time (`Later`)
-holds up those of other clients, in the kernel, but not the loop. Bounded: `CLIENTS` clients, `REQUEST` bytes,
-`PATIENCE_S` seconds; who is late makes room for who comes. Only root and the filter's own user are let in.
+Knows Unix sockets (SOCK_SEQPACKET), the user at the other end (SO_PEERCRED) and JSON. Must not know what is requested.
+The filter's side never waits: a request is one datagram and so is its answer. An answer that comes later (`Later`)
+delays those of other clients, which wait in the kernel, but not the loop. Bounded: `CLIENTS` clients, `REQUEST` bytes,
+`PATIENCE_S` seconds; a late client makes room for a new one. Only root and the filter's own user are accepted.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     _Done = TypeVar("_Done")
 
     class Later(Protocol):
-        """An answer that takes its time."""
+        """An answer that comes later."""
 
         @property
         def fd(self) -> int:
-            """Readable when `advance` has something to do; -1 where that cannot be said."""
+            """Readable when `advance` has something to do; -1 if there is no descriptor."""
 
         def advance(self) -> dict[str, Any] | Later | None:
-            """The answer; None while it takes its time; or what it waits for next. Called each second, too."""
+            """The answer; None if it is not ready; or what it waits for next. Also called each second."""
 
-    #: (who asks, request) -> answer. What it raises becomes an answer, too.
+    #: (requester, request) -> answer. An exception becomes an answer, too.
     Handle = Callable[["Peer", dict[str, Any]], dict[str, Any] | Later]
 
 CLIENTS = 4
@@ -49,26 +49,26 @@ _SO_PEERCRED_BYTES = 12  # struct ucred: pid, uid, gid
 
 
 class Peer(NamedTuple):
-    """Who asks."""
+    """The requester."""
 
     pid: int
     uid: int
 
 
 class SocketInUseError(OSError):
-    """The socket cannot be had; the text says why."""
+    """The socket cannot be opened; the text says why."""
 
 
 class NotRunningError(Exception):
-    """Nobody answers at the socket; the text says why."""
+    """No filter answers at the socket; the text says why."""
 
 
 class NoAnswerError(Exception):
-    """Somebody is there, but there was no answer; the text says why."""
+    """A program holds the socket but did not answer; the text says why."""
 
 
 class ControlSocket:
-    """The filter's side, on `poll`. Call `serve` where that names a descriptor of ours (`in`), `tick` every second."""
+    """The filter's side, on `poll`. Call `serve` when that returns a descriptor of ours (`in`), `tick` every second."""
 
     def __init__(self, path: str, poll: select.poll, handle: Handle, log: Callable[[str], None]) -> None:
         """Takes the socket's place in the file system. Raises `SocketInUseError`."""
@@ -77,8 +77,8 @@ class ControlSocket:
         self._handle = handle
         self._log = log
         self._clients: dict[int, tuple[socket.socket, Peer, float]] = {}
-        self._later: tuple[int, Later] | None = None  # the client (-1: none) whose answer takes its time
-        self._next: Callable[[], dict[str, Any] | Later] | None = None  # to be done after that
+        self._later: tuple[int, Later] | None = None  # the client (-1: none) whose answer comes later
+        self._next: Callable[[], dict[str, Any] | Later] | None = None  # done after that
         self._later_fd = -1
         self._uids = (0, os.geteuid())
         self._time = 0.0
@@ -95,11 +95,11 @@ class ControlSocket:
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer takes its time."""
+        """Whether an answer is still to come."""
         return self._later is not None
 
     def tick(self, time: float) -> None:
-        """Sends away who is late. time: seconds, never going back."""
+        """Disconnects late clients. time: seconds, never going back."""
         self._time = time
         if self._later is not None:
             self._go_on()
@@ -109,7 +109,7 @@ class ControlSocket:
             self._drop(fd)
 
     def serve(self, fd: int) -> None:
-        """Lets a client in, or answers one."""
+        """Accepts a client, or answers one."""
         if fd in self._listener:
             self._admit(fd)
         elif fd == self._later_fd:
@@ -118,7 +118,7 @@ class ControlSocket:
             self._read(fd)
 
     def between(self, work: Callable[[], dict[str, Any] | Later]) -> None:
-        """Does what nobody waits for: now, or after the answer that takes its time. Of several that wait, the last."""
+        """Does work without a client: now, or after the answer that is still to come. Only the last one waits."""
         if self._later is not None:
             self._next = work
             return
@@ -174,15 +174,15 @@ class ControlSocket:
         """What `work` returns, or that it could not be done."""
         try:
             return work()
-        except Exception as error:  # a defect; mail still wants its verdicts
+        except Exception as error:  # a defect; mail still needs its verdicts
             text = f"internal error: {type(error).__name__}: {error}"
             self._log(f"control: {text}")
             return {"error": text[:400]}
 
     def _hold(self, fd: int, later: Later) -> None:
-        """Others wait for this answer."""
+        """Other clients wait until this answer has come."""
         self._listener.pause()
-        for one in self._clients:  # not watched for nothing: one that hangs up would wake us all the time
+        for one in self._clients:  # not watched: one that disconnects would wake us all the time
             self._poll.unregister(one)
         self._wait_for(fd, later)
 
@@ -192,7 +192,7 @@ class ControlSocket:
             self._poll.register(self._later_fd, select.POLLIN)
 
     def _go_on(self) -> None:
-        """The answer that takes its time may be there."""
+        """The answer that was still to come may be ready."""
         if self._later is None:
             return
         fd, later = self._later
@@ -210,12 +210,12 @@ class ControlSocket:
             self.between(work)
 
     def _resume(self) -> None:
-        """Nobody waits for an answer any more."""
+        """The answer has been given: other clients are served again."""
         self._later, self._later_fd = None, -1
         self._listener.resume()
         for fd, (client, peer, _) in self._clients.items():
             self._poll.register(fd, select.POLLIN)
-            self._clients[fd] = client, peer, self._time  # it was not this one that was late
+            self._clients[fd] = client, peer, self._time  # it was not this client that was late
 
     def _send(self, fd: int, answer: dict[str, Any]) -> None:
         """The answer, and the end of the connection."""
@@ -236,7 +236,7 @@ class ControlSocket:
         client.close()
 
     def close(self) -> None:
-        """Gives the socket's place back, if it is still ours. Who waits for an answer gets none."""
+        """Removes the socket's file, if it is still ours. Clients that wait get no answer."""
         if self._later is not None:
             if self._later_fd >= 0:
                 self._poll.unregister(self._later_fd)
@@ -252,7 +252,7 @@ class ControlSocket:
 
 
 def _bind(path: str) -> socket.socket:
-    """A listening socket at `path`, its owner's alone. What another filter has left there is replaced."""
+    """A listening socket at `path`, for its owner alone. Replaces one that another filter has left."""
     from cpe_filter.lean.files import lock_folder
 
     folder = os.path.dirname(path)
@@ -281,7 +281,7 @@ def _bind(path: str) -> socket.socket:
 
 
 def _clear(path: str) -> None:
-    """Takes a stale socket away. Raises OSError where something else is there."""
+    """Removes a stale socket. Raises OSError if the file is anything else."""
     try:
         kind = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -294,12 +294,12 @@ def _clear(path: str) -> None:
 
 
 def listens(path: str) -> bool:
-    """Whether somebody has this socket open and takes connections, even if held up at the moment."""
+    """Whether a program has this socket open and accepts connections, even if it is busy at the moment."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
-        except BlockingIOError:  # it has more waiting than it takes
+        except BlockingIOError:  # its backlog is full
             return True
         except OSError:
             return False

@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
     from cpe_filter.live.job import Steps
 
-#: Nobody reads envelopes here: the counts are enough.
+#: Envelopes are not read here; the counts are sufficient.
 _LIMITS = Limits(waiting=500, transactions=0, recipients=0, last_reply=False, names=False)
 #: Seconds between two ticks.
 TICK_S = 1.0
 
 
 def run(policy: Policy, path: str) -> int:
-    """Filters until told to stop, by the policy of file `path`. Returns the exit code; raises `RunError`."""
+    """Filters with the policy of file `path` until a signal. Returns the exit code; raises `RunError`."""
     check_host(policy)
     daemon = Daemon(policy, path)
     daemon.start()
@@ -64,7 +64,7 @@ def run(policy: Policy, path: str) -> int:
         daemon.loop()
     except Exception as error:
         log(f"internal error, stopping: {type(error).__name__}: {error}")
-        # Mode block needs no filter: what ends this one must not open it.
+        # Mode block needs no filter, so an error in the filter must not let mail pass.
         daemon.stop("closed" if daemon.policy.filter.mode == "block" else policy.filter.fail, save=False)
         return 70  # EX_SOFTWARE: the supervisor starts us again
     daemon.stop(policy.filter.fail, save=True)
@@ -82,7 +82,7 @@ class Daemon:
 
     def __init__(self, policy: Policy, path: str) -> None:
         self.policy = policy  # with the exemptions that are in force
-        # The engine's time never goes back, whatever is done to the wall clock; it starts as the wall's.
+        # The engine's time never goes back, whatever happens to the wall clock; it starts with the wall clock's.
         self._offset = time.time() - time.monotonic()
         self._poll = select.poll()
         self.engine = Engine(
@@ -101,11 +101,11 @@ class Daemon:
         )
         self.control = Control(policy, path, self, log)
         self._parts: list[Part] = []
-        #: Parts that the policy may want or not: whether it does, and how the part is made.
+        #: Optional parts: whether the policy needs them, and how each is made.
         self._optional: dict[str, tuple[Callable[[Policy], bool], Callable[[], Part | None]]] = {
             "mx": (lambda policy: policy.detect.watch_dns, self._make_mx_watch),
             "reports": (lambda policy: bool(policy.report.url), self._make_reports),
-            # Once made it stays: it takes the page away, and knows what became of devices.
+            # Once made it stays: it removes the page, and knows the history of devices.
             "notice": (lambda policy: bool(policy.notice.page) or "notice" in self._running, self._make_notice_page),
         }
         self._running: dict[str, Part] = {}  # the optional parts
@@ -130,7 +130,7 @@ class Daemon:
 
     def start(self) -> None:
         """Raises `RunError`, and leaves nothing behind then."""
-        signal.signal(signal.SIGHUP, self._on_hangup)  # at once: by itself it would end us
+        signal.signal(signal.SIGHUP, self._on_hangup)  # at once: the default action would end the process
         try:
             self._start()
         except (RunError, QueueBusyError, LogBusyError, KernelError) as error:
@@ -153,7 +153,7 @@ class Daemon:
         self.home.look(self.now())
         self.gate = self._make_gate()
         self._parts.append(self.gate)
-        # Before the exemptions are read: who adds one meanwhile finds a filter that will read it.
+        # Before the exemptions are read: a command that adds one meanwhile finds a filter that will read it.
         self.control_socket = ControlSocket(self.policy.status.control_socket, self._poll, self.control.handle, log)
         self._parts += [ControlPart(self.control_socket, self.control), self.home]
         self.events = EventLog(self.engine, self.gate, self._parts, self.leases.name, log)
@@ -233,7 +233,7 @@ class Daemon:
         if fail == "open":
             self.rules.remove()  # from now on no packet waits for us
         now = self.now()
-        for part in self._parts if save else ():  # else what was written before counts
+        for part in self._parts if save else ():  # otherwise the files that were written before count
             part.save(now)
         self._close()
         if fail == "open":
@@ -293,7 +293,7 @@ class Daemon:
             except BlockingIOError:
                 pass
 
-    # ── parts that the policy may want or not ───────────────────────────────────────────────────
+    # ── optional parts ──────────────────────────────────────────────────────────────────────────
 
     def _reload_parts(self) -> None:
         """All parts follow `policy`."""
@@ -302,7 +302,7 @@ class Daemon:
         self._update_optional()
 
     def _update_optional(self) -> None:
-        """The parts that the policy wants are there, and no others of them."""
+        """Starts the optional parts that the policy needs, and stops the others."""
         for name, (is_wanted, make) in self._optional.items():
             if is_wanted(self.policy) and name not in self._running:
                 part = make()
@@ -314,7 +314,7 @@ class Daemon:
                 self._parts.remove(gone)
                 gone.save(self.now())
                 gone.close()
-        # All others have no work in slices, and the loop comes by with each packet.
+        # The others have no work in slices, and the loop runs with each packet.
         self._steps = [part.step for part in self._parts if type(part).step is not Part.step]
 
     def _make_mx_watch(self) -> Part:
@@ -377,7 +377,7 @@ def _make_status_folder(policy: Policy) -> None:
 
 
 class ControlPart(Part):
-    """The control socket, and what time calls for while nobody asks anything."""
+    """The control socket, and work that is due while there is no request."""
 
     def __init__(self, control_socket: ControlSocket, control: Control) -> None:
         self._socket = control_socket
@@ -405,7 +405,7 @@ class ControlPart(Part):
 
 
 class StatePart(Part):
-    """What the filter knows across restarts."""
+    """The state that survives restarts."""
 
     def __init__(self, state: State, engine: Engine) -> None:
         self._state = state

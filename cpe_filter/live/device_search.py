@@ -1,6 +1,6 @@
-"""Devices by the names that people give: name in the status, MAC, name in DHCP.
+"""Finds devices by the names that people use: name in the status, MAC, name in DHCP.
 
-Knows devices and their names. Must not know what is asked for them.
+Knows devices and their names. Must not know the request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Exemptions while the filter runs: those of the policy and those of the file, added, removed, expired.
 
 Knows the exemptions file and the clock. Must not know sockets, the kernel's language, or how an answer is shown.
-Nothing is half done: what the kernel refuses leaves the file as it was. Files are read and written in child processes.
+Nothing is half done: if the kernel refuses a change the file stays as it was. Child processes read and write files.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from cpe_filter.live.job import Answer, Steps
 
     class FilterHost(Protocol):
-        """What the control needs of the filter."""
+        """What the control needs from the filter."""
 
         def devices(self) -> Iterable[Device]:
             """All devices."""
 
         def host_name(self, device: Device) -> str:
-            """What the device calls itself in DHCP, "" where nothing is known."""
+            """The device's name in DHCP, "" if none is known."""
 
         def apply(self, policy: Policy) -> Steps[None]:
-            """Kernel and engine use this policy from now on, or both the one of before. Raises `KernelError`."""
+            """Kernel and engine use this policy from now on, or both the previous one. Raises `KernelError`."""
 
         def release(self, device: Device) -> None:
-            """A compromised device becomes a suspect, the kernel does not refuse it any more; both is written down.
+            """A compromised device becomes suspected, and the kernel no longer refuses it; both are saved.
 
-            Raises `KernelError` where the kernel still refuses it; the rest is done.
+            Raises `KernelError` if the kernel still refuses it; the rest is done.
             """
 
         def unblock(self, device: Device) -> None:
@@ -50,7 +50,7 @@ PAGE = 12
 #: Seconds that an expired exemption stays in the file. A clock that was set wrong for a moment then does no harm: the
 #: exemption is in force again as soon as the clock is right.
 KEEP_EXPIRED_S = 3600.0
-#: Seconds until what the kernel refused is tried again.
+#: Seconds until a change that the kernel refused is tried again.
 RETRY_S = 10.0
 
 
@@ -94,7 +94,7 @@ class ExemptionControl:
         return exemptions_store.plain_load(self._file)
 
     def settle(self, contents: Contents, cause: str) -> None:
-        """These are in effect now: logs what is new in them. cause: who changed them, or why."""
+        """These are in effect now: logs what is new in them. cause: the requester, or the reason."""
         before = {kept.id: kept for kept in self._contents.kept}
         after = {kept.id: kept for kept in contents.kept}
         for number in sorted({*before, *after}):
@@ -131,7 +131,7 @@ class ExemptionControl:
         return {"ids": numbers, "lines": [f"exemption {number} removed" for number in numbers]}
 
     def reread(self, requester: str, request: Answer) -> Steps[Answer]:
-        """The file was changed by somebody who thought that no filter ran. Raises `PolicyError`."""
+        """A command has changed the file because it found no filter. Raises `PolicyError`."""
         try:
             contents = exemptions_store.from_plain((yield BackgroundCall(self.plain_load, PolicyError)))
             yield from self._host.apply(self.effective(self.policy, contents))
@@ -166,7 +166,7 @@ class ExemptionControl:
         return exemptions.rows(self.policy.exempt, self._path, self._contents, self._file, self._wall())
 
     def _change(self, change: Callable[[Contents], Contents], requester: str) -> Steps[Contents]:
-        """Changes the file, and what kernel and engine use, or neither. The file as it was. Raises `PolicyError`."""
+        """Changes the file, and what kernel and engine use, or neither. Returns the old file. Raises `PolicyError`."""
         before, after = yield from self._write(change)
         try:
             yield from self._host.apply(self.effective(self.policy, after))
@@ -188,7 +188,7 @@ class ExemptionControl:
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 
     def due(self, now: float) -> Steps[Answer] | None:
-        """What time calls for now: exemptions expire, and go from the file later. now: the engine's seconds."""
+        """Work that is due: exemptions expire, and leave the file later. now: the engine's seconds."""
         expired = self._expired_now(self._contents)
         if expired != self._expired and now >= self._retry_at:
             return self._expire(expired, now)
@@ -202,7 +202,7 @@ class ExemptionControl:
         return frozenset(each for each in _all(self.policy, contents) if exemptions.over(each, wall))
 
     def _expire(self, expired: frozenset[Exemption], now: float) -> Steps[Answer]:
-        """Some have expired, or have not any more: the clock was set back."""
+        """Some have expired, or are in force again because the clock was set back."""
         try:
             yield from self._host.apply(self.effective(self.policy, self._contents))
         except KernelError as error:
@@ -221,7 +221,7 @@ class ExemptionControl:
         return {"lines": []}
 
     def _clear_out(self, gone: list[int], now: float) -> Steps[Answer]:
-        """Takes those that expired a while ago out of the file."""
+        """Removes those that expired a while ago from the file."""
         try:
             _, after = yield from self._write(lambda contents: exemptions.without(contents, gone))
         except PolicyError as error:

@@ -1,6 +1,6 @@
-"""What the status says of the running filter, beside what the engine knows.
+"""The status of the running filter, besides what the engine knows.
 
-Knows parts and this process. Must not know the status' form (status).
+Knows parts and this process. Must not know the form of a status (status).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Figures:
-    """parts: the daemon's, of which each adds its facts."""
+    """parts: of the daemon; each adds its facts."""
 
     def __init__(self, policy: Policy, engine: Engine, parts: list[Part], rules: RulesInKernel) -> None:
         self._policy = policy  # what takes a restart to change
@@ -51,7 +51,7 @@ class Figures:
 
 
 def memory() -> int:
-    """Bytes of this process in memory; 0 where the kernel does not say."""
+    """Bytes of this process in memory; 0 if the kernel does not say."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,10 +1,10 @@
-"""Between kernel and engine: packets to the engine, and what its answers mean for the ruleset's sets.
+"""Between kernel and engine: passes packets to the engine, and its verdicts to the queue and the ruleset's sets.
 
-Knows the queue, the log of packets and the sets. Must not judge: what a verdict or a standing is called for, engine and
-decide say. Packets that are only shown come by NFLOG, those that wait for an admission by NFQUEUE. One that waits was
-caused by packets shown before it, so those are always read first.
+Knows the queue, the log of packets and the sets. Must not judge: engine and decide find verdicts and standings. NFLOG
+brings packets that are only shown, NFQUEUE those that wait for an admission. A packet that waits was caused by packets
+that were shown before it, so those are always read first.
 
-Nothing here lets mail out by failing: a packet that waits and raises an exception, or cannot be read, is dropped.
+No failure here lets mail out: a packet that waits and raises an exception, or cannot be read, is dropped.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ if TYPE_CHECKING:
 #: Which sets a connection is in, as bits of `Flow.elements`.
 _BITS = {REFUSED: 1, CONTENT: 2, ENDS: 4}
 _REFUSED, _CONTENT, _ENDS = _BITS.values()
-#: Of a message's content so many packets are shown before the kernel is told to leave the rest out: most messages are
-#: over by then, and telling costs as much as two packets.
+#: So many packets of a message's content are shown before the kernel leaves the rest out. Most messages have ended by
+#: then, and the change in the kernel costs as much as two packets.
 CONTENT_PACKETS = 3
 #: `Flow.elements` above these bits counts them.
 _COUNT = 8
-#: Refused connections that are taken out of the kernel when they begin again.
+#: Refused connections that are removed from the kernel when they begin again.
 _REFUSED_KEPT = 1024
 #: Seconds between two refreshes of `alive`: several may fail before the filter counts as dead.
 REFRESH_S = 2.0
 #: Seconds that a device stays limited in the kernel by its standing; refreshed long before.
 ASKED_S = 3600.0
-#: Seconds between two looks at who is familiar, and that the kernel knows of it.
+#: Seconds between two checks of which devices are familiar, and for which the kernel remembers it.
 LOOK_S, FAMILIAR_S = 5.0, 3 * ASKED_S  # longer than what the home's standing means for others
 #: Datagrams of shown packets read in one turn, and turns that packets wait for what was shown before them.
 _DATAGRAMS, _TURNS = 16, 8
-#: Shorter ones are no packets: by them the kernel sends on what it has collected.
+#: Shorter ones are not packets: with them the kernel flushes what it has collected.
 _SHORTEST = 20
 
 
 class Gate(Part):
-    """Registers with `poll`. `end_turn` each time after the daemon has served what is ready.
+    """Registers with `poll`. Call `end_turn` each time after the daemon has served what is ready.
 
     now: the engine's clock. failures: packets on which the engine raised.
     """
@@ -123,12 +123,12 @@ class Gate(Part):
 
     @property
     def waits(self) -> bool:
-        """Whether packets are still to be decided."""
+        """Whether packets still wait for a decision."""
         return bool(self._asking)
 
     @property
     def lost(self) -> int:
-        """Packets that were shown and got lost: there were more than the socket holds. `lost_at`: when last."""
+        """Packets that were shown and lost, because there were more than the socket holds. `lost_at`: when last."""
         return self._shown.lost if self._shown else 0
 
     def facts(self) -> dict[str, Any]:
@@ -137,11 +137,11 @@ class Gate(Part):
     # ── packets ─────────────────────────────────────────────────────────────────────────────────
 
     def handle(self) -> None:
-        """Handles what waits, as far as one turn goes."""
+        """Handles what waits, within one turn."""
         asking = self._asking or self._queue.read()
         events = len(self._engine.events)
-        # What caused a packet that waits was shown before it, and comes first. Where that is more than a turn's work
-        # the packet goes on waiting, but not for whatever else may come.
+        # Packets that caused a waiting one were shown before it, and come first. If they are more than a turn's work
+        # the packet goes on waiting, but not for packets that come later.
         if not self._read_shown() and asking and self._turns < _TURNS:
             self._asking, asking = asking, []
             self._turns += 1
@@ -154,11 +154,11 @@ class Gate(Part):
                     self.standing(event.device)
         made = self.sets.flush()
         if asking:
-            # A rule refuses where it finds the connection in a set; where that could not be, the packet is dropped.
+            # A rule refuses a connection that is in a set. If it could not be added, the packet is dropped.
             self._queue.answer(answers if made else [(n, DROP if v == REPEAT else v) for n, v in answers])
 
     def _read_shown(self) -> bool:
-        """Takes what has been shown, as far as one turn goes. Whether that was all."""
+        """Reads what has been shown, within one turn. Returns whether that was all."""
         log = self._shown
         if log is None:
             return True
@@ -184,14 +184,14 @@ class Gate(Part):
                 flow = engine.flow
                 if verdict != "accept" or (flow is not None and flow.elements >= _COUNT):
                     self._carry_out(verdict, flow)
-            except Exception as error:  # whatever it is: the next packet must be looked at
+            except Exception as error:  # whatever it is: the next packet must be read
                 self._failed(error)
 
     def _decide(self, packet: Found) -> tuple[int, int]:
         """The number of a packet that waits, and its verdict."""
         number, hook, hwaddr, data = packet
         engine = self._engine
-        if len(data) >= COPY_RANGE:  # it is not here whole, so it cannot be judged; no Ethernet of a home carries it
+        if len(data) >= COPY_RANGE:  # it is truncated, so it cannot be judged; no Ethernet of a home carries it
             return number, DROP
         try:
             verdict = engine.packet(self._now(), hook, hwaddr, data)
@@ -209,7 +209,7 @@ class Gate(Part):
             if flow is not None and flow.session.phase != TRYING:
                 repeat = self._refuse(flow)
             elif not engine.opening:
-                repeat = False  # nobody has let this connection begin
+                repeat = False  # this connection was not admitted
             else:
                 repeat = bool(engine.key)
                 self.sets.add_connection(REFUSED_NEW, engine.key)
@@ -225,7 +225,7 @@ class Gate(Part):
         self.last_failure = f"{type(error).__name__}: {error}"
 
     def _carry_out(self, verdict: Verdict, flow: Flow | None) -> None:
-        """What a verdict means for packets to come."""
+        """Carries out a verdict for packets to come."""
         if flow is None:
             if verdict == BYPASS and self._engine.skipped is not None:
                 self._let_alone(*self._engine.skipped)
@@ -235,7 +235,7 @@ class Gate(Part):
             if flow.elements >= _COUNT and not flow.elements & _CONTENT:
                 self._count_content(flow)
         elif verdict == SKIP_CONTENT:
-            # Of what is limited all is read: content that is left out could hold commands.
+            # All of a limited connection is read, because content that is left out could hold commands.
             if effective_mode(self._engine.policy, flow.device) != "limit":
                 flow.elements = flow.elements & _COUNT - 1 | _COUNT
         elif verdict == INSPECT_ALL:
@@ -252,7 +252,7 @@ class Gate(Part):
             self._put(flow, CONTENT)
 
     def _refuse(self, flow: Flow) -> bool:
-        """A connection may pass no longer. Whether that is news.
+        """A connection may pass no longer. Returns whether that is new.
 
         In mode block no rule lets it, and what is explained goes elsewhere.
         """
@@ -273,20 +273,20 @@ class Gate(Part):
         self.sets.remove_connection(name, flow.session.key)
 
     def ended(self, flow: Flow) -> None:
-        """The engine has forgotten a connection. A refusal stays: the server may not have heard of it."""
+        """The engine has forgotten a connection. A refusal stays, because the server may not know of it."""
         for name in (CONTENT, ENDS):
             if flow.elements & _BITS[name]:
                 self._take_out(flow, name)
 
     def _let_alone(self, device: Device, server: bytes) -> None:
-        """What passes between a clear device and a server that has settled is no news, and need not be shown."""
+        """Traffic between a clear device and a settled server is not new evidence, and need not be shown."""
         if len(device.key) == 6 and effective_mode(self._engine.policy, device) == "monitor":
             self.sets.add_pair(device.key, server)
 
     # ── devices ─────────────────────────────────────────────────────────────────────────────────
 
     def standing(self, device: Device) -> None:
-        """Tells the kernel a device's standing: its connections that run end with a conviction."""
+        """Brings the kernel's sets to a device's standing. A conviction ends its running connections."""
         if device.score.standing != CLEAR:
             self.sets.forget_pairs()
         elif len(device.key) == 6:
@@ -301,7 +301,7 @@ class Gate(Part):
             self.sets.flush()
 
     def _home(self) -> None:
-        """Who is no stranger, and what the home's standing means for those who are."""
+        """Updates which devices are not strangers, and the home's standing for those that are."""
         familiar = self._engine.familiar()
         now = self._now()
         if familiar != self._familiar or now >= self._next_familiar:
@@ -315,7 +315,7 @@ class Gate(Part):
                 self.sets.switch(name, on, ASKED_S)
 
     def released(self, device: Device) -> bool:
-        """A person has released a device. Whether the kernel refuses it no more."""
+        """A person has released a device. Returns whether the kernel no longer refuses it."""
         if len(device.key) in BEHIND:
             return True
         if device.key == ROUTER:
@@ -329,7 +329,7 @@ class Gate(Part):
         return done
 
     def _mode(self, device: Device) -> str:
-        """block where it is compromised and that raises the mode; limit where its standing does; else ""."""
+        """block if it is compromised and that raises the mode; limit if its standing does; else ""."""
         standing, policy = device.score.standing, self._engine.policy
         if standing == CLEAR or not policy.filter.escalate:
             return ""
@@ -352,7 +352,7 @@ class Gate(Part):
                 continue
             elif mode == "block" and self._alone(device):
                 blocked.append(key)
-            else:  # each of its connections is asked about, and refused on its own where it is another host's MAC
+            else:  # each of its connections waits, and is refused separately, because other hosts share the MAC
                 asked.append(key[:6])
         if blocked:
             self.sets.put(BLOCKED, blocked, seconds)
@@ -360,13 +360,13 @@ class Gate(Part):
             self.sets.put(ASKED, asked, ASKED_S)
 
     def _alone(self, device: Device) -> bool:
-        """Whether to block the MAC is to block this device and nobody behind it."""
+        """Whether blocking the MAC blocks this device, and no host behind it."""
         return len(device.key) == 6 and not self._engine.devices.behind(device.key)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: PacketTime) -> None:
-        """Refreshes what would run out."""
+        """Refreshes elements that would expire."""
         if now >= self._next_alive:
             self._next_alive = now + REFRESH_S
             self.sets.alive()
@@ -379,13 +379,13 @@ class Gate(Part):
         self.sets.flush()
 
     def begin(self) -> None:
-        """A ruleset is there, perhaps with what an earlier filter left in its sets."""
+        """A ruleset is installed, perhaps with an earlier filter's elements in its sets."""
         self.sets.forget_connections()
         self.sets.forget_pairs()
         self.rules_installed()
 
     def rules_installed(self) -> None:
-        """The ruleset is new, and its sets are empty but for what the policy puts there."""
+        """The ruleset is new, and its sets have only the policy's elements."""
         self.sets.alive()
         self._next_familiar = self._next_home = 0.0
         self._home()

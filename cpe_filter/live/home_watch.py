@@ -1,6 +1,6 @@
 """The home as the router's files and tables show it: networks, leases, neighbours, prefixes of NAT64.
 
-Knows how often each is looked at. Must not know how it is read (home) or what follows from it (engine).
+Knows how often each is read. Must not know how it is read (home) or what follows from it (engine).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Seconds between two looks at the router's own networks: a new prefix is in use seconds after it is announced.
+#: Seconds between two readings of the router's own networks: a new prefix is in use seconds after it is announced.
 LOOK_S = 5.0
-#: Prefixes of NAT64 that are logged when they are first found: whoever announces more than that fills no log.
+#: NAT64 prefixes that are logged when they are first found; more announcements cannot fill the log.
 _PREFIXES_LOGGED = 16
 
 
@@ -73,7 +73,7 @@ class HomeWatch(Part):
             self._engine.leases(self._leases, now, Posix(time.time()))
 
     def _look_for_prefixes(self) -> None:
-        """Learnt from others: these prefixes say how servers are counted, and never what passes."""
+        """Learnt from others, so these prefixes change how servers are counted, and never what passes."""
         found = dict.fromkeys(
             (*translators.prefixes(), *translators.looked_up(self._answers_file), *self._advertisements.prefixes())
         )

@@ -1,4 +1,4 @@
-"""Work in steps, of which the slow ones run in child processes while packets go on.
+"""Work in steps. Slow steps run in child processes while packets go on.
 
 Knows when a step is done. Must not know what is done. A job is a generator: it yields a call that runs in the
 background and gets the call's result, or its error, when that is done. What it returns is the answer.
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
         @property
         def fd(self) -> int:
-            """Readable when `poll` has something to do; -1 where that cannot be said."""
+            """Readable when `poll` has something to do; -1 if there is no descriptor."""
 
         def poll(self) -> bool:
             """Whether it is done."""
 
         def result(self) -> Any:
-            """What came of it. May raise."""
+            """Its result. May raise."""
 
         def stop(self, patience_s: float = 0.0) -> None:
             """Ends it."""
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """For the control socket (control_socket.Later): an answer that takes its time."""
+    """For the control socket (control_socket.Later): an answer that comes later."""
 
     __slots__ = ("_call", "_steps", "is_done")
 
@@ -48,7 +48,7 @@ class Job:
         return self._call.fd if self._call is not None else -1
 
     def advance(self) -> Answer | None:
-        """The answer, or None while it takes its time. Raises what the generator raises."""
+        """The answer, or None if it is not ready. Raises what the generator raises."""
         while self._call is None or self._call.poll():
             try:
                 self._call = self._continue()
@@ -71,7 +71,7 @@ class Job:
         return self._steps.send(value)
 
     def stop(self, patience_s: float = 0.0) -> None:
-        """Ends it where it is; waits for so long for the step that runs."""
+        """Ends it at its current step; waits for so long for a running step."""
         self.is_done = True
         if self._call is not None:
             self._call.stop(patience_s)
@@ -79,7 +79,7 @@ class Job:
 
 
 class Until:
-    """A call that is done when something is the case; looked at each second."""
+    """A call that is done when a condition holds; checked each second."""
 
     __slots__ = ("_is_so",)
     fd = -1

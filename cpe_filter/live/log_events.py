@@ -1,6 +1,6 @@
-"""The engine's events and the gate's failures: into the log, and to the parts that follow them.
+"""Passes the engine's events and the gate's failures to the log, and to the parts that follow them.
 
-Knows the events and their lines in the log. Must not know what any part makes of them.
+Knows the events and their lines in the log. Must not know what a part does with them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class EventLog(Part):
-    """`emit` each time the loop comes by. parts: those that hear of changes; the list may change."""
+    """Call `emit` in each turn of the loop. parts: those that get the changes; the list may change."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class EventLog(Part):
         self.refusals.tick(now)
 
     def emit(self) -> None:
-        """Whatever has happened since the last time."""
+        """Passes on everything since the last time."""
         gate = self._gate
         if gate.failures > self._failures_logged:
             self._failures_logged = gate.failures

@@ -1,7 +1,7 @@
-"""What the daemon's loop knows of its parts: one protocol for all.
+"""The protocol between the daemon's loop and its parts, the same for all.
 
-Knows when a part is called. Must not know what any part does. A part overrides what concerns it; a part that is not
-needed is not in the daemon's list.
+Knows when a part is called. Must not know what a part does. A part overrides the methods that it needs; a part that is
+not needed is not in the daemon's list.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Part:
         """A second has passed."""
 
     def step(self, now: PacketTime) -> bool:
-        """Each time the loop comes by: a slice of the work that is due. True: there is more."""
+        """In each turn of the loop: a slice of the work that is due. True: there is more."""
         return False
 
     def reload(self, policy: Policy) -> None:
@@ -41,13 +41,13 @@ class Part:
         return {}
 
     def standing_changed(self, event: StandingChanged) -> None:
-        """A device has another standing."""
+        """A device has a new standing."""
 
     def device_rekeyed(self, event: DeviceRekeyed) -> None:
-        """A device goes on under another key."""
+        """A device continues under another key."""
 
     def save(self, now: PacketTime) -> None:
-        """An orderly end: what must outlive the part is written when this returns. `close` follows."""
+        """An orderly end: saves what must outlive the part. `close` follows."""
 
     def close(self) -> None:
-        """The end: gives everything back."""
+        """The end: releases everything."""

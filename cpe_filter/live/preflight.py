@@ -1,4 +1,4 @@
-"""What must be there before the filter starts: rights, nft, interfaces. Nothing is changed.
+"""Checks before the filter starts: rights, nft, interfaces. Changes nothing.
 
 Knows this host. Must not know how the filter works.
 """

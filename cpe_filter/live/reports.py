@@ -1,6 +1,6 @@
 """Reports to the ISP and the subscriber's page, as parts of the daemon.
 
-Knows when each is called. Must not know what is in them (report, notice). Loaded only where the policy wants one.
+Knows when each is called. Must not know their content (report, notice). Loaded only if the policy needs one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Reports(Part):
 
 
 class NoticePage(Part):
-    """Since `[notice] page` was first set; the page goes with it, and what became of devices stays known."""
+    """From the first time that `[notice] page` is set. Without it the page is removed; the devices' history stays."""
 
     def __init__(self, notice: Notice, engine: Engine) -> None:
         self._notice = notice
@@ -80,7 +80,7 @@ def make_reports(
     now: Callable[[], PacketTime],
     log: Callable[[str], None],
 ) -> Reports | None:
-    """The part, or None where reports cannot be made; the log says why."""
+    """The part, or None if reports cannot be made; the log says why."""
     from cpe_filter.report import reporter
 
     try:

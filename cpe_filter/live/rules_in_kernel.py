@@ -1,7 +1,7 @@
-"""The ruleset of the running filter: loaded at start, replaced with the policy, put back, removed.
+"""The ruleset of the running filter: loaded at start, replaced with the policy, restored, removed.
 
-Knows how the kernel hands packets over (nft queue or xtables, NFLOG or not), and that packets wait for nobody: once the
-filter runs, nft runs in child processes. Must not know what is in the ruleset.
+Knows how the kernel passes packets on (nft queue or xtables, NFLOG or not). Packets must not wait, so while the filter
+runs nft runs in child processes. Must not know what is in the ruleset.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ class RulesInKernel:
         self._log = log
 
     def probe(self, policy: Policy) -> None:
-        """Finds how the kernel hands packets over. Raises `KernelError` where it cannot."""
+        """Finds how the kernel passes packets on. Raises `KernelError` if it cannot."""
         self.handoff = nftables.find_handoff(policy)
         self.has_log = nftables.find_log(policy)
 
     def install(self, policy: Policy) -> None:
-        """At start: what a filter that was killed had decided stays. Raises `KernelError`."""
+        """At start: the decisions of a filter that was killed stay. Raises `KernelError`."""
         self._were_there = nftables.is_installed()
         nftables.update(policy, self.handoff, self.has_log)
         self.are_installed = True
 
     def install_again(self, policy: Policy) -> None:
-        """In a child process: somebody took the ruleset out, or changed it. Raises `KernelError`."""
+        """In a child process, after another program removed or changed the ruleset. Raises `KernelError`."""
         nftables.install(policy, self.handoff, self.has_log)
 
     def apply(self, policy: Policy, guard: RulesetGuard) -> Steps[None]:
-        """Another policy's ruleset takes the place of the one that is there, or does not: raises `KernelError`."""
+        """Replaces the ruleset by another policy's, or raises `KernelError` and changes nothing."""
         yield Until(lambda: not guard.is_repairing)
         guard.hold(True)
         try:
@@ -63,7 +63,7 @@ class RulesInKernel:
             guard.offload_failed(offload_failure)
 
     def _update(self, policy: Policy) -> str:
-        """In a child process. Why mail could not be kept out of flow offload, "" where it is."""
+        """In a child process. Why mail could not be kept out of flow offload; "" if it is."""
         nftables.update(policy, self.handoff, self.has_log)
         try:
             offload.install(policy)
@@ -72,15 +72,15 @@ class RulesInKernel:
         return ""
 
     def undo(self, policy: Policy) -> None:
-        """After a failed start: what this start has installed goes.
+        """After a failed start: removes what this start has installed.
 
-        Rules that an earlier filter left where it fails closed, or where mode block needs no filter, keep on denying.
+        Rules that an earlier filter left, in fail closed or in mode block, go on denying.
         """
         if not self._were_there or (policy.filter.fail == "open" and policy.filter.mode != "block"):
             self.remove()
 
     def remove(self) -> None:
-        """The ruleset, and what keeps mail before it. Where it stays in the kernel, so does that."""
+        """Removes the ruleset, and then the exemption from flow offload; if the first stays, so does the second."""
         if not self.are_installed:
             return
         self.are_installed = False

@@ -1,7 +1,7 @@
-"""The rules in the kernel, guarded: what others change is put back, and counters go on.
+"""Guards the rules in the kernel: restores what other programs change, and continues the counters.
 
-Knows the watch over the rules and the kernel's counters. Must not know packets or devices. No packet waits for nft:
-rules are put back in a child process, and nothing that fails here stops the filter.
+Knows the watch over the rules and the kernel's counters. Must not know packets or devices. No packet waits for nft: a
+child process restores the rules. No failure here stops the filter.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RulesetGuard(Part):
         self._watch.hold(held)
 
     def rules_changed(self) -> None:
-        """The filter has just changed its own rules: what is there now is right."""
+        """The filter has just changed its own rules: the current ones are right."""
         try:
             self._ruleset.installed()
         except OSError as error:
@@ -80,7 +80,7 @@ class RulesetGuard(Part):
         self._log(f"mail could not be kept out of fw4's flow offload: {reason}")
 
     def end_repairs(self) -> None:
-        """From now on nothing is put back."""
+        """From now on nothing is restored."""
         self._watch.close()
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class RulesetGuard(Part):
 
     @property
     def restored(self) -> int:
-        """How often rules had to be put back."""
+        """How often rules were restored."""
         return self._watch.repairs
 
     def facts(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class RulesetGuard(Part):
 
 
 def _queue_figures(number: int) -> dict[str, int]:
-    """How the kernel's queue fares, in packets; empty where nobody holds it."""
+    """The state of the kernel's queue, in packets; empty if no program holds it."""
     state = queue_state(number)
     if state is None:
         return {}

@@ -42,7 +42,7 @@ class StatusFile(Part):
 
 
 class MetricsFile(Part):
-    """Written every `[status] metrics_interval_s`, where there is to be one. status: what the file is made from."""
+    """Written every `[status] metrics_interval_s`, if it is configured. status: the source of the file."""
 
     def __init__(
         self, policy: Callable[[], Policy], status: Callable[[], dict[str, Any]], log: Callable[[str], None]
@@ -51,7 +51,7 @@ class MetricsFile(Part):
         self._status = status
         self._log_once = LogOnce(log)
         self._next = 0.0
-        self._path = ""  # where it was written last
+        self._path = ""  # the path where it was written last
 
     def tick(self, now: PacketTime) -> None:
         path = self._policy().status.metrics_file
@@ -68,7 +68,7 @@ class MetricsFile(Part):
             self._log_once.changed(path, f"metrics not written: {path}: {error.strerror}")
 
     def close(self) -> None:
-        if self._path:  # else the numbers of a filter that is gone would be scraped from then on
+        if self._path:  # otherwise the numbers of a stopped filter would still be scraped
             try:
                 os.unlink(self._path)
             except OSError:

@@ -259,10 +259,11 @@ def _command_rules(options: argparse.Namespace) -> int:
     if options.force:
         raise UsageError("--force goes with --remove")
     from cpe_filter.enforce import ruleset
+    from cpe_filter.enforce.ruleset_names import NATIVE, XTABLES
     from cpe_filter.policy.model import Policy
 
     policy = policy_of(options.policy) if options.policy else Policy()
-    print(ruleset.render(policy, ruleset.NATIVE if options.handoff == "native" else ruleset.XTABLES), end="")
+    print(ruleset.render(policy, NATIVE if options.handoff == "native" else XTABLES), end="")
     return EXIT_OK
 
 

@@ -12,7 +12,8 @@ import struct
 
 from cpe_filter.enforce import process
 from cpe_filter.enforce.nfnetlink import RULE, Request, Transactions
-from cpe_filter.enforce.ruleset import HAND_OFF, NATIVE, TABLE, XTABLES, render, replacement
+from cpe_filter.enforce.ruleset import render, replacement
+from cpe_filter.enforce.ruleset_names import HAND_OFF, NATIVE, TABLE, XTABLES
 from cpe_filter.lean.netlink import attribute, nested
 from cpe_filter.policy.model import Policy
 

@@ -12,7 +12,7 @@ import errno
 from collections.abc import Callable, Iterable
 
 from cpe_filter.enforce.nfnetlink import ELEMENT, Request, Transactions, set_elements
-from cpe_filter.enforce.ruleset import (
+from cpe_filter.enforce.ruleset_names import (
     ADDRESS_BLOCKED,
     ALIVE,
     ALIVE_S,

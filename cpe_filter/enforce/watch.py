@@ -17,7 +17,8 @@ from collections.abc import Callable
 from cpe_filter.enforce import nfnetlink
 from cpe_filter.enforce.nfnetlink import Change, listing, set_elements
 from cpe_filter.enforce.nftables import KernelError
-from cpe_filter.enforce.ruleset import BY_POLICY, TABLE
+from cpe_filter.enforce.ruleset_names import TABLE
+from cpe_filter.enforce.ruleset_sets import BY_POLICY
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.named_tuple import NamedTuple

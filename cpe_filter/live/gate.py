@@ -20,7 +20,7 @@ from cpe_filter.enforce.decide import PASS, effective_mode
 from cpe_filter.enforce.nflog import PacketLog
 from cpe_filter.enforce.nfqueue import ACCEPT, COPY_RANGE, DROP, REPEAT, Queue
 from cpe_filter.enforce.packets import Found
-from cpe_filter.enforce.ruleset import (
+from cpe_filter.enforce.ruleset_names import (
     ASKED,
     BLOCKED,
     CONTENT,

@@ -22,7 +22,7 @@ from cpe_filter.enforce import nftables
 from cpe_filter.enforce.nflog import PacketLog
 from cpe_filter.enforce.nfqueue import Queue
 from cpe_filter.enforce.packets import Found
-from cpe_filter.enforce.ruleset import BLOCKED, REFUSED, TABLE
+from cpe_filter.enforce.ruleset_names import BLOCKED, REFUSED, TABLE
 from cpe_filter.engine import FORWARD, REQUIRED, Engine
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live.gate import Gate

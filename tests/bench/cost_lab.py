@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cpe_filter.enforce.nftables import find_handoff
-from cpe_filter.enforce.ruleset import NATIVE, TABLE
+from cpe_filter.enforce.ruleset_names import NATIVE, TABLE
 from cpe_filter.policy.model import Policy
 from tests.bench import cost_suricata
 from tests.bench.cost_accounts import CORE, QUEUE, on_core, queue_count

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cpe_filter.enforce.ruleset import TABLE
+from cpe_filter.enforce.ruleset_names import TABLE
 from cpe_filter.engine import LOST_AFTER_S
 from tests.bench.cost_accounts import cpu_ns, kernel_thread, machine_ticks, memory_kb, on_core, queue_count
 from tests.bench.cost_lab import GENEROUS, SERVERS, STATUS_S, CostLab, Handler, Unavailable

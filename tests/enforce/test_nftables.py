@@ -10,7 +10,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from cpe_filter.enforce.ruleset import NATIVE, XTABLES, render, replacement
+from cpe_filter.enforce.ruleset import render, replacement
+from cpe_filter.enforce.ruleset_names import NATIVE, XTABLES
 from cpe_filter.policy.model import Exemption, Policy
 from tests.lab.net import DEADLINE_S
 from tests.policies import make_policy
@@ -32,6 +33,7 @@ def inside() -> Iterator[Run]:
             "from ipaddress import ip_network\n"
             "from cpe_filter.enforce import nftables\n"
             "from cpe_filter.enforce.ruleset import *\n"
+            "from cpe_filter.enforce.ruleset_names import *\n"
             "from cpe_filter.policy.model import Exemption, Policy\n"
             f"MAC, OTHER = {MAC!r}, {OTHER!r}\n"
         )

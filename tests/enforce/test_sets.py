@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from cpe_filter.enforce import nftables
-from cpe_filter.enforce.ruleset import BY_CONNECTION, DEVICES, REFUSED, REFUSED_NEW, XTABLES
+from cpe_filter.enforce.ruleset_names import BY_CONNECTION, DEVICES, REFUSED, REFUSED_NEW, XTABLES
 from cpe_filter.enforce.sets import KNOWN_S, Sets, elements
 from tests.lab.alone import network
 from tests.policies import make_policy

@@ -14,7 +14,7 @@ from itertools import pairwise
 import pytest
 
 from cpe_filter.enforce import nfnetlink, nftables, watch
-from cpe_filter.enforce.ruleset import COUNTERS, XTABLES
+from cpe_filter.enforce.ruleset_names import COUNTERS, XTABLES
 from cpe_filter.enforce.sets import Sets
 from cpe_filter.enforce.watch import BLIND_S, LONGEST_REST_S, SAY_S, Counters, Guarded, Ruleset, Watch, counters
 from cpe_filter.policy.file import build

@@ -14,7 +14,7 @@ from multiprocessing import Pool
 
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce import decide
-from cpe_filter.enforce.ruleset import LIMITED_S
+from cpe_filter.enforce.ruleset_names import LIMITED_S
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, TRYING
 from tests.evaluate import bots, legit

@@ -13,7 +13,7 @@ import pytest
 from cpe_filter.enforce import nftables
 from cpe_filter.enforce.nflog import LogBusyError
 from cpe_filter.enforce.nfqueue import QueueBusyError
-from cpe_filter.enforce.ruleset import XTABLES
+from cpe_filter.enforce.ruleset_names import XTABLES
 from cpe_filter.lean import plain_signal as signal
 from cpe_filter.live import daemon as module
 from cpe_filter.live import rules_in_kernel

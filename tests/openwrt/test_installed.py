@@ -10,6 +10,7 @@ import pytest
 
 from cpe_filter import __version__
 from cpe_filter.enforce import ruleset
+from cpe_filter.enforce.ruleset_names import NATIVE
 from cpe_filter.policy.model import Policy
 from tests.lab.net import PROJECT
 from tests.openwrt import ipk, light
@@ -56,7 +57,7 @@ def test_it_checks_a_policy(root: Path, tmp_path: Path) -> None:
 def test_it_prints_the_rules(root: Path) -> None:
     done = light.run(root, LIGHT, "rules")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == ruleset.render(Policy(), ruleset.NATIVE)
+    assert done.stdout == ruleset.render(Policy(), NATIVE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

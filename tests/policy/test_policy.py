@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpe_filter.enforce import ruleset
+from cpe_filter.enforce.ruleset_names import NATIVE
 from cpe_filter.policy.file import build, load
 from cpe_filter.policy.keys import AT_START, KEYS
 from cpe_filter.policy.kinds import MAX_LIST
@@ -416,7 +417,7 @@ def test_what_is_accepted_cannot_leave_its_place_in_the_ruleset(lan: list[str], 
 def test_the_renderer_is_given_what_was_accepted() -> None:
     """The test above looks at values; this one, that they stand in the ruleset as they are."""
     found = build({"network": {"lan": ["br-lan.7"], "relays": ["2001:db8::25"]}}, PATH)
-    text = ruleset.render(found, ruleset.NATIVE)
+    text = ruleset.render(found, NATIVE)
     assert '"br-lan.7"' in text
     assert "2001:db8::25" in text
 

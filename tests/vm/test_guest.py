@@ -13,7 +13,7 @@ import re
 import pytest
 
 from cpe_filter.enforce.nftables import KernelError, find_handoff
-from cpe_filter.enforce.ruleset import NATIVE
+from cpe_filter.enforce.ruleset_names import NATIVE
 from cpe_filter.policy.model import Policy
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PYTHON

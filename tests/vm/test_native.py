@@ -11,7 +11,7 @@ import re
 import pytest
 
 from cpe_filter.enforce.nftables import KernelError, find_handoff
-from cpe_filter.enforce.ruleset import NATIVE
+from cpe_filter.enforce.ruleset_names import NATIVE
 from cpe_filter.policy.model import Policy
 from tests.lab.net import DEADLINE_S, PYTHON, Filter, Lab, mx4, mx6
 

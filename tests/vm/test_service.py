@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.enforce.ruleset import NATIVE
+from cpe_filter.enforce.ruleset_names import NATIVE
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PYTHON
 from tests.openwrt import ipk, package

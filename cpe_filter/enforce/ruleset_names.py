@@ -1,0 +1,65 @@
+"""The names by which userspace speaks with the ruleset: table, sets, counters; and sizes and times.
+
+Knows names and numbers. Must not know nft's language, or what the rules do with a set.
+"""
+
+from __future__ import annotations
+
+TABLE = "cpe_filter"
+#: The chain that hands packets to the queue. Where nft has no `queue`, nftables fills it with xtables' NFQUEUE.
+HAND_OFF = "hand_off"
+NATIVE, XTABLES = "nft queue", "xtables NFQUEUE"
+
+#: Seconds after which a filter that no longer refreshes its element counts as dead.
+ALIVE_S = 10
+#: Seconds for which the kernel refuses a device's new connections without the filter, after it exceeded its limit.
+LIMITED_S = 10
+#: How many of a blocked device's connections the responder still gets, at once and in a minute.
+EXPLAINED_BURST, EXPLAINED_PER_MINUTE = 2, 6
+#: New connections a second, of all devices, that are redirected to the responder; the others get a reset.
+EXPLAINED_PER_SECOND = 20
+#: How many more SYNs than the limit of connections a device may send at once.
+SYNS_MORE = 4
+#: New connections a second of all strangers together (no lease, no past). A flood with made-up MACs must not take the
+#: queue, conntrack or the responder from the devices of the home.
+STRANGERS_PER_SECOND = 100
+#: Connections that a set holds: more than the engine follows, so the engine's bound is reached first.
+CONNECTIONS = 8192
+DEVICES = 1024
+#: Pairs of device and server that are let alone, and connections between them.
+PAIRS = 4096
+#: Seconds for which a connection of such a pair is recognised without packets.
+QUIET_S = 7440  # conntrack's time for an established connection on OpenWrt
+
+#: Sets that the filter fills (enforce.sets): by device, by connection, by pair of device and server; and switches,
+#: whose one element is the protocol of all mail.
+BLOCKED, ASKED, LIMITED, FAMILIAR = "blocked", "asked", "limited", "familiar"
+REFUSED, REFUSED_NEW, CONTENT, ENDS = "refused", "refused_new", "content", "ends"
+KNOWN = "known"
+ALIVE, ROUTER_BLOCKED = "alive", "router_blocked"
+#: Switches of the home, for every device that is not `familiar`.
+HOME_BLOCKED, HOME_ASKED = "home_blocked", "home_asked"
+ADDRESS_BLOCKED = "address_blocked"
+BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
+BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
+SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED)
+
+#: The named counters. observed: packets shown to the filter; queued: those that waited for its verdict. unobserved:
+#: passed unseen, beyond the rate guard. refused, blocked, limited: resets. undecided: dropped without a decision.
+#: explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of strangers
+#: beyond the guard, dropped.
+COUNTERS = (
+    "observed",
+    "queued",
+    "unobserved",
+    "refused",
+    "blocked",
+    "limited",
+    "undecided",
+    "explained",
+    "known",
+    "flooded",
+)
+
+#: Families: the end of a set's name, and the protocol's name in rules.
+FAMILIES = (("4", "ip"), ("6", "ip6"))

@@ -97,10 +97,10 @@ def delivered(plan: Plan, up: float, wall: float, slot: int, beat: bool, splay: 
         # The next time of day that is ours, and not within half a day: the clock may have been set since.
         wait = (slot - wall) % DAY_S
         plan = plan._replace(beat=up + (wait if wait >= HALF_DAY_S else wait + DAY_S))
-    return told(plan, splay, policy)
+    return tuned(plan, splay, policy)
 
 
-def told(plan: Plan, splay: int | None, policy: str | None) -> Plan:
+def tuned(plan: Plan, splay: int | None, policy: str | None) -> Plan:
     """The plan with the collector's splay and policy version."""
     if splay is not None:
         plan = plan._replace(splay=max(0, min(MOST_SPLAY_S, splay)))

@@ -70,7 +70,7 @@ class NoReportsError(RuntimeError):
 
 
 def say(text: str) -> None:
-    """One line in the system log."""
+    """One line of the log, by the name of this command."""
     log(f"send: {text}")
 
 
@@ -226,7 +226,7 @@ class Sender:
                 self._keep(body, str(error))
                 return self._refused(plan, str(error)) if error.refused else self._later(plan, 0.0, str(error))
             self._keep(body, str(answer.status))
-            plan = schedule.told(plan, answer.splay, answer.policy)
+            plan = schedule.tuned(plan, answer.splay, answer.policy)
             answered = f"{collector.host} answers {answer.status}"
             if answer.what == upstream.TAKEN:
                 if not self._take(answer, batch, so_far):

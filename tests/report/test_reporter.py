@@ -502,3 +502,12 @@ def test_engine_knows_the_connections_of_a_device() -> None:
     home.play(session(sport=41000, server="198.51.9.25"), OTHER)
     engine: Engine = home.engine
     assert [flow.session.client_port for flow in engine.flows_of(home.device(OTHER))] == [41000]
+
+
+def test_open_incidents_that_others_can_write_are_not_read(router: Router) -> None:
+    flash = Path(router.policy.state.state_file + reporter.INCIDENTS_SUFFIX)
+    flash.parent.mkdir(exist_ok=True)
+    flash.write_bytes(b"x")
+    flash.chmod(0o666)
+    router.restart()
+    assert router.log == [f"open incidents not read: {flash}: Others can write to it"]

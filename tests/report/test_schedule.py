@@ -26,7 +26,7 @@ from cpe_filter.report.schedule import (
     next_at,
     refused,
     to_send,
-    told,
+    tuned,
 )
 from cpe_filter.report.spool import Waiting
 
@@ -122,7 +122,7 @@ def test_an_outage_ends_over_the_length_of_the_splay() -> None:
     for _ in range(4):
         plan = failed(plan, UP, 0.0, highest)
     assert round(plan.due - UP) == SPLAY_S
-    assert round(failed(told(plan, 7000, None), UP, 0.0, highest).due - UP) == 7000
+    assert round(failed(tuned(plan, 7000, None), UP, 0.0, highest).due - UP) == 7000
 
 
 def test_retry_after_comes_before_the_jitter_and_is_bounded() -> None:
@@ -148,7 +148,7 @@ def test_success_forgets_failures() -> None:
 
 @pytest.mark.parametrize(("said", "splay"), [(-1, 0), (0, 0), (600, 600), (10**30, MOST_SPLAY_S), (None, SPLAY_S)])
 def test_the_collector_tunes_the_splay_within_bounds(said: int | None, splay: int) -> None:
-    assert told(PLAN, said, None).splay == splay
+    assert tuned(PLAN, said, None).splay == splay
 
 
 # ── as a file ───────────────────────────────────────────────────────────────────────────────────────

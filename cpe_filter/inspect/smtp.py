@@ -83,6 +83,8 @@ _CLOSING_ROUNDS = 4
 #: A waiting command of which only the verb is remembered. Shared, because it is never changed.
 _NAMELESS = {verb: Pending(verb) for verb in (*COMMANDS, "content", "auth-line", "unknown")}
 _CONNECT = Pending("connect")
+#: A reply that comes while one of these has waited longest may answer another command.
+_IN_DOUBT = frozenset((*PASSED_OVER, *MAY_BE_OUTRUN))
 #: In place of a reader while no content is being sent.
 _NO_CONTENT = ContentReader(False)
 #: The events of a dialogue that has none. Shared, so it must not be changed.
@@ -334,9 +336,14 @@ class Dialogue:
         self._waiting.lost = len(self._waiting)
 
     def _reply(self, reply: Reply) -> None:
-        item, early = self._answered(reply)
-        if item is None:
-            return
+        waiting = self._waiting
+        item: Pending | None
+        if waiting and not waiting.lost and waiting[0].verb not in _IN_DOUBT:  # nearly always
+            item, early = waiting.next(), False
+        else:
+            item, early = self._answered(reply)
+            if item is None:
+                return
         if item.verb != "QUIT" and self._limits.last_reply:
             self._keep(reply)
         _ON_REPLY[item.verb](self, item, reply, 200 <= reply.code < 400)  # `_settle`, without its call

@@ -649,3 +649,18 @@ def test_incidents_that_are_none(change: dict[str, Any]) -> None:
     with pytest.raises(CorruptStateError):
         SavedIncidents(with_crc(json.dumps(content).encode())).restore(again, "a", home.now, False)
     assert len(again) == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"{}", b"[]", b"no JSON", b'{"boot": "a", "seq": 1, "booted": 1e400, "written": 0}']
+)
+def test_a_whole_file_that_holds_no_incidents(content: bytes) -> None:
+    with pytest.raises(CorruptStateError, match="not incidents of cpe-filter"):
+        SavedIncidents(with_crc(content))
+
+
+def test_devices_are_known_by_their_pseudonyms() -> None:
+    home = Home()
+    home.device(MAC, COMPROMISED)
+    opened, _ = home.look()
+    assert SavedIncidents(encode(home.incidents, "a", 7, home.now)).devices() == {opened["dev"]: MAC}

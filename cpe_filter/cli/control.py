@@ -1,6 +1,6 @@
-"""`reload`, `release`, `exempt` and `rules --remove`, from the side of the person who types them.
+"""The commands `reload`, `release`, `exempt` and `rules --remove`.
 
-Knows arguments, what to do where no filter runs, and what is printed. Must not know how the filter does it (see
+Knows arguments, what to do if no filter runs, and what is printed. Must not know how the filter does it (see
 control). Not part of the running filter: it costs the router memory only while a command runs.
 
 Each returns the exit code: 0 done, 1 no filter runs, 2 unusable or refused.
@@ -25,48 +25,48 @@ from cpe_filter.policy.model import Policy, PolicyError
 
 EXIT_OK, EXIT_NOT_RUNNING, EXIT_UNUSABLE = 0, 1, 2
 
-#: How long `--for` may be; a longer one is meant to be for ever.
+#: How long `--for` may be; for a longer time leave it out.
 MAX_DAYS = 3650
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 #: Seconds that a command waits for another one that changes the file.
 _LOCK_S = 5.0
 
 
-class Refused(Exception):
-    """The filter will not, or the command cannot; the text says why."""
+class RefusedError(Exception):
+    """The filter refuses the request, or the command cannot be carried out; the text says why."""
 
 
 class Filter:
-    """The running filter, if there is one: where its socket is, and what it says."""
+    """The running filter, if there is one, at its control socket."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def asked(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Its answer. Raises `NotRunningError`, and `Refused` with what it has against it."""
+        """Its answer. Raises `NotRunningError`, and `RefusedError` with its reason."""
         try:
             answer = ask(self.path, {**request, "sudo": sudo()})
         except NoAnswerError as error:
-            raise Refused(str(error)) from None
+            raise RefusedError(str(error)) from None
         if "error" in answer:
-            raise Refused(str(answer["error"]))
+            raise RefusedError(str(answer["error"]))
         return answer
 
     def do(self, request: dict[str, Any]) -> int:
-        """Asks, and prints what came of it."""
+        """Sends a request, and prints the answer."""
         try:
             answer = self.asked(request)
         except NotRunningError as error:
-            _say(f"no filter runs here: {error}; --socket names another place")
+            _say(f"no filter is running: {error}; use --socket for another control socket")
             return EXIT_NOT_RUNNING
-        except Refused as error:
+        except RefusedError as error:
             return _unusable(error)
         _print(answer)
         return EXIT_OK
 
 
 def sudo() -> list[str] | None:
-    """Whom sudo works for, if it does: user's number and name."""
+    """The uid and name of the user who called sudo, if any."""
     who = [os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_USER", "")]
     return [part[:64] for part in who] if all(who) else None
 
@@ -106,7 +106,7 @@ def exempt_add(
             return contents
 
         exemptions_store.change(policy.state.exemptions_file, add, _LOCK_S)
-    except (PolicyError, Refused) as error:
+    except (PolicyError, RefusedError) as error:
         return _unusable(error)
     return _written(filter_, policy, done)
 
@@ -129,7 +129,7 @@ def exempt_remove(
         except NotRunningError:
             pass
         exemptions_store.change(policy.state.exemptions_file, remove, _LOCK_S)
-    except (PolicyError, Refused) as error:
+    except (PolicyError, RefusedError) as error:
         return _unusable(error)
     return _written(filter_, policy, [f"exemption {number} removed" for number in gone])
 
@@ -140,14 +140,14 @@ def _written(filter_: Filter, policy: Policy, lines: list[str]) -> int:
     try:
         filter_.asked({"do": "reread"})
     except NotRunningError:
-        print(f"no filter runs ({filter_.path}): it counts from the next start, by {policy.state.exemptions_file}")
-    except Refused as error:
+        print(f"saved to {policy.state.exemptions_file}; takes effect when the filter starts")
+    except RefusedError as error:
         return _unusable(error)
     return EXIT_OK
 
 
 def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> int:
-    """`cpe-filter exempt list`: what the running filter goes by, or what the files say where none runs."""
+    """`cpe-filter exempt list`: the exemptions of the running filter, or of the files if none runs."""
     rows: list[dict[str, Any]] = []
     try:
         try:
@@ -159,12 +159,12 @@ def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> in
         except NotRunningError:
             contents = exemptions_store.load(policy.state.exemptions_file)
             rows = list(exemptions.rows(policy.exempt, path, contents, policy.state.exemptions_file, time.time()))
-            _say(f"no filter runs ({filter_.path}): this is what the files say")
+            _say(f"no filter is running ({filter_.path}); listed from the files")
         lines = [json.dumps(rows, ensure_ascii=False)] if as_json else _table(rows)
-    except (PolicyError, Refused) as error:
+    except (PolicyError, RefusedError) as error:
         return _unusable(error)
     except (LookupError, TypeError, ValueError):
-        return _unusable(f"{filter_.path}: not a cpe-filter's answer")
+        return _unusable(f"{filter_.path}: unexpected reply; is another program listening?")
     print("\n".join(lines))
     return EXIT_OK
 
@@ -173,17 +173,17 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     from cpe_filter.texts.terminal import table
 
     if not rows:
-        return ["There are no exemptions."]
-    titles = ["id", "device", "destination", "until", "reason", "added", "by"]
+        return ["No exemptions."]
+    titles = ["id", "device", "destination", "expires", "reason", "added", "added by"]
     cells = []
     for row in rows:
-        until = clock(row["until"]) if row["until"] is not None else "for ever"
+        until = clock(row["until"]) if row["until"] is not None else "never"
         cells.append(
             [
                 row["id"],
                 row["device"],
                 row["destination"],
-                until if row["in_force"] else f"{until}, over",
+                until if row["in_force"] else f"expired {until}",
                 row["reason"] or "-",
                 clock(row["added"]) if row["added"] is not None else "-",
                 row["by"] or row["file"],
@@ -222,11 +222,11 @@ def seconds(text: str) -> float:
 
 
 def rules_remove(filter_: Filter, force: bool) -> int:
-    """`cpe-filter rules --remove`: takes out what a filter that failed closed has left."""
+    """`cpe-filter rules --remove`: removes the ruleset that a filter in fail closed has left."""
     from cpe_filter.enforce import nftables, offload
 
     if not force and listens(filter_.path):
-        return _unusable(f"a filter runs ({filter_.path}): stop it first; --force removes its ruleset all the same")
+        return _unusable(f"a filter is running ({filter_.path}); stop it first, or use --force")
     try:
         there = nftables.remove_left()
     except nftables.KernelError as error:
@@ -234,8 +234,9 @@ def rules_remove(filter_: Filter, force: bool) -> int:
     try:
         offload.remove()
     except nftables.KernelError as error:
-        return _unusable(f"the exemption from fw4's flow offload could not be taken out: {error}")
-    print("the ruleset is removed: mail passes unseen" if there else "there is no ruleset of cpe-filter's")
+        return _unusable(f"the exemption from flow offload in table fw4 could not be removed: {error}")
+    removed = "Ruleset removed. Outbound mail is no longer filtered."
+    print(removed if there else "No cpe-filter ruleset is installed.")
     return EXIT_OK
 
 

@@ -40,7 +40,7 @@ _WHYS = {
 
 
 class NotShownError(RuntimeError):
-    """There is nothing to show, or not to us; the text says why."""
+    """There is nothing to show, or this user may not see it; the text says why."""
 
 
 def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
@@ -49,13 +49,13 @@ def show(policy: Policy, as_json: bool, out: Callable[[str], None]) -> None:
     try:
         reader = SpoolReader(path)
     except FileNotFoundError:
-        raise NotShownError(f"no reports are made (there is no {path})") from None
+        raise NotShownError(f"no reports are made ({path} does not exist)") from None
     except OSError as error:
-        raise NotShownError(f"{path}: {error.strerror}; root may see it") from None
+        raise NotShownError(f"{path}: {error.strerror}; only root can read it") from None
     try:
         content = _gathered(policy, reader)
     except OSError as error:
-        raise NotShownError(f"{path}: {error.strerror}; root may see it") from None
+        raise NotShownError(f"{path}: {error.strerror}; only root can read it") from None
     except CorruptStateError as error:
         raise NotShownError(f"{path}: the spool is {error}") from None
     finally:
@@ -103,7 +103,7 @@ def _lines(content: dict[str, Any]) -> list[str]:
     lines = [f"Reports go to {content['url']}." if content["url"] else "Nothing is reported: [report] url is empty."]
     for one in content["sent"]:
         at = clock(one["at"])
-        how = "taken" if one["how"] == "200" else _printable(one["how"])
+        how = "accepted" if one["how"] == "200" else _printable(one["how"])
         lines += ["", f"Sent {at} UTC: {how}"]
         events = one["report"].get("events") if isinstance(one["report"], dict) else None
         lines += [f"  {_words(event, devices)}" for event in (events if isinstance(events, list) else [])]
@@ -112,7 +112,9 @@ def _lines(content: dict[str, Any]) -> list[str]:
     for event in content["waiting"]:
         lines += [f"  {_words(event, devices)}", f"    {json.dumps(event, separators=(',', ':'))}"]
     if content["dropped"]:
-        lines.append(f"Given up since the router started, for want of room: {_many(content['dropped'], 'event')}")
+        lines.append(
+            f"Dropped since the router started, because the spool was full: {_many(content['dropped'], 'event')}"
+        )
     if content["waiting"] and content["next_in"] is not None:
         tries = f", after {_many(content['failures'], 'failure')}" if content["failures"] else ""
         lines.append(f"Not before {content['next_in']} s from now{tries}.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from cpe_filter.inputs import shown
 from cpe_filter.outcome import UsageError
 
 
 def port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535):
-        raise UsageError(f"--port {text}: allowed are 1 to 65535")
+        raise UsageError(f"--port is {shown(text)}; allowed: 1 to 65535")
     return int(text)
 
 
@@ -17,5 +18,5 @@ def seconds(text: str, least: float, most: float) -> float:
     except ValueError:
         seconds = -1.0
     if not least <= seconds <= most:
-        raise UsageError(f"--watch {text}: allowed are {least:g} to {most:g} seconds")
+        raise UsageError(f"--watch is {shown(text)}; allowed: {least:g} to {most:g} seconds")
     return seconds

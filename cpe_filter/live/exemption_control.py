@@ -153,7 +153,7 @@ class ExemptionControl:
     def in_force(self, most: int = 0) -> tuple[int, list[Answer]]:
         """How many exemptions are in force, and the first `most` of them, as objects for `exempt list`."""
         wall = self._wall()
-        count = sum([not exemptions.over(each, wall) for each in _all(self.policy, self._contents)])
+        count = sum([not exemptions.expired(each, wall) for each in _all(self.policy, self._contents)])
         first: list[Answer] = []
         for row in self._rows() if most else ():
             if row["in_force"]:
@@ -199,7 +199,7 @@ class ExemptionControl:
 
     def _expired_now(self, contents: Contents) -> frozenset[Exemption]:
         wall = self._wall()
-        return frozenset(each for each in _all(self.policy, contents) if exemptions.over(each, wall))
+        return frozenset(each for each in _all(self.policy, contents) if exemptions.expired(each, wall))
 
     def _expire(self, expired: frozenset[Exemption], now: float) -> Steps[Answer]:
         """Some have expired, or are in force again because the clock was set back."""

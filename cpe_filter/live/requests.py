@@ -31,16 +31,16 @@ def wanted(request: Answer, wall: float) -> Exemption:
     """The requested exemption: device, destination, until (POSIX time or none), reason. Raises `PolicyError`."""
     reason, until = request.get("reason"), request.get("until")
     if not isinstance(reason, str) or not reason.strip():
-        raise PolicyError("exempt add: reason is empty; say in a few words what it is for")
+        raise PolicyError("exempt add: --reason is empty; expected one line that says what the exemption is for")
     entry = {name: request.get(name) or "any" for name in ("device", "destination")}
     exemption = parse_exemption({**entry, "reason": reason}, "exempt add:")
     if until is None:
         return exemption
     if isinstance(until, bool) or not isinstance(until, int | float) or not until <= exemptions.LATEST:
-        raise PolicyError("exempt add: until is no time; allowed: one before the year 10000")
+        raise PolicyError("exempt add: invalid --until; use a date before the year 10000")
     if until <= wall:
         now = exemptions.clock(wall)
-        raise PolicyError(f"exempt add: until {exemptions.clock(until)} UTC is over already; it is {now} UTC now")
+        raise PolicyError(f"exempt add: --until {exemptions.clock(until)} UTC is in the past; now it is {now} UTC")
     return exemption._replace(until=float(int(until)))
 
 
@@ -48,9 +48,9 @@ def unwanted(request: Answer, contents: Contents, policy: Policy, path: str) -> 
     """The ids of the exemptions to remove. path: the policy's file. Raises `PolicyError`."""
     names, device, destination = request.get("ids", []), request.get("device"), request.get("destination")
     if not isinstance(names, list) or len(names) > MAX_IDS or not all(isinstance(name, str) for name in names):
-        raise PolicyError(f"exempt remove: at most {MAX_IDS} ids at once")
+        raise PolicyError(f"exempt remove: invalid list of ids; allowed: at most {MAX_IDS} ids")
     if not names and device is None and destination is None:
-        raise PolicyError("exempt remove: say which: an id, or --device or --destination for all that match")
+        raise PolicyError("exempt remove: expected an id, or --device or --destination to remove all that match")
     return exemptions.chosen(contents, policy.exempt, path, names, device, destination)
 
 

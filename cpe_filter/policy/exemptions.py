@@ -61,7 +61,7 @@ def added(contents: Contents, exemption: Exemption, now: float, by: str) -> tupl
             kept = (*contents.kept[:place], new, *contents.kept[place + 1 :])
             return contents._replace(kept=kept), new, True
     if len(contents.kept) >= MAX_KEPT:
-        raise PolicyError(f"there are {MAX_KEPT} exemptions already, and no more are kept; remove one first")
+        raise PolicyError(f"there are {MAX_KEPT} exemptions, the most that are kept; remove one first")
     new = Kept(contents.next, exemption, float(int(now)), by)
     return Contents(contents.next + 1, (*contents.kept, new)), new, False
 
@@ -72,7 +72,7 @@ def without(contents: Contents, ids: Iterable[int]) -> Contents:
     return contents._replace(kept=tuple(one for one in contents.kept if one.id not in gone))
 
 
-def over(exemption: Exemption, wall: float) -> bool:
+def expired(exemption: Exemption, wall: float) -> bool:
     """Whether it has expired at POSIX time `wall`."""
     return exemption.until is not None and wall > exemption.until
 
@@ -82,7 +82,7 @@ def in_force(exemptions: Iterable[Exemption], wall: float) -> tuple[Exemption, .
 
     The wall clock decides when they expire, and it may jump. The engine's clock does not, so the engine cannot decide.
     """
-    return tuple(one._replace(until=None) for one in exemptions if not over(one, wall))
+    return tuple(one._replace(until=None) for one in exemptions if not expired(one, wall))
 
 
 # ── for people ──────────────────────────────────────────────────────────────────────────────────────
@@ -101,7 +101,7 @@ def destination_text(destination: Network | None) -> str:
 
 def describe(exemption: Exemption) -> str:
     """In one line."""
-    until = f"until {clock(exemption.until)} UTC" if exemption.until is not None else "for ever"
+    until = f"until {clock(exemption.until)} UTC" if exemption.until is not None else "never expires"
     reason = f" ({exemption.reason})" if exemption.reason else ""
     destination = destination_text(exemption.destination)
     return f"device {device_text(exemption.device)}, destination {destination}, {until}{reason}"
@@ -129,7 +129,7 @@ def rows(
             "added": added,
             "by": by,
             "file": where,
-            "in_force": not over(exemption, wall),
+            "in_force": not expired(exemption, wall),
         }
 
 
@@ -149,10 +149,10 @@ def chosen(
     out: list[int] = []
     for name in names:
         if name.startswith("policy-"):
-            raise PolicyError(f"exemption {shown(name)} is the policy's: take it out of {path}, and reload")
+            raise PolicyError(f"{shown(name)} comes from the policy file {path}; remove it there and run reload")
         if name not in ids:
-            known = f"there are {', '.join(ids)}" if ids else "there are none"
-            raise PolicyError(f"no exemption has the id {shown(name)}; {known}")
+            known = f"known: {', '.join(ids)}" if ids else "there are no exemptions"
+            raise PolicyError(f"no exemption with id {shown(name)}; {known}")
         out.append(ids[name])
     if device is None and destination is None:
         return out
@@ -166,6 +166,6 @@ def chosen(
     found = [one.id for one in contents.kept if matches(one.exemption)]
     if not found:
         if any(map(matches, policy)):
-            raise PolicyError(f"only the policy has such an exemption: take it out of {path}, and reload")
-        raise PolicyError("no exemption is of that device and destination")
+            raise PolicyError(f"the exemption comes from the policy file {path}; remove it there and run reload")
+        raise PolicyError("no exemption for this device and destination; `exempt list` shows them")
     return out + found

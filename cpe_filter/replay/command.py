@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
     try:
         lan = tuple(ip_network(text, strict=False) for text in options.lan)
     except ValueError as error:
-        raise UsageError(f"--lan: {error}; a network such as 192.168.1.0/24 is wanted") from None
+        raise UsageError(f"--lan: {error}; expected a network such as 192.168.1.0/24") from None
     for path in options.leases:
         if not os.path.isfile(path):
             raise UsageError(f"--leases {path}: no such file")

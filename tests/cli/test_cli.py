@@ -125,15 +125,15 @@ def test_a_damaged_capture_is_judged_as_far_as_it_goes(good: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--lan", "nonsense"], ["--lan", "'nonsense'", "a network such as 192.168.1.0/24 is wanted"]),
+        (["--lan", "nonsense"], ["--lan", "'nonsense'", "expected a network such as 192.168.1.0/24"]),
         (["--lan", "192.168.1.0/33"], ["--lan", "a network such as"]),
         (["--lan", ""], ["--lan", "a network such as"]),
-        (["--port", "0"], ["--port 0: allowed are 1 to 65535"]),
-        (["--port", "65536"], ["--port 65536: allowed are 1 to 65535"]),
-        (["--port", "-1"], ["--port -1: allowed are 1 to 65535"]),
-        (["--port", "smtp"], ["--port smtp: allowed are 1 to 65535"]),
-        (["--port", "9" * 5000], [": allowed are 1 to 65535"]),
-        (["--port", "٢٥"], [": allowed are 1 to 65535"]),
+        (["--port", "0"], ['--port is "0"; allowed: 1 to 65535']),
+        (["--port", "65536"], ['--port is "65536"; allowed: 1 to 65535']),
+        (["--port", "-1"], ['--port is "-1"; allowed: 1 to 65535']),
+        (["--port", "smtp"], ['--port is "smtp"; allowed: 1 to 65535']),
+        (["--port", "9" * 5000], ["; allowed: 1 to 65535"]),
+        (["--port", "٢٥"], ["; allowed: 1 to 65535"]),
         (["--leases", "/nonexistent"], ["--leases /nonexistent: no such file"]),
         (["--policy", "/nonexistent/policy.toml"], ["/nonexistent/policy.toml: No such file or directory"]),
     ],
@@ -188,7 +188,7 @@ def test_rules(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", [["--force"]])
 def test_rules_wrongly(option: list[str]) -> None:
-    refused(cli("rules", *option), "--force goes with --remove")
+    refused(cli("rules", *option), "--force needs --remove")
 
 
 # ── what a running filter is told ───────────────────────────────────────────────────────────────
@@ -214,19 +214,17 @@ def test_exemptions_without_a_filter(home: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     first, second = ran.out.splitlines()
     assert first.startswith(f"exemption 1 added: device {MAC}, destination any, until 2")
-    assert second == (
-        f"no filter runs ({home.parent}/control): it counts from the next start, by {home.parent}/exemptions.toml"
-    )
+    assert second == (f"saved to {home.parent}/exemptions.toml; takes effect when the filter starts")
     assert cli("exempt", "add", "--policy", home, "--destination", "192.0.2.25", "--reason", "x").code == 0
     listed = cli("exempt", "list", "--policy", home)
     assert listed.code == 0
-    assert listed.err == f"cpe-filter: no filter runs ({home.parent}/control): this is what the files say\n"
+    assert listed.err == f"cpe-filter: no filter is running ({home.parent}/control); listed from the files\n"
     titles, policy, one, two = (line.split() for line in listed.out.splitlines())
-    assert titles == ["id", "device", "destination", "until", "reason", "added", "by"]
+    assert titles == ["id", "device", "destination", "expires", "reason", "added", "added", "by"]
     assert (policy[:3], policy[-1]) == (["policy-1", "any", "2001:db8::/48"], str(home))
     assert one[:3] == ["1", MAC, "any"]
     assert listed.out.splitlines()[2].endswith(f"uid {os.getuid()}, through sudo uid 1000 (anna)")
-    assert two[:5] == ["2", "any", "192.0.2.25", "for", "ever"]
+    assert two[:5] == ["2", "any", "192.0.2.25", "never", "x"]
     rows = json.loads(cli("exempt", "list", "--json", "--policy", home).out)
     assert [row["id"] for row in rows] == ["policy-1", "1", "2"]
     assert rows[1]["until"] - rows[1]["added"] == pytest.approx(14 * 86400, abs=2)
@@ -240,7 +238,7 @@ def test_no_exemptions(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text(f'[state]\nexemptions_file = "{tmp_path}/none.toml"\n')
     ran = cli("exempt", "list", "--policy", policy, "--socket", tmp_path / "none")
-    assert (ran.code, ran.out) == (0, "There are no exemptions.\n")
+    assert (ran.code, ran.out) == (0, "No exemptions.\n")
 
 
 @pytest.mark.parametrize(
@@ -248,23 +246,29 @@ def test_no_exemptions(tmp_path: Path) -> None:
     [
         (["add", "--reason", "x"], "exempt add: exempts every device for every destination; name a device or"),
         (["add", "--device", "tv", "--reason", "x"], 'device is "tv"; allowed: a MAC such as 02:00:00:12:34:56, or'),
-        (["add", "--device", MAC, "--reason", ""], "reason is empty; say in a few words what it is for"),
+        (
+            ["add", "--device", MAC, "--reason", ""],
+            "--reason is empty; expected one line that says what the exemption is for",
+        ),
         (["add", "--device", MAC, "--reason", "a\nb"], 'reason is "a?b"; allowed: one line of at most 200'),
         (["add", "--destination", "mx.example", "--reason", "x"], 'destination has "mx.example"; allowed: an address'),
         (["add", "--destination", "fe80::1%lan", "--reason", "x"], "allowed: an address or network"),
         (["add", "--device", MAC, "--until", "tomorrow", "--reason", "x"], '--until is "tomorrow"; allowed: a'),
         (["add", "--device", MAC, "--until", "2027-02-30", "--reason", "x"], '--until is "2027-02-30"; allowed'),
-        (["add", "--device", MAC, "--until", "2020-01-31", "--reason", "x"], "until 2020-01-31 23:59:59 UTC is over"),
+        (
+            ["add", "--device", MAC, "--until", "2020-01-31", "--reason", "x"],
+            "--until 2020-01-31 23:59:59 UTC is in the past",
+        ),
         (["add", "--device", MAC, "--until", "0001-01-01T00:00+23:00", "--reason", "x"], "years 1 to 9999"),
         (["add", "--device", MAC, "--for", "7", "--reason", "x"], '--for is "7"; allowed: 1m to 3650d, such as 90m'),
         (["add", "--device", MAC, "--for", "0d", "--reason", "x"], '--for is "0d"; allowed'),
         (["add", "--device", MAC, "--for", "3651d", "--reason", "x"], '--for is "3651d"; allowed'),
         (["add", "--device", MAC, "--for", "٧d", "--reason", "x"], "--for is"),
         (["add", "--device", MAC, "--for", "", "--reason", "x"], '--for is ""; allowed'),
-        (["remove"], "say which: an id, or --device or --destination"),
-        (["remove", "1"], 'no exemption has the id "1"; there are none'),
-        (["remove", "policy-1"], 'exemption "policy-1" is the policy\'s: take it out of '),
-        (["remove", "--destination", "2001:db8::/48"], "only the policy has such an exemption: take it out of "),
+        (["remove"], "expected an id, or --device or --destination"),
+        (["remove", "1"], 'no exemption with id "1"; there are no exemptions'),
+        (["remove", "policy-1"], '"policy-1" comes from the policy file '),
+        (["remove", "--destination", "2001:db8::/48"], "the exemption comes from the policy file "),
         (["remove", "--device", "tv"], 'device is "tv"; allowed: a MAC'),
     ],
 )
@@ -290,10 +294,10 @@ def test_a_file_that_cannot_be_written(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["reload"], ["release", "tv", "--reason", "new firmware"]])
 def test_nothing_runs(words: list[str], home: Path) -> None:
-    refused(cli(*words, "--policy", home), f"no filter runs here: there is no {home.parent}/control", code=1)
+    refused(cli(*words, "--policy", home), f"no filter is running: there is no {home.parent}/control", code=1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
         stale.bind(f"{home.parent}/control")
-    refused(cli(*words, "--policy", home), f"no filter runs here: nobody answers at {home.parent}/control", code=1)
+    refused(cli(*words, "--policy", home), f"no filter is running: nobody answers at {home.parent}/control", code=1)
 
 
 @pytest.mark.parametrize("words", [["reload"], ["release", "tv"], ["exempt", "list"], ["rules", "--remove"]])

@@ -384,7 +384,7 @@ def test_remove(running: Running) -> None:
     running.add(OTHER)
     assert running.ask("unexempt", ids=["1"]) == {"ids": [1], "lines": ["exemption 1 removed"]}
     assert running.exempt() == [(OTHER, "any")]
-    assert running.log[-1] == f"exemption 1 removed by uid 0: device {MAC}, destination any, for ever (why)"
+    assert running.log[-1] == f"exemption 1 removed by uid 0: device {MAC}, destination any, never expires (why)"
     assert running.ask("unexempt", device=OTHER)["ids"] == [2]
     assert running.exempt() == []
     running.start()
@@ -413,13 +413,13 @@ def test_add_again_changes(running: Running) -> None:
         ({"reason": None}, "reason is empty"),
         ({"reason": "a\nb"}, 'reason is "a?b"; allowed: one line'),
         ({"reason": "x" * 201}, "allowed: one line of at most 200 characters"),
-        ({"until": "tomorrow"}, "until is no time"),
-        ({"until": True}, "until is no time"),
-        ({"until": START}, "until 2026-11-24 06:00:00 UTC is over already; it is 2026-11-24 06:00:00 UTC now"),
-        ({"until": -(10**300)}, "is over already"),
-        ({"until": 10**300}, "until is no time"),
-        ({"until": float("nan")}, "until is no time"),
-        ({"until": float("-inf")}, "is over already"),
+        ({"until": "tomorrow"}, "invalid --until"),
+        ({"until": True}, "invalid --until"),
+        ({"until": START}, "until 2026-11-24 06:00:00 UTC is in the past; now it is 2026-11-24 06:00:00 UTC"),
+        ({"until": -(10**300)}, "is in the past"),
+        ({"until": 10**300}, "invalid --until"),
+        ({"until": float("nan")}, "invalid --until"),
+        ({"until": float("-inf")}, "is in the past"),
     ],
 )
 def test_exemptions_that_are_none(running: Running, request_: dict[str, Any], says: str) -> None:
@@ -433,14 +433,14 @@ def test_exemptions_that_are_none(running: Running, request_: dict[str, Any], sa
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        ({}, "say which"),
-        ({"ids": []}, "say which"),
+        ({}, "expected an id"),
+        ({"ids": []}, "expected an id"),
         ({"ids": "1"}, "at most 64 ids"),
         ({"ids": [1]}, "at most 64 ids"),
         ({"ids": ["1"] * (MAX_IDS + 1)}, "at most 64 ids"),
-        ({"ids": ["9"]}, 'no exemption has the id "9"; there are 1'),
-        ({"ids": ["policy-1"]}, "is the policy's: take it out of"),
-        ({"destination": "::1"}, "only the policy has such an exemption"),
+        ({"ids": ["9"]}, 'no exemption with id "9"; known: 1'),
+        ({"ids": ["policy-1"]}, "comes from the policy file"),
+        ({"destination": "::1"}, "the exemption comes from the policy file"),
         ({"device": "x"}, "allowed: a MAC"),
         ({"device": 5}, "allowed: a MAC"),
     ],

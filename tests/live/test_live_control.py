@@ -297,11 +297,11 @@ def test_an_exemption_ends(lab: Lab) -> None:
 def test_exemptions_without_a_filter_count_from_the_next_start(lab: Lab) -> None:
     policy = lab.policy(BLOCK)
     said = told(lab, policy, "exempt", "add", "--destination", mx4(0), "--reason", "x")
-    assert "it counts from the next start" in said
+    assert "takes effect when the filter starts" in said
     running = lab.start_filter(policy)
     assert sent(lab, "device1", mx4(0))
     running.stop()
-    assert told(lab, policy, "exempt", "remove", "1").startswith("exemption 1 removed\nno filter runs")
+    assert told(lab, policy, "exempt", "remove", "1").startswith("exemption 1 removed\nsaved to ")
     lab.start_filter(policy)
     assert refused(lab, "device1", mx4(0))
 
@@ -378,10 +378,10 @@ def test_stopped_in_fail_closed_nothing_leaves_until_the_rules_are_removed(lab: 
     program = f"import socket;socket.create_connection(('{mx4(0)}',25),1.5)"
     assert lab.run("device1", [PYTHON, "-c", program], check=False).returncode != 0
     assert sent(lab, "device1", RELAY4)
-    assert "the ruleset is removed" in told(lab, policy, "rules", "--remove")
+    assert "Ruleset removed." in told(lab, policy, "rules", "--remove")
     assert "cpe_filter" not in ruleset(lab).lower()
     assert sent(lab, "device1", mx4(0))
-    assert "there is no ruleset" in told(lab, policy, "rules", "--remove")
+    assert "No cpe-filter ruleset" in told(lab, policy, "rules", "--remove")
 
 
 def test_rules_are_removed_by_force_while_a_filter_hangs(lab: Lab) -> None:
@@ -389,7 +389,7 @@ def test_rules_are_removed_by_force_while_a_filter_hangs(lab: Lab) -> None:
     running = lab.start_filter(policy)
     running.process.send_signal(signal.SIGSTOP)
     assert cpe(lab, policy, "rules", "--remove").returncode == 2
-    assert "is removed" in told(lab, policy, "rules", "--remove", "--force")
+    assert "Ruleset removed" in told(lab, policy, "rules", "--remove", "--force")
     assert sent(lab, "device1", mx4(0))
     running.process.send_signal(signal.SIGCONT)
     assert running.stop() == 0
@@ -401,5 +401,6 @@ def test_commands_where_nothing_runs(lab: Lab) -> None:
         done = cpe(lab, policy, *words)
         assert done.returncode == 1
         assert done.stderr == (
-            f"cpe-filter: no filter runs here: there is no {lab.folder}/control; --socket names another place\n"
+            f"cpe-filter: no filter is running: there is no {lab.folder}/control; "
+            "use --socket for another control socket\n"
         )

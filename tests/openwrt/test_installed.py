@@ -76,7 +76,7 @@ def test_every_command_was_asked_for_help(root: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("send", "--policy", POLICY), "send needs the package cpe-filter-report, which is not installed"),
+        (("send", "--policy", POLICY), "'send' needs the package cpe-filter-report, which is missing"),
         (("replay", "x.pcap"), "replay needs dpkt: pip install"),
         (("collector", "--config", "x"), "collector needs cpe_filter.collect: pip install"),
     ],
@@ -92,11 +92,11 @@ def test_what_another_package_has_is_said_in_a_line(root: Path, words: tuple[str
     ("words", "code", "says"),
     [
         (("status", "--file", "/nonexistent/status.json"), 1, "no filter is running"),
-        (("reload", "--socket", "/nonexistent/control"), 1, "no filter runs here"),
-        (("release", "02:00:00:00:01:02", "--socket", "/nonexistent/control"), 1, "no filter runs here"),
+        (("reload", "--socket", "/nonexistent/control"), 1, "no filter is running"),
+        (("release", "02:00:00:00:01:02", "--socket", "/nonexistent/control"), 1, "no filter is running"),
         (("report", "show", "--policy", "POLICY"), 2, "no reports are made"),
-        (("exempt", "list", "--policy", "POLICY"), 0, "no filter runs"),
-        (("explain", "--policy", "POLICY", "--port", "0"), 2, "--port 0: allowed are 1 to 65535"),
+        (("exempt", "list", "--policy", "POLICY"), 0, "no filter is running"),
+        (("explain", "--policy", "POLICY", "--port", "0"), 2, '--port is "0"; allowed: 1 to 65535'),
         (("check", "--service", "POLICY"), 0, "run "),
     ],
 )
@@ -151,5 +151,5 @@ def test_send_says_in_a_line_that_its_package_is_not_whole(root: Path, read: Rea
     (light.site_packages(root) / "cpe_filter" / "send" / "rights.pyc").unlink()
     done = light.run(root, (*LIGHT, *standard(report)), "send", "--policy", POLICY)
     assert done.returncode == 2
-    assert done.stderr.startswith("cpe-filter: send needs the package cpe-filter-report, which is not installed, or")
+    assert done.stderr.startswith("cpe-filter: 'send' needs the package cpe-filter-report, which is missing or")
     assert done.stderr.count("\n") == 1

@@ -259,11 +259,11 @@ def test_another_device_and_what_is_refused(home: Home) -> None:
 def test_exemptions_without_a_filter(browser: Browser, tmp_path: Path) -> None:
     with alone(browser, tmp_path) as pages:
         pages.open("exemptions", more=f"&device={NAS}")
-        pages.says("no filter runs (", ".cpe-wide")
+        pages.says("no filter is running (", ".cpe-wide")
         assert pages.ask("document.getElementById('cpe-device').value") == NAS
         pages.put("#cpe-reason", "x")
         pages.press("Add exemption")
-        pages.says("it counts from the next start")
+        pages.says("takes effect when the filter starts")
         pages.until("document.querySelector(\"[data-exemption='1']\")")
         pages.clean()
 

@@ -93,7 +93,7 @@ def test_there_are_at_most_so_many(path: str) -> None:
         contents = added(contents, Exemption(number.to_bytes(6, "big"), None, None, "x"), NOW, "")[0]
     write(path, render(contents))
     assert load(path) == contents
-    with pytest.raises(PolicyError, match=f"there are {MAX_KEPT} exemptions already"):
+    with pytest.raises(PolicyError, match=f"there are {MAX_KEPT} exemptions, the most"):
         change(path, adding(ONE))
     assert load(path) == contents
     write(path, render(contents) + '\n[[exempt]]\nid = 9999\ndevice = "02:00:00:00:00:01"\n')
@@ -265,8 +265,8 @@ def test_in_force_goes_by_the_clock_and_has_no_end() -> None:
     until = ONE._replace(until=NOW)
     assert exemptions.in_force([ONE, until], NOW) == (ONE, ONE)
     assert exemptions.in_force([ONE, until], NOW + 1) == (ONE,)
-    assert exemptions.over(until, NOW + 1)
-    assert not exemptions.over(ONE, 1e12)
+    assert exemptions.expired(until, NOW + 1)
+    assert not exemptions.expired(ONE, 1e12)
 
 
 # ── which are meant ─────────────────────────────────────────────────────────────────────────────────
@@ -297,15 +297,15 @@ def test_chosen(three: Contents) -> None:
 @pytest.mark.parametrize(
     ("names", "more", "says"),
     [
-        (["4"], {}, 'no exemption has the id "4"; there are 1, 2, 3'),
-        (["x" * 99], {}, "no exemption has the id"),
-        (["policy-1"], {}, "is the policy's: take it out of /etc/policy.toml"),
+        (["4"], {}, 'no exemption with id "4"; known: 1, 2, 3'),
+        (["x" * 99], {}, "no exemption with id"),
+        (["policy-1"], {}, "comes from the policy file /etc/policy.toml"),
         (
             [],
             {"destination": "2001:db8::/48"},
-            "only the policy has such an exemption: take it out of /etc/policy.toml",
+            "the exemption comes from the policy file /etc/policy.toml",
         ),
-        ([], {"destination": "192.0.2.26"}, "no exemption is of that device and destination"),
+        ([], {"destination": "192.0.2.26"}, "no exemption for this device and destination"),
         ([], {"device": "x"}, 'device is "x"; allowed: a MAC'),
         ([], {"destination": "x"}, 'destination has "x"; allowed: an address or network'),
     ],
@@ -317,7 +317,7 @@ def test_chosen_wrongly(three: Contents, names: list[str], more: dict[str, str],
 
 
 def test_nothing_to_choose_from() -> None:
-    with pytest.raises(PolicyError, match="there are none"):
+    with pytest.raises(PolicyError, match="there are no exemptions"):
         chosen(Contents(), "1")
 
 
@@ -325,5 +325,5 @@ def test_descriptions() -> None:
     until = Exemption(None, ip_network("2001:db8::/48"), NOW, "")
     assert exemptions.describe(until) == "device any, destination 2001:db8::/48, until 2026-11-24 06:00:00 UTC"
     assert exemptions.describe(ONE) == (
-        "device 02:00:00:12:34:56, destination 192.0.2.25, for ever (its own mail server)"
+        "device 02:00:00:12:34:56, destination 192.0.2.25, never expires (its own mail server)"
     )

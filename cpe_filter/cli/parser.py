@@ -1,0 +1,219 @@
+"""The arguments of every command: names, help, defaults. `work` names the command that commands carries out.
+
+Knows argparse. Must not import a command.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from cpe_filter import __version__
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cpe-filter",
+        description="An SMTP egress filter for subscriber routers: finds the compromised device and "
+        "leaves legitimate mail alone.",
+    )
+    parser.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="filter live traffic (as root, on a router)")
+    run.add_argument("--policy", required=True, metavar="FILE", help="policy file (TOML)")
+    run.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
+    run.set_defaults(work="run")
+
+    replay = commands.add_parser("replay", help="analyse capture files")
+    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="a pcap or pcapng file")
+    replay.add_argument("--json", action="store_true", help="print one JSON object per capture, each on a line")
+    replay.add_argument("--sessions", action="store_true", help="also list SMTP sessions")
+    replay.add_argument("--addresses", action="store_true", help="show complete addresses instead of domains")
+    replay.add_argument(
+        "--lan", action="append", default=[], metavar="CIDR", help="treat only clients in this network as devices"
+    )
+    replay.add_argument(
+        "--leases",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="take device names from this lease file of a router",
+    )
+    replay.add_argument("--port", action="append", default=[], metavar="N", help="also treat this port as mail")
+    replay.add_argument("--policy", metavar="FILE", help="policy file (default: mode monitor, with escalation)")
+    replay.add_argument("--timeline", action="store_true", help="draw how the score of each device developed")
+    replay.add_argument("--html", metavar="FILE", help="write an HTML page with all of this, and more, to FILE")
+    replay.set_defaults(work="replay")
+
+    _control_commands(commands)
+
+    rules = commands.add_parser("rules", help="print the nftables ruleset that run installs, or remove it")
+    rules.add_argument("--policy", metavar="FILE", help="policy file (TOML)")
+    rules.add_argument(
+        "--handoff",
+        choices=("native", "xtables"),
+        default="native",
+        help="queue with nftables (native) or iptables (xtables)",
+    )
+    rules.add_argument("--remove", action="store_true", help="remove the ruleset that a filter in fail closed has left")
+    rules.add_argument("--force", action="store_true", help="with --remove: even if a filter is running")
+    rules.add_argument("--socket", metavar="PATH", help="control socket of the filter (default: as in the policy)")
+    rules.set_defaults(work="rules")
+
+    check = commands.add_parser("check", help="check a policy file")
+    check.add_argument("file", metavar="FILE")
+    check.add_argument("--service", action="store_true", help="print what a supervisor needs to know, for scripts")
+    check.set_defaults(work="check")
+
+    explain = commands.add_parser("explain", help="tell refused senders why, over SMTP (554); accepts no mail")
+    explain.add_argument("--policy", metavar="FILE", help="policy file (TOML)")
+    explain.add_argument("--port", metavar="N", help="listen on this port (default: as in the policy)")
+    explain.set_defaults(work="explain")
+
+    _report_commands(commands)
+
+    status = commands.add_parser("status", help="show devices, standings and counters of the running filter")
+    status.add_argument("--json", action="store_true", help="print the status file unchanged")
+    status.add_argument(
+        "--watch", nargs="?", const="2", metavar="SECONDS", help="repeat every SECONDS (default: 2) until Ctrl-C"
+    )
+    status.add_argument("--policy", metavar="FILE", help="policy file that names the status file")
+    status.add_argument("--file", metavar="FILE", help="status file")
+    status.set_defaults(work="status")
+
+    _collector_command(commands)
+    return parser
+
+
+def _collector_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The program of the ISP."""
+    collector = commands.add_parser("collector", help="at the ISP: receive and store reports of routers")
+    collector.add_argument("--config", required=True, metavar="FILE", help="configuration file (TOML)")
+    collector.add_argument(
+        "what",
+        nargs="?",
+        default="run",
+        choices=(
+            "run",
+            "ingest",
+            "consume",
+            "migrate",
+            "retain",
+            "check",
+            "password",
+            "export",
+            "rebuild",
+            "webhook",
+            "notice",
+        ),
+        help="run (default): receive and store in one process; ingest, consume: the same in two, with NATS JetStream "
+        "between them; migrate: update the schema; retain: delete old data; check: check the configuration; password: "
+        "make a user of the fleet page; export xarf|intelmq|csv; rebuild: make all cases again; webhook list|retry; "
+        "notice: a text for the subscriber of a case",
+    )
+    collector.add_argument(
+        "of", nargs="?", metavar="OF", help="for export: xarf, intelmq, csv; for webhook: list, retry"
+    )
+    collector.add_argument(
+        "--since", metavar="TIME", help="export: incidents since this time, such as 2026-11-24 or 2026-11-24T12:00:00Z"
+    )
+    collector.add_argument("--case", metavar="ID", help="export, notice: this case")
+    collector.add_argument("--language", metavar="LANG", help="notice: en, nl, de or tr (default: [notice] language)")
+    collector.add_argument("--format", metavar="FORMAT", help="notice: mail (default, RFC 5322) or json")
+    collector.add_argument(
+        "--output", metavar="PATH", help="export: a file, or a folder for one file per incident (default: stdout)"
+    )
+    collector.add_argument("--mark", metavar="NAME", help="export: only what has not been exported with this mark")
+    collector.set_defaults(work="collector")
+
+
+def _report_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Commands about reports to the ISP."""
+    send = commands.add_parser(
+        "send",
+        help="send reports to the collector of the ISP",
+        description="Sends queued reports to the collector at [report] url if they are due, prints when the next are "
+        "due, and exits. If root starts it, it becomes [report] user before it opens a connection.",
+    )
+    send.add_argument("--policy", required=True, metavar="FILE", help="policy file (TOML)")
+    ways = send.add_mutually_exclusive_group()
+    ways.add_argument("--once", action="store_true", help="send now, whether or not reports are due")
+    ways.add_argument(
+        "--wait", action="store_true", help="sleep until reports are due, send once, and exit; for a supervisor"
+    )
+    send.set_defaults(work="send")
+
+    report = commands.add_parser("report", help="show what is reported to the ISP")
+    verbs = report.add_subparsers(dest="verb", metavar="show", required=True)
+    show = verbs.add_parser("show", help="print the last reports and the queued ones, verbatim")
+    show.add_argument("--policy", metavar="FILE", help="policy file that says where the files are")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    show.set_defaults(work="report_show")
+
+
+_EXEMPT_EXAMPLE = """\
+examples:
+  cpe-filter exempt add --device 02:00:00:12:34:56 --reason "the family's own mail server"
+  cpe-filter exempt add --device 02:00:00:12:34:56 --destination 192.0.2.25 --for 7d --reason "until it is moved"
+"""
+
+
+def _control_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Commands for the running filter."""
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--policy", metavar="FILE", help="policy file that names control socket and files")
+    where.add_argument("--socket", metavar="PATH", help="control socket of the filter (default: as in the policy)")
+
+    reload = commands.add_parser(
+        "reload",
+        parents=[where],
+        help="reload the policy and the exemptions",
+        description="Makes the running filter read its policy file and its exemptions again. If one is invalid the "
+        "filter keeps the old policy. Connections and standings of devices are not affected. SIGHUP does the same.",
+    )
+    reload.set_defaults(work="reload")
+
+    release = commands.add_parser(
+        "release",
+        parents=[where],
+        help="unblock a compromised device that has been cleaned",
+        description="Unblocks a compromised device that has been cleaned. It becomes suspected: new evidence blocks it "
+        "again, earlier than the first time; accepted mail clears it.",
+    )
+    release.add_argument("device", metavar="DEVICE", help="device as `status` shows it, its MAC, or its DHCP host name")
+    release.add_argument("--reason", default="", metavar="TEXT", help="one line for the log")
+    release.set_defaults(work="release")
+
+    exempt = commands.add_parser(
+        "exempt",
+        help="let a device send mail directly to a destination: add, list, remove",
+        description="Manages exemptions. They take effect at once and survive restarts. Exempt devices are still "
+        "monitored.",
+    )
+    verbs = exempt.add_subparsers(dest="verb", metavar="add|list|remove", required=True)
+    add = verbs.add_parser(
+        "add",
+        parents=[where],
+        help="add an exemption, or replace the one for the same device and destination",
+        epilog=_EXEMPT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add.add_argument("--device", default="any", metavar="MAC", help="this device (default: any)")
+    add.add_argument("--destination", default="any", metavar="NET", help="to this address or network (default: any)")
+    ends = add.add_mutually_exclusive_group()
+    ends.add_argument(
+        "--until", metavar="DATE", help="last day, such as 2027-01-31, or time, such as 2027-01-31T18:00:00Z"
+    )
+    ends.add_argument(
+        "--for", dest="lasts", metavar="DURATION", help="duration from now, such as 90m, 12h, 7d, 2w (default: no end)"
+    )
+    add.add_argument("--reason", required=True, metavar="TEXT", help="one line that says what it is for")
+    add.set_defaults(work="exempt_add")
+    listing = verbs.add_parser("list", parents=[where], help="list exemptions, including those of the policy file")
+    listing.add_argument("--json", action="store_true", help="print one JSON list; times are POSIX seconds")
+    listing.set_defaults(work="exempt_list")
+    remove = verbs.add_parser("remove", parents=[where], help="remove exemptions by id, or all that match")
+    remove.add_argument("ids", nargs="*", metavar="ID", help="id as `exempt list` shows it")
+    remove.add_argument("--device", metavar="MAC", help='all for this device; "any": those for any device')
+    remove.add_argument("--destination", metavar="NET", help="all for exactly this destination")
+    remove.set_defaults(work="exempt_remove")

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
     from cpe_filter.detect.device import Device
     from cpe_filter.policy.model import Policy
-    from cpe_filter.report.incident import Incident
+    from cpe_filter.report.incident import EndReason, Incident
 
     #: An event as the wire format has it.
     Wire = dict[str, Any]
     EventKind = Literal["opened", "raised", "updated", "closed", "heartbeat"]
-    #: Why an incident ended; "" while it is open.
-    EndReason = Literal["", "cleared", "released", "expired", "exempt", "merged"]
 
 OPENED: EventKind = "opened"
 RAISED: EventKind = "raised"

@@ -12,7 +12,10 @@ from cpe_filter.report.counts import NOTHING, Counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cpe_filter.report.events import EndReason
+    from typing import Literal
+
+    #: Why an incident ended; "" while it is open.
+    EndReason = Literal["", "cleared", "released", "expired", "exempt", "merged"]
 
 #: Examples of connections, and connections that were examined for them, of each incident.
 EXAMPLES, EXAMINED = 4, 32

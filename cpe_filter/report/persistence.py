@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Word = TypeVar("_Word", bound=str)
 
-    from cpe_filter.report.events import EndReason
+    from cpe_filter.report.incident import EndReason
 
 #: A file that is older, or from the future, was written or is read with a wrong clock (as in detect.saved).
 BELIEVED_S = 366 * 86400.0

@@ -45,7 +45,8 @@ from cpe_filter.report.incident import MAX_NAME, Incident
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cpe_filter.lean.token_bucket import Bucket
-    from cpe_filter.report.events import EndReason, EventKind, Wire
+    from cpe_filter.report.events import EventKind, Wire
+    from cpe_filter.report.incident import EndReason
 
 #: Seconds without a connection after which an incident ends. The device may be sold, or switched off.
 EXPIRE_S = 30 * 86400.0

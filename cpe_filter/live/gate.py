@@ -41,8 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
+    from cpe_filter.detect.mac_rotation import DeviceRekeyed
     from cpe_filter.engine.verdicts import Verdict
     from cpe_filter.lean.clocks import PacketTime
 
@@ -284,6 +283,13 @@ class Gate(Part):
             self.sets.add_pair(device.key, server)
 
     # ── devices ─────────────────────────────────────────────────────────────────────────────────
+
+    def standing_changed(self, event: StandingChanged) -> None:
+        """Also those that no packet of `handle` has caused: with time, with a question to DNS."""
+        self.standing(event.device)
+
+    def device_rekeyed(self, event: DeviceRekeyed) -> None:
+        self._devices([event.device])
 
     def standing(self, device: Device) -> None:
         """Brings the kernel's sets to a device's standing. A conviction ends its running connections."""

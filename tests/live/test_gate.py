@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from cpe_filter.detect.detector import StandingChanged
+from cpe_filter.detect.mac_rotation import DeviceRekeyed
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.enforce.nfqueue import ACCEPT, DROP, REPEAT
 from cpe_filter.enforce.packets import Found
@@ -17,6 +19,7 @@ from cpe_filter.engine import FORWARD, Engine, Flow, Refused
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live import gate as module
 from cpe_filter.live.gate import CONTENT_PACKETS, Gate
+from cpe_filter.live.log_events import EventLog
 from cpe_filter.policy.model import Policy
 from tests.build import ACK, PSH, SYN, Conversation
 from tests.policies import make_policy
@@ -242,6 +245,24 @@ def test_standings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(CLEAR) == [("take_out", "asked", MAC)]
     kernel.engine.reload(make_policy(mode="monitor", escalate=False))
     assert told(COMPROMISED) == []
+
+
+def test_a_change_without_a_packet_reaches_the_kernel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standing may change with time or by a question to DNS, a key by a lease."""
+    kernel = Kernel(make_policy(mode="monitor"), monkeypatch)
+    kernel.show(syn())
+    (device,) = kernel.engine.devices
+    device.score.standing = COMPROMISED
+    log = EventLog(kernel.engine, kernel.gate, [kernel.gate], lambda device: "", lambda text: None)
+    events: list[Any] = [
+        StandingChanged(START, device, CLEAR, COMPROMISED, 1, "x"),
+        DeviceRekeyed(START, device, b"\2\0\0\0\0\1", "name"),
+    ]
+    for event in events:
+        kernel.sets.told.clear()
+        kernel.engine.events.append(event)
+        log.emit()
+        assert ("put", "blocked", [MAC], 3600.0) in kernel.sets.told
 
 
 def test_a_new_ruleset_learns_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import struct
 
-from cpe_filter.enforce import process
-from cpe_filter.enforce.nfnetlink import RULE, Request, Transactions
+from cpe_filter.enforce import nfnetlink, process
+from cpe_filter.enforce.nfnetlink import RULE, Request, Transactions, listing
 from cpe_filter.enforce.ruleset import render, replacement
 from cpe_filter.enforce.ruleset_names import HAND_OFF, NATIVE, TABLE, XTABLES
-from cpe_filter.lean.netlink import attribute, nested
+from cpe_filter.lean.netlink import attribute, attributes, name, nested
 from cpe_filter.policy.model import Policy
 
 # A rule's attributes and its expression `target` (linux/netfilter/nf_tables.h, nf_tables_compat.h), which carries a
 # target of xtables, here NFQUEUE (linux/netfilter/xt_NFQUEUE.h, revision 3).
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _LIST_ELEMENT = 1, 2, 4, 1
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
+_TABLE_NAME, _TABLE_HANDLE = 1, 4
 _TARGET_NAME, _TARGET_REVISION, _TARGET_INFO = 1, 2, 3
 _NFQUEUE, _REVISION, _BYPASS = "NFQUEUE", 3, 1
 
@@ -103,18 +104,33 @@ def install(policy: Policy, handoff: str, log: bool = True) -> None:
         raise
 
 
-def update(policy: Policy, handoff: str, log: bool = True) -> None:
+def update(policy: Policy, handoff: str, log: bool = True) -> bool:
     """Loads the ruleset of another policy, running connections undisturbed. All or nothing; raises `KernelError`.
 
     The elements of sets (`blocked`, `refused`, ...) and the counters stay. The queue's number and `fail` must be those
-    of `install`. If there is no ruleset yet, or one of another version, it is installed.
+    of `install`. If there is no ruleset yet, or one of another version, it is installed. Returns whether all of the
+    sets' elements stayed.
     """
+    before = _handle()
     try:
         _nft(replacement(policy, handoff, log))
     except KernelError:
         install(policy, handoff, log)  # from another version's table there may be no other way
-    else:
-        _fill(policy, handoff)
+        return False
+    _fill(policy, handoff)
+    return before != b"" and _handle() == before
+
+
+def _handle() -> bytes:
+    """The number of our table, which no other table gets again; empty if there is none, or the kernel does not say."""
+    try:
+        for _, data in listing(nfnetlink.TABLE, nfnetlink.INET):
+            table = dict(attributes(data))
+            if name(table.get(_TABLE_NAME, b"")) == TABLE.encode():
+                return table.get(_TABLE_HANDLE, b"")
+    except OSError:
+        pass
+    return b""
 
 
 def _fill(policy: Policy, handoff: str) -> None:
@@ -183,14 +199,14 @@ def _nft(ruleset: str, check: bool = False) -> None:
     _call("nft", *(["-c"] if check else []), "-f", "-", given=ruleset)
 
 
-def _call(name: str, *arguments: str, given: str = "") -> None:
+def _call(program: str, *arguments: str, given: str = "") -> None:
     """Runs a program. Raises `KernelError` with the first line that says why it failed."""
     try:
-        done = process.run(name, *arguments, given=given.encode())
+        done = process.run(program, *arguments, given=given.encode())
     except FileNotFoundError:
-        raise KernelError(f"{name} is not installed") from None
+        raise KernelError(f"{program} is not installed") from None
     except OSError as error:
-        raise KernelError(f"{name}: {error.strerror}") from None
+        raise KernelError(f"{program}: {error.strerror}") from None
     if done.code:
         lines = [line for line in done.errors.decode("utf-8", "replace").splitlines() if line.strip()]
-        raise KernelError(lines[0].strip() if lines else f"{name} failed with {done.code}")
+        raise KernelError(lines[0].strip() if lines else f"{program} failed with {done.code}")

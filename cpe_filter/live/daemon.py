@@ -349,9 +349,11 @@ class Daemon:
         return self.leases.name(device)
 
     def apply(self, policy: Policy) -> Steps[None]:
-        yield from self.rules.apply(policy, self.guard)
+        kept = yield from self.rules.apply(policy, self.guard)
         self.policy = policy
         self.engine.reload(policy)
+        if not kept:  # another program had removed the ruleset, or nft could not replace it
+            self.gate.rules_installed()
         self._reload_parts()
 
     def release(self, device: Device) -> None:

@@ -48,12 +48,15 @@ class RulesInKernel:
         """In a child process, after another program removed or changed the ruleset. Raises `KernelError`."""
         nftables.install(policy, self.handoff, self.has_log)
 
-    def apply(self, policy: Policy, guard: RulesetGuard) -> Steps[None]:
-        """Replaces the ruleset by another policy's, or raises `KernelError` and changes nothing."""
+    def apply(self, policy: Policy, guard: RulesetGuard) -> Steps[bool]:
+        """Replaces the ruleset by another policy's, or raises `KernelError` and changes nothing.
+
+        Returns whether all of the sets' elements stayed.
+        """
         yield Until(lambda: not guard.is_repairing)
         guard.hold(True)
         try:
-            offload_failure = yield BackgroundCall(lambda: self._update(policy), KernelError, APPLY_WAIT_S)
+            kept, offload_failure = yield BackgroundCall(lambda: self._update(policy), KernelError, APPLY_WAIT_S)
         except CallFailedError as error:
             raise KernelError(f"nft did not load the ruleset: {error}") from None
         finally:
@@ -61,15 +64,16 @@ class RulesInKernel:
         guard.rules_changed()
         if offload_failure:
             guard.offload_failed(offload_failure)
+        return bool(kept)
 
-    def _update(self, policy: Policy) -> str:
-        """In a child process. Why mail could not be kept out of flow offload; "" if it is."""
-        nftables.update(policy, self.handoff, self.has_log)
+    def _update(self, policy: Policy) -> tuple[bool, str]:
+        """In a child process. Whether all elements stayed; why mail could not be kept out of flow offload, or ""."""
+        kept = nftables.update(policy, self.handoff, self.has_log)
         try:
             offload.install(policy)
         except KernelError as error:
-            return str(error)
-        return ""
+            return kept, str(error)
+        return kept, ""
 
     def undo(self, policy: Policy) -> None:
         """After a failed start: removes what this start has installed.

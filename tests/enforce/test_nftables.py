@@ -88,6 +88,18 @@ def test_an_update_keeps_what_the_kernel_has_learnt_and_replaces_what_the_policy
     assert out.split() == ["True", "False", "True", "True", "True", "True", "1", "1", "1", "True"]
 
 
+def test_an_update_says_whether_the_elements_stayed(inside: Run) -> None:
+    out = inside(
+        "print(nftables.update(Policy(), XTABLES), nftables.update(Policy(), XTABLES))\n"
+        "nftables._nft('flush ruleset\\n')\n"
+        "print(nftables.update(Policy(), XTABLES), nftables.update(Policy(), XTABLES))\n"
+        "nftables._nft('delete table inet cpe_filter\\n"
+        "table inet cpe_filter { set blocked { type ipv4_addr; }; }\\n')\n"
+        "print(nftables.update(Policy(), XTABLES))\n"
+    )
+    assert out.split() == ["False", "True", "False", "True", "False"]
+
+
 def test_an_update_over_a_strange_table_of_our_name(inside: Run) -> None:
     """Of another version: its base chains have other priorities, its sets other types."""
     out = inside(

@@ -221,6 +221,20 @@ def test_standings_and_the_kernel_s_set_survive(lab: Lab) -> None:
     assert device["standing"] == "compromised"
 
 
+def test_a_reload_fills_the_kernel_s_sets_if_another_program_has_flushed_them(lab: Lab) -> None:
+    """Between the flush and the guard's repair a reload makes the table, with empty sets."""
+    policy = lab.policy(MONITOR)
+    running = lab.start_filter(policy)
+    convict(lab, running)
+    lab.run("router", ["nft", "flush", "ruleset"])
+    running.wait_for("ruleset removed")
+    # The guard rests after a repair, so the next one is not before the reload.
+    lab.run("router", ["nft", "flush", "ruleset"])
+    told(lab, policy, "reload")
+    assert Lab.mac("device2") in blocked(lab)
+    assert "elements" in lab.run("router", ["nft", "list", "set", "inet", "cpe_filter", "alive"]).stdout
+
+
 def test_buckets_survive(lab: Lab) -> None:
     policy = lab.policy(LIMIT + "[limits]\nconnections_per_hour = 1\nconnections_burst = 3\n")
     lab.start_filter(policy)

@@ -233,7 +233,8 @@ class Daemon:
         if fail == "open":
             self.rules.remove()  # from now on no packet waits for us
         now = self.now()
-        for part in self._parts if save else ():  # otherwise the files that were written before count
+        # The state comes last, with what the others keep in it. Without `save` the earlier files count.
+        for part in sorted(self._parts, key=lambda part: isinstance(part, StatePart)) if save else ():
             part.save(now)
         self._close()
         if fail == "open":

@@ -196,3 +196,29 @@ def test_a_kernel_that_cannot_fail_open_says_so(
         for number, handler in handlers:
             signal.signal(number, handler)
     assert ("those that find it full are dropped" in capsys.readouterr().err) is warned
+
+
+def test_what_the_state_keeps_of_other_parts_is_saved_after_them(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports may begin with a reload, and then come after the state in the list of parts."""
+
+    class Reports(Part):
+        saved = False
+
+        def save(self, now: float) -> None:
+            self.saved = True
+
+    monkeypatch.setattr(module, "RulesetGuard", Guard)
+    daemon = Daemon(policy_in(tmp_path), str(tmp_path / "policy.toml"))
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    reports, seen = Reports(), []
+    try:
+        daemon.start()
+        daemon._parts.append(reports)
+        monkeypatch.setattr(daemon.state, "close", lambda devices, now: seen.append(reports.saved))
+        daemon.stop("open", save=True)
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    assert seen == [True]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 MAX_RECORD = 1 << 20
 
@@ -131,16 +131,9 @@ def _pcapng(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
             little = order[0] == 0x4D
             head += order
             interfaces = []
-        length = int.from_bytes(head[4:8], "little" if little else "big")
-        if length < 12 or length % 4 or length > MAX_RECORD:
-            if not at:
-                raise CaptureError(f"not a capture: a pcapng header of {length} bytes")
-            return warn(f"damaged at byte {at}: a block of {length} bytes")
-        block = head + file.read(length - len(head))
-        if len(block) < length:
-            if not at:
-                raise CaptureError("not a capture: a pcapng file cut off in its header")
-            return warn(f"cut off within the block at byte {at}")
+        block = _block(file, head, at, "little" if little else "big", warn)
+        if block is None:
+            return
         try:
             if kind == 1:
                 interfaces.append(None)
@@ -154,11 +147,31 @@ def _pcapng(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
                     yield frame
         except _BlockError as error:
             warn(f"damaged block at byte {at} left out: {error}")
-        at += length
+        at += len(block)
     if skipped and not any_good:
         _supported(min(skipped))
     for link in sorted(skipped):
         warn(f"packets of link type {link} left out; supported: {_supported_names()}")
+
+
+def _block(file: BinaryIO, head: bytes, at: int, order: Literal["little", "big"], warn: Warn) -> bytes | None:
+    """The whole block that begins with `head` at byte `at`. None, after a warning, if it is damaged or cut off.
+
+    In the first block, which tells what file this is, that raises `CaptureError`.
+    """
+    length = int.from_bytes(head[4:8], order)
+    if length < 12 or length % 4 or length > MAX_RECORD:
+        if not at:
+            raise CaptureError(f"not a capture: a pcapng header of {length} bytes")
+        warn(f"damaged at byte {at}: a block of {length} bytes")
+        return None
+    block = head + file.read(length - len(head))
+    if len(block) < length:
+        if not at:
+            raise CaptureError("not a capture: a pcapng file cut off in its header")
+        warn(f"cut off within the block at byte {at}")
+        return None
+    return block
 
 
 class _BlockError(ValueError):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(policy: Policy) -> int:
-    """Explains until it is told to stop. Returns the exit code; raises `ExplainError` if it cannot start."""
+    """Explains until a signal stops it. Returns the exit code; raises `ExplainError` if it cannot start."""
     responder = Responder(policy, log)
     try:
         for number in (signal.SIGTERM, signal.SIGINT):

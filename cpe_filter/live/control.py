@@ -186,7 +186,7 @@ class Control:
             "It stays watched: new evidence blocks it again, sooner than the first time; mail that is taken clears it.",
         ]
         if mode == "block":
-            lines.append("The policy's own mode is block, so its direct mail stays refused as everybody's is.")
+            lines.append("The policy's own mode is block, so its direct mail stays refused, like that of all devices.")
         if failure:
             lines.append(failure)
             self._log(failure)

@@ -167,7 +167,7 @@ class ControlSocket:
         except ValueError:
             asked = None
         if not isinstance(asked, dict):
-            return {"error": "the request is no JSON object"}
+            return {"error": "the request is not a JSON object"}
         return self._done(lambda: self._handle(peer, asked))
 
     def _done(self, work: Callable[[], _Done]) -> _Done | dict[str, Any]:
@@ -262,7 +262,7 @@ def _bind(path: str) -> socket.socket:
         os.makedirs(folder, exist_ok=True)
         lock = lock_folder(folder, 1.0)  # two that start at once must not both find it stale
         if lock < 0:
-            raise SocketInUseError(errno.EAGAIN, "somebody else holds its folder's lock")
+            raise SocketInUseError(errno.EAGAIN, "another program holds the lock of its folder")
         _clear(path)
         mask = os.umask(0o177)
         try:
@@ -287,7 +287,7 @@ def _clear(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(kind):
-        raise OSError(errno.EEXIST, "is there and is no socket")
+        raise OSError(errno.EEXIST, "exists and is not a socket")
     if listens(path):
         raise OSError(errno.EADDRINUSE, "another filter answers there")
     os.unlink(path)
@@ -318,7 +318,7 @@ def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str,
         except FileNotFoundError:
             raise NotRunningError(f"there is no {path}") from None
         except ConnectionRefusedError:
-            raise NotRunningError(f"nobody answers at {path}") from None
+            raise NotRunningError(f"no program answers at {path}") from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise NoAnswerError(f"{path}: {reason}") from None
@@ -334,7 +334,9 @@ def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str,
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise NoAnswerError(f"the filter at {path} gave no answer" if not raw else f"{path}: not a cpe-filter's answer")
+        if not raw:
+            raise NoAnswerError(f"the filter at {path} gave no answer")
+        raise NoAnswerError(f"{path}: unexpected reply; is another program listening?")
     return answer
 
 

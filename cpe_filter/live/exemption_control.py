@@ -145,7 +145,7 @@ class ExemptionControl:
     def page(self, requester: str, request: Answer) -> Answer:
         start = request.get("from", 0)
         if not isinstance(start, int) or not 0 <= start < 1 << 20:
-            return {"error": "from is no place in a list"}
+            return {"error": "from is not a position in a list"}
         rows = [*self._rows()]
         more = start + PAGE < len(rows)
         return {"items": rows[start : start + PAGE], "next": start + PAGE if more else None}

@@ -24,7 +24,7 @@ MAX_FILE_BYTES = (1 << 20) + 1
 
 
 _OPENING = """\
-# Exemptions that `cpe-filter exempt` has added, beside those of the policy. Change them with that command.
+# Exemptions that `cpe-filter exempt` has added, besides those of the policy. Change them with that command.
 """
 
 
@@ -108,7 +108,7 @@ def _change(
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from None
     if lock < 0:
-        raise PolicyError(f"{path}: somebody else is changing it; try again")
+        raise PolicyError(f"{path}: another program is changing it; try again")
     try:
         before = load(path)
         after = what(before)

@@ -297,7 +297,7 @@ def test_nothing_runs(words: list[str], home: Path) -> None:
     refused(cli(*words, "--policy", home), f"no filter is running: there is no {home.parent}/control", code=1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
         stale.bind(f"{home.parent}/control")
-    refused(cli(*words, "--policy", home), f"no filter is running: nobody answers at {home.parent}/control", code=1)
+    refused(cli(*words, "--policy", home), f"no filter is running: no program answers at {home.parent}/control", code=1)
 
 
 @pytest.mark.parametrize("words", [["reload"], ["release", "tv"], ["exempt", "list"], ["rules", "--remove"]])

@@ -536,7 +536,7 @@ def test_the_longest_list_comes_in_answers_of_bounded_size(running: Running) -> 
         place = answer["next"]
     assert found == [str(number + 1) for number in range(MAX_KEPT)]
     for nonsense in (-1, 1 << 30, "x", None, 1.5, [1]):
-        assert running.ask("exemptions", **{"from": nonsense})["error"] == "from is no place in a list"
+        assert running.ask("exemptions", **{"from": nonsense})["error"] == "from is not a position in a list"
 
 
 # ── their end ───────────────────────────────────────────────────────────────────────────────────────

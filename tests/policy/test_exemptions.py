@@ -230,7 +230,7 @@ def test_who_comes_second_waits_or_is_told(path: str) -> None:
     change(path, adding(ONE))
     handle = os.open(os.path.dirname(path), os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(PolicyError, match="somebody else is changing it; try again"):
+    with pytest.raises(PolicyError, match="another program is changing it; try again"):
         change(path, adding(ONE))  # the lock is held until below, so it did not wait for it
     threading.Timer(0.3, os.close, (handle,)).start()
     change(path, lambda contents: without(contents, [1]), wait_s=DEADLINE_S)

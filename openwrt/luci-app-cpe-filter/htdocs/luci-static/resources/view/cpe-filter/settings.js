@@ -103,7 +103,7 @@ const SECTIONS = [
 		[ 'text', kinds.sentence, '', _('Text of a refusal'),
 			_('What the responder says to refused mail; bounces carry it. Empty: the text in the language of [notice].') ],
 		[ 'url', kinds.url, '', _('Page with more'),
-			_('Where subscribers read more, said after the text. Empty: `[notice] help_url`.') ],
+			_('Where subscribers read more, shown after the text. Empty: `[notice] help_url`.') ],
 		[ 'port', number(1, 65535), '2525', _('Port'),
 			_('Where the responder listens.') ],
 		[ 'max_connections', number(8, 512), '64', _('Connections at once'),
@@ -125,13 +125,13 @@ const SECTIONS = [
 		[ 'heartbeat', kinds.flag, '1', _('Report daily that it works'),
 			_('Report once a day that the filter works, with counts.') ],
 		[ 'update_minutes', number(5, 1440), '15', _('Updates at most every (minutes)'),
-			_('How often at most an incident is told of while it lasts.') ],
+			_('How often at most an incident is reported while it lasts.') ],
 		[ 'hostnames', kinds.flag, '0', _('Report device names'),
 			_('Report what a device calls itself in DHCP, too.') ]
 	] ],
-	[ 'notice', _('Notice'), _('How subscribers are told.'), [
+	[ 'notice', _('Notice'), _('How subscribers are informed.'), [
 		[ 'language', word([ [ 'en', 'English' ], [ 'nl', 'Nederlands' ], [ 'de', 'Deutsch' ], [ 'tr', 'Türkçe' ] ]), 'en', _('Language'),
-			_('The language of what subscribers are told: page and refusals.') ],
+			_('The language of texts for subscribers: page and refusals.') ],
 		[ 'provider', kinds.title, '', _('Name of the provider'),
 			_('The Internet provider\'s name, as subscribers know it.') ],
 		[ 'help_url', kinds.url, '', _('Help page of the provider'),

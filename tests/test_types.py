@@ -20,6 +20,12 @@ from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.session import Session
 from cpe_filter.lean.clocks import Mono, PacketTime, Posix, Uptime
 from cpe_filter.policy.model import Policy
+from cpe_filter.report import schedule
+from cpe_filter.report.events import heartbeat
+from cpe_filter.report.spool_dir import uptime
+
+plan = schedule.Plan("boot", 0.0)
+policy = Policy()
 
 def wrong(device: Device, engine: Engine, session: Session, verdict: Verdict, now: PacketTime) -> object:
     {line}
@@ -35,6 +41,8 @@ GOOD = (
     "engine.tick(now)",
     "engine.tick(PacketTime(1.0))",
     "now + 1.0",
+    "schedule.own_second(uptime(), 7)",
+    "schedule.delivered(plan, uptime(), Posix(time.time()), 7, False, None, None)",
 )
 WRONG = (
     'assert device.score.standing == "compromized"',
@@ -48,6 +56,8 @@ WRONG = (
     "engine.tick(Uptime(1.0))",
     "engine.tick(time.time())",
     "engine.leases((), Posix(time.time()), now)",
+    "schedule.delivered(plan, Posix(time.time()), uptime(), 7, False, None, None)",
+    "heartbeat((), policy, time.time(), {})",
 )
 
 

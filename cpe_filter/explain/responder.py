@@ -18,6 +18,7 @@ import time
 from cpe_filter.explain.dialogue import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
 from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.explain.text import explanation
+from cpe_filter.lean.clocks import Mono
 from cpe_filter.lean.listener import Listener
 
 TYPE_CHECKING = False
@@ -48,7 +49,7 @@ class _Connection:
 
     __slots__ = ("socket", "dialogue", "out", "began", "active", "groups")
 
-    def __init__(self, sock: socket.socket, dialogue: Dialogue, now: float, groups: tuple[bytes, ...]) -> None:
+    def __init__(self, sock: socket.socket, dialogue: Dialogue, now: Mono, groups: tuple[bytes, ...]) -> None:
         self.socket = sock
         self.dialogue = dialogue
         self.out = GREETING
@@ -126,7 +127,7 @@ class Responder:
         """Answers until `stop`; then tells connected clients that the service ends."""
         next_tick, next_log = 0.0, None
         while not self._stop:
-            now = time.monotonic()
+            now = Mono(time.monotonic())
             if now >= next_tick:
                 self._tick(now)
                 next_tick = now + 1.0
@@ -142,7 +143,7 @@ class Responder:
             elif next_log is not None:
                 wait = next_log - now
             for fd, event in self._poll.poll(None if wait is None else max(0.0, wait) * 1000):
-                self._serve(fd, event, time.monotonic())
+                self._serve(fd, event, Mono(time.monotonic()))
         for connection in list(self._connections.values()):
             self._part(connection, SHUTTING_DOWN)
         self._tell()
@@ -157,7 +158,7 @@ class Responder:
         for fd in (self._wake_read, self.wake):
             os.close(fd)
 
-    def _serve(self, fd: int, event: int, now: float) -> None:
+    def _serve(self, fd: int, event: int, now: Mono) -> None:
         connection = self._connections.get(fd)
         if fd in self._listener:
             self._accept(fd, now)
@@ -181,7 +182,7 @@ class Responder:
         elif fd == self._wake_read:
             os.read(fd, 512)
 
-    def _advance(self, connection: _Connection, now: float) -> None:
+    def _advance(self, connection: _Connection, now: Mono) -> None:
         """Replies until the client must speak or read. Raises OSError when it has gone."""
         dialogue = connection.dialogue
         while True:
@@ -203,7 +204,7 @@ class Responder:
                 self._poll.modify(connection.socket.fileno(), select.POLLIN)
                 return
 
-    def _accept(self, fd: int, now: float) -> None:
+    def _accept(self, fd: int, now: Mono) -> None:
         for _ in range(_ACCEPT_TURN):
             accepted = self._listener.accept(fd)
             if accepted is None:
@@ -225,7 +226,7 @@ class Responder:
             except OSError:
                 self._close(connection)
 
-    def _tick(self, now: float) -> None:
+    def _tick(self, now: Mono) -> None:
         """Each second: ends what takes too long."""
         self._listener.resume()
         for connection in list(self._connections.values()):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from cpe_filter.detect.device import Device
+    from cpe_filter.lean.clocks import Uptime
     from cpe_filter.policy.model import Policy
     from cpe_filter.report.incident import EndReason, Incident
 
@@ -70,7 +71,7 @@ def incident_event(kind: EventKind, incident: Incident, now: float, booted: floa
     return event
 
 
-def heartbeat(devices: Iterable[Device], policy: Policy, up: float, figures: dict[str, int]) -> Wire:
+def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: dict[str, int]) -> Wire:
     """The daily heartbeat. figures: exempt, packets, failures, restored."""
     standings = [device.score.standing for device in devices]
     return {

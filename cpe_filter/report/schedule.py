@@ -24,6 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cpe_filter.lean.clocks import Posix, Uptime
+
 #: Seconds: the splay until the collector sets another, and the range it may set.
 SPLAY_S, MOST_SPLAY_S = 3600, 86400
 #: Seconds of the first window after a failure (before it is doubled), and of the longest.
@@ -90,7 +92,9 @@ def to_send(plan: Plan, events: Iterable[Waiting], up: float) -> list[Waiting]:
     return [event for event in events if event.kind != HEARTBEAT or up >= plan.beat]
 
 
-def delivered(plan: Plan, up: float, wall: float, slot: int, beat: bool, splay: int | None, policy: str | None) -> Plan:
+def delivered(
+    plan: Plan, up: Uptime, wall: Posix, slot: int, beat: bool, splay: int | None, policy: str | None
+) -> Plan:
     """The plan after a success. wall: POSIX time; beat: a heartbeat was among the events."""
     plan = plan._replace(due=own_second(up + PAUSE_S, slot), failures=0)
     if beat:

@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from cpe_filter.lean.atomic_file import AtomicFile
+from cpe_filter.lean.clocks import Uptime
 from cpe_filter.report.spool import MOST_BYTES
 
 SPOOL, INCIDENTS, SENT = "spool", "incidents", "sent"
@@ -46,9 +47,9 @@ def boot_id() -> str:
         return file.read(64).strip()
 
 
-def uptime() -> float:
+def uptime() -> Uptime:
     """Seconds since boot, including sleep."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return Uptime(time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class SpoolWriter:

@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.clocks import Posix
 from cpe_filter.lean.log import log
 from cpe_filter.policy.model import Policy
 from cpe_filter.privileges import PrivilegeError, act_as
@@ -48,6 +49,7 @@ __all__ = ["CannotSendError", "NoReportsError", "Sender", "batches", "check_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import Uptime
     from cpe_filter.send.upstream import Answer, Collector
 
     #: Exit code, the plan from now on, and what happened, for people.
@@ -246,7 +248,7 @@ class Sender:
                 return self._refused(plan, f"{answered}: it does not take reports from here")
         if not so_far.answered_for:
             return self._refused(plan, f"{collector.host} takes none of {len(events)} events")
-        plan = schedule.delivered(plan, uptime(), time.time(), self._slot, so_far.heartbeat, None, None)
+        plan = schedule.delivered(plan, uptime(), Posix(time.time()), self._slot, so_far.heartbeat, None, None)
         return DONE if so_far.delivered else UNDELIVERED, plan, so_far.text
 
     def _take(self, answer: Answer, batch: list[Waiting], so_far: _SoFar) -> bool:
@@ -308,7 +310,7 @@ def batches(events: Iterable[Waiting]) -> list[list[Waiting]]:
     return made
 
 
-def report(about: About, events: Iterable[Waiting], up: float) -> bytes:
+def report(about: About, events: Iterable[Waiting], up: Uptime) -> bytes:
     """The JSON text; it has the events byte for byte as in the spool."""
     now = time.time()
     content: dict[str, Any] = {

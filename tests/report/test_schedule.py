@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cpe_filter.lean.clocks import Posix, Uptime
 from cpe_filter.report.schedule import (
     BASE_S,
     CAP_S,
@@ -69,14 +70,14 @@ def test_a_busy_router_that_is_well_exchanges_once_a_minute_at_its_own_second(la
         at = next_at(plan, [waiting("updated", seq)], 77)
         assert at is not None
         begun.append(at)
-        plan = delivered(plan, at + late, 0.0, 77, False, None, None)
+        plan = delivered(plan, Uptime(at + late), Posix(0.0), 77, False, None, None)
     assert {at % MINUTE_S for at in begun[1:]} == {17.0}
     assert {later - earlier for earlier, later in itertools.pairwise(begun[1:])} <= {60.0, 120.0}
 
 
 def test_between_two_exchanges_there_is_half_a_minute_whenever_the_first_one_was() -> None:
     for second in range(60):
-        pause = delivered(PLAN, UP + second, 0.0, 77, False, None, None).due - (UP + second)
+        pause = delivered(PLAN, Uptime(UP + second), Posix(0.0), 77, False, None, None).due - (UP + second)
         assert PAUSE_S <= pause < PAUSE_S + MINUTE_S
 
 
@@ -92,11 +93,11 @@ def test_a_heartbeat_waits_for_its_time_and_takes_no_other_event_with_it() -> No
 def test_heartbeats_keep_the_router_s_time_of_day(wall: float) -> None:
     plan, up = PLAN, UP
     for _ in range(5):
-        before, plan = up, delivered(plan, up, wall + up, 30_000, True, None, None)
+        before, plan = up, delivered(plan, Uptime(up), Posix(wall + up), 30_000, True, None, None)
         up = plan.beat
         assert (wall + up) % DAY_S == pytest.approx(30_000)
         assert DAY_S / 2 <= up - before < 1.5 * DAY_S
-    assert delivered(plan, up, wall, 30_000, False, None, None).beat == plan.beat
+    assert delivered(plan, Uptime(up), Posix(wall), 30_000, False, None, None).beat == plan.beat
 
 
 # ── after an exchange ───────────────────────────────────────────────────────────────────────────────
@@ -142,7 +143,7 @@ def test_refused_routers_are_slow() -> None:
 
 
 def test_success_forgets_failures() -> None:
-    plan = delivered(failed(PLAN, UP, 0.0, highest), UP, 0.0, 50, False, 120, "v8")
+    plan = delivered(failed(PLAN, UP, 0.0, highest), Uptime(UP), Posix(0.0), 50, False, 120, "v8")
     assert (plan.failures, plan.due, plan.splay, plan.policy) == (0, 1667 * 60 + 50, 120, "v8")
 
 

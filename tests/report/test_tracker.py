@@ -14,6 +14,7 @@ from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, Tally
 from cpe_filter.lean.checksum import CorruptStateError, with_crc, without_crc
+from cpe_filter.lean.clocks import Uptime
 from cpe_filter.policy.model import Exemption, Policy
 from cpe_filter.report.events import heartbeat
 from cpe_filter.report.incident import EXAMPLES, Example
@@ -477,7 +478,7 @@ def test_heartbeat() -> None:
     for number, standing in enumerate((CLEAR, CLEAR, SUSPECTED, COMPROMISED)):
         home.device(bytes((2, 0, 0, 0, 0, number)), standing)
     figures = {"exempt": 1, "packets": 1 << 40, "failures": 0, "restored": 2}
-    beat = heartbeat(home.devices.values(), home.policy, 77.9, figures)
+    beat = heartbeat(home.devices.values(), home.policy, Uptime(77.9), figures)
     check_event({"seq": 1, **beat})
     assert (beat["up"], beat["devices"], beat["suspected"], beat["compromised"]) == (77, 4, 1, 1)
     assert (beat["packets"], beat["restored"]) == ((1 << 32) - 1, 2)

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from cpe_filter.lean.clocks import Uptime
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule
 from cpe_filter.report.schedule import Plan
@@ -225,7 +226,7 @@ def test_reports_are_valid_with_a_strange_clock_and_model(
     desk.leave(incident("opened"))
     found = desk.reader.spool(desk.boot)
     assert found is not None
-    report = json.loads(send.report(found[0], found[1], 77.7))
+    report = json.loads(send.report(found[0], found[1], Uptime(77.7)))
     check_report(report)
     assert report["t"] is None
     assert report["model"].startswith("gl-mt300n-v2 ?")

@@ -21,7 +21,7 @@ from cpe_filter.policy.model import Policy
 # target of xtables, here NFQUEUE (linux/netfilter/xt_NFQUEUE.h, revision 3).
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _LIST_ELEMENT = 1, 2, 4, 1
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
-_TABLE_NAME, _TABLE_HANDLE = 1, 4
+_TABLE_NAME, _TABLE_HANDLE, _CHAIN_TABLE, _CHAIN_NAME = 1, 4, 1, 3
 _TARGET_NAME, _TARGET_REVISION, _TARGET_INFO = 1, 2, 3
 _NFQUEUE, _REVISION, _BYPASS = "NFQUEUE", 3, 1
 
@@ -112,13 +112,32 @@ def update(policy: Policy, handoff: str, log: bool = True) -> bool:
     sets' elements stayed.
     """
     before = _handle()
+    chains = _chains(policy) if handoff == XTABLES else []
     try:
-        _nft(replacement(policy, handoff, log))
+        _nft(replacement(policy, handoff, log, chains))
     except KernelError:
         install(policy, handoff, log)  # from another version's table there may be no other way
         return False
-    _fill(policy, handoff)
+    if not chains:
+        _fill(policy, handoff)
     return before != b"" and _handle() == before
+
+
+def _chains(policy: Policy) -> list[str]:
+    """All chains of our table, if the way to xtables' NFQUEUE is as `_fill` makes it; none if not.
+
+    nft would replace it without that rule. Until `_fill` has added it packets that need admission would be dropped.
+    """
+    table = (_RULE_TABLE, TABLE.encode() + b"\0")
+    try:
+        chains = [dict(attributes(data)) for _, data in listing(nfnetlink.CHAIN, nfnetlink.INET)]
+        chain = (_RULE_CHAIN, HAND_OFF.encode() + b"\0")
+        rules = [data for _, data in listing(nfnetlink.RULE, nfnetlink.INET, table, chain)]
+    except OSError:
+        return []
+    whole = len(rules) == 2 and b"counter" not in rules[1] and _nfqueue_info(policy) in rules[1]
+    ours = [chain for chain in chains if name(chain.get(_CHAIN_TABLE, b"")) == TABLE.encode()]
+    return [name(chain[_CHAIN_NAME]).decode() for chain in ours] if whole else []
 
 
 def _handle() -> bytes:
@@ -147,8 +166,6 @@ def _fill(policy: Policy, handoff: str) -> None:
 
 
 def _xtables_rule(table: str, policy: Policy) -> Request:
-    flags = _BYPASS if policy.filter.fail == "open" else 0
-    info = struct.pack("=HHH2x", policy.filter.queue, 1, flags)  # struct xt_NFQ_info_v3, aligned to 8 bytes
     target = nested(
         _LIST_ELEMENT,
         attribute(_EXPRESSION_NAME, b"target\0"),
@@ -156,11 +173,17 @@ def _xtables_rule(table: str, policy: Policy) -> Request:
             _EXPRESSION_DATA,
             attribute(_TARGET_NAME, _NFQUEUE.encode() + b"\0"),
             attribute(_TARGET_REVISION, _REVISION.to_bytes(4, "big")),
-            attribute(_TARGET_INFO, info),
+            attribute(_TARGET_INFO, _nfqueue_info(policy)),
         ),
     )
     where = attribute(_RULE_TABLE, table.encode() + b"\0") + attribute(_RULE_CHAIN, HAND_OFF.encode() + b"\0")
     return Request(RULE, False, where + nested(_RULE_EXPRESSIONS, target))
+
+
+def _nfqueue_info(policy: Policy) -> bytes:
+    """struct xt_NFQ_info_v3, aligned to 8 bytes."""
+    flags = _BYPASS if policy.filter.fail == "open" else 0
+    return struct.pack("=HHH2x", policy.filter.queue, 1, flags)
 
 
 def _commit(requests: list[Request]) -> None:

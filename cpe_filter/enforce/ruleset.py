@@ -22,6 +22,8 @@ happens at once, because the queue is bypassed or not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cpe_filter.enforce.ruleset_names import (
     ALIVE,
     CONTENT,
@@ -66,23 +68,27 @@ def render(policy: Policy, handoff: str, log: bool = True) -> str:
     return f"table inet {TABLE}\ndelete table inet {TABLE}\n" + _table(policy, handoff, log)
 
 
-def replacement(policy: Policy, handoff: str, log: bool = True) -> str:
+def replacement(policy: Policy, handoff: str, log: bool = True, chains: Sequence[str] = ()) -> str:
     """The same, to replace a running ruleset: the filled sets, the counters and the base chains stay.
 
-    If a base chain is removed, even to add it again, the kernel drops all packets that wait in a queue.
+    If a base chain is removed, even to add it again, the kernel drops all packets that wait in a queue. chains: all of
+    the running ruleset, to leave its way to the queue as it is; none: it is replaced, too.
     """
     static = [name for name, *_ in static_sets(policy)]
     declared = [f"table inet {TABLE} {{", *sets(policy), "}"]
-    flushed = [f"flush table inet {TABLE}", *(f"flush set inet {TABLE} {name}" for name in static)]
-    return "\n".join(declared + flushed) + "\n" + _table(policy, handoff, log)
+    flushed = [f"flush chain inet {TABLE} {name}" for name in chains if name != HAND_OFF]
+    flushed = flushed or [f"flush table inet {TABLE}"]
+    flushed += [f"flush set inet {TABLE} {name}" for name in static]
+    return "\n".join(declared + flushed) + "\n" + _table(policy, "" if chains else handoff, log)
 
 
 def _table(policy: Policy, handoff: str, log: bool) -> str:
+    """handoff: "" if the way to the queue is there."""
     lines = [
         f"table inet {TABLE} {{",
         *sets(policy),
         *_observe(policy, log),
-        *_hand_off(policy, handoff),
+        *(_hand_off(policy, handoff) if handoff else []),
         *_refusals(),
         *([] if policy.filter.mode == "monitor" else _early(policy)),
         *(_leaving_block(policy, log) if policy.filter.mode == "block" else _leaving(policy, log)),

@@ -34,7 +34,8 @@ def inside() -> Iterator[Run]:
             "from cpe_filter.enforce import nftables\n"
             "from cpe_filter.enforce.ruleset import *\n"
             "from cpe_filter.enforce.ruleset_names import *\n"
-            "from cpe_filter.policy.model import Exemption, Policy\n"
+            "from cpe_filter.policy.model import Exemption\n"
+            "from tests.policies import changed_policy, make_policy as Policy\n"
             f"MAC, OTHER = {MAC!r}, {OTHER!r}\n"
         )
         command = ["ip", "netns", "exec", name, sys.executable, "-c", header + program]
@@ -100,6 +101,32 @@ def test_an_update_says_whether_the_elements_stayed(inside: Run) -> None:
     assert out.split() == ["False", "True", "False", "True", "False"]
 
 
+def test_an_update_leaves_the_way_to_the_queue_as_it_is(inside: Run) -> None:
+    """Without it packets that need admission are dropped, and nft cannot make it together with the rest."""
+    out = inside(
+        "import subprocess\n"
+        "def chain(name):\n"
+        "    words = ['nft', '-a', 'list', 'chain', 'inet', 'cpe_filter', name]\n"
+        "    return subprocess.run(words, capture_output=True, text=True).stdout\n"
+        "fill, filled = nftables._fill, []\n"
+        "nftables._fill = lambda *given: (filled.append(given), fill(*given))\n"
+        "nftables.install(Policy(mode='limit'), XTABLES)\n"
+        "before, leaving = chain('hand_off'), chain('leaving')\n"
+        "for mode in ('monitor', 'block', 'limit'):\n"
+        "    nftables.update(Policy(mode=mode), XTABLES)\n"
+        "print(chain('hand_off') == before, chain('leaving') == leaving, len(filled))\n"
+        "rules = [line.split(' #')[0] for line in chain('leaving').splitlines()]\n"
+        "print(rules == [line.split(' #')[0] for line in leaving.splitlines()])\n"
+        # One that another program has emptied, or filled wrongly, is made again.
+        "nftables._nft('flush chain inet cpe_filter hand_off\\n')\n"
+        "nftables.update(Policy(mode='limit'), XTABLES)\n"
+        "print(len(filled), nftables._chains(Policy()) != [])\n"
+        "nftables.update(changed_policy(Policy(mode='limit'), fail='closed'), XTABLES)\n"
+        "print(len(filled), nftables._chains(Policy(fail='closed')) != [], nftables._chains(Policy()))\n"
+    )
+    assert out.split() == ["True", "False", "1", "True", "2", "True", "3", "True", "[]"]
+
+
 def test_an_update_over_a_strange_table_of_our_name(inside: Run) -> None:
     """Of another version: its base chains have other priorities, its sets other types."""
     out = inside(
@@ -156,7 +183,7 @@ def test_every_ruleset_is_one_that_nft_takes(inside: Run, mode: str, fail: str, 
     out = inside(
         f"policy = Policy(mode={mode!r}, fail={fail!r}, refusal={refusal!r}, lan=('a', 'b'), ports=(25, 2526))\n"
         f"nftables.install(policy, XTABLES, {log})\n"
-        f"nftables.update(policy._replace(router_output=False), XTABLES, {log})\n"
+        f"nftables.update(changed_policy(policy, router_output=False), XTABLES, {log})\n"
         "print('done')\n"
     )
     assert out == "done\n"

@@ -9,12 +9,12 @@ import stat
 _OTHERS = 0o037
 
 
-def fault(path: str) -> str:
-    """What is wrong with the permissions of a file, for people; "" if nothing, or if the file does not exist."""
+def fault(path: str) -> str | None:
+    """What is wrong with the permissions of a file, for people; None if nothing, or if the file does not exist."""
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
     except OSError:
-        return ""
+        return None
     if mode & _OTHERS:
         return f"{path}: others can read or change it (mode {mode:04o}); allowed: 0600 or 0640"
-    return ""
+    return None

@@ -151,14 +151,14 @@ def _no_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _fault(name: str, value: Any) -> str:
-    """The first violated rule, and where; empty if none. It contains nothing of the value."""
+def _fault(name: str, value: Any) -> str | None:
+    """The first violated rule, and where; None if none is. It contains nothing of the value."""
     try:
         error = next(_validators()[name].iter_errors(value), None)
     except (ValueError, RecursionError):  # lone surrogates
         return "text is not Unicode"
     if error is None:
-        return ""
+        return None
     rule = [str(step) for step in error.schema_path]
     # Only names of the schema say where; names in the instance may be the sender's.
     place = [rule[i + 1] for i, step in enumerate(rule[:-1]) if step == "properties" and i + 1 < len(rule)]

@@ -66,14 +66,14 @@ class RulesInKernel:
             guard.offload_failed(offload_failure)
         return bool(kept)
 
-    def _update(self, policy: Policy) -> tuple[bool, str]:
-        """In a child process. Whether all elements stayed; why mail could not be kept out of flow offload, or ""."""
+    def _update(self, policy: Policy) -> tuple[bool, str | None]:
+        """In a child process. Whether all elements stayed; why mail could not be kept out of flow offload, or None."""
         kept = nftables.update(policy, self.handoff, self.has_log)
         try:
             offload.install(policy)
         except KernelError as error:
             return kept, str(error)
-        return kept, ""
+        return kept, None
 
     def undo(self, policy: Policy) -> None:
         """After a failed start: removes what this start has installed.

@@ -300,7 +300,7 @@ def test_an_exemption_frees_a_blocked_device(lab: Lab) -> None:
 def test_an_exemption_ends(lab: Lab) -> None:
     policy = lab.policy(BLOCK)
     running = lab.start_filter(policy)
-    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 8))
     told(lab, policy, "exempt", "add", "--destination", mx4(0), "--until", until, "--reason", "for a moment")
     assert sent(lab, "device1", mx4(0))
     running.wait_for("exemption 1 has expired: device any")

@@ -57,7 +57,7 @@ def _with_new_names(data: dict[str, Any], path: str) -> tuple[dict[str, Any], tu
     return data, tuple(found)
 
 
-def _check_listen(config: Config) -> str:
+def _check_listen(config: Config) -> str | None:
     listen, proxy = config.listen, config.tls_proxy
     if not listen.address and not proxy.address:
         return "[listen] address and [tls_proxy] address are both empty; configure a listener for routers"
@@ -71,31 +71,31 @@ def _check_listen(config: Config) -> str:
         return "[listen] crl needs client_ca, to check its signature"
     if proxy.address_header == proxy.header:
         return "[tls_proxy] header and address_header are the same"
-    return ""
+    return None
 
 
-def _check_store(config: Config) -> str:
+def _check_store(config: Config) -> str | None:
     if config.store.engine == "postgresql" and not config.store.dsn:
         return "[store] dsn is missing for engine postgresql"
     if config.store.engine == "sqlite" and not config.store.path:
         return "[store] path is missing for engine sqlite"
     if config.retention.case_days > config.retention.incident_days:
         return "[retention] case_days is more than incident_days; cases are made of incidents"
-    return ""
+    return None
 
 
-def _check_cases(config: Config) -> str:
+def _check_cases(config: Config) -> str | None:
     if config.subscribers.file and config.subscribers.url:
         return "[subscribers] file and url are both set; set one of them"
     if config.webhook.url and not config.webhook.secret_file:
         return "[webhook] secret_file is missing"
-    return ""
+    return None
 
 
-def _check_page(config: Config) -> str:
+def _check_page(config: Config) -> str | None:
     page = config.page
     if not page.address:
-        return ""
+        return None
     if bool(page.certificate) != bool(page.key):
         return "[page] certificate and key go together; one is missing"
     local = page.address.startswith(("unix:", "127.", "[::1]:"))
@@ -107,7 +107,7 @@ def _check_page(config: Config) -> str:
         return '[page] users are for login = "password", but login is "proxy"; set one of them'
     if page.user_header == page.groups_header:
         return "[page] user_header and groups_header are the same"
-    return ""
+    return None
 
 
 #: What one key asks of another: each returns what is wrong, "" if nothing.

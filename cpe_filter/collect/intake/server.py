@@ -156,14 +156,14 @@ class _Acceptor:
             self._count(peer, -1)
             raise
 
-    def _full(self, peer: Any) -> str:
-        """Why one more connection is refused; "" if it is not."""
+    def _full(self, peer: Any) -> str | None:
+        """Why one more connection is refused; None if it is not."""
         if self._open >= self._listener.max_connections:
             return "too many connections"
         per_source = self._listener.tls is not None  # behind a proxy all connections have one source
         if per_source and self._open_from.get(_source(peer), 0) >= self._listener.max_per_source:
             return "too many connections from this source"
-        return ""
+        return None
 
     def _count(self, peer: Any, change: int) -> None:
         self._open += change

@@ -218,7 +218,7 @@ class State:
                 where = f"kept as {aside}"
             except OSError as why:
                 where = f"it stays there: {why.strerror}"
-            self._log(f"state not used: {path} is {error}; {where}")
+            self._log(f"state not used: {path}: {error}; {where}")
         return None
 
 

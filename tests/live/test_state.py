@@ -242,7 +242,8 @@ def test_a_bad_file_is_kept_aside_and_the_filter_starts_empty(kept: Kept, damage
     kept.recent.unlink()
     assert kept.start(START + 1) == []
     assert len(kept.log) == 1
-    assert f"kept as {kept.flash}.bad" in kept.log[0]
+    assert kept.log[0].startswith(f"state not used: {kept.flash}: ")
+    assert kept.log[0].endswith(f"; kept as {kept.flash}.bad")
     assert not kept.flash.exists()
     assert Path(f"{kept.flash}.bad").stat().st_size == len(bad)
     assert kept.start(START + 2) == []

@@ -7,7 +7,8 @@ syntax and .pyc files (PEP 552); must not know the filter, and needs nothing but
 
 Left out is what the router has no use for: docstrings, annotations, what only type checkers read, and the tables that
 tell a traceback its lines and columns, since the filter never shows one. They are half of a .pyc, and would be memory
-for as long as the filter runs. Names stay. The same sources give the same bytes, wherever they are.
+for as long as the filter runs. Names stay, but a method's does not repeat its class. The same sources give the same
+bytes, wherever they are.
 """
 
 from __future__ import annotations
@@ -71,8 +72,10 @@ def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
 
 
 def _without_lines(code: CodeType) -> CodeType:
+    """Without lines, and with the short name of a method in place of Class.method."""
     constants = tuple(_without_lines(each) if isinstance(each, CodeType) else each for each in code.co_consts)
-    return code.replace(co_linetable=b"", co_consts=constants)
+    changed = {"co_qualname": code.co_name} if sys.version_info >= (3, 11) else {}
+    return code.replace(co_linetable=b"", co_firstlineno=1, co_consts=constants, **changed)
 
 
 def compact(source: bytes, name: str) -> bytes:

@@ -371,7 +371,7 @@ def test_nothing_is_reported(browser: Browser, tmp_path: Path) -> None:
     with alone(browser, tmp_path) as pages:
         pages.server.router.start(())
         pages.open("reported")
-        pages.says("There is nothing to show.\nno reports are made (there is no ", "[role=status]")
+        pages.says("There is nothing to show.\nno reports are made (/", "[role=status]")
         pages.clean()
 
 

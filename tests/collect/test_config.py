@@ -70,6 +70,16 @@ def test_old_names_are_checked_like_the_new_ones(data: dict[str, Any], said: str
         build(data, "f")
 
 
+def test_an_error_names_what_the_file_calls_by_an_old_name() -> None:
+    """Its text has the new name, which the file does not have."""
+    with pytest.raises(ConfigError, match=re.escape("[tls_proxy] header is 1;")) as caught:
+        build({**LEAST, "hop": {"header": 1}}, "f")
+    assert str(caught.value).endswith(" ([hop] is now [tls_proxy])")
+    with pytest.raises(ConfigError) as caught:
+        build({**LEAST, "tls_proxy": {"header": 1}}, "f")
+    assert "is now" not in str(caught.value)
+
+
 def test_least_configuration() -> None:
     config = build(LEAST, "f")
     assert (config.store.engine, config.retention.evidence_days) == ("sqlite", 7)

@@ -26,6 +26,15 @@ def load(path: str) -> Config:
 def build(data: dict[str, Any], path: str) -> Config:
     """Checks parsed TOML. Raises `ConfigError`."""
     data, renamed = _with_new_names(data, path)
+    try:
+        return _checked(data, path, renamed)
+    except ConfigError as error:
+        if not renamed:
+            raise
+        raise ConfigError(f"{error} ({', '.join(renamed)})") from None
+
+
+def _checked(data: dict[str, Any], path: str, renamed: tuple[str, ...]) -> Config:
     tables: dict[str, Any] = {
         table: dataclasses.replace(getattr(Config(), table), **values)
         for table, values in toml_file.check(data, path, TABLES, ConfigError, {}).items()

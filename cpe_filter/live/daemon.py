@@ -230,15 +230,18 @@ class Daemon:
         """In fail closed the ruleset outlives the filter: nothing leaves unseen while it is down."""
         self.control.close()  # no child process of ours loads a ruleset from now on
         self.guard.end_repairs()
-        if fail == "open":
-            self.rules.remove()  # from now on no packet waits for us
+        # In fail open no packet waits for us from now on.
+        done = self.rules.remove() if fail == "open" else self.rules.keep(self.policy)
         now = self.now()
         # The state comes last, with what the others keep in it. Without `save` the earlier files count.
         for part in sorted(self._parts, key=lambda part: isinstance(part, StatePart)) if save else ():
             part.save(now)
         self._close()
         if fail == "open":
-            log("stopped, ruleset removed")
+            still = "stopped; the ruleset is still loaded (`cpe-filter rules --remove` takes it out)"
+            log("stopped, ruleset removed" if done else still)
+        elif not done:
+            log("stopped; there is no ruleset: direct mail leaves")
         else:
             log(
                 "stopped; the ruleset stays: no direct mail leaves until the filter runs again "

@@ -19,8 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cpe_filter.live.job import Steps
 
-#: Seconds that another policy's ruleset may take: nft is started up to five times, mostly once.
-APPLY_WAIT_S = 45.0
+#: Seconds that another policy's ruleset may take: nft is started up to five times, mostly once. Less than the time that
+#: a command waits for its answer (control_socket.WAIT_S).
+APPLY_WAIT_S = 30.0
 
 
 class RulesInKernel:
@@ -45,7 +46,7 @@ class RulesInKernel:
         self.are_installed = True
 
     def install_again(self, policy: Policy) -> None:
-        """In a child process, after another program removed or changed the ruleset. Raises `KernelError`."""
+        """After another program removed or changed the ruleset; waits for nft. Raises `KernelError`."""
         nftables.install(policy, self.handoff, self.has_log)
 
     def apply(self, policy: Policy, guard: RulesetGuard) -> Steps[bool]:
@@ -83,16 +84,30 @@ class RulesInKernel:
         if not self._were_there or (policy.filter.fail == "open" and policy.filter.mode != "block"):
             self.remove()
 
-    def remove(self) -> None:
-        """Removes the ruleset, and then the exemption from flow offload; if the first stays, so does the second."""
+    def keep(self, policy: Policy) -> bool:
+        """At the end in fail closed: what another program has just removed is loaded again. Returns whether it is."""
+        if not self.are_installed or nftables.is_installed():
+            return True
+        try:
+            self.install_again(policy)
+        except KernelError as error:
+            self._log(f"ruleset removed by another program and could not be restored: {error}")
+            return False
+        return True
+
+    def remove(self) -> bool:
+        """Removes the ruleset and the exemption from flow offload. Returns whether the ruleset is gone."""
         if not self.are_installed:
-            return
+            return True
         self.are_installed = False
+        gone = True
         try:
             nftables.remove()
         except KernelError as error:
+            gone = False
             self._log(f"the ruleset could not be removed: {error}")
         try:
             offload.remove()
         except KernelError as error:
             self._log(f"the exemption from fw4's flow offload could not be taken out: {error}")
+        return gone

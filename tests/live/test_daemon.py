@@ -186,7 +186,7 @@ def test_a_kernel_that_cannot_fail_open_says_so(
     policy = policy._replace(filter=policy.filter._replace(fail=fail))
     monkeypatch.setattr(nftables, "find_log", lambda policy: has_log)
     monkeypatch.setattr(module, "RulesetGuard", Guard)
-    monkeypatch.setattr(rules_in_kernel.RulesInKernel, "remove", lambda self: None)
+    monkeypatch.setattr(rules_in_kernel.RulesInKernel, "remove", lambda self: True)
     daemon = Daemon(policy, str(tmp_path / "policy.toml"))
     handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
@@ -222,3 +222,53 @@ def test_what_the_state_keeps_of_other_parts_is_saved_after_them(
         for number, handler in handlers:
             signal.signal(number, handler)
     assert seen == [True]
+
+
+@pytest.mark.parametrize("error", [None, nftables.KernelError("nft: not done in time, ended")])
+def test_a_ruleset_that_stays_is_not_called_removed(
+    tmp_path: Path,
+    kernel: Kernel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception | None,
+) -> None:
+    monkeypatch.setattr(module, "RulesetGuard", Guard)
+    if error is not None:
+        monkeypatch.setattr(nftables, "remove", failing(error))
+    daemon = Daemon(policy_in(tmp_path), str(tmp_path / "policy.toml"))
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        daemon.start()
+        daemon.stop("open", save=False)
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    said = capsys.readouterr().err
+    assert ("stopped, ruleset removed" in said) is (error is None)
+    assert ("stopped; the ruleset is still loaded" in said) is (error is not None)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_ruleset_that_another_program_has_just_removed_is_there_after_the_end_in_fail_closed(
+    tmp_path: Path,
+    kernel: Kernel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    refused: bool,
+) -> None:
+    install = failing(nftables.KernelError("nft failed with 1")) if refused else kernel.update
+    monkeypatch.setattr(nftables, "install", install)
+    monkeypatch.setattr(module, "RulesetGuard", Guard)
+    daemon = Daemon(policy_in(tmp_path), str(tmp_path / "policy.toml"))
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        daemon.start()
+        kernel.remove()
+        daemon.stop("closed", save=False)
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    assert kernel.installed is not refused
+    said = capsys.readouterr().err
+    assert ("stopped; there is no ruleset" in said) is refused
+    assert ("stopped; the ruleset stays" in said) is not refused

@@ -171,7 +171,11 @@ class ExemptionControl:
         try:
             yield from self._host.apply(self.effective(self.policy, after))
         except KernelError as error:
-            yield from self._write(lambda contents: before)
+            try:
+                yield from self._write(lambda contents: before)
+            except PolicyError as failure:
+                self._log(f"change of exemptions by {requester} is in their file and not in force: {failure}")
+                raise PolicyError(f"{error}; the change is not in force, but it stays in its file: {failure}") from None
             raise PolicyError(f"{error}; nothing is changed") from None
         self.settle(after, f"by {requester}")
         return before

@@ -30,7 +30,7 @@ from cpe_filter.policy import load as load_policy
 from cpe_filter.policy.exemptions import MAX_KEPT
 from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.load import load
-from cpe_filter.policy.model import Exemption, Policy
+from cpe_filter.policy.model import Exemption, Policy, PolicyError
 
 if TYPE_CHECKING:
     from cpe_filter.detect.score import Standing
@@ -462,6 +462,25 @@ def test_what_the_kernel_refuses_is_not_kept(running: Running) -> None:
         assert running.file.read_text() == before
     assert running.exempt() == [(MAC, "any")]
     assert len(running.log) == 1
+
+
+def test_what_the_kernel_refuses_and_the_file_keeps_is_said(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the next start or reload it would be in force."""
+    control = running.control._exemptions
+    write, calls = control._write, []
+
+    def full(change: Any) -> Any:
+        calls.append(change)
+        if len(calls) == 2:
+            raise PolicyError("No space left on device")
+        return write(change)
+
+    monkeypatch.setattr(control, "_write", full)
+    running.around.refuses = "nft refused the ruleset: why"
+    says = "the change is not in force, but it stays in its file: No space left on device"
+    assert running.add() == {"error": f"nft refused the ruleset: why; {says}"}
+    assert running.exempt() == []
+    assert running.log == ["change of exemptions by uid 0 is in their file and not in force: No space left on device"]
 
 
 def test_what_cannot_be_written_is_not_in_force(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,16 +63,16 @@ def fold(code: int, status: str, text: str) -> bytes:
 class Dialogue:
     """One client's SMTP: bytes go in by `receive`, replies come out of `reply`. No socket, no clock.
 
-    over: after the reply given last the connection ends. refused: recipients refused so far.
+    is_closed: after the reply given last the connection ends. refused: recipients refused so far.
     """
 
     __slots__ = (
-        *("over", "refused", "_explanation", "_help", "_buffer", "_bytes"),
+        *("is_closed", "refused", "_explanation", "_help", "_buffer", "_bytes"),
         *("_commands", "_mistakes", "_mail", "_swallow", "_long"),
     )
 
     def __init__(self, explanation: bytes, help_text: bytes) -> None:
-        self.over = False
+        self.is_closed = False
         self.refused = 0
         self._explanation = explanation
         self._help = help_text
@@ -89,7 +89,7 @@ class Dialogue:
 
     def reply(self) -> bytes:
         """The next reply; b"" when the client must speak first, or when it is `over`."""
-        if self.over:
+        if self.is_closed:
             return b""
         if self._bytes > MAX_BYTES:
             return self._end(_TOO_MUCH)
@@ -162,6 +162,6 @@ class Dialogue:
         return self._end(_TOO_MANY_MISTAKES) if self._mistakes > MAX_MISTAKES else reply
 
     def _end(self, reply: bytes) -> bytes:
-        self.over = True
+        self.is_closed = True
         self._buffer.clear()
         return reply

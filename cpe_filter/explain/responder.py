@@ -85,7 +85,7 @@ class Responder:
         self._poll.register(self._wake_read, select.POLLIN)
 
     def bind(self) -> None:
-        """Takes the port, IPv4 and IPv6. Raises `ExplainError`. Nobody is answered before `listen`."""
+        """Takes the port, IPv4 and IPv6. Raises `ExplainError`. No client is answered before `listen`."""
         for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
             try:
                 listener = socket.socket(family, socket.SOCK_STREAM)
@@ -124,7 +124,7 @@ class Responder:
             pass  # full: it wakes up anyhow
 
     def loop(self) -> None:
-        """Answers until `stop`; then tells connected clients that the service ends."""
+        """Answers until `stop`; then connected clients get a last reply: the service ends."""
         next_tick, next_log = 0.0, None
         while not self._stop:
             now = Mono(time.monotonic())
@@ -134,7 +134,7 @@ class Responder:
             if next_log is None:
                 next_log = now + LOG_EVERY_S if any(self._counts) else None
             elif now >= next_log:
-                self._tell()
+                self._log_counts()
                 next_log = None
             # Without connections and counts it sleeps without a limit, to leave the CPU alone.
             wait = None
@@ -146,7 +146,7 @@ class Responder:
                 self._serve(fd, event, Mono(time.monotonic()))
         for connection in list(self._connections.values()):
             self._part(connection, SHUTTING_DOWN)
-        self._tell()
+        self._log_counts()
 
     def close(self) -> None:
         """Gives everything back."""
@@ -171,7 +171,7 @@ class Responder:
                         return
                     connection.active = now
                     connection.dialogue.receive(data)
-                elif not event & select.POLLOUT:  # an error: there is nobody to write to
+                elif not event & select.POLLOUT:  # an error: the client has gone
                     self._close(connection)
                     return
                 self._advance(connection, now)
@@ -196,11 +196,11 @@ class Responder:
                     self._poll.modify(connection.socket.fileno(), select.POLLOUT)
                     return
                 connection.active = now
-            if dialogue.over:
+            if dialogue.is_closed:
                 self._close(connection)
                 return
             connection.out = dialogue.reply()
-            if not connection.out and not dialogue.over:
+            if not connection.out and not dialogue.is_closed:
                 self._poll.modify(connection.socket.fileno(), select.POLLIN)
                 return
 
@@ -253,7 +253,7 @@ class Responder:
         self._counts[1] += connection.dialogue.refused
         self._shares.give_back(connection.groups)
 
-    def _tell(self) -> None:
+    def _log_counts(self) -> None:
         if any(self._counts):
             connections, recipients, turned_away, timed_out = self._counts
             self._log(

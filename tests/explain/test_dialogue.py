@@ -53,7 +53,7 @@ def talk(pieces: list[bytes]) -> tuple[list[str], Dialogue]:
     dialogue = Dialogue(fold(554, "5.7.1", TEXT), fold(214, "2.0.0", TEXT))
     replies = []
     for piece in pieces:
-        if dialogue.over:
+        if dialogue.is_closed:
             break
         dialogue.receive(piece)
         while reply := dialogue.reply():
@@ -75,8 +75,8 @@ def test_no_recipient_is_ever_taken_nor_any_content(lines: list[bytes]) -> None:
             assert in_chunk or verb in (b"HELO", b"EHLO", b"MAIL", b"RSET", b"NOOP", b"HELP", b"QUIT")
         if not in_chunk and line.upper().startswith((b"RCPT ", b"RCPT\t")):
             assert reply.startswith((b"554 5.7.1 ", b"421 ")) or not reply
-            assert reply or dialogue.over
-        while reply and not dialogue.over:
+            assert reply or dialogue.is_closed
+        while reply and not dialogue.is_closed:
             reply = dialogue.reply()
             assert reply[:1] != b"3"
 
@@ -100,13 +100,13 @@ def test_whatever_is_said_ends_within_its_bounds(seed: bytes) -> None:
     stream = (seed or b"x") * (1 + (MAX_BYTES + 2048) // max(1, len(seed)))
     replies = most = 0
     for at in range(0, len(stream), 1024):
-        if dialogue.over:
+        if dialogue.is_closed:
             break
         dialogue.receive(stream[at : at + 1024])
         most = max(most, len(dialogue._buffer))
         while dialogue.reply():
             replies += 1
-    assert dialogue.over
+    assert dialogue.is_closed
     assert replies <= MAX_COMMANDS + 1
     assert most <= MAX_LINE_BYTES + 2 + 1024
     assert not dialogue._buffer

@@ -144,7 +144,7 @@ def test_a_port_that_is_taken(family: socket.AddressFamily, host: str) -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "smtp", "٢٥"])
 def test_a_port_that_is_none(port: str) -> None:
-    assert "allowed are 1 to 65535" in refused(f"--port={port}")
+    assert "allowed: 1 to 65535" in refused(f"--port={port}")
 
 
 def test_a_bad_policy(tmp_path: Path) -> None:

@@ -322,4 +322,4 @@ def test_seconds_out_of_range(seconds: str) -> None:
         cwd=PROJECT,
     )
     assert done.returncode == 2
-    assert done.stderr == f"cpe-filter: --watch {seconds}: allowed are 0.1 to 3600 seconds\n"
+    assert done.stderr == f'cpe-filter: --watch is "{seconds}"; allowed: 0.1 to 3600 seconds\n'

@@ -211,7 +211,7 @@ def clock(scene: Scene, seconds: float) -> None:
         set_ahead(scene.clock, ahead)
         time.sleep(max(1.5, seconds / 3))
     # Exemptions go by the wall clock, all else by one that does not jump.
-    scene.notes["exemption_over"] = "is over" in scene.log()
+    scene.notes["exemption_over"] = "has expired" in scene.log()
     scene.notes["and_in_force_again"] = "is in force again" in scene.log()
 
 

@@ -159,6 +159,11 @@ class Watched:
         return self.process.wait(DEADLINE_S)
 
 
+def heed_interrupts() -> None:
+    """A shell's background job ignores SIGINT, and so does what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def command(path: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "cpe_filter", "status", "--file", str(path), "--watch", "0.1", *options]
 
@@ -170,7 +175,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def in_pipe(path: Path, *options: str) -> Watched:
-    process = subprocess.Popen(command(path, *options), stdout=subprocess.PIPE, cwd=PROJECT)
+    process = subprocess.Popen(command(path, *options), stdout=subprocess.PIPE, cwd=PROJECT, preexec_fn=heed_interrupts)
     assert process.stdout is not None
     return Watched(process, process.stdout.fileno())
 
@@ -267,7 +272,13 @@ def test_a_terminal_is_redrawn_in_place(tmp_path: Path, columns: int, rows: int)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
-        command(path), stdin=theirs, stdout=theirs, stderr=theirs, cwd=PROJECT, start_new_session=True
+        command(path),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=PROJECT,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     os.close(theirs)
     watched, screen = Watched(process, ours), Screen(columns, rows)

@@ -61,7 +61,7 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(3, 4),
-            preexec_fn=place,  # noqa: PLW1509 - no threads here
+            preexec_fn=place,
         )
         for handle in (theirs_in, theirs_out, *high):
             os.close(handle)

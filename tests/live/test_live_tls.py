@@ -17,16 +17,16 @@ from tests.lab.peers import Certificate
 
 pytestmark = pytest.mark.live
 
-#: `cpe-filter run`, saying what it was told.
+#: `cpe-filter run`, which writes each size to its log.
 TELLING = """
 import sys
 from cpe_filter.cli.main import main
 from cpe_filter.inspect.smtp import Dialogue
-seal = Dialogue.seal
-def told(dialogue, size):
-    print("sealed", size, file=sys.stderr, flush=True)
-    seal(dialogue, size)
-Dialogue.seal = told
+tls_ended = Dialogue.tls_ended
+def logged(dialogue, size):
+    print("tls-bytes", size, file=sys.stderr, flush=True)
+    tls_ended(dialogue, size)
+Dialogue.tls_ended = logged
 sys.exit(main(["run", "--policy", sys.argv[1]]))
 """
 SENDER = f"{USER}@home.example"
@@ -57,7 +57,7 @@ def queued(lab: Lab) -> int:
 
 
 @pytest.mark.parametrize("server", [mx4(40), mx6(40)], ids=["IPv4", "IPv6"])
-def test_size_of_a_sealed_session_is_what_a_capture_says(live: None, server: str) -> None:
+def test_size_of_a_tls_session_is_what_a_capture_says(live: None, server: str) -> None:
     with Lab(devices=1) as lab:
         files = Certificate(lab.folder).files
         lab.start_servers("--rules", "--certificate", str(files[0]), "--key", str(files[1]))
@@ -72,7 +72,7 @@ def test_size_of_a_sealed_session_is_what_a_capture_says(live: None, server: str
         time.sleep(0.5)
         before.append(queued(lab))
         lab.stop(tcpdump)
-        told = [int(line.split()[1]) for line in running.log().splitlines() if line.startswith("sealed")]
+        told = [int(line.split()[1]) for line in running.log().splitlines() if line.startswith("tls-bytes")]
         captured = [seen.size for seen in seen_in(str(path))]
         assert len(told) == len(LETTERS)
         assert told == captured

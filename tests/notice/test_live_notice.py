@@ -79,6 +79,6 @@ def test_somebody_elses_file_is_left_alone_and_told_once(lab: Lab) -> None:
     page.parent.mkdir()
     page.write_text("root::0:0::/root:/bin/ash\n")
     running, _ = start(lab)
-    running.wait_for(f"page for subscribers not written: {page}: Exists and is no page, left as it is")
+    running.wait_for(f"page for subscribers not written: {page}: Exists and is not a page, left as it is")
     assert running.stop() == 0
     assert page.read_text() == "root::0:0::/root:/bin/ash\n"

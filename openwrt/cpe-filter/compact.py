@@ -74,8 +74,10 @@ def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
 def _without_lines(code: CodeType) -> CodeType:
     """Without lines, and with the short name of a method in place of Class.method."""
     constants = tuple(_without_lines(each) if isinstance(each, CodeType) else each for each in code.co_consts)
-    changed = {"co_qualname": code.co_name} if sys.version_info >= (3, 11) else {}
-    return code.replace(co_linetable=b"", co_firstlineno=1, co_consts=constants, **changed)
+    code = code.replace(co_linetable=b"", co_firstlineno=1, co_consts=constants)
+    if sys.version_info >= (3, 11):
+        code = code.replace(co_qualname=code.co_name)
+    return code
 
 
 def compact(source: bytes, name: str) -> bytes:

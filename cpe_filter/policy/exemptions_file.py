@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from cpe_filter import toml_file
-from cpe_filter.inputs import found, shown
+from cpe_filter.inputs import shown
 from cpe_filter.policy.exemptions import MAX_BY, MAX_ID, MAX_KEPT, Contents, Kept
-from cpe_filter.policy.file import moment, timed_exemption
+from cpe_filter.policy.file import exempt_tables, moment, timed_exemption
 from cpe_filter.policy.model import PolicyError
 
 _NEXT = toml_file.number("", "next", "id", 1, MAX_ID, "The id of the next exemption.")
@@ -28,17 +28,7 @@ def parse(raw: bytes, path: str) -> Contents:
     if data:
         raise PolicyError(f"{path}: unknown table or key {shown(next(iter(data)))}; known: next, [[exempt]]")
     toml_file.read(_NEXT, following, f"{path}: next", PolicyError)
-    if not isinstance(entries, list) or len(entries) > MAX_KEPT:
-        raise PolicyError(f"{path}: exempt is {found(entries)}; expected tables [[exempt]], at most {MAX_KEPT}")
-    kept: list[Kept] = []
-    for number, entry in enumerate(entries, 1):
-        where = f"{path}: [[exempt]] number {number}"
-        if not isinstance(entry, dict):
-            raise PolicyError(f"{where} is {found(entry)}; expected a table")
-        for name in entry:
-            if name not in _KEYS:
-                raise PolicyError(f"{where} unknown key {shown(name)}; {toml_file.nearest(name, _KEYS)}")
-        kept.append(_entry(entry, where))
+    kept = [_entry(entry, where) for where, entry in exempt_tables(entries, _KEYS, MAX_KEPT, path)]
     given = [one.id for one in kept if one.id]
     if len(set(given)) < len(given):
         twice = next(number for number in given if given.count(number) > 1)

@@ -7,6 +7,7 @@ the running filter, which reads its policy in a child process (load).
 from __future__ import annotations
 
 import calendar
+from collections.abc import Iterator
 from typing import Any
 
 from cpe_filter import toml_file
@@ -60,18 +61,21 @@ def build(data: dict[str, Any], path: str) -> Policy:
 
 
 def _exemptions(content: Any, path: str) -> tuple[Exemption, ...]:
-    if not isinstance(content, list) or len(content) > MAX_LIST:
-        raise PolicyError(f"{path}: exempt is {found(content)}; expected tables [[exempt]], at most {MAX_LIST}")
-    out = []
+    return tuple(timed_exemption(entry, where) for where, entry in exempt_tables(content, _EXEMPT_KEYS, MAX_LIST, path))
+
+
+def exempt_tables(content: Any, keys: tuple[str, ...], most: int, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each table [[exempt]], which has only these keys, and before it its place for errors. Raises `PolicyError`."""
+    if not isinstance(content, list) or len(content) > most:
+        raise PolicyError(f"{path}: exempt is {found(content)}; expected tables [[exempt]], at most {most}")
     for number, entry in enumerate(content, 1):
         where = f"{path}: [[exempt]] number {number}"
         if not isinstance(entry, dict):
             raise PolicyError(f"{where} is {found(entry)}; expected a table")
         for name in entry:
-            if name not in _EXEMPT_KEYS:
-                raise PolicyError(f"{where} unknown key {shown(name)}; {toml_file.nearest(name, _EXEMPT_KEYS)}")
-        out.append(timed_exemption(entry, where))
-    return tuple(out)
+            if name not in keys:
+                raise PolicyError(f"{where} unknown key {shown(name)}; {toml_file.nearest(name, keys)}")
+        yield where, entry
 
 
 def timed_exemption(entry: dict[str, Any], where: str) -> Exemption:

@@ -13,20 +13,13 @@ from pathlib import Path
 import pytest
 
 from cpe_filter.enforce.process import LONGEST, Done, find, run
-
-
-def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
+from tests.processes import descriptors, nothing_left
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    """No descriptor, and no process that nobody has waited for."""
-    before = descriptors()
-    yield
-    assert descriptors() == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    with nothing_left():
+        yield
 
 
 def sh(script: str, given: bytes = b"", timeout_s: float = 10) -> Done:

@@ -16,24 +16,17 @@ import pytest
 
 from cpe_filter.lean.forked import LONGEST, BackgroundCall, CallFailedError, call
 from tests.lab.net import DEADLINE_S, PROJECT
+from tests.processes import nothing_left
 
 
 class Refused(ValueError):
     pass
 
 
-def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
-
-
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    """No descriptor, and no process that nobody has waited for."""
-    before = descriptors()
-    yield
-    assert descriptors() == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    with nothing_left():
+        yield
 
 
 def raising(error: BaseException) -> Callable[[], Any]:

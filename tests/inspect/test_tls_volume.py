@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 
-from cpe_filter.inspect.facts import Event, Limits
-from cpe_filter.inspect.packet import Segment, parse
+from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.session import Session
 from tests.build import ACK, FIN, PSH, RST, Conversation, Packet
 from tests.inspect.test_tls import openssl_hello
+from tests.inspect.watched import watch
 
 HELLO = openssl_hello("mx.example.org")
 TO_TLS = "S: 220 mx\nC: EHLO a.example\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go"
@@ -30,17 +30,6 @@ def in_tls(talk: Conversation) -> Conversation:
     for from_client, size in TALK:
         talk.packet(from_client, PSH | ACK, bytes(size))
     return talk
-
-
-def watch(packets: Iterable[Packet]) -> Session:
-    session: Session | None = None
-    for packet in packets:
-        segment = parse(packet.data)
-        assert isinstance(segment, Segment)
-        session = session or Session(segment, packet.time, Limits(), packet.from_client)
-        session.segment(segment, packet.time, packet.from_client)
-    assert session is not None
-    return session
 
 
 def sealed(session: Session) -> list[int]:

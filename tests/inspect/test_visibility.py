@@ -15,7 +15,7 @@ import pytest
 from cpe_filter.engine import FORWARD, Engine, Flow
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import ACK, FIN, PSH, RST, SYN, Segment, parse
-from cpe_filter.inspect.session import CLOSED, ENDS, EVERYTHING, NOTHING, OPEN, REPLIES, RESET, Session
+from cpe_filter.inspect.session import CLOSED, ENDS, EVERYTHING, NOTHING, OPEN, REPLIES, RESET
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay import replay
 from cpe_filter.replay.capture import frames, network_layer
@@ -23,6 +23,7 @@ from cpe_filter.status.devices import device_facts
 from tests.build import LEGITIMATE, Conversation, Packet
 from tests.inspect import captures
 from tests.inspect.transcript import WAYS, play, read_all, wanted
+from tests.inspect.watched import watch
 from tests.lab.net import PROJECT
 from tests.policies import make_policy
 
@@ -254,16 +255,6 @@ def test_a_chunk_takes_no_more_packets() -> None:
 
 
 # ── step by step ────────────────────────────────────────────────────────────────────────────────
-
-
-def watch(packets: list[Packet], session: Session | None = None) -> Session:
-    for packet in packets:
-        segment = parse(packet.data)
-        assert isinstance(segment, Segment)
-        session = session or Session(segment, packet.time, Limits(), packet.from_client)
-        session.segment(segment, packet.time, packet.from_client)
-    assert session is not None
-    return session
 
 
 class Talk(Conversation):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.inspect.facts import Limits
+from cpe_filter.inspect.facts import Facts, Limits
 from cpe_filter.inspect.smtp import Dialogue
 from tests.fuzz import run
 from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
@@ -40,6 +40,7 @@ def test_a_failing_input_is_written_down_shortened(tmp_path: Path, monkeypatch: 
 
 def test_the_invariants_can_fail() -> None:
     dialogue = Dialogue()
+    dialogue.facts = Facts()  # its own: a new dialogue has the facts that all share
     dialogue.facts.violations += ("no-such-violation",)
     with pytest.raises(Wrong, match="not in the table"):
         check_dialogue(dialogue, Limits())

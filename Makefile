@@ -129,7 +129,7 @@ UV_LOCK = uv pip compile --universal --python-version 3.10 --generate-hashes --n
 	--no-emit-package cpe-filter
 
 lock:
-	$(UV_LOCK) pyproject.toml --extra test --extra lint requirements/build.in -o requirements/test.txt
+	$(UV_LOCK) pyproject.toml --extra test --extra lint requirements/build.in requirements/bench-build.in -o requirements/test.txt
 	$(UV_LOCK) pyproject.toml --extra collector requirements/build.in -c requirements/test.txt -o requirements/collector.txt
 	$(UV_LOCK) requirements/pure.in -c requirements/test.txt -o requirements/pure.txt
 	$(UV_LOCK) requirements/bench.in -c requirements/test.txt -o requirements/bench.txt

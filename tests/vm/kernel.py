@@ -22,12 +22,14 @@ KERNEL = UNPACKED / "kernel"
 #: The package that names the current kernel, and what gives the guest its shell and modprobe.
 META, SHELL = "linux-image-amd64", "busybox-static"
 
-#: What is kept of 4,000 modules: 9p and overlay for the guest's root, and the network's.
+#: What is kept of 4,000 modules: 9p and overlay for the guest's root, and the network's with its tunnels.
 _MODULES = re.compile(
     r"\./lib/modules/[^/]+/(modules\.(builtin|order)[^/]*"
-    r"|kernel/(arch|crypto|lib|drivers/virtio|fs/(9p|fscache|netfs|overlayfs)|drivers/net/(veth|dummy)\.ko"
-    r"|net/(802|8021q|9p|bridge|core|ipv4|ipv6|llc|netfilter|packet|sched))(/.*)?)$"
+    r"|kernel/(arch|crypto|lib|drivers/virtio|fs/(9p|fscache|netfs|overlayfs)|drivers/net/(veth|dummy|tun)\.ko"
+    r"|drivers/net/(ppp|slip|wireguard)|net/(802|8021q|9p|bridge|core|ipv4|ipv6|llc|netfilter|packet|sched))(/.*)?)$"
 )
+#: Which modules were unpacked: those of `_MODULES` at that time.
+_LIST = KERNEL / "modules.wanted"
 
 
 class NoKernel(RuntimeError):
@@ -40,14 +42,19 @@ def why_not() -> str:
         return f"the virtual machine needs an x86-64 host, this is {platform.machine()}"
     if not shutil.which("qemu-system-x86_64"):
         return "the virtual machine needs qemu-system-x86_64 (package qemu-system-x86)"
-    if not KERNEL.is_dir():
-        return f"no kernel in {UNPACKED.name}/ (python -m tests.vm.kernel gets it)"
+    if not _current():
+        return f"no kernel in {UNPACKED.name}/, or one with fewer modules (python -m tests.vm.kernel gets it)"
     return ""
 
 
+def _current() -> bool:
+    """Whether the unpacked kernel has the modules that are wanted now."""
+    return _LIST.is_file() and _LIST.read_text() == _MODULES.pattern
+
+
 def get() -> None:
-    """Downloads and unpacks the kernel where there is none yet. Raises `NoKernel`."""
-    if KERNEL.is_dir():
+    """Downloads and unpacks the kernel where there is none yet, or one with other modules. Raises `NoKernel`."""
+    if _current():
         return
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise NoKernel("the kernel comes as a Debian package, and there is no apt-get or dpkg-deb here")
@@ -65,6 +72,9 @@ def get() -> None:
         (root / "lib/modules").rename(root / "modules")
         for part in ("boot", "lib", "bin", "usr"):
             shutil.rmtree(root / part, ignore_errors=True)
+        (root / _LIST.name).write_text(_MODULES.pattern)
+        if KERNEL.is_dir():
+            KERNEL.rename(folder / "old")
         root.rename(KERNEL)
 
 

@@ -5,13 +5,15 @@
 Run by the recipe with the interpreter of the router's Python minor, in place of the feed's compileall. Knows Python's
 syntax and .pyc files (PEP 552); must not know the filter, and needs nothing but the standard library, of 3.10 or later.
 
-Left out is what the router has no use for: docstrings, annotations, what only type checkers read, and the tables that
-tell a traceback its lines and columns, since the filter never shows one. They are half of a .pyc, and would be memory
-for as long as the filter runs. Names stay, but a method's does not repeat its class. The same sources give the same
-bytes, wherever they are.
+Left out is what the router has no use for: docstrings, annotations and the imports that only these need, what only type
+checkers read, and the tables that tell a traceback its lines and columns, since the filter never shows one. They are
+half of a .pyc, and would be memory for as long as the filter runs. Local variables are called a, b, c. The names of
+modules, functions, classes, attributes and parameters stay: errors say them, and code looks for them. A method's name
+does not repeat its class. The same sources give the same bytes, wherever they are.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import importlib.util
@@ -24,6 +26,11 @@ from types import CodeType
 _HEADER = importlib.util.MAGIC_NUMBER + (0b01).to_bytes(4, "little") + bytes(8)
 #: The base of classes that are made from their annotations: that there is one counts, what it says does not.
 _MADE_OF_ANNOTATIONS = "NamedTuple"
+#: Modules whose import does nothing but bring names, which most files want for annotations alone.
+_FOR_ANNOTATIONS = ("__future__", "collections.abc", "types")
+#: CO_NEWLOCALS: a function, whose instructions find local variables by number; a module's and a class's have names.
+_HAS_LOCALS = 0x02
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class _Strip(ast.NodeTransformer):
@@ -65,25 +72,52 @@ class _Strip(ast.NodeTransformer):
         return node
 
 
+def _without_unused_imports(tree: ast.Module) -> None:
+    """Takes out names of `_FOR_ANNOTATIONS` that nothing uses, now that annotations are gone."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in list(tree.body):
+        if isinstance(node, ast.ImportFrom) and node.module in _FOR_ANNOTATIONS:
+            node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
+            if not node.names:
+                tree.body.remove(node)
+
+
 def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
     first = node.body[0] if node.body else None
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         node.body[:1] = [] if node.body[1:] else [ast.copy_location(ast.Pass(), first)]
 
 
-def _without_lines(code: CodeType) -> CodeType:
-    """Without lines, and with the short name of a method in place of Class.method."""
-    constants = tuple(_without_lines(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+def _smaller(code: CodeType) -> CodeType:
+    """Without lines, with short local names, and with the short name of a method in place of Class.method."""
+    constants = tuple(_smaller(each) if isinstance(each, CodeType) else each for each in code.co_consts)
     code = code.replace(co_linetable=b"", co_firstlineno=1, co_consts=constants)
+    if code.co_flags & _HAS_LOCALS:
+        code = code.replace(co_varnames=_short_locals(code))
     if sys.version_info >= (3, 11):
         code = code.replace(co_qualname=code.co_name)
     return code
 
 
+def _short_locals(code: CodeType) -> tuple[str, ...]:
+    """The names of local variables; parameters keep theirs, as do variables that inner functions share."""
+    parameters = code.co_argcount + code.co_kwonlyargcount
+    shared = {*code.co_cellvars, *code.co_freevars}
+    kept = {*code.co_varnames[:parameters], *shared}
+    letters = (letter * length for length in range(1, 9) for letter in _LETTERS if letter * length not in kept)
+    return tuple(
+        name if number < parameters or name in shared else sys.intern(next(letters))
+        for number, name in enumerate(code.co_varnames)
+    )
+
+
 def compact(source: bytes, name: str) -> bytes:
     """The .pyc of a module; `name` is the file that it says it comes of. Raises SyntaxError."""
     tree = _Strip().visit(ast.parse(source, name))
-    return _HEADER + marshal.dumps(_without_lines(compile(tree, name, "exec", dont_inherit=True, optimize=2)))
+    _without_unused_imports(tree)
+    flags = __future__.annotations.compiler_flag  # what names the fields of named tuples is not evaluated
+    code = compile(tree, name, "exec", flags, dont_inherit=True, optimize=2)
+    return _HEADER + marshal.dumps(_smaller(code))
 
 
 def main(folder: str) -> None:

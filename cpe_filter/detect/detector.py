@@ -55,7 +55,7 @@ _MARK_BITS = 30
 _MARKS = (1 << _MARK_BITS) - 1
 _NULL = 1
 _BITS = {name: 1 << number for number, name in enumerate(INDICATORS)}
-#: Events of which only a refusal counts (and AUTH's reply).
+#: Events of which only a refusal counts (and the reply to AUTH and to a private-use command).
 _BY_REPLY = ("greeting", "reply", "quit")
 _REFUSALS = sum(_BITS[name] for name in set(FROM_REPLY.values()))
 
@@ -222,7 +222,7 @@ class Detector:
     def event(self, connection: Connection, event: Event, time: float) -> None:
         """Something happened in the dialogue."""
         kind, reply = event.kind, event.reply
-        if kind in _BY_REPLY and event.name != "AUTH":
+        if kind in _BY_REPLY and event.name not in ("AUTH", "private"):
             pass
         elif kind == "hello":
             self._hello(connection, event, time)
@@ -240,12 +240,12 @@ class Detector:
             self._other(connection, event, time)
         if reply is None or reply.code < 400 or connection.explained:
             return
-        # An unknown verb is not a refusal; a domain of that name may be refused like any other.
-        if kind != "reply" or event.name != "unknown":
+        # The refusal of a command that mail does not need is not a refusal; a domain of such a name may be refused.
+        if kind != "reply" or event.name not in ("unknown", "private"):
             self._refused(connection, kind, reply, time)
 
     def _other(self, connection: Connection, event: Event, time: float) -> None:
-        """Events that are indicators by their names alone, and the reply to AUTH."""
+        """Events that are indicators by their names alone, and replies that agree to more than mail."""
         kind, name, reply = event.kind, event.name, event.reply
         if kind == "opaque" and name == "not-smtp":
             self._add(connection, "not-smtp", time)
@@ -257,6 +257,8 @@ class Detector:
             self._add(connection, "authenticated", time)
             # Counted once, because a bot may have a server of its own.
             connection.device.server_networks.settle(connection.number, ACCEPTED)
+        elif kind == "reply" and name == "private" and reply is not None and reply.positive and connection.new:
+            self._add(connection, "private-extension", time)
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         """An established connection has ended: counts what its end shows. `phase` as in inspect.session."""

@@ -120,6 +120,7 @@ _RATES: dict[str, tuple[str, float, tuple[float, ...], float, str]] = {
     "retry-accepted":        (LEGITIMATE,  0.02, (0.08, 0.06, 0.03, 0.08, 0.08, 0.08),       1,   SIMULATED),
     "quit":                  (LEGITIMATE,  0.5,  (0.75, 0.75, 0.65, 0.7, 0.7, 0.75),         0.5, SIMULATED),
     "authenticated":         (LEGITIMATE,  0.01, (0.08, 0.02, 0.08, 0.08, 0.08, 0.05),       1,   JUDGEMENT),
+    "private-extension":     (LEGITIMATE,  0.01, (0.03, 0.01, 0.01, 0.03, 0.03, 0.03),       1,   JUDGEMENT),
 }
 # fmt: on
 
@@ -425,6 +426,13 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "authenticated to the server (AUTH)",
         "It has an account with the mail server.",
         "AUTH succeeded.",
+    ),
+    "private-extension": (
+        "RFC 5321 section 2.2.2: private-use extensions are for servers that have agreed on them",
+        "a new server network agrees to a private-use command that it offers, such as Exchange's X-ANONYMOUSTLS",
+        "uses an extension by which mail servers of one organisation know each other",
+        "It belongs to the same organisation as the mail server.",
+        "Private-use SMTP extension agreed to.",
     ),
 }
 

@@ -15,7 +15,9 @@ _VERBS = {verb.encode(): verb for verb in COMMANDS}
 #: 10 + 10, RFC 3461: 500, RFC 4954: 500), and AUTH has 12288 (RFC 4954 section 4), of which nothing is kept.
 LINE = 2048
 COMMAND_LIMIT, AUTH_LIMIT = 512, 12288
-LIMITS = {"MAIL": LINE, "RCPT": LINE, "AUTH": AUTH_LIMIT}
+LIMITS = {"MAIL": LINE, "RCPT": LINE, "AUTH": AUTH_LIMIT, "private": AUTH_LIMIT}
+#: The longest name of a private-use command that is read, characters. Exchange's longest has 15.
+PRIVATE_NAME = 32
 
 
 class Command(NamedTuple):
@@ -55,13 +57,39 @@ def parse_command(line: bytes) -> Command:
             rest = text[len(word) :]
     if not verb:
         return Command("", b"", ())
-    written = text[: len(verb)]
-    if written == verb.encode() and len(text) == len(line):
-        return Command(verb, rest, ())
-    quirks = ["leading-space"] if len(text) < len(line) else []
-    if written != verb.encode():
-        quirks.append("lower-case" if written.islower() else "mixed-case")
-    return Command(verb, rest, tuple(quirks))
+    return Command(verb, rest, _quirks(text[: len(verb)], len(text) < len(line)))
+
+
+def _quirks(written: bytes, indented: bool) -> tuple[str, ...]:
+    """How a verb was written."""
+    if written.isupper():
+        return ("leading-space",) if indented else ()
+    case = "lower-case" if written.islower() else "mixed-case"
+    return ("leading-space", case) if indented else (case,)
+
+
+def private_name(line: bytes) -> str:
+    """The name of a private-use command at the beginning of a line, or of a reply's line to EHLO; "" if there is none.
+
+    Both begin with X (RFC 5321 sections 2.2.2 and 4.1.5). In upper case.
+    """
+    word = line[: PRIVATE_NAME + 1].replace(b"=", b" ", 1).split(None, 1)[:1]  # "X-EXPS=LOGIN" names X-EXPS
+    name = word[0].upper() if word else b""
+    if not name.startswith(b"X") or len(name) > PRIVATE_NAME or not name.replace(b"-", b"").isalnum():
+        return ""
+    return name.decode()
+
+
+def parse_private(line: bytes, name: str) -> Command:
+    """As `parse_command`, of a line whose private-use command has this name; its verb is "private"."""
+    text = line.lstrip(b" \t")
+    return Command("private", text[len(name) :], _quirks(text[: len(name)], len(text) < len(line)))
+
+
+def announced_size(rest: bytes) -> int:
+    """The number that follows a private-use command: the bytes that it announces; 0 if there is none."""
+    word = rest[:24].split(None, 1)[:1]
+    return int(word[0]) if word and word[0].isdigit() and len(word[0]) <= 10 else 0
 
 
 def parse_chunk(rest: bytes) -> tuple[int, bool] | None:

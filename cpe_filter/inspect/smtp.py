@@ -34,11 +34,14 @@ from cpe_filter.inspect.command import (
     COMMAND_LIMIT,
     LIMITS,
     LINE,
+    announced_size,
     is_command,
     is_no_content,
     is_no_prose,
     parse_chunk,
     parse_command,
+    parse_private,
+    private_name,
 )
 from cpe_filter.inspect.content import ContentReader
 from cpe_filter.inspect.envelope import Envelope
@@ -81,7 +84,7 @@ _NOT_SMTP_AFTER = 8
 #: Rounds of `close`: held bytes may contain further commands that wait in turn. What is left after these is ignored.
 _CLOSING_ROUNDS = 4
 #: A waiting command of which only the verb is remembered. Shared, because it is never changed.
-_NAMELESS = {verb: Pending(verb) for verb in (*COMMANDS, "content", "auth-line", "unknown")}
+_NAMELESS = {verb: Pending(verb) for verb in (*COMMANDS, "content", "auth-line", "unknown", "private")}
 _CONNECT = Pending("connect")
 #: A reply that comes while one of these has waited longest may answer another command.
 _IN_DOUBT = frozenset((*PASSED_OVER, *MAY_BE_OUTRUN))
@@ -118,7 +121,18 @@ class _Gaps:
 class _ClientInput:
     """How the client's bytes are read, where they are not complete command lines that wait for their replies."""
 
-    __slots__ = ("bad_lines", "bare_lf", "chunk_left", "data_refused", "guessed", "held", "line", "skipped")
+    __slots__ = (
+        "bad_lines",
+        "bare_lf",
+        "chunk_left",
+        "data_refused",
+        "guessed",
+        "held",
+        "line",
+        "private_names",
+        "skipped",
+        "tls_reply",
+    )
 
     def __init__(self) -> None:
         #: Lines that were not commands. Set by `_not_a_command`.
@@ -137,6 +151,10 @@ class _ClientInput:
         #: A line whose end has not come, and how many bytes of it were dropped. Set by `_join_line`.
         self.line = b""
         self.skipped = 0
+        #: Private-use commands that the server has named. Set by the reply to EHLO; ends with a pretence of TLS.
+        self.private_names: tuple[str, ...] = ()
+        #: The 220 to a private-use command: TLS may follow. Set by `_on_private`; ends with the client's next line.
+        self.tls_reply: Reply | None = None
 
 
 #: Shared by all dialogues that have nothing of their own to put in. Must not be changed.
@@ -539,9 +557,14 @@ class Dialogue:
         """Each line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
         offered = (*reply.before[1:], reply.text[4:]) if reply is not None and reply.before else ()
         self.pipelining = False
+        private: tuple[str, ...] = ()
         for line in offered:
             if line[:10].upper() == "PIPELINING" and line[10:11] in ("", " "):
                 self.pipelining = True
+            elif line[:1] == "X" or line[:1] == "x":
+                private += (private_name(line.encode()),)
+        if private or self._input.private_names:
+            self._own_input().private_names = private
 
     def _on_mail(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
         self.envelope.sender(item.name, agreed)
@@ -621,6 +644,9 @@ class Dialogue:
             return
         if held and held[0] != HANDSHAKE_RECORD:
             self.violate("data-before-tls")
+        self._begin_tls(reply)
+
+    def _begin_tls(self, reply: Reply | None) -> None:
         self._own_facts().tls = True
         self.mode = HANDSHAKE
         self._emit(Event("tls", "", reply))
@@ -634,6 +660,23 @@ class Dialogue:
         if reply is not None and reply.positive:
             self._own_facts().authenticated = True
         self._emit(Event("reply", "AUTH", reply))
+
+    def _on_private(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self._emit(Event("reply", "private", reply))
+        state = self._own_input()
+        code = reply.code if reply is not None else 0
+        if code == 334 or code == 235:
+            self._on_auth(item, reply, agreed)
+        elif code == 354 and item.size:
+            state.chunk_left = item.size
+            self.mode = CHUNK
+            self._waiting.add(_NAMELESS["private"])  # for the reply to the chunk
+        elif code == 354:
+            self._begin_content(None)
+        elif code == 220:
+            state.tls_reply = reply
+        elif reply is None and state.held[:1] == bytes((HANDSHAKE_RECORD,)):
+            self._begin_tls(None)
 
     def _on_unknown(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
         if reply is not None and reply.code == 354:
@@ -654,8 +697,8 @@ class Dialogue:
         at = 0
         while at < len(data):
             mode = self.mode
-            if mode == COMMAND and data[at] == HANDSHAKE_RECORD and not (self.commands or self._input.line):
-                self.mode = HANDSHAKE  # TLS from the first byte, as on port 465
+            if mode == COMMAND and data[at] == HANDSHAKE_RECORD and self._tls_may_begin():
+                pass  # the mode has changed
             elif mode == COMMAND or mode == AUTH_LINE or mode == REFUSED:
                 at = self._client_line_at(data, at)
             elif mode == CONTENT:
@@ -670,11 +713,26 @@ class Dialogue:
                 self._own_facts().after_hello += len(data) - at
                 return
 
+    def _tls_may_begin(self) -> bool:
+        """A line begins like a TLS record: is it one?"""
+        state = self._input
+        if state.line:
+            return False
+        if state.tls_reply is not None:
+            reply, state.tls_reply = state.tls_reply, None
+            self._begin_tls(reply)
+            return True
+        if not self.commands:
+            self.mode = HANDSHAKE  # TLS from the first byte, as on port 465
+        return not self.commands
+
     def client_gap(self, size: int) -> None:
         """`size` bytes from the client were not seen."""
         if self.mode == OPAQUE:
             self._own_facts().after_hello += size
             return
+        if self._input.tls_reply is not None:
+            self._begin_tls(self._input.tls_reply)
         if self.mode == HANDSHAKE:
             self.become_opaque("tls")
             return
@@ -761,8 +819,11 @@ class Dialogue:
 
     def _command(self, line: bytes, bare: bool, total: int) -> None:
         verb, rest, quirks = parse_command(line)
-        if not verb and self._not_a_command(line):
-            return
+        if not verb:
+            if self._is_private(name := private_name(line)):
+                verb, rest, quirks = parse_private(line, name)
+            elif self._not_a_command(line):
+                return
         self.commands += bool(verb)
         if bare:
             self._own_input().bare_lf = True
@@ -780,9 +841,18 @@ class Dialogue:
             return
         if self._input.data_refused:
             self._input.data_refused = False
+        if verb == "private":
+            self._sent(verb, size=announced_size(rest))
+            return
         if self.envelope.state not in COMMANDS[verb][0] and not (waiting or self._gaps.unseen or self._gaps.assumed):
             self.violate("wrong-order")
         self._by_verb(verb, rest)
+
+    def _is_private(self, name: str) -> bool:
+        """Whether the server has named this private-use command ("" for none), or may have, unseen."""
+        if not name:
+            return False
+        return self._gaps.unseen or self._gaps.assumed or name in self._input.private_names
 
     def _by_verb(self, verb: str, rest: bytes) -> None:
         """The effects of a command before its reply comes."""
@@ -869,6 +939,8 @@ class Dialogue:
     def _sent(self, verb: str, name: str = "", size: int = 0, last: bool = False) -> None:
         """A command was sent: it waits for its reply, or is settled at once if no server is seen."""
         item = Pending(verb, name, size, last) if name or size or last else _NAMELESS[verb]
+        if self._input.tls_reply is not None:
+            self._input.tls_reply = None
         if not self.server_seen:
             self._own_gaps().assumed = True
             if verb in TURNS:
@@ -921,6 +993,8 @@ class Dialogue:
         self.mode = COMMAND
         if verb == "STARTTLS":
             self._settle(item, None)
+        elif verb == "private":
+            self._guess_private(item)
         elif verb in ("AUTH", "auth-line"):
             if not is_command(state.held):
                 self.mode = AUTH_LINE
@@ -928,6 +1002,16 @@ class Dialogue:
             self._settle(item, None)
         self._release()
         return end
+
+    def _guess_private(self, item: Pending) -> None:
+        """The reply to a private-use command was not seen: TLS, a command, a chunk or an authentication follows."""
+        state = self._input
+        if state.held[0] == HANDSHAKE_RECORD or is_command(state.held) or private_name(state.held.rstrip(b"\r\n")):
+            self._settle(item, None)
+        elif item.size:
+            state.chunk_left, self.mode = item.size, CHUNK
+        else:
+            self.mode = AUTH_LINE
 
     def _release(self) -> None:
         """The awaited reply has come: read what was held."""
@@ -965,6 +1049,8 @@ class Dialogue:
         self.envelope.state = NEW
         self._hello_sent = False
         self.pipelining = False
+        if self._input.private_names:
+            self._input.private_names = ()
 
     # ── message content ──────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,8 @@
 """The state machine of an SMTP dialogue, as tables: states, commands, and what a reply to each command does.
 
 Everything that decides what may follow what stands here. `smtp.Dialogue` carries the tables out. This module knows
-RFC 5321 with PIPELINING (2920), CHUNKING (3030), STARTTLS (3207) and AUTH (4954). It must not know bytes.
+RFC 5321 with PIPELINING (2920), CHUNKING (3030), STARTTLS (3207) and AUTH (4954), and what private-use commands have in
+common (RFC 5321 section 4.1.5). It must not know bytes.
 
 The rules:
 
@@ -18,6 +19,10 @@ The rules:
 6. Content that follows a refused DATA may be answered line by line. These replies have a place of their own in the
    queue ("stray").
 7. Message content is counted and passes; no byte of it is kept.
+8. A word that begins with X is a command if the server has named it in its reply to EHLO, or may have, unseen. Whatever
+   it means, the code of its reply says how the client goes on: 220, TLS may follow; 334, lines of an authentication;
+   354, as many bytes as the command announced, or content. Thus Exchange's X-ANONYMOUSTLS is read as STARTTLS, X-EXPS
+   as AUTH, and XEXCH50 as a chunk. A word that the server has not named is an unknown command, whatever the reply.
 
 The modes, in which the client's bytes are read:
 
@@ -26,6 +31,7 @@ The modes, in which the client's bytes are read:
        │  └──n bytes── CHUNK ◄──BDAT n                           DATA, STARTTLS, AUTH sent: HELD until the reply
        ├──AUTH 334──► AUTH_LINE (one line) ──334──► AUTH_LINE …
        ├──STARTTLS 220──► HANDSHAKE ──TLS record──► OPAQUE (for good); anything else: COMMAND, in the clear
+       ├──private-use command 220, then a TLS record──► HANDSHAKE
        └──not SMTP at all──► OPAQUE
 
 Content need not be seen: the server's next reply ends it, whatever passed meanwhile. A client may have sent commands
@@ -89,19 +95,20 @@ OTHERS_THAT_WAIT: dict[str, str] = {
     "content": "content",  # a whole message
     "auth-line": "auth",  # a line of an authentication
     "unknown": "unknown",  # a line that is not a command
+    "private": "private",  # a private-use command
     "stray": "stray",  # lines of refused content that the server may take for commands
 }
 #: Commands whose reply decides how the client's next bytes are read.
-TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line"))
+TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line", "private"))
 
 # ── replies ─────────────────────────────────────────────────────────────────────────────────────────
 
 #: code -> the only commands that get this reply.
 ANSWERS: dict[int, tuple[str, ...]] = {
-    354: ("DATA",),
+    354: ("DATA", "private"),
     221: ("QUIT",),
-    334: ("AUTH", "auth-line"),
-    235: ("AUTH", "auth-line"),
+    334: ("AUTH", "auth-line", "private"),
+    235: ("AUTH", "auth-line", "private"),
 }
 #: The reply that agrees with one of these has a code of its own: a 250 answers none of them.
 AGREE_BY_OWN_CODE = ("DATA", "AUTH", "auth-line", "QUIT")

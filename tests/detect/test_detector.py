@@ -194,6 +194,7 @@ FIRES: dict[str, Play] = {
     "retry-accepted": each(says(sender(), recipient(LATER)), says(sender(), recipient(), message())),
     "quit": ends(CLOSED, quits=True),
     "authenticated": says(Event("reply", "AUTH", reply("235 2.7.0 Authentication successful"))),
+    "private-extension": says(Event("reply", "private", reply("220 2.0.0 SMTP server ready"))),
 }
 SILENT: dict[str, Play] = {
     # The first server of all; another host of the same network; one met long ago.
@@ -222,7 +223,8 @@ SILENT: dict[str, Play] = {
     "dnsbl-unlisted": each(says(greeting(LISTED)), ends(LOST, server=2), ends(OPEN, server=3)),
     "residential-line": each(says(sender(), recipient(LISTED)), says(sender(), recipient(NO), server=2)),
     "refused": each(says(greeting(NO)), says(sender(), recipient(LATER), server=2),
-                    says(Event("reply", "unknown", reply("502 5.5.2 what?")), server=3)),
+                    says(Event("reply", "unknown", reply("502 5.5.2 what?")), server=3),
+                    says(Event("reply", "private", reply("504 5.7.0 authenticate first")), server=4)),
     "deferred": each(ends(LOST), says(sender(), recipient(LATER)), says(greeting(NO), server=2)),
     "tls-too-short": each(says(tls_bytes(EMPTY_FROM - 1)), says(tls_bytes(EMPTY_BELOW), server=2),
                         says(recipient(LATER), server=3), says(tls_bytes(EMPTY_FROM), server=3)),
@@ -250,6 +252,12 @@ SILENT: dict[str, Play] = {
                       says(sender(), message(), server=2)),
     "quit": each(ends(CLOSED), ends(LOST, quits=True, server=2), ends(OPEN, quits=True, server=3)),
     "authenticated": says(Event("reply", "AUTH", reply("535 5.7.8 no")), Event("reply", "HELP", reply("235 hm"))),
+    # Refused; not seen; no private-use command; not the first contact.
+    "private-extension": each(
+        says(Event("reply", "private", reply("500 5.3.3 what?"))), says(Event("reply", "private"), server=2),
+        says(Event("reply", "STARTTLS", reply("220 go")), server=3),
+        says(Event("reply", "private", reply("220 go"))),
+    ),
 }  # fmt: skip
 
 
@@ -308,6 +316,16 @@ def test_a_camera_refused_12340_times_by_one_server() -> None:
         home.connect(1, *events, after=7.0)
     assert home.device.score.standing == CLEAR
     assert len(home.steps) < 10
+
+
+@pytest.mark.parametrize("sites", [1, 3, 12, 40])
+def test_an_office_whose_servers_agree_on_an_extension(sites: int) -> None:
+    """The sessions are short, as when a server only looks whether there is something to fetch."""
+    home = Home()
+    agreed = Event("reply", "private", reply("220 2.0.0 SMTP server ready"))
+    for number in range(120):
+        home.connect(number % sites, hello("ex1.head.example"), agreed, tls_bytes(EMPTY_FROM + 1), after=900.0)
+        assert home.device.score.standing == CLEAR
 
 
 @pytest.mark.parametrize("second", [LATER, UNKNOWN, OK], ids=["later", "unknown", "accepted"])

@@ -74,7 +74,8 @@ OF |= {name: HELLO for name in INDICATORS if name.startswith("helo-")}
 OF |= dict.fromkeys(_IN_THE_CLEAR, READ)
 OF |= dict.fromkeys(_OF_MAIL, MAIL)
 OF |= {"helo-rotates": NAMES, "sender-rotates": DOMAINS}
-OF |= dict.fromkeys(("rcpt-accepted", "destination-burst"), NEW) | dict.fromkeys(("tls-carried", "tls-too-short"), TLS)
+OF |= dict.fromkeys(("rcpt-accepted", "destination-burst", "private-extension"), NEW)
+OF |= dict.fromkeys(("tls-carried", "tls-too-short"), TLS)
 
 _FLAGS = {"hello": 1, "sender": 2, "tls": 4}
 _HEARD, _NAMES_LEFT, _DOMAINS_LEFT, _COUNTED = 8, 16, 32, 64

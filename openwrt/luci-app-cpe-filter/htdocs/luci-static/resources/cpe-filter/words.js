@@ -53,7 +53,8 @@ const SIGNS = {
 	'null-sender': _('It returns undeliverable mail.'),
 	'retry-accepted': _('It tried again later, as mail servers do.'),
 	'quit': _('It ends its connections properly.'),
-	'authenticated': _('It has an account with the mail server.')
+	'authenticated': _('It has an account with the mail server.'),
+	'private-extension': _('It belongs to the same organisation as the mail server.')
 };
 
 /*

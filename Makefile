@@ -6,7 +6,7 @@
 #             (root; 12 minutes; BENCH=--quick: 4)
 # make icount what a short dialogue costs in instructions, in a virtual machine that counts them (5 minutes;
 #             ICOUNT="--dialogues 300": 2)
-# make fuzz   12 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
+# make fuzz   14 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
 # make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 10 minutes; FAULTS="kill flood")
 # make attacks every variant of every attack on the live filter, and a table of them (root; an hour;
 #             ATTACK="-k fragments" for some; `make test` has a few of each)

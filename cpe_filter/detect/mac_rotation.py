@@ -40,7 +40,8 @@ class Lease(NamedTuple):
     """One DHCP lease. hwaddr: the MAC, b"" where the server does not say (DHCPv6). addresses: packed.
 
     name: the device's name of its own, cleaned; "" for none. client_id: DUID or client identifier, b"" for none or
-    for one that only repeats the MAC. expires: POSIX seconds, 0 for never.
+    for one that only repeats the MAC. expires: POSIX seconds, 0 for never. length: seconds, if the server says how long
+    a lease lasts and not when it ends (dnsmasq on a router without a clock), else 0.
     """
 
     hwaddr: bytes
@@ -48,6 +49,7 @@ class Lease(NamedTuple):
     name: str
     client_id: bytes
     expires: float
+    length: float = 0.0
 
 
 class DeviceRekeyed(NamedTuple):
@@ -120,12 +122,18 @@ class MacRotation:
             if len(lease.hwaddr) == 6 and lease.hwaddr[0] & 3 == 2 and len(live) < LEASES:
                 live[lease.hwaddr] = lease
         for mac, lease in live.items():
-            until = time + lease.expires - wall if lease.expires else float("inf")
             tenure = self._tenures.get(mac)
-            if tenure is None or tenure.ended is not None:
+            is_known = tenure is not None and tenure.ended is None
+            if tenure is None or not is_known:
                 tenure = self._tenures[mac] = LeaseHistory(time)
-            elif until > tenure.until + _RENEWED_S:
-                tenure.renewed = time
+            if lease.length:
+                # It may have been renewed just now, and has been within its length.
+                until = time + lease.length
+                tenure.renewed = max(tenure.renewed, time - lease.length)
+            else:
+                until = time + lease.expires - wall if lease.expires else float("inf")
+                if is_known and until > tenure.until + _RENEWED_S:
+                    tenure.renewed = time
             tenure.until = until
             # dnsmasq removes a name from a lease when another claims it. The old name still counts.
             tenure.name = lease.name or tenure.name

@@ -1,8 +1,8 @@
 """DHCP leases from the files of dnsmasq and odhcpd: the addresses of devices, and the names that they chose.
 
-Knows the files and their formats (dnsmasq's lease.c, odhcpd's statefiles.c). Must not judge. Everything in them but
-MAC and address was chosen by a device. Names are reduced to letters, digits and `-_.`. They are shown locally and never
-sent upstream. A file that is missing, truncated or malformed gives the leases that can be read.
+Knows where the files are and when they have changed; `lease_file` knows their formats. Must not judge. Names are
+reduced to letters, digits and `-_.`. They are shown locally and never sent upstream. A file that is missing, truncated
+or malformed gives the leases that can be read.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ from collections.abc import Iterable, Iterator
 
 from cpe_filter.detect.device import RESERVED, Device
 from cpe_filter.detect.mac_rotation import Lease
-from cpe_filter.lean import plain_socket as socket
+from cpe_filter.home.lease_file import MAX_LEASES, NAME_LENGTH, clean, parse
 from cpe_filter.lean.named_tuple import NamedTuple
+
+__all__ = ["INTERVAL_S", "MAX_BYTES", "MAX_LEASES", "NAME_LENGTH", "Leases", "clean", "parse"]
 
 #: Seconds between two looks at the files.
 INTERVAL_S = 30.0
 MAX_BYTES = 1 << 20
-#: Leases of one file.
-MAX_LEASES = 2048
-NAME_LENGTH = 63
-_MAX_ID = 130
-_KEPT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
 class _File(NamedTuple):
@@ -105,98 +102,6 @@ def _read(path: str, known: _File | None) -> _File:
         return _File(stamp, parse(os.pread(handle, MAX_BYTES, 0)))
     finally:
         os.close(handle)
-
-
-def parse(data: bytes) -> list[Lease]:
-    """The leases of a file of either kind, at most `MAX_LEASES`. Lines that are not leases are skipped."""
-    found: list[Lease] = []
-    for line in data.decode("latin-1").split("\n"):
-        fields = line.split(" ")
-        lease = _odhcpd(fields) if fields[0] == "#" else _dnsmasq(fields)
-        if lease is not None:
-            found.append(lease)
-            if len(found) >= MAX_LEASES:
-                break
-    return found
-
-
-def clean(name: str) -> str:
-    """A host name that is safe to show anywhere: at most `NAME_LENGTH` of letters, digits, `-_.`, others as `?`."""
-    if name in ("*", "-"):  # the servers' words for no name
-        return ""
-    return "".join(c if c in _KEPT else "?" for c in name[:NAME_LENGTH])
-
-
-def _dnsmasq(fields: list[str]) -> Lease | None:
-    """`expiry MAC address name client-id`; DHCPv6: `expiry IAID address name DUID`. Other lines begin with a word."""
-    if len(fields) < 5:
-        return None
-    expires, address = _number(fields[0]), _address(fields[2])
-    if expires is None or address is None:
-        return None
-    hwaddr = _mac(fields[1]) if len(address) == 4 else b""
-    if hwaddr is None:
-        return None
-    return Lease(hwaddr, (address,), clean(fields[3]), _identifier(fields[4], hwaddr), expires)
-
-
-def _odhcpd(fields: list[str]) -> Lease | None:
-    """`# ifname DUID IAID name until assigned length address/length...`, IPv4: `# ifname MAC ipv4 name until ...`."""
-    if len(fields) < 8:
-        return None
-    until = _number(fields[5])
-    if until is None:
-        return None
-    name = _unescape(fields[4])
-    addresses = tuple(a for a in (_address(f.partition("/")[0]) for f in fields[8:24]) if a is not None)
-    if fields[3] != "ipv4":
-        return Lease(b"", addresses, name, _identifier(fields[2], b""), until)
-    hwaddr = _mac(fields[2])
-    return Lease(hwaddr, addresses, name, b"", until) if hwaddr else None
-
-
-def _unescape(name: str) -> str:
-    r"""odhcpd writes anything but letters, digits and `-_.` as \xNN, and `broken\x20` before a name it does not use."""
-    return clean(name.removeprefix("broken\\x20").replace("\\x", "?"))
-
-
-def _number(text: str) -> float | None:
-    """Seconds; 0 for never, which odhcpd writes as -1."""
-    if text == "-1":
-        return 0.0
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 13 else None
-
-
-def _address(text: str) -> bytes | None:
-    try:
-        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    except (OSError, ValueError):
-        return None
-
-
-def _mac(text: str) -> bytes | None:
-    """`02:00:00:12:34:56`, without leading zeros (odhcpd), or as one number (odhcpd before 2025-11-30)."""
-    parts = text.split(":") if ":" in text else [text[n : n + 2] for n in range(0, 12, 2)] if len(text) == 12 else []
-    if len(parts) != 6 or not all(0 < len(part) < 3 and part.isalnum() for part in parts):
-        return None
-    try:
-        return bytes(int(part, 16) for part in parts)
-    except ValueError:
-        return None
-
-
-def _identifier(text: str, hwaddr: bytes) -> bytes:
-    """A client identifier or DUID in hex, with colons or without; b"" for none and for one that only repeats the MAC.
-
-    An identifier of RFC 4361 (255, IAID, DUID) gives only the DUID, because the IAID may change with the MAC.
-    """
-    try:
-        found = bytes.fromhex(text.replace(":", "")) if len(text) <= 3 * _MAX_ID else b""
-    except ValueError:
-        return b""
-    if len(found) > 5 and found[0] == 255:
-        found = found[5:]
-    return b"" if hwaddr and found[-6:] == hwaddr else found
 
 
 def _mac_of_duid(duid: bytes) -> bytes:

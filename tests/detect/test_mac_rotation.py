@@ -277,3 +277,31 @@ def test_names_seen_to_be_shared_have_a_bound() -> None:
         both = [lease(mac, name, 12 * HOURS + 10 * time) for old, new, name in pairs for mac in (old, new)]
         home.at(time, *both)
     assert len(home.rotation._shared) == 256
+
+
+# ── lengths in place of times ───────────────────────────────────────────────────────────────────────
+
+
+def lasting(mac: bytes) -> Lease:
+    return lease(mac)._replace(expires=0.0, length=12 * HOURS)
+
+
+def test_a_lease_of_which_only_the_length_is_known() -> None:
+    """It may have been renewed whenever it was seen, so it is gone one length after that."""
+    home = Home()
+    home.at(0.0, lasting(OLD))
+    home.mails(OLD, 100.0, COMPROMISED)
+    home.at(1000.0, lasting(OLD))
+    home.at(2000.0, lasting(NEW))
+    assert home.at(1000.0 + 12 * HOURS - 1, lasting(NEW)) == []
+    assert home.at(1000.0 + 12 * HOURS + 1, lasting(NEW)) == [NEW]
+
+
+def test_two_devices_whose_leases_have_only_lengths() -> None:
+    """The older one is still there after more than its length, so it was renewed after the newer one came."""
+    home = Home()
+    home.at(0.0, lasting(OLD))
+    home.mails(OLD, 100.0, COMPROMISED)
+    home.at(1000.0, lasting(OLD), lasting(NEW))
+    home.at(1000.0 + 12 * HOURS + 1, lasting(OLD), lasting(NEW))
+    assert home.at(1000.0 + 40 * HOURS, lasting(NEW)) == []

@@ -1,4 +1,4 @@
-"""Runs the fuzz targets: `python -m tests.fuzz.run [TARGET...] [--runs N] [--seed S]`; `make fuzz` runs 12 million.
+"""Runs the fuzz targets: `python -m tests.fuzz.run [TARGET...] [--runs N] [--seed S]`; `make fuzz` runs 14 million.
 
 Inputs are mutations of seeds: the lab's captures, those of the captures folder where present, and SMTP's own words;
 inputs that reach new lines of the code are kept as seeds (coverage by sys.settrace on a sample, so that most inputs
@@ -28,6 +28,7 @@ from cpe_filter.replay.capture import CaptureError, frames, network_layer
 from tests.build import CLIENT, CLIENT6, OPT, SERVER, SERVER6, dns_query, tcp, udp
 from tests.conftest import captures_folder
 from tests.fuzz.targets import TARGETS, Target
+from tests.home.test_lease_file import DNSMASQ, ODHCPD
 from tests.lab.net import PROJECT
 
 WORDS = [
@@ -100,6 +101,13 @@ def seeds(target: str) -> Iterator[bytes]:
     if target == "saved":
         for count in (0, 1, 3):
             yield encode(itertools.islice(known_devices(), count), 1e9, 7)
+    if target == "leases":
+        yield DNSMASQ.encode()
+        yield ODHCPD.encode()
+        end, head = b"1790043200 c0a80109 32 192.168.1.9/32", b"# br-lan 02deadbeef01 ipv4 x"
+        yield b"a b %s\n%s %s" % (end, head, end)
+        yield b"evil\n# br-lan 0003000102deadbeef01 1 x 1790043200 20 128 2001:db8::20/128\n%s" % head
+        yield b"evil\n1790043200 02:de:ad:be:ef:01 192.168.1.20 victim *\nx"
     if target == "dns":
         for client, resolver in ((CLIENT, SERVER), (CLIENT6, SERVER6)):
             for opt in OPT.values():

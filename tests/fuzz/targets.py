@@ -1,4 +1,4 @@
-"""Fuzz targets: arbitrary bytes -> a run of packet, dns, stream, smtp, engine or saved, with what must hold afterwards.
+"""Fuzz targets: arbitrary bytes -> a run of a part of the code, with what must hold afterwards.
 
 Each target takes bytes, plays them, and raises where something is wrong: any exception of the code, a bound exceeded,
 bytes that came out and never went in. Knows nothing of where the bytes come from (see `run`).
@@ -16,6 +16,7 @@ from cpe_filter.detect.device import DEVICES
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SUSPECTED
 from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, Engine
 from cpe_filter.engine.verdicts import ACCEPT, BY_VISIBILITY, REFUSALS
+from cpe_filter.home import lease_file
 from cpe_filter.inspect import dns, packet, states, stream
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.session import LOST
@@ -222,6 +223,39 @@ def fuzz_engine(data: bytes) -> None:
         raise Wrong("flows remain")
 
 
+def _odhcpd_line(name: bytes, number: int) -> bytes:
+    mark = b"" if name.isalnum() else b"broken\\x20"
+    return (
+        b"# br-lan 0200000009%02x ipv4 " % number
+        + (mark + name)
+        + (b" 1790043200 c0a801%02x 32 192.168.1.%d/32\n" % (number, number))
+    )
+
+
+#: More bytes than a name has, of leases.
+_OTHER_LEASES = [_odhcpd_line(b"host", number) for number in range(20, 30)]
+
+
+def fuzz_leases(data: bytes) -> None:
+    """`lease_file.parse`: as a file, leases that make sense; as a client's name, leases of others stay as they are."""
+    for lease in lease_file.parse(data):
+        if len(lease.hwaddr) not in (0, 6) or any(len(address) not in (4, 16) for address in lease.addresses):
+            raise Wrong(f"not a MAC or an address: {lease}")
+        if len(lease.name) > lease_file.NAME_LENGTH or lease_file.clean(lease.name) != lease.name.replace("*", "?"):
+            raise Wrong(f"name {lease.name!r}")
+        if not (0 <= lease.expires < 1e13 and 0 <= lease.length < 1e9) or len(lease.client_id) > 195:
+            raise Wrong(f"times or identifier out of bounds: {lease}")
+    name = data.partition(b"\0")[0][:255]
+    before, after = _odhcpd_line(b"first", 2), _odhcpd_line(b"last", 200)
+    found = lease_file.parse(before + _odhcpd_line(name, 3) + b"".join(_OTHER_LEASES) + after)
+    for line in (before, after):
+        if lease_file.parse(line)[0] not in found:
+            raise Wrong(f"a name takes the lease away: {line!r}")
+    for lease in found:
+        if lease.hwaddr[:5] != bytes((2, 0, 0, 0, 9)) and name.count(b"# ") < 1:
+            raise Wrong(f"a name without the beginning of a line makes a lease: {lease}")
+
+
 TARGETS: dict[str, Target] = {
     "packet": fuzz_packet,
     "dns": fuzz_dns,
@@ -229,4 +263,5 @@ TARGETS: dict[str, Target] = {
     "smtp": fuzz_smtp,
     "engine": fuzz_engine,
     "saved": fuzz_saved,
+    "leases": fuzz_leases,
 }

@@ -14,7 +14,10 @@ from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
 
 @pytest.mark.parametrize(
     ("name", "runs"),
-    [("packet", 20000), ("dns", 10000), ("stream", 2000), ("smtp", 10000), ("engine", 7000), ("saved", 7000)],
+    [
+        *(("packet", 20000), ("dns", 10000), ("stream", 2000), ("smtp", 10000), ("engine", 7000), ("saved", 7000)),
+        ("leases", 5000),
+    ],
 )
 def test_fuzz(name: str, runs: int, tmp_path: Path) -> None:
     figures = run.fuzz(name, runs, seed=7, folder=tmp_path)

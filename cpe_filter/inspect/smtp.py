@@ -1030,7 +1030,7 @@ class Dialogue:
         state.held += data[at : at + tls.LONGEST - len(state.held)]
         try:
             hello = tls.client_hello(state.held)
-        except tls.NotTLS:
+        except tls.NotTLSError:
             self.become_opaque("tls" if self.facts.tls else "not-smtp")
             return len(data)
         if hello:

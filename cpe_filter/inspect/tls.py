@@ -26,12 +26,12 @@ _SERVER_NAME, _SIGNATURE_ALGORITHMS, _ALPN, _SUPPORTED_VERSIONS = 0, 13, 16, 43
 _VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2"}
 
 
-class NotTLS(ValueError):
+class NotTLSError(ValueError):
     """These bytes do not begin a TLS handshake, or not a well-formed one."""
 
 
 def client_hello(data: bytes) -> ClientHello | None:
-    """Reads the ClientHello at the start of `data`; None if more bytes are needed. Raises `NotTLS`."""
+    """Reads the ClientHello at the start of `data`; None if more bytes are needed. Raises `NotTLSError`."""
     found = _handshake(data)
     if found is None:
         return None
@@ -39,7 +39,7 @@ def client_hello(data: bytes) -> ClientHello | None:
     try:
         return ClientHello(*_parse(_Reader(message)), size)
     except IndexError:
-        raise NotTLS("a length in the ClientHello points behind its end") from None
+        raise NotTLSError("a length in the ClientHello points behind its end") from None
 
 
 def _handshake(data: bytes) -> tuple[bytes, int] | None:
@@ -50,16 +50,16 @@ def _handshake(data: bytes) -> tuple[bytes, int] | None:
         if at >= len(data):
             return None
         if data[at] != HANDSHAKE_RECORD or data[at + 1 : at + 2] not in (b"", b"\x03"):
-            raise NotTLS("not a handshake record")
+            raise NotTLSError("not a handshake record")
         if len(data) < at + 5:
             return None
         size = int.from_bytes(data[at + 3 : at + 5], "big")
         if not 0 < size <= 16384:
-            raise NotTLS("a record of no sensible length")
+            raise NotTLSError("a record of no sensible length")
         out += data[at + 5 : at + 5 + size]
         at += 5 + size
         if out[:1] not in (b"", bytes([CLIENT_HELLO])):
-            raise NotTLS("not a ClientHello")
+            raise NotTLSError("not a ClientHello")
         if len(out) >= 4 and len(out) - 4 >= int.from_bytes(out[1:4], "big"):
             return out[4 : 4 + int.from_bytes(out[1:4], "big")], at
 

@@ -94,7 +94,7 @@ class RulesetGuard(Part):
     def facts(self) -> dict[str, Any]:
         """`kernel` (packets and bytes by counter), `queue_state`, `restored`.
 
-        unobserved_at: when the rate guard last let packets pass unseen, POSIX seconds; None where it never did.
+        unobserved_at: when the rate guard last let packets pass uninspected, POSIX seconds; None where it never did.
         """
         before = self._counters.totals.get("unobserved", (0, 0))
         try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cpe_filter.inspect.facts import ClientHello
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.inspect.states import OPAQUE
-from cpe_filter.inspect.tls import LONGEST, NotTLS, client_hello
+from cpe_filter.inspect.tls import LONGEST, NotTLSError, client_hello
 
 
 def openssl_hello(name: str | None, alpn: list[str] | None = None) -> bytes:
@@ -92,7 +92,7 @@ def test_every_prefix_asks_for_more() -> None:
     [b"EHLO a\r\n", b"\x17\x03\x03\0\5hello", b"\x16\x03\x01\0\0", b"\x16\x03\x01\0\4\2\0\0\0", b"\x16\x02"],
 )
 def test_not_tls(data: bytes) -> None:
-    with pytest.raises(NotTLS):
+    with pytest.raises(NotTLSError):
         client_hello(data)
 
 
@@ -103,7 +103,7 @@ def test_never_anything_but_a_result_or_nottls(at: int, byte: int, tail: bytes) 
     data[at % len(data)] = byte
     try:
         found = client_hello(bytes(data) + tail)
-    except NotTLS:
+    except NotTLSError:
         return
     assert found is None or len(found.ja4) == 36
 

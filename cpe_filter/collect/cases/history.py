@@ -32,7 +32,6 @@ CLOSED: Literal["closed"] = "closed"
 ACTIVE: tuple[State, ...] = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
 
 ActionKind = Literal["notified", "acknowledged", "closed", "reopened", "note"]
-ACTIONS: tuple[ActionKind, ...] = get_args(ActionKind)
 REOPENED: Literal["reopened"] = "reopened"
 NOTE: Literal["note"] = "note"
 
@@ -41,7 +40,6 @@ Standing = Literal["clear", "suspected", "compromised"]
 
 #: Why an incident ended: as a router reports it (report-v1.schema.json), `silent` by retention, `desk` by a person.
 EndReason = Literal["cleared", "released", "expired", "exempt", "merged", "silent", "desk"]
-END_REASONS: tuple[EndReason, ...] = get_args(EndReason)
 #: After these the device is known to be clean.
 _CLEAN: tuple[EndReason, ...] = ("cleared", "released")
 DESK: Literal["desk"] = "desk"

@@ -13,10 +13,13 @@ from cpe_filter.collect.config.keys import KEYS as COLLECTOR_KEYS
 from cpe_filter.collect.config.model import Config
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.model import Policy
+from cpe_filter.replay.violations import VIOLATIONS
 from tests.lab.net import PROJECT
 
 DOCS = PROJECT / "docs"
 KEY_HEADER = "| key | default | allowed | meaning |\n|---|---|---|---|\n"
+
+VIOLATION_HEADER = "| violation | by | means | rule |\n|---|---|---|---|\n"
 
 
 def toml(value: Any) -> str:
@@ -47,6 +50,13 @@ def collector_table() -> str:
     return _keys((key.table, key.name, key.value(Config()), key.allowed, key.meaning) for key in COLLECTOR_KEYS)
 
 
+def violation_table() -> str:
+    """The violations of the protocol that `replay --json` names."""
+    return "\n".join(
+        f"| `{name}` | {author} | {meaning} | {source} |" for name, (author, meaning, source) in VIOLATIONS.items()
+    )
+
+
 def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:
     return "\n".join(
         f"| `[{table}]` `{name}` | `{toml(default)}` | {allowed} | {meaning} |"
@@ -69,3 +79,4 @@ def _write(page: str, header: str, rows: str) -> None:
 if __name__ == "__main__":
     _write("policy.md", KEY_HEADER, policy_table())
     _write("collector.md", KEY_HEADER, collector_table())
+    _write("replay.md", VIOLATION_HEADER, violation_table())

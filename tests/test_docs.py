@@ -23,7 +23,16 @@ from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
 from tests.collect.running import answer
-from tests.documents import DOCS, KEY_HEADER, collector_table, policy_table, table, toml
+from tests.documents import (
+    DOCS,
+    KEY_HEADER,
+    VIOLATION_HEADER,
+    collector_table,
+    policy_table,
+    table,
+    toml,
+    violation_table,
+)
 from tests.lab.net import PROJECT
 from tests.ports import free_port
 
@@ -48,6 +57,10 @@ def test_table_of_policy_keys() -> None:
 def test_table_of_the_collectors_keys() -> None:
     """`python -m tests.documents` writes it."""
     assert table("collector.md", KEY_HEADER) == collector_table()
+
+
+def test_table_of_violations() -> None:
+    assert table("replay.md", VIOLATION_HEADER) == violation_table()
 
 
 def test_collectors_metrics() -> None:

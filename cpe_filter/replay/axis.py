@@ -22,7 +22,7 @@ EARLY = 0.6
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 #: Seconds between ticks, in units that people use. From a day on multiples of days.
 STEPS = (
-    *(base * 10.0**power for power in (-2, -1) for base in (1, 2, 5)),
+    *(base * 10.0**power for power in (-3, -2, -1) for base in (1, 2, 5)),
     *(1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
     *(MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
     *(HOUR * n for n in (1, 2, 3, 6, 12)),

@@ -19,6 +19,7 @@ from cpe_filter.replay.axis import axis, moment, precision
 from cpe_filter.replay.style import STYLE
 from cpe_filter.replay.svg import description, svg
 from cpe_filter.replay.timeline import Timeline, Track
+from cpe_filter.replay.violations import VIOLATIONS
 from cpe_filter.status.devices import why
 from cpe_filter.texts.html import Column, code, count, note, pill, shown, signed, table
 from cpe_filter.texts.terminal import clock
@@ -276,5 +277,11 @@ def _session(session: dict[str, Any]) -> list[str]:
         outcome += note(f"{shown(session['decision'])}: {shown(session['reason'])}")
     reply = shown(session["last_reply"]) if session["last_reply"] else "-"
     if session["violations"]:
-        reply += note(shown(", ".join(session["violations"])))
+        reply += note(", ".join(_violation(name) for name in session["violations"]))
     return [start, device, server, helo, envelope, outcome, reply]
+
+
+def _violation(name: str) -> str:
+    """A violation's name, with its meaning and rule."""
+    author, meaning, source = VIOLATIONS[name]
+    return f'<abbr title="{html.escape(f"{author} {meaning} ({source})")}">{name}</abbr>'

@@ -30,6 +30,22 @@ CONTRAST = r"""
   return poor;
 })()
 """
+#: Texts of a chart that cover one another by more than a corner.
+COVERED = r"""
+(() => {
+  const covered = [];
+  for (const chart of document.querySelectorAll("svg.chart")) {
+    const boxes = [...chart.querySelectorAll("text")].filter(t => getComputedStyle(t).display !== "none")
+      .map(t => [t.textContent, t.getBoundingClientRect()]);
+    for (const [i, [one, a]] of boxes.entries()) for (const [other, b] of boxes.slice(i + 1)) {
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (wide > 5 && high > 5) covered.push(one + " and " + other);
+    }
+  }
+  return covered;
+})()
+"""
 #: What makes the page wider than the screen.
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -38,7 +54,7 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 def test_in_a_browser(tmp_path: Path) -> None:
     """Without network: no errors, nothing is fetched, both colour schemes, narrow and wide, by keyboard alone."""
     page = Page()
-    for name in ("home-bot-beside-laptop", "legit-laptop"):
+    for name in ("home-bot-beside-laptop", "legit-laptop", "bot-sprayer", "bot-sprayer-ipv6", "bot-starttls"):
         result, timeline = judged(PROJECT / "pcaps" / f"{name}.pcap")
         for item, hostile in zip(result["sessions"], HOSTILE.values(), strict=False):
             item["helo"] = item["last_reply"] = hostile
@@ -51,13 +67,14 @@ def test_in_a_browser(tmp_path: Path) -> None:
         browser.call("Page.addScriptToEvaluateOnNewDocument", source="window.alert = () => { window.hurt = true; }")
         backs = {}
         for scheme in ("light", "dark"):
-            for width in (320, 390, 1200):
+            for width in (320, 390, 700, 1200):
                 browser.scheme(scheme)
                 browser.size(width, 900)
                 browser.open(path)
                 backs[scheme] = browser.ask("getComputedStyle(document.body).backgroundColor")
                 assert browser.ask(OVERFLOW) == 0
                 assert browser.ask(CONTRAST) == []
+                assert browser.ask(COVERED) == []
                 # Text in the charts is as large on a phone.
                 sizes = browser.ask("[...document.querySelectorAll('svg text')].map(t => getComputedStyle(t).fontSize)")
                 assert set(sizes) == {"12px"}

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from cpe_filter.cli.parser import make_parser
 from cpe_filter.cli.run import policy_of, run_filter
 from cpe_filter.cli.values import port, seconds
+from cpe_filter.lean.log import info, log
 from cpe_filter.outcome import EXIT_OK, UsageError
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def _send(options: argparse.Namespace) -> int:
     try:
         return send.run(policy_of(options.policy), "once" if options.once else "wait" if options.wait else "")
     except send.NoReportsError as error:
-        print(f"cpe-filter: {error}", file=sys.stderr)
+        log(info(str(error)))
         return send.UNDELIVERED
     except send.CannotSendError as error:
         raise UsageError(str(error)) from None

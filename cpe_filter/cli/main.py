@@ -13,25 +13,34 @@ import io
 import os
 import sys
 
+from cpe_filter.lean.log import err, log, output
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, silence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+#: Commands that a supervisor starts.
+_SERVICES = (["run"], ["explain"], ["send"])
+
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point of `cpe-filter`. Never returns; never shows a traceback for bad input."""
     _open_streams()
+    if arguments is None:
+        arguments = sys.argv[1:]
+    # Services log; all other commands answer whoever has started them.
+    if arguments[:1] not in _SERVICES or "--once" in arguments:
+        output.use_stderr()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names from the wire in a terminal that knows ASCII only
     try:
         try:
-            code = _run(sys.argv[1:] if arguments is None else arguments)
+            code = _run(arguments)
         finally:
             sys.stdout.flush()
     except UsageError as error:
-        print(f"cpe-filter: {error}", file=sys.stderr)
+        log(err(str(error)))
         code = EXIT_UNUSABLE
     except BrokenPipeError:
         # The reader of our output has gone (`| head`), so there is nothing to report.
@@ -39,10 +48,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = EXIT_OK
     except OSError as error:
         silence()
-        print(f"cpe-filter: {error.strerror or error}", file=sys.stderr)
+        log(err(error.strerror or str(error)))
         code = EXIT_UNUSABLE
     except KeyboardInterrupt:
         code = 130
+    output.finish()
     sys.exit(code)
 
 

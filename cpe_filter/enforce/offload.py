@@ -14,7 +14,7 @@ from collections.abc import Callable
 from cpe_filter.enforce import nfnetlink, nftables
 from cpe_filter.enforce.nfnetlink import Change, listing
 from cpe_filter.enforce.watch import Guarded
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, warning
 from cpe_filter.lean.netlink import attributes, name
 from cpe_filter.policy.model import Policy
 
@@ -80,7 +80,7 @@ def others() -> list[str]:
     return sorted(found)
 
 
-def guarded(policy: Callable[[], Policy], log: Callable[[str], None]) -> Guarded:
+def guarded(policy: Callable[[], Policy], log: Log) -> Guarded:
     """For enforce.watch. `policy` gives the one that is in force. Tables of others are logged once each."""
     log_once = LogOnce(log, _MOST_LOGGED)
 
@@ -92,7 +92,7 @@ def guarded(policy: Callable[[], Policy], log: Callable[[str], None]) -> Guarded
 
     def problem() -> str | None:
         for table in others():
-            log_once.first(table, f"flow offload in table {table} bypasses the filter")
+            log_once.first(table, warning(f"flow offload in table {table} bypasses the filter"))
         return None if installed(policy()) else "is missing"
 
     return Guarded("exemption of mail from fw4's flow offload", concerns, problem, lambda: install(policy()))

@@ -9,7 +9,7 @@ packets that they are for.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from cpe_filter.enforce.nfnetlink import ELEMENT, Request, Transactions, set_elements
 from cpe_filter.enforce.ruleset_names import (
@@ -27,7 +27,7 @@ from cpe_filter.enforce.ruleset_names import (
     REFUSED_NEW,
     TABLE,
 )
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, err
 from cpe_filter.lean.netlink import attribute, attributes, nested
 
 #: The most seconds that a connection's element stays; it is removed when the engine forgets the connection.
@@ -69,7 +69,7 @@ def pair_key(mac: bytes, server: bytes) -> tuple[str, bytes]:
 class Sets:
     """The sets of an installed ruleset. log: takes a line if the kernel refuses a change, at most one an error."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Log) -> None:
         self._log_once = LogOnce(log, _ERRORS_LOGGED)
         self._transactions = Transactions()
         self._waiting: list[tuple[bool, Element, float]] = []
@@ -181,7 +181,7 @@ class Sets:
                 text = error.strerror or str(error)
                 # Without the ruleset there is nothing to log: the guard of the ruleset restores it.
                 if error.errno != errno.ENOENT:
-                    self._log_once.first(text, f"the kernel refused a set element: {text}")
+                    self._log_once.first(text, err(f"the kernel refused a set element: {text}"))
             return False
         return True
 

@@ -21,6 +21,7 @@ from cpe_filter.enforce.ruleset_names import TABLE
 from cpe_filter.enforce.ruleset_sets import BY_POLICY
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
+from cpe_filter.lean.log import Line, Log, err, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.netlink import attributes, name
 
@@ -174,7 +175,7 @@ class Watch:
     Times are seconds that never go back. `repairs` counts them. `hold` while the caller changes what is guarded.
     """
 
-    def __init__(self, things: list[Guarded], poll: select.poll, log: Callable[[str], None]) -> None:
+    def __init__(self, things: list[Guarded], poll: select.poll, log: Log) -> None:
         self.repairs = 0
         self._watched = [_Watched(guarded) for guarded in things]
         self._poll = poll
@@ -186,7 +187,7 @@ class Watch:
         try:
             self._socket = nfnetlink.news()
         except OSError as error:
-            log(f"no nftables change notifications ({error.strerror}); polling every {BLIND_S:g} s")
+            log(warning(f"no nftables change notifications ({error.strerror}); polling every {BLIND_S:g} s"))
         else:
             poll.register(self._socket.fileno(), select.POLLIN)
 
@@ -287,7 +288,7 @@ class Watch:
             self._failed(watched, watched.problem, error, now)
             return True
         self.repairs += 1
-        self._log_repair(watched, now, f"{watched.problem}; restored")
+        self._log_repair(watched, now, warning(f"{watched.guarded.title} {watched.problem}; restored"))
         watched.rest = MEND_S
         watched.rests_until = now + watched.rest
         return True
@@ -300,22 +301,23 @@ class Watch:
     def _failed(self, watched: _Watched, problem: str, error: Exception, now: float) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         watched.due = True
-        self._log_repair(watched, now, f"{problem} and could not be restored: {reason}")
+        text = f"{watched.guarded.title} {problem} and could not be restored: {reason}"
+        self._log_repair(watched, now, err(text))
         watched.rest = min(LONGEST_REST_S, max(MEND_S, 2 * watched.rest))
         watched.rests_until = now + watched.rest
 
-    def _log_repair(self, watched: _Watched, now: float, text: str) -> None:
+    def _log_repair(self, watched: _Watched, now: float, line: Line) -> None:
         """One line a minute; `tick` logs how many more there were."""
         if now - watched.logged_at < SAY_S:
             watched.unlogged += 1
             return
         if watched.unlogged:
             self._log_rest(watched, now)
-        self._log(f"{watched.guarded.title} {text}")
+        self._log(line)
         watched.logged_at = now
 
     def _log_rest(self, watched: _Watched, now: float) -> None:
-        self._log(f"{watched.guarded.title}: repeated within a minute and not logged: {watched.unlogged}")
+        self._log(warning(f"{watched.guarded.title}: repeated within a minute and not logged: {watched.unlogged}"))
         watched.logged_at, watched.unlogged = now, 0
 
 

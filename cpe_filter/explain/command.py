@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 
 from cpe_filter.explain.responder import ExplainError, Responder
-from cpe_filter.lean.log import log
+from cpe_filter.lean.log import err, log, notice
 from cpe_filter.privileges import PrivilegeError, act_as
 
 __all__ = ["ExplainError", "run"]
@@ -29,17 +29,17 @@ def run(policy: Policy) -> int:
         responder.bind()
         act_as(policy.explain.user, "[explain] user").drop()
         responder.listen()
-        log(f"explaining on port {policy.explain.port}, at most {policy.explain.max_connections} connections")
+        log(notice(f"explaining on port {policy.explain.port}, at most {policy.explain.max_connections} connections"))
         responder.loop()
     except PrivilegeError as error:
         raise ExplainError(str(error)) from None
     except ExplainError:
         raise
     except Exception as error:
-        log(f"internal error, stopping: {type(error).__name__}: {error}")
+        log(err(f"internal error, stopping: {type(error).__name__}: {error}"))
         return 70  # EX_SOFTWARE: the supervisor starts us again
     finally:
         signal.set_wakeup_fd(-1)
         responder.close()
-    log("stopped")
+    log(notice("stopped"))
     return 0

@@ -20,11 +20,10 @@ from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.explain.text import explanation
 from cpe_filter.lean.clocks import Mono
 from cpe_filter.lean.listener import Listener
+from cpe_filter.lean.log import Log, info, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cpe_filter.policy.model import Policy
 
 #: Seconds without a byte from a client, or of a connection in all.
@@ -63,9 +62,7 @@ class Responder:
     No client takes all connections (see shares).
     """
 
-    def __init__(
-        self, policy: Policy, log: Callable[[str], None], idle_s: float = IDLE_S, total_s: float = TOTAL_S
-    ) -> None:
+    def __init__(self, policy: Policy, log: Log, idle_s: float = IDLE_S, total_s: float = TOTAL_S) -> None:
         text = explanation(policy)
         self._explanation = fold(554, "5.7.1", text)
         self._help = fold(214, "2.0.0", text)
@@ -138,7 +135,7 @@ class Responder:
                 next_log = None
             # Without connections and counts it sleeps without a limit, to leave the CPU alone.
             wait = None
-            if self._connections or self._listener.is_paused:
+            if self._connections or self._listener.is_paused or output.is_waiting:
                 wait = next_tick - now
             elif next_log is not None:
                 wait = next_log - now
@@ -228,6 +225,7 @@ class Responder:
 
     def _tick(self, now: Mono) -> None:
         """Each second: ends what takes too long."""
+        output.flush()
         self._listener.resume()
         for connection in list(self._connections.values()):
             if now - connection.active > self._idle_s or now - connection.began > self._total_s:
@@ -257,8 +255,10 @@ class Responder:
         if any(self._counts):
             connections, recipients, turned_away, timed_out = self._counts
             self._log(
-                f"explain: {connections} connections, {recipients} recipients refused, "
-                f"{turned_away} over the limit of connections, {timed_out} timed out"
+                info(
+                    f"explain: {connections} connections, {recipients} recipients refused, "
+                    f"{turned_away} over the limit of connections, {timed_out} timed out"
+                )
             )
             self._counts = [0, 0, 0, 0]
 

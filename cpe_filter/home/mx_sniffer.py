@@ -19,7 +19,7 @@ import struct
 from collections.abc import Callable
 
 from cpe_filter.lean import plain_socket as socket
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, warning
 
 #: Frames read from a socket in one turn, and from all sockets within a second. A flood costs no more than that.
 TURN = 32
@@ -145,7 +145,7 @@ class Lookups:
         interfaces: tuple[str, ...],
         poll: select.poll,
         tell: Callable[[bytes | None, bytes], None],
-        log: Callable[[str], None],
+        log: Log,
         retry_s: float = RETRY_S,
     ) -> None:
         self.seen = 0
@@ -195,7 +195,7 @@ class Lookups:
                 self._tell(hwaddr if len(hwaddr) == 6 else None, packet)
             except Exception as error:  # a defect; mail still needs its verdicts
                 self.failures += 1
-                self._log_once.first("failure", f"a lookup could not be read: {type(error).__name__}: {error}")
+                self._log_once.first("failure", warning(f"a lookup could not be read: {type(error).__name__}: {error}"))
         if self._left <= 0 and not self._resting:
             self._resting = True
             for one in self._sockets:
@@ -216,11 +216,11 @@ class Lookups:
             try:
                 packet_socket = _open(name)
             except PermissionError:
-                self._log_once.first("", "MX lookups are not watched: that needs the capability CAP_NET_RAW")
+                self._log_once.first("", warning("MX lookups are not watched: that needs the capability CAP_NET_RAW"))
                 self._wanted = ()
                 return
             except OSError as error:
-                self._log_once.first(name, f"MX lookups are not watched on {name}: {error.strerror}")
+                self._log_once.first(name, warning(f"MX lookups are not watched on {name}: {error.strerror}"))
                 continue
             self._sockets[packet_socket.fileno()] = name, packet_socket
             if not self._resting:
@@ -231,7 +231,7 @@ class Lookups:
         if not self._resting:
             self._poll.unregister(fd)
         packet_socket.close()
-        self._log_once.first(name, f"MX lookups are not watched on {name} until it is back: {error.strerror}")
+        self._log_once.first(name, warning(f"MX lookups are not watched on {name} until it is back: {error.strerror}"))
 
 
 def _open(name: str) -> socket.socket:

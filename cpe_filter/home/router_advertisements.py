@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import select
 import struct
-from collections.abc import Callable
 from ipaddress import IPv6Network
 
 from cpe_filter.home.mx_sniffer import attach_filter
 from cpe_filter.inspect.nat64 import announced
 from cpe_filter.lean import plain_socket as socket
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, warning
 
 #: Prefixes that are kept.
 MOST = 8
@@ -52,7 +51,7 @@ class Advertisements:
         wan: tuple[str, ...],
         lan: tuple[str, ...],
         poll: select.poll,
-        log: Callable[[str], None],
+        log: Log,
         retry_s: float = RETRY_S,
     ) -> None:
         self.fd = -1
@@ -160,4 +159,4 @@ class Advertisements:
         self.close()
         denied = isinstance(error, PermissionError)
         reason = "that needs the capability CAP_NET_RAW" if denied else error.strerror
-        self._log_once.first("", f"NAT64 prefixes in Router Advertisements are not read: {reason}")
+        self._log_once.first("", warning(f"NAT64 prefixes in Router Advertisements are not read: {reason}"))

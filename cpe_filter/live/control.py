@@ -19,6 +19,7 @@ from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.inputs import shown
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
+from cpe_filter.lean.log import Log, err, notice
 from cpe_filter.live.control_socket import Peer
 from cpe_filter.live.device_search import called, compromised_device
 from cpe_filter.live.exemption_control import ExemptionControl
@@ -48,7 +49,7 @@ class Control:
         policy: Policy,
         path: str,
         host: FilterHost,
-        log: Callable[[str], None],
+        log: Log,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """policy: as read from the file `path`. wall: POSIX time, which may jump."""
@@ -119,12 +120,12 @@ class Control:
             yield from self._host.apply(self._exemptions.effective(reread.policy, contents))
         except (PolicyError, KernelError) as error:
             self._refused = str(error)
-            self._log(f"reload by {requester} refused, the policy stays as it was: {error}")
+            self._log(err(f"reload by {requester} refused, the policy stays as it was: {error}"))
             return {"error": f"{error}; the running filter's policy stays as it was"}
         self._exemptions.policy = reread.policy
         self._read_at, self._refused = self._wall(), ""
         lines = self._summary(reread)
-        self._log(f"reload by {requester}: {'; '.join(lines)}")
+        self._log(notice(f"reload by {requester}: {'; '.join(lines)}"))
         self._exemptions.found_by_reload(contents, requester)
         self._unblock(old, reread.policy)
         return {"lines": lines}
@@ -161,9 +162,8 @@ class Control:
             try:
                 self._host.unblock(device)
             except KernelError as error:
-                self._log(
-                    f"the kernel refuses {device.name} for up to {old.filter.block_minutes} minutes more: {error}"
-                )
+                minutes = old.filter.block_minutes
+                self._log(err(f"the kernel refuses {device.name} for up to {minutes} minutes more: {error}"))
 
     # ── devices ─────────────────────────────────────────────────────────────────────────────────
 
@@ -174,7 +174,7 @@ class Control:
         device = compromised_device(str(request.get("device", "")), self._host.devices(), self._host.host_name)
         name = called(device, self._host.host_name(device))
         because = f": {reason}" if reason else ""
-        self._log(f"release of {name} by {requester}{because}")
+        self._log(notice(f"release of {name} by {requester}{because}"))
         policy, failure = self._exemptions.policy, ""
         try:
             self._host.release(device)
@@ -189,7 +189,7 @@ class Control:
             lines.append("The policy's own mode is block, so its direct mail stays refused, like that of all devices.")
         if failure:
             lines.append(failure)
-            self._log(failure)
+            self._log(err(failure))
         return {"lines": lines}
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.json_text import decode, encode
 from cpe_filter.lean.listener import Listener
+from cpe_filter.lean.log import Log, err, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -70,7 +71,7 @@ class NoAnswerError(Exception):
 class ControlSocket:
     """The filter's side, on `poll`. Call `serve` when that returns a descriptor of ours (`in`), `tick` every second."""
 
-    def __init__(self, path: str, poll: select.poll, handle: Handle, log: Callable[[str], None]) -> None:
+    def __init__(self, path: str, poll: select.poll, handle: Handle, log: Log) -> None:
         """Takes the socket's place in the file system. Raises `SocketInUseError`."""
         self._path = path
         self._poll = poll
@@ -133,7 +134,7 @@ class ControlSocket:
         client, _ = accepted
         pid, uid, _ = _credentials(client)
         if uid not in self._uids:
-            self._log(f"control: refused process {pid} of uid {uid}")
+            self._log(warning(f"control: refused process {pid} of uid {uid}"))
             client.close()
             return
         client.setblocking(False)
@@ -176,7 +177,7 @@ class ControlSocket:
             return work()
         except Exception as error:  # a defect; mail still needs its verdicts
             text = f"internal error: {type(error).__name__}: {error}"
-            self._log(f"control: {text}")
+            self._log(err(f"control: {text}"))
             return {"error": text[:400]}
 
     def _hold(self, fd: int, later: Later) -> None:

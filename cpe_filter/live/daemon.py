@@ -25,7 +25,7 @@ from cpe_filter.home.mx_sniffer import is_ours
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.lean import plain_signal as signal
 from cpe_filter.lean.clocks import PacketTime
-from cpe_filter.lean.log import log
+from cpe_filter.lean.log import err, log, notice, output, warning
 from cpe_filter.live.control import Control
 from cpe_filter.live.control_socket import ControlSocket, SocketInUseError
 from cpe_filter.live.figures import Figures
@@ -63,7 +63,7 @@ def run(policy: Policy, path: str) -> int:
     try:
         daemon.loop()
     except Exception as error:
-        log(f"internal error, stopping: {type(error).__name__}: {error}")
+        log(err(f"internal error, stopping: {type(error).__name__}: {error}"))
         # Mode block needs no filter, so an error in the filter must not let mail pass.
         daemon.stop("closed" if daemon.policy.filter.mode == "block" else policy.filter.fail, save=False)
         return 70  # EX_SOFTWARE: the supervisor starts us again
@@ -209,15 +209,19 @@ class Daemon:
     def _log_start(self) -> None:
         policy, has_log = self.policy, self.rules.has_log
         log(
-            f"running: queue {policy.filter.queue} by {self.rules.handoff}, {'' if has_log else 'no '}NFLOG, "
-            f"mode {policy.filter.mode}, fail {policy.filter.fail}, "
-            f"lan {' '.join(policy.network.lan)}, wan {' '.join(policy.network.wan)}, "
-            f"{len(policy.network.relays)} relays"
+            notice(
+                f"running: queue {policy.filter.queue} by {self.rules.handoff}, {'' if has_log else 'no '}NFLOG, "
+                f"mode {policy.filter.mode}, fail {policy.filter.fail}, "
+                f"lan {' '.join(policy.network.lan)}, wan {' '.join(policy.network.wan)}, "
+                f"{len(policy.network.relays)} relays"
+            )
         )
         if policy.filter.fail == "open" and not has_log:
             log(
-                "the kernel has no NFLOG (kmod-nfnetlink-log): all packets go through the queue, and those that find "
-                'it full are dropped, although fail = "open"'
+                warning(
+                    "the kernel has no NFLOG (kmod-nfnetlink-log): all packets go through the queue, and those that "
+                    'find it full are dropped, although fail = "open"'
+                )
             )
 
     def _on_signal(self, number: int, frame: object) -> None:
@@ -238,14 +242,16 @@ class Daemon:
             part.save(now)
         self._close()
         if fail == "open":
-            still = "stopped; the ruleset is still loaded (`cpe-filter rules --remove` takes it out)"
-            log("stopped, ruleset removed" if done else still)
+            still = err("stopped; the ruleset is still loaded (`cpe-filter rules --remove` takes it out)")
+            log(notice("stopped, ruleset removed") if done else still)
         elif not done:
-            log("stopped; there is no ruleset: direct mail leaves")
+            log(err("stopped; there is no ruleset: direct mail leaves"))
         else:
             log(
-                "stopped; the ruleset stays: no direct mail leaves until the filter runs again "
-                "(`cpe-filter rules --remove` takes it out)"
+                notice(
+                    "stopped; the ruleset stays: no direct mail leaves until the filter runs again "
+                    "(`cpe-filter rules --remove` takes it out)"
+                )
             )
 
     def _undo_start(self) -> None:
@@ -279,6 +285,7 @@ class Daemon:
                 self.engine.tick(now)
                 for part in self._parts:
                     part.tick(now)
+                output.flush()
                 next_tick = now + TICK_S
             self.events.emit()
             more = [step(now) for step in self._steps]

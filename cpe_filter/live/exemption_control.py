@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
+from cpe_filter.lean.log import Log, err, notice
 from cpe_filter.live.requests import added_line, unwanted, wanted
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy.exemptions import Contents, describe
@@ -60,9 +61,7 @@ class ExemptionControl:
     policy: the policy as its file says, without the exemptions of the other file. wall: POSIX time, which may jump.
     """
 
-    def __init__(
-        self, policy: Policy, path: str, host: FilterHost, log: Callable[[str], None], wall: Callable[[], float]
-    ) -> None:
+    def __init__(self, policy: Policy, path: str, host: FilterHost, log: Log, wall: Callable[[], float]) -> None:
         self.policy = policy
         self._path = path
         self._file = policy.state.exemptions_file
@@ -79,9 +78,9 @@ class ExemptionControl:
         try:
             self._contents = exemptions_store.load(self._file)
         except exemptions_store.DamagedFileError as error:
-            self._log(f"exemptions not used: {error}; {exemptions_store.set_aside(self._file)}")
+            self._log(err(f"exemptions not used: {error}; {exemptions_store.set_aside(self._file)}"))
         except PolicyError as error:
-            self._log(f"exemptions not used: {error}")
+            self._log(err(f"exemptions not used: {error}"))
         self._expired = self._expired_now(self._contents)
         return self.effective(self.policy, self._contents)
 
@@ -102,7 +101,7 @@ class ExemptionControl:
             kept = new or old
             if kept is not None and old != new:
                 action = "removed" if new is None else "added" if old is None else "changed"
-                self._log(f"exemption {number} {action} {cause}: {describe(kept.exemption)}")
+                self._log(notice(f"exemption {number} {action} {cause}: {describe(kept.exemption)}"))
         self._contents = contents
         self._expired = self._expired_now(contents)
         self._expired_since = {number: since for number, since in self._expired_since.items() if number in after}
@@ -174,7 +173,7 @@ class ExemptionControl:
             try:
                 yield from self._write(lambda contents: before)
             except PolicyError as failure:
-                self._log(f"change of exemptions by {requester} is in their file and not in force: {failure}")
+                self._log(err(f"change of exemptions by {requester} is in their file and not in force: {failure}"))
                 raise PolicyError(f"{error}; the change is not in force, but it stays in its file: {failure}") from None
             raise PolicyError(f"{error}; nothing is changed") from None
         self.settle(after, f"by {requester}")
@@ -211,16 +210,16 @@ class ExemptionControl:
             yield from self._host.apply(self.effective(self.policy, self._contents))
         except KernelError as error:
             if self._retry_at < now - 2 * RETRY_S:  # not every time
-                self._log(f"expired exemptions are still in force: {error}")
+                self._log(err(f"expired exemptions are still in force: {error}"))
             self._retry_at = now + RETRY_S
             return {"lines": []}
         named = [(f"{number} of {self._path}", each) for number, each in enumerate(self.policy.exempt, 1)]
         named += [(str(kept.id), kept.exemption) for kept in self._contents.kept]
         for name, each in named:
             if each in expired and each not in self._expired:
-                self._log(f"exemption {name} has expired: {describe(each)}")
+                self._log(notice(f"exemption {name} has expired: {describe(each)}"))
             elif each in self._expired and each not in expired:
-                self._log(f"exemption {name} is in force again, the clock was set back: {describe(each)}")
+                self._log(notice(f"exemption {name} is in force again, the clock was set back: {describe(each)}"))
         self._expired = expired
         return {"lines": []}
 
@@ -229,7 +228,7 @@ class ExemptionControl:
         try:
             _, after = yield from self._write(lambda contents: exemptions.without(contents, gone))
         except PolicyError as error:
-            self._log(f"expired exemptions stay in their file: {error}")
+            self._log(err(f"expired exemptions stay in their file: {error}"))
             for number in gone:
                 self._expired_since[number] = now
             return {"lines": []}

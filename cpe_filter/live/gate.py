@@ -35,6 +35,7 @@ from cpe_filter.enforce.sets import Sets
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.engine.verdicts import BYPASS, INSPECT_ALL, LIMIT_DEVICE, REFUSALS, SKIP_CONTENT, SKIP_TO_FIN
 from cpe_filter.inspect.session import TRYING
+from cpe_filter.lean.log import Log
 from cpe_filter.live.part import Part
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ class Gate(Part):
         shown: PacketLog | None,
         poll: select.poll,
         now: Callable[[], PacketTime],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self.failures = 0
         self.last_failure = ""

@@ -16,7 +16,7 @@ from cpe_filter.home.leases import Leases
 from cpe_filter.home.mx_sniffer import Lookups
 from cpe_filter.home.router_advertisements import Advertisements
 from cpe_filter.lean.clocks import PacketTime, Posix
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, info
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import Policy
 
@@ -33,9 +33,7 @@ _PREFIXES_LOGGED = 16
 class HomeWatch(Part):
     """Registers with `poll`. The engine learns what was found with each `look`."""
 
-    def __init__(
-        self, policy: Policy, engine: Engine, leases: Leases, poll: select.poll, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, policy: Policy, engine: Engine, leases: Leases, poll: select.poll, log: Log) -> None:
         self._interfaces = (*policy.network.lan, *policy.network.wan)
         self._lan = policy.network.lan
         self._engine = engine
@@ -79,8 +77,8 @@ class HomeWatch(Part):
         )
         self._engine.translators(found)
         for prefix in found:
-            text = f"NAT64 prefix {prefix} found: servers behind it count by their IPv4 address"
-            self._log_once.first(str(prefix), text)
+            line = info(f"NAT64 prefix {prefix} found: servers behind it count by their IPv4 address")
+            self._log_once.first(str(prefix), line)
 
     def close(self) -> None:
         self._advertisements.close()
@@ -95,7 +93,7 @@ class MxWatch(Part):
         poll: select.poll,
         engine: Engine,
         now: Callable[[], PacketTime],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._sniffer = Lookups(
             policy.network.lan, poll, lambda hwaddr, packet: engine.on_mx_query(now(), hwaddr, packet), log

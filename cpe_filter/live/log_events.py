@@ -10,9 +10,10 @@ from collections.abc import Callable
 from cpe_filter.detect.detector import RELEASED, StandingChanged
 from cpe_filter.detect.device import Device, device_name
 from cpe_filter.detect.mac_rotation import DeviceRekeyed
-from cpe_filter.detect.score import CLEAR
+from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine, Refused
+from cpe_filter.lean.log import Log, err, notice, warning
 from cpe_filter.live.device_search import called
 from cpe_filter.live.gate import Gate
 from cpe_filter.live.part import Part
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from cpe_filter.lean.clocks import PacketTime
 
+#: Seconds between two lines about packets that could not be processed: whoever has found such a packet can repeat it.
+FAILURES_S = 60.0
+
 
 class EventLog(Part):
     """Call `emit` in each turn of the loop. parts: those that get the changes; the list may change."""
@@ -34,7 +38,7 @@ class EventLog(Part):
         gate: Gate,
         parts: list[Part],
         host_name: Callable[[Device], str],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self.refusals = Refusals(log)
         self._engine = engine
@@ -43,16 +47,18 @@ class EventLog(Part):
         self._host_name = host_name
         self._log = log
         self._failures_logged = 0
+        self._now = self._next_failure = 0.0
 
     def tick(self, now: PacketTime) -> None:
+        self._now = now
         self.refusals.tick(now)
 
     def emit(self) -> None:
         """Passes on everything since the last time."""
         gate = self._gate
-        if gate.failures > self._failures_logged:
-            self._failures_logged = gate.failures
-            self._log(f"{gate.failures} packets could not be processed; last error: {gate.last_failure}")
+        if gate.failures > self._failures_logged and self._now >= self._next_failure:
+            self._failures_logged, self._next_failure = gate.failures, self._now + FAILURES_S
+            self._log(err(f"{gate.failures} packets could not be processed; last error: {gate.last_failure}"))
         if not self._engine.events:
             return
         events, self._engine.events = self._engine.events, []
@@ -68,6 +74,7 @@ class EventLog(Part):
         return {"refusals": self.refusals.counts}
 
     def save(self, now: PacketTime) -> None:
+        self._next_failure = 0.0
         self.emit()  # what has changed in the last moment
 
     def close(self) -> None:
@@ -80,9 +87,12 @@ class EventLog(Part):
         device = event.device
         mode = effective_mode(self._engine.policy, device)
         cause = "released by operator" if event.indicator == RELEASED else f"last evidence {event.indicator}"
+        severity = warning if event.after == COMPROMISED else notice
         self._log(
-            f"device {self._called(device)} is now {event.after} (was {event.before}): score {device.score.value:.1f} "
-            f"at its connection {event.connection}, {cause}; mode {mode}"
+            severity(
+                f"device {self._called(device)} is now {event.after} (was {event.before}): "
+                f"score {device.score.value:.1f} at its connection {event.connection}, {cause}; mode {mode}"
+            )
         )
         for part in self._parts:
             part.standing_changed(event)
@@ -90,11 +100,12 @@ class EventLog(Part):
     def _refused(self, event: Refused) -> None:
         device, session, reason = event.flow.device, event.flow.session, event.flow.decision.reason
         name = self._called(device)
-        self.refusals.told(event.time, device.key, name, session.server, session.server_port, reason)
+        self.refusals.refused(event.time, device.key, name, session.server, session.server_port, reason)
 
     def _rekeyed(self, event: DeviceRekeyed) -> None:
         device, standing = event.device, event.device.score.standing
         still = standing if standing == CLEAR else f"still {standing}"
-        self._log(f"device {device_name(event.before)} is now {self._called(device)} (same DHCP {event.why}); {still}")
+        before, after = device_name(event.before), self._called(device)
+        self._log(notice(f"device {before} is now {after} (same DHCP {event.why}); {still}"))
         for part in self._parts:
             part.device_rekeyed(event)

@@ -12,6 +12,7 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.mac_rotation import DeviceRekeyed
 from cpe_filter.engine import Engine
 from cpe_filter.lean.clocks import PacketTime
+from cpe_filter.lean.log import Log, err
 from cpe_filter.live.part import Part
 from cpe_filter.live.state import State
 from cpe_filter.policy.model import Policy
@@ -78,7 +79,7 @@ def make_reports(
     figures: Callable[[], dict[str, int]],
     state: State,
     now: Callable[[], PacketTime],
-    log: Callable[[str], None],
+    log: Log,
 ) -> Reports | None:
     """The part, or None if reports cannot be made; the log says why."""
     from cpe_filter.report import reporter
@@ -86,12 +87,12 @@ def make_reports(
     try:
         made = reporter.Reporter(policy, engine, host_name, figures, log, now())
     except OSError as error:
-        log(f"reporting disabled: {error.filename or policy.state.state_file}: {error.strerror}")
+        log(err(f"reporting disabled: {error.filename or policy.state.state_file}: {error.strerror}"))
         return None
     return Reports(made, reporter.INCIDENTS_SUFFIX, state, now)
 
 
-def make_notice_page(engine: Engine, host_name: Callable[[Device], str], log: Callable[[str], None]) -> NoticePage:
+def make_notice_page(engine: Engine, host_name: Callable[[Device], str], log: Log) -> NoticePage:
     from cpe_filter.notice.notice import Notice
 
     return NoticePage(Notice(host_name, log), engine)

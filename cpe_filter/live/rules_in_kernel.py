@@ -6,11 +6,10 @@ runs nft runs in child processes. Must not know what is in the ruleset.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from cpe_filter.enforce import nftables, offload
 from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
+from cpe_filter.lean.log import Log, err
 from cpe_filter.live.job import Until
 from cpe_filter.live.ruleset_guard import RulesetGuard
 from cpe_filter.policy.model import Policy
@@ -27,7 +26,7 @@ APPLY_WAIT_S = 30.0
 class RulesInKernel:
     """`probe`, `install`; then `apply` and `install_again`; at the end `remove`, or `undo` after a failed start."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Log) -> None:
         self.handoff = ""
         self.has_log = False  # packets are shown by NFLOG
         self.are_installed = False
@@ -91,7 +90,7 @@ class RulesInKernel:
         try:
             self.install_again(policy)
         except KernelError as error:
-            self._log(f"ruleset removed by another program and could not be restored: {error}")
+            self._log(err(f"ruleset removed by another program and could not be restored: {error}"))
             return False
         return True
 
@@ -105,9 +104,9 @@ class RulesInKernel:
             nftables.remove()
         except KernelError as error:
             gone = False
-            self._log(f"the ruleset could not be removed: {error}")
+            self._log(err(f"the ruleset could not be removed: {error}"))
         try:
             offload.remove()
         except KernelError as error:
-            self._log(f"the exemption from fw4's flow offload could not be taken out: {error}")
+            self._log(err(f"the exemption from fw4's flow offload could not be taken out: {error}"))
         return gone

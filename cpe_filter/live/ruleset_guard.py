@@ -13,6 +13,7 @@ from collections.abc import Callable
 from cpe_filter.enforce import nftables, offload
 from cpe_filter.enforce.nfqueue import queue_state
 from cpe_filter.enforce.watch import Counters, Ruleset, Watch
+from cpe_filter.lean.log import Log, err
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import Policy
 
@@ -37,7 +38,7 @@ class RulesetGuard(Part):
         now: Callable[[], float],
         install: Callable[[], None],
         installed_again: Callable[[], None],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._policy = policy
         self._now = now
@@ -74,10 +75,10 @@ class RulesetGuard(Part):
         try:
             self._ruleset.installed()
         except OSError as error:
-            self._log(f"the ruleset could not be read back: {error.strerror or error}")
+            self._log(err(f"the ruleset could not be read back: {error.strerror or error}"))
 
     def offload_failed(self, reason: str) -> None:
-        self._log(f"mail could not be kept out of fw4's flow offload: {reason}")
+        self._log(err(f"mail could not be kept out of fw4's flow offload: {reason}"))
 
     def end_repairs(self) -> None:
         """From now on nothing is restored."""

@@ -23,7 +23,7 @@ from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.files import make_folder, read, replace
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, err, info
 
 #: Seconds from a change of standing to its writing on flash, and between two writings there.
 SETTLE_S, FLASH_S = 60.0, 3600.0
@@ -36,7 +36,7 @@ FLASH_WAIT_S, CLOSE_S = 120.0, 3.0
 class State:
     """flash, recent: paths, which may be the same. log: takes a line. Times are seconds of the engine's clock."""
 
-    def __init__(self, flash: str, recent: str, log: Callable[[str], None]) -> None:
+    def __init__(self, flash: str, recent: str, log: Log) -> None:
         self._flash = flash
         self._recent = recent
         self._log = log
@@ -65,7 +65,7 @@ class State:
             self._changed_at = now
         if newest.devices:
             compromised = sum(1 for standing in standings.values() if standing == COMPROMISED)
-            self._log(f"{len(newest.devices)} devices known from {path}, {compromised} of them compromised")
+            self._log(info(f"{len(newest.devices)} devices known from {path}, {compromised} of them compromised"))
         return newest.devices
 
     def changed(self, device: Device, now: float) -> None:
@@ -127,7 +127,7 @@ class State:
             make_folder(self._recent)
             self._file = AtomicFile(self._recent)
         except OSError as error:
-            self._log_once.changed(self._recent, f"state not written: {self._recent}: {error.strerror}")
+            self._log_once.changed(self._recent, err(f"state not written: {self._recent}: {error.strerror}"))
             return
         self._pieces = saved.pieces(devices, now, self._next_serial())
 
@@ -142,7 +142,7 @@ class State:
             file.finish()
             self._log_once.clear(self._recent)
         except OSError as error:
-            self._log_once.changed(self._recent, f"state not written: {self._recent}: {error.strerror}")
+            self._log_once.changed(self._recent, err(f"state not written: {self._recent}: {error.strerror}"))
         self._file, self._pieces = None, iter(())
 
     # ── on flash ────────────────────────────────────────────────────────────────────────────────
@@ -159,7 +159,7 @@ class State:
             self._call = BackgroundCall(work, OSError, FLASH_WAIT_S)
         except CallFailedError as error:
             self._flash_after = now + SETTLE_S
-            self._log_once.changed(self._flash, f"state not written: {self._flash}: {error}")
+            self._log_once.changed(self._flash, err(f"state not written: {self._flash}: {error}"))
             return
         self._call_for, self._changed_at = self._changed_at, None
 
@@ -193,7 +193,7 @@ class State:
             if self._flash + ending not in paths:
                 self._log_once.clear(self._flash + ending)
         for path, text in failed:
-            self._log_once.changed(path, text)
+            self._log_once.changed(path, err(text))
         if self._flash in paths:
             self._changed_at = changed_at
 
@@ -210,7 +210,7 @@ class State:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._log_once.changed(path, f"state not read: {path}: {error.strerror}")
+            self._log_once.changed(path, err(f"state not read: {path}: {error.strerror}"))
         except CorruptStateError as error:
             aside = f"{path}.bad"
             try:
@@ -218,7 +218,7 @@ class State:
                 where = f"kept as {aside}"
             except OSError as why:
                 where = f"it stays there: {why.strerror}"
-            self._log(f"state not used: {path}: {error}; {where}")
+            self._log(err(f"state not used: {path}: {error}; {where}"))
         return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, err
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import Policy
 from cpe_filter.status.status import Writer
@@ -44,9 +44,7 @@ class StatusFile(Part):
 class MetricsFile(Part):
     """Written every `[status] metrics_interval_s`, if it is configured. status: the source of the file."""
 
-    def __init__(
-        self, policy: Callable[[], Policy], status: Callable[[], dict[str, Any]], log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, policy: Callable[[], Policy], status: Callable[[], dict[str, Any]], log: Log) -> None:
         self._policy = policy
         self._status = status
         self._log_once = LogOnce(log)
@@ -65,7 +63,7 @@ class MetricsFile(Part):
             self._path = path
             self._log_once.clear(path)
         except OSError as error:
-            self._log_once.changed(path, f"metrics not written: {path}: {error.strerror}")
+            self._log_once.changed(path, err(f"metrics not written: {path}: {error.strerror}"))
 
     def close(self) -> None:
         if self._path:  # otherwise the numbers of a stopped filter would still be scraped

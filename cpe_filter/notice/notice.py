@@ -20,7 +20,7 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR
 from cpe_filter.lean import files
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, err
 from cpe_filter.policy.model import Policy
 
 #: Seconds between two writings: where a standing has changed, and else.
@@ -48,7 +48,7 @@ class Notice:
     named: a device's name in DHCP. log: takes a line.
     """
 
-    def __init__(self, named: Callable[[Device], str], log: Callable[[str], None]) -> None:
+    def __init__(self, named: Callable[[Device], str], log: Log) -> None:
         self._named = named
         self._past: dict[bytes, tuple[str, float]] = {}
         self._due = True
@@ -124,7 +124,7 @@ class Notice:
         """Logged once; tried again when it is time."""
         self._shows = 0
         self._failed = True
-        self._log_once.changed(_PAGE, f"page for subscribers not written: {self._path}: {reason}")
+        self._log_once.changed(_PAGE, err(f"page for subscribers not written: {self._path}: {reason}"))
 
     def _take_away(self) -> None:
         path, self._path = self._path, ""

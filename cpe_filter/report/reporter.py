@@ -15,7 +15,7 @@ from cpe_filter.engine import Engine, Flow
 from cpe_filter.lean import files
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.forked import CallFailedError, call
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import Log, LogOnce, err, warning
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import key, spool_dir
 from cpe_filter.report.events import HEARTBEAT, heartbeat
@@ -44,7 +44,7 @@ class Reporter:
         engine: Engine,
         named: Callable[[Device], str],
         figures: Callable[[], dict[str, int]],
-        log: Callable[[str], None],
+        log: Log,
         now: float,
     ) -> None:
         """named: a device's name of its own; figures: for heartbeats (see report.events). Raises OSError."""
@@ -86,13 +86,13 @@ class Reporter:
                     whole = recent is not None and about.next >= recent.seq
                     spool.restore(about, events)
             except CorruptStateError as error:
-                self._log(f"reports that waited are lost: the spool is {error}")
+                self._log(warning(f"reports that waited are lost: the spool is {error}"))
         saved = recent or self._saved(self._read_flash(), "on flash")
         if saved is not None:
             try:
                 saved.restore(self._incidents, self._boot, now, lost=not whole)
             except CorruptStateError as error:
-                self._log(f"open incidents are not known any more: {error}")
+                self._log(warning(f"open incidents are not known any more: {error}"))
         return spool
 
     def _saved(self, data: bytes | None, where: str) -> SavedIncidents | None:
@@ -101,7 +101,7 @@ class Reporter:
         try:
             return SavedIncidents(data)
         except CorruptStateError as error:
-            self._log(f"open incidents {where} not used: {error}")
+            self._log(warning(f"open incidents {where} not used: {error}"))
             return None
 
     def _read_flash(self) -> bytes | None:
@@ -111,7 +111,7 @@ class Reporter:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._log(f"open incidents not read: {path}: {error.strerror}")
+            self._log(err(f"open incidents not read: {path}: {error.strerror}"))
             return None
 
     def encoded(self, now: float) -> bytes:
@@ -129,7 +129,8 @@ class Reporter:
             try:
                 self._writer.make()
             except OSError as error:
-                self._log_once.changed("folder", f"reports cannot be left for {policy.report.user}: {error.strerror}")
+                text = f"reports cannot be left for {policy.report.user}: {error.strerror}"
+                self._log_once.changed("folder", err(text))
         self._spool.changed = True  # the policy's version is in it
 
     def rekeyed(self, before: bytes, after: bytes) -> None:
@@ -181,7 +182,7 @@ class Reporter:
             self._writer.write(spool_dir.SPOOL, self._spool.encode(policy.filter.version, __version__), 0o640)
         except OSError as error:
             self._next_write = now + RETRY_S
-            self._log_once.changed("spool", f"reports not written: {error.strerror}")
+            self._log_once.changed("spool", err(f"reports not written: {error.strerror}"))
             return
         self._spool.changed = False
         self._log_once.clear("spool")

@@ -22,10 +22,11 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.clocks import Uptime
+from cpe_filter.lean.log import Log, warning
 from cpe_filter.report.spool import MOST_BYTES
 
 SPOOL, INCIDENTS, SENT = "spool", "incidents", "sent"
@@ -55,7 +56,7 @@ def uptime() -> Uptime:
 class SpoolWriter:
     """The side of `run`. Methods that say so raise OSError."""
 
-    def __init__(self, path: str, user: str, log: Callable[[str], None]) -> None:
+    def __init__(self, path: str, user: str, log: Log) -> None:
         self._path = path
         self._log = log
         self._stamp: tuple[int, int] | None = None
@@ -70,7 +71,7 @@ class SpoolWriter:
         try:
             entry = pwd.getpwnam(user)
         except KeyError:
-            self._log(f"reports wait for root alone: [report] user names {user}, and there is no such user")
+            self._log(warning(f"reports wait for root alone: [report] user names {user}, and there is no such user"))
             return -1, -1
         return entry.pw_uid, entry.pw_gid
 

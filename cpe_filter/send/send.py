@@ -32,7 +32,7 @@ from typing import Any
 
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.clocks import Posix
-from cpe_filter.lean.log import log
+from cpe_filter.lean.log import Line, err, info, log, warning
 from cpe_filter.policy.model import Policy
 from cpe_filter.privileges import PrivilegeError, act_as
 from cpe_filter.report import schedule, spool_dir
@@ -71,9 +71,9 @@ class NoReportsError(RuntimeError):
     """No filter has left anything to send."""
 
 
-def say(text: str) -> None:
+def say(line: Line) -> None:
     """One line of the log, by the name of this command."""
-    log(f"send: {text}")
+    log(Line(f"send: {line}", line.severity))
 
 
 def run(policy: Policy, how: str) -> int:
@@ -87,13 +87,14 @@ def run(policy: Policy, how: str) -> int:
     try:
         user = act_as(policy.report.user, "[report] user")
         if not reader.lock():
-            say("another one is at work")
+            say(info("another one is at work"))
             return DONE
         return Sender(policy, own, reader, how, user.give_up).run()
     except PrivilegeError as error:
         raise CannotSendError(str(error)) from None
     except (OSError, CorruptStateError) as error:
-        say(f"what waits cannot be read or noted: {error.strerror if isinstance(error, OSError) else error}")
+        reason = error.strerror if isinstance(error, OSError) else error
+        say(err(f"what waits cannot be read or noted: {reason}"))
         if how == "wait":
             time.sleep(LOOK_S)
         return UNDELIVERED
@@ -175,7 +176,8 @@ class Sender:
         finally:
             collector.close()
         self._reader.write(PLAN, plan)
-        say(f"{text}; not again within {max(0.0, plan.due - uptime()):.0f} s")
+        severity = info if code == DONE else warning
+        say(severity(f"{text}; not again within {max(0.0, plan.due - uptime()):.0f} s"))
         return code
 
     def _collector(self) -> Collector:
@@ -240,7 +242,7 @@ class Sender:
                 if so_far.given_up >= MOST_GIVEN_UP and not so_far.answered_for:
                     break
                 so_far.given_up += 1
-                say(f"the collector answers {answer.status} to {_called(batch[0])}: given up")
+                say(err(f"the collector answers {answer.status} to {_called(batch[0])}: given up"))
                 self._reader.note(self._boot, [batch[0].seq])
             elif answer.what == upstream.LATER:
                 return self._later(plan, answer.after, f"{answered}, {so_far.text}")
@@ -256,7 +258,8 @@ class Sender:
         delivered = [event for event in batch if event.seq in answer.acked]
         rejected = [event for event in batch if event.seq in answer.rejected and event.seq not in answer.acked]
         for event in rejected:
-            say(f"the collector rejects {_called(event)}: {answer.rejected[event.seq] or 'no reason'}")
+            reason = answer.rejected[event.seq] or "no reason"
+            say(err(f"the collector rejects {_called(event)}: {reason}"))
         settled = delivered + rejected
         if not settled:
             return False

@@ -19,6 +19,7 @@ from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.json_text import encode
+from cpe_filter.lean.log import Log, err
 from cpe_filter.policy.model import Policy
 from cpe_filter.status.devices import device_facts
 
@@ -84,7 +85,7 @@ class Writer:
         path: str,
         about: Callable[[], dict[str, Any]],
         named: Callable[[Device], str],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._engine = engine
         self._path = path
@@ -109,7 +110,7 @@ class Writer:
         except OSError as error:
             failure = f"status not written: {self._path}: {error.strerror}"
             if failure != self._failure:
-                self._log(failure)
+                self._log(err(failure))
             self._failure = failure
             return False
 

@@ -189,7 +189,7 @@ def test_a_port_is_added_and_lookups_are_no_longer_watched(lab: Lab) -> None:
     program = f"import socket;socket.create_connection(('{mx4(0)}',2599),3)"
     done = lab.run("device1", [PYTHON, "-c", program], check=False)
     assert "refused" in done.stderr
-    running.wait_for(f"refused {Lab.mac('device1')} to {mx4(0)} port 2599")
+    running.wait_for(f"refused 1 connection of {Lab.mac('device1')} to {mx4(0)} port 2599")
     policy.write_text(policy.read_text().replace("watch_dns = false", "watch_dns = true"))
     assert "changed [detect] watch_dns" in told(lab, policy, "reload")
     assert sent(lab, "device1", RELAY4)

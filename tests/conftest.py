@@ -17,6 +17,7 @@ LIVE_REQUIRED = os.environ.get("CPE_FILTER_LIVE") == "required"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("CPE_FILTER_LOG", "stderr")  # where this machine has a syslog, tests still read stderr
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(schedule)
 

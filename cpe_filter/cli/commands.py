@@ -9,7 +9,7 @@ import argparse
 import os
 
 from cpe_filter.cli.parser import make_parser
-from cpe_filter.cli.run import policy_of, run_filter
+from cpe_filter.cli.run import loaded, policy_of, run_filter
 from cpe_filter.cli.values import port, seconds
 from cpe_filter.lean.log import info, log
 from cpe_filter.outcome import EXIT_OK, UsageError
@@ -28,7 +28,18 @@ def run(arguments: list[str]) -> int:
     return _WORK[options.work](options)
 
 
+def _lacking(command: str, package: str) -> UsageError:
+    return UsageError(f"'{command}' needs the package {package}, which is missing or incomplete")
+
+
 def _command_explain(options: argparse.Namespace) -> int:
+    try:
+        return _explain(options)
+    except ImportError:  # on a router it is in a package of its own
+        raise _lacking("explain", "cpe-filter-explain") from None
+
+
+def _explain(options: argparse.Namespace) -> int:
     from cpe_filter.explain import command as explain
 
     policy = policy_of(options.policy)
@@ -44,7 +55,7 @@ def _command_send(options: argparse.Namespace) -> int:
     try:
         return _send(options)
     except ImportError:  # on a router it is in a package of its own, like TLS and HTTP, which nothing else needs
-        raise UsageError("'send' needs the package cpe-filter-report, which is missing or incomplete") from None
+        raise _lacking("send", "cpe-filter-report") from None
 
 
 def _send(options: argparse.Namespace) -> int:
@@ -60,7 +71,14 @@ def _send(options: argparse.Namespace) -> int:
 
 
 def _command_report_show(options: argparse.Namespace) -> int:
-    from cpe_filter.cli import report_show as reported
+    try:
+        return _report_show(options)
+    except ImportError:
+        raise _lacking("report show", "cpe-filter-report") from None
+
+
+def _report_show(options: argparse.Namespace) -> int:
+    from cpe_filter.report import show as reported
 
     try:
         reported.show(policy_of(options.policy), options.json, print)
@@ -149,7 +167,7 @@ def _command_replay(options: argparse.Namespace) -> int:
 
 
 def _command_check(options: argparse.Namespace) -> int:
-    policy = policy_of(options.file)
+    policy, lacks = loaded(options.file)
     if options.service:
         from cpe_filter.cli import service
 
@@ -158,6 +176,8 @@ def _command_check(options: argparse.Namespace) -> int:
     exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
     mode, fail, relays = policy.filter.mode, policy.filter.fail, len(policy.network.relays)
     print(f"{options.file}: good. Mode {mode}, fail {fail}, {relays} relays{exemptions}.")
+    for line in lacks:
+        print(line)
     return EXIT_OK
 
 

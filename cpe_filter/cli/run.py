@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from cpe_filter.lean.log import log
 from cpe_filter.outcome import UsageError
 
 TYPE_CHECKING = False
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def run_filter(path: str) -> int:
     """`cpe-filter run --policy PATH`."""
-    policy = policy_of(path)
+    policy, lacks = loaded(path)
+    for line in lacks:
+        log(line)
     from cpe_filter.live import daemon
 
     try:
@@ -27,12 +30,19 @@ def run_filter(path: str) -> int:
 
 def policy_of(path: str | None) -> Policy:
     """The policy of a file; without a file all defaults."""
-    from cpe_filter.policy.load import load
-    from cpe_filter.policy.model import Policy, PolicyError
-
     if path is None:
+        from cpe_filter.policy.model import Policy
+
         return Policy()
+    return loaded(path)[0]
+
+
+def loaded(path: str) -> tuple[Policy, tuple[str, ...]]:
+    """The policy of a file, and lines about what it asks for that is not installed."""
+    from cpe_filter.policy import load
+    from cpe_filter.policy.model import PolicyError
+
     try:
-        return load(path)
+        return load.loaded(path)
     except PolicyError as error:
         raise UsageError(str(error)) from None

@@ -22,7 +22,6 @@ import os
 from cpe_filter.home import translators
 from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import spool_dir
 from cpe_filter.toml_file import Key
 
 
@@ -32,7 +31,7 @@ def lines(policy: Policy) -> list[str]:
     if policy.filter.refusal == "explain" and (policy.filter.mode == "block" or policy.filter.escalate):
         wanted.append(f"explain {_digest(policy, OF_RESPONDER)}")
     if policy.report.url:
-        wanted.append(f"send {_line(os.path.join(spool_dir.folder(policy.status.status_file), spool_dir.SPOOL))}")
+        wanted.append(f"send {_line(_spool(policy))}")
     wanted.append(f"fail {policy.filter.fail}")
     wanted.append(f"nat64 {_line(translators.answers_file(policy.status.status_file))}")
     if policy.notice.page:
@@ -42,6 +41,12 @@ def lines(policy: Policy) -> list[str]:
     written = _folders((*files, policy.state.state_file, policy.state.exemptions_file))
     read = [folder for folder in _folders(policy.network.leases) if folder not in written]
     return wanted + [f"write {folder}" for folder in written] + [f"read {folder}" for folder in read]
+
+
+def _spool(policy: Policy) -> str:
+    from cpe_filter.report import spool_dir  # in a package of its own; without it no policy has a url
+
+    return os.path.join(spool_dir.folder(policy.status.status_file), spool_dir.SPOOL)
 
 
 def _digest(policy: Policy, keys: tuple[Key, ...]) -> str:

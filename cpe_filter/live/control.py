@@ -151,7 +151,7 @@ class Control:
         if reread.responder:
             responder = ", ".join(reread.responder)
             lines.append(f"only after a restart of the responder (cpe-filter explain): {responder}")
-        return lines
+        return [*lines, *reread.lacks]
 
     def _unblock(self, old: Policy, new: Policy) -> None:
         """Unblocks devices that the old policy blocked and the new one does not; the kernel would still block them."""

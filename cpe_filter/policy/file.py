@@ -15,18 +15,24 @@ from cpe_filter.inputs import found, shown
 from cpe_filter.policy.keys import AT_START, BY_TABLE, KEYS, OF_RESPONDER
 from cpe_filter.policy.kinds import MAX_LIST
 from cpe_filter.policy.model import Exemption, Policy, PolicyError, Reread, parse_exemption
+from cpe_filter.policy.packages import provided
 
 _EXEMPT_KEYS = ("device", "destination", "until", "reason")
 
 
 def load(path: str) -> Policy:
     """Reads and checks a policy file. Raises `PolicyError`."""
-    return build(toml_file.load(path, PolicyError), path)
+    return loaded(path)[0]
+
+
+def loaded(path: str) -> tuple[Policy, tuple[str, ...]]:
+    """The policy of a file, and lines about what it asks for that is not installed (packages). Raises `PolicyError`."""
+    return provided(build(toml_file.load(path, PolicyError), path))
 
 
 def reread(path: str, old: Policy) -> Reread:
     """The file again, while a filter runs with `old`. Raises `PolicyError`."""
-    new = load(path)
+    new, lacks = loaded(path)
     differ = [key for key in KEYS if key.value(old) != key.value(new)]
     later = [key for key in differ if key in AT_START]
     responder = [key for key in differ if key in OF_RESPONDER]
@@ -35,7 +41,8 @@ def reread(path: str, old: Policy) -> Reread:
         changed.append("[[exempt]]")
     for key in later:
         new = _with(new, key.table, {key.name: key.value(old)})
-    return Reread(new, tuple(changed), tuple(key.place for key in later), tuple(key.place for key in responder))
+    places = (tuple(key.place for key in later), tuple(key.place for key in responder))
+    return Reread(new, tuple(changed), *places, lacks)
 
 
 def _with(policy: Policy, table: str, values: dict[str, Any]) -> Policy:

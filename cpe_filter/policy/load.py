@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 
 def load(path: str) -> Policy:
     """Reads and checks a policy file, in a child process: the parser's memory is not kept. Raises `PolicyError`."""
+    return loaded(path)[0]
+
+
+def loaded(path: str) -> tuple[Policy, tuple[str, ...]]:
+    """The policy of a file, and lines about what it asks for that is not installed (packages). Raises `PolicyError`."""
 
     def work() -> Any:
         from cpe_filter.policy import file as policy_file
 
-        return _plain(policy_file.load(path))
+        policy, lacks = policy_file.loaded(path)
+        return _plain(policy), lacks
 
     try:
-        return _from_plain(call(work, PolicyError))
+        plain, lacks = call(work, PolicyError)
+        return _from_plain(plain), lacks
     except CallFailedError as error:
         raise PolicyError(f"{path}: could not be read: {error}") from None
 

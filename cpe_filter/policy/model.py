@@ -161,13 +161,14 @@ class Reread(NamedTuple):
 
     policy: the new one; keys that need a restart of the filter are as before. changed: the keys with new values, as
     `[table] key`; later: those that need a restart of the filter; responder: those that need a restart of the
-    responder.
+    responder. lacks: what it asks for that is not installed, a line each (packages).
     """
 
     policy: Policy
     changed: tuple[str, ...]
     later: tuple[str, ...]
     responder: tuple[str, ...]
+    lacks: tuple[str, ...]
 
 
 # ── what an exemption may be, in a file or asked for ────────────────────────────────────────────────

@@ -15,6 +15,18 @@ cpe-filter)
 		exit 1
 	}
 	;;
+cpe-filter-full)
+	printf '[report]\nurl = "https://collector.example/"\n' >/tmp/cpe-filter-test.toml
+	! cpe-filter check /tmp/cpe-filter-test.toml | grep "is installed" || exit 1
+	rm /tmp/cpe-filter-test.toml
+	;;
+cpe-filter-explain)
+	cpe-filter check --service /dev/null | grep -q '^explain ' || exit 1
+	;;
+cpe-filter-lang-*)
+	language=${1##*-}
+	python3 -c "from cpe_filter.texts.notice import Words; print(Words('$language', '')('h_none'))" || exit 1
+	;;
 cpe-filter-report)
 	cpe-filter send --help >/dev/null || exit 1
 	python3 -c 'import cpe_filter.send.send' || exit 1

@@ -10,12 +10,20 @@ from pathlib import Path
 
 from tests.lab.net import PROJECT
 
-#: The functions of cpe_filter.cli.commands that begin what is not in the package cpe-filter.
-SEND = ("_send",)
-ELSEWHERE = (*SEND, "_command_replay", "_command_collector")
+#: By module, the functions that begin what is in a package of its own, and what is in none.
+APART: dict[str, dict[str, tuple[str, ...]]] = {
+    "cpe-filter-report": {
+        "cpe_filter.cli.commands": ("_send", "_report_show"),
+        "cpe_filter.cli.service": ("_spool",),
+        "cpe_filter.live.reports": ("make_reports",),
+    },
+    "cpe-filter-explain": {"cpe_filter.cli.commands": ("_explain",)},
+    "none": {"cpe_filter.cli.commands": ("_command_replay", "_command_collector")},
+}
 #: Modules that are named at run time: who names them, and the beginning of their names.
 BY_NAME = {"cpe_filter.texts.notice": "cpe_filter.texts."}
-LANGUAGES = ("en", "nl", "de", "tr")
+#: Those that are in packages of their own.
+LANGUAGES = ("nl", "de", "tr")
 
 _SOURCES: dict[str, Path] = {}
 for _path in sorted((PROJECT / "cpe_filter").rglob("*.py")):
@@ -28,7 +36,7 @@ def source(name: str) -> Path:
 
 
 def reached(*starts: str, without: tuple[str, ...] = ()) -> set[str]:
-    """All our modules that these bring along, themselves too. without: functions of `commands` left out."""
+    """All our modules that these bring along, themselves too. without: packages of `APART` that are not there."""
     found: set[str] = set()
     left = list(starts)
     while left:
@@ -37,18 +45,17 @@ def reached(*starts: str, without: tuple[str, ...] = ()) -> set[str]:
             continue
         found.add(name)
         left.append(name.rpartition(".")[0])
-        left += _imports(ast.parse(_SOURCES[name].read_text()), without if name == "cpe_filter.cli.commands" else ())
+        functions = tuple(each for package in without for each in APART[package].get(name, ()))
+        tree = ast.parse(_SOURCES[name].read_text())
+        assert set(functions) <= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        left += _imports(tree, functions)
         if name in BY_NAME:
-            left += [BY_NAME[name] + language for language in LANGUAGES]
+            left += [BY_NAME[name] + language for language in ("en", *LANGUAGES)]
     return found
 
 
-def begun_by(functions: tuple[str, ...]) -> set[str]:
-    """What these functions of `commands` import."""
-    tree = ast.parse(_SOURCES["cpe_filter.cli.commands"].read_text())
-    parts = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]
-    assert len(parts) == len(functions)
-    return {name for part in parts for name in _imports(part, ())}
+def texts(language: str) -> set[str]:
+    return {f"cpe_filter.texts.{language}"}
 
 
 def _imports(node: ast.AST, without: tuple[str, ...]) -> set[str]:

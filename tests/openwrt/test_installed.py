@@ -77,6 +77,8 @@ def test_every_command_was_asked_for_help(root: Path) -> None:
     ("words", "says"),
     [
         (("send", "--policy", POLICY), "'send' needs the package cpe-filter-report, which is missing"),
+        (("report", "show", "--policy", POLICY), "'report show' needs the package cpe-filter-report, which is missing"),
+        (("explain", "--policy", POLICY), "'explain' needs the package cpe-filter-explain, which is missing"),
         (("replay", "x.pcap"), "replay needs dpkt: pip install"),
         (("collector", "--config", "x"), "collector needs cpe_filter.collect: pip install"),
     ],
@@ -94,9 +96,7 @@ def test_what_another_package_has_is_said_in_a_line(root: Path, words: tuple[str
         (("status", "--file", "/nonexistent/status.json"), 1, "no filter is running"),
         (("reload", "--socket", "/nonexistent/control"), 1, "no filter is running"),
         (("release", "02:00:00:00:01:02", "--socket", "/nonexistent/control"), 1, "no filter is running"),
-        (("report", "show", "--policy", "POLICY"), 2, "no reports are made"),
         (("exempt", "list", "--policy", "POLICY"), 0, "no filter is running"),
-        (("explain", "--policy", "POLICY", "--port", "0"), 2, '--port is "0"; allowed: 1 to 65535'),
         (("check", "--service", "POLICY"), 0, "run "),
     ],
 )
@@ -109,10 +109,57 @@ def test_commands_begin_their_work(root: Path, tmp_path: Path, words: tuple[str,
     assert "No module" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("package", "words", "says"),
+    [
+        ("cpe-filter-report", ("report", "show", "--policy", "POLICY"), "no reports are made"),
+        ("cpe-filter-explain", ("explain", "--policy", "POLICY", "--port", "0"), '--port is "0"; allowed: 1 to 65535'),
+    ],
+)
+def test_commands_of_other_packages_begin_their_work(
+    root: Path, read: Read, tmp_path: Path, package: str, words: tuple[str, ...], says: str
+) -> None:
+    read(package).unpack(root)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'[status]\nstatus_file = "{tmp_path}/run/status.json"\n')
+    done = light.run(root, LIGHT, *(str(policy) if word == "POLICY" else word for word in words))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert says in done.stderr
+
+
+def test_check_says_what_is_asked_for_and_not_installed(root: Path, read: Read, tmp_path: Path) -> None:
+    """And a supervisor starts no program that is not there."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[report]\nurl = "https://collector.example/"\n[notice]\nlanguage = "nl"\n')
+
+    def checked(*words: str) -> list[str]:
+        done = light.run(root, LIGHT, "check", *words, str(policy))
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.splitlines()
+
+    lacking = [
+        (
+            "cpe-filter-explain",
+            "explain",
+            "[filter] refusal: refusals are resets, without a reason, until the package",
+        ),
+        ("cpe-filter-report", "send", "[report] url: nothing is reported until the package"),
+        ("cpe-filter-lang-nl", "", "[notice] language: texts are in English until the package"),
+    ]
+    while lacking:
+        assert checked()[1:] == [f"{line} {package} is installed" for package, _, line in lacking]
+        package, program, _ = lacking.pop(0)
+        assert program not in [line.split()[0] for line in checked("--service")]
+        read(package).unpack(root)
+        assert not program or program in [line.split()[0] for line in checked("--service")]
+    assert len(checked()) == 1
+
+
 def test_run_says_what_it_cannot_do(root: Path, tmp_path: Path) -> None:
     """As far as a machine takes it without a router's rights: all its modules are loaded by then."""
     policy = tmp_path / "policy.toml"
-    policy.write_text(f'[network]\nlan = ["none0"]\nwan = ["none1"]\n[status]\nstatus_file = "{tmp_path}/s.json"\n')
+    network = '[network]\nlan = ["none0"]\nwan = ["none1"]\n[filter]\nrefusal = "reset"\n'
+    policy.write_text(f'{network}[status]\nstatus_file = "{tmp_path}/s.json"\n')
     done = light.run(root, LIGHT, "run", "--policy", str(policy))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

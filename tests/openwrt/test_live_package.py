@@ -16,7 +16,9 @@ LIGHT = ("python3-light",)
 
 
 def test_it_filters_reloads_and_ends(lab: Lab, root: Path, tmp_path: Path) -> None:
-    policy = lab.policy('[filter]\nmode = "monitor"\n')
+    page = lab.folder / "notice" / "index.html"
+    reports = '[report]\nurl = "https://collector.example/"\n'
+    policy = lab.policy(f'[filter]\nmode = "monitor"\n{reports}[notice]\npage = "{page}"\nlanguage = "nl"\n')
 
     def told(*words: str) -> str:
         return lab.run("router", light.command(root, LIGHT, *words, "--policy", str(policy))).stdout
@@ -27,15 +29,20 @@ def test_it_filters_reloads_and_ends(lab: Lab, root: Path, tmp_path: Path) -> No
         process = lab.start("router", words, stderr=file)
     running = Filter(lab, process, log, policy)
     running.wait_for("running:")
+    for package in ("explain", "report", "lang-nl"):
+        running.wait_for(f"until the package cpe-filter-{package} is installed")
     assert sent(lab, mx4(0))
     policy.write_text(policy.read_text().replace('"monitor"', '"limit"'))
-    assert "[filter] mode" in told("reload")
+    changed = told("reload")
+    assert "[filter] mode" in changed
+    assert "[report] url: nothing is reported until the package cpe-filter-report is installed" in changed
     assert "exemption 1 added" in told("exempt", "add", "--destination", mx4(1), "--reason", "a test")
     assert len(json.loads(told("exempt", "list", "--json"))) == 1
     assert running.device("device1") is not None
     status = json.loads(told("status", "--json"))
     assert (status["failures"], status["devices"][0]["sessions"]) == (0, 1)
     assert "is running" in told("status")
+    assert '<html lang="en">' in page.read_text()
     lab.nft("router", "flush ruleset")
     running.wait_for("restored")
     assert running.stop() == 0

@@ -9,8 +9,10 @@ import pytest
 
 from tests.openwrt import ipk
 from tests.openwrt.conftest import MINOR
-from tests.openwrt.modules import ELSEWHERE, SEND, begun_by, reached, source
+from tests.openwrt.modules import APART, LANGUAGES, reached, source, texts
 
+#: In cpe-filter for others: what several packages need, or what belongs to a room of the filter's. 2 kB.
+FOR_OTHERS = {"cpe_filter.privileges", "cpe_filter.enforce.conntrack"}
 Read = Callable[[str], ipk.Ipk]
 FOLDER = f"/usr/lib/python{MINOR}/site-packages/"
 
@@ -23,17 +25,32 @@ def packed(package: ipk.Ipk) -> set[str]:
 
 
 def test_cpe_filter_has_what_its_commands_reach(read: Read) -> None:
-    assert packed(read("cpe-filter")) == reached("cpe_filter.__main__", without=ELSEWHERE)
+    languages = set().union(*map(texts, LANGUAGES))
+    assert packed(read("cpe-filter")) == (reached("cpe_filter.__main__", without=(*APART,)) - languages) | FOR_OTHERS
 
 
-def test_report_has_what_send_needs_more(read: Read) -> None:
-    with_send = reached("cpe_filter.__main__", *begun_by(SEND), without=ELSEWHERE)
-    assert packed(read("cpe-filter-report")) == with_send - packed(read("cpe-filter"))
+@pytest.mark.parametrize("package", [name for name in APART if name != "none"])
+def test_a_package_has_what_its_commands_reach_besides(read: Read, package: str) -> None:
+    others = tuple(name for name in APART if name != package)
+    more = reached("cpe_filter.__main__", without=others) - reached("cpe_filter.__main__", without=(*APART,))
+    assert packed(read(package)) == more - FOR_OTHERS
+    assert len(more) > 3
 
 
-def test_none_of_the_providers_side_or_of_replay(read: Read) -> None:
-    both = packed(read("cpe-filter")) | packed(read("cpe-filter-report"))
-    assert not [name for name in both if re.match(r"cpe_filter\.(collect|replay)", name)]
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_is_a_package(read: Read, language: str) -> None:
+    assert packed(read(f"cpe-filter-lang-{language}")) == texts(language)
+
+
+def test_together_they_have_all_but_the_providers_side_and_replay(read: Read) -> None:
+    """And no module is in two of them."""
+    names = ["cpe-filter", *(name for name in APART if name != "none"), *(f"cpe-filter-lang-{x}" for x in LANGUAGES)]
+    every = [module for name in names for module in packed(read(name))]
+    assert len(every) == len(set(every))
+    assert set(every) == reached("cpe_filter.__main__", without=("none",))
+    assert not [name for name in every if re.match(r"cpe_filter\.(collect|replay)", name)]
+    assert packed(read("cpe-filter-full")) == set()
+    assert sorted(read("cpe-filter-full").control["Depends"].split(", ")) == sorted(["libc", *names[1:]])
 
 
 @pytest.mark.parametrize(("minor", "tomllib"), [("3.10", "tomli"), ("3.11", "tomllib")])

@@ -45,6 +45,18 @@ def test_run_needs_python_light_and_the_kernels_part(tmp_path: Path, minor: str,
     assert package.conffiles == ["/etc/config/cpe-filter"]
 
 
+@pytest.mark.parametrize(
+    "name", ["cpe-filter-explain", "cpe-filter-lang-de", "cpe-filter-lang-nl", "cpe-filter-lang-tr"]
+)
+def test_what_is_apart_needs_the_filter_alone(tmp_path: Path, name: str) -> None:
+    assert packages("cpe-filter", tmp_path)[f"cpe-filter-{name}"].depends == ("libc", "cpe-filter")
+
+
+def test_full_is_all_that_is_apart(tmp_path: Path) -> None:
+    found = packages("cpe-filter", tmp_path)
+    assert set(found["cpe-filter-full"].depends) == {"libc", *found} - {"cpe-filter", "cpe-filter-full"}
+
+
 @pytest.mark.parametrize(("minor", "email"), [("3.10", True), ("3.11", True), ("3.13", True), ("3.14", False)])
 def test_send_needs_tls_and_http(tmp_path: Path, minor: str, email: bool) -> None:
     """email is a package of its own up to 3.13; on main nothing of that name is there."""
@@ -79,7 +91,8 @@ def test_it_is_written_as_the_feed_writes(name: str) -> None:
     places = [lines.index(word) for word in [*order, "lang/python/python3-package.mk", "$(eval $(call Py3Package,"]]
     assert places == sorted(places)
     named = re.findall(r"\$\(eval \$\(call BuildPackage,(.*)\)\)", lines)
-    assert {f"{package}-src" for package in named if not package.endswith("-src")} <= set(named)
+    with_code = re.findall(r"\$\(eval \$\(call Py3Package,(.*)\)\)", lines)
+    assert {*with_code, *(f"{package}-src" for package in with_code)} == set(named) - {"cpe-filter-full"}
     if "PYPI_NAME" in lines:
         assert re.search(r"^PKG_HASH:=[0-9a-f]{64}$", lines, re.M)
         assert lines.index("pypi.mk") < lines.index("include $(INCLUDE_DIR)/package.mk")

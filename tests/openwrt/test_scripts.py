@@ -15,6 +15,7 @@ import pytest
 from tests.lab.net import PROJECT
 from tests.openwrt import ipk, light, package
 from tests.openwrt.conftest import build
+from tests.openwrt.test_ipk import WITH_CODE
 from tools.ipk import apk, archive
 from tools.ipk.recipe import Package
 
@@ -154,6 +155,9 @@ def test_they_are_clean(packages: Path, read: Read, tmp_path: Path) -> None:
         ("cpe-filter", "VERSION", 0),
         ("cpe-filter", "0.0.9-r1", 1),
         ("cpe-filter-report", "VERSION", 0),
+        ("cpe-filter-explain", "VERSION", 0),
+        ("cpe-filter-lang-nl", "VERSION", 0),
+        ("cpe-filter-full", "VERSION", 0),
         ("something-else", "1-r1", 0),
     ],
 )
@@ -161,8 +165,8 @@ def test_the_feeds_test_tells_a_good_package(
     root: Path, read: Read, tmp_path: Path, package: str, version: str, code: int
 ) -> None:
     """test.sh, with the programs that it calls run from the package."""
-    report = read("cpe-filter-report")
-    report.unpack(root)
+    for each in WITH_CODE[1:]:
+        read(each).unpack(root)
     programs = tmp_path / "bin"
     programs.mkdir()
     words = light.command(root, (*light.ELSEWHERE,))

@@ -1,4 +1,7 @@
-"""Texts for subscribers in Dutch. For keys and placeholders see texts.notice."""
+"""Texts for subscribers in Dutch. For keys and placeholders see texts.notice.
+
+Knows words. Must not know when they are used.
+"""
 
 TEXTS = {
     "provider_first": "Uw internetprovider",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.cli import report_show as reported
+from cpe_filter.report import show as reported
 from cpe_filter.report.persistence import encode
 from cpe_filter.report.spool_dir import INCIDENTS
 from cpe_filter.report.tracker import IncidentTracker

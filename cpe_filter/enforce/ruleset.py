@@ -27,12 +27,15 @@ from collections.abc import Sequence
 from cpe_filter.enforce.ruleset_names import (
     ALIVE,
     CONTENT,
+    ELSEWHERE,
     ENDS,
     FAMILIAR,
     FAMILIES,
     HAND_OFF,
     KNOWN,
+    LAST,
     LIMITED,
+    MARKED,
     NATIVE,
     REFUSED,
     REFUSED_NEW,
@@ -40,6 +43,7 @@ from cpe_filter.enforce.ruleset_names import (
     STRANGERS_PER_SECOND,
     SYNS_MORE,
     TABLE,
+    UNWATCHED,
 )
 from cpe_filter.enforce.ruleset_parts import (
     ACKS,
@@ -55,6 +59,7 @@ from cpe_filter.enforce.ruleset_parts import (
     blocked,
     connection,
     exempt,
+    leaves_elsewhere,
     port_set,
     quoted,
 )
@@ -93,6 +98,7 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
         *([] if policy.filter.mode == "monitor" else _early(policy)),
         *(_leaving_block(policy, log) if policy.filter.mode == "block" else _leaving(policy, log)),
         *_returning(),
+        *_unwatched(),
         *_hooks(policy, log),
         *(responder_chains(policy, log) if policy.filter.refusal == "explain" else []),
         "}",
@@ -159,27 +165,28 @@ def _refusals() -> list[str]:
     ]
 
 
-# ── new connections, before conntrack ───────────────────────────────────────────────────────────────
+# ── new connections, before routing ─────────────────────────────────────────────────────────────────
 
 
 def _early(policy: Policy) -> list[str]:
-    """Floods, and a blocked device's connections, end before conntrack; permitted ones go on.
+    """Floods, and a blocked device's connections, end before they are routed; permitted ones go on.
 
-    In mode monitor all pass, so nothing needs a guard, and one chain more would cost time for all the home's traffic.
+    Conntrack's table only takes what leaves. By then other programs have set the marks that decide the route. In mode
+    monitor all pass, so nothing needs a guard, and one chain more would cost time for all the home's traffic.
     """
     # A device with more SYNs than this cannot be within its limit.
     limits, explains = policy.limits, policy.filter.refusal == "explain"
     rate = f"{1 + limits.connections_per_hour // 1800}/second burst {limits.connections_burst + SYNS_MORE} packets"
     strangers = f"{STRANGERS_PER_SECOND}/second burst {2 * STRANGERS_PER_SECOND} packets"
     return [
-        *base_chain("early", "prerouting", "raw"),
+        *base_chain("early", "prerouting", str(MARKED)),
         # In this order nearly all packets, which do not begin a connection, leave after a few steps.
         f"\t\t{SYN} tcp dport {port_set(policy)} iifname {quoted(policy.network.lan)} jump early_syn",
         "\t}",
         "\tchain early_syn {",
         *PERMITTED,
         *exempt("return"),
-        "\t\tfib daddr type local return",
+        *leaves_elsewhere(policy),
         *blocked("goto early_blocked"),
         f"\t\tupdate @syns {{ ether saddr limit rate over {rate} }} goto limited_device",
         f"\t\tether saddr != @{FAMILIAR} limit rate over {strangers} counter name flooded drop",
@@ -196,8 +203,7 @@ def _early(policy: Policy) -> list[str]:
 
 def _leaving_block(policy: Policy, log: bool) -> list[str]:
     """Mode block: refuses what no rule admits. Needs no filter."""
-    # With a responder the SYN was already shown before it was redirected.
-    show = [f"\t\t{SYN} jump observe_out"] if log and policy.filter.refusal != "explain" else []
+    show = [f"\t\t{SYN} jump observe_out"] if log else []
     return ["\tchain leaving {", *PERMITTED, *exempt("goto observe_out"), *show, "\t\tgoto refuse", "\t}"]
 
 
@@ -268,6 +274,22 @@ def _returning() -> list[str]:
     ]
 
 
+def _unwatched() -> list[str]:
+    """Mail that leaves by an interface which is not watched is counted once for each connection, and left alone."""
+    return [
+        "\tchain unwatched {",
+        *PERMITTED,
+        f"\t\tct id @{ELSEWHERE} update @{ELSEWHERE} {{ ct id }} return",
+        f"\t\tupdate @{ELSEWHERE} {{ ct id }} goto unwatched_connection",
+        # Reached only if that set is full.
+        f"\t\t{SYN} goto unwatched_connection",
+        "\t}",
+        "\tchain unwatched_connection {",
+        *(f"\t\tmeta nfproto ipv{family} update @{UNWATCHED}{family} {{ oifname }}" for family, _ in FAMILIES),
+        "\t}",
+    ]
+
+
 def _hooks(policy: Policy, log: bool) -> list[str]:
     """The hooks for mail, behind the firewall's own chains, so packets that these drop are not seen."""
     lan, wan, ports = quoted(policy.network.lan), quoted(policy.network.wan), port_set(policy)
@@ -277,33 +299,40 @@ def _hooks(policy: Policy, log: bool) -> list[str]:
     if policy.filter.mode == "monitor":
         lives = f" {SWITCH} @{ALIVE}" if policy.filter.fail == "closed" else ""
         quiet = [f"\t\tct id @quiet{lives} return"]
+    home = quoted(policy.network.lan, ["lo"])
     explained = policy.filter.refusal == "explain" and log
     output, arriving = [], []
     if policy.network.router_output:
         output = [
             f"\t\ttcp dport {ports} oifname {wan} {SWITCH} @{ROUTER_BLOCKED} jump blocked_device",
             f"\t\ttcp dport {ports} oifname {wan} jump leaving",
+            f"\t\ttcp dport {ports} oifname != {quoted(policy.network.lan, policy.network.wan, ['lo'])} jump unwatched",
         ]
-        arriving = [f"\t\ttcp sport {ports} iifname {wan} jump returning"]
+        arriving = [f"\t\ttcp sport {ports} ct id != @{ELSEWHERE} iifname != {home} jump returning"]
     if explained:
         output.append(f"\t\ttcp sport {policy.explain.port} {REDIRECTED} jump explained_back")
         arriving.append(f"\t\ttcp dport {policy.explain.port} {REDIRECTED} jump observe_out")
     return [
         "\tchain forward_out {",
         *quiet,
-        f"\t\tiifname {lan} oifname {wan} goto leaving",
+        f"\t\tiifname != {lan} return",
+        f"\t\toifname {wan} ct id @{ELSEWHERE} delete @{ELSEWHERE} {{ ct id }}",
+        f"\t\toifname {wan} goto leaving",
+        f"\t\toifname != {lan} goto unwatched",
         "\t}",
+        # By whatever interface they come: the way out is what is watched.
         "\tchain forward_in {",
         "\t\tct id @quiet return",
-        f"\t\tiifname {wan} oifname {lan} goto returning",
+        f"\t\tct id @{ELSEWHERE} return",
+        f"\t\tiifname != {lan} oifname {lan} goto returning",
         "\t}",
         *(["\tchain explained_back {", *ACKS, "\t\tgoto observe_in", "\t}"] if explained else []),
-        *base_chain("forward", "forward", "150"),
+        *base_chain("forward", "forward", str(LAST)),
         # The protocol is compared once, not with each port.
         "\t\tmeta l4proto != tcp return",
         f"\t\tth dport {ports} jump forward_out",
         f"\t\tth sport {ports} jump forward_in",
         "\t}",
-        *([*base_chain("output", "output", "150"), *output, "\t}"] if output else []),
-        *([*base_chain("input", "input", "150"), *arriving, "\t}"] if arriving else []),
+        *([*base_chain("output", "output", str(LAST)), *output, "\t}"] if output else []),
+        *([*base_chain("input", "input", str(LAST)), *arriving, "\t}"] if arriving else []),
     ]

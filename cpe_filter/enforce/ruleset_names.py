@@ -26,6 +26,12 @@ STRANGERS_PER_SECOND = 100
 #: Connections that a set holds: more than the engine follows, so the engine's bound is reached first.
 CONNECTIONS = 8192
 DEVICES = 1024
+#: The hook's priority behind all other programs' chains for forwarded packets: what they drop is not seen.
+LAST = 10000
+#: The priority in prerouting at which other programs have set their marks, and no address has been translated.
+MARKED = -110
+#: Interfaces by which mail leaves unwatched, and seconds for which the last of it is remembered.
+WAYS, WAY_S = 32, 86400
 #: Pairs of device and server that are let alone, and connections between them.
 PAIRS = 4096
 #: Seconds for which a connection of such a pair is recognised without packets.
@@ -40,9 +46,13 @@ ALIVE, ROUTER_BLOCKED = "alive", "router_blocked"
 #: Switches of the home, for every device that is not `familiar`.
 HOME_BLOCKED, HOME_ASKED = "home_blocked", "home_asked"
 ADDRESS_BLOCKED = "address_blocked"
+#: A switch: where a packet will leave cannot be told before it has been routed.
+UNCLEAR = "unclear"
+#: Connections that leave by interfaces which are not watched; and these interfaces, with a count of the connections.
+ELSEWHERE, UNWATCHED = "elsewhere", "unwatched"
 BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
-SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED)
+SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED, UNCLEAR)
 
 #: The named counters. observed: packets shown to the filter; queued: those that waited for its verdict. unobserved:
 #: passed unseen, beyond the rate guard. refused, blocked, limited: resets. undecided: dropped without a decision.

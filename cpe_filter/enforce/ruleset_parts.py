@@ -17,6 +17,7 @@ from cpe_filter.enforce.ruleset_names import (
     FAMILIES,
     HOME_ASKED,
     HOME_BLOCKED,
+    UNCLEAR,
 )
 from cpe_filter.policy.model import Policy
 
@@ -95,8 +96,28 @@ def base_chain(name: str, hook: str, priority: str) -> list[str]:
     return [f"\tchain {name} {{", f"\t\ttype filter hook {hook} priority {priority}; policy accept;"]
 
 
-def quoted(interfaces: Iterable[str]) -> str:
-    return one_of([f'"{name}"' for name in interfaces])
+def quoted(*interfaces: Iterable[str]) -> str:
+    """Names, and patterns with a trailing *. Those that a pattern covers are left out, as interval sets require."""
+    names = list(dict.fromkeys(name for some in interfaces for name in some))
+    patterns = [name[:-1] for name in names if name.endswith("*")]
+    return one_of([f'"{name}"' for name in names if not _covered(name, patterns)])
+
+
+def _covered(name: str, patterns: list[str]) -> bool:
+    start = name.removesuffix("*")
+    return any(start.startswith(pattern) and name != f"{pattern}*" for pattern in patterns)
+
+
+def leaves_elsewhere(policy: Policy) -> list[str]:
+    """Returns, before routing, if a packet will not leave by a watched interface, or if that cannot be told.
+
+    The kernel looks the route up by addresses and mark. What other rules or several next hops decide, the hooks behind
+    the routing see.
+    """
+    return [
+        f"\t\t{SWITCH} @{UNCLEAR} return",
+        f"\t\tfib daddr . mark oifname != {quoted(policy.network.wan)} return",
+    ]
 
 
 def port_set(policy: Policy) -> str:

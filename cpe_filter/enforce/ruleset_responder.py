@@ -6,7 +6,17 @@ Knows nft's language and the responder's port. Must not know how mail leaves tha
 from __future__ import annotations
 
 from cpe_filter.enforce.ruleset_names import ALIVE, EXPLAINED_PER_SECOND, ROUTER_BLOCKED
-from cpe_filter.enforce.ruleset_parts import FEW, PERMITTED, SWITCH, base_chain, blocked, exempt, port_set, quoted
+from cpe_filter.enforce.ruleset_parts import (
+    FEW,
+    PERMITTED,
+    SWITCH,
+    base_chain,
+    blocked,
+    exempt,
+    leaves_elsewhere,
+    port_set,
+    quoted,
+)
 from cpe_filter.policy.model import Policy
 
 
@@ -16,13 +26,14 @@ def responder_chains(policy: Policy, log: bool) -> list[str]:
     Without a filter the dialogue would not be observed. Then a reset refuses, too.
     """
     port = policy.explain.port
+    # What is not redirected goes on, and is shown where the kernel refuses it, if the firewall lets it get there.
     show = ["\t\tjump observe_out"] if log else []
     lines = [
         "\tchain explain {",
-        *show,
         f"\t\t{SWITCH} != @{ALIVE} return",
-        f"\t\tmeta l4proto tcp limit rate {EXPLAINED_PER_SECOND}/second burst {2 * EXPLAINED_PER_SECOND} packets "
-        f"counter name explained redirect to :{port}",
+        f"\t\tlimit rate over {EXPLAINED_PER_SECOND}/second burst {2 * EXPLAINED_PER_SECOND} packets return",
+        *show,
+        f"\t\tmeta l4proto tcp counter name explained redirect to :{port}",
         "\t}",
         *base_chain("explain_input", "input", "filter - 5"),
         # Only redirected connections may reach it.
@@ -47,7 +58,7 @@ def _denied(policy: Policy, hook: str) -> list[str]:
     """A chain that explains denied connections: all in mode block, else a few of those of blocked devices."""
     going = ["\t\tgoto explain"]
     if hook == "prerouting":
-        going.insert(0, f"\t\tfib daddr oifname != {quoted(policy.network.wan)} return")
+        going = [*leaves_elsewhere(policy), *going]
     chain = [*PERMITTED, *exempt("return"), *going, "\t}"]
     name = f"denied_{hook}"
     if policy.filter.mode == "block":

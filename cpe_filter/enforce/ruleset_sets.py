@@ -17,12 +17,16 @@ from cpe_filter.enforce.ruleset_names import (
     CONNECTIONS,
     COUNTERS,
     DEVICES,
+    ELSEWHERE,
     FAMILIAR,
     FAMILIES,
     KNOWN,
     PAIRS,
     QUIET_S,
     SWITCHES,
+    UNWATCHED,
+    WAY_S,
+    WAYS,
 )
 from cpe_filter.inspect import nat64
 from cpe_filter.policy.model import Network, Policy
@@ -105,9 +109,12 @@ def sets(policy: Policy) -> list[str]:
         lines += _set(KNOWN + family, f"type ether_addr . {address}", "timeout", [f"\t\tsize {PAIRS}"])
         lines += _set(ADDRESS_BLOCKED + family, f"type {address}", "timeout", [f"\t\tsize {DEVICES}"])
         lines += _meter(f"guard_replies{family}", f"type {address}")
+        ways = [f"\t\tsize {WAYS}", f"\t\ttimeout {WAY_S}s", "\t\tcounter"]
+        lines += _set(UNWATCHED + family, "type ifname", "dynamic,timeout", ways)
     for name in ("explained", "syns", "guard"):
         lines += _meter(name, "type ether_addr")
-    lines += _set("quiet", "typeof ct id", "dynamic,timeout", [f"\t\tsize {PAIRS}", f"\t\ttimeout {QUIET_S}s"])
+    for name in ("quiet", ELSEWHERE):
+        lines += _set(name, "typeof ct id", "dynamic,timeout", [f"\t\tsize {PAIRS}", f"\t\ttimeout {QUIET_S}s"])
     lines += [f"\tcounter {name} {{ }}" for name in COUNTERS]
     return lines
 

@@ -60,13 +60,14 @@ _ANSWERS = 256
 class Engine:
     """Feed it with `packet` and `tick`; read `devices`; empty `events`.
 
-    `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called with
-    each flow that has ended, `trace` with each piece of evidence as it counts. `ours` says whether a packed address is
-    the router's own, `known` whether the router knows a packed MAC (None: all are known): what only one side of a
-    connection shows counts only for known MACs. checksums: a client's packet with a wrong TCP checksum is read
-    (`IGNORED`), read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). whole: every connection is
-    read, whatever the policy says (`read_known`). A connection that is not read is counted at its SYN; its content is
-    not, and `ended` is not called.
+    `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called
+    with each flow that has ended, `trace` with each piece of evidence as it counts. `ours` says whether a packed
+    address is the router's own, `known` whether the router knows a packed MAC (None: all are known): what only one
+    side of a connection shows counts only for known MACs. checksums: a client's packet with a wrong TCP checksum is
+    read (`IGNORED`), read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). joined_by_replies:
+    whether a connection is followed of which only the server's packets have been seen; its client's may take
+    another way. whole: every connection is read, whatever the policy says (`read_known`). A connection that is not
+    read is counted at its SYN; its content is not, and `ended` is not called.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Engine:
         whole: bool = True,
         known: Callable[[bytes], bool] | None = None,
         checksums: Checksums = IGNORED,
+        joined_by_replies: bool = True,
     ) -> None:
         self.policy = policy
         self.devices = Devices()
@@ -101,6 +103,7 @@ class Engine:
         self._ours = ours
         self._whole = whole
         self._checksums = checksums
+        self._joined_by_replies = joined_by_replies
         self._ports = frozenset(policy.network.ports)
         self._responder_port = policy.explain.port
         self._answers: dict[bytes, bytes] = {}
@@ -194,7 +197,7 @@ class Engine:
                     self._table.forget(key, flow)
                 flow = None
         if flow is None:
-            if not _may_begin(segment):
+            if not _may_begin(segment) or not (to_mail or self._joined_by_replies):
                 return ACCEPT
             begun = self._begin(segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
             if begun is None:

@@ -23,11 +23,11 @@ _NESTED = 0x8000
 _TYPE = 0x3FFF  # without the flags for nesting and byte order
 
 
-def connect(protocol: int, timeout_s: float | None = None) -> socket.socket:
-    """A socket to the kernel; without a timeout it never waits. Raises OSError."""
+def connect(protocol: int, timeout_s: float | None = None, groups: int = 0) -> socket.socket:
+    """A socket to the kernel; without a timeout it never waits. groups: bits of its notifications. Raises OSError."""
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
-        netlink.bind((0, 0))
+        netlink.bind((0, groups))
         if timeout_s is None:
             netlink.setblocking(False)
         else:

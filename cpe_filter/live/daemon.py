@@ -19,6 +19,7 @@ from cpe_filter.detect.score import CLEAR
 from cpe_filter.enforce.nflog import LogBusyError, PacketLog
 from cpe_filter.enforce.nfqueue import Queue, QueueBusyError
 from cpe_filter.enforce.nftables import KernelError
+from cpe_filter.enforce.ruleset_names import UNCLEAR
 from cpe_filter.engine import REQUIRED, Engine, Flow
 from cpe_filter.home.leases import Leases
 from cpe_filter.home.mx_sniffer import is_ours
@@ -38,6 +39,7 @@ from cpe_filter.live.rules_in_kernel import RulesInKernel
 from cpe_filter.live.ruleset_guard import RulesetGuard
 from cpe_filter.live.state import State
 from cpe_filter.live.status_files import MetricsFile, StatusFile
+from cpe_filter.live.ways_out import WaysOut
 from cpe_filter.policy.model import Policy
 from cpe_filter.status import status
 
@@ -79,6 +81,7 @@ class Daemon:
     home: HomeWatch
     events: EventLog
     control_socket: ControlSocket
+    ways: WaysOut
 
     def __init__(self, policy: Policy, path: str) -> None:
         self.policy = policy  # with the exemptions that are in force
@@ -93,6 +96,7 @@ class Daemon:
             ended=self._ended,
             known=self._knows,
             checksums=REQUIRED,
+            joined_by_replies=False,
         )
         self.leases = Leases(policy.network.leases)
         self.rules = RulesInKernel(log)
@@ -125,6 +129,9 @@ class Daemon:
 
     def _knows(self, mac: bytes) -> bool:
         return self.home.knows(mac)
+
+    def _set_unclear(self, on: bool, seconds: float) -> None:
+        self.gate.sets.switch(UNCLEAR, on, seconds)
 
     # ── start and stop ──────────────────────────────────────────────────────────────────────────
 
@@ -173,8 +180,10 @@ class Daemon:
             self.gate.rules_installed,
             log,
         )
+        self.ways = WaysOut(self.policy, self._poll, self._set_unclear, log)
         self._parts += [
             self.guard,
+            self.ways,
             MetricsFile(lambda: self.policy, self._figures.counted, log),
             StatusFile(lambda: self.policy, self._status),
             StatePart(self.state, self.engine),

@@ -58,6 +58,7 @@ def _fares(content: dict[str, Any]) -> list[str]:
         named = [name for name in _COUNTED if name in kernel] + others
         lines.append("kernel: " + ", ".join(f"{kernel[name][0]} {name}" for name in named) + " (packets)")
         lines.append(_not_observed(content))
+    lines += [_way_out(way) for way in content.get("unwatched") or ()]
     queue, memory = content.get("queue_state"), content.get("memory")
     parts = []
     if queue:
@@ -84,6 +85,21 @@ def _fares(content: dict[str, Any]) -> list[str]:
     if counted:
         lines.append("devices: " + ", ".join(counted))
     return lines
+
+
+def _way_out(way: dict[str, Any]) -> str:
+    """An interface by which mail leaves that is not looked at."""
+    families = " and ".join([f"IPv{family}" for family in way["families"]])
+    parts = []
+    if way["last"] is not None:
+        parts.append(f"mail left there: {way['connections']} connections, last {clock(way['last'])} UTC")
+    for kind, words in (("default_route", "a default route"), ("standby_route", "a default route of lower priority")):
+        if way[kind]:
+            parts.append(f"{words} leads there ({' and '.join([f'IPv{family}' for family in way[kind]])})")
+    leaves = "leaves" if way["last"] is not None or way["default_route"] else "can leave"
+    return (
+        f"not watched: {families} {leaves} by {way['interface']}, since {clock(way['since'])} UTC; {'; '.join(parts)}"
+    )
 
 
 def _not_observed(content: dict[str, Any]) -> str:

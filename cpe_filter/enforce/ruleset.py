@@ -171,7 +171,7 @@ def _refusals() -> list[str]:
 def _early(policy: Policy) -> list[str]:
     """Floods, and a blocked device's connections, end before they are routed; permitted ones go on.
 
-    Conntrack's table only takes what leaves. By then other programs have set the marks that decide the route. In mode
+    Conntrack's table only takes what leaves. Other programs have set the marks that decide the route before. In mode
     monitor all pass, so nothing needs a guard, and one chain more would cost time for all the home's traffic.
     """
     # A device with more SYNs than this cannot be within its limit.
@@ -320,7 +320,7 @@ def _hooks(policy: Policy, log: bool) -> list[str]:
         f"\t\toifname {wan} goto leaving",
         f"\t\toifname != {lan} goto unwatched",
         "\t}",
-        # By whatever interface they come: the way out is what is watched.
+        # Answers may come in by any interface: only the way out is watched.
         "\tchain forward_in {",
         "\t\tct id @quiet return",
         f"\t\tct id @{ELSEWHERE} return",

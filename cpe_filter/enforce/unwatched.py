@@ -1,6 +1,6 @@
 """By which unwatched interfaces mail has left, from the set that the ruleset fills.
 
-Knows an element with its counter (linux/netfilter/nf_tables.h). Must not know routes, or what is said about them.
+Knows an element with its counter (linux/netfilter/nf_tables.h). Must not know routes, or what follows.
 """
 
 from __future__ import annotations

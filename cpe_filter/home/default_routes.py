@@ -84,7 +84,7 @@ class _Rules(NamedTuple):
 def default_routes(lan: Iterable[str]) -> list[Way]:
     """All default routes of both families by interfaces that are up.
 
-    lan: names of the home's interfaces, a trailing * stands for any end; a rule for packets that come in by another
+    lan: names of the home's interfaces, a trailing * means any end; a rule for packets that come in by another
     interface does not concern the home. Raises OSError.
     """
     patterns = tuple(lan)
@@ -104,7 +104,7 @@ def default_routes(lan: Iterable[str]) -> list[Way]:
 
 
 def matches(interface: str, names: Iterable[str]) -> bool:
-    """Whether a name is among these, of which one with a trailing * stands for any end."""
+    """Whether a name is among these, of which a trailing * means any end."""
     return any(interface.startswith(one[:-1]) if one.endswith("*") else interface == one for one in names)
 
 

@@ -1,8 +1,8 @@
 """Ways out of the home that are not watched: what the kernel has seen leave there, and which default routes lead there.
 
 Knows when each is read, and how it is logged and reported. Must not know how it is read (enforce.unwatched,
-home.default_routes). Such a way may be intended: a VPN, a second uplink. So nothing is refused; what is not watched is
-said. Bounded: interfaces, lines in the log, and readings, however often routes change.
+home.default_routes). Such a way may be intended: a VPN, a second uplink. So nothing is refused, and log and
+status name the interface. Bounded: interfaces, lines in the log, and readings, however often routes change.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from cpe_filter.enforce.unwatched import mail_left
 from cpe_filter.home.default_routes import Changes, Way, default_routes, matches
-from cpe_filter.lean.log import LogOnce
+from cpe_filter.lean.log import LogOnce, notice, warning
 from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import Policy
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cpe_filter.lean.clocks import PacketTime
+    from cpe_filter.lean.log import Line, Log
     from cpe_filter.lean.token_bucket import Bucket
 
 #: Seconds between two readings of the kernel's counts; and of the routes, if no change was notified.
@@ -59,7 +60,7 @@ class WaysOut(Part):
         policy: Policy,
         poll: select.poll,
         switch: Callable[[bool, float], None],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._network = policy.network
         self._switch = switch
@@ -74,7 +75,7 @@ class WaysOut(Part):
         try:
             self._changes = Changes(poll)
         except OSError as error:
-            log(f"no notifications of routes ({error.strerror}); reading them every {ROUTES_S:g} s")
+            log(warning(f"no notifications of routes ({error.strerror}); reading them every {ROUTES_S:g} s"))
 
     def __contains__(self, fd: int) -> bool:
         return self._changes is not None and fd == self._changes.fd
@@ -109,7 +110,7 @@ class WaysOut(Part):
         try:
             ways = default_routes(self._network.lan)
         except OSError as error:
-            self._log_once.changed("routes", f"the router's routes could not be read: {error.strerror}")
+            self._log_once.changed("routes", warning(f"the router's routes could not be read: {error.strerror}"))
             return
         self._log_once.clear("routes")
         elsewhere = [way for way in ways if not self._known(way.interface)]
@@ -214,10 +215,11 @@ class WaysOut(Part):
             self._changes = None
 
 
-def _line(interface: str, family: int, one: _Unwatched, known: bool) -> str:
+def _line(interface: str, family: int, one: _Unwatched, known: bool) -> Line:
     """known: it is logged already that this is a way out."""
     if known:
-        return f"mail has left by {_printable(interface)} over IPv{family}: {one.connections} connections so far"
+        text = f"mail has left by {_printable(interface)} over IPv{family}: {one.connections} connections so far"
+        return notice(text)
     if one.mail:
         reason = f"mail of the home has left there ({one.connections} connections)"
     elif one.route == "default":
@@ -225,7 +227,7 @@ def _line(interface: str, family: int, one: _Unwatched, known: bool) -> str:
     else:
         reason = "a default route of lower priority leads there"
     leaves = "leaves" if one.mail or one.route == "default" else "can leave"
-    return (
+    return warning(
         f"IPv{family} {leaves} by {_printable(interface)}, which is not watched: {reason}; "
         "to filter it, add it to [network] wan (OpenWrt: list wan_network)"
     )

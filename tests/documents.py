@@ -14,10 +14,13 @@ from cpe_filter.collect.config.model import Config
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.violations import VIOLATIONS
+from tests import log_lines
 from tests.lab.net import PROJECT
 
 DOCS = PROJECT / "docs"
 KEY_HEADER = "| key | default | allowed | meaning |\n|---|---|---|---|\n"
+
+LOG_HEADER = "| severity | program | line |\n|---|---|---|\n"
 
 VIOLATION_HEADER = "| violation | by | means | rule |\n|---|---|---|---|\n"
 
@@ -57,6 +60,14 @@ def violation_table() -> str:
     )
 
 
+def log_table() -> str:
+    """The lines of the log."""
+    return "\n".join(
+        f"| {severity} | {program} | {text if '`' in text else f'`{text}`'} |"
+        for severity, program, text in log_lines.rows()
+    )
+
+
 def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:
     return "\n".join(
         f"| `[{table}]` `{name}` | `{toml(default)}` | {allowed} | {meaning} |"
@@ -79,4 +90,5 @@ def _write(page: str, header: str, rows: str) -> None:
 if __name__ == "__main__":
     _write("policy.md", KEY_HEADER, policy_table())
     _write("collector.md", KEY_HEADER, collector_table())
+    _write("log.md", LOG_HEADER, log_table())
     _write("replay.md", VIOLATION_HEADER, violation_table())

@@ -26,8 +26,10 @@ from tests.collect.running import answer
 from tests.documents import (
     DOCS,
     KEY_HEADER,
+    LOG_HEADER,
     VIOLATION_HEADER,
     collector_table,
+    log_table,
     policy_table,
     table,
     toml,
@@ -57,6 +59,11 @@ def test_table_of_policy_keys() -> None:
 def test_table_of_the_collectors_keys() -> None:
     """`python -m tests.documents` writes it."""
     assert table("collector.md", KEY_HEADER) == collector_table()
+
+
+def test_table_of_the_log_s_lines() -> None:
+    """`python -m tests.documents` writes it."""
+    assert table("log.md", LOG_HEADER) == log_table()
 
 
 def test_table_of_violations() -> None:

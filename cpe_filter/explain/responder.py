@@ -31,7 +31,7 @@ IDLE_S, TOTAL_S = 30.0, 120.0
 #: Seconds between two lines of counts in the log.
 LOG_EVERY_S = 60.0
 _RECEIVE_BYTES = 1024
-#: Of each direction's buffer in the kernel, which doubles it: a dialogue is short, a router small.
+#: Bytes of each direction's buffer in the kernel, which doubles it: a dialogue is short, a router small.
 _KERNEL_BYTES = 4096
 #: Connections that wait in the kernel to be taken: in a burst, too, none should have to ask again after a second.
 _BACKLOG = 128

@@ -73,6 +73,7 @@ VALUES = {
 MADE_ELSEWHERE = {
     ("cli/main.py", "str(error)"): ["REASON why the program cannot start"],
     ("cli/main.py", "error.strerror or str(error)"): [],
+    ("cli/run.py", "text"): ["KEY: WHAT until the package PACKAGE is installed"],
     ("cli/commands.py", "str(error)"): ["no filter has made reports yet (there is no PATH)"],
     ("live/control_socket.py", "f'control: {text}'"): ["control: internal error: KIND: ERROR"],
     ("status/refusals.py", "f'refused {_connections(self.count)} of {text} in {_period(time - self.since)}'"): [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cpe_filter.lean.log import log
+from cpe_filter.lean.log import log, warning
 from cpe_filter.outcome import UsageError
 
 TYPE_CHECKING = False
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def run_filter(path: str) -> int:
     """`cpe-filter run --policy PATH`."""
     policy, lacks = loaded(path)
-    for line in lacks:
-        log(line)
+    for text in lacks:
+        log(warning(text))
     from cpe_filter.live import daemon
 
     try:

@@ -1,15 +1,25 @@
-"""How a command ends: exit codes, and the error that becomes one line on stderr."""
+"""How a command ends: exit codes, and errors as lines on stderr.
+
+Must not know what a command does.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
+from cpe_filter.lean.log_output import one_line
+
 EXIT_OK, EXIT_UNUSABLE = 0, 2
 
 
 class UsageError(Exception):
     """Input or surroundings that a command cannot work with; the text says why."""
+
+
+def complain(text: object) -> None:
+    """One line on stderr for whoever has run the command, without anything that a terminal would obey."""
+    print(f"cpe-filter: {one_line(str(text))}", file=sys.stderr)
 
 
 def silence() -> None:

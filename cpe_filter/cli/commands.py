@@ -12,6 +12,7 @@ from cpe_filter.cli.parser import make_parser
 from cpe_filter.cli.run import loaded, policy_of, run_filter
 from cpe_filter.cli.values import port, seconds
 from cpe_filter.lean.log import info, log
+from cpe_filter.lean.log_output import one_line
 from cpe_filter.outcome import EXIT_OK, UsageError
 
 TYPE_CHECKING = False
@@ -175,7 +176,7 @@ def _command_check(options: argparse.Namespace) -> int:
         return EXIT_OK
     exemptions = f", {len(policy.exempt)} exemptions" if policy.exempt else ""
     mode, fail, relays = policy.filter.mode, policy.filter.fail, len(policy.network.relays)
-    print(f"{options.file}: good. Mode {mode}, fail {fail}, {relays} relays{exemptions}.")
+    print(f"{one_line(options.file)}: good. Mode {mode}, fail {fail}, {relays} relays{exemptions}.")
     for line in lacks:
         print(line)
     return EXIT_OK

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from datetime import date, datetime
 from typing import Any
 
 from cpe_filter.inputs import shown
+from cpe_filter.lean.log_output import one_line
 from cpe_filter.live import requests
 from cpe_filter.live.control_socket import NoAnswerError, NotRunningError, ask, listens
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, complain
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy.exemptions import clock
 from cpe_filter.policy.model import Policy, PolicyError
 
-EXIT_OK, EXIT_NOT_RUNNING, EXIT_UNUSABLE = 0, 1, 2
+EXIT_NOT_RUNNING = 1
 
 #: How long `--for` may be; for a longer time leave it out.
 MAX_DAYS = 3650
@@ -57,7 +58,7 @@ class Filter:
         try:
             answer = self.asked(request)
         except NotRunningError as error:
-            _say(f"no filter is running: {error}; use --socket for another control socket")
+            complain(f"no filter is running: {error}; use --socket for another control socket")
             return EXIT_NOT_RUNNING
         except RefusedError as error:
             return _unusable(error)
@@ -140,7 +141,7 @@ def _written(filter_: Filter, policy: Policy, lines: list[str]) -> int:
     try:
         filter_.asked({"do": "reread"})
     except NotRunningError:
-        print(f"saved to {policy.state.exemptions_file}; takes effect when the filter starts")
+        print(f"saved to {one_line(policy.state.exemptions_file)}; takes effect when the filter starts")
     except RefusedError as error:
         return _unusable(error)
     return EXIT_OK
@@ -159,7 +160,7 @@ def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> in
         except NotRunningError:
             contents = exemptions_store.load(policy.state.exemptions_file)
             rows = list(exemptions.rows(policy.exempt, path, contents, policy.state.exemptions_file, time.time()))
-            _say(f"no filter is running ({filter_.path}); listed from the files")
+            complain(f"no filter is running ({filter_.path}); listed from the files")
         lines = [json.dumps(rows, ensure_ascii=False)] if as_json else _table(rows)
     except (PolicyError, RefusedError) as error:
         return _unusable(error)
@@ -246,10 +247,6 @@ def _print(answer: dict[str, Any]) -> None:
         print("\n".join(map(str, lines)))
 
 
-def _say(text: object) -> None:
-    print(f"cpe-filter: {text}", file=sys.stderr)
-
-
 def _unusable(error: object) -> int:
-    _say(error)
+    complain(error)
     return EXIT_UNUSABLE

@@ -6,12 +6,22 @@ Knows argparse. Must not import a command.
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import NoReturn
 
 from cpe_filter import __version__
+from cpe_filter.lean.log_output import one_line
+from cpe_filter.outcome import EXIT_UNUSABLE
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_UNUSABLE, f"{self.prog}: error: {one_line(message)}\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cpe-filter",
         description="An SMTP egress filter for subscriber routers: finds the compromised device and "
         "leaves legitimate mail alone.",
@@ -85,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _collector_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _collector_command(commands: argparse._SubParsersAction[_Parser]) -> None:
     """The program of the ISP."""
     collector = commands.add_parser("collector", help="at the ISP: receive and store reports of routers")
     collector.add_argument("--config", required=True, metavar="FILE", help="configuration file (TOML)")
@@ -127,7 +137,7 @@ def _collector_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     collector.set_defaults(work="collector")
 
 
-def _report_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _report_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     """Commands about reports to the ISP."""
     send = commands.add_parser(
         "send",
@@ -158,9 +168,9 @@ examples:
 """
 
 
-def _control_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _control_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     """Commands for the running filter."""
-    where = argparse.ArgumentParser(add_help=False)
+    where = _Parser(add_help=False)
     where.add_argument("--policy", metavar="FILE", help="policy file that names control socket and files")
     where.add_argument("--socket", metavar="PATH", help="control socket of the filter (default: as in the policy)")
 

@@ -13,7 +13,7 @@ import sys
 from ipaddress import ip_network
 
 from cpe_filter.lean.output_file import OutputFile, OutputFileError
-from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, silence
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain, silence
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import CaptureError
 from cpe_filter.replay.page import Page
@@ -60,7 +60,7 @@ def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -
 
         def warn(text: str, path: str = path, warnings: list[str] = warnings) -> None:
             warnings.append(text)
-            print(f"cpe-filter: {path}: warning: {text}", file=sys.stderr)
+            complain(f"{path}: warning: {text}")
 
         try:
             timeline = Timeline()
@@ -68,7 +68,7 @@ def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -
             result = replay(path, how, warn, traced)
         except (CaptureError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            print(f"cpe-filter: {path}: {reason}", file=sys.stderr)
+            complain(f"{path}: {reason}")
             code = EXIT_UNUSABLE
             if page:
                 page.failed(path, str(reason))

@@ -14,6 +14,7 @@ from cpe_filter.engine import DOUBTED, FORWARD, Engine, Flow
 from cpe_filter.home.leases import Leases
 from cpe_filter.inspect.facts import Limits, Transaction
 from cpe_filter.lean.clocks import PacketTime
+from cpe_filter.lean.log_output import one_line
 from cpe_filter.policy.model import FilterTable, Network, Policy
 from cpe_filter.replay.capture import Frame, Warn, frames, network_layer
 from cpe_filter.replay.timeline import Timeline, Track, as_json
@@ -157,7 +158,7 @@ def show(
     """Prints a result of `replay` for people, with the `timeline`s where given, in characters of this encoding."""
     packets, mail = result["packets"], result["smtp_packets"]
     when = f", {clock(result['start'])} to {clock(result['end'])} UTC" if result["start"] is not None else ""
-    out(f"{result['capture']}: {packets} packets, {mail} of mail{when}")
+    out(f"{one_line(result['capture'])}: {packets} packets, {mail} of mail{when}")
     if not result["devices"]:
         seen = bool(result.get("sessions"))
         out("  of no connection the beginning is here" if seen else "  no device sent mail here")

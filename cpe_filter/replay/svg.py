@@ -88,7 +88,7 @@ def _line(drawn: Axis) -> str:
 
 def _ticks(ticks: list[Tick]) -> list[tuple[Tick, bool, bool]]:
     """The ticks, and whether each has its texts on a wide screen, and on a narrow one."""
-    # Of its two texts the time is the longer one, nearly always; a connection number may have ten digits.
+    # The time is nearly always the longer one of the two texts; but a connection number may have ten digits.
     labels = {}
     for tick in ticks:
         anchor = "start" if tick.position < 0.06 else "end" if tick.position > 0.94 else "middle"

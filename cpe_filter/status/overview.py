@@ -20,7 +20,9 @@ _EXEMPTIONS = 8
 _COUNTED = ("observed", "queued", "known", "refused", "blocked", "limited", "explained", "undecided", "flooded")
 
 
-def describe(content: dict[str, Any], now: float, width: int | None = None, config_error: str = "") -> list[str]:
+def describe(
+    content: dict[str, Any], now: float, width: int | None = None, config_error: str | None = None
+) -> list[str]:
     """Lines of at most `width` characters; None: of any length. now: POSIX seconds.
 
     config_error: why the service does not use its configuration, if it does not.

@@ -13,6 +13,8 @@ import os
 import sys
 import time
 
+from cpe_filter.lean.log_output import one_line
+from cpe_filter.outcome import complain
 from cpe_filter.status.overview import describe
 from cpe_filter.status.status import NotRunningError, of_service, read
 
@@ -30,7 +32,7 @@ def once(path: str, as_json: bool) -> int:
     try:
         text = _text(path, as_json, _size()[0])[0]
     except NotRunningError as why:
-        print(f"cpe-filter: {_with_error(str(why), path)}", file=sys.stderr)
+        complain(_with_error(str(why), path))
         return 1
     sys.stdout.write(text if as_json else f"{text}\n")
     return 0
@@ -46,10 +48,10 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
             try:
                 text, new = _text(path, as_json, columns)
             except NotRunningError as why:
-                error = config_error(path)
+                error = config_problem(path)
                 new = _with_error(str(why), path)
                 object_ = {"running": False, "why": str(why), **({"config_error": error} if error else {})}
-                text = json.dumps(object_) if as_json else f"cpe-filter: {new}"
+                text = json.dumps(object_) if as_json else f"cpe-filter: {one_line(new)}"
             if terminal:
                 _redraw(text, columns or 80, rows or 24)
             elif new != last:
@@ -65,7 +67,7 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
 def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
     """What to show, and what distinguishes this status from the next. Raises `NotRunningError`."""
     text, content = read(path)
-    error = config_error(path)
+    error = config_problem(path)
     which = f"{content['pid']} {content.get('updated')} {error}"
     if as_json:
         return (f'{{"config_error":{json.dumps(error)},{text.lstrip()[1:]}' if error else text), which
@@ -75,18 +77,18 @@ def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
         raise NotRunningError(f"{path}: not a status file") from None
 
 
-def config_error(path: str) -> str:
-    """Why the service does not use its configuration, one line; "" if it does, or if there is no service."""
+def config_problem(path: str) -> str | None:
+    """Why the service does not use its configuration, one line; None if it does, or if there is no service."""
     try:
         with open(of_service(path, "config-error"), encoding="utf-8", errors="replace") as file:
             line = file.readline(_LONGEST_ERROR).rstrip("\n")
     except OSError:
-        return ""
-    return "".join(c if c.isprintable() else "?" for c in line)
+        return None
+    return "".join(c if c.isprintable() else "?" for c in line) or None
 
 
 def _with_error(why: str, path: str) -> str:
-    error = config_error(path)
+    error = config_problem(path)
     return f"{why}; the configuration cannot be used: {error}" if error else why
 
 

@@ -478,6 +478,20 @@ def test_started_with_closed_files(closed: str, good: Path) -> None:
     assert Ran(done).code == 0
 
 
+def test_no_path_reaches_the_terminal_raw(good: Path, tmp_path: Path) -> None:
+    """Neither an escape sequence of a file's name nor a second line, whoever reports it."""
+    path = tmp_path / "x\x1b[2J\x9b\ncpe-filter: all is well"
+    shown = "x\\x1b[2J\\x9b\\x0acpe-filter: all is well"
+    for arguments in (["replay"], ["check"], ["run", "--policy"], ["rules", "--policy"]):
+        refused(cli(*arguments, path), shown)
+    refused(cli("status", "--file", path), shown, code=1)
+    path.write_bytes(good.read_bytes())
+    assert cli("replay", path).out.startswith(f"{tmp_path}/{shown}: ")
+    ran = cli("status", "--policy", "a", "\x1b[2J")
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1] == "cpe-filter: error: unrecognized arguments: \\x1b[2J"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_names_that_the_terminal_cannot_show(encoding: str, tmp_path: Path) -> None:
     """A path that is not UTF-8, a HELO name that is not ASCII: JSON stays JSON, people see something."""

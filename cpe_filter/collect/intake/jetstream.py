@@ -32,8 +32,8 @@ from cpe_filter.collect.wire import Report, ReportError, unpack
 
 #: For one attempt, and for all attempts of one report: electing a new leader of a stream takes a few seconds.
 TRY_S, ALL_S = 3.0, 12.0
-#: For the first connection.
-CONNECT_S = 10.0
+#: For the first connection, and for finding or making the stream: others may keep machine and servers busy.
+CONNECT_S, START_S = 30.0, 30.0
 _LOG_EVERY_S = 10.0
 #: The stream drops a repetition within this many seconds; the store drops later ones.
 DUPLICATE_S = 120
@@ -80,7 +80,7 @@ class Link:
         connecting = self._client.connect(
             self._servers,
             name="cpe-filter collector",
-            connect_timeout=5,
+            connect_timeout=5,  # of one server; then the next one, or again
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
             ping_interval=10,
@@ -107,8 +107,9 @@ class Link:
             _log.warning("queue", extra={"about": {"why": self._last}})
 
     async def _ensure(self) -> None:
+        context = self._client.jetstream(timeout=START_S)
         try:
-            await self.context().stream_info(self.stream)
+            await context.stream_info(self.stream)
         except NotFoundError:
             config = StreamConfig(
                 name=self.stream,
@@ -120,7 +121,7 @@ class Link:
                 max_bytes=self._max_bytes,
                 duplicate_window=DUPLICATE_S,
             )
-            await self.context().add_stream(config)  # two processes may do it at once
+            await context.add_stream(config)  # two processes may do it at once
 
     def context(self) -> JetStreamContext:
         return self._client.jetstream(timeout=TRY_S)

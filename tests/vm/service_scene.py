@@ -49,7 +49,7 @@ class Router:
             Path("/kept", name).mkdir(parents=True, exist_ok=True)
             Path("/", name).mkdir(parents=True, exist_ok=True)
             subprocess.run(["mount", "--bind", f"/kept/{name}", f"/{name}"], check=True)
-        before = {} if fresh else {path: path.read_bytes() for path in Path("/etc/config").iterdir()}
+        before = {} if fresh else {path: path.read_bytes() for path in Path("/etc/config").glob("[!.]*")}
         shutil.copytree("/kept/package", "/", dirs_exist_ok=True)
         for path, content in before.items():
             path.write_bytes(content)
@@ -90,6 +90,7 @@ class Router:
 
     def uci(self, *words: str) -> None:
         self.lab.run("router", ["uci", *words])
+        self.lab.run("router", ["uci", "commit"])
 
     def status(self) -> dict[str, Any]:
         done = self.lab.run("router", ["/usr/bin/cpe-filter", "status", "--json"], check=False)

@@ -19,12 +19,13 @@
 # make coverage  the tests once more, with every line and branch counted (a third slower; fails below the floor)
 # make pythons  the tests without servers and labs on each other Python from 3.10 on that is installed
 # make ipk    the OpenWrt packages, without an SDK, for a router's Python (PYTHON=3.11)
+# make dist   the release's source archive, and the recipe that downloads it, for OpenWrt's packages feed
 # make lock   requirements/ anew, within pyproject.toml's ranges (uv; needs a package registry)
 # make peers  real mail programs talk through the lab, and their logs are compared with what the filter saw (root; Debian)
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks mutation vm coverage pythons evaluate calibrate fleet record ipk peers lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks mutation vm coverage pythons evaluate calibrate fleet record ipk dist peers lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -119,6 +120,10 @@ record:
 ipk:
 	@.ci/setup ipk
 	@.venv/bin/python -m tools.ipk $(if $(filter command,$(origin PYTHON)),--python $(PYTHON))
+
+dist:
+	@.ci/setup ipk
+	@.venv/bin/python -m tools.dist
 
 peers:
 	@.ci/setup test

@@ -45,9 +45,7 @@ def test_run_needs_python_light_and_the_kernels_part(tmp_path: Path, minor: str,
     assert package.conffiles == ["/etc/config/cpe-filter"]
 
 
-@pytest.mark.parametrize(
-    "name", ["cpe-filter-explain", "cpe-filter-lang-de", "cpe-filter-lang-nl", "cpe-filter-lang-tr"]
-)
+@pytest.mark.parametrize("name", ["explain", "lang-de", "lang-nl", "lang-tr"])
 def test_what_is_apart_needs_the_filter_alone(tmp_path: Path, name: str) -> None:
     assert packages("cpe-filter", tmp_path)[f"cpe-filter-{name}"].depends == ("libc", "cpe-filter")
 
@@ -87,14 +85,16 @@ def test_dpkt_is_for_captures_alone(tmp_path: Path) -> None:
 def test_it_is_written_as_the_feed_writes(name: str) -> None:
     lines = text(name)
     assert lines.startswith("# SPDX-License-Identifier: MIT\n\ninclude $(TOPDIR)/rules.mk\n")
-    order = ["PKG_NAME:=", "PKG_VERSION:=", "PKG_RELEASE:=", "PKG_LICENSE:=", "include $(INCLUDE_DIR)/package.mk"]
-    places = [lines.index(word) for word in [*order, "lang/python/python3-package.mk", "$(eval $(call Py3Package,"]]
+    named = ["PKG_NAME:=", "PKG_VERSION:=", "PKG_RELEASE:=", "PKG_HASH:=", "PKG_MAINTAINER:=", "PKG_LICENSE:="]
+    then = ["include $(INCLUDE_DIR)/package.mk", "/python3-package.mk\n", "$(eval $(call Py3Package,"]
+    places = [lines.index(word) for word in [*named, *then]]
     assert places == sorted(places)
     named = re.findall(r"\$\(eval \$\(call BuildPackage,(.*)\)\)", lines)
     with_code = re.findall(r"\$\(eval \$\(call Py3Package,(.*)\)\)", lines)
     assert {*with_code, *(f"{package}-src" for package in with_code)} == set(named) - {"cpe-filter-full"}
     if "PYPI_NAME" in lines:
         assert re.search(r"^PKG_HASH:=[0-9a-f]{64}$", lines, re.M)
+        assert "PKG_SOURCE" not in lines, "pypi.mk knows"
         assert lines.index("pypi.mk") < lines.index("include $(INCLUDE_DIR)/package.mk")
 
 

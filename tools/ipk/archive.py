@@ -71,12 +71,13 @@ def _mode(mode: int) -> int:
     return 0o644 if mode & 0o044 else 0o600
 
 
-def tar(these: Iterable[Member], time: int) -> bytes:
-    """A GNU tar. Folders are members of their own: opkg loses files whose folder is not there."""
+def tar(these: Iterable[Member], time: int, top: str = "./") -> bytes:
+    """A GNU tar, with `top` before each name. Folders are members of their own: opkg loses files whose folder is not
+    there."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for member in these:
-            info = tarfile.TarInfo(f"./{member.path}")
+            info = tarfile.TarInfo(f"{top}{member.path}")
             info.mode, info.mtime = member.mode, time
             if member.content is None:
                 info.type = tarfile.DIRTYPE

@@ -74,9 +74,12 @@ def described(recipe: Path, out: Path, minor: str) -> list[Package]:
     return _made("describe", recipe, out, minor, sys.executable)
 
 
-def staged(recipe: Path, out: Path, minor: str) -> list[Package]:
-    """The packages of a recipe's folder, their files beneath `out`. Raises `Unbuildable`."""
-    return _made("stage", recipe, out, minor, interpreter(minor))
+def staged(recipe: Path, out: Path, minor: str, downloads: Path | None = None) -> list[Package]:
+    """The packages of a recipe's folder, their files beneath `out`. Raises `Unbuildable`.
+
+    downloads: where source archives are looked for.
+    """
+    return _made("stage", recipe, out, minor, interpreter(minor), downloads)
 
 
 def recipes() -> list[Path]:
@@ -84,7 +87,7 @@ def recipes() -> list[Path]:
     return sorted(path.parent for path in FEED.glob("*/Makefile"))
 
 
-def _made(goal: str, recipe: Path, out: Path, minor: str, python: str) -> list[Package]:
+def _made(goal: str, recipe: Path, out: Path, minor: str, python: str, downloads: Path | None = None) -> list[Package]:
     if shutil.which("make") is None:
         raise Unbuildable("GNU make is not installed")
     out = out.resolve() / recipe.name
@@ -97,6 +100,8 @@ def _made(goal: str, recipe: Path, out: Path, minor: str, python: str) -> list[P
         "HOST_PYTHON3_BIN": python,
         "PROGRAM": f"PYTHONPATH={PROJECT} {sys.executable} -m tools.ipk.steps",
     }
+    if downloads is not None:
+        variables["DL_DIR"] = downloads.resolve()
     words = [f"{name}={value}" for name, value in variables.items()]
     # What a make around this one has set is none of a recipe's business.
     environment = {

@@ -1,6 +1,7 @@
 """What the stand-ins have done by Python. Knows pip and folders; must not know what a recipe is.
 
 unpack REQUIREMENT ARCHIVE SHA256 FOLDER   the source archive of a requirement, fetched unless it is there
+source ARCHIVE SHA256 FOLDER               a source archive that is there
 install SOURCE FOLDER                      a pure-Python source's packages, as an installation has them
 pick FILESPEC SOURCE TARGET                the files that a recipe's filespec names
 """
@@ -29,8 +30,15 @@ def unpack(requirement: str, archive: Path, sha256: str, folder: Path) -> None:
         if done.returncode or not archive.exists():
             lines = done.stderr.strip().splitlines() or [f"pip brought no {archive.name}"]
             _fail(f"{requirement} cannot be fetched: {lines[-1]}")
+    source(archive, sha256, folder)
+
+
+def source(archive: Path, sha256: str, folder: Path) -> None:
+    """sha256: "skip" takes any, as in the SDK."""
+    if not archive.exists():
+        _fail(f"{archive}: there is no such file, and nothing is downloaded here")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != sha256:
+    if sha256 not in ("skip", found):
         _fail(f"{archive.name} is not what the recipe means: its SHA-256 is {found}")
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter="data")
@@ -84,6 +92,8 @@ if __name__ == "__main__":
     step, *rest = sys.argv[1:]
     if step == "unpack":
         unpack(rest[0], Path(rest[1]), rest[2], Path(rest[3]))
+    elif step == "source":
+        source(Path(rest[0]), rest[1], Path(rest[2]))
     elif step == "install":
         install(Path(rest[0]), Path(rest[1]))
     elif step == "pick":

@@ -3,7 +3,7 @@
 
 INCLUDE_DIR:=$(TOPDIR)/include
 BUILD_DIR:=$(OUT)/build
-DL_DIR:=$(OUT)/dl
+DL_DIR?=$(OUT)/dl
 ARCH_PACKAGES:=sdk
 SHELL:=/bin/sh
 

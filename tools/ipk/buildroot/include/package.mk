@@ -4,6 +4,13 @@
 PKG_BUILD_DIR?=$(BUILD_DIR)/$(PKG_NAME)-$(PKG_VERSION)
 PKG_INSTALL_DIR:=$(PKG_BUILD_DIR)/ipkg-install
 
+# What a recipe downloads is in DL_DIR already, and has to be what the recipe means.
+ifndef Build/Prepare/Default
+define Build/Prepare/Default
+	$(if $(PKG_SOURCE),$(PROGRAM) source $(DL_DIR)/$(PKG_SOURCE) $(PKG_HASH) $(dir $(PKG_BUILD_DIR)))
+endef
+endif
+
 Build/Prepare?=$(Build/Prepare/Default)
 Build/Compile?=$(Build/Compile/Default)
 

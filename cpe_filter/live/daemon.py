@@ -106,7 +106,7 @@ class Daemon:
         self.control = Control(policy, path, self, log)
         self._parts: list[Part] = []
         #: Optional parts: whether the policy needs them, and how each is made.
-        self._optional: dict[str, tuple[Callable[[Policy], bool], Callable[[], Part | None]]] = {
+        self._optional: dict[str, tuple[Callable[[Policy], bool], Callable[[], Part]]] = {
             "mx": (lambda policy: policy.detect.watch_dns, self._make_mx_watch),
             "reports": (lambda policy: bool(policy.report.url), self._make_reports),
             # Once made it stays: it removes the page, and knows the history of devices.
@@ -325,10 +325,8 @@ class Daemon:
         """Starts the optional parts that the policy needs, and stops the others."""
         for name, (is_wanted, make) in self._optional.items():
             if is_wanted(self.policy) and name not in self._running:
-                part = make()
-                if part is not None:
-                    self._running[name] = part
-                    self._parts.append(part)
+                part = self._running[name] = make()
+                self._parts.append(part)
             elif name in self._running and not is_wanted(self.policy):
                 gone = self._running.pop(name)
                 self._parts.remove(gone)
@@ -340,11 +338,11 @@ class Daemon:
     def _make_mx_watch(self) -> Part:
         return MxWatch(self.policy, self._poll, self.engine, self.now, log)
 
-    def _make_reports(self) -> Part | None:
+    def _make_reports(self) -> Part:
         from cpe_filter.live import reports
 
         return reports.make_reports(
-            self.policy, self.engine, self.leases.name, self._heartbeat_figures, self.state, self.now, log
+            self.policy, self.engine, self.leases.name, self._heartbeat_figures, self.state, log
         )
 
     def _make_notice_page(self) -> Part:

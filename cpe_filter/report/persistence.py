@@ -16,7 +16,6 @@ from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.lean import json_text
 from cpe_filter.lean.checksum import CorruptStateError, with_crc, without_crc
-from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.report.counts import Counts
 from cpe_filter.report.events import CLEARED, EXEMPT, EXPIRED, MERGED, RELEASED
 from cpe_filter.report.incident import EXAMPLES, MAX_NAME, Example, Incident
@@ -50,17 +49,29 @@ def encode(incidents: IncidentTracker, boot: str, seq: int, now: float) -> bytes
     return with_crc(json_text.encode(content).encode())
 
 
+def parse(data: bytes) -> dict[str, Any]:
+    """What `encode` has written, as plain values. Raises `CorruptStateError`. It imports json: not for `run` itself."""
+    import json
+
+    try:
+        content = json.loads(without_crc(data))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise CorruptStateError("not incidents of cpe-filter")
+    return content
+
+
 class SavedIncidents:
     """What was read. boot, seq: as given to `encode`."""
 
-    def __init__(self, data: bytes) -> None:
-        """Raises `CorruptStateError`."""
-        text = without_crc(data)
+    def __init__(self, content: dict[str, Any]) -> None:
+        """content: of `parse`. Raises `CorruptStateError`."""
+        self._content = content
         try:
-            self._content = call(lambda: _parsed(text), ValueError)
             self.boot, self.seq = str(self._content["boot"]), int(self._content["seq"])
             self._booted, self._written = (_finite(self._content[name]) for name in ("booted", "written"))
-        except (KeyError, TypeError, ValueError, OverflowError, CallFailedError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise CorruptStateError("not incidents of cpe-filter") from None
 
     def devices(self) -> dict[str, bytes]:
@@ -84,13 +95,6 @@ class SavedIncidents:
         for incident in found:
             incident.resend = lost
         incidents.restore(found, released)
-
-
-def _parsed(text: bytes) -> Any:
-    """In a child process: the running filter only writes JSON (see json_text)."""
-    import json
-
-    return json.loads(text)
 
 
 def _dumped(incident: Incident) -> dict[str, Any]:

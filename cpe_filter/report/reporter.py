@@ -6,6 +6,7 @@ network: it sends nothing. A failure is logged once, and the filter goes on.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from cpe_filter import __version__
@@ -14,16 +15,20 @@ from cpe_filter.enforce.conntrack import wan_port
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.lean import files
 from cpe_filter.lean.checksum import CorruptStateError
-from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.lean.log import Log, LogOnce, err, warning
+from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import key, spool_dir
 from cpe_filter.report.events import HEARTBEAT, heartbeat
 from cpe_filter.report.incident import EXAMPLES, Example, Incident
-from cpe_filter.report.persistence import SavedIncidents, encode
+from cpe_filter.report.persistence import SavedIncidents, encode, parse
 from cpe_filter.report.spool import MOST_BYTES, About, Spool, Waiting
 from cpe_filter.report.spool_dir import uptime
 from cpe_filter.report.tracker import IncidentTracker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Suffixes of the state file's name: the open incidents on flash, and the secret of the pseudonyms.
 INCIDENTS_SUFFIX, KEY_SUFFIX = ".incidents", ".key"
@@ -33,6 +38,81 @@ ARRIVED_S, RETRY_S = 5.0, 30.0
 FIRST_BEAT_S, FRESH_BEAT_S, BEAT_S = 60.0, 3600.0, 43200.0
 #: Seconds after a device was last seen in which conntrack may still know its connection's port.
 _LATELY_S = 120.0
+
+
+class Saved(NamedTuple):
+    """What the files hold when reporting begins, as plain values (`read_saved`).
+
+    secret: of the pseudonyms. recent: the open incidents in memory, of this boot; flash: those on flash, read if
+    there are no recent ones; None if there are none. spool: of this boot, as `spool_file.decode` has it. problems: for
+    the log.
+    """
+
+    secret: bytes
+    recent: dict[str, Any] | None
+    flash: dict[str, Any] | None
+    spool: tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None
+    problems: list[str]
+
+
+def read_saved(policy: Policy) -> tuple[Any, ...]:
+    """`Saved`, without its type. Slow (flash) and large (json): for a child process. Raises OSError."""
+    boot = spool_dir.boot_id()
+    problems: list[str] = []
+    folder, state_file = spool_dir.folder(policy.status.status_file), policy.state.state_file
+    try:
+        secret = key.load(state_file + KEY_SUFFIX)
+    except OSError as error:
+        raise OSError(f"{error.filename or state_file + KEY_SUFFIX}: {error.strerror}") from None
+    recent = _incidents_in(_in_memory(folder, spool_dir.INCIDENTS), "in memory", problems)
+    if recent is not None and recent.get("boot") != boot:
+        recent = None
+    flash = None
+    if recent is None:
+        flash = _incidents_in(_on_flash(state_file + INCIDENTS_SUFFIX, problems), "on flash", problems)
+    return secret, recent, flash, _spool_in(_in_memory(folder, spool_dir.SPOOL), boot, problems), problems
+
+
+def _in_memory(folder: str, name: str) -> bytes | None:
+    try:
+        return spool_dir.read(os.path.join(folder, name), 2 * MOST_BYTES)
+    except OSError:
+        return None
+
+
+def _on_flash(path: str, problems: list[str]) -> bytes | None:
+    try:
+        return files.read(path, 2 * MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        problems.append(f"open incidents not read: {path}: {error.strerror}")
+        return None
+
+
+def _incidents_in(data: bytes | None, where: str, problems: list[str]) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    try:
+        content = parse(data)
+        SavedIncidents(content)
+    except CorruptStateError as error:
+        problems.append(f"open incidents {where} not used: {error}")
+        return None
+    return content
+
+
+def _spool_in(data: bytes | None, boot: str, problems: list[str]) -> Any:
+    if data is None:
+        return None
+    from cpe_filter.report.spool_file import decode
+
+    try:
+        about, events = decode(data)
+    except CorruptStateError as error:
+        problems.append(f"reports that waited are lost: the spool is {error}")
+        return None
+    return (tuple(about), [tuple(event) for event in events]) if about.boot == boot else None
 
 
 class Reporter:
@@ -46,6 +126,7 @@ class Reporter:
         figures: Callable[[], dict[str, int]],
         log: Log,
         now: float,
+        saved: Saved,
     ) -> None:
         """named: a device's name of its own; figures: for heartbeats (see report.events). Raises OSError."""
         self._policy = policy
@@ -55,13 +136,14 @@ class Reporter:
         self._log = log
         self._log_once = LogOnce(log)
         self._boot = spool_dir.boot_id()
-        secret = key.load(policy.state.state_file + KEY_SUFFIX)
-        self._incidents = IncidentTracker(lambda device: key.pseudonym(secret, device), now - uptime())
+        self._incidents = IncidentTracker(lambda device: key.pseudonym(saved.secret, device), now - uptime())
         self._writer = self._spool_writer()
         self._writer.make()
         self._next_arrived = self._next_write = self._next_example = float("-inf")
         self._next_beat = now + FIRST_BEAT_S
-        self._spool = self._restored(now)
+        for problem in saved.problems:
+            log(warning(problem))
+        self._spool = self._restored(saved, now)
         self._incidents.begin(engine.devices, now)
 
     def _spool_writer(self) -> spool_dir.SpoolWriter:
@@ -70,49 +152,23 @@ class Reporter:
 
     # ── across restarts ─────────────────────────────────────────────────────────────────────────
 
-    def _restored(self, now: float) -> Spool:
+    def _restored(self, saved: Saved, now: float) -> Spool:
         """Restores the spool and the incidents; after a reboot only the incidents."""
-        recent = self._saved(self._writer.read(spool_dir.INCIDENTS), "in memory")
-        if recent is not None and recent.boot != self._boot:
-            recent = None
+        recent = SavedIncidents(saved.recent) if saved.recent is not None else None
         # No seq may come twice in a boot. If none is known, assume an event a second, which is more than there were.
         seq = recent.seq if recent else max(1, int(uptime()))
         spool, whole = Spool(self._boot, seq), False
-        data = self._writer.read(spool_dir.SPOOL)
-        if data is not None:
+        if saved.spool is not None:
+            about, events = About(*saved.spool[0]), [Waiting(*event) for event in saved.spool[1]]
+            whole = recent is not None and about.next >= recent.seq
+            spool.restore(about, events)
+        incidents = recent or (SavedIncidents(saved.flash) if saved.flash is not None else None)
+        if incidents is not None:
             try:
-                about, events = _decoded(data)
-                if about.boot == self._boot:
-                    whole = recent is not None and about.next >= recent.seq
-                    spool.restore(about, events)
-            except CorruptStateError as error:
-                self._log(warning(f"reports that waited are lost: the spool is {error}"))
-        saved = recent or self._saved(self._read_flash(), "on flash")
-        if saved is not None:
-            try:
-                saved.restore(self._incidents, self._boot, now, lost=not whole)
+                incidents.restore(self._incidents, self._boot, now, lost=not whole)
             except CorruptStateError as error:
                 self._log(warning(f"open incidents are not known any more: {error}"))
         return spool
-
-    def _saved(self, data: bytes | None, where: str) -> SavedIncidents | None:
-        if data is None:
-            return None
-        try:
-            return SavedIncidents(data)
-        except CorruptStateError as error:
-            self._log(warning(f"open incidents {where} not used: {error}"))
-            return None
-
-    def _read_flash(self) -> bytes | None:
-        path = self._policy.state.state_file + INCIDENTS_SUFFIX
-        try:
-            return files.read(path, 2 * MOST_BYTES)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._log(err(f"open incidents not read: {path}: {error.strerror}"))
-            return None
 
     def encoded(self, now: float) -> bytes:
         """The open incidents, for the file on flash."""
@@ -218,22 +274,6 @@ class Reporter:
             asked += 1
             if asked >= EXAMPLES or len(incident.examples) >= EXAMPLES:
                 break
-
-
-def _decoded(data: bytes) -> tuple[About, list[Waiting]]:
-    """The spool as it was written; read in a child process, since that takes JSON. Raises `CorruptStateError`."""
-
-    def work() -> tuple[tuple[str | int, ...], list[tuple[int | str | bytes, ...]]]:
-        from cpe_filter.report.spool_file import decode
-
-        about, events = decode(data)
-        return tuple(about), [tuple(event) for event in events]
-
-    try:
-        about, events = call(work, CorruptStateError)
-    except CallFailedError as error:
-        raise CorruptStateError(f"not read: {error}") from None
-    return About(*about), [Waiting(*event) for event in events]
 
 
 def _went_out(flow: Flow) -> bool:

@@ -16,7 +16,7 @@ from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule, spool_dir
-from cpe_filter.report.persistence import SavedIncidents
+from cpe_filter.report.persistence import SavedIncidents, parse
 from cpe_filter.report.spool_dir import LAST, PLAN, uptime
 from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.texts.terminal import clock
@@ -71,7 +71,7 @@ def _gathered(policy: Policy, reader: SpoolReader) -> dict[str, Any]:
     boot = spool_dir.boot_id()
     spool = reader.spool(boot)
     try:
-        devices = {dev: device_name(key) for dev, key in SavedIncidents(reader.incidents()).devices().items()}
+        devices = {dev: device_name(key) for dev, key in SavedIncidents(parse(reader.incidents())).devices().items()}
     except (OSError, CorruptStateError, ValueError):
         devices = {}
     plan = schedule.known(reader.read(PLAN), boot)

@@ -27,7 +27,7 @@ from cpe_filter.live.control_socket import ControlSocket
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import frames, network_layer
-from cpe_filter.report.reporter import Reporter
+from cpe_filter.report.reporter import Reporter, Saved, read_saved
 from cpe_filter.status import status
 from tests.lab.net import DEADLINE_S, PROJECT
 from tests.openwrt.package import BUSYBOX, shell
@@ -152,7 +152,9 @@ class Filter:
         self.control = Control(policy, path, self, self.log.append)
         self.engine.reload(self.control.begin())
         self.reporter = (
-            Reporter(policy, self.engine, self.host_name, self._figures, self.log.append, START)
+            Reporter(
+                policy, self.engine, self.host_name, self._figures, self.log.append, START, Saved(*read_saved(policy))
+            )
             if policy.report.url
             else None
         )

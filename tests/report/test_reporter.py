@@ -21,7 +21,7 @@ from cpe_filter.engine import Engine, Flow
 from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import reporter, spool_dir
-from cpe_filter.report.reporter import Reporter
+from cpe_filter.report.reporter import Reporter, Saved, read_saved
 from cpe_filter.report.spool_dir import INCIDENTS, SPOOL, uptime
 from cpe_filter.report.spool_reader import SpoolReader
 from tests.build import CLIENT, Packet, session
@@ -60,9 +60,8 @@ class Router:
 
     def started(self) -> Reporter:
         figures = {"exempt": 0, "packets": 1, "failures": 0, "restored": 0}
-        return Reporter(
-            self.policy, self.home.engine, lambda device: "annas-tv", lambda: figures, self.log.append, self.now
-        )
+        engine, log, saved = self.home.engine, self.log.append, Saved(*read_saved(self.policy))
+        return Reporter(self.policy, engine, lambda device: "annas-tv", lambda: figures, log, self.now, saved)
 
     def restart(self) -> None:
         self.reporter = self.started()

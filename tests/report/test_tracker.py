@@ -18,7 +18,7 @@ from cpe_filter.lean.clocks import Uptime
 from cpe_filter.policy.model import Exemption, Policy
 from cpe_filter.report.events import heartbeat
 from cpe_filter.report.incident import EXAMPLES, Example
-from cpe_filter.report.persistence import SavedIncidents, encode
+from cpe_filter.report.persistence import SavedIncidents, encode, parse
 from cpe_filter.report.tracker import EXPIRE_S, MAX_CLOSED, OPEN_BURST, OPEN_EVERY_S, IncidentTracker
 from tests.policies import make_policy
 from tests.report.wire import check_event
@@ -79,7 +79,7 @@ class Home:
         """The filter starts again with what was kept; `off` seconds later."""
         again = Home(self.policy, booted)
         again.now, again.devices = self.now + off, self.devices
-        SavedIncidents(encode(self.incidents, "a", 7, self.now)).restore(again.incidents, boot, again.now, lost)
+        SavedIncidents(parse(encode(self.incidents, "a", 7, self.now))).restore(again.incidents, boot, again.now, lost)
         again.incidents.begin(again.devices.values(), again.now)
         return again
 
@@ -602,7 +602,7 @@ def test_all_that_is_known_survives() -> None:
     home.look(named="x")
     data = encode(home.incidents, "a", 7, home.now)
     again = IncidentTracker(lambda key: "", BOOTED)
-    SavedIncidents(data).restore(again, "a", home.now, False)
+    SavedIncidents(parse(data)).restore(again, "a", home.now, False)
     assert encode(again, "a", 7, home.now) == data
 
 
@@ -613,7 +613,7 @@ def test_codes_of_an_earlier_version_count_as_today_s() -> None:
     content = json.loads(without_crc(encode(home.incidents, "a", 7, home.now)))
     content["incidents"][0]["counts"][5] = {"listed": 2, "no-quit": 1, "of-a-newer-version": 9}
     again = IncidentTracker(lambda key: "", BOOTED)
-    SavedIncidents(with_crc(json.dumps(content).encode())).restore(again, "a", home.now, False)
+    SavedIncidents(parse(with_crc(json.dumps(content).encode()))).restore(again, "a", home.now, False)
     (incident,) = again
     assert incident.counts.indicators == {"dnsbl-listed": 2, "no-quit": 1}
 
@@ -627,9 +627,9 @@ def test_bytes_that_are_no_incidents() -> None:
     for _ in range(500):
         at = draw.randrange(len(data))
         with pytest.raises(CorruptStateError):
-            SavedIncidents(data[:at] + bytes((data[at] ^ 1 << draw.randrange(8),)) + data[at + 1 :])
+            SavedIncidents(parse(data[:at] + bytes((data[at] ^ 1 << draw.randrange(8),)) + data[at + 1 :]))
         with pytest.raises(CorruptStateError):
-            SavedIncidents(data[:at])
+            SavedIncidents(parse(data[:at]))
 
 
 @pytest.mark.parametrize(
@@ -648,7 +648,7 @@ def test_incidents_that_are_none(change: dict[str, Any]) -> None:
     content["incidents"][0].update(change)
     again = IncidentTracker(lambda key: "", BOOTED)
     with pytest.raises(CorruptStateError):
-        SavedIncidents(with_crc(json.dumps(content).encode())).restore(again, "a", home.now, False)
+        SavedIncidents(parse(with_crc(json.dumps(content).encode()))).restore(again, "a", home.now, False)
     assert len(again) == 0
 
 
@@ -657,11 +657,11 @@ def test_incidents_that_are_none(change: dict[str, Any]) -> None:
 )
 def test_a_whole_file_that_holds_no_incidents(content: bytes) -> None:
     with pytest.raises(CorruptStateError, match="not incidents of cpe-filter"):
-        SavedIncidents(with_crc(content))
+        SavedIncidents(parse(with_crc(content)))
 
 
 def test_devices_are_known_by_their_pseudonyms() -> None:
     home = Home()
     home.device(MAC, COMPROMISED)
     opened, _ = home.look()
-    assert SavedIncidents(encode(home.incidents, "a", 7, home.now)).devices() == {opened["dev"]: MAC}
+    assert SavedIncidents(parse(encode(home.incidents, "a", 7, home.now))).devices() == {opened["dev"]: MAC}

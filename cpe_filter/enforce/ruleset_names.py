@@ -46,7 +46,7 @@ ALIVE, ROUTER_BLOCKED = "alive", "router_blocked"
 #: Switches of the home, for every device that is not `familiar`.
 HOME_BLOCKED, HOME_ASKED = "home_blocked", "home_asked"
 ADDRESS_BLOCKED = "address_blocked"
-#: A switch: where a packet will leave cannot be told before it has been routed.
+#: A switch: where a packet will leave cannot be known before it has been routed.
 UNCLEAR = "unclear"
 #: Connections that leave by interfaces which are not watched; and these interfaces, with a count of the connections.
 ELSEWHERE, UNWATCHED = "elsewhere", "unwatched"

@@ -109,7 +109,7 @@ def _covered(name: str, patterns: list[str]) -> bool:
 
 
 def leaves_elsewhere(policy: Policy) -> list[str]:
-    """Returns, before routing, if a packet will not leave by a watched interface, or if that cannot be told.
+    """Returns, before routing, if a packet will not leave by a watched interface, or if that cannot be known.
 
     The kernel looks the route up by addresses and mark. What other rules or several next hops decide, the hooks behind
     the routing see.

@@ -63,7 +63,7 @@ _FAMILIES: dict[int, int] = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 class Way(NamedTuple):
     """A default route's interface. standby: in its table another default route goes first.
 
-    blind: whether a packet takes it cannot be told from its addresses and its mark: a rule asks for more, or the route
+    blind: whether a packet takes it cannot be known from its addresses and its mark: a rule asks for more, or the route
     has several interfaces.
     """
 

@@ -53,7 +53,7 @@ class _Unwatched:
 
 
 class WaysOut(Part):
-    """Registers with `poll`. switch: sets or clears in the kernel that a route cannot be told in advance."""
+    """Registers with `poll`. switch: sets or clears in the kernel that a route cannot be known in advance."""
 
     def __init__(
         self,

@@ -81,11 +81,15 @@ def until(true: object, what: str) -> None:
 
 def test_name_and_severities(lab: Lab) -> None:
     policy = lab.policy(BLOCK)
+    head = f"# br-lan {Lab.mac('device1').replace(':', '')} ipv4"
+    (lab.folder / "lab.leases").write_text(
+        f"{head} broken\\x20Living Room TV 4000000000 c0a80165 32 192.168.1.101/32\n"
+    )
     router = Router(lab, "run", "--policy", str(policy))
     running = router.running(policy)
     assert "daemon.notice cpe-filter[" in running.wait_for("running: ")
     assert fails(lab, mx4(0))
-    line = running.wait_for(f"refused 1 connection of {Lab.mac('device1')} to {mx4(0)}")
+    line = running.wait_for(f"refused 1 connection of {Lab.mac('device1')} (Living?Room?TV) to {mx4(0)}")
     assert f"daemon.notice cpe-filter[{router.pid('service')}]: " in line
     policy.write_text("[filter]\nmode = 'x'\n")
     os.kill(router.pid("service"), signal.SIGHUP)

@@ -5,6 +5,10 @@ Knows where each table stands. A table begins with its header and ends at the fi
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,10 @@ from tests import log_lines
 from tests.lab.net import PROJECT
 
 DOCS = PROJECT / "docs"
+SIZE_HEADER = "| package | kB, .ipk | kB installed |\n|---|---|---|\n"
+#: The recipes whose packages' sizes stand there, and for which Python.
+SIZED = ("cpe-filter", "luci-app-cpe-filter")
+SIZE_PYTHON = (3, 11)
 KEY_HEADER = "| key | default | allowed | meaning |\n|---|---|---|---|\n"
 
 LOG_HEADER = "| severity | program | line |\n|---|---|---|\n"
@@ -75,6 +83,22 @@ def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:
     )
 
 
+def size_table() -> str:
+    """The packages' sizes for the Python that runs this, which has to be the documents'."""
+    if sys.version_info[:2] != SIZE_PYTHON:
+        raise RuntimeError(f"the sizes are those for Python {SIZE_PYTHON[0]}.{SIZE_PYTHON[1]}: run this by that one")
+    with tempfile.TemporaryDirectory() as out:
+        words = [sys.executable, "-m", "tools.ipk", "--python", "3.11", "--out", out, *SIZED]
+        printed = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    return "\n".join(f"| `{name}` | {packed} | {installed} |" for name, packed, installed in sizes(printed))
+
+
+def sizes(printed: str) -> list[tuple[str, int, int]]:
+    """Name, kB of the .ipk and kB installed, of each package that `make ipk` has printed."""
+    found = re.findall(r"([\w-]+)_[\w.-]+\.ipk: ([\d.]+) kB, ([\d.]+) kB installed$", printed, re.MULTILINE)
+    return [(name, round(float(packed)), round(float(installed))) for name, packed, installed in found]
+
+
 def table(page: str, header: str) -> str:
     """The rows of the table of `page` that begins with `header`."""
     text = (DOCS / page).read_text()
@@ -90,5 +114,6 @@ def _write(page: str, header: str, rows: str) -> None:
 if __name__ == "__main__":
     _write("policy.md", KEY_HEADER, policy_table())
     _write("collector.md", KEY_HEADER, collector_table())
+    _write("openwrt.md", SIZE_HEADER, size_table())
     _write("log.md", LOG_HEADER, log_table())
     _write("replay.md", VIOLATION_HEADER, violation_table())

@@ -54,7 +54,7 @@ def _write(package: Package, out: Path, time: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     apk.stage(package, out / "apk" / package.name, time)
-    size = sum(len(member.content or b"") for member in archive.members(package.root))
+    size = archive.installed_size(package, time)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     print(f"{shown}: {len(data) / 1000:.1f} kB, {size / 1000:.1f} kB installed")
 

@@ -138,6 +138,11 @@ def conffiles(package: Package, files: Iterable[Member]) -> list[str]:
     return package.conffiles
 
 
+def installed_size(package: Package, time: int) -> int:
+    """Bytes, as OpenWrt counts them for `control`: those of the archive of files. A flash file system compresses."""
+    return len(tar(members(package.root), time))
+
+
 def ipk(package: Package, time: int) -> bytes:
     """The whole package. Raises `Unbuildable`."""
     files = members(package.root)

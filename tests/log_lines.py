@@ -59,6 +59,8 @@ VALUES = {
     "exemptions_store.set_aside(self._file)": "WHERE",
     "error.filename or policy.state.state_file": "PATH",
     "watched.guarded.title": "RULES",
+    "leaves": "leaves",
+    "family": "4 or 6",
     "self._flash": "PATH",
     "self._recent": "PATH",
     "device.score.value": "N",
@@ -69,8 +71,9 @@ VALUES = {
     "why": "REASON",
     "event.why": "WORD",
 }
-#: Lines whose text is not where they are logged.
-MADE_ELSEWHERE = {
+#: Lines whose text is not where they are logged; a word is a list of the same file that they are appended to.
+MADE_ELSEWHERE: dict[tuple[str, str], list[str] | str] = {
+    ("report/reporter.py", "problem"): "problems",
     ("cli/main.py", "str(error)"): ["REASON why the program cannot start"],
     ("cli/main.py", "error.strerror or str(error)"): [],
     ("cli/run.py", "text"): ["KEY: WHAT until the package PACKAGE is installed"],
@@ -108,7 +111,7 @@ def _lines_of(path: Path, file: str) -> Iterator[tuple[str, str]]:
     } & set(SEVERITIES)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     for function in functions if imported else ():
-        local = {
+        local: dict[str, ast.expr] = {
             target.id: node.value
             for node in ast.walk(function)
             if isinstance(node, ast.Assign)
@@ -121,7 +124,7 @@ def _lines_of(path: Path, file: str) -> Iterator[tuple[str, str]]:
             severity = _severity(node.func.id, imported, local)
             if severity is not None:
                 prefix = "send: " if file == "send/send.py" else ""
-                for text in _texts(node.args[0], local, file):
+                for text in _texts(node.args[0], tree, local, file):
                     yield severity, prefix + text
 
 
@@ -134,14 +137,24 @@ def _severity(name: str, imported: set[str], local: dict[str, ast.expr]) -> str 
     return None
 
 
-def _texts(node: ast.expr, local: dict[str, ast.expr], file: str) -> list[str]:
+def _texts(node: ast.expr, tree: ast.Module, local: dict[str, ast.expr], file: str) -> list[str]:
     known = MADE_ELSEWHERE.get((file, ast.unparse(node)))
-    if known is not None:
+    if isinstance(known, list):
         return known
+    return [_text(made, local, file) for made in ([node] if known is None else _appended(tree, known))]
+
+
+def _appended(tree: ast.Module, name: str) -> Iterator[ast.expr]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == f"{name}.append":
+            yield node.args[0]
+
+
+def _text(node: ast.expr, local: dict[str, ast.expr], file: str) -> str:
     if isinstance(node, ast.Name) and isinstance(local.get(node.id), ast.JoinedStr | ast.Constant):
         node = local[node.id]
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return [node.value]
+        return node.value
     if not isinstance(node, ast.JoinedStr):
         raise LineNotFoundError(f"{file}:{node.lineno}: {ast.unparse(node)} is not a literal; see MADE_ELSEWHERE")
     parts = []
@@ -151,7 +164,7 @@ def _texts(node: ast.expr, local: dict[str, ast.expr], file: str) -> list[str]:
         else:
             assert isinstance(part, ast.Constant)
             parts.append(str(part.value))
-    return ["".join(parts)]
+    return "".join(parts)
 
 
 def _value(node: ast.expr) -> str:
@@ -159,5 +172,7 @@ def _value(node: ast.expr) -> str:
     for end, word in VALUES.items():
         if text == end or text.endswith(f".{end}"):
             return word
+    if isinstance(node, ast.Call) and len(node.args) == 1:
+        return _value(node.args[0])
     name = text.partition("(")[0] if isinstance(node, ast.Call) else text
     return name.rpartition(".")[2].strip("_").upper()

@@ -20,6 +20,7 @@ import hashlib
 import os
 
 from cpe_filter.home import translators
+from cpe_filter.policy.interfaces import is_pattern
 from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.model import Policy
 from cpe_filter.toml_file import Key
@@ -36,7 +37,8 @@ def lines(policy: Policy) -> list[str]:
     wanted.append(f"nat64 {_line(translators.answers_file(policy.status.status_file))}")
     if policy.notice.page:
         wanted.append(f"page {_line(os.path.dirname(policy.notice.page))}")
-    wanted += [f"lan {name}" for name in policy.network.lan] + [f"wan {name}" for name in policy.network.wan]
+    for key, names in (("lan", policy.network.lan), ("wan", policy.network.wan)):
+        wanted += [f"{key} {name}" for name in names if not is_pattern(name)]
     files = (policy.status.status_file, policy.status.control_socket, policy.status.metrics_file, policy.notice.page)
     written = _folders((*files, policy.state.state_file, policy.state.exemptions_file))
     read = [folder for folder in _folders(policy.network.leases) if folder not in written]

@@ -19,6 +19,7 @@ from cpe_filter.enforce.ruleset_names import (
     HOME_BLOCKED,
     UNCLEAR,
 )
+from cpe_filter.policy.interfaces import distinct
 from cpe_filter.policy.model import Policy
 
 SYN = "tcp flags & (fin | syn | rst | ack) == syn"
@@ -98,14 +99,7 @@ def base_chain(name: str, hook: str, priority: str) -> list[str]:
 
 def quoted(*interfaces: Iterable[str]) -> str:
     """Names, and patterns with a trailing *. Those that a pattern covers are left out, as interval sets require."""
-    names = list(dict.fromkeys(name for some in interfaces for name in some))
-    patterns = [name[:-1] for name in names if name.endswith("*")]
-    return one_of([f'"{name}"' for name in names if not _covered(name, patterns)])
-
-
-def _covered(name: str, patterns: list[str]) -> bool:
-    start = name.removesuffix("*")
-    return any(start.startswith(pattern) and name != f"{pattern}*" for pattern in patterns)
+    return one_of([f'"{name}"' for name in distinct(name for some in interfaces for name in some)])
 
 
 def leaves_elsewhere(policy: Policy) -> list[str]:

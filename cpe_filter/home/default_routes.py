@@ -20,6 +20,7 @@ from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.netlink import attributes, messages, name
+from cpe_filter.policy.interfaces import matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class _Rules(NamedTuple):
 def default_routes(lan: Iterable[str]) -> list[Way]:
     """All default routes of both families by interfaces that are up.
 
-    lan: names of the home's interfaces, a trailing * means any end; a rule for packets that come in by another
-    interface does not concern the home. Raises OSError.
+    lan: names of the home's interfaces, or patterns; a rule for packets that come in by another interface does not
+    concern the home. Raises OSError.
     """
     patterns = tuple(lan)
     found: dict[Way, None] = {}
@@ -101,11 +102,6 @@ def default_routes(lan: Iterable[str]) -> list[Way]:
             for way in _of_table(family, table, links, table in blind):
                 found[way] = None
     return list(found)
-
-
-def matches(interface: str, names: Iterable[str]) -> bool:
-    """Whether a name is among these, of which a trailing * means any end."""
-    return any(interface.startswith(one[:-1]) if one.endswith("*") else interface == one for one in names)
 
 
 def _links(kernel: socket.socket) -> dict[int, str]:

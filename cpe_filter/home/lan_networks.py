@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
 
+from cpe_filter.policy.interfaces import matches
+
 _MAX_BYTES = 1 << 18
 _UP, _REJECT = 0x0001, 0x0200  # flags of a route: linux/route.h
 _GLOBAL, _SITE = 0x00, 0x40  # scopes of an address: linux/ipv6.h
@@ -16,17 +18,17 @@ _GLOBAL, _SITE = 0x00, 0x40  # scopes of an address: linux/ipv6.h
 
 def on_link(interfaces: Iterable[str], folder: str = "/proc/net") -> list[IPv4Network | IPv6Network]:
     """The networks of these interfaces. Files that cannot be read add nothing."""
-    names = frozenset(interfaces)
+    names = tuple(interfaces)
     return [*_routes4(folder, names), *_addresses6(folder, names)]
 
 
-def _routes4(folder: str, names: frozenset[str]) -> list[IPv4Network]:
+def _routes4(folder: str, names: tuple[str, ...]) -> list[IPv4Network]:
     """Routes without a gateway: they cover an interface's further addresses, too."""
     found = []
     for fields in _lines(f"{folder}/route"):
         try:
             name, destination, gateway, flags, mask = fields[0], fields[1], fields[2], int(fields[3], 16), fields[7]
-            if name not in names or int(gateway, 16) or not flags & _UP or flags & _REJECT or not int(mask, 16):
+            if not matches(name, names) or int(gateway, 16) or not flags & _UP or flags & _REJECT or not int(mask, 16):
                 continue
             found.append(IPv4Network((_host_order(destination), bin(int(mask, 16)).count("1")), strict=False))
         except (IndexError, ValueError, OverflowError):
@@ -38,13 +40,13 @@ def _host_order(text: str) -> bytes:
     return int(text, 16).to_bytes(4, sys.byteorder)
 
 
-def _addresses6(folder: str, names: frozenset[str]) -> list[IPv6Network]:
+def _addresses6(folder: str, names: tuple[str, ...]) -> list[IPv6Network]:
     """The /64 around each address. OpenWrt's LAN may have a /60: all but the first /64 is for routers behind it."""
     found = []
     for fields in _lines(f"{folder}/if_inet6"):
         try:
             address, length, scope, name = bytes.fromhex(fields[0]), int(fields[2], 16), int(fields[3], 16), fields[5]
-            if name in names and scope in (_GLOBAL, _SITE):
+            if matches(name, names) and scope in (_GLOBAL, _SITE):
                 found.append(IPv6Network((address, max(64, length)), strict=False))
         except (IndexError, ValueError):
             continue

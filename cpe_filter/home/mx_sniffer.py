@@ -20,12 +20,15 @@ from collections.abc import Callable
 
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.log import Log, LogOnce, warning
+from cpe_filter.policy.interfaces import is_pattern, matches
 
 #: Frames read from a socket in one turn, and from all sockets within a second. A flood costs no more than that.
 TURN = 32
 FRAMES_PER_S = 128
 #: Seconds until a missing interface is tried again.
 RETRY_S = 30.0
+#: The most interfaces on which packets are read.
+MOST_INTERFACES = 64
 
 _ETH_P_ALL, _IPV4, _IPV6 = 0x0003, 0x0800, 0x86DD
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the same on ARM, MIPS, RISC-V and x86
@@ -173,7 +176,7 @@ class Lookups:
             self._resting = False
             for fd in self._sockets:
                 self._poll.register(fd, select.POLLIN)
-        if len(self._sockets) < len(self._wanted) and time >= self._next_try:
+        if time >= self._next_try and (len(self._sockets) < len(self._wanted) or any(map(is_pattern, self._wanted))):
             self._next_try = time + self._retry_s
             self._open_missing()
 
@@ -210,7 +213,7 @@ class Lookups:
 
     def _open_missing(self) -> None:
         there = [name for name, _ in self._sockets.values()]
-        for name in self._wanted:
+        for name in self._names():
             if name in there:
                 continue
             try:
@@ -225,6 +228,14 @@ class Lookups:
             self._sockets[packet_socket.fileno()] = name, packet_socket
             if not self._resting:
                 self._poll.register(packet_socket.fileno(), select.POLLIN)
+
+    def _names(self) -> list[str]:
+        """The interfaces that are wanted, at most `MOST_INTERFACES`; a pattern means all that are there."""
+        patterns = [name for name in self._wanted if is_pattern(name)]
+        found = [name for name in self._wanted if not is_pattern(name)]
+        if patterns:
+            found += [name for _, name in socket.if_nameindex() if matches(name, patterns) and name not in found]
+        return found[:MOST_INTERFACES]
 
     def _close(self, fd: int, error: OSError) -> None:
         name, packet_socket = self._sockets.pop(fd)

@@ -17,6 +17,7 @@ from time import monotonic
 from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.netlink import attributes, messages
+from cpe_filter.policy.interfaces import matches
 
 #: The most neighbours that are read, of both families together; a home has a few dozen.
 MOST = 1024
@@ -38,7 +39,8 @@ def confirmed(interfaces: Iterable[str]) -> set[bytes]:
     Interfaces that do not exist have none. At most `MOST` neighbours are read. Raises OSError, also after two seconds
     without an answer (TimeoutError).
     """
-    numbers = {number for number, name in socket.if_nameindex() if name in set(interfaces)}
+    names = tuple(interfaces)
+    numbers = {number for number, name in socket.if_nameindex() if matches(name, names)}
     found: set[bytes] = set()
     if not numbers:
         return found

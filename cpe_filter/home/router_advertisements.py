@@ -16,6 +16,7 @@ from cpe_filter.home.mx_sniffer import attach_filter
 from cpe_filter.inspect.nat64 import announced
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.log import Log, LogOnce, warning
+from cpe_filter.policy.interfaces import matches
 
 #: Prefixes that are kept.
 MOST = 8
@@ -41,7 +42,7 @@ _LOAD_U32, _EQUAL, _RETURN, _INTERFACE = 0x20, 0x15, 0x06, 0xFFFFF008
 
 
 class Advertisements:
-    """A socket, registered with `poll` while its `fd` is not -1. wan, lan: names of interfaces.
+    """A socket, registered with `poll` while its `fd` is not -1. wan, lan: names of interfaces; they may be changed.
 
     Call `tick` every second, and `serve` when `poll` returns `fd`. Neither raises.
     """
@@ -55,8 +56,8 @@ class Advertisements:
         retry_s: float = RETRY_S,
     ) -> None:
         self.fd = -1
-        self._wan = wan
-        self._lan = lan
+        self.wan = wan
+        self.lan = lan
         self._poll = poll
         self._log_once = LogOnce(log)
         self._retry_s = retry_s
@@ -124,7 +125,7 @@ class Advertisements:
     def _is_wan(self, number: int) -> bool:
         # Compare the current name, because an uplink that was down returns under another number.
         try:
-            return socket.if_indextoname(number) in self._wan
+            return matches(socket.if_indextoname(number), self.wan)
         except OSError:
             return False
 
@@ -138,7 +139,7 @@ class Advertisements:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             self._socket.setblocking(False)
         # `serve` accepts only messages of the WAN. This keeps a device's flood from filling the buffer.
-        lan = [number for number, name in socket.if_nameindex() if name in self._lan][:_MOST_DROPPED]
+        lan = [number for number, name in socket.if_nameindex() if matches(name, self.lan)][:_MOST_DROPPED]
         if lan != self._dropped or self.fd < 0:
             attach_filter(
                 self._socket,

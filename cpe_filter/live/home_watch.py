@@ -80,6 +80,11 @@ class HomeWatch(Part):
             line = info(f"NAT64 prefix {prefix} found: servers behind it count by their IPv4 address")
             self._log_once.first(str(prefix), line)
 
+    def reload(self, policy: Policy) -> None:
+        self._interfaces = (*policy.network.lan, *policy.network.wan)
+        self._advertisements.wan = policy.network.wan
+        self._next_look = 0.0
+
     def close(self) -> None:
         self._advertisements.close()
 

@@ -9,6 +9,7 @@ import os
 
 from cpe_filter.enforce import process
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.policy.interfaces import is_pattern
 from cpe_filter.policy.model import Policy
 
 _CAP_NET_ADMIN = 12
@@ -27,7 +28,7 @@ def check_host(policy: Policy) -> None:
     present = [name for _, name in socket.if_nameindex()]
     for key, names in (("lan", policy.network.lan), ("wan", policy.network.wan)):
         for name in names:
-            if name not in present:
+            if not is_pattern(name) and name not in present:
                 raise RunError(
                     f"[network] {key} names {name}, and there is no such interface; there are {', '.join(present)}"
                 )

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 
 from cpe_filter.enforce.unwatched import mail_left
-from cpe_filter.home.default_routes import Changes, Way, default_routes, matches
+from cpe_filter.home.default_routes import Changes, Way, default_routes
 from cpe_filter.lean.log import LogOnce, notice, warning
 from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.live.part import Part
+from cpe_filter.policy.interfaces import matches
 from cpe_filter.policy.model import Policy
 
 TYPE_CHECKING = False

@@ -12,6 +12,7 @@ from typing import Any
 
 from cpe_filter import toml_file
 from cpe_filter.inputs import found, shown
+from cpe_filter.policy.interfaces import overlap
 from cpe_filter.policy.keys import AT_START, BY_TABLE, KEYS, OF_RESPONDER
 from cpe_filter.policy.kinds import MAX_LIST
 from cpe_filter.policy.model import Exemption, Policy, PolicyError, Reread, parse_exemption
@@ -59,7 +60,8 @@ def build(data: dict[str, Any], path: str) -> Policy:
         policy = _with(policy, table, values)
     if "exempt" in data:
         policy = policy._replace(exempt=_exemptions(data["exempt"], path))
-    both = set(policy.network.lan) & set(policy.network.wan)
+    network = policy.network
+    both = dict.fromkeys(max(one, other) for one in network.lan for other in network.wan if overlap(one, other))
     if both:
         raise PolicyError(
             f"{path}: [network] lan and wan both name {', '.join(sorted(both))}; an interface is one or the other"

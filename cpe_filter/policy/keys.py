@@ -102,7 +102,7 @@ def _keys(**names: tuple[str, ...]) -> tuple[Key, ...]:
 #: its files. The others take effect by a reload.
 AT_START = _keys(
     filter=("fail", "queue", "queue_length"),
-    network=("lan", "wan", "leases"),
+    network=("lan", "leases"),
     status=("status_file", "control_socket"),
     state=("state_file", "exemptions_file"),
     explain=("port",),

@@ -100,9 +100,12 @@ def _interfaces(value: Any) -> tuple[str, ...]:
         raise NotAllowedError("is empty; expected at least one interface")
     for name in entries:
         # The kernel's rule (dev_valid_name), less the characters that would need quoting in a ruleset.
-        good = isinstance(name, str) and 0 < len(name) < 16 and name not in (".", "..")
-        if not good or not all(c.isascii() and (c.isalnum() or c in "._-@") for c in name):
-            raise NotAllowedError(f"has {found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @")
+        good = isinstance(name, str) and 0 < len(name) < 16 and name not in (".", "..", "*")
+        if not good or not all(c.isascii() and (c.isalnum() or c in "._-@") for c in name.removesuffix("*")):
+            raise NotAllowedError(
+                f"has {found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @, "
+                "or their beginning and a *"
+            )
     return tuple(dict.fromkeys(entries))
 
 
@@ -160,7 +163,7 @@ KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "title": (_text(_is_title), f"one line of at most {MAX_PROVIDER} characters, or empty"),
     "url": (_text(_is_url), "an https URL, or empty"),
     "user": (_text(_is_user), "a user name, not root"),
-    "interfaces": (_interfaces, "a list of interface names"),
+    "interfaces": (_interfaces, "a list of interface names; a `*` at the end means any end"),
     "ports": (_ports, f"a list of 1 to {MAX_PORTS} ports from 1 to 65535"),
     "networks": (_networks, "a list of IPv4 and IPv6 addresses and networks"),
     "prefixes": (_prefixes, f"a list of at most {MAX_PREFIXES} IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits"),

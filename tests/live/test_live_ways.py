@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.lab.mail import bot, sent
-from tests.lab.net import DEADLINE_S, Filter, Lab, mx4, mx6
+from tests.lab.net import DEADLINE_S, PYTHON, RELAY4, Filter, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live
 
@@ -48,6 +49,13 @@ def unwatched(running: Filter, interface: str = WAY) -> dict[str, Any] | None:
     return None
 
 
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 def wait_for_way(running: Filter, connections: int, interface: str = WAY) -> dict[str, Any]:
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
@@ -77,3 +85,45 @@ def test_mail_by_a_default_route_elsewhere_is_left_alone_and_named(lab: Lab, mod
     assert all(packets == 0 for packets, _ in status["kernel"].values()), status["kernel"]
     assert "refused" not in running.log()
     assert running.log().count("which is not watched") == 2
+
+
+def test_wan_follows_a_reload(lab: Lab) -> None:
+    """The device keeps its standing, running connections go on, and no packet is lost."""
+    add_way(lab)
+    ip(lab, "router", "route replace default via 10.9.0.1")
+    path = lab.policy(policy("block"))
+    running = lab.start_filter(path)
+    running.wait_for(f"IPv4 leaves by {WAY}")
+    assert sent(lab, mx4(0))
+    wait_for_way(running, 1)
+    text = path.read_text()
+    path.write_text(text.replace('wan = ["wan"]', 'wan = ["wan", "wg*"]'))
+    done = lab.run("router", [PYTHON, "-m", "cpe_filter", "reload", "--policy", str(path)])
+    assert "[network] wan" in done.stdout
+    assert "restart" not in done.stdout
+    assert not sent(lab, mx4(1))
+    wait_until(lambda: unwatched(running) is None)
+    device = running.device("device1")
+    assert device is not None
+    assert device["refused"] == 1
+    path.write_text(text)
+    lab.run("router", [PYTHON, "-m", "cpe_filter", "reload", "--policy", str(path)])
+    assert sent(lab, mx4(0))
+    assert running.status()["devices"][0]["refused"] == 1
+    wait_for_way(running, 1)
+
+
+def test_a_pattern_stands_for_interfaces_that_come_later(lab: Lab) -> None:
+    path = lab.policy(policy("block"))
+    path.write_text(path.read_text().replace('wan = ["wan"]', 'wan = ["ppp*", "wan"]').replace('"br-lan"', '"br-*"'))
+    running = lab.start_filter(path)
+    add_way(lab, "ppp7")
+    ip(lab, "router", "route replace default via 10.9.0.1")
+    ip(lab, "router", "-6 route replace default via 2001:db8:9::1")
+    assert not sent(lab, mx4(0))
+    assert not sent(lab, mx6(0))
+    assert sent(lab, RELAY4)
+    assert running.status()["unwatched"] == []
+    device = running.device("device1")
+    assert device is not None
+    assert device["refused"] == 2

@@ -163,7 +163,7 @@ KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "title": (_text(_is_title), f"one line of at most {MAX_PROVIDER} characters, or empty"),
     "url": (_text(_is_url), "an https URL, or empty"),
     "user": (_text(_is_user), "a user name, not root"),
-    "interfaces": (_interfaces, "a list of interface names; a `*` at the end means any end"),
+    "interfaces": (_interfaces, "a list of interface names; `*` at the end means any end"),
     "ports": (_ports, f"a list of 1 to {MAX_PORTS} ports from 1 to 65535"),
     "networks": (_networks, "a list of IPv4 and IPv6 addresses and networks"),
     "prefixes": (_prefixes, f"a list of at most {MAX_PREFIXES} IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits"),

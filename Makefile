@@ -11,6 +11,8 @@
 # make attacks every variant of every attack on the live filter, and a table of them (root; an hour;
 #             ATTACK="-k fragments" for some; `make test` has a few of each)
 # make mutation  60 small changes to the code, of which the tests have to notice 55 (half an hour; MUTATE="report --changes 20")
+# make lines  the table of docs/lines.md: on which lines and routers mail is filtered, or reported as not watched (root; qemu;
+#             an hour; LINES="--only host --lines pppoe wireguard" for some)
 # make vm     the live filter and its package in a kernel with nft's own queue, the whole of it (qemu; root; half an hour)
 # make evaluate the detector's goals, measured (10 minutes); EVALUATE=--quick make evaluate for less than one
 # make calibrate the table's rates beside those observed, and the false alarms (2 minutes; CALIBRATE=--quick: 10 s)
@@ -25,7 +27,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks mutation vm coverage pythons evaluate calibrate fleet record ipk dist peers lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks lines mutation vm coverage pythons evaluate calibrate fleet record ipk dist peers lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -79,6 +81,10 @@ faults:
 attacks:
 	@.ci/setup test
 	@ATTACKS=all $(PYTHON) -m pytest --tb=line tests/attacks $(ATTACK)
+
+lines:
+	@.ci/setup test
+	@$(PYTHON) -m tests.lab.lines --write $(LINES)
 
 # Of the tests' own process: what runs in a lab's namespaces or in children is not counted. The floor may only rise.
 COVERAGE_FLOOR = 85

@@ -16,6 +16,7 @@ LONGEST = (
     "tests/vm/",
     "tests/collect/test_faults.py",
     "tests/faults/",
+    "tests/lines/",
     "tests/attacks/",
     "tests/openwrt/",
     "tests/live/",

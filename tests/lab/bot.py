@@ -36,9 +36,8 @@ async def _begin_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     return asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def one(number: int, six: bool, wait: float, helo: str, tls: bool, size: int) -> dict[str, object]:
+async def one(server: str, number: int, wait: float, helo: str, tls: bool, size: int) -> dict[str, object]:
     """One connection; says how far it came."""
-    server = mx6(number) if six else mx4(number)
     result: dict[str, object] = {"server": server, "ended": "connect", "reply": ""}
     try:
         reader, writer = await asyncio.wait_for(asyncio.open_connection(server, 25), wait)
@@ -87,6 +86,7 @@ async def main() -> None:
     parser.add_argument("--wait", type=float, default=2.0, help="seconds to wait for a connection")
     parser.add_argument("--helo", default=f"HELO {HELO}", help="its first command")
     parser.add_argument("--six", action="store_true", help="by IPv6")
+    parser.add_argument("--prefix", default="", help="before a server's IPv4 address: a NAT64's prefix")
     parser.add_argument("--starttls", action="store_true", help="begin TLS on each; needs --helo with EHLO")
     parser.add_argument("--size", type=int, default=0, help="bytes of padding in its message")
     parser.add_argument("--servers", type=int, nargs="+", help="these numbers, in place of --first and --count")
@@ -96,7 +96,8 @@ async def main() -> None:
 
     async def guarded(number: int) -> None:
         async with gate:
-            result = await one(number, options.six, options.wait, options.helo, options.starttls, options.size)
+            server = mx6(number) if options.six else options.prefix + mx4(number)
+            result = await one(server, number, options.wait, options.helo, options.starttls, options.size)
             print(json.dumps(result), flush=True)
             await asyncio.sleep(options.pause)
 

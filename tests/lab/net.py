@@ -83,6 +83,8 @@ class Lab:
         self._prefix = f"cf{os.getpid()}-{next(Lab._count)}-"
         self.devices = [f"device{n}" for n in range(1, devices + 1)]
         self.folder = Path(tempfile.mkdtemp(prefix="cpe-filter-lab-"))
+        #: The router's interfaces in the policies that `policy` writes.
+        self.lan, self.wan = ["br-lan"], ["wan"]
         self._processes: list[subprocess.Popen[str]] = []
         self._names = ["router", "internet", *self.devices]
         try:
@@ -250,7 +252,7 @@ class Lab:
         path = self.folder / name
         path.write_text(
             f'[network]\nleases = ["{self.folder}/lab.leases"]\n'
-            f'lan = ["br-lan"]\nwan = ["wan"]\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
+            f'lan = {json.dumps(self.lan)}\nwan = {json.dumps(self.wan)}\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
             f'[status]\nstatus_file = "{self.folder}/status.json"\nstatus_interval_s = 1\n'
             f'control_socket = "{self.folder}/control"\n'
             f'[state]\nstate_file = "{self.folder}/flash/state"\n'

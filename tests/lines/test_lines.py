@@ -1,0 +1,57 @@
+"""A share of the table of lines on this kernel: mail is filtered, or passes and is said to be unwatched."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.lines.lay import DEVICES, other_way
+from tests.lab.lines.measure import cells, here, impossible, setting_of
+from tests.lab.net import Lab
+
+pytestmark = pytest.mark.live
+
+#: Line and setting: each line once, each mode with all interfaces and with one missing.
+SHARE = (
+    ("pppoe", "limit-open-1"),
+    ("ds-lite", "block-open-0"),
+    ("464xlat", "block-open-1"),
+    ("464xlat", "monitor-open-0"),
+    ("map-e", "monitor-open-1"),
+    ("6rd", "block-closed-0"),
+    ("nat64", "block-open-1"),
+    ("vlan", "limit-open-0"),
+    ("wireguard", "monitor-open-0"),
+    ("uplinks", "block-open-0"),
+    ("bridge", "block-open-1"),
+    ("guest-reject", "block-open-1"),
+    ("guest-open", "block-open-1"),
+)
+#: A way out that is not in the policy: its name, what leads there, and the setting.
+OTHER_WAYS = (
+    ("464-wan_4", "dport", "block-open-0"),
+    ("lte_6_4", "iif", "monitor-open-0"),
+    ("tun0", "source", "block-closed-0"),
+    ("wg0", "fwmark", "limit-open-0"),
+    ("wwan0", "multipath", "block-open-0"),
+    ("usb0", "multipath", "block-open-1"),
+    ("ppp0", "fwmark", "block-open-1"),
+)
+
+
+@pytest.mark.parametrize(("line", "setting"), SHARE)
+def test_mail_is_filtered_or_said_to_be_unwatched(live: None, line: str, setting: str) -> None:
+    if line in impossible():
+        pytest.skip(impossible()[line])
+    found = list(here([line], [setting_of(setting)]))
+    assert {row.family for row in found} == {4, 6}
+    assert not [row for row in found if row.wrong]
+
+
+@pytest.mark.parametrize(("name", "by", "setting"), OTHER_WAYS)
+def test_another_way_out(live: None, name: str, by: str, setting: str) -> None:
+    with Lab(devices=DEVICES) as lab:
+        lab.start_servers()
+        laid = other_way(lab, name, by)
+        found = [cell for _, cell in cells(lab, laid, [setting_of(setting)])]
+    assert len(found) == 2
+    assert not [cell for cell in found if cell.wrong]

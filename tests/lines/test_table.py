@@ -1,0 +1,37 @@
+"""The page of lines: how rows become its table."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.lines import table
+from tests.lab.lines.cell import BOTH, FILTERED, UNWATCHED
+from tests.lab.lines.measure import Row
+
+
+def row(found: str, fail: str = "open", complete: bool = True, wrong: str = "", mode: str = "block") -> Row:
+    return Row("ds-lite", "the kernel's ip6_tunnel", "6.1.0-57-amd64", mode, fail, complete, 4, found, wrong)
+
+
+START = "| DS-Lite | the kernel's ip6_tunnel | IPv4 | "
+
+
+@pytest.mark.parametrize(
+    ("measured", "cells"),
+    [
+        ([row(FILTERED)], "- | - | filtered | - | - | -"),
+        ([row(FILTERED), row(FILTERED, "closed")], "- | - | filtered | - | - | -"),
+        ([row(FILTERED), row(FILTERED, "closed", wrong="mail passed")],
+         "- | - | filtered (fail open), **wrong** (fail closed) | - | - | -"),
+        ([row(UNWATCHED, complete=False, mode="monitor")], "- | - | - | reported | - | -"),
+        ([row(BOTH, complete=False, mode="limit")], "- | - | - | - | both | -"),
+    ],
+)  # fmt: skip
+def test_a_line_of_the_table(measured: list[Row], cells: str) -> None:
+    assert table.rows(measured) == f"{START}{cells} |"
+
+
+def test_what_is_wrong_is_named() -> None:
+    assert table.wrongs([row(FILTERED)]) == "No cell is wrong.\n"
+    found = table.wrongs([row(FILTERED), row(UNWATCHED, complete=False, wrong="mail was stopped")])
+    assert "- DS-Lite (the kernel's ip6_tunnel), IPv4, mode block, fail open, one missing: mail was stopped.\n" in found

@@ -8,7 +8,7 @@ token buckets of mode limit, and connections that were running.
     "cpe-filter state", version (1 byte), serial (varint), written (float64)
     names of the senders, names of the indicators: a count (1 byte), then each with its length (1 byte)
     a count of devices (varint), then each: see `_device`
-    CRC-32 of all that
+    checksum of all that
 
 A varint has seven bits a byte, the least significant first, the top bit where more follow. Floats are IEEE 754, big
 end first. The file contains names, so that a version with another table of indicators can read it: it drops indicators
@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import math
 import struct
-from binascii import crc32
 from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
 from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES, SENDER_PROFILES, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks
-from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.lean.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
@@ -77,11 +76,11 @@ def pieces(devices: Iterable[Device], time: float, serial: int) -> Iterator[byte
 def _pieces(known: list[tuple[bytes, Device]], time: float, serial: int) -> Iterator[bytes]:
     head = [_MAGIC, bytes((VERSION,)), _varint(serial), _float.pack(time), _names(SENDER_PROFILES), _names(INDICATORS)]
     piece = b"".join((*head, _varint(len(known))))
-    check = crc32(piece)
+    check = checksum(piece)
     yield piece
     for key, device in known:
         piece = _device(device, time, key)
-        check = crc32(piece, check)
+        check = checksum(piece, check)
         yield piece
     yield check.to_bytes(4, "big")
 
@@ -94,7 +93,7 @@ def decode(data: bytes, now: float) -> Saved:
         raise CorruptStateError("not a state of cpe-filter")
     if data[len(_MAGIC)] != VERSION:
         raise CorruptStateError(f"version {data[len(_MAGIC)]}; expected version {VERSION}")
-    if len(data) < 5 or crc32(data[:-4]) != int.from_bytes(data[-4:], "big"):
+    if len(data) < 5 or checksum(data[:-4]) != int.from_bytes(data[-4:], "big"):
         raise CorruptStateError("cut short or damaged")
     reader = _Reader(data[len(_MAGIC) + 1 : -4])
     serial, written = reader.varint(), reader.number()

@@ -6,8 +6,6 @@ only the domain becomes a string, so a local-part does not outlive this call.
 
 from __future__ import annotations
 
-from binascii import crc32
-
 from cpe_filter.inspect.facts import Reply
 
 #: How an empty reverse-path (`MAIL FROM:<>`, a bounce) is shown.
@@ -88,10 +86,15 @@ def local_part(path: bytes) -> bytes:
     return path[: mark if mark >= 0 else len(path)].strip(b'"')
 
 
+def check(local: bytes) -> bytes:
+    """What is kept of a local-part to recognise it: a hash with a key of this process (PEP 456), of the lower case."""
+    return (hash(local.lower()) & 0xFFFFFFFF).to_bytes(CHECK_BYTES, "big")
+
+
 def hide_words(reply: Reply, checks: bytes) -> Reply:
     """A reply in which each word that is one of the local-parts with these checksums is blanked.
 
-    checks: CRC-32 of each in lower case, big-endian, concatenated. Servers also quote local-parts without a domain:
+    checks: `check` of each, concatenated. Servers also quote local-parts without a domain:
     `550 5.1.1 john.doe: no such user`.
     """
     hidden = {checks[at : at + CHECK_BYTES] for at in range(0, len(checks), CHECK_BYTES)}
@@ -100,7 +103,7 @@ def hide_words(reply: Reply, checks: bytes) -> Reply:
         words = text.split(" ")
         for i, word in enumerate(words):
             core = word.strip(_PUNCTUATION)
-            if core and crc32(core.lower().encode()).to_bytes(CHECK_BYTES, "big") in hidden:
+            if core and check(core.encode()) in hidden:
                 words[i] = word.replace(core, "*")
         return " ".join(words)
 

@@ -14,7 +14,6 @@ Memory: 4,096 dialogues take 4,096 times what one takes. What few dialogues ever
 
 from __future__ import annotations
 
-from binascii import crc32
 from collections.abc import Callable
 
 from cpe_filter.inspect import tls
@@ -23,6 +22,7 @@ from cpe_filter.inspect.address import (
     CHECK_BYTES,
     SPACED,
     address_of,
+    check,
     hide_local_parts,
     hide_words,
     local_part,
@@ -898,10 +898,10 @@ class Dialogue:
                 self._quotable = b""
             local = local_part(path)
             if local and len(self._quotable) < QUOTABLE * CHECK_BYTES:
-                self._quotable += crc32(local.lower()).to_bytes(CHECK_BYTES, "big")
+                self._quotable += check(local)
         if verb == "MAIL":
-            self._mailed_from = crc32(path.lower()) if path else -1
-        elif crc32(path.lower()) == self._mailed_from:
+            self._mailed_from = hash(path.lower()) if path else -1  # hash is never -1
+        elif hash(path.lower()) == self._mailed_from:
             self._quirk("sender-is-recipient")
         self._sent(verb, address_of(path, self._limits.local_parts))
 

@@ -9,7 +9,6 @@ recognised: only checksums are kept of bytes that have been delivered.
 from __future__ import annotations
 
 import struct
-from binascii import crc32
 
 PENDING_SEGMENTS = 16
 PENDING_BYTES = 24576
@@ -17,7 +16,9 @@ PENDING_BYTES = 24576
 #: copy from a changed one.
 REMEMBERED = 8
 
-_COPY = struct.Struct("!HI")  # size and checksum of a delivered segment; 0 and the size of a gap
+#: Size and hash of a delivered segment; 0 and the size of a gap. The hash has a key of this process (PEP 456), so no
+#: sender can make two copies that have the same. CRC-32 would come with zlib's library, 130 kB.
+_COPY = struct.Struct("!HI")
 _LONGEST_COPY = 0xFFFF
 _REMEMBERED_BYTES = REMEMBERED * _COPY.size
 _copy = _COPY.pack
@@ -84,7 +85,7 @@ class Stream:
         size = len(payload)
         self.next = (seq + size) & _MASK
         self.position += size
-        recent = self._recent + (_copy(size, crc32(payload)) if size <= _LONGEST_COPY else _copy(0, size))
+        recent = self._recent + (_copy(size, hash(payload) & _MASK) if size <= _LONGEST_COPY else _copy(0, size))
         self._recent = recent if len(recent) <= _REMEMBERED_BYTES else recent[-_REMEMBERED_BYTES:]
         return True
 
@@ -163,7 +164,7 @@ class Stream:
         self.next = (self.next + size + cut) & _MASK
         self.position += size + cut
         if size:
-            copy = _copy(size, crc32(payload)) if size <= _LONGEST_COPY else _copy(0, size)
+            copy = _copy(size, hash(payload) & _MASK) if size <= _LONGEST_COPY else _copy(0, size)
             self._recent = (self._recent + copy)[-_REMEMBERED_BYTES:]
         if not cut:
             return [payload] if size else []
@@ -175,7 +176,7 @@ class Stream:
         at = (self.next - seq) & _MASK
         for size, check in reversed(list(_COPY.iter_unpack(self._recent))):
             at = (at - (size or check)) & _MASK
-            if size and at + size <= len(payload) and crc32(payload[at : at + size]) != check:
+            if size and at + size <= len(payload) and hash(payload[at : at + size]) & _MASK != check:
                 self.conflict = True
 
     def _hold(self, seq: int, payload: bytes, cut: int) -> None:

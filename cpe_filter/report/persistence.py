@@ -1,6 +1,6 @@
 """Open incidents <-> bytes that survive a restart.
 
-Knows incidents and the form of the bytes: JSON, and its CRC-32 on a line of its own. Must not know files. Devices are
+Knows incidents and the form of the bytes: JSON, and its checksum on a line of its own. Must not know files. Devices are
 named by their own keys, so these bytes are for the router's files only. They are read completely or not at all.
 
 Within one boot times are exact, even if the clock was set meanwhile, because the time of the boot is kept with them.
@@ -15,7 +15,7 @@ from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
 from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.lean import json_text
-from cpe_filter.lean.checksum import CorruptStateError, with_crc, without_crc
+from cpe_filter.lean.checksum import CorruptStateError, with_checksum, without_checksum
 from cpe_filter.report.counts import Counts
 from cpe_filter.report.events import CLEARED, EXEMPT, EXPIRED, MERGED, RELEASED
 from cpe_filter.report.incident import EXAMPLES, MAX_NAME, Example, Incident
@@ -46,7 +46,7 @@ def encode(incidents: IncidentTracker, boot: str, seq: int, now: float) -> bytes
         "released": [key.hex() for key in incidents.released],
         "incidents": [_dumped(incident) for incident in incidents.all()],
     }
-    return with_crc(json_text.encode(content).encode())
+    return with_checksum(json_text.encode(content).encode())
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def parse(data: bytes) -> dict[str, Any]:
     import json
 
     try:
-        content = json.loads(without_crc(data))
+        content = json.loads(without_checksum(data))
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):

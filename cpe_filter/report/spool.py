@@ -7,7 +7,7 @@ replaces an `updated`, a heartbeat replaces the last one. `opened`, `raised` and
 When the bound is reached the least important event is dropped first: the oldest `updated`, then heartbeats, then
 `opened`, `closed`, and `raised` last. Each report carries the number of dropped events.
 
-The file has a line of JSON about all of it, a line for each event, and a line with the CRC-32 of everything before it.
+The file has a line of JSON about all of it, a line for each event, and a line with the checksum of all before it.
 Events are kept byte for byte as they will be sent, so writing costs little: 256 KiB take 0.7 ms, a few incidents 0.1.
 That is why the complete file is replaced each time.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpe_filter.lean import json_text
-from cpe_filter.lean.checksum import with_crc
+from cpe_filter.lean.checksum import with_checksum
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.report.events import CLOSED, HEARTBEAT, OPENED, RAISED, UPDATED
 
@@ -99,7 +99,7 @@ class Spool:
     def encode(self, pol: str, ver: str) -> bytes:
         about = About(self.boot, self.next, self.dropped, pol, ver)
         head = json_text.encode(about._asdict()).encode() + b"\n"
-        return with_crc(head + b"".join(event.line for event in self._events.values()))
+        return with_checksum(head + b"".join(event.line for event in self._events.values()))
 
     def _put(self, event: Waiting) -> None:
         self._events[event.seq] = event

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cpe_filter.lean.checksum import CorruptStateError, without_crc
+from cpe_filter.lean.checksum import CorruptStateError, without_checksum
 from cpe_filter.report.spool import MOST, MOST_BYTES, ORDER, About, Waiting
 
 
@@ -16,7 +16,7 @@ def decode(data: bytes) -> tuple[About, list[Waiting]]:
     """What `Spool.encode` wrote. Raises `CorruptStateError`."""
     if len(data) > 2 * MOST_BYTES:
         raise CorruptStateError("too large")
-    head, *lines = without_crc(data).split(b"\n")
+    head, *lines = without_checksum(data).split(b"\n")
     try:
         content = json.loads(head)
         about = About(

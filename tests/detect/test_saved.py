@@ -7,7 +7,6 @@ import math
 import random
 import statistics
 import struct
-from binascii import crc32
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +19,7 @@ from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, 
 from cpe_filter.detect.saved import decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Tally
 from cpe_filter.detect.server_networks import SIZE, ServerNetworks
-from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.status.devices import device_facts
 from tests.evaluate.facts import Player, Session
 from tests.evaluate.measure import one_device
@@ -303,13 +302,13 @@ def test_a_record_that_makes_no_sense(forged: Callable[[bytes], bytes], why: str
     count = b"\2" if changed == 2 * record else b"\1"
     body = data[: -5 - len(record)] + count + changed
     with pytest.raises(CorruptStateError, match=why):
-        decode(body + crc32(body).to_bytes(4, "big"), 5.0)
+        decode(body + checksum(body).to_bytes(4, "big"), 5.0)
 
 
 def test_unknown_version() -> None:
     data = bytearray(encode([], 1.0, 1))
     data[16] += 1
-    data[-4:] = crc32(data[:-4]).to_bytes(4, "big")
+    data[-4:] = checksum(data[:-4]).to_bytes(4, "big")
     with pytest.raises(CorruptStateError, match="version 2; expected version 1"):
         decode(bytes(data), 1.0)
 
@@ -326,7 +325,7 @@ def test_a_forged_checksum_gets_nobody_further(at: int, put: bytes, cut: int) ->
     data = bytearray(_PLAIN)
     at = 17 + at % (len(data) - 17)
     data[at : at + cut] = put
-    data[-4:] = crc32(data[:-4]).to_bytes(4, "big")
+    data[-4:] = checksum(data[:-4]).to_bytes(4, "big")
     try:
         devices = decode(bytes(data), _TIME).devices
     except CorruptStateError:

@@ -7,7 +7,6 @@ bytes that came out and never went in. Knows nothing of where the bytes come fro
 from __future__ import annotations
 
 import sys
-from binascii import crc32
 from collections.abc import Callable
 
 from cpe_filter.detect import saved
@@ -21,7 +20,7 @@ from cpe_filter.inspect import dns, packet, states, stream
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue
-from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay.violations import VIOLATIONS
 from cpe_filter.status.devices import device_facts
@@ -177,7 +176,7 @@ def fuzz_saved(data: bytes) -> None:
         pass
     body = data[:-4]
     try:
-        found = saved.decode(body + crc32(body).to_bytes(4, "big"), 1e9)
+        found = saved.decode(body + checksum(body).to_bytes(4, "big"), 1e9)
     except CorruptStateError:
         return
     if len(found.devices) > DEVICES:

@@ -38,6 +38,8 @@ FORBIDDEN = {
     "dataclasses": "2.6 MB",
     "pickle": "marshal does",
     "hashlib": "3.8 MB: OpenSSL's library",
+    "binascii": "0.1 MB: zlib's library, for CRC-32: checksum",
+    "zlib": "binascii",
     "ctypes": "1 MB",
     "random": "hashlib",
     "shutil": "0.8 MB",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.lean.checksum import CorruptStateError, with_crc
+from cpe_filter.lean.checksum import CorruptStateError, with_checksum
 from cpe_filter.report.spool import MOST_BYTES, Spool
 from cpe_filter.report.spool_file import decode
 
@@ -134,7 +134,7 @@ def test_a_torn_file_is_found_wherever_it_is_torn() -> None:
 )  # fmt: skip
 def test_what_is_no_spool(content: bytes) -> None:
     with pytest.raises(CorruptStateError):
-        decode(with_crc(content))
+        decode(with_checksum(content))
 
 
 def test_too_large_a_file_is_not_read() -> None:

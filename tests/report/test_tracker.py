@@ -13,7 +13,7 @@ import pytest
 from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, Tally
-from cpe_filter.lean.checksum import CorruptStateError, with_crc, without_crc
+from cpe_filter.lean.checksum import CorruptStateError, with_checksum, without_checksum
 from cpe_filter.lean.clocks import Uptime
 from cpe_filter.policy.model import Exemption, Policy
 from cpe_filter.report.events import heartbeat
@@ -610,10 +610,10 @@ def test_codes_of_an_earlier_version_count_as_today_s() -> None:
     home = Home()
     home.works(home.device(), SUSPECTED, 3, listed=2, no_quit=1)
     home.look()
-    content = json.loads(without_crc(encode(home.incidents, "a", 7, home.now)))
+    content = json.loads(without_checksum(encode(home.incidents, "a", 7, home.now)))
     content["incidents"][0]["counts"][5] = {"listed": 2, "no-quit": 1, "of-a-newer-version": 9}
     again = IncidentTracker(lambda key: "", BOOTED)
-    SavedIncidents(parse(with_crc(json.dumps(content).encode()))).restore(again, "a", home.now, False)
+    SavedIncidents(parse(with_checksum(json.dumps(content).encode()))).restore(again, "a", home.now, False)
     (incident,) = again
     assert incident.counts.indicators == {"dnsbl-listed": 2, "no-quit": 1}
 
@@ -644,11 +644,11 @@ def test_incidents_that_are_none(change: dict[str, Any]) -> None:
     home = Home()
     home.device(standing=COMPROMISED)
     home.look()
-    content = json.loads(without_crc(encode(home.incidents, "a", 7, home.now)))
+    content = json.loads(without_checksum(encode(home.incidents, "a", 7, home.now)))
     content["incidents"][0].update(change)
     again = IncidentTracker(lambda key: "", BOOTED)
     with pytest.raises(CorruptStateError):
-        SavedIncidents(parse(with_crc(json.dumps(content).encode()))).restore(again, "a", home.now, False)
+        SavedIncidents(parse(with_checksum(json.dumps(content).encode()))).restore(again, "a", home.now, False)
     assert len(again) == 0
 
 
@@ -657,7 +657,7 @@ def test_incidents_that_are_none(change: dict[str, Any]) -> None:
 )
 def test_a_whole_file_that_holds_no_incidents(content: bytes) -> None:
     with pytest.raises(CorruptStateError, match="not incidents of cpe-filter"):
-        SavedIncidents(parse(with_crc(content)))
+        SavedIncidents(parse(with_checksum(content)))
 
 
 def test_devices_are_known_by_their_pseudonyms() -> None:

@@ -43,6 +43,7 @@ NAMES = [
     ("ppp198051100007.example.net", "dynamic"),
     ("cable.example.net", "plain"),
     ("user7.example.net", "dynamic"),
+    ("dsl-0200.example.net", "plain"),  # no octet: it has four digits
 ]
 
 

@@ -85,6 +85,7 @@ def test_several_reasons(log: Log) -> None:
     ]
     for n in range(200):
         log.refuse(MINUTE_S + 1, 1, reason=f"reason {n}", server=bytes([198, 18, n, 25]))
+    assert len(log.refusals._minutes[b"\1"].servers) == SERVERS + 1
     log.refusals.tick(2 * MINUTE_S)
     (line,) = log.taken()
     assert f"to more than {SERVERS} servers: reason 0 (1)" in line
@@ -134,6 +135,7 @@ def test_an_hour_s_flood_of_made_up_devices(log: Log) -> None:
         if second % 60 == 59:
             logged += len(log.lines)
             assert len(log.taken()) <= DEVICES + 1
+    assert len(log.refusals._others.devices) == OTHERS + 1
     log.refusals.close()
     assert f"of more than {OTHERS} other devices" in log.taken()[-1]
     assert sum(log.refusals.counts.values()) == 360_000

@@ -9,14 +9,6 @@ from __future__ import annotations
 from cpe_filter.inspect.address import readable
 from cpe_filter.inspect.facts import ClientHello
 
-try:
-    from _sha2 import sha256  # Python 3.12 on; hashlib would load OpenSSL's library for this one sum
-except ImportError:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found, no-redef, unused-ignore]
-    except ImportError:
-        from hashlib import sha256
-
 HANDSHAKE_RECORD = 0x16
 CLIENT_HELLO = 1
 #: A ClientHello with post-quantum key shares has about 2 kB; longer ones are not read.
@@ -147,4 +139,6 @@ def _alpn_mark(alpn: bytes) -> str:
 
 
 def _short(text: str) -> str:
+    from cpe_filter.lean.sha256 import sha256  # 40 kB: not before the first client says STARTTLS
+
     return sha256(text.encode()).hexdigest()[:12] if text else "000000000000"

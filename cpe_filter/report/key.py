@@ -13,14 +13,7 @@ import errno
 import os
 
 from cpe_filter.lean.files import read, replace
-
-try:
-    from _sha2 import sha256  # Python 3.12 on
-except ImportError:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found, no-redef, unused-ignore]
-    except ImportError:  # a Python that was built without the module
-        from hashlib import sha256
+from cpe_filter.lean.sha256 import sha256
 
 #: Bytes of the secret.
 KEY_BYTES = 16

@@ -54,11 +54,19 @@ def interpreter(folder: Path) -> list[str]:
     """A command that is Python as an installed package finds it; its virtual environment is made in `folder`.
 
     A development install adds to every start what its .pth files import, and modules that are not compiled yet cost
-    memory and time to compile: neither is there on a router.
+    memory and time to compile: neither is there on a router. Its modules are those of the packages: bytecode by
+    compact.py.
     """
-    if not (folder / "python").exists():
+    installed = folder / "installed"
+    if not installed.exists():
         subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(folder / "python")], check=True)
-    path = f"{PROJECT}:{sysconfig.get_path('purelib')}"
+        rest = shutil.ignore_patterns("__pycache__", "collect", "replay")
+        shutil.copytree(PROJECT / "cpe_filter", installed / "cpe_filter", ignore=rest)
+        compact = str(PROJECT / "openwrt" / "cpe-filter" / "compact.py")
+        subprocess.run([str(folder / "python" / "bin" / "python"), compact, str(installed)], check=True)
+        for source in installed.rglob("*.py"):
+            source.unlink()
+    path = f"{installed}:{PROJECT}:{sysconfig.get_path('purelib')}"
     settings = [f"PYTHONPATH={path}", f"PYTHONPYCACHEPREFIX={folder / 'compiled'}"]
     return ["env", "-u", "PYTHONDONTWRITEBYTECODE", *settings, str(folder / "python" / "bin" / "python")]
 

@@ -43,6 +43,7 @@ from cpe_filter.enforce.ruleset_names import (
     STRANGERS_PER_SECOND,
     SYNS_MORE,
     TABLE,
+    UNLISTED,
     UNWATCHED,
 )
 from cpe_filter.enforce.ruleset_parts import (
@@ -98,7 +99,7 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
         *([] if policy.filter.mode == "monitor" else _early(policy)),
         *(_leaving_block(policy, log) if policy.filter.mode == "block" else _leaving(policy, log)),
         *_returning(),
-        *_unwatched(),
+        *_unwatched(policy),
         *_hooks(policy, log),
         *(responder_chains(policy, log) if policy.filter.refusal == "explain" else []),
         "}",
@@ -274,20 +275,31 @@ def _returning() -> list[str]:
     ]
 
 
-def _unwatched() -> list[str]:
-    """Mail that leaves by an interface which is not watched is counted once for each connection, and left alone."""
-    return [
-        "\tchain unwatched {",
-        *PERMITTED,
-        f"\t\tct id @{ELSEWHERE} update @{ELSEWHERE} {{ ct id }} return",
-        f"\t\tupdate @{ELSEWHERE} {{ ct id }} goto unwatched_connection",
-        # Reached only if that set is full.
-        f"\t\t{SYN} goto unwatched_connection",
-        "\t}",
-        "\tchain unwatched_connection {",
-        *(f"\t\tmeta nfproto ipv{family} update @{UNWATCHED}{family} {{ oifname }}" for family, _ in FAMILIES),
+def _unwatched(policy: Policy) -> list[str]:
+    """Mail that is not watched is counted once for each connection, and left alone.
+
+    It leaves by an interface that is not in the policy, or comes from a network that is not.
+    """
+    lines = [
+        "\tchain unlisted {",
+        f"\t\tiifname {quoted(policy.network.wan)} return",
+        f"\t\toifname {quoted(policy.network.wan)} goto unlisted_network",
         "\t}",
     ]
+    for chain, name, interface in (("unwatched", UNWATCHED, "oifname"), ("unlisted_network", UNLISTED, "iifname")):
+        lines += [
+            f"\tchain {chain} {{",
+            *PERMITTED,
+            f"\t\tct id @{ELSEWHERE} update @{ELSEWHERE} {{ ct id }} return",
+            f"\t\tupdate @{ELSEWHERE} {{ ct id }} goto {chain}_connection",
+            # Reached only if that set is full.
+            f"\t\t{SYN} goto {chain}_connection",
+            "\t}",
+            f"\tchain {chain}_connection {{",
+            *(f"\t\tmeta nfproto ipv{family} update @{name}{family} {{ {interface} }}" for family, _ in FAMILIES),
+            "\t}",
+        ]
+    return lines
 
 
 def _hooks(policy: Policy, log: bool) -> list[str]:
@@ -315,7 +327,7 @@ def _hooks(policy: Policy, log: bool) -> list[str]:
     return [
         "\tchain forward_out {",
         *quiet,
-        f"\t\tiifname != {lan} return",
+        f"\t\tiifname != {lan} goto unlisted",
         f"\t\toifname {wan} ct id @{ELSEWHERE} delete @{ELSEWHERE} {{ ct id }}",
         f"\t\toifname {wan} goto leaving",
         f"\t\toifname != {lan} goto unwatched",

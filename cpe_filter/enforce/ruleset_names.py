@@ -50,6 +50,8 @@ ADDRESS_BLOCKED = "address_blocked"
 UNCLEAR = "unclear"
 #: Connections that leave by interfaces which are not watched; and these interfaces, with a count of the connections.
 ELSEWHERE, UNWATCHED = "elsewhere", "unwatched"
+#: Interfaces in neither list from which mail comes that leaves by a watched one, with a count of the connections.
+UNLISTED = "unlisted"
 BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
 SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED, UNCLEAR)

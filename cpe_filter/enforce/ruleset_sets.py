@@ -24,6 +24,7 @@ from cpe_filter.enforce.ruleset_names import (
     PAIRS,
     QUIET_S,
     SWITCHES,
+    UNLISTED,
     UNWATCHED,
     WAY_S,
     WAYS,
@@ -110,7 +111,8 @@ def sets(policy: Policy) -> list[str]:
         lines += _set(ADDRESS_BLOCKED + family, f"type {address}", "timeout", [f"\t\tsize {DEVICES}"])
         lines += _meter(f"guard_replies{family}", f"type {address}")
         ways = [f"\t\tsize {WAYS}", f"\t\ttimeout {WAY_S}s", "\t\tcounter"]
-        lines += _set(UNWATCHED + family, "type ifname", "dynamic,timeout", ways)
+        for name in (UNWATCHED, UNLISTED):
+            lines += _set(name + family, "type ifname", "dynamic,timeout", ways)
     for name in ("explained", "syns", "guard"):
         lines += _meter(name, "type ether_addr")
     for name in ("quiet", ELSEWHERE):

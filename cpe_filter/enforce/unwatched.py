@@ -1,4 +1,4 @@
-"""By which unwatched interfaces mail has left, from the set that the ruleset fills.
+"""By which unwatched interfaces mail has left, and from which unlisted ones it came, from sets that the ruleset fills.
 
 Knows an element with its counter (linux/netfilter/nf_tables.h). Must not know routes, or what follows.
 """
@@ -6,7 +6,7 @@ Knows an element with its counter (linux/netfilter/nf_tables.h). Must not know r
 from __future__ import annotations
 
 from cpe_filter.enforce.nfnetlink import set_elements
-from cpe_filter.enforce.ruleset_names import FAMILIES, TABLE, UNWATCHED, WAY_S
+from cpe_filter.enforce.ruleset_names import FAMILIES, TABLE, UNLISTED, UNWATCHED, WAY_S
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.netlink import attributes, name
 
@@ -16,22 +16,26 @@ _VALUE, _LIST_ELEMENT, _DATA, _PACKETS = 1, 1, 2, 2
 
 
 class Left(NamedTuple):
-    """connections: how many have left by an interface since the element is there. ago_s: seconds since the last one."""
+    """connections: how many an interface had since the element is there. ago_s: seconds since the last one."""
 
     connections: int
     ago_s: float
 
 
-def mail_left() -> dict[tuple[str, int], Left]:
-    """By interface and family (4, 6). Raises OSError: FileNotFoundError if the ruleset does not exist."""
+def mail_left() -> dict[tuple[str, int, bool], Left]:
+    """By interface, family (4, 6), and whether mail came from there and left by a watched interface.
+
+    Raises OSError: FileNotFoundError if the ruleset does not exist.
+    """
     found = {}
-    for family, _ in FAMILIES:
-        for element in set_elements(TABLE.encode(), (UNWATCHED + family).encode()):
-            given = dict(attributes(element))
-            interface = name(dict(attributes(given.get(_KEY, b""))).get(_VALUE, b"")).decode("utf-8", "replace")
-            remaining_ms = int.from_bytes(given.get(_EXPIRATION, b""), "big")
-            ago_s = max(0.0, WAY_S - remaining_ms / 1000)
-            found[interface, int(family)] = Left(_counted(given), ago_s)
+    for came in (False, True):
+        for family, _ in FAMILIES:
+            for element in set_elements(TABLE.encode(), ((UNLISTED if came else UNWATCHED) + family).encode()):
+                given = dict(attributes(element))
+                interface = name(dict(attributes(given.get(_KEY, b""))).get(_VALUE, b"")).decode("utf-8", "replace")
+                remaining_ms = int.from_bytes(given.get(_EXPIRATION, b""), "big")
+                ago_s = max(0.0, WAY_S - remaining_ms / 1000)
+                found[interface, int(family), came] = Left(_counted(given), ago_s)
     return found
 
 

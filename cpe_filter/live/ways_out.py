@@ -1,8 +1,9 @@
 """Ways out of the home that are not watched: what the kernel has seen leave there, and which default routes lead there.
 
-Knows when each is read, and how it is logged and reported. Must not know how it is read (enforce.unwatched,
-home.default_routes). Such a way may be intended: a VPN, a second uplink. So nothing is refused, and log and
-status name the interface. Bounded: interfaces, lines in the log, and readings, however often routes change.
+The same of networks that are not in the policy: mail that comes from there and leaves by a watched way. Knows when each
+is read, and how it is logged and reported. Must not know how it is read (enforce.unwatched, home.default_routes). Such
+a way may be intended: a VPN, a second uplink, a network of guests. So nothing is refused, and log and status name the
+interface. Bounded: interfaces, lines in the log, and readings, however often routes change.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ LINES_BURST, LINES_PER_HOUR = 16, 60
 UNCLEAR_S = 7 * 86400.0
 
 
+#: Interface, family, and whether mail comes from there; else it leaves by it.
+Key = tuple[str, int, bool]
+
+
 class _Unwatched:
     """One interface and family. since: POSIX seconds. route: "" if no default route leads there."""
 
@@ -67,10 +72,10 @@ class WaysOut(Part):
         self._switch = switch
         self._log = log
         self._log_once = LogOnce(log)
-        self._ways: dict[tuple[str, int], _Unwatched] = {}
+        self._ways: dict[Key, _Unwatched] = {}
         self._next_counts = self._next_routes = self._earliest = 0.0
         self._unclear = False
-        self._said: dict[tuple[str, int], str] = {}
+        self._said: dict[Key, str] = {}
         self._lines: Bucket | None = None
         self._changes: Changes | None = None
         try:
@@ -118,7 +123,7 @@ class WaysOut(Part):
         for one in self._ways.values():
             one.route = ""
         for way in elsewhere:
-            found = self._way(way.interface, way.family)
+            found = self._way((way.interface, way.family, False))
             if found is not None and found.route != "default":
                 found.route = "standby" if way.standby else "default"
         self._set_unclear(ways, elsewhere)
@@ -137,10 +142,12 @@ class WaysOut(Part):
         now = time.time()
         for one in self._ways.values():
             one.mail = False
-        for (interface, family), (connections, ago_s) in left.items():
-            if self._known(interface):  # it was not watched before a reload
+        for key, (connections, ago_s) in left.items():
+            interface, family, came = key
+            # It was not watched before a reload; or what comes from there left by it before, and was translated.
+            if self._known(interface) or (came and (interface, family, False) in self._ways):
                 continue
-            found = self._way(interface, family)
+            found = self._way(key)
             if found is None:
                 continue
             found.connections += connections - (found.counted if connections >= found.counted else 0)
@@ -149,9 +156,8 @@ class WaysOut(Part):
     def _known(self, interface: str) -> bool:
         return interface == "lo" or matches(interface, (*self._network.wan, *self._network.lan))
 
-    def _way(self, interface: str, family: int) -> _Unwatched | None:
+    def _way(self, key: Key) -> _Unwatched | None:
         """The way, new or known; None if there are too many."""
-        key = interface, family
         if key not in self._ways and len(self._ways) < MOST:
             self._ways[key] = _Unwatched(time.time())
         return self._ways.get(key)
@@ -178,13 +184,14 @@ class WaysOut(Part):
                 return
             self._lines = tokens - 1.0, now
             self._said[key] = state
-            self._log(_line(key[0], key[1], one, before is not None and before != "standby"))
+            self._log(_line(key, one, before is not None and before != "standby"))
 
     def facts(self) -> dict[str, Any]:
-        """`unwatched`: for each interface its families, what is known of them, and since when."""
-        found: dict[str, dict[str, Any]] = {}
-        for (interface, family), one in sorted(self._ways.items()):
-            entry = found.setdefault(
+        """`unwatched`: for each interface its families, what is known of them, and since when; `unlisted`: the same of
+        interfaces that mail comes from."""
+        found: tuple[dict[str, dict[str, Any]], ...] = ({}, {})
+        for (interface, family, came), one in sorted(self._ways.items()):
+            entry = found[came].setdefault(
                 interface,
                 {
                     "interface": interface,
@@ -192,8 +199,7 @@ class WaysOut(Part):
                     "connections": 0,
                     "since": round(one.since, 3),
                     "last": None,
-                    "default_route": [],
-                    "standby_route": [],
+                    **({} if came else {"default_route": [], "standby_route": []}),
                 },
             )
             entry["families"].append(family)
@@ -203,12 +209,12 @@ class WaysOut(Part):
                 entry["last"] = max(entry["last"] or 0.0, round(one.last, 3))
             if one.route:
                 entry[f"{one.route}_route"].append(family)
-        return {"unwatched": list(found.values())}
+        return {"unwatched": list(found[0].values()), "unlisted": list(found[1].values())}
 
     @property
     def interfaces(self) -> int:
         """How many interfaces are unwatched ways out."""
-        return len({interface for interface, _ in self._ways})
+        return len({interface for interface, _, came in self._ways if not came})
 
     def close(self) -> None:
         if self._changes is not None:
@@ -216,8 +222,14 @@ class WaysOut(Part):
             self._changes = None
 
 
-def _line(interface: str, family: int, one: _Unwatched, known: bool) -> Line:
+def _line(key: Key, one: _Unwatched, known: bool) -> Line:
     """known: it is logged already that this is a way out."""
+    interface, family, came = key
+    if came:
+        return warning(
+            f"IPv{family} mail of {_printable(interface)} is not watched: {one.connections} connections have left; "
+            "to filter it, add it to [network] lan (OpenWrt: list lan_network)"
+        )
     if known:
         text = f"mail has left by {_printable(interface)} over IPv{family}: {one.connections} connections so far"
         return notice(text)

@@ -61,6 +61,7 @@ def _fares(content: dict[str, Any]) -> list[str]:
         lines.append("kernel: " + ", ".join(f"{kernel[name][0]} {name}" for name in named) + " (packets)")
         lines.append(_not_observed(content))
     lines += [_way_out(way) for way in content.get("unwatched") or ()]
+    lines += [_unlisted(network) for network in content.get("unlisted") or ()]
     queue, memory = content.get("queue_state"), content.get("memory")
     parts = []
     if queue:
@@ -102,6 +103,13 @@ def _way_out(way: dict[str, Any]) -> str:
     return (
         f"not watched: {families} {leaves} by {way['interface']}, since {clock(way['since'])} UTC; {'; '.join(parts)}"
     )
+
+
+def _unlisted(network: dict[str, Any]) -> str:
+    """A network that is not in the policy, whose mail leaves by a watched interface."""
+    families = " and ".join([f"IPv{family}" for family in network["families"]])
+    last = f"{network['connections']} connections, last {clock(network['last'])} UTC"
+    return f"not watched: {families} mail of {network['interface']}, since {clock(network['since'])} UTC; {last}"
 
 
 def _not_observed(content: dict[str, Any]) -> str:

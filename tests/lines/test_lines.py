@@ -22,8 +22,9 @@ SHARE = (
     ("vlan", "limit-open-0"),
     ("wireguard", "monitor-open-0"),
     ("uplinks", "block-open-0"),
-    ("bridge", "block-open-1"),
+    ("bridge", "block-open-0"),
     ("guest-reject", "block-open-1"),
+    ("guest-reject", "limit-closed-0"),
     ("guest-open", "block-open-1"),
 )
 #: A way out that is not in the policy: its name, what leads there, and the setting.

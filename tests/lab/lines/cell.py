@@ -112,9 +112,10 @@ class _Judge:
         self._without = without
         self._found = ""
         self._wrong: list[str] = []
-        watched = set(lab.wan) if set(lab.lan) >= set(laid.lan) else set()
-        self._elsewhere = [name for name in laid.leaves[family] if name not in watched]
-        self._some_watched = len(self._elsewhere) < len(laid.leaves[family])
+        # What the policy lacks: the home's network, or the interfaces by which this mail leaves.
+        self._unlisted = [name for name in laid.lan if name not in lab.lan]
+        self._elsewhere = self._unlisted or [name for name in laid.leaves[family] if name not in lab.wan]
+        self._some_watched = not self._unlisted and len(self._elsewhere) < len(laid.leaves[family])
 
     def judge(self) -> None:
         """While the filter runs."""
@@ -205,6 +206,8 @@ class _Judge:
         for name in self._elsewhere:
             self._require(name in unwatched, f"the status does not say that {name} is unwatched")
             line = f"IPv{self._family} leaves by {name}, which is not watched"
+            if name in self._unlisted:
+                line = f"IPv{self._family} mail of {name} is not watched"
             self._require(line in self._running.log(), f"not in the log: {line}")
 
     def _said_what_happened(self, status: Status, stopped: set[str]) -> None:
@@ -244,7 +247,8 @@ class _Judge:
 
     def _unwatched(self, status: Status) -> Status:
         """Interface -> what the status says of it for this family."""
-        return {one["interface"]: one for one in status.get("unwatched", ()) if self._family in one["families"]}
+        found = (*status.get("unwatched", ()), *status.get("unlisted", ()))
+        return {one["interface"]: one for one in found if self._family in one["families"]}
 
 
 def _refused(reply: str) -> bool:

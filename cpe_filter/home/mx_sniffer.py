@@ -230,7 +230,7 @@ class Lookups:
                 self._poll.register(packet_socket.fileno(), select.POLLIN)
 
     def _names(self) -> list[str]:
-        """The interfaces that are wanted, at most `MOST_INTERFACES`; a pattern means all that are there."""
+        """The interfaces to watch, at most `MOST_INTERFACES`; a pattern means all that are there."""
         patterns = [name for name in self._wanted if is_pattern(name)]
         found = [name for name in self._wanted if not is_pattern(name)]
         if patterns:

@@ -82,7 +82,7 @@ def test_refused_reload_and_many_exemptions() -> None:
 def test_networks_that_are_not_watched_are_named() -> None:
     network = {"families": [4, 6], "connections": 7, "since": UPDATED - 60, "last": UPDATED}
     text = shown({**HOME, "unlisted": [{"interface": "br-guest", **network}]})
-    assert "not watched: IPv4 and IPv6 mail of br-guest, since 2026-11-23 12:00 UTC; 7 connections, last" in text
+    assert "not watched: IPv4 and IPv6 mail of br-guest, since 2026-11-23 12:00:00 UTC; 7 connections, last" in text
 
 
 def test_the_worst_stand_first() -> None:

@@ -79,7 +79,7 @@ def write(project: Path, out: Path) -> Path:
     makefile = recipe / "Makefile"
     text, lines = _HASH.subn(f"PKG_HASH:={hashlib.sha256(data).hexdigest()}", makefile.read_text())
     if lines != 1:
-        raise Unbuildable(f"{FEED.name}/{NAME}/Makefile: one line PKG_HASH:= is wanted, {lines} are there")
+        raise Unbuildable(f"{FEED.name}/{NAME}/Makefile: one line PKG_HASH:= is expected, {lines} are there")
     makefile.write_text(text)
     path.write_bytes(data)
     return path

@@ -116,16 +116,30 @@ def test_the_recipe_has_the_archives_hash(made: Path, feed: Path) -> None:
 
 
 def test_the_recipe_builds_from_the_archive(made: Path, feed: Path, packages: Path, tmp_path: Path) -> None:
-    """By its own feed's lang/python; the packages are those of the checkout, but for where they say they come from."""
-    (feed / "../../lang/python/python3-package.mk").resolve().write_text(
-        "# by its own feed\nPYTHON3_VERSION:=$(PYTHON3_VERSION)\n"
-        + (recipe.BUILDROOT / "feeds" / "packages" / "lang" / "python" / "python3-package.mk").read_text()
-    )
+    """And the packages are those of the checkout."""
     found = recipe.staged(feed, tmp_path / "out", MINOR, made)
     assert {package.name for package in found} >= {"cpe-filter", "cpe-filter-report", "cpe-filter-full"}
     for package in found:
         again = archive.ipk(package, archive.EPOCH)
         assert again == (packages / archive.file_name(package)).read_bytes(), package.name
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "included"),
+    [
+        ("cpe-filter", "net", "lang/python/python3-package.mk"),
+        ("python-dpkt", "lang/python", "lang/python/pypi.mk"),
+        ("luci-app-cpe-filter", "applications", "luci.mk"),
+    ],
+)
+def test_a_recipe_includes_what_its_own_feed_has(tmp_path: Path, name: str, place: str, included: str) -> None:
+    """By relative paths, as the recipes of these feeds do; the buildroot has the other feed's, too."""
+    folder = tmp_path / place / name
+    shutil.copytree(PROJECT / "openwrt" / name, folder)
+    (tmp_path / included).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / included).write_text("$(error the own feed's)\n")
+    with pytest.raises(Unbuildable, match="the own feed's"):
+        recipe.described(folder, tmp_path / "out", MINOR)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +173,7 @@ def test_a_recipe_without_a_place_for_the_hash_is_refused(unpacked: Path, tmp_pa
     shutil.copytree(unpacked, copy)
     makefile = copy / "openwrt" / "cpe-filter" / "Makefile"
     makefile.write_text(makefile.read_text().replace("PKG_HASH", "PKG_HUSH"))
-    with pytest.raises(Unbuildable, match="one line PKG_HASH:= is wanted, 0 are there"):
+    with pytest.raises(Unbuildable, match="one line PKG_HASH:= is expected, 0 are there"):
         dist.write(copy, tmp_path / "out")
 
 

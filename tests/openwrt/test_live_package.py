@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.lab.mail import sent
-from tests.lab.net import Filter, Lab, mx4
-from tests.openwrt import light
+from tests.lab.net import DEADLINE_S, Filter, Lab, mx4
+from tests.openwrt import ipk, light
 
 pytestmark = pytest.mark.live
 LIGHT = ("python3-light",)
 
 
-def test_it_filters_reloads_and_ends(lab: Lab, root: Path, tmp_path: Path) -> None:
+def test_it_filters_reloads_and_ends(lab: Lab, root: Path, read: Callable[[str], ipk.Ipk]) -> None:
     page = lab.folder / "notice" / "index.html"
     reports = '[report]\nurl = "https://collector.example/"\n'
     policy = lab.policy(f'[filter]\nmode = "monitor"\n{reports}[notice]\npage = "{page}"\nlanguage = "nl"\n')
@@ -43,6 +45,14 @@ def test_it_filters_reloads_and_ends(lab: Lab, root: Path, tmp_path: Path) -> No
     assert (status["failures"], status["devices"][0]["sessions"]) == (0, 1)
     assert "is running" in told("status")
     assert '<html lang="en">' in page.read_text()
+    read("cpe-filter-lang-nl").unpack(root)
+    changed = told("reload")
+    assert "[notice] language" in changed
+    assert "cpe-filter-lang-nl" not in changed
+    end = time.monotonic() + DEADLINE_S
+    while '<html lang="nl">' not in page.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert '<html lang="nl">' in page.read_text(), "a package that is installed later is used after a reload"
     lab.nft("router", "flush ruleset")
     running.wait_for("restored")
     assert running.stop() == 0

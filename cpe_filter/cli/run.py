@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from cpe_filter.lean import plain_signal as signal
 from cpe_filter.lean.log import log, warning
 from cpe_filter.outcome import UsageError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 def run_filter(path: str) -> int:
     """`cpe-filter run --policy PATH`."""
+    # In a jail this is process 1, for which the kernel drops signals without a handler.
+    signal.signal(signal.SIGTERM, _end)
     policy, lacks = loaded(path)
     for text in lacks:
         log(warning(text))
@@ -26,6 +29,12 @@ def run_filter(path: str) -> int:
         return daemon.run(policy, os.path.abspath(path))
     except daemon.RunError as error:
         raise UsageError(str(error)) from None
+
+
+def _end(number: int, frame: object) -> None:
+    """Ends a start, which undoes what it has done."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(0)
 
 
 def policy_of(path: str | None) -> Policy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -418,3 +419,22 @@ def test_commands_where_nothing_runs(lab: Lab) -> None:
             f"cpe-filter: no filter is running: there is no {lab.folder}/control; "
             "use --socket for another control socket\n"
         )
+
+
+def test_a_stop_during_the_start_is_not_lost_on_process_1(lab: Lab) -> None:
+    """As in a jail: the kernel drops a signal to process 1 that has no handler, and the start would go on."""
+    program = lab.folder / "bin" / "nft"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho >{lab.folder}/begun\nexec sleep 3600\n")
+    program.chmod(0o755)
+    path = f"PATH={program.parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    command = ["env", path, PYTHON, "-m", "cpe_filter", "run", "--policy", str(lab.policy(BLOCK))]
+    process = lab.start("router", ["unshare", "--pid", "--fork", "--kill-child", *command], stderr=subprocess.PIPE)
+    end = time.monotonic() + DEADLINE_S
+    while not (lab.folder / "begun").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    (child,) = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(child), signal.SIGTERM)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, errors) == (0, "")

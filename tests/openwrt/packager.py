@@ -1,9 +1,10 @@
 """opkg and apk, as far as the order goes in which they put files and run a package's scripts.
 
-`Opkg(root).install(IPK)` and `Apk(root).install(FOLDER)` also upgrade; `remove(NAME)`. FOLDER is what tools.ipk stages for
-`apk mkpkg`. Knows what opkg-lede (of 2024) and apk-tools 3 do, tried beside them: opkg stops the old service before its
-files go and leaves folders behind, apk stops nothing at an upgrade; a changed file of `conffiles` stays, and the new one is
-put next to it. No dependencies, no alternatives, no signatures. Scripts are run by /bin/sh, so `root` is "/" for them.
+`Opkg(within).install(IPK)` and `Apk(within).install(FOLDER)` also upgrade; `remove(NAME)`. FOLDER is what tools.ipk
+stages for `apk mkpkg`. Knows what opkg-lede (of 2020) and apk-tools 3 do, both tried on these packages: opkg stops the old
+service before its files go, runs the old package's postrm at an upgrade, too, and leaves folders behind; apk stops
+nothing at an upgrade. A changed file of `conffiles` stays, and the new one is put next to it. No dependencies, no
+alternatives, no signatures. Files go to this machine's own root: only on a root that goes away (root.sh, tests.vm).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Opkg:
 
     def _sums(self, name: str) -> dict[str, str]:
         lines = (self._info / f"{name}.conffiles").read_text().splitlines()
-        return {place: digest for place, digest in (line.split() for line in lines)}
+        return dict(line.split() for line in lines)
 
     def _changed(self, name: str) -> dict[str, bytes]:
         sums = self._sums(name)

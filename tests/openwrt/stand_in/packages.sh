@@ -44,7 +44,7 @@ default_prerm() {
 	return "$ret"
 }
 
-# Users are made, and never removed.
+# Makes users and groups. Nothing removes them.
 add_group_and_user() {
 	local pair user group id
 	for pair in $(sed -n 's/^Require-User: *//p' "/usr/lib/opkg/info/$pkgname.control" 2>/dev/null) \

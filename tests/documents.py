@@ -19,6 +19,8 @@ from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.violations import VIOLATIONS
 from tests import log_lines
+from tests.detect.reply_table import MODULE, module
+from tests.detect.reply_table import rows as reply_rows
 from tests.lab.net import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -26,6 +28,7 @@ SIZE_HEADER = "| package | kB, .ipk | kB installed |\n|---|---|---|\n"
 #: The recipes whose packages' sizes stand there, and for which Python.
 SIZED = ("cpe-filter", "luci-app-cpe-filter")
 SIZE_PYTHON = (3, 11)
+REPLY_HEADER = "| class | pattern | provider | a text | source |\n|---|---|---|---|---|\n"
 KEY_HEADER = "| key | default | allowed | meaning |\n|---|---|---|---|\n"
 
 LOG_HEADER = "| severity | program | line |\n|---|---|---|\n"
@@ -76,6 +79,14 @@ def log_table() -> str:
     )
 
 
+def reply_table() -> str:
+    """How servers word refusals: the table of tests/detect/reply_rows.txt."""
+    return "\n".join(
+        f"| {one.kind} | {f'`{one.says}`' if one.says else ''} | {one.provider} | `{one.text}` | {one.source} |"
+        for one in reply_rows()
+    )
+
+
 def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:
     return "\n".join(
         f"| `[{table}]` `{name}` | `{toml(default)}` | {allowed} | {meaning} |"
@@ -112,6 +123,8 @@ def _write(page: str, header: str, rows: str) -> None:
 
 
 if __name__ == "__main__":
+    MODULE.write_text(module())
+    _write("replies.md", REPLY_HEADER, reply_table())
     _write("policy.md", KEY_HEADER, policy_table())
     _write("collector.md", KEY_HEADER, collector_table())
     _write("openwrt.md", SIZE_HEADER, size_table())

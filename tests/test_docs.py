@@ -27,10 +27,12 @@ from tests.documents import (
     DOCS,
     KEY_HEADER,
     LOG_HEADER,
+    REPLY_HEADER,
     VIOLATION_HEADER,
     collector_table,
     log_table,
     policy_table,
+    reply_table,
     table,
     toml,
     violation_table,
@@ -54,6 +56,17 @@ def page(name: str) -> str:
 def test_table_of_policy_keys() -> None:
     """`python -m tests.documents` writes it."""
     assert table("policy.md", KEY_HEADER) == policy_table()
+
+
+def test_table_of_refusals() -> None:
+    """`python -m tests.documents` writes it."""
+    assert table("replies.md", REPLY_HEADER) == reply_table()
+
+
+def test_example_of_own_wordings_is_valid(tmp_path: Path) -> None:
+    text = page("replies.md")
+    (tmp_path / "policy.toml").write_text(text[text.index("[detect]\n") :].partition("```")[0])
+    assert len(load(str(tmp_path / "policy.toml")).detect.replies) == 2
 
 
 def test_table_of_the_collectors_keys() -> None:

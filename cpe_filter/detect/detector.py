@@ -55,6 +55,8 @@ _MARK_BITS = 30
 _MARKS = (1 << _MARK_BITS) - 1
 _NULL = 1
 _BITS = {name: 1 << number for number, name in enumerate(INDICATORS)}
+#: Refusals of a connection that are read. Each indicator counts once in a connection; a server may send any number.
+_READ = 12
 #: Events of which only a refusal counts (and the reply to AUTH and to a private-use command).
 _BY_REPLY = ("greeting", "reply", "quit")
 _REFUSALS = sum(_BITS[name] for name in set(FROM_REPLY.values()))
@@ -93,6 +95,7 @@ class Connection:
         "offered_tls",
         "ready",
         "recipients",
+        "refusals",
         "room",
     )
 
@@ -109,6 +112,7 @@ class Connection:
         self._domains = 0
         self.offered_tls = False
         self.recipients = 0
+        self.refusals = 0  # replies of 4yz and 5yz
         self.ready = False  # the server agreed to a recipient
 
     @property
@@ -160,6 +164,8 @@ class Detector:
 
     def __init__(self, trace: Callable[[Step], None] | None = None) -> None:
         self.changes: list[StandingChanged] = []
+        #: The policy's own wordings of refusals (`replies`); they come before the shipped ones.
+        self.reply_rows = ""
         self.nat64: tuple[IPv6Network, ...] = ()
         self._trace = trace
 
@@ -304,12 +310,21 @@ class Detector:
 
     def _refused(self, connection: Connection, kind: str, reply: Reply, time: float) -> None:
         """A reply of 4yz or 5yz. The first answers of a network are new; later ones are not."""
-        name = FROM_REPLY[replies.classify(reply)]
+        if not connection.fresh or connection.refusals >= _READ:
+            return
+        connection.refusals += 1
+        _, evidence, part = replies.read(reply, self.reply_rows, kind)
+        name = FROM_REPLY.get(evidence)
+        if name is None:
+            return
         if kind == "greeting" and name == "refused":
             name = "banner-refused"
         # Bounces and callouts (RFC 5321 section 4.5.5) go to forged senders, so their failure says little.
-        if connection.fresh and not connection.null_sender and (name != "deferred" or connection.before == MET):
-            self._add(connection, name, time)
+        if not connection.null_sender and (name != "deferred" or connection.before == MET):
+            if part:
+                self._add(connection, name, time, part)
+            else:  # proves nothing, but the line is not an unlisted one
+                connection.fired |= _BITS[name]
             if name != "deferred":
                 device = connection.device
                 device.rejections_for_cause *= FORGET
@@ -318,9 +333,8 @@ class Detector:
                     device.rejections_for_line_type += 1
                 else:
                     device.rejections_for_cause += 1
-        if connection.before != ACCEPTED:
-            outcome = DEFERRED if name == "deferred" else TURNED_AWAY
-            connection.device.server_networks.settle(connection.number, outcome)
+        outcome = DEFERRED if name == "deferred" else TURNED_AWAY
+        connection.device.server_networks.settle(connection.number, outcome)
 
     def _ready(self, connection: Connection, time: float) -> None:
         """A server accepted a recipient, and got no message: as good as accepting one (RFC 5321 section 3.3)."""

@@ -49,7 +49,6 @@ CASES = [
     ("550 SC-001 (BAY004) Mail rejected for policy reasons. See senderbase for your reputation", LISTED),
     ("554 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.1", LISTED),
     ("550 5.7.1 refused, see https://csi.cloudmark.com/en/reset/?ip=192.0.2.1", LISTED),
-    ("553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.1, the ip is in Spamhaus's list", LISTED),
     ("550 5.7.606 Access denied, banned sending IP [192.0.2.1]", LISTED),
     ("550 5.7.1 messages weren't sent: part of their network is on our block list (S3150)", LISTED),
     ("550 blocked using b.barracudacentral.org", LISTED),
@@ -75,6 +74,12 @@ CASES = [
     ("550 DY-001 Mail rejected: does not relay dynamically-assigned IP ranges", RESIDENTIAL),
     ("550 5.7.25 The IP address sending this message does not have a PTR record", RESIDENTIAL),
     ("450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", RESIDENTIAL),
+    # every home line hears this, because the list that was asked has the PBL in it
+    ("553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.1, the ip is in Spamhaus's list", RESIDENTIAL),
+    ("550 5.7.1 Service unavailable, Client host [192.0.2.1] blocked using Spamhaus. (AS16012611)", RESIDENTIAL),
+    ("550 https://www.spamhaus.org/query/ip/192.0.2.1", RESIDENTIAL),
+    ("554 Blocked by SPAMHAUS", RESIDENTIAL),
+    ("450 4.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]", RESIDENTIAL),
     # put off
     ("450 4.7.1 You are greylisted in this moment", DEFERRED),
     ("451 4.7.1 Greylisted by policy", DEFERRED),
@@ -85,7 +90,16 @@ CASES = [
     ("452 4.2.2 Mailbox full", DEFERRED),
     ("451 Temporary local problem - please try later", DEFERRED),
     ("450 4.1.1 <*@a.example>: Recipient address rejected: unverified address", DEFERRED),
+    # a command that the server does not have is not a refusal
+    ("500 5.5.1 Command unrecognized", NONE),
+    ("502 5.5.2 Error: command not recognized", NONE),
+    ("504 5.7.4 Unrecognized authentication type", NONE),
     # refused for another reason
+    ("550 5.1.1 RCP-P2 Refused due to recipient preferences", REFUSED),
+    ("550 5.1.1 <*@a.example> - 192.0.2.1 has sent to too many recipients this hour. IB607", REFUSED),
+    ("550 5.1.7 <*@b.example>: Sender address rejected: undeliverable address: 550 5.1.1 User unknown", REFUSED),
+    ("504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname", REFUSED),
+    ("554 zz qq", REFUSED),
     ("553 5.1.8 <*@b.example>... Domain of sender address *@b.example does not exist", REFUSED),
     ("550 5.1.0 <*@b.example>: Sender address rejected: User unknown in virtual alias table", REFUSED),
     ("501 5.5.4 garbled command", REFUSED),

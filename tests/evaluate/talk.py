@@ -41,11 +41,12 @@ REPLIES: dict[str, tuple[Reply, ...]] = {
         "554 5.7.1 Service unavailable; Client host [192.0.2.10] blocked using bl.spamcop.net; "
         "Blocked - see https://www.spamcop.net/bl.shtml?192.0.2.10",
         "550 5.7.1 Service unavailable; Client host [192.0.2.10] blocked using b.barracudacentral.org",
-        "550 5.7.1 Service unavailable, Client host [192.0.2.10] blocked using Spamhaus. "
-        "To request removal from this list see https://www.spamhaus.org/query/ip/192.0.2.10 (AS16012609)",
+        "554 Your access to this mail system has been rejected due to the sending MTA's poor reputation.",
     ),
     # Some say what they mean, the rest name a combined list: zen holds PBL and XBL alike.
     "home": _replies(
+        "550 5.7.1 Service unavailable, Client host [192.0.2.10] blocked using Spamhaus. "
+        "To request removal from this list see https://www.spamhaus.org/query/ip/192.0.2.10 (AS16012609)",
         "554 5.7.1 Service unavailable; Client host [192.0.2.10] blocked using pbl.spamhaus.org",
         "554 5.7.1 Service unavailable; Client host [192.0.2.10] blocked using zen.spamhaus.org; "
         "https://www.spamhaus.org/query/ip/192.0.2.10",

@@ -97,7 +97,7 @@ class Engine:
         self._flows = self._table.flows
         self._judge = Judge(policy, self.devices, self._flows, known, trace)
         self._translators: tuple[IPv6Network, ...] = ()
-        self._prefixes()
+        self._to_detector()
         self._limits = limits
         self._lan = lan
         self._ours = ours
@@ -379,14 +379,16 @@ class Engine:
         for flow in self._flows.values():
             flow.ordinary = flow.counts and self._is_plain(flow)
         decide.index(policy)
-        self._prefixes()
+        self._to_detector()
 
     def translators(self, prefixes: Iterable[IPv6Network]) -> None:
         """Prefixes of NAT64 that were learnt: servers behind these count by their IPv4 address. They admit nothing."""
         self._translators = tuple(prefixes)
-        self._prefixes()
+        self._to_detector()
 
-    def _prefixes(self) -> None:
+    def _to_detector(self) -> None:
+        """What the policy and the network have for the detector."""
+        self._judge.detector.reply_rows = "\n".join(self.policy.detect.replies)
         self._judge.detector.nat64 = self._judge.home.nat64 = (*self.policy.network.nat64, *self._translators)
 
     def restore(self, devices: Iterable[Device]) -> None:

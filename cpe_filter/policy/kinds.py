@@ -12,6 +12,7 @@ from typing import Any
 from cpe_filter.inputs import found
 from cpe_filter.inspect.nat64 import LENGTHS
 from cpe_filter.policy.model import NETWORK, Network, parse_network
+from cpe_filter.policy.reply_patterns import read as read_reply
 from cpe_filter.toml_file import NotAllowedError, valid, whole
 
 #: Text and URL of a refusal make one or two reply lines of RFC 5321.
@@ -23,7 +24,7 @@ MAX_PROVIDER = 60
 #: Bytes of a Unix socket's path (sun_path, without the NUL).
 MAX_SOCKET = 107
 #: Entries in a list.
-MAX_LIST, MAX_PATHS, MAX_PORTS = 1024, 8, 8
+MAX_LIST, MAX_PATHS, MAX_PORTS, MAX_REPLIES = 1024, 8, 8, 200
 #: Prefixes of NAT64: each IPv4 network that passes has one of each in the kernel.
 MAX_PREFIXES = 8
 #: People send mail by submission; RFC 5068 section 3.1 forbids blocking it.
@@ -153,6 +154,16 @@ def _prefixes(value: Any) -> tuple[IPv6Network, ...]:
     return tuple(out)
 
 
+def _replies(value: Any) -> tuple[str, ...]:
+    rows = []
+    for item in _entries(value, MAX_REPLIES):
+        try:
+            rows.append(read_reply(item))
+        except ValueError as error:
+            raise NotAllowedError(f"has {found(item)}: {error}") from None
+    return tuple(dict.fromkeys(rows))
+
+
 #: For each kind: how a value is read, and what is allowed, for people.
 KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "version": (_text(_is_version), f"at most {MAX_VERSION} letters, digits, and ._+-"),
@@ -168,4 +179,5 @@ KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "networks": (_networks, "a list of IPv4 and IPv6 addresses and networks"),
     "prefixes": (_prefixes, f"a list of at most {MAX_PREFIXES} IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits"),
     "paths": (_paths, f"a list of at most {MAX_PATHS} absolute paths"),
+    "replies": (_replies, f'a list of at most {MAX_REPLIES} wordings such as "unknown-user: no such person"'),
 }

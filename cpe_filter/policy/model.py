@@ -87,6 +87,7 @@ class DetectTable(NamedTuple):
 
     watch_dns: bool = True
     read_known: bool = False
+    replies: tuple[str, ...] = ()  # rows, as detect.replies reads them
 
 
 class StatusTable(NamedTuple):

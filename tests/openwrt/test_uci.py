@@ -82,7 +82,7 @@ def test_the_shipped_configuration_is_every_default_but_the_page(router: Router)
     shipped = (FILES / "cpe-filter.config").read_text()
     assert policy(router, shipped) == SHIPPED
     said = re.sub(r"^#(?=\toption|\tlist)", "", shipped[: shipped.index("#config exempt")], flags=re.MULTILINE)
-    said = re.sub(r"^\toption policy_file.*\n|^\tlist (?:relays|nat64).*\n", "", said, flags=re.MULTILINE)
+    said = re.sub(r"^\toption policy_file.*\n|^\tlist (?:relays|nat64|replies).*\n", "", said, flags=re.MULTILINE)
     assert policy(router, said) == SHIPPED
 
 
@@ -109,7 +109,7 @@ def test_the_translator_knows_what_is_no_string() -> None:
     found = re.search(r'^POLICY_KINDS="\n(.*?)^"$', text, re.MULTILINE | re.DOTALL)
     assert found is not None
     kinds = dict(line.split() for line in found[1].splitlines())
-    lists = dict.fromkeys(("networks", "prefixes", "paths"), "list")
+    lists = dict.fromkeys(("networks", "prefixes", "paths", "replies"), "list")
     names = {"flag": "flag", "number": "number", "ports": "numbers", **lists}
     wanted = {f"{key.table}.{key.name}": names[key.kind] for key in KEYS if key.kind in names}
     assert kinds == {**wanted, "exempt.until": "date"}
@@ -127,6 +127,8 @@ def samples(key: Key) -> Sequence[tuple[str | list[str], Any]]:
         return [(["a", "b-1.2@x"], ("a", "b-1.2@x")), ("a b", ("a", "b"))]
     if key.kind == "ports":
         return [(["1", "65535"], (1, 65535)), ("25 2525", (25, 2525))]
+    if key.kind == "replies":
+        return [(["unknown-user: no such person", "content: =a b"], ("unosuchperson", "c_a_b_"))]
     if key.kind == "paths":
         return [(["/a b", "/c"], ("/a b", "/c")), ([""], ()), ('/x"y', ('/x"y',))]
     if key.kind == "url":

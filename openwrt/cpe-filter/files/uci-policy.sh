@@ -29,6 +29,7 @@ limits.recipients_per_hour number
 limits.recipients_burst number
 detect.watch_dns flag
 detect.read_known flag
+detect.replies list
 status.status_interval_s number
 status.metrics_interval_s number
 explain.port number

@@ -12,7 +12,13 @@
 /* Bytes of a Unix socket's path; characters of a text, an address on the web, a version, a provider's name and a reason. */
 const SOCKET = 107, TEXT = 400, URL_LENGTH = 200, VERSION = 64, PROVIDER = 60, REASON = 200;
 /* Items of a list of paths, of ports, and of any list. */
-const PATHS = 8, PREFIXES = 8, PORTS = 8, ITEMS = 1024;
+const PATHS = 8, PREFIXES = 8, PORTS = 8, REPLIES = 200, ITEMS = 1024;
+/* Classes of refusals, characters of a pattern, its parts (cpe_filter/policy/reply_patterns.py). */
+const CLASSES = [
+	'unknown-user', 'residential-line', 'dnsbl-listed', 'unnamed-list', 'mixed-list', 'sender-rejected', 'content', 'policy',
+	'relaying-denied', 'mailbox-full', 'message-size', 'rate-limited', 'greylisted', 'server-trouble', 'protocol-error',
+	'not-implemented'
+], PATTERN = 200, PARTS = 6;
 /* Ports of submission: never touched (RFC 5068 section 3.1). */
 const NEVER = [ 465, 587 ];
 
@@ -54,6 +60,31 @@ function url(text) {
 		return false;
 	/* No user name: https://isp.example@evil.example is not what it seems. */
 	return /^https:\/\/[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:[0-9]+)?([/?#].*)?$/.test(text);
+}
+
+function words(text) {
+	return text.match(/[a-z0-9$]+/gi) || [];
+}
+
+function part(text) {
+	if (text.charAt(0) == '!') {
+		const rest = text.substr(1).trim();
+		return rest.charAt(0) != '!' && part(rest);
+	}
+	if (/^[45]([0-9]{2}|xx)$/.test(text) || (text.length <= 9 && /^[45]\.[0-9]+\.([0-9]+\*?|\*)$/.test(text)))
+		return true;
+	if (text.charAt(0) == '=')
+		return words(text).join('_').length > 1;
+	const letters = words(text).filter(function(word) { return !/^[0-9]+$/.test(word); }).join('');
+	return letters.length >= 3 && letters.indexOf('$') < 0;
+}
+
+function reply(text) {
+	const colon = text.indexOf(':'), says = text.substr(colon + 1);
+	const parts = says.split('+').map(function(each) { return each.trim(); });
+	return ASCII.test(text) && CLASSES.indexOf(text.substr(0, Math.max(colon, 0)).trim()) >= 0 &&
+		says.length <= PATTERN && parts.length <= PARTS && parts.every(part) &&
+		parts.some(function(each) { return each.charAt(0) != '!'; });
 }
 
 function path(text) {
@@ -123,7 +154,8 @@ return baseclass.extend({
 		prefixes: kind('DynamicList', function(text) {
 			return text.indexOf(':') >= 0 && /\/(32|40|48|56|64|96)$/.test(text) && network(text);
 		}, _('prefixes of 32, 40, 48, 56, 64 or 96 bits, such as 64:ff9b:1::/96'), counted(0, PREFIXES)),
-		paths: kind('DynamicList', path, absolute, counted(0, PATHS))
+		paths: kind('DynamicList', path, absolute, counted(0, PATHS)),
+		replies: kind('DynamicList', reply, _('a class, a colon and a pattern, such as unknown-user: no such person'), counted(0, REPLIES))
 	},
 
 	/* The options of a section `exempt` (cpe_filter/policy/model.py, exemption). */

@@ -79,7 +79,9 @@ const SECTIONS = [
 		[ 'watch_dns', kinds.flag, '1', _('Count look-ups of mail servers'),
 			_('Count what devices in the LAN ask DNS for mail servers (MX). No names are kept.') ],
 		[ 'read_known', kinds.flag, '0', _('Read mail to known servers, too'),
-			_('Read, too, what a clear device says to networks of servers that have answered it before: only to count it.') ]
+			_('Read, too, what a clear device says to networks of servers that have answered it before: only to count it.') ],
+		[ 'replies', kinds.replies, [], _('Wordings of refusals'),
+			_('Wordings of servers\' refusals and what they mean; these come before the built-in ones (replies.md).') ]
 	] ],
 	[ 'status', _('Status'), _('What the running filter tells, and where it takes commands.'), [
 		[ 'status_file', kinds.text, '/var/run/cpe-filter/status.json', _('Status file'),

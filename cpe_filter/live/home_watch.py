@@ -15,13 +15,15 @@ from cpe_filter.home.lan_networks import on_link
 from cpe_filter.home.leases import Leases
 from cpe_filter.home.mx_sniffer import Lookups
 from cpe_filter.home.router_advertisements import Advertisements
+from cpe_filter.inspect.nat64 import WELL_KNOWN
 from cpe_filter.lean.clocks import PacketTime, Posix
-from cpe_filter.lean.log import Log, LogOnce, info
+from cpe_filter.lean.log import Log, LogOnce, info, warning
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ipaddress import IPv6Network
     from typing import Any
 
 #: Seconds between two readings of the router's own networks: a new prefix is in use seconds after it is announced.
@@ -34,6 +36,7 @@ class HomeWatch(Part):
     """Registers with `poll`. The engine learns what was found with each `look`."""
 
     def __init__(self, policy: Policy, engine: Engine, leases: Leases, poll: select.poll, log: Log) -> None:
+        self._network = policy.network
         self._interfaces = (*policy.network.lan, *policy.network.wan)
         self._lan = policy.network.lan
         self._engine = engine
@@ -79,8 +82,20 @@ class HomeWatch(Part):
         for prefix in found:
             line = info(f"NAT64 prefix {prefix} found: servers behind it count by their IPv4 address")
             self._log_once.first(str(prefix), line)
+            if self._misses_relays(prefix):
+                line = warning(
+                    f"NAT64 prefix {prefix} is not in [network] nat64: the relays do not pass through it; "
+                    "if it is the ISP's, add it (OpenWrt: list nat64)"
+                )
+                self._log_once.first(f"{prefix} not listed", line)
+
+    def _misses_relays(self, prefix: IPv6Network) -> bool:
+        """Whether a relay has an IPv4 address that, behind this prefix, would be any server's."""
+        relays4 = [relay for relay in self._network.relays if relay.version == 4]
+        return bool(relays4) and prefix not in (WELL_KNOWN, *self._network.nat64)
 
     def reload(self, policy: Policy) -> None:
+        self._network = policy.network
         self._interfaces = (*policy.network.lan, *policy.network.wan)
         self._advertisements.wan = policy.network.wan
         self._next_look = 0.0

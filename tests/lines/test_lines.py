@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.lines.lay import DEVICES, other_way
+from tests.lab.lines.lay import DEVICES, PREFIX64, lay, other_way
 from tests.lab.lines.measure import cells, here, impossible, setting_of
-from tests.lab.net import Lab
+from tests.lab.mail import sent
+from tests.lab.net import RELAY4, Lab
 
 pytestmark = pytest.mark.live
 
@@ -56,3 +57,22 @@ def test_another_way_out(live: None, name: str, by: str, setting: str) -> None:
         found = [cell for _, cell in cells(lab, laid, [setting_of(setting)])]
     assert len(found) == 2
     assert not [cell for cell in found if cell.wrong]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_nat64_prefix_that_the_policy_lacks_is_named(live: None, listed: bool) -> None:
+    """Without it the relay is any server behind the translator, and the log says what to set."""
+    if "nat64" in impossible():
+        pytest.skip(impossible()["nat64"])
+    with Lab(devices=DEVICES) as lab:
+        lab.start_servers()
+        laid = lay(lab, "nat64")
+        # What the resolver has for ipv4only.arpa (RFC 7050), as the service writes it.
+        (lab.folder / "nat64").write_text(f"{PREFIX64}c000:aa\n")
+        policy = lab.policy('[filter]\nmode = "block"\nrefusal = "reset"\n')
+        if listed:
+            policy.write_text(policy.read_text().replace("[network]\n", f"[network]\n{laid.network}", 1))
+        running = lab.start_filter(policy)
+        running.wait_for(f"NAT64 prefix {PREFIX64}/96 found")
+        assert sent(lab, PREFIX64 + RELAY4) is listed
+        assert (f"NAT64 prefix {PREFIX64}/96 is not in [network] nat64" in running.log()) is not listed

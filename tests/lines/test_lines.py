@@ -7,7 +7,7 @@ import pytest
 from tests.lab.lines.lay import DEVICES, PREFIX64, lay, other_way
 from tests.lab.lines.measure import cells, here, impossible, setting_of
 from tests.lab.mail import sent
-from tests.lab.net import RELAY4, Lab
+from tests.lab.net import RELAY4, Lab, mx4, mx6
 
 pytestmark = pytest.mark.live
 
@@ -57,6 +57,27 @@ def test_another_way_out(live: None, name: str, by: str, setting: str) -> None:
         found = [cell for _, cell in cells(lab, laid, [setting_of(setting)])]
     assert len(found) == 2
     assert not [cell for cell in found if cell.wrong]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_line_that_comes_after_the_filter(live: None, listed: bool) -> None:
+    """As netifd adds a tunnel when the provider's answer has come, and again after a lost connection."""
+    with Lab(devices=DEVICES) as lab:
+        lab.start_servers()
+        lab.wan = ["wan", "ds-*"] if listed else ["wan"]
+        running = lab.start_filter(lab.policy('[filter]\nmode = "block"\nrefusal = "reset"\n'))
+        assert not sent(lab, mx4(0))
+        lay(lab, "ds-lite")
+        for _ in range(2):
+            assert sent(lab, RELAY4)
+            assert sent(lab, mx4(0)) is not listed
+            assert not sent(lab, mx6(0))
+            lab.run("router", ["ip", "link", "set", "ds-wan6_4", "down"])
+            lab.run("router", ["ip", "link", "set", "ds-wan6_4", "up"])
+            lab.run("router", ["ip", "route", "replace", "default", "dev", "ds-wan6_4"])
+        if not listed:
+            running.wait_for("IPv4 leaves by ds-wan6_4, which is not watched")
+        assert ("which is not watched" in running.log()) is not listed
 
 
 @pytest.mark.parametrize("listed", [False, True])

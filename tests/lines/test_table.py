@@ -1,4 +1,4 @@
-"""The page of lines: how rows become its table."""
+"""The page of lines: how rows become its table, and that no cell of it is wrong."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.lab.lines import table
 from tests.lab.lines.cell import BOTH, FILTERED, UNWATCHED
+from tests.lab.lines.lay import LINES
 from tests.lab.lines.measure import Row
 
 
@@ -35,3 +36,11 @@ def test_what_is_wrong_is_named() -> None:
     assert table.wrongs([row(FILTERED)]) == "No cell is wrong.\n"
     found = table.wrongs([row(FILTERED), row(UNWATCHED, complete=False, wrong="mail was stopped")])
     assert "- DS-Lite (the kernel's ip6_tunnel), IPv4, mode block, fail open, one missing: mail was stopped.\n" in found
+
+
+def test_the_page_has_every_line_and_no_cell_is_wrong() -> None:
+    text = table.PAGE.read_text()
+    block = text.split(table.BEGIN)[1].split(table.END)[0]
+    titles = {line.split(" | ")[0].removeprefix("| ") for line in block.split(table.HEADER)[1].splitlines() if line}
+    assert titles == {line.title for line in LINES.values()}
+    assert table.WRONG not in block

@@ -170,7 +170,7 @@ def _command_replay(options: argparse.Namespace) -> int:
 def _command_check(options: argparse.Namespace) -> int:
     policy, lacks = loaded(options.file)
     if options.service:
-        from cpe_filter.cli import service
+        from cpe_filter.uci import service
 
         print("\n".join(service.lines(policy)))
         return EXIT_OK
@@ -180,6 +180,16 @@ def _command_check(options: argparse.Namespace) -> int:
     for line in lacks:
         print(line)
     return EXIT_OK
+
+
+def _command_uci(options: argparse.Namespace) -> int:
+    from cpe_filter.uci import command
+    from cpe_filter.uci.tables import UciError
+
+    try:
+        return command.run(options.what)
+    except UciError as error:
+        raise UsageError(str(error)) from None
 
 
 def _command_status(options: argparse.Namespace) -> int:
@@ -196,6 +206,7 @@ _WORK: dict[str, Callable[[argparse.Namespace], int]] = {
     "replay": _command_replay,
     "rules": _command_rules,
     "check": _command_check,
+    "uci": _command_uci,
     "explain": _command_explain,
     "status": _command_status,
     "collector": _command_collector,

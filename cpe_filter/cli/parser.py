@@ -75,6 +75,20 @@ def make_parser() -> argparse.ArgumentParser:
     check.add_argument("--service", action="store_true", help="print what a supervisor needs to know, for scripts")
     check.set_defaults(work="check")
 
+    uci = commands.add_parser(
+        "uci",
+        help="on OpenWrt: make the policy from UCI",
+        description="Makes the policy from /etc/config/cpe-filter, the firewall's zones and netifd's networks. The "
+        "service calls it.",
+    )
+    uci.add_argument(
+        "what",
+        choices=("policy", "prepare", "migrate"),
+        help="policy: print it as TOML; prepare: write what the service starts from; migrate: remove lists of networks "
+        "that earlier versions made at installation",
+    )
+    uci.set_defaults(work="uci")
+
     explain = commands.add_parser("explain", help="tell refused senders why, over SMTP (554); accepts no mail")
     explain.add_argument("--policy", metavar="FILE", help="policy file (TOML)")
     explain.add_argument("--port", metavar="N", help="listen on this port (default: as in the policy)")

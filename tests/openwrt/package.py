@@ -20,6 +20,7 @@ STAND_IN = Path(__file__).with_name("stand_in")
 #: Where it is; empty where there is none.
 BUSYBOX = shutil.which("busybox") or ""
 UCI = Path(__file__).with_name("uci.py")
+UBUS = Path(__file__).with_name("ubus.py")
 #: File of the feed -> its place on the router and its mode.
 INSTALL: dict[str, tuple[str, int]] = {
     "cpe-filter": ("/usr/bin/cpe-filter", 0o755),
@@ -28,17 +29,16 @@ INSTALL: dict[str, tuple[str, int]] = {
     "cpe-filter.defaults": ("/etc/uci-defaults/90-cpe-filter", 0o755),
     "cpe-filter.keep": ("/lib/upgrade/keep.d/cpe-filter", 0o644),
     "cpe-filter.capabilities": ("/etc/capabilities/cpe-filter.json", 0o644),
-    "uci-policy.sh": ("/usr/share/cpe-filter/uci-policy.sh", 0o644),
     "cpe-filter-send": ("/usr/libexec/cpe-filter-send", 0o755),
 }
 #: Programs of busybox that the scripts may use: those that OpenWrt's has by default.
 APPLETS = (
-    *("awk", "basename", "cat", "chmod", "cmp", "cp", "cut", "date", "grep", "head", "ln", "ls", "md5sum", "mkdir"),
+    *("basename", "cat", "chmod", "cmp", "cp", "cut", "date", "grep", "head", "ln", "ls", "md5sum", "mkdir"),
     *("mv", "printf", "readlink", "rm", "sed", "sleep", "sort", "tail", "touch", "tr", "wc"),
 )
 _PATHS = re.compile(
-    r"(?<![\w}])(/etc/(?:config|cpe-filter|init\.d|capabilities|rc\.d|uci-defaults)|/lib/functions|/usr/share/cpe-filter"
-    r"|/usr/share/nftables\.d|/usr/libexec|/usr/bin/cpe-filter|/var/run/cpe-filter|/sys/class/net|/sbin/ujail|/www)\b"
+    r"(?<![\w}])(/etc/(?:config|cpe-filter|init\.d|capabilities|rc\.d|uci-defaults)"
+    r"|/usr/share/nftables\.d|/usr/libexec|/usr/bin/cpe-filter|/var/run/c(?:pe-filter|onfig\.md5)|/sys/class/net|/sbin/ujail|/www)\b"
 )
 
 
@@ -78,14 +78,11 @@ class Router:
             path.mkdir(parents=True)
         install(self.root, str(self.root))
         self._programs()
-        for name, place in (("functions.sh", "functions.sh"), ("network.sh", "functions/network.sh")):
-            target = self.root / "lib" / place
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(STAND_IN / name, target)
-        shutil.copy(STAND_IN / "functions.sh", self.stand_in)
         (self.root / "usr/bin/cpe-filter").write_text(
             f"#!{sys.executable}\n"
-            "from cpe_filter.home import translators\nfrom cpe_filter.cli.main import main\n\n"
+            "from cpe_filter.home import translators\nfrom cpe_filter.cli.main import main\n"
+            "from cpe_filter.uci import places\n\n"
+            f"places.ROOT = {str(self.root)!r}\n"
             # The one path that the script takes from the policy and writes to.
             "beside = translators.answers_file\n"
             f"translators.answers_file = lambda status: {str(self.root)!r} + beside(status)\n"
@@ -107,6 +104,7 @@ class Router:
             self._script("uci", f'exec {uci} -c "$UCI_CONFIG_DIR" -t "$UCI_CONFIG_DIR/.state" "$@"')
         else:
             self._script("uci", f'exec {sys.executable} -I -S {UCI} "$@"')
+        self._script("ubus", f'exec {sys.executable} -I -S {UBUS} "$@"')
         # What it would log, and what it would ask of the kernel. `tables` says what is there.
         # `answer` is what it does; without, it is busybox's where a name has no address of this type.
         self._script(
@@ -143,12 +141,21 @@ class Router:
         for name in names:
             (folder / name).mkdir(parents=True)
 
-    def up(self, network: str, device: str) -> None:
-        """netifd has a logical network up."""
-        (self.stand_in / "up" / network).write_text(f"{device}\n")
+    def up(self, network: str, device: str, **more: str) -> None:
+        """netifd has a logical network up. more: proto and zone, of one that is not configured: it is dynamic."""
+        lines = [device, *(f"{name} {value}" for name, value in more.items())]
+        (self.stand_in / "up" / network).write_text("".join(f"{line}\n" for line in lines))
 
     def down(self, network: str) -> None:
         (self.stand_in / "up" / network).unlink(missing_ok=True)
+
+    def ujail(self, reason: str = "") -> None:
+        """procd-ujail is installed. reason: what it says of a jail that it cannot build."""
+        path = self.path("/sbin/ujail")
+        path.parent.mkdir(exist_ok=True)
+        fails = f"echo 'jail: {reason}' >&2\nexit 1\n" if reason else ""
+        path.write_text(f'#!/bin/sh\necho "$@" >>{self.stand_in}/ujail\n{fails}')
+        path.chmod(0o755)
 
     def path(self, place: str) -> Path:
         return self.root / place[1:]
@@ -182,8 +189,10 @@ class Router:
         )
 
     def policy(self) -> subprocess.CompletedProcess[bytes]:
-        """The translator's output."""
-        return self.ash(self.root / "usr/share/cpe-filter/uci-policy.sh")
+        """The policy that UCI makes."""
+        script = self.root / "policy.sh"
+        script.write_text(f"exec {self.root}/usr/bin/cpe-filter uci policy\n")
+        return self.ash(script)
 
     def init(self, action: str) -> list[Message]:
         """An action of the init script; returns what it told procd."""

@@ -9,6 +9,7 @@ import contextlib
 import glob
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -74,7 +75,7 @@ def test_the_instances(router: Router) -> None:
     assert instances["explain"]["command"] == [program, "explain", "--policy", policy]
     assert instances["run"]["respawn"] == ["3600", "5", "0"]
     assert all(instance["stderr"] == ["1"] for instance in instances.values())
-    assert load(policy).filter.mode == "block"
+    assert load(policy).filter.mode == "monitor"
     assert load(policy).network.wan == ("wan",)
 
 
@@ -122,16 +123,10 @@ def test_the_isps_file_in_place_of_uci(router: Router) -> None:
 
 def test_triggers(router: Router) -> None:
     (message,) = router.init("start")
-    assert message.triggers[0] == ["add_reload_trigger", "cpe-filter", "network"]
-    assert [trigger[1:3] for trigger in message.triggers[1:]] == [
-        ["interface.*", name] for name in ("lan", "wan", "wan6")
+    assert message.triggers == [
+        ["add_reload_trigger", "cpe-filter", "network", "firewall", "dhcp"],
+        ["add_raw_trigger", "interface.*", "2000", str(router.path("/etc/init.d/cpe-filter")), "reload"],
     ]
-
-
-def test_triggers_are_of_the_networks_that_the_policy_names(router: Router) -> None:
-    router.config("cpe-filter", "config network\n\tlist lan_network 'home'\n\tlist wan_network 'lte'\n")
-    (message,) = router.init("start")
-    assert [trigger[2] for trigger in message.triggers[1:]] == ["home", "lte"]
 
 
 # ── the jail ────────────────────────────────────────────────────────────────────────────────────────
@@ -140,10 +135,7 @@ def test_triggers_are_of_the_networks_that_the_policy_names(router: Router) -> N
 def test_a_jail_where_there_is_one(router: Router) -> None:
     (plain,) = [started(router, "")["run"]]
     assert not {"jail", "capabilities", "no_new_privs"} & set(plain)
-    jail = router.path("/sbin/ujail")
-    jail.parent.mkdir()
-    jail.write_text("")
-    jail.chmod(0o755)
+    router.ujail()
     jailed = started(router, "")["run"]
     has_syslog = Path("/dev/log").is_socket()
     assert jailed["jail"] == ["cpe-filter", "procfs", *(["log"] if has_syslog else [])]
@@ -155,13 +147,45 @@ def test_a_jail_where_there_is_one(router: Router) -> None:
 
 
 def test_a_folder_that_procd_cannot_mount_means_no_jail(router: Router) -> None:
-    jail = router.path("/sbin/ujail")
-    jail.parent.mkdir()
-    jail.write_text("")
-    jail.chmod(0o755)
+    router.ujail()
     config = "config state 'state'\n\toption state_file '/etc/a b/state'\n"
     assert "jail" not in started(router, config)["run"]
     assert "not in a jail: procd cannot mount /etc/a b" in router.log
+
+
+NO_FILE = "stat(/etc/nsswitch.conf) failed: No such file or directory"
+
+
+def test_a_jail_that_cannot_be_built_is_said_and_the_filter_runs_without_it(router: Router) -> None:
+    router.ujail(NO_FILE)
+    assert "jail" not in started(router, "")["run"]
+    assert f"not in a jail: {NO_FILE}" in router.log
+    assert f"not in a jail: {NO_FILE}\n" in router.text(f"{RUN}/notes")
+    run_alive(router)
+    router.init("reload")
+    router.config("cpe-filter", limits(7))
+    router.init("reload")
+    assert router.log.count(NO_FILE) == 1
+    assert len((router.stand_in / "ujail").read_text().splitlines()) == 1  # asked once
+    router.ujail()
+    defaults(router)  # another version of the package may build it
+    assert "jail" in started(router, "")["run"]
+
+
+def test_uci_may_forbid_to_run_without_a_jail(router: Router) -> None:
+    required = "config cpe-filter 'main'\n\toption jail 'required'\n"
+    assert started(router, required) == {}
+    assert "the filter is not started: main.jail is required, and there is none: procd-ujail is not" in router.log
+    router.ujail(NO_FILE)
+    assert started(router, required, "reload") == {}
+    assert f"main.jail is required, and there is none: {NO_FILE}" in router.log
+    router.ujail()
+    router.path(f"{RUN}/jail").unlink()
+    router.config("cpe-filter", required + limits(4))
+    assert "jail" in router.init("reload")[0].instances["run"]
+    router.config("cpe-filter", "config cpe-filter 'main'\n\toption jail 'maybe'\n")
+    router.init("reload")
+    assert router.text(f"{RUN}/config-error") == 'cpe-filter.main.jail is "maybe"; allowed: 0, 1, required\n'
 
 
 def test_the_jails_capabilities_are_few() -> None:
@@ -219,8 +243,11 @@ def test_nothing_new_is_neither(router: Router) -> None:
     before = started(router, limits(3))
     run_alive(router)
     checked = router.path(f"{RUN}/service").stat().st_mtime_ns
-    (message,) = router.init("reload")
-    assert message.instances == before
+    program = router.path("/usr/bin/cpe-filter")
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert router.init("reload") == []
+    (message,) = router.init("start")
+    assert list(message.instances) == list(before)
     assert router.path(f"{RUN}/service").stat().st_mtime_ns == checked  # no Python was started
 
 
@@ -337,24 +364,36 @@ def test_a_filter_that_runs_goes_on_while_an_interface_is_away(router: Router) -
     assert router.init("reload")[0].instances == {}
 
 
-def test_a_second_uplink_is_taken_in_and_kept(router: Router) -> None:
+def test_a_second_uplink_has_its_name_before_it_comes(router: Router) -> None:
     router.config(
         "network",
         "config interface 'lan'\n\toption device 'br-lan'\nconfig interface 'wan'\n\toption device 'wan'\n"
         "config interface 'lte'\n\toption device 'wwan0'\n",
     )
-    both = "config network\n\tlist wan_network 'wan'\n\tlist wan_network 'lte'\n"
+    assert started(router, "config network\n\tlist wan_network 'wan'\n\tlist wan_network 'lte'\n")
+    assert load(str(router.path(f"{RUN}/policy.toml"))).network.wan == ("wan", "wwan0")
+
+
+def test_a_network_that_netifd_makes_is_taken_in_and_kept(router: Router) -> None:
+    """DS-Lite: wan6_4 comes when wan6 is up, and goes with it. No new start: a signal."""
+    router.config(
+        "network",
+        "config interface 'lan'\n\toption device 'br-lan'\nconfig interface 'wan6'\n\toption device 'wan'\n",
+    )
+    router.config("firewall", FIREWALL)
     policy = router.path(f"{RUN}/policy.toml")
-    started(router, both)
+    before = started(router, "")
     assert load(str(policy)).network.wan == ("wan",)
-    assert 'wan is "wan" for now, without "wwan0"' in router.log
     run_alive(router)
-    router.devices("br-lan", "wan", "wwan0")
-    router.init("reload")
-    assert load(str(policy)).network.wan == ("wan", "wwan0")
-    router.devices("br-lan", "wan")
-    router.init("reload")
-    assert load(str(policy)).network.wan == ("wan", "wwan0")
+    router.up("wan6", "wan")
+    router.up("wan6_4", "ds-wan6_4", proto="dslite", zone="wan")
+    told = router.init("reload")
+    assert [message.verb for message in told] == ["set", "signal"]
+    assert told[0].instances == before
+    assert load(str(policy)).network.wan == ("wan", "ds-wan6_4")
+    router.down("wan6_4")
+    assert [message.verb for message in router.init("reload")] == ["set"]
+    assert load(str(policy)).network.wan == ("wan", "ds-wan6_4")
 
 
 # ── configurations that cannot be used ──────────────────────────────────────────────────────────────
@@ -392,18 +431,17 @@ def test_with_none_from_before_nothing_runs(router: Router) -> None:
     assert "run" in started(router, "", "reload")
 
 
-@pytest.mark.parametrize(
-    ("code", "says"), [("true", "policy.toml.new cannot be written: /var/run is full"), ("false", "cannot be read")]
-)
-def test_half_a_policy_is_none(router: Router, code: str, says: str) -> None:
-    """Where the file system is full the shell prints what it can, and goes on; and half a policy may be a good one."""
-    started(router, limits(3))
-    place = router.path("/usr/share/cpe-filter/uci-policy.sh")
-    place.write_text(place.read_text() + f"policy_render() {{ echo '[filter]' && {code}; }}\n")
+def test_a_policy_that_cannot_be_written_leaves_the_one_before(router: Router) -> None:
+    before = started(router, limits(3))
+    run_alive(router)
+    router.path(f"{RUN}/policy.toml.new").mkdir()  # as where /var/run is full: the new file cannot be made
     router.config("cpe-filter", limits(4))
-    router.init("reload")
-    assert says in router.text(f"{RUN}/config-error").replace(str(router.root), "")
+    assert router.init("reload")[0].instances == before
+    assert "cpe-filter: Is a directory" in router.log
     assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 3
+    router.path(f"{RUN}/policy.toml.new").rmdir()
+    router.init("reload")
+    assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 4
 
 
 def test_the_flash_is_written_when_the_configuration_is_another(router: Router) -> None:
@@ -558,50 +596,71 @@ config forwarding
 """
 
 
+NETWORKS = "".join(
+    f"config interface '{name}'\n\toption device '{device}'\n"
+    for name, device in (
+        ("lan", "br-lan"),
+        ("guest", "br-guest"),
+        ("cameras", "br-cams"),
+        ("wan", "wan"),
+        ("lte", "wwan0"),
+    )
+)
+
+
 def defaults(router: Router) -> str:
     done = router.ash(router.path("/etc/uci-defaults/90-cpe-filter"))
     assert (done.returncode, done.stderr) == (0, b"")
     return router.text("/etc/config/cpe-filter")
 
 
-def test_defaults_take_the_firewalls_networks(router: Router) -> None:
-    router.config("cpe-filter", (FILES / "cpe-filter.config").read_text())
+def test_zones_are_followed_and_no_list_is_written(router: Router) -> None:
+    shipped = (FILES / "cpe-filter.config").read_text()
+    router.config("cpe-filter", shipped)
     router.config("firewall", FIREWALL)
-    first = defaults(router)
-    for name, networks in (("lan", ("lan", "guest")), ("wan", ("wan", "wan6", "lte"))):
-        for network in networks:
-            assert f"\tlist {name}_network '{network}'\n" in first
-    assert "cameras" not in first
-    assert defaults(router) == first
+    router.config("network", NETWORKS)
+    assert defaults(router) == shipped
+    router.init("start")
+    policy = router.path(f"{RUN}/policy.toml")
+    assert load(str(policy)).network.lan == ("br-lan", "br-guest")
+    assert load(str(policy)).network.wan == ("wan", "wwan0")
+    router.config("firewall", FIREWALL.replace("\tlist network 'lte'\n", ""))
+    router.init("reload")
+    assert load(str(policy)).network.wan == ("wan",)
 
 
-def test_defaults_leave_alone_what_is_usual_or_configured(router: Router) -> None:
-    usual = FIREWALL.replace("\tlist network 'lte'\n", "").replace("'guest'\n\toption dest 'wan'", "'guest'\n")
-    router.config("firewall", usual)
-    assert "_network" not in defaults(router)
+def test_lists_that_an_earlier_version_wrote_are_removed(router: Router) -> None:
     router.config("firewall", FIREWALL)
-    for option in ("list lan 'br0'", "list wan_network 'lte'"):
-        router.config("cpe-filter", f"config network 'network'\n\t{option}\n")
-        assert defaults(router).count("list") == 1
+    lists = {"lan": ("lan", "guest"), "wan": ("wan", "wan6", "lte")}
+    text = "config network 'network'\n" + "".join(
+        f"\tlist {side}_network '{name}'\n" for side, names in lists.items() for name in names
+    )
+    for section in (text, text.replace(" 'network'", "")):
+        router.config("cpe-filter", section + "\tlist relays '192.0.2.25'\n")
+        left = defaults(router)
+        assert "_network" not in left
+        assert "192.0.2.25" in left
+    assert "cpe-filter.network.wan_network removed: the firewall's zones say the same" in router.log
+    ours = text.replace("\tlist wan_network 'lte'\n", "")
+    router.config("cpe-filter", ours)
+    left = defaults(router)
+    assert "lan_network" not in left
+    assert left.count("wan_network") == 2
 
 
-def test_defaults_find_sections_without_a_name(router: Router) -> None:
-    """A second section of a type is refused, so none may be added to one that is there."""
-    router.config("firewall", FIREWALL)
-    router.config("cpe-filter", "config network\n\tlist relays '192.0.2.25'\nconfig filter\n\toption fail 'closed'\n")
-    router.path("/etc/init.d/cpe-filter").write_text(f'#!/bin/sh\necho "$@" >{router.stand_in}/asked\n')
-    text = defaults(router)
-    assert (router.stand_in / "asked").read_text() == "rules\n"
-    assert text.count("config network") == 1
-    assert [line.split()[1:] for line in text.splitlines() if "wan_network" in line] == [
-        ["wan_network", f"'{name}'"] for name in ("wan", "wan6", "lte")
-    ]
-    router.config("cpe-filter", "config network\n\tlist lan 'br0'\n")
-    assert defaults(router).count("list") == 1
-
-
-def test_defaults_without_a_firewall(router: Router) -> None:
-    assert "_network" not in defaults(router)
+def test_reload_config_knows_the_configuration_from_the_start(router: Router) -> None:
+    """It tells of a configuration that differs from what its list says, and of none that is not in it."""
+    seen = router.path("/var/run/config.md5")
+    seen.parent.mkdir(parents=True)
+    defaults(router)
+    assert not seen.exists()  # an image's first boot: reload_config makes it later
+    seen.write_text("0123  network\n")
+    defaults(router)
+    first, line = seen.read_text().splitlines()
+    assert first == "0123  network"
+    assert re.fullmatch(r"[0-9a-f]{32}  cpe-filter", line)
+    defaults(router)
+    assert seen.read_text() == f"{first}\n{line}\n"
 
 
 def test_every_file_is_installed_where_the_recipe_has_it(read: Callable[[str], ipk.Ipk]) -> None:

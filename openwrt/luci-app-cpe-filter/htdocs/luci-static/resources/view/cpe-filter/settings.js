@@ -7,7 +7,7 @@
 /*
  * The settings: UCI's `cpe-filter`, whose sections and options are the tables and keys of the policy. Knows their names,
  * defaults and meanings, as cpe_filter/policy/keys.py has them; a test keeps the two alike. Beside these there are the
- * service's own, and networks by the names that netifd gives them (uci-policy.sh). What is not set has its
+ * service's own, and networks by the names that netifd gives them (cpe_filter/uci). What is not set has its
  * default, which is shown in its place. The service checks all of it again before it goes by it.
  */
 

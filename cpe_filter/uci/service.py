@@ -1,7 +1,8 @@
 """What a supervisor needs to know about a policy: which programs it needs, and when each must be restarted.
 
 Knows the policy's fields and the programs besides `run`. Must not know procd or any other supervisor. `cpe-filter check
---service` prints it, for scripts that cannot read TOML: a word and its value on each line.
+--service` prints it, for scripts that cannot read TOML: a word and its value on each line. `cpe-filter uci prepare`
+writes it, with what it knows besides (see prepare).
 
     run DIGEST         the filter; the digest changes if a reload is not sufficient
     explain DIGEST     the responder, if the policy can refuse with an explanation
@@ -9,7 +10,7 @@ Knows the policy's fields and the programs besides `run`. Must not know procd or
     fail WORD          open or closed
     nat64 FILE         where the filter reads the addresses that the router's resolver has for `ipv4only.arpa`
     page FOLDER        where the subscriber's page is, if there is one
-    lan NAME, wan NAME interfaces that must exist before the filter starts; a line each
+    lan NAME, wan NAME interfaces, a line each; one of each must exist before the filter starts
     write FOLDER       where the filter writes
     read FOLDER        where it only reads
 """

@@ -1,0 +1,268 @@
+"""Before the service starts or reloads: everything that it starts from, as files in its folder.
+
+Knows the last good policy, the rules of fail closed, the page's link, and when the filter cannot start yet. Must not
+know procd: the init script reads the file `service`, a word and its value on each line:
+
+    enabled 0          UCI switches the service off; there is no other line
+    policy DIGEST      changes with the policy
+    hold REASON        the filter cannot start now
+    mount PATH, mount_rw PATH   what is in the jail; none: no jail
+    file PATH          the ISP's policy, which the policy is made from
+    and the lines of service; without `run` there is no policy to start with
+
+`notes` has a line for each thing that a user must know and that stops nothing; `config-error` says why UCI is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from cpe_filter.enforce import process
+from cpe_filter.lean import files
+from cpe_filter.lean.atomic_file import AtomicFile
+from cpe_filter.policy.file import load
+from cpe_filter.policy.model import Policy, PolicyError
+from cpe_filter.uci import jail, making, places, service
+from cpe_filter.uci.making import Made
+from cpe_filter.uci.tables import Tables, UciError
+
+#: Networks whose devices are remembered.
+_MOST_SEEN = 64
+
+
+def run() -> list[str]:
+    """Writes the files; returns what is new for the log. Raises OSError where its own folder cannot be written."""
+    os.makedirs(places.at(places.RUN), exist_ok=True)
+    known = [*_lines(places.NOTES), *_lines(places.CONFIG_ERROR)]
+    wanted = jail.ON
+    news: list[str] = []
+    try:
+        sources = making.read_sources(_seen())
+        settings = making.configured(sources)
+        if not settings.main.flag("enabled", True):
+            _switch_off()
+            return []
+        wanted = _jail_setting(settings)
+        made: Made | None = making.make(sources, settings)
+        _remove(places.run(places.CONFIG_ERROR))
+    except UciError as error:
+        made, news = _good_before(str(error))
+        news = [] if str(error) in known else news
+        _write(places.CONFIG_ERROR, f"{error}\n")
+    else:
+        news = _keep(made, sources.digest()) if made else []
+    if made is None:
+        _write(places.SERVICE, "enabled 1\n")
+        _write(places.NOTES, "")
+        return news
+    lines, notes = _service(made, wanted)
+    notes = [*made.notes, *notes]
+    _write(places.POLICY, made.text)
+    _write(places.SERVICE, "".join(f"{line}\n" for line in lines))
+    _write(places.NOTES, "".join(f"{_line(note)}\n" for note in notes))
+    _write(places.DEVICES, "".join(f"{name} {made.seen[name]}\n" for name in list(made.seen)[:_MOST_SEEN]))
+    _link_page(os.path.dirname(made.policy.notice.page))
+    news += _place_rules(made.policy)
+    return news + [note for note in notes if _line(note) not in known]
+
+
+def _jail_setting(settings: Tables) -> str:
+    text = settings.main.text("jail")
+    if text == jail.REQUIRED:
+        return jail.REQUIRED
+    return jail.ON if settings.main.flag("jail", True) else jail.OFF
+
+
+def _switch_off() -> None:
+    _remove(places.run(places.CONFIG_ERROR))
+    _remove(places.run(places.NOTES))
+    _write(places.SERVICE, "enabled 0\n")
+    _link_page("")
+
+
+# ── the policy before ───────────────────────────────────────────────────────────────────────────────
+
+
+def _good_before(error: str) -> tuple[Made | None, list[str]]:
+    """The policy to go on with, where UCI gives none; and lines for the log."""
+    for path, text in (
+        (places.run(places.POLICY), "configuration not used, the policy stays as it was"),
+        (places.at(places.LAST), "configuration not used, the last good policy is"),
+    ):
+        try:
+            policy = load(path)
+        except PolicyError:
+            continue
+        return Made(policy, places.read(path), [], _seen(), ""), [f"{text}: {error}"]
+    text = "configuration not used, and there is no good one from before, so nothing is filtered"
+    return None, [f"{text}: {error}"]
+
+
+def _keep(made: Made, digest: str) -> list[str]:
+    """Keeps the policy for a boot with bad UCI. Written when the configuration has changed, not when an interface came
+    or went, because it is on flash."""
+    path = places.at(places.LAST)
+    of = hashlib.sha256(made.text).hexdigest()[:32] if made.file else digest
+    head = f"# of {of}\n".encode()
+    if places.read(path, len(head)) == head:
+        return []
+    try:
+        files.replace(path, head + made.text)
+    except OSError as error:
+        return [f"the policy cannot be kept for the next boot: {path}: {error.strerror}"]
+    return []
+
+
+# ── what the service starts from ────────────────────────────────────────────────────────────────────
+
+
+def _service(made: Made, wanted: str) -> tuple[list[str], list[str]]:
+    """The lines of the file `service`, and notes."""
+    policy = made.policy
+    lines = [*service.lines(policy), f"policy {hashlib.sha256(made.text).hexdigest()[:16]}"]
+    if made.file:
+        lines.append(f"file {_line(made.file)}")
+    hold, notes = _missing(policy), []
+    if wanted != jail.OFF:
+        written, read = _values(lines, "write"), _values(lines, "read")
+        _make_folders((*written, *read))
+        plan = jail.plan(written, read)
+        lines += [f"mount {path}" for path in plan.mounts] + [f"mount_rw {path}" for path in plan.writable]
+        notes += [
+            f"{folder} cannot be mounted in the jail: names in lease files there are not read"
+            for folder in plan.left_out
+        ]
+        if plan.reason and wanted == jail.REQUIRED:
+            hold = hold or f"main.jail is required, and there is none: {plan.reason}"
+        elif plan.reason and plan.reason != jail.NOT_INSTALLED:
+            notes.append(f"not in a jail: {plan.reason}")
+    if hold:
+        lines.append(f"hold {_line(hold)}")
+        notes.append(f"the filter is not started: {hold}")
+    return lines, notes
+
+
+def _values(lines: list[str], word: str) -> list[str]:
+    return [line.partition(" ")[2] for line in lines if line.startswith(f"{word} ")]
+
+
+def _missing(policy: Policy) -> str:
+    """Why the filter cannot start yet: it needs a device of the home, and one of the Internet."""
+    try:
+        present = os.listdir(places.at(f"{places.SYS}/class/net"))
+    except OSError:
+        present = []
+    for names in (policy.network.lan, policy.network.wan):
+        if not any(_is_there(name, present) for name in names):
+            return f"waiting for the interface {' or '.join(names)}"
+    return ""
+
+
+def _is_there(name: str, present: list[str]) -> bool:
+    if name.endswith("*"):
+        return any(one.startswith(name[:-1]) for one in present)
+    return name in present
+
+
+# ── the page, and the rules of fail closed ──────────────────────────────────────────────────────────
+
+
+def _link_page(folder: str) -> None:
+    """The subscriber's page is in tmpfs. uhttpd finds it through a link, unless there is something else in its place.
+    The link is on flash, so it is written only if it has changed."""
+    link = places.at(places.PAGE)
+    try:
+        if os.path.islink(link):
+            if folder and os.readlink(link) == folder:
+                return
+            os.unlink(link)
+        if folder and os.path.isdir(os.path.dirname(link)) and not os.path.lexists(link):
+            os.symlink(folder, link)
+    except OSError:
+        pass  # a flash that cannot be written; the filter does not need it
+
+
+def _place_rules(policy: Policy) -> list[str]:
+    """In fail closed, puts the rules into the kernel and, if the service is enabled, where fw4 finds them at boot and
+    at its restart. They are tried before, because a rule that the kernel refuses would keep fw4 from loading its own.
+    """
+    path, new = places.at(places.RULES), places.run("rules.new")
+    if policy.filter.fail != "closed":
+        _remove(path)
+        return []
+    from cpe_filter.enforce.ruleset import render
+    from cpe_filter.enforce.ruleset_names import NATIVE, TABLE
+
+    rules = render(policy, NATIVE).encode()
+    _write("rules.new", rules)
+    try:
+        if not _nft("-c", "-f", new):
+            _remove(path)
+            return [
+                "fail is closed, and the kernel does not take the rules: mail can leave while the filter does not run"
+            ]
+        if not os.path.lexists(places.at(places.ENABLED)):
+            _remove(path)
+        elif places.read(path) != rules:  # flash: only what is new is written
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _replace(path, rules)
+        if not _nft("list", "table", "inet", TABLE):
+            _nft("-f", new)
+    except OSError as error:
+        return [f"the rules of fail closed are not where the firewall finds them: {path}: {error.strerror}"]
+    finally:
+        _remove(new)
+    return []
+
+
+def _nft(*words: str) -> bool:
+    try:
+        return process.run("nft", *words).code == 0
+    except OSError:
+        return False
+
+
+# ── files ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _seen() -> dict[str, str]:
+    """The devices that networks had."""
+    pairs = [line.split(" ") for line in _lines(places.DEVICES)[:_MOST_SEEN]]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _lines(name: str) -> list[str]:
+    return places.read(places.run(name)).decode("utf-8", "replace").splitlines()
+
+
+def _line(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _make_folders(folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError:
+            pass  # ujail leaves out what is missing
+
+
+def _write(name: str, content: str | bytes) -> None:
+    """A file of the service's folder. Raises OSError."""
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    if places.read(places.run(name)) != data or not os.path.exists(places.run(name)):
+        _replace(places.run(name), data)
+
+
+def _replace(path: str, data: bytes) -> None:
+    file = AtomicFile(path, mode=0o644)
+    file.write(data)
+    file.finish()
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

@@ -23,6 +23,7 @@ from cpe_filter.lean import files
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.policy.file import load
 from cpe_filter.policy.model import Policy, PolicyError
+from cpe_filter.policy.packages import provided
 from cpe_filter.uci import jail, making, places, service
 from cpe_filter.uci.making import Made
 from cpe_filter.uci.tables import Tables, UciError
@@ -56,8 +57,9 @@ def run() -> list[str]:
         _write(places.SERVICE, "enabled 1\n")
         _write(places.NOTES, "")
         return news
+    policy, lacks = provided(made.policy)
+    made = made._replace(policy=policy, notes=[*made.notes, *lacks])
     lines, notes = _service(made, wanted)
-    notes = [*made.notes, *notes]
     _write(places.POLICY, made.text)
     _write(places.SERVICE, "".join(f"{line}\n" for line in lines))
     _write(places.NOTES, "".join(f"{_line(note)}\n" for note in notes))
@@ -119,11 +121,11 @@ def _keep(made: Made, digest: str) -> list[str]:
 
 def _service(made: Made, wanted: str) -> tuple[list[str], list[str]]:
     """The lines of the file `service`, and notes."""
-    policy = made.policy
+    policy, notes = made.policy, [*made.notes]
     lines = [*service.lines(policy), f"policy {hashlib.sha256(made.text).hexdigest()[:16]}"]
     if made.file:
         lines.append(f"file {_line(made.file)}")
-    hold, notes = _missing(policy), []
+    hold = _missing(policy)
     if wanted != jail.OFF:
         written, read = _values(lines, "write"), _values(lines, "read")
         _make_folders((*written, *read))

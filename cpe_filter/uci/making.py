@@ -14,10 +14,8 @@ from cpe_filter import toml_file
 from cpe_filter.enforce import process
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.file import build
-from cpe_filter.policy.keys import BY_TABLE
 from cpe_filter.policy.model import NetworkTable, Policy, PolicyError
 from cpe_filter.uci import export, lease_files, netifd, places, tables, ways
-from cpe_filter.toml_file import NotAllowedError
 from cpe_filter.uci.export import Section
 from cpe_filter.uci.tables import Tables, UciError
 
@@ -121,15 +119,7 @@ def _sections(sources: Sources, package: str, notes: list[str] | None = None) ->
 def _router(sources: Sources, notes: list[str]) -> ways.Router:
     network, firewall = (_sections(sources, name, notes) for name in ("network", "firewall"))
     dump = netifd.parse(sources.dump)
-    return ways.Router(network, firewall, dump, sources.seen, _present(), places.at(places.SYS))
-
-
-def _present() -> list[str]:
-    """The kernel's interfaces."""
-    try:
-        return sorted(name for name in os.listdir(places.at(f"{places.SYS}/class/net")) if name != "lo")
-    except OSError:
-        return []
+    return ways.Router(network, firewall, dump, sources.seen, places.at(places.SYS))
 
 
 def _complete(settings: Tables, sources: Sources, notes: list[str]) -> None:
@@ -158,15 +148,7 @@ def _allowed(key: str, side: ways.Side, notes: list[str]) -> list[str]:
             f"{key} is {' '.join(side.devices)} for now, without the device of {' '.join(side.unknown)}, which nothing "
             "names yet"
         )
-    try:
-        BY_TABLE["network"][key].read([*side.devices])
-    except NotAllowedError:  # patterns are of a later policy: those of the interfaces that are there
-        return [name for device in side.devices for name in _expanded(device)]
     return list(side.devices)
-
-
-def _expanded(device: str) -> list[str]:
-    return [name for name in _present() if name.startswith(device[:-1])] if device.endswith("*") else [device]
 
 
 def _disjoint(table: dict[str, Any], settings: Tables, notes: list[str]) -> None:

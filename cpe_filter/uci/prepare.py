@@ -22,6 +22,7 @@ from cpe_filter.enforce import process
 from cpe_filter.lean import files
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.policy.file import load
+from cpe_filter.policy.interfaces import matches
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.policy.packages import provided
 from cpe_filter.uci import jail, making, places, service
@@ -156,15 +157,9 @@ def _missing(policy: Policy) -> str:
     except OSError:
         present = []
     for names in (policy.network.lan, policy.network.wan):
-        if not any(_is_there(name, present) for name in names):
+        if not any(matches(one, names) for one in present):
             return f"waiting for the interface {' or '.join(names)}"
     return ""
-
-
-def _is_there(name: str, present: list[str]) -> bool:
-    if name.endswith("*"):
-        return any(one.startswith(name[:-1]) for one in present)
-    return name in present
 
 
 # ── the page, and the rules of fail closed ──────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ keys. A network that a protocol makes while it is up (DS-Lite's `wan6_4`) belong
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.uci.devices import Devices
@@ -36,8 +36,7 @@ class Side(NamedTuple):
 class Router:
     """What the router says of its networks.
 
-    network, firewall: the sections of these packages. dump: netifd's. seen: see `Devices`. present: the kernel's
-    interfaces.
+    network, firewall: the sections of these packages. dump: netifd's. seen, sys: see `Devices`.
     """
 
     def __init__(
@@ -46,13 +45,11 @@ class Router:
         firewall: list[Section],
         dump: Mapping[str, Network],
         seen: Mapping[str, str],
-        present: Collection[str],
         sys: str = "/sys",
     ) -> None:
         self._sections = {one.name: one for one in network if one.kind == "interface" and one.name}
         self.devices = Devices(self._sections, dump, seen, sys)
         self._dump = dump
-        self._present = present
         protocols = {name: one.proto for name, one in dump.items()}
         protocols |= {name: one.text("proto") for name, one in self._sections.items()}
         self._zones = zones(firewall)
@@ -123,10 +120,7 @@ class Router:
                 )
             elif device[-1] in "+*":
                 beginning = device[:-1]  # fw4 leaves out a lone `+`
-                if beginning and key == "wan":
-                    found.append(f"{beginning}*")
-                elif beginning:
-                    found += sorted(name for name in self._present if name.startswith(beginning))
+                found += [f"{beginning}*"] if beginning else []
             else:
                 found.append(device)
         return found

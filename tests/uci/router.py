@@ -75,7 +75,6 @@ def router(
     firewall: tuple[str, ...] = FIREWALL,
     netifd: tuple[dict[str, Any], ...] = (),
     seen: dict[str, str] | None = None,
-    present: tuple[str, ...] = (),
     sys: str = "/nonexistent",
 ) -> Router:
-    return Router(sections(*network), sections(*firewall), dump(*netifd), seen or {}, present, sys)
+    return Router(sections(*network), sections(*firewall), dump(*netifd), seen or {}, sys)

@@ -114,8 +114,8 @@ def test_zones_by_device() -> None:
         zone("wan", "wan", device=["tun0", "ppp+", "+", "!eth7"]),
         forwarding("lan", "wan"),
     )
-    found = router(LAN, WAN, firewall=zones, present=("veth1a", "veth2b", "eth1", "ppp0"))
-    assert found.lan(NOTHING).devices == ("docker0", "veth1a", "veth2b", "br-lan")
+    found = router(LAN, WAN, firewall=zones)
+    assert found.lan(NOTHING).devices == ("docker0", "veth*", "br-lan")
     assert found.wan(NOTHING).devices == ("tun0", "ppp*", "eth1")
     assert found.notes == ["zone wan names devices by what they are not (!eth7); name them by network.wan"]
 

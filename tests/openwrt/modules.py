@@ -14,7 +14,7 @@ from tests.lab.net import PROJECT
 APART: dict[str, dict[str, tuple[str, ...]]] = {
     "cpe-filter-report": {
         "cpe_filter.cli.commands": ("_send", "_report_show"),
-        "cpe_filter.cli.service": ("_spool",),
+        "cpe_filter.uci.service": ("_spool",),
         "cpe_filter.live.reports": ("make_reports",),
     },
     "cpe-filter-explain": {"cpe_filter.cli.commands": ("_explain",)},

@@ -18,7 +18,20 @@ from tests.openwrt import ipk, light
 Read = Callable[[str], ipk.Ipk]
 LIGHT = ("python3-light",)
 POLICY = str(PROJECT / "openwrt" / "policy.toml")
-COMMANDS = ["run", "replay", "rules", "check", "explain", "send", "report", "status", "reload", "release", "exempt", "uci"]
+COMMANDS = [
+    "run",
+    "replay",
+    "rules",
+    "check",
+    "explain",
+    "send",
+    "report",
+    "status",
+    "reload",
+    "release",
+    "exempt",
+    "uci",
+]
 
 
 def standard(package: ipk.Ipk) -> tuple[str, ...]:

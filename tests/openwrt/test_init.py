@@ -654,13 +654,14 @@ def test_reload_config_knows_the_configuration_from_the_start(router: Router) ->
     seen.parent.mkdir(parents=True)
     defaults(router)
     assert not seen.exists()  # an image's first boot: reload_config makes it later
-    seen.write_text("0123  network\n")
-    defaults(router)
-    first, line = seen.read_text().splitlines()
-    assert first == "0123  network"
-    assert re.fullmatch(r"[0-9a-f]{32}  cpe-filter", line)
-    defaults(router)
-    assert seen.read_text() == f"{first}\n{line}\n"
+    for folder in ("", "/var/run/config.check/"):
+        seen.write_text(f"0123  {folder}dhcp\n4567  {folder}network\n")
+        defaults(router)
+        *_, line = seen.read_text().splitlines()
+        assert re.fullmatch(rf"[0-9a-f]{{32}}  {folder}cpe-filter", line)
+        before = seen.read_text()
+        defaults(router)
+        assert seen.read_text() == before
 
 
 def test_every_file_is_installed_where_the_recipe_has_it(read: Callable[[str], ipk.Ipk]) -> None:

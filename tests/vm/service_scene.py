@@ -57,14 +57,11 @@ class Router:
         program = Path("/usr/bin/cpe-filter")
         program.write_text(program.read_text().replace("#!/usr/bin/python3", f"#!{PYTHON}", 1))
         os.environ["PYTHONPATH"] = str(light.site_packages(Path("/")))
-        for name, place in (("functions.sh", "/lib/functions.sh"), ("network.sh", "/lib/functions/network.sh")):
-            Path(place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(package.STAND_IN / name, place)
         (STAND_IN / "messages").mkdir(parents=True)
         (STAND_IN / "up").mkdir()
-        shutil.copy(package.STAND_IN / "functions.sh", STAND_IN)
         for name, text in (
             ("uci", f'exec {PYTHON} -I -S {package.UCI} "$@"'),
+            ("ubus", f'STAND_IN={STAND_IN} exec {PYTHON} -I -S {package.UBUS} "$@"'),
             ("logger", f'printf "%s\\n" "$5" >>{self.log}'),
         ):
             path = Path("/usr/bin", name)

@@ -4,6 +4,8 @@ Knows the key of each set, and how long an element stays. Must not know rules, o
 set. Keys have the layout of nft's registers: each part is padded to four bytes. A transaction takes some 30 us,
 whatever is in it. So changes for connections are collected, and `flush` makes them together, before the verdicts of the
 packets that they are for.
+
+What the kernel refuses is counted and logged, and the filter goes on. Only `release`, which a person waits for, raises.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import errno
 from collections.abc import Iterable
 
 from cpe_filter.enforce.nfnetlink import ELEMENT, Request, Transactions, set_elements
+from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.enforce.ruleset_names import (
     ADDRESS_BLOCKED,
     ALIVE,
@@ -118,9 +121,9 @@ class Sets:
 
     # ── devices and switches: at once ───────────────────────────────────────────────────────────
 
-    def alive(self) -> bool:
-        """Declares the filter alive for `ALIVE_S` seconds more. False if the kernel refused."""
-        return self._commit(_refresh([(ALIVE, _SWITCH_KEY)], ALIVE_S), quiet=False)
+    def alive(self) -> None:
+        """Declares the filter alive for `ALIVE_S` seconds more."""
+        self._commit(_refresh([(ALIVE, _SWITCH_KEY)], ALIVE_S), quiet=False)
 
     def switch(self, name: str, on: bool, seconds: float) -> None:
         """Sets a switch for so many seconds, or clears it."""
@@ -135,16 +138,20 @@ class Sets:
         """Blocks a device without a MAC by its packed address."""
         self._each([(ADDRESS_BLOCKED + ("4" if len(address) == 4 else "6"), address)], seconds)
 
-    def take_out(self, name: str, key: bytes) -> bool:
-        """Removes a device from a set. Returns whether the kernel did so; a missing device is not an error."""
-        return self._commit(_requests([(False, (name, key), 1.0)]), quiet=False)
+    def forget_asked(self, mac: bytes) -> None:
+        """No decision of the filter is asked for about a device any more."""
+        self._take_out(ASKED, mac)
 
-    def release(self, key: bytes) -> bool:
-        """Removes a device (packed MAC or address) from all sets that refuse it."""
-        if len(key) in (4, 16):
-            return self.take_out(ADDRESS_BLOCKED + ("4" if len(key) == 4 else "6"), key)
-        done = [self.take_out(name, key) for name in (BLOCKED, ASKED, LIMITED)]
-        return all(done)
+    def release(self, key: bytes) -> None:
+        """Removes a device (packed MAC or address) from all sets that refuse it. Raises `KernelError`."""
+        names = (BLOCKED, ASKED, LIMITED) if len(key) == 6 else (ADDRESS_BLOCKED + ("4" if len(key) == 4 else "6"),)
+        refused = [name for name in names if not self._take_out(name, key)]
+        if refused:
+            raise KernelError("the kernel did not take it out of its sets")
+
+    def _take_out(self, name: str, key: bytes) -> bool:
+        """Whether the kernel did so; a missing device is not an error."""
+        return self._commit(_requests([(False, (name, key), 1.0)]), quiet=False)
 
     def forget_pairs(self) -> None:
         """Ends letting pairs alone: the packets of all are shown again, including those of running connections."""

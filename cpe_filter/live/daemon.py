@@ -12,10 +12,7 @@ import select
 import time
 from collections.abc import Callable, Iterable
 
-from cpe_filter.detect.detector import StandingChanged
 from cpe_filter.detect.device import Device
-from cpe_filter.detect.mac_rotation import DeviceRekeyed
-from cpe_filter.detect.score import CLEAR
 from cpe_filter.enforce.nflog import LogBusyError, PacketLog
 from cpe_filter.enforce.nfqueue import Queue, QueueBusyError
 from cpe_filter.enforce.nftables import KernelError
@@ -34,6 +31,7 @@ from cpe_filter.live.gate import Gate
 from cpe_filter.live.home_watch import HomeWatch, MxWatch
 from cpe_filter.live.log_events import EventLog
 from cpe_filter.live.part import Part
+from cpe_filter.live.parts import ControlPart, StatePart
 from cpe_filter.live.preflight import RunError, check_host
 from cpe_filter.live.rules_in_kernel import RulesInKernel
 from cpe_filter.live.ruleset_guard import RulesetGuard
@@ -47,8 +45,6 @@ __all__ = ["RunError", "run"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cpe_filter.live.job import Steps
 
 #: Envelopes are not read here; the counts are sufficient.
@@ -384,8 +380,7 @@ class Daemon:
             self.state.tick(self.engine.devices.known(), self.now())
 
     def unblock(self, device: Device) -> None:
-        if not self.gate.released(device):
-            raise KernelError("the kernel did not take it out of its sets")
+        self.gate.released(device)
 
 
 def _make_status_folder(policy: Policy) -> None:
@@ -394,52 +389,3 @@ def _make_status_folder(policy: Policy) -> None:
         os.makedirs(os.path.dirname(policy.status.status_file), exist_ok=True)
     except OSError as error:
         raise RunError(f"[status] status_file: {policy.status.status_file}: {error.strerror}") from None
-
-
-class ControlPart(Part):
-    """The control socket, and work that is due while there is no request."""
-
-    def __init__(self, control_socket: ControlSocket, control: Control) -> None:
-        self._socket = control_socket
-        self._control = control
-
-    def __contains__(self, fd: int) -> bool:
-        return fd in self._socket
-
-    def serve(self, fd: int) -> None:
-        self._socket.serve(fd)
-
-    def tick(self, now: PacketTime) -> None:
-        self._socket.tick(now)
-        if not self._socket.is_busy:
-            work = self._control.due(now)
-            if work is not None:
-                self._socket.between(work)
-
-    def facts(self) -> dict[str, Any]:
-        return {"policy": self._control.about(), **status.exemptions(*self._control.in_force(status.EXEMPT))}
-
-    def close(self) -> None:
-        self._socket.close()
-        self._control.close()
-
-
-class StatePart(Part):
-    """The state that survives restarts."""
-
-    def __init__(self, state: State, engine: Engine) -> None:
-        self._state = state
-        self._engine = engine
-
-    def step(self, now: PacketTime) -> bool:
-        return self._state.tick(self._engine.devices.known(), now)
-
-    def standing_changed(self, event: StandingChanged) -> None:
-        self._state.changed(event.device, event.time)
-
-    def device_rekeyed(self, event: DeviceRekeyed) -> None:
-        if event.device.score.standing != CLEAR:
-            self._state.changed(event.device, event.time)
-
-    def save(self, now: PacketTime) -> None:
-        self._state.close(self._engine.devices.known(), now)

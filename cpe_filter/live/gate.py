@@ -297,7 +297,7 @@ class Gate(Part):
         if device.score.standing != CLEAR:
             self.sets.forget_pairs()
         elif len(device.key) == 6:
-            self.sets.take_out(ASKED, device.key)
+            self.sets.forget_asked(device.key)
         if device.key == HOME:
             self._home()
         self._devices([device])
@@ -321,19 +321,17 @@ class Gate(Part):
             for name, on in zip((HOME_BLOCKED, HOME_ASKED), states, strict=True):
                 self.sets.switch(name, on, ASKED_S)
 
-    def released(self, device: Device) -> bool:
-        """A person has released a device. Returns whether the kernel no longer refuses it."""
-        if len(device.key) in BEHIND:
-            return True
+    def released(self, device: Device) -> None:
+        """A person has released a device: the kernel no longer refuses it. Raises `KernelError`."""
         if device.key == ROUTER:
             self.sets.switch(ROUTER_BLOCKED, False, 1.0)
-            return True
-        if device.key == HOME:
+        elif device.key == HOME:
             self._home()
-            return True
-        done = self.sets.release(device.key)
-        self._devices([device])
-        return done
+        elif len(device.key) not in BEHIND:
+            try:
+                self.sets.release(device.key)
+            finally:
+                self._devices([device])
 
     def _mode(self, device: Device) -> str:
         """block if it is compromised and that raises the mode; limit if its standing does; else ""."""

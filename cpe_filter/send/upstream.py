@@ -123,7 +123,7 @@ class Collector:
             return self._post(body)
         except ssl.SSLCertVerificationError as error:
             why = error.verify_message.rstrip(".")
-            raise UnreachableError(f"the certificate of {self.host} is not accepted: {why}{_clock(why)}") from None
+            raise UnreachableError(f"the certificate of {self.host} is not accepted: {_with_clock(why)}") from None
         except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError) as error:
             raise self._hung_up(error) from None
         except ssl.SSLError as error:
@@ -191,11 +191,11 @@ def _too_long(number: int, frame: FrameType | None) -> None:
     raise TimeoutError
 
 
-def _clock(why: str) -> str:
-    """For a router without a battery-backed clock every certificate is too new."""
-    if "not yet valid" in why or "expired" in why:
-        return f" (this router's clock says {time.strftime('%Y-%m-%d', time.gmtime())})"
-    return ""
+def _with_clock(why: str) -> str:
+    """For a router without a battery-backed clock every certificate is too new: adds what its clock says."""
+    if "not yet valid" not in why and "expired" not in why:
+        return why
+    return f"{why} (this router's clock says {time.strftime('%Y-%m-%d', time.gmtime())})"
 
 
 def _alert(host: str, error: ssl.SSLError) -> UnreachableError:

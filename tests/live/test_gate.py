@@ -238,11 +238,11 @@ def test_standings(monkeypatch: pytest.MonkeyPatch) -> None:
         kernel.sets.told.clear()
         device.score.standing = standing
         kernel.gate.standing(device)
-        return [one for one in kernel.sets.told if one[0] in ("put", "take_out")]
+        return [one for one in kernel.sets.told if one[0] in ("put", "forget_asked")]
 
     assert told(SUSPECTED) == [("put", "asked", [MAC], module.ASKED_S)]
     assert told(COMPROMISED) == [("put", "blocked", [MAC], 3600.0)]
-    assert told(CLEAR) == [("take_out", "asked", MAC)]
+    assert told(CLEAR) == [("forget_asked", MAC)]
     kernel.engine.reload(make_policy(mode="monitor", escalate=False))
     assert told(COMPROMISED) == []
 

@@ -6,7 +6,8 @@ is written to. Ends on SIGTERM, and all that it started with it.
 Knows what is documented about procd, as far as our script uses it. An instance whose description has changed is
 restarted. One that is no longer named is ended. One that ends on its own is restarted after its timeout, unless it has
 done so too often. SIGTERM, and SIGKILL after `term_timeout`; pidfile; standard error goes to the log. A netifd event (a
-file FOLDER/events/NETWORK) runs the scripts of the triggers that name the network. No jail, no user: root.
+file FOLDER/events/NETWORK), or a configuration that has changed (FOLDER/events/config.NAME), runs the scripts of the
+triggers that name it. No jail, no user: root.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Instance:
         return self._process is not None
 
     def become(self, about: dict[str, list[str]]) -> None:
-        """A new description."""
-        if about != self.about or self.unwanted:
+        """A new description. The old one starts what does not run, too: one that has given up, or waits."""
+        if about != self.about or self.unwanted or not self.alive:
             self.about, self._again_at, self._fails, self.unwanted = about, 0.0, 0, False
             self.end()
 
@@ -103,7 +104,7 @@ class Procd:
         self._instances: dict[str, Instance] = {}
         self._triggers: list[list[str]] = []
         self._scripts: list[subprocess.Popen[bytes]] = []
-        self._stop = False
+        self._stop, self._name = False, ""
         signal.signal(signal.SIGTERM, self._on_signal)
         (folder / "procd.pid").write_text(str(os.getpid()))
 
@@ -129,6 +130,7 @@ class Procd:
 
     def _take(self, message: Message) -> None:
         if message.verb == "set":
+            self._name = message.about[0]
             self._triggers = message.triggers
             self._set(message.instances)
         elif message.verb == "delete":
@@ -150,10 +152,16 @@ class Procd:
                 one.unwanted = True
                 one.end()
 
-    def _event(self, network: str) -> None:
+    def _event(self, about: str) -> None:
         for verb, *words in self._triggers:
-            if verb == "add_raw_trigger" or (verb == "add_interface_trigger" and words[1] == network):
-                command = ["busybox", "ash", str(STAND_IN / "rc.common"), *words[2:]]
+            script: list[str] = []
+            if about.startswith("config."):
+                if verb == "add_reload_trigger" and about.removeprefix("config.") in words:
+                    script = [f"/etc/init.d/{self._name}", "reload"]
+            elif verb == "add_raw_trigger" or (verb == "add_interface_trigger" and words[1] == about):
+                script = words[2:]
+            if script:
+                command = ["busybox", "ash", str(STAND_IN / "rc.common"), *script]
                 self._scripts.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
 
 

@@ -1,8 +1,8 @@
 """opkg and apk, as far as the order goes in which they put files and run a package's scripts.
 
 `Opkg(within).install(IPK)` and `Apk(within).install(FOLDER)` also upgrade; `remove(NAME)`. FOLDER is what tools.ipk
-stages for `apk mkpkg`. Knows what opkg-lede (of 2020) and apk-tools 3 do, both tried on these packages: opkg stops the old
-service before its files go, runs the old package's postrm at an upgrade, too, and leaves folders behind; apk stops
+stages for `apk mkpkg`. Knows what opkg-lede (of 2020) and apk-tools 3 do, both tried on these packages: opkg stops the
+old service before its files go, runs the old package's postrm at an upgrade, too, and leaves folders behind; apk stops
 nothing at an upgrade. A changed file of `conffiles` stays, and the new one is put next to it. No dependencies, no
 alternatives, no signatures. Files go to this machine's own root: only on a root that goes away (root.sh, tests.vm).
 """

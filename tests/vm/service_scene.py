@@ -62,7 +62,7 @@ class Router:
         for name, text in (
             ("uci", f'exec {PYTHON} -I -S {package.UCI} "$@"'),
             ("ubus", f'STAND_IN={STAND_IN} exec {PYTHON} -I -S {package.UBUS} "$@"'),
-            ("logger", X),
+            ("logger", f'[ $# -lt 5 ] && cat >>{self.log} || printf "%s\\n" "$5" >>{self.log}'),
         ):
             path = Path("/usr/bin", name)
             path.write_text(f"#!/bin/sh\n{text}\n")

@@ -548,7 +548,9 @@ class Engine:
         if flow.decision.action != PASS and not (flow.explained and session.phase != TRYING):
             if flow.refusal is None:
                 flow.refusal = self._refusal(flow)
-                self._judge.refuse(flow, time)
+                # If this packet has ended it, the kernel may have nothing left to refuse.
+                if not session.closed:
+                    self._judge.refuse(flow, time)
             return flow.refusal
         # Nearly always all packets must still be seen.
         if flow.last_visibility == EVERYTHING and session.dialogue.mode == COMMAND and not session.closed:

@@ -346,12 +346,13 @@ class Daemon:
 
         return reports.make_notice_page(self.engine, self.leases.name, log)
 
-    def _heartbeat_figures(self) -> dict[str, int]:
+    def _heartbeat_figures(self) -> dict[str, Any]:
         return {
             "exempt": self.control.in_force()[0],
             "packets": self.engine.mail_packets,
             "failures": self.gate.failures,
             "restored": self.guard.restored,
+            "ways": self.ways.unwatched(),
         }
 
     # ── what the control needs (exemption_control.FilterHost) ───────────────────────────────────────────

@@ -137,7 +137,7 @@ def make_reports(
     policy: Policy,
     engine: Engine,
     host_name: Callable[[Device], str],
-    figures: Callable[[], dict[str, int]],
+    figures: Callable[[], dict[str, Any]],
     state: State,
     log: Log,
 ) -> Reports:

@@ -187,14 +187,22 @@ class WaysOut(Part):
             self._log(_line(key, one, before is not None and before != "standby"))
 
     def facts(self) -> dict[str, Any]:
-        """`unwatched`: for each interface its families, what is known of them, and since when; `unlisted`: the same of
-        interfaces that mail comes from."""
-        found: tuple[dict[str, dict[str, Any]], ...] = ({}, {})
-        for (interface, family, came), one in sorted(self._ways.items()):
-            entry = found[came].setdefault(
+        return {"unwatched": self._entries(False), "unlisted": self._entries(True)}
+
+    def unwatched(self) -> list[dict[str, Any]]:
+        """For each interface by which mail leaves unwatched its families, what is known of them, and since when."""
+        return self._entries(False)
+
+    def _entries(self, came: bool) -> list[dict[str, Any]]:
+        """came: of interfaces that mail comes from."""
+        found: dict[str, dict[str, Any]] = {}
+        for (interface, family, its_came), one in sorted(self._ways.items()):
+            if its_came != came:
+                continue
+            entry = found.setdefault(
                 interface,
                 {
-                    "interface": interface,
+                    "interface": _printable(interface),
                     "families": [],
                     "connections": 0,
                     "since": round(one.since, 3),
@@ -209,12 +217,7 @@ class WaysOut(Part):
                 entry["last"] = max(entry["last"] or 0.0, round(one.last, 3))
             if one.route:
                 entry[f"{one.route}_route"].append(family)
-        return {"unwatched": list(found[0].values()), "unlisted": list(found[1].values())}
-
-    @property
-    def interfaces(self) -> int:
-        """How many interfaces are unwatched ways out."""
-        return len({interface for interface, _, came in self._ways if not came})
+        return list(found.values())
 
     def close(self) -> None:
         if self._changes is not None:

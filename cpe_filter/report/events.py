@@ -38,6 +38,8 @@ EXEMPT: EndReason = "exempt"
 MERGED: EndReason = "merged"
 
 _MAX_NUMBER = (1 << 32) - 1
+#: Unwatched ways in a heartbeat, and bytes of an interface's name (IFNAMSIZ without the NUL).
+_MAX_WAYS, _MAX_NAME = 8, 15
 
 
 def incident_event(kind: EventKind, incident: Incident, now: float, booted: float) -> Wire:
@@ -71,9 +73,13 @@ def incident_event(kind: EventKind, incident: Incident, now: float, booted: floa
     return event
 
 
-def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: dict[str, int]) -> Wire:
-    """The daily heartbeat. figures: exempt, packets, failures, restored."""
+def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: dict[str, Any]) -> Wire:
+    """The daily heartbeat. figures: exempt, packets, failures, restored; ways, as in the status (`unwatched`).
+
+    Without ways the heartbeat has no field for them, so collectors that do not know it accept the heartbeat.
+    """
     standings = [device.score.standing for device in devices]
+    unwatched = [_way(way) for way in figures.get("ways", ())][:_MAX_WAYS]
     return {
         "up": int(up),
         "kind": HEARTBEAT,
@@ -86,6 +92,17 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
         "packets": _number(figures["packets"]),
         "failures": _number(figures["failures"]),
         "restored": _number(figures["restored"]),
+        **({"ways": unwatched} if unwatched else {}),
+    }
+
+
+def _way(way: dict[str, Any]) -> Wire:
+    """An interface by which mail leaves unwatched."""
+    return {
+        "if": "".join(c if "!" <= c <= "~" else "?" for c in way["interface"])[:_MAX_NAME],
+        "families": list(way["families"]),
+        "conns": _number(way["connections"]),
+        "route": bool(way["default_route"]),
     }
 
 

@@ -123,7 +123,7 @@ class Reporter:
         policy: Policy,
         engine: Engine,
         named: Callable[[Device], str],
-        figures: Callable[[], dict[str, int]],
+        figures: Callable[[], dict[str, Any]],
         log: Log,
         now: float,
         saved: Saved,

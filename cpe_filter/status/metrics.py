@@ -97,6 +97,15 @@ def _metrics(status: dict[str, Any]) -> Iterable[tuple[Metric, Samples]]:
         Metric("queue_dropped_total", "counter", "Packets the queue lost: it was full, or our socket was.", "where"),
         [(where, queue.get(f"dropped_{where}")) for where in ("queue", "socket")],
     )
+    ways = status.get("unwatched")
+    yield one(
+        "unwatched_ways",
+        "gauge",
+        None if ways is None else len(ways),
+        "Interfaces outside [network] wan by which mail can leave.",
+    )
+    left = None if ways is None else sum(way["connections"] for way in ways)
+    yield one("unwatched_connections_total", "counter", left, "Connections of mail that left by such interfaces.")
     yield one("exemptions", "gauge", status.get("exempt_count"), "Exemptions in force.")
     yield one("ruleset_restored_total", "counter", status.get("restored"), "Rules put back after others' changes.")
     yield one("policy_read_time_seconds", "gauge", policy.get("read"), "When the policy in force was read, POSIX time.")

@@ -99,7 +99,9 @@ def _way_out(way: dict[str, Any]) -> str:
     for kind, words in (("default_route", "a default route"), ("standby_route", "a default route of lower priority")):
         if way[kind]:
             parts.append(f"{words} leads there ({' and '.join([f'IPv{family}' for family in way[kind]])})")
-    leaves = "leaves" if way["last"] is not None or way["default_route"] else "can leave"
+    leaves = "can leave"
+    if way["last"] is not None or way["default_route"]:
+        leaves = "leave" if len(way["families"]) > 1 else "leaves"
     return (
         f"not watched: {families} {leaves} by {way['interface']}, since {clock(way['since'])} UTC; {'; '.join(parts)}"
     )

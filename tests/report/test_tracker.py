@@ -482,6 +482,20 @@ def test_heartbeat() -> None:
     check_event({"seq": 1, **beat})
     assert (beat["up"], beat["devices"], beat["suspected"], beat["compromised"]) == (77, 4, 1, 1)
     assert (beat["packets"], beat["restored"]) == ((1 << 32) - 1, 2)
+    assert "ways" not in beat  # a collector that does not know the field takes the heartbeat
+
+
+def test_heartbeat_names_unwatched_ways() -> None:
+    """At most eight, and a name from the kernel may have any bytes."""
+    home = Home()
+    way = {"interface": "wg0", "families": [4, 6], "connections": 1 << 40, "default_route": [4]}
+    ways = [way, {**way, "interface": "ü b\n", "default_route": []}, *[way] * 10]
+    figures = {"exempt": 0, "packets": 0, "failures": 0, "restored": 0, "ways": ways}
+    beat = heartbeat(home.devices.values(), home.policy, Uptime(1.0), figures)
+    check_event({"seq": 1, **beat})
+    assert len(beat["ways"]) == 8
+    assert beat["ways"][0] == {"if": "wg0", "families": [4, 6], "conns": (1 << 32) - 1, "route": True}
+    assert beat["ways"][1] == {"if": "??b?", "families": [4, 6], "conns": (1 << 32) - 1, "route": False}
 
 
 # ── bounds ──────────────────────────────────────────────────────────────────────────────────────────

@@ -64,6 +64,26 @@ def status(*devices: dict[str, Any], **more: Any) -> dict[str, Any]:
         "queue_state": {"waiting": 3, "dropped_queue": 11, "dropped_socket": 2},
         "memory": 18_500_000,
         "restored": 2,
+        "unwatched": [
+            {
+                "interface": "wg0",
+                "families": [4, 6],
+                "connections": 12,
+                "since": UPDATED - 600,
+                "last": UPDATED - 60,
+                "default_route": [6],
+                "standby_route": [],
+            },
+            {
+                "interface": "wwan0",
+                "families": [4],
+                "connections": 0,
+                "since": UPDATED - 600,
+                "last": None,
+                "default_route": [],
+                "standby_route": [4],
+            },
+        ],
         "policy": {"file": "/etc/cpe-filter/policy.toml", "read": UPDATED - 3000, "refused": None},
         "exempt_count": 1,
         "exempt": [

@@ -44,6 +44,10 @@ def test_what_a_person_reads() -> None:
         "kernel: 118 observed, 5 refused, 2000000 blocked, 1 new_one (packets)",
         "queue: 3 packets wait, 13 lost; memory 18.5 MB",
         "rules: restored 2 times after other programs had changed them",
+        "not watched: IPv4 and IPv6 leave by wg0, since 2026-11-23 11:51:00 UTC; mail left there: 12 connections, last "
+        "2026-11-23 12:00:00 UTC; a default route leads there (IPv6)",
+        "not watched: IPv4 can leave by wwan0, since 2026-11-23 11:51:00 UTC; "
+        "a default route of lower priority leads there (IPv4)",
         "exempt: device 02:00:00:00:01:09 to 192.0.2.0/24 until 2026-11-24 12:01:00 UTC (its own mail server)",
         "devices: 1 compromised, 1 suspected, 1 clear",
         "02:00:00:00:01:02 (android-tv-box-of-the-living-room, 192.168.1.7, 2001:db8:1::7) is compromised since",

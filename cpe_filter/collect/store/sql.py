@@ -79,7 +79,8 @@ WHERE (excluded.boot = router_state.boot AND excluded.up >= router_state.up)
 
 HEARTBEAT = """
 UPDATE router_state SET heartbeat_at = :at, devices = :devices, suspected = :suspected, compromised = :compromised,
-    exempt = :exempt, mode = :mode, fail = :fail, packets = :packets, failures = :failures, restored = :restored
+    exempt = :exempt, mode = :mode, fail = :fail, packets = :packets, failures = :failures, restored = :restored,
+    ways = :ways
 WHERE router = :router AND (heartbeat_at IS NULL OR heartbeat_at <= :at)
 """
 
@@ -175,6 +176,7 @@ def _heartbeat(report: Report, event: Event) -> dict[str, Any]:
         "router": report.router,
         "at": report.at(event["up"]),
         "exempt": event.get("exempt"),
+        "ways": len(event.get("ways", ())),
         **{name: event[name] for name in names},
     }
 

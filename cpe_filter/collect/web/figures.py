@@ -104,6 +104,7 @@ class Found:
     exempt: int = 0
     exempting: int = 0
     failing: int = 0
+    unwatched: int = 0
     unmapped: int = 0
     troubled: list[Troubled] = field(default_factory=list)
     #: to choose from.
@@ -222,6 +223,7 @@ async def _fleet(ask: _Query, found: Found) -> None:
     row = {name: int(value or 0) for name, value in (await ask(figures_sql.FLEET, None, **times))[0].items()}
     found.routers, found.drops, found.dropping = row["routers"], row["drops"], row["dropping"]
     found.exempt, found.exempting, found.failing = row["exempt"], row["exempting"], row["failing"]
+    found.unwatched = row["unwatched"]
     ages = (("within a day", "fresh"), ("1 to 3 days ago", "late"), ("3 to 7 days ago", "later"))
     found.heartbeats = [Share(title, row[name]) for title, name in (*ages, ("longer ago, or never", "silent"))]
     for by, name in (("pol", "policies"), ("ver", "versions")):

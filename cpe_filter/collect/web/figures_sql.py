@@ -86,6 +86,7 @@ FLEET = """
 SELECT COUNT(*) AS routers, SUM(drops) AS drops, SUM(CASE WHEN drops > 0 THEN 1 ELSE 0 END) AS dropping,
     SUM(exempt) AS exempt, SUM(CASE WHEN exempt > 0 THEN 1 ELSE 0 END) AS exempting,
     SUM(CASE WHEN failures > 0 THEN 1 ELSE 0 END) AS failing,
+    SUM(CASE WHEN ways > 0 THEN 1 ELSE 0 END) AS unwatched,
     SUM(CASE WHEN heartbeat_at >= :day THEN 1 ELSE 0 END) AS fresh,
     SUM(CASE WHEN heartbeat_at < :day AND heartbeat_at >= :three THEN 1 ELSE 0 END) AS late,
     SUM(CASE WHEN heartbeat_at < :three AND heartbeat_at >= :week THEN 1 ELSE 0 END) AS later,

@@ -14,7 +14,7 @@ from cpe_filter.collect.store import retention
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.store.retention import DAY
 from tests.collect.desks import PC, TV, Map, WithStore, event, line, ours
-from tests.collect.reports import NOW
+from tests.collect.reports import NOW, heartbeat, report
 
 CASE = case_id("S1", "r1", TV)
 TABLES = ("desk_case", "desk_episode", "desk_incident", "desk_case_action", "desk_case_alias", "desk_event",
@@ -189,7 +189,10 @@ def test_figures(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         await store.add([event("raised", 0), event("raised", 0, 2, "r9")])
         await ours(notify=True)(store).catch_up(NOW)
+        way = {"if": "wg0", "families": [4, 6], "conns": 7, "route": False}
+        await store.add([report(heartbeat(3, ways=[way])), report(heartbeat(1), router="r9")])
         found = await age_tables.figures(store)
+        assert found["ways"] == {(): 1}
         assert found["cases"][("open",)] == 2
         assert found["cases"][("closed",)] == 0
         assert found["unmapped"] == {(): 1}

@@ -228,7 +228,7 @@ def test_coverage(with_store: WithStore) -> None:
         await heard("r1", 0.5)
         await heard("r2", 1, exempt=2)  # within 26 hours
         await heard("r3", 2, dropped=7, pol="6")
-        await heard("r4", 5, failures=3)
+        await heard("r4", 5, failures=3, ways=[{"if": "wg0", "families": [4], "conns": 7, "route": True}])
         await heard("r5", 20)
         await heard("r6", 40)  # no part of the fleet any more
         await store.add([report(router="r7", received=ago(1))])  # never a heartbeat
@@ -237,6 +237,7 @@ def test_coverage(with_store: WithStore) -> None:
         assert [one.number for one in found.heartbeats] == [2, 1, 1, 2]
         assert [(one.name, one.number) for one in found.policies] == [("7", 5), ("6", 1)]
         assert (found.drops, found.dropping, found.exempt, found.exempting, found.failing) == (7, 1, 2, 1, 1)
+        assert found.unwatched == 1
         assert [one.router for one in found.troubled] == ["r4", "r3"]
 
     with_store(work)

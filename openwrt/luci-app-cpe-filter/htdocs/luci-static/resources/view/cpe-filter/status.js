@@ -46,6 +46,17 @@ function counters(status) {
 	});
 }
 
+/* By which other interfaces mail can leave: a sentence for each. A VPN or a second uplink may be intended. */
+function ways(status) {
+	return (Array.isArray(status.unwatched) ? status.unwatched : []).map(function(way) {
+		const families = way.families.map(function(family) { return 'IPv' + family; }).join(', ');
+		const how = way.last != null ? _('Connections of mail that left there: %d, the last %s.').format(way.connections, words.time(way.last))
+			: way.default_route.length ? _('A default route leads there.') : _('A default route of lower priority leads there.');
+		return (way.last != null || way.default_route.length ? _('%s leaves by %s, which is not watched.')
+			: _('%s can leave by %s, which is not watched.')).format(families, way.interface) + ' ' + how;
+	});
+}
+
 function list(kind, sentences) {
 	return E(kind, {}, sentences.map(function(sentence) {
 		return E('li', {}, [ sentence ]);
@@ -169,7 +180,7 @@ return view.extend({
 
 	render: function(answer) {
 		style.use();
-		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), all = place('div');
+		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), all = place('div'), elsewhere = place('div');
 		const suspects = E('div'), rest = place('div'), figures = place('div'), age = place('p');
 		let cards = {};
 
@@ -188,6 +199,13 @@ return view.extend({
 			wrong.put(error, function() {
 				return error ? [ E('div', { 'class': 'alert-message warning' }, [
 					E('h4', {}, [ _('The settings have an error; the last good ones are in force.') ]), E('div', { 'class': 'cpe-any' }, [ error ])
+				]) ] : [];
+			});
+			const unwatched = status ? ways(status) : [];
+			elsewhere.put(unwatched.join('\n'), function() {
+				return unwatched.length ? [ E('div', { 'class': 'alert-message notice' }, [
+					E('h4', {}, [ _('Mail can leave without being watched') ]), list('ul', unwatched),
+					E('p', {}, [ _('If this is intended, nothing has to be done. To filter this mail, too, add the network under Settings, Networks of the Internet.') ])
 				]) ] : [];
 			});
 			if (status)
@@ -228,7 +246,7 @@ return view.extend({
 		return E('div', {}, [
 			E('h2', {}, [ _('Mail filter') ]),
 			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
-			first.root, wrong.root, all.root, suspects, rest.root, figures.root, age.root
+			first.root, wrong.root, elsewhere.root, all.root, suspects, rest.root, figures.root, age.root
 		]);
 	}
 });

@@ -63,7 +63,7 @@ def _denied(policy: Policy, hook: str) -> list[str]:
     name = f"denied_{hook}"
     if policy.filter.mode == "block":
         return [f"\tchain {name} {{", *chain]
-    if policy.filter.mode == "monitor" and hook == "prerouting":  # otherwise they were counted before conntrack
+    if policy.filter.mode == "monitor" and hook == "prerouting":  # otherwise they were counted before
         chain = [f"\t\tupdate @explained {{ ether saddr limit rate over {FEW} }} return", *chain]
     target = f"goto {name}_blocked"
     whom = blocked(target) if hook == "prerouting" else [f"\t\t{SWITCH} @{ROUTER_BLOCKED} {target}"]

@@ -45,6 +45,8 @@ __all__ = ["RunError", "run"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cpe_filter.live.job import Steps
 
 #: Envelopes are not read here; the counts are sufficient.

@@ -98,18 +98,19 @@ def _index() -> tuple[bytes, bytes]:
     Two bytes each. The key is that of the middle of a row's longest part, where words differ the most.
     """
     found, at = [], 0
-    for row in ROWS.splitlines():
-        part = max((part for part in row[1:].split("+") if part[0] != "!"), key=len).encode("ascii")
+    while at < len(ROWS):
+        end = ROWS.index("\n", at)
+        part = max((part for part in ROWS[at + 1 : end].split("+") if part[0] != "!"), key=len).encode("ascii")
         middle = len(part) // 2
-        found.append((_key(*part[middle - 1 : middle + 2]), at))
-        at += len(row) + 1
+        found.append(_key(*part[middle - 1 : middle + 2]) << 16 | at)
+        at = end + 1
     found.sort()
-    lesser = [0] * (_KEYS + 1)
-    for place, _ in found:
-        lesser[place + 1] += 1
-    for place in range(_KEYS):
-        lesser[place + 1] += lesser[place]
-    return b"".join([n.to_bytes(2, "big") for n in lesser]), b"".join([at.to_bytes(2, "big") for _, at in found])
+    lesser, places = bytearray(), bytearray()
+    for n, one in enumerate(found):
+        while len(lesser) <= 2 * (one >> 16):
+            lesser += n.to_bytes(2, "big")
+        places += (one & 0xFFFF).to_bytes(2, "big")
+    return bytes(lesser + len(found).to_bytes(2, "big") * (_KEYS + 1 - len(lesser) // 2)), bytes(places)
 
 
 _LESSER, _ROW_AT = _index()

@@ -7,7 +7,7 @@ s_c504_+helo
 pneedfullyqualifiedaddress
 n_c502_
 n_c504_
-n_c500_+syntaxerror
+n_c500_+syntax
 ncommandunrecognized
 nunrecognizedcommand
 nunknowncommand
@@ -52,6 +52,7 @@ oblockedbyrecipient
 ocustomerblocklist
 orejectedbyrecipient
 orejectedbythisuser
+orejectduetopolicyrestrictions
 orecipientpreferences
 o_rcp_p2_
 orejectedbyrecipients
@@ -114,6 +115,7 @@ l_ofr006_102_
 l_lpn007_102_
 labusdetecte
 labusive
+lduetoabuse
 linfected
 ltrojan
 lzombie
@@ -216,7 +218,6 @@ h_dy_001_
 h_pol_p1_
 h_dns_p3_
 h_dns_t2_
-h_c_hi_
 h_c_rdns_
 mnemesis+listed
 maproblemoccurred+postmaster
@@ -232,7 +233,7 @@ hdynamichost
 hdynamicclient
 hdynamicdnsname
 hdynamicrdns
-hdynamically
+hdynamically+!blacklist
 hdynamischeip
 hdynamischen
 heinwahl
@@ -477,6 +478,11 @@ udoesntexist+!domain
 udoesnthavea+account
 udoesnothaveanaccount
 uisnolongervalid
+udosntexist
+uuserisinvalid
+uaccountnotavailable
+uaccountisunavailable
+uaddressnotknown
 unolongervalid
 unotavalid
 umailboxnotfound
@@ -682,6 +688,7 @@ oenvelope+blocked
 opermanentfailureforoneormore
 onotallowedtoconnect
 oaccesstosubmitmessages
+onotacceptdelivery
 omembers
 onotacceptingconnections
 onosmtpservicehere

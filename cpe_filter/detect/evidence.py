@@ -95,7 +95,7 @@ _RATES: dict[str, tuple[str, float, tuple[float, ...], float, str]] = {
     "unknown-user":          (REPLY,       0.32, (0.02, 0.03, 0.03, 0.03, 0.03, 0.015),      1,   SIMULATED),
     "dnsbl-listed":          (REPLY,       0.2,  (0.005, 0.005, 0.008, 0.06, 0.4, 0.005),    0.5, SIMULATED),
     "dnsbl-unlisted":        (REPLY,       0.9,  (0.9, 0.9, 0.9, 0.9, 0.8, 0.9),             1,   JUDGEMENT),
-    "residential-line":      (REPLY,       0.1,  (0.2, 0.1, 0.15, 0.55, 0.12, 0.08),         1,   SIMULATED),
+    "residential-line":      (REPLY,       0.1,  (0.25, 0.1, 0.15, 0.55, 0.12, 0.1),         1,   SIMULATED),
     "refused":               (REPLY,       0.12, (0.02, 0.015, 0.02, 0.05, 0.03, 0.02),      0.9, SIMULATED),
     "deferred":              (REPLY,       0.05, (0.07, 0.07, 0.07, 0.08, 0.08, 0.07),       1,   SIMULATED),
     "tls-too-short":         (REPLY,       0.45, (0.35, 0.14, 0.15, 0.45, 0.45, 0.42),       1,   SIMULATED),

@@ -79,6 +79,12 @@ def test_texts(name: str, row: evidence.Indicator) -> None:
     assert len(row.subscriber) <= 100
 
 
+def test_a_home_line_s_refusal_is_never_evidence_against_it() -> None:
+    """Nor is the contact that it ends: every server may be new, and refuse, to a mail server behind a home line."""
+    line, new = INDICATORS["residential-line"].weights, INDICATORS["new-destination"].weights
+    assert all(weight <= 0 and weight + other <= 1e-9 for weight, other in zip(line, new, strict=True))
+
+
 def test_jargon_is_found() -> None:
     for text in ("It says HELO.", "A 5yz reply.", "RCPT refused.", "On port 25.", "Your IP is listed."):
         assert JARGON.search(text), text

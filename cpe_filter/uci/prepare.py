@@ -39,6 +39,7 @@ def run() -> list[str]:
     known = [*_lines(places.NOTES), *_lines(places.CONFIG_ERROR)]
     wanted = jail.ON
     news: list[str] = []
+    failed: list[str] = []
     try:
         sources = making.read_sources(_seen())
         settings = making.configured(sources)
@@ -53,13 +54,13 @@ def run() -> list[str]:
         news = [] if str(error) in known else news
         _write(places.CONFIG_ERROR, f"{error}\n")
     else:
-        news = _keep(made, sources.digest()) if made else []
+        failed = _keep(made, sources.digest()) if made else []
     if made is None:
         _write(places.SERVICE, "enabled 1\n")
         _write(places.NOTES, "")
         return news
     policy, lacks = provided(made.policy)
-    made = made._replace(policy=policy, notes=[*made.notes, *lacks])
+    made = made._replace(policy=policy, notes=[*made.notes, *failed, *lacks])
     lines, notes = _service(made, wanted)
     _write(places.POLICY, made.text)
     _write(places.SERVICE, "".join(f"{line}\n" for line in lines))

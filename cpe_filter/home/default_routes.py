@@ -2,8 +2,8 @@
 
 Knows rtnetlink's messages (linux/rtnetlink.h, linux/fib_rules.h, linux/if_link.h). Must not know which interfaces are
 watched. Only reads, and needs no rights. Counts as default: routes to all, to either half, and to 2000::/3, in every
-table that a rule for forwarded packets names. All reading is bounded: such a route is among the first that the kernel
-lists, so of a table only its beginning is read.
+table that a rule for forwarded packets names. All reading is bounded. The kernel lists IPv4's default routes first, so
+only the beginning of a table is read; IPv6's come last, so a table of more than some 8,000 routes hides them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Family = Literal[4, 6]
 
 #: The most interfaces, rules and tables that are read of a router, and datagrams of one table.
-MOST_LINKS, MOST_RULES, MOST_TABLES, _MOST_DATAGRAMS = 1024, 512, 64, 3
+MOST_LINKS, MOST_RULES, MOST_TABLES, _MOST_DATAGRAMS = 1024, 512, 64, {4: 3, 6: 64}
 _DATAGRAM = 1 << 14
 _TIMEOUT_S = 1.0
 #: Bytes of notifications that the kernel keeps for `Changes`; beyond them it only says that there were more.
@@ -58,6 +58,7 @@ _EVERYWHERE: dict[int, tuple[tuple[bytes, int], ...]] = {
     4: ((b"", 0), (b"", 1), (b"\x80", 1)),
     6: ((b"", 0), (b"", 1), (b"\x80", 1), (b"\x20", 3)),
 }
+_LONGEST = 3
 _FAMILIES: dict[int, int] = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 
 
@@ -148,7 +149,7 @@ def _of_table(family: int, table: int, links: dict[int, str], blind: bool) -> li
         except OSError:
             pass
         try:
-            for content in _dump(kernel, _GETROUTE, _NEWROUTE, request, _ROUTE.size, _MOST_DATAGRAMS):
+            for content in _dump(kernel, _GETROUTE, _NEWROUTE, request, _ROUTE.size, _MOST_DATAGRAMS[family]):
                 route = _default(family, table, content, links)
                 if route is not None:
                     routes.append(route)
@@ -165,10 +166,12 @@ def _of_table(family: int, table: int, links: dict[int, str], blind: bool) -> li
 def _default(family: int, table: int, content: bytes, links: dict[int, str]) -> tuple[bytes, int, list[str]] | None:
     """Destination and source, metric and interfaces of a default route; None for any other message."""
     length, kind, flags = content[1], content[7], _number(content[8:12])
+    if length > _LONGEST or kind != _UNICAST or flags & _DEAD:
+        return None
     given = dict(attributes(content[_ROUTE.size :]))
     its_table = _number(given.get(_TABLE, content[4:5]))
     to = given.get(_DESTINATION, b"").rstrip(b"\0")
-    if its_table != table or kind != _UNICAST or flags & _DEAD or (to, length) not in _EVERYWHERE[family]:
+    if its_table != table or (to, length) not in _EVERYWHERE[family]:
         return None
     numbers = [_number(given[_INTERFACE])] if len(given.get(_INTERFACE, b"")) == 4 else []
     numbers += _next_hops(given.get(_MULTIPATH, b""))

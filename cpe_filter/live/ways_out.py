@@ -143,15 +143,18 @@ class WaysOut(Part):
         for one in self._ways.values():
             one.mail = False
         for key, (connections, ago_s) in left.items():
-            interface, family, came = key
-            # It was not watched before a reload; or what comes from there left by it before, and was translated.
-            if self._known(interface) or (came and (interface, family, False) in self._ways):
+            interface, _, came = key
+            # It was not watched before a reload; or what comes from there has left by it, and was translated (464XLAT).
+            if self._known(interface) or (came and self._is_way_out(interface)):
                 continue
             found = self._way(key)
             if found is None:
                 continue
             found.connections += connections - (found.counted if connections >= found.counted else 0)
             found.counted, found.last, found.mail = connections, now - ago_s, True
+
+    def _is_way_out(self, interface: str) -> bool:
+        return any((interface, family, False) in self._ways for family in (4, 6))
 
     def _known(self, interface: str) -> bool:
         return interface == "lo" or matches(interface, (*self._network.wan, *self._network.lan))

@@ -345,3 +345,38 @@ def test_mail_from_one_network_of_the_home_to_another(lab: Lab, mode: str) -> No
     time.sleep(6)
     assert running.status()["unwatched"] == []
     assert_untouched(running)
+
+
+def test_mail_of_the_router_itself(lab: Lab) -> None:
+    add_way(lab)
+    ip(lab, "router", "route replace default via 10.9.0.1")
+    running = lab.start_filter(lab.policy(policy("block")))
+    assert sent(lab, mx4(0), device="router")
+    wait_for_way(running, 1)
+    assert_untouched(running)
+
+
+def test_mail_that_is_redirected_into_the_home(lab: Lab) -> None:
+    """A port forward of the router takes mail back to a host of the home (hairpin): it does not leave."""
+    add_way(lab)
+    lab.nft(
+        "router",
+        "table ip forwards { chain pre { type nat hook prerouting priority dstnat; "
+        "ip daddr 192.0.2.1 tcp dport 25 dnat to 192.168.1.101; }; "
+        "chain post { type nat hook postrouting priority srcnat; oifname br-lan ct status dnat masquerade; }; }",
+    )
+    server = (
+        "import socket; s = socket.create_server(('', 25)); print('ready', flush=True); "
+        "s.accept()[0].sendall(b'220 x\\r\\n')"
+    )
+    host = lab.start("device1", [PYTHON, "-c", server])
+    assert host.stdout is not None
+    assert host.stdout.readline() == "ready\n"
+    path = lab.policy(policy("block", "explain"))
+    path.write_text(path.read_text().replace("[network]\n", '[network]\nprivate_destinations = "filter"\n'))
+    running = lab.start_filter(path)
+    client = "import socket; print(socket.create_connection(('192.0.2.1', 25), timeout=20).recv(9))"
+    assert "220" in lab.run("device2", [PYTHON, "-c", client]).stdout
+    time.sleep(6)
+    assert running.status()["unwatched"] == []
+    assert_untouched(running)

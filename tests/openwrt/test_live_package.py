@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.mail import sent
+from tests.lab.mail import send, sent
 from tests.lab.net import DEADLINE_S, Filter, Lab, mx4
 from tests.openwrt import ipk, light
 
@@ -55,5 +55,20 @@ def test_it_filters_reloads_and_ends(lab: Lab, root: Path, read: Callable[[str],
     assert '<html lang="nl">' in page.read_text(), "a package that is installed later is used after a reload"
     lab.nft("router", "flush ruleset")
     running.wait_for("restored")
+    assert running.stop() == 0
+    assert "internal error" not in log.read_text()
+
+
+def test_without_the_responder_refusals_are_resets(lab: Lab, root: Path) -> None:
+    """The default asks for an explanation, and its package is not there: mail is refused all the same, at once."""
+    policy = lab.policy('[filter]\nmode = "block"\n')
+    log = lab.folder / "package.log"
+    with log.open("w") as file:
+        process = lab.start("router", light.command(root, LIGHT, "run", "--policy", str(policy)), stderr=file)
+    running = Filter(lab, process, log, policy)
+    running.wait_for("running:")
+    rules = lab.run("router", ["nft", "list", "table", "inet", "cpe_filter"]).stdout
+    assert "redirect" not in rules
+    assert "Connection refused" in "".join(send(lab, mx4(0)))
     assert running.stop() == 0
     assert "internal error" not in log.read_text()

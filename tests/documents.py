@@ -1,6 +1,6 @@
 """The documents' tables that are made from the code: `python -m tests.documents` writes them, `test_docs` checks them.
 
-Knows where each table stands. A table begins with its header and ends at the first empty line.
+Knows where each table is. A table begins with its header and ends at the first empty line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.lab.net import PROJECT
 
 DOCS = PROJECT / "docs"
 SIZE_HEADER = "| package | kB, .ipk | kB installed |\n|---|---|---|\n"
-#: The recipes whose packages' sizes stand there, and for which Python.
+#: The recipes whose packages have their sizes in the table, and for which Python.
 SIZED = ("cpe-filter", "luci-app-cpe-filter")
 SIZE_PYTHON = (3, 11)
 REPLY_HEADER = "| class | pattern | provider | a text | source |\n|---|---|---|---|---|\n"

@@ -21,11 +21,15 @@ _COUNTED = ("observed", "queued", "known", "refused", "blocked", "limited", "exp
 
 
 def describe(
-    content: dict[str, Any], now: float, width: int | None = None, config_error: str | None = None
+    content: dict[str, Any],
+    now: float,
+    width: int | None = None,
+    config_error: str | None = None,
+    notes: Sequence[str] = (),
 ) -> list[str]:
     """Lines of at most `width` characters; None: of any length. now: POSIX seconds.
 
-    config_error: why the service does not use its configuration, if it does not.
+    config_error: why the service does not use its configuration, if it does not. notes: what else it reports.
 
     Raises ArithmeticError, AttributeError, LookupError, TypeError or ValueError if the content is not a status.
     """
@@ -37,6 +41,7 @@ def describe(
         f"{content['mail_packets']} packets of mail looked at, {content['flows']} connections open, "
         f"{content['failures']} failures; as of {age:.0f} s ago",
         *([f"configuration: not used, the policy is an earlier one: {config_error}"] if config_error else []),
+        *(f"note: {note}" for note in notes),
         *_fares(content),
     ]
     lines = [part for line in lines for part in _folded(line, width)]

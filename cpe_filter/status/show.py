@@ -23,6 +23,8 @@ LEAST_S, MOST_S = 0.1, 3600.0
 
 #: Characters of a line in `config-error`.
 _LONGEST_ERROR = 1000
+#: Lines of `notes`.
+_MOST_NOTES = 16
 _HOME, _TO_LINE_END, _TO_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -67,24 +69,36 @@ def watch(path: str, as_json: bool, every_s: float) -> int:
 def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
     """What to show, and what distinguishes this status from the next. Raises `NotRunningError`."""
     text, content = read(path)
-    error = config_problem(path)
-    which = f"{content['pid']} {content.get('updated')} {error}"
+    error, notes = config_problem(path), service_notes(path)
+    which = f"{content['pid']} {content.get('updated')} {error} {notes}"
     if as_json:
-        return (f'{{"config_error":{json.dumps(error)},{text.lstrip()[1:]}' if error else text), which
+        more = {**({"config_error": error} if error else {}), **({"notes": notes} if notes else {})}
+        return (f"{json.dumps(more)[:-1]},{text.lstrip()[1:]}" if more else text), which
     try:
-        return "\n".join(describe(content, time.time(), columns, error)), which
+        return "\n".join(describe(content, time.time(), columns, error, notes)), which
     except _WRONG:
         raise NotRunningError(f"{path}: not a status file") from None
 
 
 def config_problem(path: str) -> str | None:
     """Why the service does not use its configuration, one line; None if it does, or if there is no service."""
+    lines = _service_lines(path, "config-error", 1)
+    return (lines[0] or None) if lines else None
+
+
+def service_notes(path: str) -> list[str]:
+    """What else the service's user must know: no relays, no jail, ways out that are not watched. A line for each."""
+    return _service_lines(path, "notes", _MOST_NOTES)
+
+
+def _service_lines(path: str, name: str, most: int) -> list[str]:
     try:
-        with open(of_service(path, "config-error"), encoding="utf-8", errors="replace") as file:
-            line = file.readline(_LONGEST_ERROR).rstrip("\n")
+        with open(of_service(path, name), encoding="utf-8", errors="replace") as file:
+            lines = [file.readline(_LONGEST_ERROR).rstrip("\n") for _ in range(most)]
     except OSError:
-        return None
-    return "".join(c if c.isprintable() else "?" for c in line) or None
+        return []
+    found = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    return [line for line in found if line] if most > 1 else found
 
 
 def _with_error(why: str, path: str) -> str:

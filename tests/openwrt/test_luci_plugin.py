@@ -109,6 +109,12 @@ def test_an_error_in_the_configuration_is_told(running: Router) -> None:
     assert running.call("status")["config_error"] == "x" * 1000
 
 
+def test_what_the_service_notes_is_told(running: Router) -> None:
+    assert "notes" not in running.call("status")
+    (running.run / "notes").write_text('mode is monitor\nnot in a jail: $(reboot) "x"\n')
+    assert running.call("status")["notes"] == 'mode is monitor\nnot in a jail: $(reboot) "x"'
+
+
 def test_names_cannot_pose_as_the_process(router: Router) -> None:
     hostile = '","pid":999999,"x":"'
     content = status(device("02:00:00:00:01:02", name=hostile), mode=hostile)

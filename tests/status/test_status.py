@@ -121,6 +121,16 @@ def test_a_configuration_that_cannot_be_used_is_told(tmp_path: Path, capsys: pyt
     assert f"; the configuration cannot be used: {WRONG}" in capsys.readouterr().err
 
 
+def test_what_the_service_notes_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps({**HOME, "pid": os.getpid()}))
+    (tmp_path / "notes").write_text("mode is monitor\n\nnot in a jail: \x1b[2J\n")
+    assert show.once(str(path), True) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == ["mode is monitor", "not in a jail: ?[2J"]
+    assert show.once(str(path), False) == 0
+    assert "\nnote: mode is monitor\nnote: not in a jail: ?[2J\n" in capsys.readouterr().out
+
+
 def test_a_filter_in_a_jail_is_known_by_the_services_pid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It takes itself for process 1, and some process 1 always runs."""
     path = tmp_path / "status.json"

@@ -180,7 +180,7 @@ return view.extend({
 
 	render: function(answer) {
 		style.use();
-		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), all = place('div'), elsewhere = place('div');
+		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), notes = place('div'), all = place('div'), elsewhere = place('div');
 		const suspects = E('div'), rest = place('div'), figures = place('div'), age = place('p');
 		let cards = {};
 
@@ -207,6 +207,12 @@ return view.extend({
 					E('h4', {}, [ _('Mail can leave without being watched') ]), list('ul', unwatched),
 					E('p', {}, [ _('If this is intended, nothing has to be done. To filter this mail, too, add the network under Settings, Networks of the Internet.') ])
 				]) ] : [];
+			});
+			const noted = typeof(answer.notes) == 'string' ? answer.notes : '';
+			notes.put(noted, function() {
+				return noted ? [ E('div', { 'class': 'alert-message notice' }, noted.split('\n').map(function(line) {
+					return E('div', { 'class': 'cpe-any' }, [ line ]);
+				})) ] : [];
 			});
 			if (status)
 				chart.add(status);
@@ -246,7 +252,7 @@ return view.extend({
 		return E('div', {}, [
 			E('h2', {}, [ _('Mail filter') ]),
 			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
-			first.root, wrong.root, elsewhere.root, all.root, suspects, rest.root, figures.root, age.root
+			first.root, wrong.root, notes.root, elsewhere.root, all.root, suspects, rest.root, figures.root, age.root
 		]);
 	}
 });

@@ -26,13 +26,13 @@ from tests.texts.browser import PROGRAM, Browser
 pytestmark = pytest.mark.skipif(not (PROGRAM and BUSYBOX), reason="no chromium or no busybox here")
 
 LISTS = ("interfaces", "ports", "networks", "prefixes", "paths", "replies")
-#: What the service has beside the policy's keys (uci-policy.sh), and what it has of an exemption.
+#: What the service has beside the policy's keys (cpe_filter/uci), and what it has of an exemption.
 SERVICE = {
     ("main", "enabled"): "1",
     ("main", "policy_file"): "",
     ("main", "jail"): "1",
-    ("network", "lan_network"): "lan",
-    ("network", "wan_network"): "wan, wan6",
+    ("network", "lan_network"): "",
+    ("network", "wan_network"): "",
 }
 EXEMPT = ("device", "destination", "until", "reason")
 #: All options as the page has them.

@@ -36,9 +36,9 @@ const SECTIONS = [
 			_('How long the kernel goes on blocking a compromised device after the filter has last confirmed it.') ]
 	] ],
 	[ 'network', _('Network'), _('Where devices and the Internet are, and which mail is not looked at.'), [
-		[ 'lan_network', kinds.names, [ 'lan' ], _('Networks of the home'),
+		[ 'lan_network', kinds.names, [], _('Networks of the home'),
 			_('As they are called under Network, Interfaces.') ],
-		[ 'wan_network', kinds.names, [ 'wan', 'wan6' ], _('Networks of the Internet'),
+		[ 'wan_network', kinds.names, [], _('Networks of the Internet'),
 			_('As they are called under Network, Interfaces.') ],
 		[ 'lan', kinds.interfaces, [], _('Devices of the home'),
 			_('Where subscribers\' devices are.') ],
@@ -192,7 +192,7 @@ return view.extend({
 		const main = map.section(form.NamedSection, 'main', 'cpe-filter', _('Service'), _('Whether the filter runs, and how.'));
 		add(main, 'enabled', kinds.flag, '1', _('Run the filter'), _('Started at once, and whenever the router starts.'));
 		add(main, 'policy_file', kinds.file, '', _('Policy file'), _('A policy of the provider (TOML) in place of all that is set on these pages.'));
-		add(main, 'jail', kinds.flag, '1', _('Jail'), _('Run the filter in a jail (procd-ujail), where there is one.'));
+		add(main, 'jail', word([ [ '1', _('Where it can be built') ], [ 'required', _('Always; else do not run') ], [ '0', _('Never') ] ]), '1', _('Jail'), _('Run the filter in a jail (procd-ujail), where there is one.'));
 
 		SECTIONS.forEach(function(row) {
 			const section = map.section(form.NamedSection, row[0], row[0], row[1], row[2]);

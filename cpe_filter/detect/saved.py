@@ -26,7 +26,7 @@ from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective
 from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES, SENDER_PROFILES, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks
-from cpe_filter.lean.checksum import CorruptStateError, checksum
+from cpe_filter.lean.checksum import CorruptStateError, checksum, is_checksum
 from cpe_filter.lean.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
@@ -93,7 +93,7 @@ def decode(data: bytes, now: float) -> Saved:
         raise CorruptStateError("not a state of cpe-filter")
     if data[len(_MAGIC)] != VERSION:
         raise CorruptStateError(f"version {data[len(_MAGIC)]}; expected version {VERSION}")
-    if len(data) < 5 or checksum(data[:-4]) != int.from_bytes(data[-4:], "big"):
+    if len(data) < 5 or not is_checksum(int.from_bytes(data[-4:], "big"), data[:-4]):
         raise CorruptStateError("cut short or damaged")
     reader = _Reader(data[len(_MAGIC) + 1 : -4])
     serial, written = reader.varint(), reader.number()

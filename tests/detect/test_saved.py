@@ -7,6 +7,7 @@ import math
 import random
 import statistics
 import struct
+from binascii import crc32
 from collections.abc import Callable
 
 import pytest
@@ -262,6 +263,16 @@ def test_a_state_with_the_former_names_of_profiles_keeps_its_sums(monkeypatch: p
 
 
 # ── broken ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_state_with_the_checksum_of_earlier_versions_is_read() -> None:
+    """CRC-32: an upgrade must not forget who is compromised."""
+    _, device, time = lived(most=12)
+    body = encode([device], time, 1)[:-4]
+    (found,) = decode(body + crc32(body).to_bytes(4, "big"), time).devices
+    assert everything(found) == everything(again(device, time))
+    with pytest.raises(CorruptStateError):
+        decode(body + (crc32(body) ^ 1).to_bytes(4, "big"), time)
 
 
 def test_every_cut_and_every_changed_byte_is_noticed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from binascii import crc32
 
 import pytest
 
@@ -58,7 +59,17 @@ def test_what_was_written_is_read(content: bytes) -> None:
     assert without_checksum(with_checksum(content)) == content
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"0000000\n", b"00000001\n", b"zzzzzzzz\n"])
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT])
+def test_what_an_earlier_version_wrote_is_read(content: bytes) -> None:
+    """With CRC-32: an upgrade keeps the files."""
+    data = content + b"%08x\n" % crc32(content)
+    assert without_checksum(data) == content
+    if content:
+        with pytest.raises(CorruptStateError, match="cut short or damaged"):
+            without_checksum(content[:-1] + b"\xff" + data[-9:])
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"0000000\n", b"00000001\n", b"zzzzzzzz\n", b"-0000001\n", b"0_000000\n"])
 def test_what_has_no_checksum_is_refused(data: bytes) -> None:
     with pytest.raises(CorruptStateError):
         without_checksum(data)

@@ -172,6 +172,36 @@ def test_nothing_to_do(browser: Browser, tmp_path: Path) -> None:
         pages.clean()
 
 
+def test_ways_out_that_are_not_watched(home: Home) -> None:
+    entry = {
+        "families": [4, 6],
+        "connections": 0,
+        "since": 1.0,
+        "last": None,
+        "default_route": [4],
+        "standby_route": [],
+    }
+    home.filter.write(
+        unwatched=[
+            {**entry, "interface": HOSTILE},
+            {**entry, "interface": "wwan0", "families": [6], "default_route": [], "standby_route": [6]},
+            {**entry, "interface": "wg0", "families": [4], "connections": 7, "last": 1795435200.0},
+        ]
+    )
+    home.open("status", there=".alert-message.notice")
+    text = home.words(".alert-message.notice")
+    assert f"IPv4, IPv6 leaves by {HOSTILE}, which is not watched. A default route leads there." in text
+    assert "IPv6 can leave by wwan0, which is not watched. A default route of lower priority leads there." in text
+    assert (
+        "IPv4 leaves by wg0, which is not watched. Connections of mail that left there: 7, the last Nov 23, 2026"
+        in text
+    )
+    assert "If this is intended, nothing has to be done." in text
+    assert home.ask("document.querySelectorAll('#view img, #view script').length") == 0
+    home.filter.write()
+    home.clean()
+
+
 def test_names_from_the_network_are_inert(home: Home) -> None:
     home.filter.names |= {BOX: HOSTILE, LAPTOP: HOSTILE, SUSPECT: ""}
     home.filter.write(handoff=HOSTILE)

@@ -122,28 +122,31 @@ class MacRotation:
             if len(lease.hwaddr) == 6 and lease.hwaddr[0] & 3 == 2 and len(live) < LEASES:
                 live[lease.hwaddr] = lease
         for mac, lease in live.items():
-            tenure = self._tenures.get(mac)
-            is_known = tenure is not None and tenure.ended is None
-            if tenure is None or not is_known:
-                tenure = self._tenures[mac] = LeaseHistory(time)
-            if lease.length:
-                # It may have been renewed just now, and has been within its length.
-                until = time + lease.length
-                tenure.renewed = max(tenure.renewed, time - lease.length)
-            else:
-                until = time + lease.expires - wall if lease.expires else float("inf")
-                if is_known and until > tenure.until + _RENEWED_S:
-                    tenure.renewed = time
-            tenure.until = until
-            # dnsmasq removes a name from a lease when another claims it. The old name still counts.
-            tenure.name = lease.name or tenure.name
-            tenure.client_id = lease.client_id or tenure.client_id
+            self._note_lease(mac, lease, time, wall)
         for mac, tenure in list(self._tenures.items()):
             if mac not in live:
                 if tenure.ended is None:
                     tenure.ended = time
                 if self._devices.find(mac) is None:
                     del self._tenures[mac]
+
+    def _note_lease(self, mac: bytes, lease: Lease, time: float, wall: float) -> None:
+        tenure = self._tenures.get(mac)
+        is_known = tenure is not None and tenure.ended is None
+        if tenure is None or not is_known:
+            tenure = self._tenures[mac] = LeaseHistory(time)
+        if lease.length:
+            # It may have been renewed just now, and has been within its length.
+            until = time + lease.length
+            tenure.renewed = max(tenure.renewed, time - lease.length)
+        else:
+            until = time + lease.expires - wall if lease.expires else float("inf")
+            if is_known and until > tenure.until + _RENEWED_S:
+                tenure.renewed = time
+        tenure.until = until
+        # dnsmasq removes a name from a lease when another claims it. The old name still counts.
+        tenure.name = lease.name or tenure.name
+        tenure.client_id = lease.client_id or tenure.client_id
 
     def _find_shared(self, identity: tuple[str, bytes], macs: list[bytes]) -> None:
         """If two leases have one identity and the older was renewed after the newer came, these are two devices."""

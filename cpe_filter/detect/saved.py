@@ -158,6 +158,24 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     return b"".join(out)
 
 
+def _read_tallies(reader: _Reader, indicators: list[str]) -> dict[str, Tally]:
+    tallies = {}
+    fired = int.from_bytes(reader.take(_bytes_of(indicators)), "big")
+    for number, name in enumerate(indicators):
+        if fired >> number & 1:
+            count, weight = reader.varint(), reader.varint()
+            if name in INDICATORS:
+                tallies[name] = Tally(min(count, MANY), (-(weight >> 1) if weight & 1 else weight >> 1) / _WEIGHT)
+    return tallies
+
+
+def _read_addresses(reader: _Reader) -> list[bytes]:
+    addresses = [reader.short() for _ in range(reader.byte())]
+    if any(len(address) not in (4, 16) for address in addresses):
+        raise CorruptStateError("address of a wrong length")
+    return addresses[-ADDRESSES:]
+
+
 def _read_device(reader: _Reader, base: float, senders: list[str], indicators: list[str]) -> Device:
     key = reader.short()
     if len(key) not in _KEYS and key not in RESERVED:
@@ -181,19 +199,9 @@ def _read_device(reader: _Reader, base: float, senders: list[str], indicators: l
     device.networks = reader.varint()
     device.rejections_for_cause, device.rejections_for_line_type = reader.number(), reader.number()
     sums = {name: reader.number() for name in senders}
-    tallies = {}
-    fired = int.from_bytes(reader.take(_bytes_of(indicators)), "big")
-    for number, name in enumerate(indicators):
-        if fired >> number & 1:
-            count, weight = reader.varint(), reader.varint()
-            if name in INDICATORS:
-                tallies[name] = Tally(min(count, MANY), (-(weight >> 1) if weight & 1 else weight >> 1) / _WEIGHT)
+    tallies = _read_tallies(reader, indicators)
     device.score.restore(_STANDINGS[flags & 3], [sums.get(name, 0.0) for name in SENDER_PROFILES], tallies)
-    for _ in range(reader.byte()):
-        address = reader.short()
-        if len(address) not in (4, 16):
-            raise CorruptStateError("address of a wrong length")
-        device.addresses = [*device.addresses, address][-ADDRESSES:]
+    device.addresses = _read_addresses(reader)
     device.server_networks = ServerNetworks(reader.take(SIZE) if flags & _WHOLE_TABLE else reader.table())
     return device
 

@@ -34,6 +34,8 @@ _TOO_MUCH = b"421 4.7.0 %s heard too much\r\n" % _NAME
 _TOO_MANY_MISTAKES = b"421 4.7.0 %s heard too many errors\r\n" % _NAME
 TOO_MANY = b"421 4.7.0 %s has too many connections\r\n" % _NAME
 
+#: Commands that end what MAIL began, and their replies.
+_RESETS = {b"HELO": b"250 %s\r\n" % _NAME, b"EHLO": _EHLO, b"RSET": _OK}
 #: Commands that a server may lack.
 _UNAVAILABLE = (b"VRFY", b"EXPN", b"AUTH", b"STARTTLS", b"ETRN", b"TURN")
 #: First words of browsers and proxies. They get no reply, because they might misuse one.
@@ -125,29 +127,29 @@ class Dialogue:
             # In order or not, well-formed or not: the explanation is the purpose of the dialogue.
             self.refused += 1
             return self._explanation
-        if verb in (b"HELO", b"EHLO", b"RSET"):
+        if verb in _RESETS:
             self._mail = False
-            return _EHLO if verb == b"EHLO" else _OK if verb == b"RSET" else b"250 %s\r\n" % _NAME
+            return _RESETS[verb]
         if verb == b"MAIL":
-            if self._mail:
-                return self._mistake(_OUT_OF_ORDER)
-            if rest[:4].upper() != b"FROM":
-                return self._mistake(_MALFORMED)
-            self._mail = True
-            return _SENDER_OK
+            return self._sender(rest)
         if verb == b"DATA":
             return _NO_RECIPIENTS if self._mail else self._mistake(_OUT_OF_ORDER)
         if verb == b"BDAT":
             return self._bdat(rest)
-        if verb == b"NOOP":
-            return _OK
-        if verb == b"HELP":
-            return self._help
-        if verb == b"QUIT":
-            return self._end(_BYE)
-        if verb in _HTTP:
-            return self._end(b"")
+        if verb == b"QUIT" or verb in _HTTP:
+            return self._end(_BYE if verb == b"QUIT" else b"")
+        if verb == b"NOOP" or verb == b"HELP":
+            return _OK if verb == b"NOOP" else self._help
         return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
+
+    def _sender(self, rest: bytes) -> bytes:
+        """MAIL."""
+        if self._mail:
+            return self._mistake(_OUT_OF_ORDER)
+        if rest[:4].upper() != b"FROM":
+            return self._mistake(_MALFORMED)
+        self._mail = True
+        return _SENDER_OK
 
     def _bdat(self, rest: bytes) -> bytes:
         """The chunk comes in any case (RFC 3030 section 2). One that is too large ends the connection at its end."""

@@ -23,27 +23,32 @@ def called(device: Device, host_name: str) -> str:
 
 def compromised_device(text: str, all_devices: Iterable[Device], host_name: Callable[[Device], str]) -> Device:
     """The compromised device of this name; `home` is the unknown device of this home. Raises `PolicyError`."""
-    key, devices = parse_mac(text), list(all_devices)
+    devices = list(all_devices)
+    found = _of_this_name(text, devices, host_name)
+    compromised = [device for device in devices if device.score.standing == COMPROMISED]
+    known = f"compromised: {_listed(compromised, host_name)}" if compromised else "no device is compromised"
+    if not found:
+        raise PolicyError(f"no device is called {shown(text)}; {known}")
+    matching = [device for device in found if device in compromised]
+    if len(matching) == 1:
+        return matching[0]
+    if len(found) > 1:
+        raise PolicyError(f"{shown(text)} is the name of {_listed(found, host_name)}; name one by its MAC")
+    name, standing = called(found[0], host_name(found[0])), found[0].score.standing
+    raise PolicyError(f"{name} is {standing}, not compromised; {known}")
 
-    def listed(some: list[Device]) -> str:
-        more = f" and {len(some) - MAX_NAMED} more" if len(some) > MAX_NAMED else ""
-        return ", ".join([called(device, host_name(device)) for device in some[:MAX_NAMED]]) + more
 
+def _of_this_name(text: str, devices: list[Device], host_name: Callable[[Device], str]) -> list[Device]:
+    """By its own name or MAC; else by its host name; else the home's unknown device."""
+    key = parse_mac(text)
     found = [device for device in devices if text == device.name or (key is not None and key == device.key)]
     if not found and text:
         found = [device for device in devices if host_name(device).lower() == text.lower()]
     if not found and text == HOME_WORD:
         found = [device for device in devices if device.key == HOME]
-    bad = [device for device in devices if device.score.standing == COMPROMISED]
-    known = f"compromised: {listed(bad)}" if bad else "no device is compromised"
-    if len(found) > 1:
-        bad_ones = [device for device in found if device in bad]
-        if len(bad_ones) != 1:
-            raise PolicyError(f"{shown(text)} is the name of {listed(found)}; name one by its MAC")
-        found = bad_ones
-    if not found:
-        raise PolicyError(f"no device is called {shown(text)}; {known}")
-    if found[0] not in bad:
-        device = found[0]
-        raise PolicyError(f"{called(device, host_name(device))} is {device.score.standing}, not compromised; {known}")
-    return found[0]
+    return found
+
+
+def _listed(devices: list[Device], host_name: Callable[[Device], str]) -> str:
+    more = f" and {len(devices) - MAX_NAMED} more" if len(devices) > MAX_NAMED else ""
+    return ", ".join([called(device, host_name(device)) for device in devices[:MAX_NAMED]]) + more

@@ -9,7 +9,7 @@ the child process that makes the page.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.lean.named_tuple import NamedTuple
@@ -39,12 +39,10 @@ class About(NamedTuple):
 def page(about: About, entries: Sequence[Entry], now: float) -> str:
     """now: POSIX seconds. Times are shown in local time."""
     words = Words(about.language, about.provider)
-    urgent = sorted((one for one in entries if one.standing == COMPROMISED), key=lambda one: -(one.first or 0.0))
-    watched = sorted(
-        (one for one in entries if one.standing != COMPROMISED and (one.standing != CLEAR or one.past)),
-        key=lambda one: -max(one.first or 0.0, one.past_at if one.past else 0.0),
-    )
-    others = sorted((one for one in entries if one.standing == CLEAR and not one.past), key=lambda one: -one.last)
+    groups: tuple[list[Entry], ...] = ([], [], [])
+    for entry in entries:
+        groups[_group(entry)].append(entry)
+    urgent, watched, others = (sorted(group, key=order) for group, order in zip(groups, _ORDERS, strict=True))
     title = _title(words, len(urgent))
     detailed = [*urgent, *watched]
     parts = [
@@ -61,6 +59,21 @@ def page(about: About, entries: Sequence[Entry], now: float) -> str:
         f"</main>\n<footer><p>{_as_of(words, now)}</p></footer></body></html>\n",
     ]
     return "\n".join(parts)
+
+
+def _group(entry: Entry) -> int:
+    """What to do something about, what to know of, and the rest: the place in `_ORDERS`."""
+    if entry.standing == COMPROMISED:
+        return 0
+    return 1 if entry.standing != CLEAR or entry.past else 2
+
+
+#: Order within each group: the latest first.
+_ORDERS: tuple[Callable[[Entry], float], ...] = (
+    lambda entry: -(entry.first or 0.0),
+    lambda entry: -max(entry.first or 0.0, entry.past_at if entry.past else 0.0),
+    lambda entry: -entry.last,
+)
 
 
 def _title(words: Words, urgent: int) -> str:

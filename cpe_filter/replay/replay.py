@@ -57,6 +57,33 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace, checksums=DOUBTED)
     # A capture may hold more devices and servers than a home.
     engine.devices.limit = engine.recent_mx.limit = 1 << 16
+    count, start, end = _play(path, engine, warn)
+    result: dict[str, Any] = {
+        "capture": path,
+        "packets": count,
+        "smtp_packets": engine.mail_packets,
+        "start": _time(start),
+        "end": _time(end),
+        "devices": [device_facts(device) for device in engine.devices],
+    }
+    if options.leases:
+        leases = Leases(options.leases)
+        leases.refresh(max(0.0, end or 0.0))
+        for facts, device in zip(result["devices"], engine.devices, strict=True):
+            facts["name"] = leases.name(device) or None
+    if timeline:
+        timeline.finish()
+    if timeline and options.timeline:
+        for device in result["devices"]:
+            device["timeline"] = as_json(timeline.tracks.get(device["device"]))
+    if options.sessions:
+        spoken = sorted((flow for flow in flows if flow.session.spoken), key=lambda flow: flow.session.start)
+        result["sessions"] = [_session(flow) for flow in spoken]
+    return result
+
+
+def _play(path: str, engine: Engine, warn: Warn) -> tuple[int, float | None, float | None]:
+    """Feeds the engine with a capture. Returns how many packets it holds, and the times of the first and the last."""
     count = cut = 0
     start = end = None
     now = 0.0
@@ -73,28 +100,7 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     for reason, number in sorted(engine.refusals.items()):
         if reason != "not-tcp":
             warn(f"{number} packets could not be read: {reason}")
-    result: dict[str, Any] = {
-        "capture": path,
-        "packets": count,
-        "smtp_packets": engine.mail_packets,
-        "start": _time(start),
-        "end": _time(end),
-        "devices": [device_facts(device) for device in engine.devices],
-    }
-    if options.leases:
-        leases = Leases(options.leases)
-        leases.refresh(now)
-        for told, device in zip(result["devices"], engine.devices, strict=True):
-            told["name"] = leases.name(device) or None
-    if timeline:
-        timeline.finish()
-    if timeline and options.timeline:
-        for device in result["devices"]:
-            device["timeline"] = as_json(timeline.tracks.get(device["device"]))
-    if options.sessions:
-        spoken = sorted((flow for flow in flows if flow.session.spoken), key=lambda flow: flow.session.start)
-        result["sessions"] = [_session(flow) for flow in spoken]
-    return result
+    return count, start, end
 
 
 def _feed(engine: Engine, frame: Frame, now: float) -> None:

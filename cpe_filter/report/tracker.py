@@ -113,28 +113,34 @@ class IncidentTracker:
         events: list[Wire] = []
         present = {}
         for device in devices:
-            key = device.key
-            present[key] = device
-            incident = self._open.get(key)
+            present[device.key] = device
+            incident = self._open.get(device.key)
             reason = self._end_reason(incident, device, policy, now)
-            if incident is not None:
-                if reason or _has_changed(incident, device):
-                    self._fill(incident, device, policy, named)
-                if reason:
-                    events.append(self._close(incident, device, reason, now))
-                else:
-                    events += self._go_on(incident, device, policy, now, opening)
-            elif not reason and self._may_open(now):
-                events += self._begin(device, policy, now, named, opening)
+            if incident is None:
+                if not reason and self._may_open(now):
+                    events += self._begin(device, policy, now, named, opening)
+                continue
+            if reason or _has_changed(incident, device):
+                self._fill(incident, device, policy, named)
+            if reason:
+                events.append(self._close(incident, device, reason, now))
+            else:
+                events += self._go_on(incident, device, policy, now, opening)
         for key in [key for key in self._open if key not in present]:  # it was dropped: the table was full
             events.append(self._close(self._open[key], None, EXPIRED, now))
+        events += self._closed_again(now)
+        self._released = {key: None for key in self._released if key in present}
+        if now - self._noted_at >= NOTE_S:
+            self._note(present, now)
+        return events
+
+    def _closed_again(self, now: float) -> list[Wire]:
+        """The ends that may not have arrived before a restart."""
+        events = []
         for incident in self._closed.values():
             if incident.resend:
                 incident.resend = False
                 events.append(self._event(CLOSED, incident, now))
-        self._released = {key: None for key in self._released if key in present}
-        if now - self._noted_at >= NOTE_S:
-            self._note(present, now)
         return events
 
     def rekeyed(self, before: bytes, device: Device) -> None:

@@ -58,28 +58,49 @@ def describe(
 
 def _fares(content: dict[str, Any]) -> list[str]:
     """Lines about kernel, queue and rules. An older filter's status does not have them."""
-    lines = []
+    return [
+        *_kernel(content),
+        *(_way_out(way) for way in content.get("unwatched") or ()),
+        *(_unlisted(network) for network in content.get("unlisted") or ()),
+        *_queue(content),
+        *_rules_and_policy(content),
+        *_exempt(content),
+        *_devices(content),
+    ]
+
+
+def _kernel(content: dict[str, Any]) -> list[str]:
     kernel = content.get("kernel")
-    if kernel:
-        others = sorted(name for name in kernel if name not in (*_COUNTED, "unobserved"))
-        named = [name for name in _COUNTED if name in kernel] + others
-        lines.append("kernel: " + ", ".join(f"{kernel[name][0]} {name}" for name in named) + " (packets)")
-        lines.append(_not_observed(content))
-    lines += [_way_out(way) for way in content.get("unwatched") or ()]
-    lines += [_unlisted(network) for network in content.get("unlisted") or ()]
+    if not kernel:
+        return []
+    others = sorted(name for name in kernel if name not in (*_COUNTED, "unobserved"))
+    named = [name for name in _COUNTED if name in kernel] + others
+    counts = ", ".join(f"{kernel[name][0]} {name}" for name in named)
+    return [f"kernel: {counts} (packets)", _not_observed(content)]
+
+
+def _queue(content: dict[str, Any]) -> list[str]:
     queue, memory = content.get("queue_state"), content.get("memory")
     parts = []
     if queue:
         parts.append(f"{queue['waiting']} packets wait, {queue['dropped_queue'] + queue['dropped_socket']} lost")
     if memory:
         parts.append(f"memory {memory / 1e6:.1f} MB")
-    if parts:
-        lines.append("queue: " + "; ".join(parts))
+    return ["queue: " + "; ".join(parts)] if parts else []
+
+
+def _rules_and_policy(content: dict[str, Any]) -> list[str]:
+    lines = []
     if content.get("restored"):
         lines.append(f"rules: restored {content['restored']} times after other programs had changed them")
     policy = content.get("policy")
     if policy and policy.get("refused"):
         lines.append(f"policy: as it was read {clock(policy['read'])} UTC; a reload was refused: {policy['refused']}")
+    return lines
+
+
+def _exempt(content: dict[str, Any]) -> list[str]:
+    lines = []
     exempt = (content.get("exempt") or [])[:_EXEMPTIONS]
     for one in exempt:
         until = f" until {clock(one['until'])} UTC" if one["until"] is not None else ""
@@ -88,11 +109,13 @@ def _fares(content: dict[str, Any]) -> list[str]:
     more = content.get("exempt_count", 0) - len(exempt)
     if more > 0:
         lines.append(f"exempt: {more} more (cpe-filter exempt list)")
+    return lines
+
+
+def _devices(content: dict[str, Any]) -> list[str]:
     standings = [device["standing"] for device in content["devices"]]
     counted = [f"{standings.count(standing)} {standing}" for standing in _WORST_FIRST if standing in standings]
-    if counted:
-        lines.append("devices: " + ", ".join(counted))
-    return lines
+    return ["devices: " + ", ".join(counted)] if counted else []
 
 
 def _way_out(way: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ THRESHOLD = Label("compromised", 1, -8, 42, "end")
 
 def test_labels_at_one_height_touch_where_the_chart_is_narrow() -> None:
     label = Label("connection 3", 0.6, 10, 42, "start")
-    assert [label.touches(THRESHOLD, width) for width in (215, 289, 500, 950)] == [True, True, True, False]
+    assert [label.touches(THRESHOLD, width) for width in (215, 289, 500, 950)] == [True, True, False, False]
 
 
 def test_labels_at_heights_of_their_own_do_not() -> None:

@@ -71,16 +71,20 @@ def _of(episode: Episode, slots: Collection[str], last: bool, now: int) -> list[
     out += [
         News(f"raised:{incident}", RAISED, at) for incident, at in episode.raised if f"raised:{incident}" not in slots
     ]
+    return out + _of_the_end(episode, name, slots, last, now)
+
+
+def _of_the_end(episode: Episode, name: str, slots: Collection[str], last: bool, now: int) -> list[News]:
+    """name: of the incident by which the beginning was reported."""
     again = sum(slot.startswith(f"again:{name}:") for slot in slots)
     end = f"end:{name}:{again}"
-    if episode.clean_at is not None or (episode.closed_at is not None and episode.why != DESK):
-        if end not in slots:
-            is_clean = episode.clean_at is not None
-            at = episode.clean_at if is_clean else episode.closed_at
-            out.append(News(end, CLEAN if is_clean else CLOSED, at or now))
-    elif last and end in slots:  # a later report says that it has not ended after all
-        out.append(News(f"again:{name}:{again}", RECURRING, now))
-    return out
+    is_clean = episode.clean_at is not None
+    if is_clean or (episode.closed_at is not None and episode.why != DESK):
+        at = episode.clean_at if is_clean else episode.closed_at
+        return [] if end in slots else [News(end, CLEAN if is_clean else CLOSED, at or now)]
+    if last and end in slots:  # a later report says that it has not ended after all
+        return [News(f"again:{name}:{again}", RECURRING, now)]
+    return []
 
 
 def statements(

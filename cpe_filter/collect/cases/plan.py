@@ -145,13 +145,16 @@ def case_id(subscriber: str, router: str, dev: str) -> str:
     return hashlib.sha256(json.dumps([subscriber, router, dev]).encode()).hexdigest()[:16]
 
 
+def _of_line(line: Line | None) -> dict[str, Any]:
+    """What the map knows of the subscriber."""
+    names = ("subscriber", "region", "line", "model", "contact")
+    return {**{name: getattr(line, name) if line else "" for name in names}, "asn": line.asn if line else None}
+
+
 def _columns(number: str, rows: list[Row], line: Line | None, folded: History, done: list[Action]) -> dict[str, Any]:
     """rows: the case's incidents, newest first."""
     newest = max(rows, key=lambda row: (row["updated_at"], row["id"]))
-    active = [row for row in rows if row["id"] in folded.active]
-    standing = "clear"
-    if active:
-        standing = "compromised" if any(row["standing"] == "compromised" for row in active) else "suspected"
+    active = {row["standing"] for row in rows if row["id"] in folded.active}
     seen: Counter[str] = Counter()
     for row in rows:
         seen.update(indicators.read(row["ind"]))
@@ -160,14 +163,9 @@ def _columns(number: str, rows: list[Row], line: Line | None, folded: History, d
         "id": number,
         "router": newest["router"],
         "dev": newest["dev"],
-        "subscriber": line.subscriber if line else "",
-        "region": line.region if line else "",
-        "line": line.line if line else "",
-        "model": line.model if line else "",
-        "contact": line.contact if line else "",
-        "asn": line.asn if line else None,
+        **_of_line(line),
         "oui": next((row["oui"] for row in rows if row["oui"]), None),
-        "standing": standing,
+        "standing": "clear" if not active else "compromised" if "compromised" in active else "suspected",
         "act": newest["act"],
         "first_at": min(row["first_at"] for row in rows),
         "last_at": max(row["last_at"] for row in rows),

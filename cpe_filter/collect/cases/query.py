@@ -114,6 +114,17 @@ async def states(store: Store) -> dict[str, int]:
     return {state: found.get(state, 0) for state in STATES}
 
 
+#: By field of `Filter`: what a case has to be, if the field is set.
+_CONDITIONS = {
+    "region": "c.region = :region",
+    "subscriber": "c.subscriber = :subscriber",
+    "router": "c.router = :router",
+    "model": f"{MODEL_OF} = :model",
+    "since": "c.last_at >= :since",
+    "until": "c.last_at < :until",
+}
+
+
 def _where(filter_: Filter) -> tuple[str, dict[str, Any]]:
     parts: list[str] = []
     values: dict[str, Any] = {}
@@ -121,20 +132,11 @@ def _where(filter_: Filter) -> tuple[str, dict[str, Any]]:
         names = [f"state{place}" for place in range(len(filter_.states))]
         parts.append(f"c.state IN ({', '.join(':' + name for name in names)})")
         values.update(zip(names, filter_.states, strict=True))
-    for name in ("region", "subscriber", "router"):
+    for name, condition in _CONDITIONS.items():
         value = getattr(filter_, name)
         if value is not None:
-            parts.append(f"c.{name} = :{name}")
+            parts.append(condition)
             values[name] = value
-    if filter_.model is not None:
-        parts.append(f"{MODEL_OF} = :model")
-        values["model"] = filter_.model
-    if filter_.since is not None:
-        parts.append("c.last_at >= :since")
-        values["since"] = filter_.since
-    if filter_.until is not None:
-        parts.append("c.last_at < :until")
-        values["until"] = filter_.until
     if filter_.indicator:
         codes = {f"indicator{place}": code for place, code in enumerate(indicators.known_as(filter_.indicator))}
         parts.append("(" + " OR ".join(f"c.ind LIKE :{name} ESCAPE '!'" for name in codes) + ")")

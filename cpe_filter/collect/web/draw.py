@@ -65,6 +65,26 @@ def figure(chart: Chart, extra: Sequence[Series] = (), opened: bool = False) -> 
     )
 
 
+def _grid_line(value: int, y: float) -> list[str]:
+    kind = "base" if value == 0 else "grid"
+    return [
+        f'<line class="{kind}" x2="100%" y1="{_n(y)}" y2="{_n(y)}"/>',
+        f'<text class="scale" x="-8" y="{_n(y + 4)}">{abs(value):,}</text>',
+    ]
+
+
+def _bars(stacked: Sequence[Series], at: int, across: str, zero: float, pixels: float) -> list[str]:
+    """The bars of one place, one beyond the other from `zero` on. pixels: of one; negative: upwards."""
+    parts, edge = [], zero
+    for series in stacked:
+        height = series.values[at] * pixels if at < len(series.values) else 0
+        if height:
+            top = min(edge, edge + height)
+            parts.append(f'<rect class="{series.kind}" {across} y="{_n(top)}" height="{_n(abs(height))}"/>')
+        edge += height
+    return parts
+
+
 def _svg(chart: Chart) -> str:
     ups = [series for series in chart.stacked if not series.down]
     downs = [series for series in chart.stacked if series.down]
@@ -82,23 +102,13 @@ def _svg(chart: Chart) -> str:
         f'<desc id="{chart.name}-text">{chart.words}</desc>'
     ]
     for value in range(-below, above + 1, step):
-        y = _n(zero - value * pixels)
-        kind = "base" if value == 0 else "grid"
-        parts.append(f'<line class="{kind}" x2="100%" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="scale" x="-8" y="{_n(zero - value * pixels + 4)}">{abs(value):,}</text>')
+        parts += _grid_line(value, zero - value * pixels)
     wide = 100 / count
     bar = min(_WIDEST, wide * (0.8 if count < 60 else 1))
     for at in range(count):
-        left = at * wide + (wide - bar) / 2
+        across = f'x="{_n(at * wide + (wide - bar) / 2)}%" width="{_n(bar)}%"'
         for series, sign in ((ups, -1), (downs, 1)):
-            edge = zero
-            for one in series:
-                height = one.values[at] * pixels if at < len(one.values) else 0
-                if height > 0:
-                    top = edge - height if sign < 0 else edge
-                    across = f'x="{_n(left)}%" width="{_n(bar)}%"'
-                    parts.append(f'<rect class="{one.kind}" {across} y="{_n(top)}" height="{_n(height)}"/>')
-                edge += sign * height
+            parts += _bars(series, at, across, zero, sign * pixels)
     if chart.outline:
         line = _steps(chart.outline.values, count, zero, pixels)
         parts.append(f'<svg width="100%" height="{_HEIGHT}" viewBox="0 0 1000 {_HEIGHT}" preserveAspectRatio="none">')

@@ -283,5 +283,7 @@ def _session(session: dict[str, Any]) -> list[str]:
 
 def _violation(name: str) -> str:
     """A violation's name, with its meaning and rule."""
+    if name not in VIOLATIONS:
+        return shown(name)
     author, meaning, source = VIOLATIONS[name]
     return f'<abbr title="{html.escape(f"{author} {meaning} ({source})")}">{name}</abbr>'

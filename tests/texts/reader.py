@@ -37,7 +37,8 @@ VOID = {"meta", "br", "hr", "img", "link", "input", "base", "rect", "line", "cir
 KNOWN = re.findall(
     r"\w+",
     "html head meta title style body a div header p h1 h2 h3 h4 nav ul li span bdi main section article dl dt dd table "
-    "caption thead tbody tr th td figure figcaption details summary footer code br svg desc rect line text path circle",
+    "caption thead tbody tr th td figure figcaption details summary footer code abbr br svg desc rect line text path "
+    "circle",
 )
 
 

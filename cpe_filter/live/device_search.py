@@ -39,7 +39,7 @@ def compromised_device(text: str, all_devices: Iterable[Device], host_name: Call
 
 
 def _of_this_name(text: str, devices: list[Device], host_name: Callable[[Device], str]) -> list[Device]:
-    """By its own name or MAC; else by its host name; else the home's unknown device."""
+    """Those with this name or MAC; else with this host name; else the unknown device of the home."""
     key = parse_mac(text)
     found = [device for device in devices if text == device.name or (key is not None and key == device.key)]
     if not found and text:

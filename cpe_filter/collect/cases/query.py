@@ -114,7 +114,7 @@ async def states(store: Store) -> dict[str, int]:
     return {state: found.get(state, 0) for state in STATES}
 
 
-#: By field of `Filter`: what a case has to be, if the field is set.
+#: What a case has to be if a field of `Filter` is set, by its name.
 _CONDITIONS = {
     "region": "c.region = :region",
     "subscriber": "c.subscriber = :subscriber",

@@ -1,8 +1,8 @@
 """The life of the packages on a router's root: `python -m tests.vm.life_scene opkg|apk|flash OLD NEW`.
 
 Installed by their own scripts, set up, upgraded, removed. OLD and NEW are folders that tools.ipk has written. It prints
-a JSON object for each thing seen; test_life says what they must be. Runs in the guest, or on a root of its own on the
-host (tests/openwrt/root.sh): it writes to /etc, /usr and /lib.
+a JSON object for each thing seen; test_life says what they must be. Runs on a root of its own
+(tests/openwrt/root.sh): it writes to /etc, /usr and /lib.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from tests.lab.net import DEADLINE_S, PYTHON, RELAY4, Lab, mx4
+from tests.lab.net import PYTHON, RELAY4, Lab, mx4
 from tests.openwrt import light, package
 from tests.openwrt.packager import Apk, Opkg
-from tests.vm.service_scene import NETWORK, RULES, RUN, STAND_IN, Router, see, wait
+from tests.vm.service_scene import NETWORK, RUN, STAND_IN, Router, see, wait
 
 #: Where something of the packages could stay.
 PLACES = ("/etc", "/www", "/usr/bin", "/usr/libexec", "/usr/share/nftables.d", "/lib/upgrade", "/var/run", "/tmp")
@@ -136,8 +135,6 @@ def life(router: LifeRouter, packager: Opkg | Apk, old: Path, new: Path) -> None
     see("upgraded", anew=router.runs_anew(pid), bot=router.standing("device2"), mode=router.status().get("mode"),
         config=router.shown() == config, laptop=router.sends("device1", mx4(0)),
         bot_sends=router.sends("device2", mx4(4)))  # fmt: skip
-    if router.status().get("handoff") == "nft":  # elsewhere nft takes no rule that queues
-        closed(router, lambda: install(old))
 
     # A person's part: an exemption, and a changed configuration.
     see("exempted", against=router.exempt(mx4(9)))
@@ -218,31 +215,6 @@ def _install(packager: Opkg | Apk, folder: Path, names: tuple[str, ...]) -> None
         said = packager.install(ipk if isinstance(packager, Opkg) else folder / "apk" / name)
         if said:
             see("said", by=name, text=said)
-
-
-def closed(router: LifeRouter, upgrade: object) -> None:
-    """An upgrade while fail is closed: nothing that mode block refuses gets out meanwhile."""
-    router.uci("set", "cpe-filter.filter.fail=closed")
-    router.uci("set", "cpe-filter.filter.mode=block")
-    pid = router.pid()
-    router.reload_config()
-    anew = router.runs_anew(pid) and wait((RULES / "20-cpe-filter.nft").exists)
-    pid = router.pid()
-    command = router.lab.command("device1", [PYTHON, "-m", "tests.vm.knock"])
-    knocks = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    time.sleep(1)
-    assert callable(upgrade)
-    upgrade()
-    again = router.runs_anew(pid)
-    time.sleep(1)
-    knocks.terminate()
-    said = knocks.communicate(timeout=DEADLINE_S)[0].split()
-    see("closed", anew=anew, again=again, knocks=len(said) > 2, got_out=said.count("in"))
-    pid = router.pid()
-    router.uci("set", "cpe-filter.filter.fail=open")
-    router.uci("set", "cpe-filter.filter.mode=monitor")
-    router.reload_config()
-    see("open", anew=router.runs_anew(pid), rules=(RULES / "20-cpe-filter.nft").exists())
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """The packages' life: installed, set up, upgraded and removed by their own scripts; and flash that is full.
 
-By the order of opkg and of apk, on a root of its own in a namespace of this machine; with VM=all (`make vm`) in the
-guest, too, where the kernel queues by itself, so that fail closed can be tried. life_scene does what is done.
+By the order of opkg and of apk, on a root of its own in a namespace of this machine. life_scene does what is done.
 """
 
 from __future__ import annotations
@@ -18,12 +17,8 @@ from tests.lab import net
 from tests.lab.net import DEADLINE_S, PROJECT, PYTHON
 from tests.openwrt import package
 from tests.openwrt.conftest import MINOR, build
-from tests.vm import ONLY_WHOLE, WHOLE, kernel
-from tests.vm.machine import run
 
 pytestmark = pytest.mark.live
-#: Seconds for a boot: only a guest that hangs takes so long.
-TIMEOUT_S = 1800
 ROOT = PROJECT / "tests" / "openwrt" / "root.sh"
 
 Seen = dict[str, dict[str, Any]]
@@ -82,14 +77,6 @@ class packages_in_sight:
         subprocess.run(["rm", "-rf", str(self._place)], check=True)
 
 
-def in_the_guest(kind: str, built: Path) -> Seen:
-    told(kernel.why_not() or package.why_not())
-    command = [PYTHON, "-m", "tests.vm.life_scene", kind, "/kept", "/kept"]
-    ended = run(command, TIMEOUT_S, {"CPE_FILTER_HANDOFF": "native"}, built)
-    assert ended.code == 0, ended.output + ended.console
-    return seen_in(ended.output)
-
-
 def lived(seen: Seen) -> None:
     """What an installation, the first minutes, an upgrade and a removal must be like."""
     log = seen["log"]["text"]
@@ -144,12 +131,3 @@ def test_flash_that_cannot_be_written(built: Path) -> None:
     assert seen["room"] == {"against": "", "kept": 2}
     left = ["exemptions.toml", "policy.last.toml", "state"]
     assert seen["good"] == {"against": "", "kept": 3, "bot": "compromised", "left": left}
-
-
-@pytest.mark.skipif(not WHOLE, reason=ONLY_WHOLE)
-def test_in_the_guest_nothing_gets_out_while_fail_is_closed(built: Path) -> None:
-    seen = in_the_guest("opkg", built)
-    lived(seen)
-    closed = seen["closed"]
-    assert closed == {"anew": True, "again": True, "knocks": True, "got_out": 0}, seen["log"]["text"]
-    assert seen["open"] == {"anew": True, "rules": False}

@@ -9,16 +9,20 @@ from cpe_filter.policy.model import NetworkTable
 from cpe_filter.uci.export import Section
 
 _DNSMASQ, *_ODHCPD = NetworkTable().leases
-_OPTIONS = {"dnsmasq": ("leasefile",), "odhcpd": ("leasefile", "hostsfile")}
 
 
 def paths(sections: list[Section]) -> list[str]:
-    """Absolute paths, each once. A program of which no file is named has its default ones."""
-    found: dict[str, list[str]] = {"dnsmasq": [], "odhcpd": []}
-    for section in sections:
-        for option in _OPTIONS.get(section.kind, ()):
-            path = section.text(option)
-            if path.startswith("/") and "\0" not in path:
-                found[section.kind].append(path)
-    named = [*(found["dnsmasq"] or [_DNSMASQ]), *(found["odhcpd"] or _ODHCPD)]
-    return list(dict.fromkeys(named))
+    """Absolute paths, each once. An instance of dnsmasq that names no file has the default one, and so has odhcpd."""
+    dnsmasq = [_file(one, "leasefile") or _DNSMASQ for one in sections if one.kind == "dnsmasq"]
+    ours = [one for one in sections if one.kind == "odhcpd"]
+    odhcpd = [path for path in (_file(one, "leasefile") for one in ours) if path] or _ODHCPD
+    hosts = [path for path in (_file(one, "hostsfile") for one in ours) if path]
+    return list(dict.fromkeys((*(dnsmasq or [_DNSMASQ]), *odhcpd, *hosts)))
+
+
+def _file(section: Section, option: str) -> str:
+    """ "" if it is not set, or not a path that a policy takes."""
+    path = section.text(option)
+    return (
+        path if path.startswith("/") and not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in path) else ""
+    )

@@ -234,7 +234,8 @@ def _line(key: Key, one: _Unwatched, known: bool) -> Line:
     if came:
         return warning(
             f"IPv{family} mail of {_printable(interface)} is not watched: {one.connections} connections have left; "
-            "to filter it, add it to [network] lan (OpenWrt: list lan_network)"
+            "to filter it, add it to [network] lan "
+            "(OpenWrt: its network, and all others of the home, to list lan_network)"
         )
     if known:
         text = f"mail has left by {_printable(interface)} over IPv{family}: {one.connections} connections so far"
@@ -248,7 +249,8 @@ def _line(key: Key, one: _Unwatched, known: bool) -> Line:
     leaves = "leaves" if one.mail or one.route == "default" else "can leave"
     return warning(
         f"IPv{family} {leaves} by {_printable(interface)}, which is not watched: {reason}; "
-        "to filter it, add it to [network] wan (OpenWrt: list wan_network)"
+        "to filter it, add it to [network] wan "
+        "(OpenWrt: its network, and all others of the Internet, to list wan_network)"
     )
 
 

@@ -74,6 +74,16 @@ def configured(sources: Sources) -> Tables:
     return Tables(_sections(sources, PACKAGES[0]))
 
 
+def switched_off(sources: Sources) -> bool:
+    """Whether UCI disables the service; also where another section cannot be used."""
+    try:
+        sections = export.parse(sources.exports[PACKAGES[0]])
+    except export.ExportError:
+        return False
+    mains = [one for one in sections if (one.kind, one.name) == (PACKAGES[0], "main")]
+    return any(not one.flag("enabled", True) for one in mains)
+
+
 def make(sources: Sources, settings: Tables) -> Made:
     """The policy of this configuration. Raises `UciError`."""
     file = settings.main.text("policy_file")
@@ -96,9 +106,9 @@ def make(sources: Sources, settings: Tables) -> Made:
 
 
 def _of_file(path: str, sources: Sources) -> Made:
-    text = places.read(path, toml_file.MAX_FILE_BYTES + 1)
-    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):  # a pipe in its place must not hold us up
         raise UciError(f"cpe-filter.main.policy_file: {path} cannot be read")
+    text = places.read(path, toml_file.MAX_FILE_BYTES + 1)
     try:
         policy = build(toml_file.parse(text, path, PolicyError), path)
     except PolicyError as error:

@@ -42,10 +42,10 @@ def run() -> list[str]:
     failed: list[str] = []
     try:
         sources = making.read_sources(_seen())
-        settings = making.configured(sources)
-        if not settings.main.flag("enabled", True):
+        if making.switched_off(sources):
             _switch_off()
             return []
+        settings = making.configured(sources)
         wanted = _jail_setting(settings)
         made: Made | None = making.make(sources, settings)
         _remove(places.run(places.CONFIG_ERROR))

@@ -107,7 +107,11 @@ def test_the_sender_runs_where_reports_are_made_and_it_is_installed(router: Rout
 
 
 def test_a_disabled_service_runs_nothing(router: Router) -> None:
-    assert started(router, "config cpe-filter 'main'\n\toption enabled '0'\n") == {}
+    off = "config cpe-filter 'main'\n\toption enabled '0'\n"
+    assert started(router, off) == {}
+    started(router, limits(3))
+    for wrong in ("\toption enable '1'\n", "config filter\nconfig filter\n"):
+        assert started(router, off + wrong, "reload") == {}
 
 
 def test_the_isps_file_in_place_of_uci(router: Router) -> None:
@@ -662,6 +666,10 @@ def test_reload_config_knows_the_configuration_from_the_start(router: Router) ->
         before = seen.read_text()
         defaults(router)
         assert seen.read_text() == before
+    seen.write_text("0123  /var/run/config.check/network\n4567  /var/run/config.check/my-network\n")
+    defaults(router)
+    _, _, line = seen.read_text().splitlines()
+    assert line.endswith("  /var/run/config.check/cpe-filter")
 
 
 def test_every_file_is_installed_where_the_recipe_has_it(read: Callable[[str], ipk.Ipk]) -> None:

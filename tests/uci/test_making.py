@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def test_the_isps_file(tmp_path: Path) -> None:
     with pytest.raises(UciError, match=rf"^{file}: \[limits\] messages_burst is 0"):
         make(ours)
     file.unlink()
-    for path in (file, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (file, tmp_path, pipe):
         with pytest.raises(UciError, match="cannot be read"):
             make(section("cpe-filter", "main", policy_file=str(path)))

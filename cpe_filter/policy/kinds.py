@@ -23,6 +23,7 @@ MAX_VERSION = 64
 MAX_PROVIDER = 60
 #: Bytes of a Unix socket's path (sun_path, without the NUL).
 MAX_SOCKET = 107
+INTERFACES = "interface names of 1 to 15 letters, digits, . _ - @, or their beginning and a *"
 #: Entries in a list.
 MAX_LIST, MAX_PATHS, MAX_PORTS, MAX_REPLIES = 1024, 8, 8, 200
 #: Prefixes of NAT64: each IPv4 network that passes has one of each in the kernel.
@@ -95,18 +96,20 @@ def _entries(value: Any, most: int) -> list[Any]:
     return value
 
 
+def is_interface(name: str) -> bool:
+    """The kernel's rule (dev_valid_name), less the characters that would need quoting in a ruleset."""
+    letters = name.removesuffix("*")
+    named = 0 < len(name) < 16 and name not in (".", "..", "*")
+    return named and all(c.isascii() and (c.isalnum() or c in "._-@") for c in letters)
+
+
 def _interfaces(value: Any) -> tuple[str, ...]:
     entries = _entries(value, MAX_LIST)
     if not entries:
         raise NotAllowedError("is empty; expected at least one interface")
     for name in entries:
-        # The kernel's rule (dev_valid_name), less the characters that would need quoting in a ruleset.
-        good = isinstance(name, str) and 0 < len(name) < 16 and name not in (".", "..", "*")
-        if not good or not all(c.isascii() and (c.isalnum() or c in "._-@") for c in name.removesuffix("*")):
-            raise NotAllowedError(
-                f"has {found(name)}; allowed: interface names of 1 to 15 letters, digits, . _ - @, "
-                "or their beginning and a *"
-            )
+        if not isinstance(name, str) or not is_interface(name):
+            raise NotAllowedError(f"has {found(name)}; allowed: {INTERFACES}")
     return tuple(dict.fromkeys(entries))
 
 

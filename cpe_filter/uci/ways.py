@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from cpe_filter.inputs import shown
 from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.policy.kinds import INTERFACES, is_interface
 from cpe_filter.uci.devices import Devices
 from cpe_filter.uci.export import Section
 from cpe_filter.uci.netifd import Network, origins
@@ -92,7 +94,20 @@ class Router:
                 found[device] = None
             elif not device:
                 unknown.append(name)
-        return Side(tuple(found)[:MOST], tuple(unknown))
+        return Side(self._allowed(key, found, chosen), tuple(unknown))
+
+    def _allowed(self, key: str, found: Iterable[str], chosen: Chosen) -> tuple[str, ...]:
+        """Without names that no policy takes, unless UCI itself has them: one odd device is not to keep the others from
+        being watched."""
+        good = []
+        for name in found:
+            if name in chosen.devices or is_interface(name):
+                good.append(name)
+            else:
+                self.notes.append(f"{shown(name)} is not watched as {key}; allowed: {INTERFACES}")
+        if len(good) > MOST:
+            self.notes.append(f"{key} has {len(good)} devices, of which the first {MOST} are watched")
+        return tuple(good[:MOST])
 
     def _with_made(self, networks: dict[str, None], by_zones: tuple[Zone, ...]) -> list[str]:
         """The networks, and those that netifd has besides, which belong to them."""

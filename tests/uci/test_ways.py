@@ -198,3 +198,19 @@ def test_what_uci_names_counts_alone() -> None:
     assert found.wan(Chosen(("eth9",), ("lte",))).devices == ("eth9", "wwan0", "wwan1")
     assert found.wan(Chosen(networks=("nosuch",))) == ((), ("nosuch",))
     assert found.lan(Chosen(networks=("lan", "nosuch"))) == (("br-lan",), ("nosuch",))
+
+
+def test_a_device_of_an_odd_name_keeps_no_other_from_being_watched() -> None:
+    zones = (zone("lan", "lan"), zone("wan", "wan", "odd", device=['q"x', "eth5:1", "tun+"]), forwarding("lan", "wan"))
+    found = router(LAN, WAN, interface("odd", device="averyveryverylongdevice"), firewall=zones)
+    assert found.wan(NOTHING).devices == ("tun*", "eth1")
+    assert [note.partition(" is ")[0] for note in found.notes] == ['"q"x"', '"eth5:1"', '"averyveryverylongdevice"']
+    assert found.notes[1].startswith('"eth5:1" is not watched as wan; allowed: interface names of 1 to 15')
+    assert found.wan(Chosen(devices=("eth5:1",))).devices == ("eth5:1",)  # UCI's own value is refused with its option
+
+
+def test_more_devices_than_are_watched_are_noted() -> None:
+    many = zone("wan", device=[f"eth{number}" for number in range(70)])
+    found = router(LAN, firewall=(zone("lan", "lan"), many, forwarding("lan", "wan")))
+    assert len(found.wan(NOTHING).devices) == 64
+    assert found.notes == ["wan has 70 devices, of which the first 64 are watched"]

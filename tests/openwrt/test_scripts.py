@@ -58,7 +58,7 @@ def written(folder: Path, scripts: dict[str, str]) -> dict[str, Path]:
 
 def test_opkgs_scripts_leave_the_work_to_base_files(read: Read, router: Path, tmp_path: Path) -> None:
     scripts = written(tmp_path, read("cpe-filter").scripts)
-    assert set(scripts) == {"postinst", "prerm"}
+    assert set(scripts) == {"postinst", "postrm", "prerm"}
     said = run(scripts["postinst"], router, "configure")
     assert said == ["default_postinst postinst configure root= pkgname="]
     assert run(scripts["prerm"], router, "remove") == ["default_prerm prerm remove root= pkgname="]
@@ -143,7 +143,7 @@ def test_they_are_clean(packages: Path, read: Read, tmp_path: Path) -> None:
         pytest.skip("shellcheck is not installed")
     scripts = list(written(tmp_path, read("cpe-filter").scripts).values())
     scripts += [path for path in (packages / "apk" / "cpe-filter").iterdir() if path.is_file()]
-    assert len(scripts) == 6
+    assert len(scripts) == 8
     # Base-files' functions are the router's.
     done = subprocess.run(["shellcheck", "-e", "SC1091", *map(str, scripts)], capture_output=True, text=True)
     assert done.stdout == ""

@@ -16,7 +16,7 @@ PACKAGE = PROJECT / "cpe_filter"
 #: The most severe first.
 SEVERITIES = ("err", "warning", "notice", "info")
 #: Rooms that are programs of their own; all others belong to `run`.
-PROGRAMS = {"explain": "explain", "send": "send", "cli": "all"}
+PROGRAMS = {"explain": "explain", "send": "send", "cli": "all", "uci": "service"}
 #: Values whose name in the code does not say what they are, by the end of their expression.
 VALUES = {
     "strerror": "ERROR",
@@ -69,6 +69,14 @@ VALUES = {
     "still": "STANDING",
     "to": "N servers",
     "why": "REASON",
+    "len(leases)": "N",
+    "len(good)": "N",
+    "MOST": "N",
+    "_MOST_LEASES": "N",
+    "' '.join(both)": "INTERFACES",
+    "' '.join(side.devices)": "INTERFACES",
+    "' '.join(side.unknown)": "NETWORKS",
+    "', '.join(left)": "INTERFACES",
     "event.why": "WORD",
 }
 #: Lines whose text is not where they are logged; a word is a list of the same file that they are appended to.
@@ -78,6 +86,7 @@ MADE_ELSEWHERE: dict[tuple[str, str], list[str] | str] = {
     ("cli/main.py", "error.strerror or str(error)"): [],
     ("cli/run.py", "text"): ["KEY: WHAT until the package PACKAGE is installed"],
     ("cli/commands.py", "str(error)"): ["no filter has made reports yet (there is no PATH)"],
+    ("uci/prepare.py", "text"): ["KEY: WHAT until the package PACKAGE is installed"],
     ("live/control_socket.py", "f'control: {text}'"): ["control: internal error: KIND: ERROR"],
     ("status/refusals.py", "f'refused {_connections(self.count)} of {text} in {_period(time - self.since)}'"): [
         "refused N connections of N other devices in the last minute"

@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     _open_streams()
     if arguments is None:
         arguments = sys.argv[1:]
-    # Services log; all other commands answer whoever has started them.
-    if arguments[:1] not in _SERVICES or "--once" in arguments:
+    # Services log; all other commands answer whoever has started them, unless that is a service's script.
+    if (arguments[:1] not in _SERVICES or "--once" in arguments) and os.environ.get("CPE_FILTER_LOG") != "syslog":
         output.use_stderr()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names from the wire in a terminal that knows ASCII only

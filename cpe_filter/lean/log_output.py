@@ -6,7 +6,8 @@ loses the lines that one does not take.
 
 - stderr is a terminal, a file, or `CPE_FILTER_LOG=stderr`: stderr, `cpe-filter: ` and the text.
 - stderr is systemd's journal (JOURNAL_STREAM): stderr, with the severity as `<N>`.
-- Otherwise, as under procd, which logs all of stderr as errors: syslog's socket if it is there, else stderr.
+- Otherwise, as under procd, which logs all of stderr as errors, and with `CPE_FILTER_LOG=syslog`, as in a service's
+  script: syslog's socket if it is there, else stderr.
 
 Nothing here waits, because packets do. A line that cannot be written now waits in a bounded queue. What does not fit is
 counted, and the number is logged. A socket that is gone comes back when syslog is restarted. In a jail it does not,
@@ -178,8 +179,9 @@ def _connected(path: str) -> socket.socket:
 
 def _kind_of_stderr() -> str:
     """One of: syslog, journal, stderr."""
-    if os.environ.get("CPE_FILTER_LOG") == "stderr":
-        return "stderr"
+    chosen = os.environ.get("CPE_FILTER_LOG")
+    if chosen in ("stderr", "syslog"):
+        return chosen
     try:
         about = os.fstat(2)
     except OSError:

@@ -1,12 +1,13 @@
 """`cpe-filter uci policy|prepare|migrate`.
 
-Knows which module does what. Must not know how. What is printed is for the service's log.
+Knows which module does what. Must not know how. What `prepare` and `migrate` say is for the service's log.
 """
 
 from __future__ import annotations
 
 import sys
 
+from cpe_filter.lean.log import log
 from cpe_filter.outcome import EXIT_OK
 
 
@@ -30,7 +31,7 @@ def run(what: str) -> int:
 
         lines = prepare.run()
     for line in lines:
-        print(_line(line))
+        log(line)
     return EXIT_OK
 
 

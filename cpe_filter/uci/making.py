@@ -12,6 +12,7 @@ from typing import Any
 
 from cpe_filter import toml_file
 from cpe_filter.enforce import process
+from cpe_filter.lean.log import Line, notice, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.file import build
 from cpe_filter.policy.model import NetworkTable, Policy, PolicyError
@@ -44,7 +45,7 @@ class Made(NamedTuple):
 
     policy: Policy
     text: bytes
-    notes: list[str]
+    notes: list[Line]
     seen: dict[str, str]
     file: str
 
@@ -89,7 +90,7 @@ def make(sources: Sources, settings: Tables) -> Made:
     file = settings.main.text("policy_file")
     if file:
         return _of_file(file, sources)
-    notes: list[str] = []
+    notes: list[Line] = []
     _complete(settings, sources, notes)
     router = _router(sources, notes)
     table = settings.data.pop("network", {})
@@ -116,62 +117,70 @@ def _of_file(path: str, sources: Sources) -> Made:
     return Made(policy, text, [], sources.seen, path)
 
 
-def _sections(sources: Sources, package: str, notes: list[str] | None = None) -> list[Section]:
+def _sections(sources: Sources, package: str, notes: list[Line] | None = None) -> list[Section]:
     try:
         return export.parse(sources.exports[package])
     except export.ExportError as error:
         if notes is None:
             raise UciError(f"/etc/config/{package}: {error}") from None
-        notes.append(f"/etc/config/{package} is not used: {error}")
+        notes.append(warning(f"/etc/config/{package} is not used: {error}"))
         return []
 
 
-def _router(sources: Sources, notes: list[str]) -> ways.Router:
+def _router(sources: Sources, notes: list[Line]) -> ways.Router:
     network, firewall = (_sections(sources, name, notes) for name in ("network", "firewall"))
     dump = netifd.parse(sources.dump)
     return ways.Router(network, firewall, dump, sources.seen, places.at(places.SYS))
 
 
-def _complete(settings: Tables, sources: Sources, notes: list[str]) -> None:
+def _complete(settings: Tables, sources: Sources, notes: list[Line]) -> None:
     """What is not configured and has no fixed default on OpenWrt: the mode, and where the leases are."""
     network = settings.data.get("network", {})
     if "mode" not in settings.data.get("filter", {}) and not network.get("relays"):
         settings.data.setdefault("filter", {})["mode"] = "monitor"
         notes.append(
-            "mode is monitor, because no relays are set: set network.relays to the Internet provider's mail relays "
-            "(or filter.mode), and mail sent straight to other servers is refused"
+            notice(
+                "mode is monitor, because no relays are set: set network.relays to the Internet provider's mail relays "
+                "(or filter.mode), and mail sent straight to other servers is refused"
+            )
         )
     if "leases" not in network:
         leases = lease_files.paths(_sections(sources, "dhcp", notes))
         if len(leases) > _MOST_LEASES:
-            notes.append(f"devices' names are read from {_MOST_LEASES} of {len(leases)} lease files of DHCP")
+            notes.append(notice(f"devices' names are read from {_MOST_LEASES} of {len(leases)} lease files of DHCP"))
         if tuple(leases) != NetworkTable().leases:
             settings.data.setdefault("network", network)["leases"] = leases[:_MOST_LEASES]
 
 
-def _allowed(key: str, side: ways.Side, notes: list[str]) -> list[str]:
+def _allowed(key: str, side: ways.Side, notes: list[Line]) -> list[str]:
     if not side.devices:
         named = f" of {' '.join(side.unknown)}" if side.unknown else ""
         raise UciError(f"cpe-filter.network.{key}_network: no device is known{named}; name it by `list {key}`")
     if side.unknown:
         notes.append(
-            f"{key} is {' '.join(side.devices)} for now, without the device of {' '.join(side.unknown)}, which nothing "
-            "names yet"
+            notice(
+                f"{key} is {' '.join(side.devices)} for now, without the device of {' '.join(side.unknown)}, which "
+                "nothing names yet"
+            )
         )
     return list(side.devices)
 
 
-def _disjoint(table: dict[str, Any], settings: Tables, notes: list[str]) -> None:
+def _disjoint(table: dict[str, Any], settings: Tables, notes: list[Line]) -> None:
     """An interface that zones have on both sides is the Internet's; where UCI names it, that is an error of UCI's."""
     both = [name for name in table["lan"] if name in table["wan"]]
     if both and not any(chosen.devices or chosen.networks for chosen in settings.chosen.values()):
         left = [name for name in table["lan"] if name not in both]
         if left:
             table["lan"] = left
-            notes.append(f"{' '.join(both)} is in zones of both sides, and counts as wan")
+            notes.append(notice(f"{' '.join(both)} is in zones of both sides, and counts as wan"))
 
 
-def _warnings(policy: Policy) -> list[str]:
+def _warnings(policy: Policy) -> list[Line]:
     if policy.filter.mode != "block" or policy.network.relays:
         return []
-    return ["filter.mode is block and network.relays is empty: mail to the Internet provider's relay is refused, too"]
+    return [
+        warning(
+            "filter.mode is block and network.relays is empty: mail to the Internet provider's relay is refused, too"
+        )
+    ]

@@ -8,11 +8,12 @@ zones of today stays: a user may have made it.
 from __future__ import annotations
 
 from cpe_filter.enforce import process
+from cpe_filter.lean.log import Line, notice
 from cpe_filter.uci import export, making
 from cpe_filter.uci.export import Section
 
 
-def run() -> list[str]:
+def run() -> list[Line]:
     """Changes /etc/config/cpe-filter; returns what was done. Raises `UciError` and OSError."""
     sources = making.read_sources({})
     try:
@@ -21,12 +22,14 @@ def run() -> list[str]:
     except export.ExportError:
         return []
     written = _as_written(firewall)
-    done = []
+    done: list[Line] = []
     for section in ours:
         for option, networks in written.items():
             if section.kind == "network" and networks and set(section.words(option)) == networks:
                 if process.run("uci", "-q", "delete", f"cpe-filter.{section.name}.{option}").code == 0:
-                    done.append(f"cpe-filter.{section.name}.{option} removed: the firewall's zones say the same")
+                    done.append(
+                        notice(f"cpe-filter.{section.name}.{option} removed: the firewall's zones say the same")
+                    )
     if done:
         process.run("uci", "-q", "commit", "cpe-filter")
     return done

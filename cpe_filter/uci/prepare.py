@@ -21,6 +21,7 @@ import os
 from cpe_filter.enforce import process
 from cpe_filter.lean import files
 from cpe_filter.lean.atomic_file import AtomicFile
+from cpe_filter.lean.log import Line, err, notice, warning
 from cpe_filter.policy.file import load
 from cpe_filter.policy.interfaces import matches
 from cpe_filter.policy.model import Policy, PolicyError
@@ -33,13 +34,13 @@ from cpe_filter.uci.tables import Tables, UciError
 _MOST_SEEN = 64
 
 
-def run() -> list[str]:
+def run() -> list[Line]:
     """Writes the files; returns what is new for the log. Raises OSError where its own folder cannot be written."""
     os.makedirs(places.at(places.RUN), exist_ok=True)
     known = [*_lines(places.NOTES), *_lines(places.CONFIG_ERROR)]
     wanted = jail.ON
-    news: list[str] = []
-    failed: list[str] = []
+    news: list[Line] = []
+    failed: list[Line] = []
     try:
         sources = making.read_sources(_seen())
         if making.switched_off(sources):
@@ -60,7 +61,7 @@ def run() -> list[str]:
         _write(places.NOTES, "")
         return news
     policy, lacks = provided(made.policy)
-    made = made._replace(policy=policy, notes=[*made.notes, *failed, *lacks])
+    made = made._replace(policy=policy, notes=[*made.notes, *failed, *(warning(text) for text in lacks)])
     lines, notes = _service(made, wanted)
     _write(places.POLICY, made.text)
     _write(places.SERVICE, "".join(f"{line}\n" for line in lines))
@@ -88,22 +89,21 @@ def _switch_off() -> None:
 # ── the policy before ───────────────────────────────────────────────────────────────────────────────
 
 
-def _good_before(error: str) -> tuple[Made | None, list[str]]:
+def _good_before(error: str) -> tuple[Made | None, list[Line]]:
     """The policy to go on with, where UCI gives none; and lines for the log."""
-    for path, text in (
-        (places.run(places.POLICY), "configuration not used, the policy stays as it was"),
-        (places.at(places.LAST), "configuration not used, the last good policy is"),
+    for path, line in (
+        (places.run(places.POLICY), err(f"configuration not used, the policy stays as it was: {error}")),
+        (places.at(places.LAST), err(f"configuration not used, the last good policy is: {error}")),
     ):
         try:
             policy = load(path)
         except PolicyError:
             continue
-        return Made(policy, places.read(path), [], _seen(), ""), [f"{text}: {error}"]
-    text = "configuration not used, and there is no good one from before, so nothing is filtered"
-    return None, [f"{text}: {error}"]
+        return Made(policy, places.read(path), [], _seen(), ""), [line]
+    return None, [err(f"configuration not used, and there is no good one from before, so nothing is filtered: {error}")]
 
 
-def _keep(made: Made, digest: str) -> list[str]:
+def _keep(made: Made, digest: str) -> list[Line]:
     """Keeps the policy for a boot with bad UCI. Written when the configuration has changed, not when an interface came
     or went, because it is on flash."""
     path = places.at(places.LAST)
@@ -114,36 +114,38 @@ def _keep(made: Made, digest: str) -> list[str]:
     try:
         files.replace(path, head + made.text)
     except OSError as error:
-        return [f"the policy cannot be kept for the next boot: {path}: {error.strerror}"]
+        return [warning(f"the policy cannot be kept for the next boot: {path}: {error.strerror}")]
     return []
 
 
 # ── what the service starts from ────────────────────────────────────────────────────────────────────
 
 
-def _service(made: Made, wanted: str) -> tuple[list[str], list[str]]:
+def _service(made: Made, wanted: str) -> tuple[list[str], list[Line]]:
     """The lines of the file `service`, and notes."""
     policy, notes = made.policy, [*made.notes]
     lines = [*service.lines(policy), f"policy {hashlib.sha256(made.text).hexdigest()[:16]}"]
     if made.file:
         lines.append(f"file {_line(made.file)}")
     hold = _missing(policy)
+    if hold:
+        notes.append(notice(f"the filter is not started: {hold}"))
     if wanted != jail.OFF:
         written, read = _values(lines, "write"), _values(lines, "read")
         _make_folders((*written, *read))
         plan = jail.plan(written, read)
         lines += [f"mount {path}" for path in plan.mounts] + [f"mount_rw {path}" for path in plan.writable]
         notes += [
-            f"{folder} cannot be mounted in the jail: names in lease files there are not read"
+            warning(f"{folder} cannot be mounted in the jail: names in lease files there are not read")
             for folder in plan.left_out
         ]
-        if plan.reason and wanted == jail.REQUIRED:
-            hold = hold or f"main.jail is required, and there is none: {plan.reason}"
+        if plan.reason and wanted == jail.REQUIRED and not hold:
+            hold = f"main.jail is required, and there is none: {plan.reason}"
+            notes.append(err(f"the filter is not started: main.jail is required, and there is none: {plan.reason}"))
         elif plan.reason and plan.reason != jail.NOT_INSTALLED:
-            notes.append(f"not in a jail: {plan.reason}")
+            notes.append(warning(f"not in a jail: {plan.reason}"))
     if hold:
         lines.append(f"hold {_line(hold)}")
-        notes.append(f"the filter is not started: {hold}")
     return lines, notes
 
 
@@ -181,7 +183,7 @@ def _link_page(folder: str) -> None:
         pass  # a flash that cannot be written; the filter does not need it
 
 
-def _place_rules(policy: Policy) -> list[str]:
+def _place_rules(policy: Policy) -> list[Line]:
     """In fail closed, puts the rules into the kernel and, if the service is enabled, where fw4 finds them at boot and
     at its restart. They are tried before, because a rule that the kernel refuses would keep fw4 from loading its own.
     """
@@ -198,7 +200,10 @@ def _place_rules(policy: Policy) -> list[str]:
         if not _nft("-c", "-f", new):
             _remove(path)
             return [
-                "fail is closed, and the kernel does not take the rules: mail can leave while the filter does not run"
+                err(
+                    "fail is closed, and the kernel does not take the rules: mail can leave while the filter does not "
+                    "run"
+                )
             ]
         if not os.path.lexists(places.at(places.ENABLED)):
             _remove(path)
@@ -208,7 +213,7 @@ def _place_rules(policy: Policy) -> list[str]:
         if not _nft("list", "table", "inet", TABLE):
             _nft("-f", new)
     except OSError as error:
-        return [f"the rules of fail closed are not where the firewall finds them: {path}: {error.strerror}"]
+        return [err(f"the rules of fail closed are not where the firewall finds them: {path}: {error.strerror}")]
     finally:
         _remove(new)
     return []

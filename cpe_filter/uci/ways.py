@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cpe_filter.inputs import shown
+from cpe_filter.lean.log import Line, notice, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.kinds import INTERFACES, is_interface
 from cpe_filter.uci.devices import Devices
@@ -56,7 +57,7 @@ class Router:
         protocols |= {name: one.text("proto") for name, one in self._sections.items()}
         self._zones = zones(firewall)
         self._sides = sides(firewall, protocols)
-        self.notes: list[str] = []
+        self.notes: list[Line] = []
 
     def lan(self, chosen: Chosen) -> Side:
         """The home's side."""
@@ -104,9 +105,9 @@ class Router:
             if name in chosen.devices or is_interface(name):
                 good.append(name)
             else:
-                self.notes.append(f"{shown(name)} is not watched as {key}; allowed: {INTERFACES}")
+                self.notes.append(warning(f"{shown(name)} is not watched as {key}; allowed: {INTERFACES}"))
         if len(good) > MOST:
-            self.notes.append(f"{key} has {len(good)} devices, of which the first {MOST} are watched")
+            self.notes.append(warning(f"{key} has {len(good)} devices, of which the first {MOST} are watched"))
         return tuple(good[:MOST])
 
     def _with_made(self, networks: dict[str, None], by_zones: tuple[Zone, ...]) -> list[str]:
@@ -131,7 +132,9 @@ class Router:
         for device in zone.devices:
             if device.startswith("!"):
                 self.notes.append(
-                    f"zone {zone.name} names devices by what they are not ({device}); name them by network.{key}"
+                    notice(
+                        f"zone {zone.name} names devices by what they are not ({device}); name them by network.{key}"
+                    )
                 )
             elif device[-1] in "+*":
                 beginning = device[:-1]  # fw4 leaves out a lone `+`
@@ -149,8 +152,10 @@ class Router:
             listed = " ".join(dict.fromkeys((*(chosen.networks or self._networks(by_zones.internet)), *zone.networks)))
             option = f"network.wan_network to {listed}" if zone.networks else "network.wan to all devices"
             self.notes.append(
-                f"mail that leaves by {', '.join(left)} (zone {zone.name}, a VPN) is not watched; to watch it, "
-                f"set {option}"
+                notice(
+                    f"mail that leaves by {', '.join(left)} (zone {zone.name}, a VPN) is not watched; to watch it, "
+                    f"set {option}"
+                )
             )
 
     def _networks(self, by_zones: tuple[Zone, ...]) -> list[str]:

@@ -6,11 +6,15 @@ paths in the copies are changed, and nothing else. `STAND_IN` is what stands for
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import weakref
 from pathlib import Path
 
 from tests.lab.net import DEADLINE_S, PROJECT
@@ -21,6 +25,9 @@ STAND_IN = Path(__file__).with_name("stand_in")
 BUSYBOX = shutil.which("busybox") or ""
 UCI = Path(__file__).with_name("uci.py")
 UBUS = Path(__file__).with_name("ubus.py")
+#: syslog's facility, and the severities of `logger -p`.
+DAEMON = 3
+LOGGER = "case $4 in *.err) severity=3 ;; *.notice) severity=5 ;; *) exit 1 ;; esac"
 #: File of the feed -> its place on the router and its mode.
 INSTALL: dict[str, tuple[str, int]] = {
     "cpe-filter": ("/usr/bin/cpe-filter", 0o755),
@@ -81,8 +88,8 @@ class Router:
         (self.root / "usr/bin/cpe-filter").write_text(
             f"#!{sys.executable}\n"
             "from cpe_filter.home import translators\nfrom cpe_filter.cli.main import main\n"
-            "from cpe_filter.uci import places\n\n"
-            f"places.ROOT = {str(self.root)!r}\n"
+            "from cpe_filter.lean.log import output\nfrom cpe_filter.uci import places\n\n"
+            f"places.ROOT = {str(self.root)!r}\noutput._path = {self._bound_syslog()!r}\n"
             # The one path that the script takes from the policy and writes to.
             "beside = translators.answers_file\n"
             f"translators.answers_file = lambda status: {str(self.root)!r} + beside(status)\n"
@@ -94,6 +101,15 @@ class Router:
             "config interface 'wan'\n\toption device 'wan'\n\toption proto 'dhcp'\n",
         )
         self.devices("br-lan", "wan")
+
+    def _bound_syslog(self) -> str:
+        """Has a socket in /dev/log's place; returns its path, which has to be short."""
+        folder = tempfile.TemporaryDirectory(prefix="log-")
+        self._syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        weakref.finalize(self, lambda *kept: [kept[0].close(), kept[1].cleanup()], self._syslog, folder)
+        path = f"{folder.name}/log"
+        self._syslog.bind(path)
+        return path
 
     def _programs(self) -> None:
         assert BUSYBOX, why_not()
@@ -113,7 +129,7 @@ class Router:
             f"[ ! -e {self.stand_in}/answer ] || . {self.stand_in}/answer",
         )
         self._script(
-            "logger", f'[ $# -lt 5 ] && cat >>{self.stand_in}/log || printf "%s\\n" "$5" >>{self.stand_in}/log'
+            "logger", f'{LOGGER}\nwhile IFS= read -r line; do echo "<$severity>$line"; done >>{self.stand_in}/log'
         )
         self._script(
             "nft",
@@ -165,8 +181,17 @@ class Router:
 
     @property
     def log(self) -> str:
+        """All lines, each with its severity in front, as `<3>`."""
         path = self.stand_in / "log"
         return path.read_text() if path.exists() else ""
+
+    def _read_syslog(self) -> None:
+        with (self.stand_in / "log").open("a") as file, contextlib.suppress(BlockingIOError):
+            while True:
+                head, _, text = self._syslog.recv(2048).decode().partition(" cpe-filter[")
+                priority = int(head[1 : head.index(">")])
+                assert priority >> 3 == DAEMON, head
+                file.write(f"<{priority & 7}>{text.partition(']: ')[2]}\n")
 
     # ── what is done ────────────────────────────────────────────────────────────────────────────
 
@@ -180,13 +205,15 @@ class Router:
             "PYTHONPATH": str(PROJECT),
             "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
         }
-        return subprocess.run(
+        done = subprocess.run(
             shell(self.bin, *arguments),
             capture_output=True,
             env=environment,
             cwd=self.root,
             timeout=DEADLINE_S,
         )
+        self._read_syslog()
+        return done
 
     def policy(self) -> subprocess.CompletedProcess[bytes]:
         """The policy that UCI makes."""

@@ -163,7 +163,7 @@ NO_FILE = "stat(/etc/nsswitch.conf) failed: No such file or directory"
 def test_a_jail_that_cannot_be_built_is_said_and_the_filter_runs_without_it(router: Router) -> None:
     router.ujail(NO_FILE)
     assert "jail" not in started(router, "")["run"]
-    assert f"not in a jail: {NO_FILE}" in router.log
+    assert f"<4>not in a jail: {NO_FILE}" in router.log
     assert f"not in a jail: {NO_FILE}\n" in router.text(f"{RUN}/notes")
     run_alive(router)
     router.init("reload")
@@ -182,7 +182,7 @@ def test_uci_may_forbid_to_run_without_a_jail(router: Router) -> None:
     assert "the filter is not started: main.jail is required, and there is none: procd-ujail is not" in router.log
     router.ujail(NO_FILE)
     assert started(router, required, "reload") == {}
-    assert f"main.jail is required, and there is none: {NO_FILE}" in router.log
+    assert f"<3>the filter is not started: main.jail is required, and there is none: {NO_FILE}" in router.log
     router.ujail()
     router.path(f"{RUN}/jail").unlink()
     router.config("cpe-filter", required + limits(4))
@@ -352,7 +352,7 @@ def test_waits_for_an_interface(router: Router) -> None:
     )
     router.devices("br-lan")
     assert started(router, "config network\n\tlist lan 'br-lan'\n") == {}
-    assert "waiting for the interface pppoe-wan" in router.log
+    assert "<5>the filter is not started: waiting for the interface pppoe-wan" in router.log
     router.devices("br-lan", "pppoe-wan")
     router.up("wan", "pppoe-wan")
     assert "run" in router.init("reload")[0].instances
@@ -413,7 +413,7 @@ def test_the_last_good_policy_stays(router: Router) -> None:
     assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 3
     error = router.text(f"{RUN}/config-error")
     assert error.startswith("cpe-filter.limits.messages_burst is 0; allowed:")
-    assert f"configuration not used, the policy stays as it was: {error}" in router.log
+    assert f"<3>configuration not used, the policy stays as it was: {error}" in router.log
     router.config("cpe-filter", limits(3))
     router.init("reload")
     assert not router.path(f"{RUN}/config-error").exists()
@@ -435,13 +435,25 @@ def test_with_none_from_before_nothing_runs(router: Router) -> None:
     assert "run" in started(router, "", "reload")
 
 
+def test_a_program_that_cannot_start_is_logged_as_an_error(router: Router) -> None:
+    router.path("/usr/bin/cpe-filter").write_text("#!/bin/sh\necho 'No module named cpe_filter' >&2\nexit 1\n")
+    assert started(router, "") == {}
+    assert router.log == "<3>No module named cpe_filter\n"
+
+
+def test_a_bare_installation_logs_a_notice(router: Router) -> None:
+    started(router, "")
+    assert router.log.startswith("<5>mode is monitor, because no relays are set: ")
+    assert router.log.count("\n") == 1
+
+
 def test_a_policy_that_cannot_be_written_leaves_the_one_before(router: Router) -> None:
     before = started(router, limits(3))
     run_alive(router)
     router.path(f"{RUN}/policy.toml.new").mkdir()  # as where /var/run is full: the new file cannot be made
     router.config("cpe-filter", limits(4))
     assert router.init("reload")[0].instances == before
-    assert "cpe-filter: Is a directory" in router.log
+    assert "<3>Is a directory" in router.log
     assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 3
     router.path(f"{RUN}/policy.toml.new").rmdir()
     router.init("reload")
@@ -502,7 +514,7 @@ def test_rules_that_the_kernel_refuses_are_not_left_for_the_firewall(router: Rou
     (router.stand_in / "refuses").write_text("")
     started(router, CLOSED)
     assert not router.path(RULES).exists()
-    assert "the kernel does not take the rules" in router.log
+    assert "<3>fail is closed, and the kernel does not take the rules" in router.log
 
 
 def test_fail_open_leaves_none(router: Router) -> None:
@@ -644,7 +656,7 @@ def test_lists_that_an_earlier_version_wrote_are_removed(router: Router) -> None
         left = defaults(router)
         assert "_network" not in left
         assert "192.0.2.25" in left
-    assert "cpe-filter.network.wan_network removed: the firewall's zones say the same" in router.log
+    assert "<5>cpe-filter.network.wan_network removed: the firewall's zones say the same" in router.log
     ours = text.replace("\tlist wan_network 'lte'\n", "")
     router.config("cpe-filter", ours)
     left = defaults(router)

@@ -18,7 +18,8 @@ const SECTIONS = [
 	[ 'filter', _('Filter'), _('What is done about mail that goes straight from a device to strangers\' mail servers.'), [
 		[ 'version', kinds.version, '', _('Name of these settings'),
 			_('What this policy is called; reports to the Internet provider name it.') ],
-		[ 'mode', word([ [ 'monitor', _('Let it pass, and watch') ], [ 'limit', _('Limit it') ], [ 'block', _('Refuse it') ] ]), 'block', _('What happens to direct mail'),
+		// Not set is a choice of its own: a form that is saved must not set `block` where no relays are.
+		[ 'mode', word([ [ '', _('Refuse it if mail relays are set, else only watch') ], [ 'monitor', _('Let it pass, and watch') ], [ 'limit', _('Limit it') ], [ 'block', _('Refuse it') ] ]), '', _('What happens to direct mail'),
 			_('What happens to mail sent straight to strangers\' servers: nothing, a rate limit, or a refusal.') ],
 		[ 'escalate', kinds.flag, '1', _('Be stricter with suspects'),
 			_('Raise the mode of a suspected device to limit and of a compromised one to block.') ],

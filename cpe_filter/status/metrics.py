@@ -106,6 +106,15 @@ def _metrics(status: dict[str, Any]) -> Iterable[tuple[Metric, Samples]]:
     )
     left = None if ways is None else sum(way["connections"] for way in ways)
     yield one("unwatched_connections_total", "counter", left, "Connections of mail that left by such interfaces.")
+    unlisted = status.get("unlisted")
+    yield one(
+        "unlisted_networks",
+        "gauge",
+        None if unlisted is None else len(unlisted),
+        "Interfaces outside [network] lan whose mail leaves by a watched one and is not watched.",
+    )
+    came = None if unlisted is None else sum(network["connections"] for network in unlisted)
+    yield one("unlisted_connections_total", "counter", came, "Connections of mail of such interfaces.")
     yield one("exemptions", "gauge", status.get("exempt_count"), "Exemptions in force.")
     yield one("ruleset_restored_total", "counter", status.get("restored"), "Rules put back after others' changes.")
     yield one("policy_read_time_seconds", "gauge", policy.get("read"), "When the policy in force was read, POSIX time.")

@@ -197,6 +197,15 @@ def test_ways_out_that_are_not_watched(home: Home) -> None:
         in text
     )
     assert "If this is intended, nothing has to be done." in text
+    home.filter.write(
+        unlisted=[{"interface": HOSTILE, "families": [4, 6], "connections": 7, "since": 0, "last": 1795435200.0}]
+    )
+    home.open("status", there=".alert-message.notice")
+    text = home.words(".alert-message.notice")
+    assert (
+        f"IPv4, IPv6 mail of {HOSTILE} is not watched. Connections of mail from there: 7, the last Nov 23, 2026" in text
+    )
+    assert "add the network under Settings, Networks of the home." in text
     assert home.ask("document.querySelectorAll('#view img, #view script').length") == 0
     home.filter.write()
     home.clean()

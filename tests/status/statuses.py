@@ -84,6 +84,9 @@ def status(*devices: dict[str, Any], **more: Any) -> dict[str, Any]:
                 "standby_route": [4],
             },
         ],
+        "unlisted": [
+            {"interface": "br-guest", "families": [4], "connections": 5, "since": UPDATED - 600, "last": UPDATED - 60}
+        ],
         "policy": {"file": "/etc/cpe-filter/policy.toml", "read": UPDATED - 3000, "refused": None},
         "exempt_count": 1,
         "exempt": [

@@ -57,6 +57,14 @@ function ways(status) {
 	});
 }
 
+/* Networks of the home that [network] lan does not have, and whose mail leaves by a watched interface. */
+function networks(status) {
+	return (Array.isArray(status.unlisted) ? status.unlisted : []).map(function(network) {
+		return _('%s mail of %s is not watched.').format(network.families.map(function(family) { return 'IPv' + family; }).join(', '), network.interface) +
+			' ' + _('Connections of mail from there: %d, the last %s.').format(network.connections, words.time(network.last));
+	});
+}
+
 function list(kind, sentences) {
 	return E(kind, {}, sentences.map(function(sentence) {
 		return E('li', {}, [ sentence ]);
@@ -180,7 +188,7 @@ return view.extend({
 
 	render: function(answer) {
 		style.use();
-		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), notes = place('div'), all = place('div'), elsewhere = place('div');
+		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), notes = place('div'), all = place('div'), elsewhere = place('div'), unlisted = place('div');
 		const suspects = E('div'), rest = place('div'), figures = place('div'), age = place('p');
 		let cards = {};
 
@@ -206,6 +214,13 @@ return view.extend({
 				return unwatched.length ? [ E('div', { 'class': 'alert-message notice' }, [
 					E('h4', {}, [ _('Mail can leave without being watched') ]), list('ul', unwatched),
 					E('p', {}, [ _('If this is intended, nothing has to be done. To filter this mail, too, add the network under Settings, Networks of the Internet.') ])
+				]) ] : [];
+			});
+			const missing = status ? networks(status) : [];
+			unlisted.put(missing.join('\n'), function() {
+				return missing.length ? [ E('div', { 'class': 'alert-message notice' }, [
+					E('h4', {}, [ _('Mail of a network is not watched') ]), list('ul', missing),
+					E('p', {}, [ _('If this is intended, nothing has to be done. To filter this mail, too, add the network under Settings, Networks of the home.') ])
 				]) ] : [];
 			});
 			const noted = typeof(answer.notes) == 'string' ? answer.notes : '';
@@ -252,7 +267,7 @@ return view.extend({
 		return E('div', {}, [
 			E('h2', {}, [ _('Mail filter') ]),
 			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
-			first.root, wrong.root, notes.root, elsewhere.root, all.root, suspects, rest.root, figures.root, age.root
+			first.root, wrong.root, notes.root, elsewhere.root, unlisted.root, all.root, suspects, rest.root, figures.root, age.root
 		]);
 	}
 });

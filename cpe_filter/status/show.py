@@ -103,7 +103,8 @@ def _service_lines(path: str, name: str, most: int) -> list[str]:
 
 def _with_error(why: str, path: str) -> str:
     error = config_problem(path)
-    return f"{why}; the configuration cannot be used: {error}" if error else why
+    parts = [why, *([f"the configuration cannot be used: {error}"] if error else []), *service_notes(path)]
+    return "; ".join(parts)
 
 
 def _size() -> tuple[int | None, int | None]:

@@ -119,6 +119,9 @@ def test_a_configuration_that_cannot_be_used_is_told(tmp_path: Path, capsys: pyt
     path.unlink()
     assert show.once(str(path), False) == 1
     assert f"; the configuration cannot be used: {WRONG}" in capsys.readouterr().err
+    (tmp_path / "notes").write_text("the filter is not started: waiting for the interface wan\n")
+    assert show.once(str(path), False) == 1
+    assert f": {WRONG}?[2J; the filter is not started: waiting for the interface wan\n" in capsys.readouterr().err
 
 
 def test_what_the_service_notes_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,14 +75,15 @@ def configured(sources: Sources) -> Tables:
     return Tables(_sections(sources, PACKAGES[0]))
 
 
-def switched_off(sources: Sources) -> bool:
-    """Whether UCI disables the service; also where another section cannot be used."""
+def service_section(sources: Sources) -> Section:
+    """The section `main`, also where it or another section cannot be used; what may run, and how, does not depend on
+    these."""
     try:
         sections = export.parse(sources.exports[PACKAGES[0]])
     except export.ExportError:
-        return False
-    mains = [one for one in sections if (one.kind, one.name) == (PACKAGES[0], "main")]
-    return any(not one.flag("enabled", True) for one in mains)
+        sections = []
+    mains = (one for one in sections if (one.kind, one.name) == (PACKAGES[0], "main"))
+    return next(mains, Section(PACKAGES[0], "main", {}))
 
 
 def make(sources: Sources, settings: Tables) -> Made:

@@ -5,10 +5,10 @@ know procd: the init script reads the file `service`, a word and its value on ea
 
     enabled 0          UCI switches the service off; there is no other line
     policy DIGEST      changes with the policy
-    hold REASON        the filter cannot start now
+    hold REASON        the filter cannot start now; one that runs goes on
     mount PATH, mount_rw PATH   what is in the jail; none: no jail
     file PATH          the ISP's policy, which the policy is made from
-    and the lines of service; without `run` there is no policy to start with
+    and the lines of service; without `run` there is no policy to start with, or no jail that is required
 
 `notes` has a line for each thing that a user must know and that stops nothing; `config-error` says why UCI is not used.
 """
@@ -27,8 +27,9 @@ from cpe_filter.policy.interfaces import matches
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.policy.packages import provided
 from cpe_filter.uci import jail, making, places, service
+from cpe_filter.uci.export import Section
 from cpe_filter.uci.making import Made
-from cpe_filter.uci.tables import Tables, UciError
+from cpe_filter.uci.tables import UciError
 
 #: Networks whose devices are remembered.
 _MOST_SEEN = 64
@@ -43,17 +44,18 @@ def run() -> list[Line]:
     failed: list[Line] = []
     try:
         sources = making.read_sources(_seen())
-        if making.switched_off(sources):
+        main = making.service_section(sources)
+        if not main.flag("enabled", True):
             _switch_off()
             return []
-        settings = making.configured(sources)
-        wanted = _jail_setting(settings)
-        made: Made | None = making.make(sources, settings)
+        wanted = _jail_setting(main)
+        made: Made | None = making.make(sources, making.configured(sources))
         _remove(places.run(places.CONFIG_ERROR))
     except UciError as error:
-        made, news = _good_before(str(error))
-        news = [] if str(error) in known else news
-        _write(places.CONFIG_ERROR, f"{error}\n")
+        text = _line(str(error))
+        made, news = _good_before(text)
+        news = [] if text in known else news
+        _write(places.CONFIG_ERROR, f"{text}\n")
     else:
         failed = _keep(made, sources.digest()) if made else []
     if made is None:
@@ -72,11 +74,10 @@ def run() -> list[Line]:
     return news + [note for note in notes if _line(note) not in known]
 
 
-def _jail_setting(settings: Tables) -> str:
-    text = settings.main.text("jail")
-    if text == jail.REQUIRED:
+def _jail_setting(main: Section) -> str:
+    if main.text("jail") == jail.REQUIRED:
         return jail.REQUIRED
-    return jail.ON if settings.main.flag("jail", True) else jail.OFF
+    return jail.ON if main.flag("jail", True) else jail.OFF
 
 
 def _switch_off() -> None:
@@ -127,9 +128,7 @@ def _service(made: Made, wanted: str) -> tuple[list[str], list[Line]]:
     lines = [*service.lines(policy), f"policy {hashlib.sha256(made.text).hexdigest()[:16]}"]
     if made.file:
         lines.append(f"file {_line(made.file)}")
-    hold = _missing(policy)
-    if hold:
-        notes.append(notice(f"the filter is not started: {hold}"))
+    hold, forbidden = _missing(policy), ""
     if wanted != jail.OFF:
         written, read = _values(lines, "write"), _values(lines, "read")
         _make_folders((*written, *read))
@@ -139,14 +138,25 @@ def _service(made: Made, wanted: str) -> tuple[list[str], list[Line]]:
             warning(f"{folder} cannot be mounted in the jail: names in lease files there are not read")
             for folder in plan.left_out
         ]
-        if plan.reason and wanted == jail.REQUIRED and not hold:
-            hold = f"main.jail is required, and there is none: {plan.reason}"
-            notes.append(err(f"the filter is not started: main.jail is required, and there is none: {plan.reason}"))
+        if plan.reason and wanted == jail.REQUIRED:
+            forbidden = f"main.jail is required, and there is none: {plan.reason}"
         elif plan.reason and plan.reason != jail.NOT_INSTALLED:
             notes.append(warning(f"not in a jail: {plan.reason}"))
     if hold:
         lines.append(f"hold {_line(hold)}")
+        hold = "" if _runs(lines[0]) else hold
+    if forbidden:
+        del lines[0]  # also ends one that runs
+        notes.append(err(f"the filter is not started: {forbidden}"))
+    elif hold:
+        notes.append(notice(f"the filter is not started: {hold}"))
     return lines, notes
+
+
+def _runs(line: str) -> bool:
+    """Whether a filter runs that needs no new start. line: `run DIGEST`, as it has to be now."""
+    number = places.read(places.run(places.PID), 10).strip()
+    return number.isdigit() and os.path.exists(f"/proc/{int(number)}") and line in _lines(places.SERVICE)
 
 
 def _values(lines: list[str], word: str) -> list[str]:

@@ -192,6 +192,14 @@ def test_uci_may_forbid_to_run_without_a_jail(router: Router) -> None:
     assert router.text(f"{RUN}/config-error") == 'cpe-filter.main.jail is "maybe"; allowed: 0, 1, required\n'
 
 
+@pytest.mark.parametrize("more", ["", "config filter\nconfig filter\n"])
+def test_a_filter_that_runs_without_the_jail_that_is_required_is_ended(router: Router, more: str) -> None:
+    assert "jail" not in started(router, "")["run"]
+    run_alive(router)
+    assert started(router, "config cpe-filter 'main'\n\toption jail 'required'\n" + more, "reload") == {}
+    assert started(router, "config cpe-filter 'main'\n\toption jail '1'\n", "reload")
+
+
 def test_the_jails_capabilities_are_few() -> None:
     sets = json.loads((FILES / "cpe-filter.capabilities").read_text())
     assert set(sets) == {"bounding", "effective", "ambient", "permitted", "inheritable"}
@@ -363,9 +371,11 @@ def test_a_filter_that_runs_goes_on_while_an_interface_is_away(router: Router) -
     run_alive(router)
     router.devices("br-lan")
     assert router.init("reload")[0].instances == before
+    assert "not started" not in router.log + router.text(f"{RUN}/notes")
     # Another policy would have it started anew, and it could not start.
     router.config("cpe-filter", "config filter\n\toption queue '7'\n")
     assert router.init("reload")[0].instances == {}
+    assert "the filter is not started: waiting for the interface" in router.text(f"{RUN}/notes")
 
 
 def test_a_second_uplink_has_its_name_before_it_comes(router: Router) -> None:

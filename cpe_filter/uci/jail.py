@@ -1,13 +1,14 @@
 """The jail of `run`: what is mounted in it, and whether ujail can build it.
 
 Knows procd's ujail: its options, and that procd splits mounts at spaces. Must not know a policy. Where the jail cannot
-be built, ujail ends with a reason, and procd would start it again without end; so it is tried before, with a program
-that does nothing.
+be built, ujail ends with a reason, and procd would start it again without end; so it is tried before, with a Python
+that loads what `run` does: a library that is missing in the jail keeps the filter from starting, too.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 from cpe_filter.enforce import process
 from cpe_filter.lean.named_tuple import NamedTuple
@@ -17,7 +18,9 @@ from cpe_filter.uci import places
 #: [report] user. ujail adds what the program is linked with, and leaves out missing files.
 _FILES = (places.PROGRAM, "/lib", "/usr/lib", "/usr/sbin/nft", "/etc/passwd", "/etc/localtime")
 _MOUNTABLE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-")
-_NOTHING = "/bin/true"
+_TRIAL = "import cpe_filter.live.daemon"
+#: Seconds that the trial has. A router's Python takes one or two to load that.
+TRIAL_S = 20.0
 _LONGEST = 200
 #: What main.jail may say.
 OFF, ON, REQUIRED = "0", "1", "required"
@@ -56,14 +59,16 @@ def _tried(jail: Jail) -> str:
     """Why ujail cannot build it, "" if it can. It is asked once for each jail and installation."""
     words = [places.at(places.UJAIL), "-t", "5", "-n", "cpe-filter-try", "-C", places.at(places.CAPABILITIES), "-c"]
     words += ["-p", *(word for path in jail.mounts for word in ("-r", path))]
-    words += [*(word for path in jail.writable for word in ("-w", path)), "--", _NOTHING]
+    words += [*(word for path in jail.writable for word in ("-w", path)), "--", sys.executable, "-c", _TRIAL]
     asked = f"{' '.join(words)} {places.read(places.run(places.INSTALLED)).decode('ascii', 'replace')}".strip()
     known, _, reason = places.read(places.run(places.JAIL)).decode("utf-8", "replace").partition("\n")
     if known == asked:
         return reason.strip()
     try:
-        done = process.run(*words)
+        done = process.run(*words, timeout_s=TRIAL_S)
         reason = "" if done.code == 0 else _reason(done.errors or done.out) or f"ujail ended with {done.code}"
+    except TimeoutError:
+        reason = f"the filter does not start in it within {TRIAL_S:.0f} s"
     except OSError as error:
         reason = f"ujail: {error.strerror}"
     with open(places.run(places.JAIL), "w", encoding="utf-8") as file:
@@ -72,6 +77,8 @@ def _tried(jail: Jail) -> str:
 
 
 def _reason(said: bytes) -> str:
+    """The line that says why: the last error of Python's or the loader's, else the first line of ujail's."""
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    line = (lines[0] if lines else "").removeprefix("jail: ")
+    errors = [line for line in lines if "error" in line.lower() and not line.startswith("jail: ")]
+    line = (errors[-1:] or lines[:1] or [""])[0].removeprefix("jail: ")
     return "".join(char if char.isprintable() else "?" for char in line)[:_LONGEST]

@@ -20,6 +20,7 @@ from cpe_filter.uci.zones import Sides, Zone, sides, zones
 #: Devices of one side. A policy takes more, and a home has fewer.
 MOST = 64
 _HOME, _UPLINKS = ("lan",), ("wan", "wan6")
+_SIDES = {"lan": "home", "wan": "Internet"}
 
 
 class Chosen(NamedTuple):
@@ -127,16 +128,22 @@ class Router:
         return [*networks, *made]
 
     def _named(self, key: str, zone: Zone) -> list[str]:
-        """The devices that a zone names itself."""
+        """The devices that a zone names itself; notes if it says only which it does not have, or only addresses."""
         found = []
+        unnamed = [device for device in zone.devices if device.startswith("!")]
+        if not zone.networks and len(unnamed) == len(zone.devices):
+            unnamed += zone.subnets
+        if unnamed:
+            self.notes.append(
+                warning(
+                    f"zone {zone.name} does not say which devices it has ({', '.join(unnamed)}), so mail there may not "
+                    f"be watched; set network.{key} to all devices of the {_SIDES[key]}"
+                )
+            )
         for device in zone.devices:
             if device.startswith("!"):
-                self.notes.append(
-                    notice(
-                        f"zone {zone.name} names devices by what they are not ({device}); name them by network.{key}"
-                    )
-                )
-            elif device[-1] in "+*":
+                continue
+            if device[-1] in "+*":
                 beginning = device[:-1]  # fw4 leaves out a lone `+`
                 found += [f"{beginning}*"] if beginning else []
             else:

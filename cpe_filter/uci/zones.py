@@ -20,12 +20,13 @@ _MAIL = 25
 
 
 class Zone(NamedTuple):
-    """networks: names of logical networks. devices: as fw4 has them: names, `tun+`, `!eth0`."""
+    """networks: names of logical networks. devices: as fw4 has them: names, `tun+`, `!eth0`. subnets: addresses."""
 
     name: str
     networks: tuple[str, ...]
     devices: tuple[str, ...]
     masquerades: bool = False
+    subnets: tuple[str, ...] = ()
 
 
 class Sides(NamedTuple):
@@ -44,6 +45,7 @@ def zones(sections: Iterable[Section]) -> list[Zone]:
             tuple(section.words("network")),
             tuple(section.words("device")),
             section.flag("masq", False) or section.flag("masq6", False),
+            tuple(section.words("subnet")),
         )
         for section in sections
         if section.kind == "zone" and section.text("name") and section.flag("enabled", True)

@@ -117,7 +117,51 @@ def test_zones_by_device() -> None:
     found = router(LAN, WAN, firewall=zones)
     assert found.lan(NOTHING).devices == ("docker0", "veth*", "br-lan")
     assert found.wan(NOTHING).devices == ("tun0", "ppp*", "eth1")
-    assert found.notes == ["zone wan names devices by what they are not (!eth7); name them by network.wan"]
+    assert found.notes == [unnamed("wan", "!eth7", "wan", "Internet")]
+
+
+def unnamed(zone: str, options: str, key: str, side: str) -> str:
+    return (
+        f"zone {zone} does not say which devices it has ({options}), so mail there may not be watched; set "
+        f"network.{key} to all devices of the {side}"
+    )
+
+
+def test_zones_that_name_no_device() -> None:
+    """By addresses alone, or by the devices that they do not have: a line for each, which says what to set."""
+    guest = zone("guest", subnet=["10.9.0.0/24", "fd00:9::/64"])
+    zones = (*FIREWALL, guest, forwarding("guest", "wan"))
+    found = router(LAN, WAN, firewall=zones)
+    assert found.lan(NOTHING).devices == ("br-lan",)
+    assert found.wan(NOTHING).devices == ("eth1",)
+    assert found.notes == [unnamed("guest", "10.9.0.0/24, fd00:9::/64", "lan", "home")]
+    for options, said in (
+        ({"subnet": ["198.51.100.0/24"]}, "198.51.100.0/24"),
+        ({"device": ["!eth0", "!eth2"]}, "!eth0, !eth2"),
+        ({"device": ["!eth0"], "subnet": ["198.51.100.0/24"]}, "!eth0, 198.51.100.0/24"),
+    ):
+        out = zone("isp", masq="1", **options)
+        found = router(LAN, WAN, firewall=(zone("lan", "lan"), out, forwarding("lan", "isp")))
+        found.lan(NOTHING)
+        found.wan(NOTHING)
+        assert found.notes == [unnamed("isp", said, "wan", "Internet")]
+
+
+def test_addresses_beside_devices_need_no_note() -> None:
+    lan = zone("lan", "lan", subnet=["192.168.1.0/24"])
+    found = router(
+        LAN, WAN, firewall=(lan, zone("wan", device=["eth1"], subnet=["0.0.0.0/0"]), forwarding("lan", "wan"))
+    )
+    assert found.lan(NOTHING).devices == ("br-lan",)
+    assert found.wan(NOTHING).devices == ("eth1",)
+    assert found.notes == []
+
+
+def test_what_uci_names_needs_no_note() -> None:
+    found = router(LAN, WAN, firewall=(*FIREWALL, zone("guest", subnet=["10.9.0.0/24"]), forwarding("guest", "wan")))
+    found.lan(Chosen(devices=("br-lan", "br-guest")))
+    found.wan(NOTHING)
+    assert found.notes == []
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ class Router:
         seen: Mapping[str, str],
         sys: str = "/sys",
     ) -> None:
-        self._sections = {one.name: one for one in network if one.kind == "interface" and one.name}
+        # As netifd, which takes no other word for it.
+        in_use = [one for one in network if one.kind == "interface" and one.text("disabled") != "1"]
+        self._sections = {one.name: one for one in in_use if one.name}
         self.devices = Devices(self._sections, dump, seen, sys)
         self._dump = dump
         protocols = {name: one.proto for name, one in dump.items()}

@@ -258,3 +258,10 @@ def test_more_devices_than_are_watched_are_noted() -> None:
     found = router(LAN, firewall=(zone("lan", "lan"), many, forwarding("lan", "wan")))
     assert len(found.wan(NOTHING).devices) == 64
     assert found.notes == ["wan has 70 devices, of which the first 64 are watched"]
+
+
+def test_a_disabled_network_is_no_way_out() -> None:
+    old = interface("old", device="br-lan", disabled="1")
+    zones = (zone("lan", "lan"), zone("wan", "wan", "old", "idle"), forwarding("lan", "wan"))
+    found = router(LAN, WAN, old, interface("idle", device="eth2", auto="0"), firewall=zones)
+    assert found.wan(NOTHING) == (("eth1", "eth2"), ())

@@ -25,14 +25,18 @@ PACKAGES = ("cpe-filter", "network", "firewall", "dhcp")
 #: Lease files that a policy takes.
 _MOST_LEASES = 8
 _NOWHERE = "policy"
+#: What uci says of a package that is not there.
+_MISSING = "Entry not found"
 
 
 class Sources(NamedTuple):
-    """The texts of `uci export` by package, netifd's dump, and the devices that networks had before."""
+    """The texts of `uci export` by package, netifd's dump, and the devices that networks had before. unread: what uci
+    says of packages that are there and that it cannot read, for people."""
 
     exports: dict[str, str]
     dump: str
     seen: dict[str, str]
+    unread: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Another text if the configuration is another. Not for another state of the networks."""
@@ -52,15 +56,17 @@ class Made(NamedTuple):
 
 def read_sources(seen: dict[str, str]) -> Sources:
     """What the router says. Raises `UciError` if /etc/config/cpe-filter cannot be read."""
-    exports = {}
+    exports, unread = {}, []
     for package in PACKAGES:
         done = _output("uci", "-n", "export", package)
+        reason = done.errors.decode("utf-8", "replace").strip().rpartition("uci: ")[2] or "it cannot be read"
         if done.code and package == PACKAGES[0]:
-            reason = done.errors.decode("utf-8", "replace").strip().rpartition("uci: ")[2]
-            raise UciError(f"/etc/config/cpe-filter: {reason or 'it cannot be read'}")
+            raise UciError(f"/etc/config/cpe-filter: {reason}")
+        if done.code and reason != _MISSING:
+            unread.append(f"/etc/config/{package} is not used: {reason}")
         exports[package] = "" if done.code else done.out.decode("utf-8", "surrogateescape")
     dump = _output("ubus", "-S", "call", "network.interface", "dump")
-    return Sources(exports, dump.out.decode("utf-8", "replace"), seen)
+    return Sources(exports, dump.out.decode("utf-8", "replace"), seen, tuple(unread))
 
 
 def _output(*words: str) -> process.Done:
@@ -91,7 +97,7 @@ def make(sources: Sources, settings: Tables) -> Made:
     file = settings.main.text("policy_file")
     if file:
         return _of_file(file, sources)
-    notes: list[Line] = []
+    notes = [warning(text) for text in sources.unread]
     _complete(settings, sources, notes)
     router = _router(sources, notes)
     table = settings.data.pop("network", {})

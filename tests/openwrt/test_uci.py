@@ -328,3 +328,13 @@ def test_the_checks_own_words(tmp_path: Path) -> None:
         *("/var/run/cpe-filter/report/spool", "closed", "/var/run/cpe-filter/nat64", "br-lan", "wan"),
         *("/var/run/cpe-filter", "/etc/cpe-filter", "/x"),
     ]
+
+
+def test_a_package_that_uci_cannot_read_is_noted(router: Router) -> None:
+    router.config("firewall", "config zone\n\toption name 'wan\n")
+    router.config("cpe-filter", "")
+    router.init("start")
+    assert "/etc/config/firewall is not used: Parse error (" in router.log
+    router.path("/etc/config/firewall").unlink()
+    router.init("reload")
+    assert "is not used" not in router.text("/var/run/cpe-filter/notes")

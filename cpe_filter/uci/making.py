@@ -30,13 +30,13 @@ _MISSING = "Entry not found"
 
 
 class Sources(NamedTuple):
-    """The texts of `uci export` by package, netifd's dump, and the devices that networks had before. unread: what uci
-    says of packages that are there and that it cannot read, for people."""
+    """The texts of `uci export` by package, netifd's dump, and the devices that networks had before. unread: packages
+    that are there and that uci cannot read, each with what it says."""
 
     exports: dict[str, str]
     dump: str
     seen: dict[str, str]
-    unread: tuple[str, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
 
     def digest(self) -> str:
         """Another text if the configuration is another. Not for another state of the networks."""
@@ -63,7 +63,7 @@ def read_sources(seen: dict[str, str]) -> Sources:
         if done.code and package == PACKAGES[0]:
             raise UciError(f"/etc/config/cpe-filter: {reason}")
         if done.code and reason != _MISSING:
-            unread.append(f"/etc/config/{package} is not used: {reason}")
+            unread.append((package, reason))
         exports[package] = "" if done.code else done.out.decode("utf-8", "surrogateescape")
     dump = _output("ubus", "-S", "call", "network.interface", "dump")
     return Sources(exports, dump.out.decode("utf-8", "replace"), seen, tuple(unread))
@@ -97,7 +97,7 @@ def make(sources: Sources, settings: Tables) -> Made:
     file = settings.main.text("policy_file")
     if file:
         return _of_file(file, sources)
-    notes = [warning(text) for text in sources.unread]
+    notes = [warning(f"/etc/config/{package} is not used: {error}") for package, error in sources.unread]
     _complete(settings, sources, notes)
     router = _router(sources, notes)
     table = settings.data.pop("network", {})

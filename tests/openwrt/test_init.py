@@ -445,6 +445,26 @@ def test_with_none_from_before_nothing_runs(router: Router) -> None:
     assert "run" in started(router, "", "reload")
 
 
+def test_a_package_that_is_upgraded_alone_has_its_instance_started_again(router: Router) -> None:
+    """Its postinst asks for a reload; the names of its files are the same."""
+    modules = router.root / "usr/lib/python3.11/site-packages/cpe_filter"
+    for room in ("explain", "send"):
+        (modules / room).mkdir(parents=True)
+        (modules / room / "command.pyc").write_text("1")
+    script = router.path("/etc/init.d/cpe-filter")
+    script.write_text(script.read_text().replace("MODULES='", f"MODULES='{router.root}"))
+    config = REPORTS + "config filter 'filter'\n\toption mode 'block'\n"
+    before = started(router, config)
+    run_alive(router)
+    assert router.init("reload") == []
+    for room in ("explain", "send"):
+        (modules / room / "command.pyc").write_text("2")
+        (message,) = [one for one in router.init("reload") if one.verb == "set"]
+        after = message.instances
+        assert [name for name in after if after[name]["env"] != before[name]["env"]] == [room]
+        before = after
+
+
 def test_a_program_that_cannot_start_is_logged_as_an_error(router: Router) -> None:
     router.path("/usr/bin/cpe-filter").write_text("#!/bin/sh\necho 'No module named cpe_filter' >&2\nexit 1\n")
     assert started(router, "") == {}

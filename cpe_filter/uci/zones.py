@@ -61,13 +61,10 @@ def sides(sections: list[Section], protocols: Mapping[str, str]) -> Sides:
     vpns = {zone.name for zone in all_zones if _is_vpn(zone, protocols)}
     outside = {zone.name for zone in all_zones if zone.name.lower() == "wan" or _UPLINKS & {*zone.networks}}
     # Further uplinks: the firewall translates there, other zones may forward there, and nothing goes on from there.
-    outside |= {
-        zone.name
-        for zone in all_zones
-        if zone.masquerades and zone.name in targets and not _goes_on(zone.name, ways) and zone.name not in vpns
-    }
-    if not outside:  # a router that does not translate
-        outside = targets - sources - vpns
+    translated = {zone.name for zone in all_zones if zone.masquerades and zone.name in targets} - vpns
+    outside |= {name for name in translated if not _goes_on(name, ways)}
+    if not outside:  # the Internet's zone lets some in; or the router does not translate
+        outside = translated or targets - sources - vpns
     home = {source for source, target in ways if target in outside or target in vpns} - outside
     vpn = (targets & vpns) - outside - {source for source, target in ways if target in outside}
     home -= vpn

@@ -265,3 +265,9 @@ def test_a_disabled_network_is_no_way_out() -> None:
     zones = (zone("lan", "lan"), zone("wan", "wan", "old", "idle"), forwarding("lan", "wan"))
     found = router(LAN, WAN, old, interface("idle", device="eth2", auto="0"), firewall=zones)
     assert found.wan(NOTHING) == (("eth1", "eth2"), ())
+
+
+def test_an_uplink_of_another_name_that_may_forward_into_the_home() -> None:
+    zones = (zone("lan", "lan"), zone("up", "inet", masq="1"), forwarding("lan", "up"), forwarding("up", "lan"))
+    found = router(LAN, interface("inet", device="eth7"), firewall=zones)
+    assert (found.lan(NOTHING).devices, found.wan(NOTHING).devices) == (("br-lan",), ("eth7",))

@@ -194,10 +194,19 @@ def test_uci_may_forbid_to_run_without_a_jail(router: Router) -> None:
 
 @pytest.mark.parametrize("more", ["", "config filter\nconfig filter\n"])
 def test_a_filter_that_runs_without_the_jail_that_is_required_is_ended(router: Router, more: str) -> None:
-    assert "jail" not in started(router, "")["run"]
+    assert "jail" not in started(router, CLOSED)["run"]
     run_alive(router)
-    assert started(router, "config cpe-filter 'main'\n\toption jail 'required'\n" + more, "reload") == {}
-    assert started(router, "config cpe-filter 'main'\n\toption jail '1'\n", "reload")
+    assert started(router, CLOSED + "config cpe-filter 'main'\n\toption jail 'required'\n" + more, "reload") == {}
+    assert started(router, CLOSED + "config cpe-filter 'main'\n\toption jail '1'\n", "reload")
+
+
+def test_a_jail_that_is_missing_leaves_no_rules_of_a_killed_filter(router: Router) -> None:
+    (router.stand_in / "table").write_text("")
+    required = "config cpe-filter 'main'\n\toption jail 'required'\n"
+    assert started(router, CLOSED + required) == {}
+    assert "table inet cpe_filter" not in router.log
+    assert started(router, required, "reload") == {}
+    assert "table inet cpe_filter" in router.log  # what `cpe-filter rules --remove` says where nft is a stand-in
 
 
 def test_the_jails_capabilities_are_few() -> None:

@@ -183,6 +183,8 @@ def test_a_convicted_device_is_left_alone_elsewhere(lab: Lab, mode: str) -> None
     bot(lab, "--count", "20")
     running.wait_for("is now compromised")
     running.stop()
+    # Servers whose connections the conviction has ended send again for a while, and that is refused.
+    lab.nft("router", "table inet late { chain c { type filter hook prerouting priority -400; iif wan tcp sport 25 drop; }; }")
     add_way(lab)
     by_mark(lab)
     running = lab.start_filter(lab.policy(policy(mode)))

@@ -184,7 +184,8 @@ def test_a_convicted_device_is_left_alone_elsewhere(lab: Lab, mode: str) -> None
     running.wait_for("is now compromised")
     running.stop()
     # Servers whose connections the conviction has ended send again for a while, and that is refused.
-    lab.nft("router", "table inet late { chain c { type filter hook prerouting priority -400; iif wan tcp sport 25 drop; }; }")
+    late = "type filter hook prerouting priority -400; iif wan tcp sport 25 drop;"
+    lab.nft("router", f"table inet late {{ chain c {{ {late} }}; }}")
     add_way(lab)
     by_mark(lab)
     running = lab.start_filter(lab.policy(policy(mode)))

@@ -8,8 +8,6 @@ only the beginning of a table is read; IPv6's come last, so a table of more than
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 import struct
 import sys
@@ -19,7 +17,7 @@ from time import monotonic
 from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.lean.netlink import attributes, messages, name
+from cpe_filter.lean.netlink import attributes, name
 from cpe_filter.policy.interfaces import matches
 
 TYPE_CHECKING = False
@@ -91,11 +89,7 @@ def default_routes(lan: Iterable[str]) -> list[Way]:
     """
     patterns = tuple(lan)
     found: dict[Way, None] = {}
-    with netlink.connect(netlink.NETLINK_ROUTE, _TIMEOUT_S) as kernel:
-        try:
-            kernel.setsockopt(netlink.SOL_NETLINK, _STRICT, 1)
-        except OSError:
-            pass  # an old kernel lists all tables
+    with _connect() as kernel:
         links = _links(kernel)
         rules = {family: _rules(kernel, family, patterns) for family in _FAMILIES}
     for family, (tables, blind) in rules.items():
@@ -143,11 +137,7 @@ def _of_table(family: int, table: int, links: dict[int, str], blind: bool) -> li
     routes: list[tuple[bytes, int, list[str]]] = []  # destination and source, metric, interfaces
     request = _ROUTE.pack(_FAMILIES[family], 0, 0, 0, table if table < 256 else 0, 0, 0, 0, 0)
     request += netlink.attribute(_TABLE, table.to_bytes(4, sys.byteorder))
-    with netlink.connect(netlink.NETLINK_ROUTE, _TIMEOUT_S) as kernel:
-        try:
-            kernel.setsockopt(netlink.SOL_NETLINK, _STRICT, 1)
-        except OSError:
-            pass
+    with _connect() as kernel:
         try:
             for content in _dump(kernel, _GETROUTE, _NEWROUTE, request, _ROUTE.size, _MOST_DATAGRAMS[family]):
                 route = _default(family, table, content, links)
@@ -201,29 +191,22 @@ def _next_hops(data: bytes) -> list[int]:
     return found
 
 
+def _connect() -> socket.socket:
+    """Raises OSError."""
+    kernel = netlink.connect(netlink.NETLINK_ROUTE, _TIMEOUT_S)
+    try:
+        kernel.setsockopt(netlink.SOL_NETLINK, _STRICT, 1)
+    except OSError:
+        pass  # an old kernel lists all tables
+    return kernel
+
+
 def _dump(
     kernel: socket.socket, request: int, answer: int, body: bytes, least: int, most: int = 1024
 ) -> Iterator[bytes]:
-    """The content of each message of a list, of at most so many datagrams. Raises OSError.
-
-    If the caller ends early, or the list is longer, the socket must not be used for another list.
-    """
-    sequence = request
-    kernel.send(netlink.message(request, netlink.REQUEST | netlink.DUMP, sequence, body))
-    end = monotonic() + _TIMEOUT_S
-    for _ in range(most):
-        remaining = end - monotonic()
-        if remaining <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        kernel.settimeout(remaining)
-        for kind, _, number, content in messages(kernel.recv(_DATAGRAM)):
-            if number != sequence:
-                continue
-            if kind in (netlink.ERROR, netlink.DONE):
-                netlink.raise_error(content)
-                return
-            if kind == answer and len(content) >= least:
-                yield content
+    """The content of each message of a list, as `netlink.dump` has it, within `_TIMEOUT_S`. Raises OSError."""
+    message = netlink.message(request, netlink.REQUEST | netlink.DUMP, request, body)
+    return netlink.dump(kernel, message, answer, least, monotonic() + _TIMEOUT_S, most)
 
 
 class Changes:

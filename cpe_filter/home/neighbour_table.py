@@ -8,15 +8,13 @@ no rights.
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 from collections.abc import Iterable, Iterator
 from time import monotonic
 
 from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
-from cpe_filter.lean.netlink import attributes, messages
+from cpe_filter.lean.netlink import attributes
 from cpe_filter.policy.interfaces import matches
 
 #: The most neighbours that are read, of both families together; a home has a few dozen.
@@ -30,7 +28,6 @@ _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _REACHABLE, _STALE, _DELAY, _PROBE, _PERMANENT = 0x02, 0x04, 0x08, 0x10, 0x80
 _CONFIRMED = _REACHABLE | _STALE | _DELAY | _PROBE | _PERMANENT
 _TIMEOUT_S = 2.0
-_DATAGRAM = 1 << 14
 
 
 def confirmed(interfaces: Iterable[str]) -> set[bytes]:
@@ -63,18 +60,7 @@ def confirmed(interfaces: Iterable[str]) -> set[bytes]:
 def _dump(kernel: socket.socket, family: int, sequence: int, end: float) -> Iterator[tuple[int, int, bytes]]:
     """Interface, state and attributes of each neighbour of a family. end: of time.monotonic(). Raises OSError."""
     body = _NEIGHBOUR.pack(family, 0, 0, 0, 0)
-    kernel.send(netlink.message(_GETNEIGH, netlink.REQUEST | netlink.DUMP, sequence, body))
-    while True:
-        remaining = end - monotonic()
-        if remaining <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        kernel.settimeout(remaining)
-        for kind, _, number, content in messages(kernel.recv(_DATAGRAM)):
-            if number != sequence:
-                continue
-            if kind in (netlink.ERROR, netlink.DONE):
-                netlink.raise_error(content)
-                return
-            if kind == _NEWNEIGH and len(content) >= _NEIGHBOUR.size:
-                _, interface, state, _, _ = _NEIGHBOUR.unpack_from(content)
-                yield interface, state, content[_NEIGHBOUR.size :]
+    request = netlink.message(_GETNEIGH, netlink.REQUEST | netlink.DUMP, sequence, body)
+    for content in netlink.dump(kernel, request, _NEWNEIGH, _NEIGHBOUR.size, end):
+        _, interface, state, _, _ = _NEIGHBOUR.unpack_from(content)
+        yield interface, state, content[_NEIGHBOUR.size :]

@@ -5,9 +5,12 @@ Knows the form of messages (linux/netlink.h, linux/netfilter/nfnetlink.h). Must 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
+from itertools import repeat
+from time import monotonic
 
 from cpe_filter.lean import plain_socket as socket
 
@@ -18,6 +21,8 @@ ERROR, DONE = 2, 3
 SOL_NETLINK, SO_RCVBUFFORCE = 270, 33
 #: nlmsghdr (length, type, flags, sequence, port).
 HEADER = struct.Struct("=IHHII")
+#: Bytes of a datagram of a list; the kernel makes none longer than the reader's buffer.
+_LISTED = 1 << 14
 _ATTRIBUTE = struct.Struct("=HH")
 _NESTED = 0x8000
 _TYPE = 0x3FFF  # without the flags for nesting and byte order
@@ -57,6 +62,31 @@ def messages(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
             return
         yield kind, flags, sequence, datagram[at + HEADER.size : at + length]
         at += (length + 3) & ~3
+
+
+def dump(
+    kernel: socket.socket, request: bytes, answer: int, least: int, end: float, most: int | None = None
+) -> Iterator[bytes]:
+    """Sends a request for a list; the content of each message of type `answer` with `least` bytes or more.
+
+    end: of time.monotonic(). most: datagrams that are read, without one all. If the caller ends early, or the list is
+    longer, the socket must not be used for another list. Raises OSError, after `end` TimeoutError.
+    """
+    _, _, _, sequence, _ = HEADER.unpack_from(request)
+    kernel.send(request)
+    for _ in range(most) if most is not None else repeat(None):
+        remaining = end - monotonic()
+        if remaining <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        kernel.settimeout(remaining)
+        for kind, _, number, content in messages(kernel.recv(_LISTED)):
+            if number != sequence:
+                continue
+            if kind in (ERROR, DONE):
+                raise_error(content)
+                return
+            if kind == answer and len(content) >= least:
+                yield content
 
 
 def raise_error(content: bytes) -> None:

@@ -25,7 +25,12 @@ def found(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a date or time"
 
 
+def printable(text: str) -> str:
+    """A text on one line: whatever cannot be printed becomes `?`."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def shown(text: str) -> str:
     """A text in quotes."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(text)
     return f'"{text[:40]}..."' if len(text) > 40 else f'"{text}"'

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 
+from cpe_filter.inputs import printable
 from cpe_filter.lean import netlink
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.named_tuple import NamedTuple
@@ -204,5 +205,4 @@ def _program(data: bytes) -> str:
     given = dict(attributes(data))
     called = name(given.get(3, b"")).decode("ascii", "replace")
     process = int.from_bytes(given.get(2, b""), "big")
-    called = "".join(c if c.isprintable() else "?" for c in called)
-    return f"{called} (pid {process})" if called else ""
+    return f"{printable(called)} (pid {process})" if called else ""

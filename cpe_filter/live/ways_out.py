@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from cpe_filter.enforce.unwatched import mail_left
 from cpe_filter.home.default_routes import Changes, Way, default_routes
+from cpe_filter.inputs import printable
 from cpe_filter.lean.log import LogOnce, notice, warning
 from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.live.part import Part
@@ -205,7 +206,7 @@ class WaysOut(Part):
             entry = found.setdefault(
                 interface,
                 {
-                    "interface": _printable(interface),
+                    "interface": printable(interface),
                     "families": [],
                     "connections": 0,
                     "since": round(one.since, 3),
@@ -233,12 +234,12 @@ def _line(key: Key, one: _Unwatched, known: bool) -> Line:
     interface, family, came = key
     if came:
         return warning(
-            f"IPv{family} mail of {_printable(interface)} is not watched: {one.connections} connections have left; "
+            f"IPv{family} mail of {printable(interface)} is not watched: {one.connections} connections have left; "
             "to filter it, add it to [network] lan "
             "(OpenWrt: its network, and all others of the home, to list lan_network)"
         )
     if known:
-        text = f"mail has left by {_printable(interface)} over IPv{family}: {one.connections} connections so far"
+        text = f"mail has left by {printable(interface)} over IPv{family}: {one.connections} connections so far"
         return notice(text)
     if one.mail:
         reason = f"mail of the home has left there ({one.connections} connections)"
@@ -248,11 +249,7 @@ def _line(key: Key, one: _Unwatched, known: bool) -> Line:
         reason = "a default route of lower priority leads there"
     leaves = "leaves" if one.mail or one.route == "default" else "can leave"
     return warning(
-        f"IPv{family} {leaves} by {_printable(interface)}, which is not watched: {reason}; "
+        f"IPv{family} {leaves} by {printable(interface)}, which is not watched: {reason}; "
         "to filter it, add it to [network] wan "
         "(OpenWrt: its network, and all others of the Internet, to list wan_network)"
     )
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -13,6 +13,7 @@ from typing import Any
 
 from cpe_filter.detect.device import device_name
 from cpe_filter.detect.evidence import INDICATORS, current
+from cpe_filter.inputs import printable
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule, spool_dir
@@ -103,11 +104,11 @@ def _lines(content: dict[str, Any]) -> list[str]:
     lines = [f"Reports go to {content['url']}." if content["url"] else "Nothing is reported: [report] url is empty."]
     for one in content["sent"]:
         at = clock(one["at"])
-        how = "accepted" if one["how"] == "200" else _printable(one["how"])
+        how = "accepted" if one["how"] == "200" else printable(one["how"])
         lines += ["", f"Sent {at} UTC: {how}"]
         events = one["report"].get("events") if isinstance(one["report"], dict) else None
         lines += [f"  {_words(event, devices)}" for event in (events if isinstance(events, list) else [])]
-        lines += ["  word for word:", f"  {_printable(one['text'])}"]
+        lines += ["  word for word:", f"  {printable(one['text'])}"]
     lines += ["", f"Waiting to be sent: {_many(len(content['waiting']), 'event')}"]
     for event in content["waiting"]:
         lines += [f"  {_words(event, devices)}", f"    {json.dumps(event, separators=(',', ':'))}"]
@@ -146,7 +147,7 @@ def _words(event: Any, devices: dict[str, str]) -> str:
         codes = sorted((name for name in counts if name in INDICATORS), key=lambda name: -counts[name])
         seen = "; ".join(INDICATORS[name].meaning for name in codes[:_SHOWN])
         seen += f"; and {_many(len(codes) - _SHOWN, 'more sign')}" if len(codes) > _SHOWN else ""
-        device = f"{devices[dev]}, called {dev}" if dev in devices else f"the one called {_printable(dev)}"
+        device = f"{devices[dev]}, called {dev}" if dev in devices else f"the one called {printable(dev)}"
         return f"{what}{why}: {device}: {counted}, {int(event['refused'])} refused{'; it ' + seen if seen else ''}"
     except (AttributeError, KeyError, TypeError, ValueError):
         return "an event of another version"
@@ -154,7 +155,3 @@ def _words(event: Any, devices: dict[str, str]) -> str:
 
 def _many(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 
+from cpe_filter.inputs import printable
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.outcome import complain
 from cpe_filter.status.overview import describe
@@ -83,7 +84,7 @@ def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
 def config_problem(path: str) -> str | None:
     """Why the service does not use its configuration, one line; None if it does, or if there is no service."""
     lines = _service_lines(path, "config-error", 1)
-    return (lines[0] or None) if lines else None
+    return lines[0] if lines else None
 
 
 def service_notes(path: str) -> list[str]:
@@ -97,8 +98,7 @@ def _service_lines(path: str, name: str, most: int) -> list[str]:
             lines = [file.readline(_LONGEST_ERROR).rstrip("\n") for _ in range(most)]
     except OSError:
         return []
-    found = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
-    return [line for line in found if line] if most > 1 else found
+    return [printable(line) for line in lines if line]
 
 
 def _with_error(why: str, path: str) -> str:

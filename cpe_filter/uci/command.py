@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from cpe_filter.inputs import printable
 from cpe_filter.lean.log import log
 from cpe_filter.outcome import EXIT_OK
 
@@ -19,7 +20,7 @@ def run(what: str) -> int:
         sources = making.read_sources({})
         made = making.make(sources, making.configured(sources))
         for note in made.notes:
-            print(f"note: {_line(note)}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
         print(made.text.decode("utf-8", "replace"), end="")
         return EXIT_OK
     if what == "migrate":
@@ -33,7 +34,3 @@ def run(what: str) -> int:
     for line in lines:
         log(line)
     return EXIT_OK
-
-
-def _line(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

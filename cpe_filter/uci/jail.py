@@ -11,6 +11,7 @@ import os
 import sys
 
 from cpe_filter.enforce import process
+from cpe_filter.inputs import printable
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.uci import places
 
@@ -81,4 +82,4 @@ def _reason(said: bytes) -> str:
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower() and not line.startswith("jail: ")]
     line = (errors[-1:] or lines[:1] or [""])[0].removeprefix("jail: ")
-    return "".join(char if char.isprintable() else "?" for char in line)[:_LONGEST]
+    return printable(line)[:_LONGEST]

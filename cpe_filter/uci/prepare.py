@@ -19,6 +19,7 @@ import hashlib
 import os
 
 from cpe_filter.enforce import process
+from cpe_filter.inputs import printable
 from cpe_filter.lean import files
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.log import Line, err, notice, warning
@@ -52,7 +53,7 @@ def run() -> list[Line]:
         made: Made | None = making.make(sources, making.configured(sources))
         _remove(places.run(places.CONFIG_ERROR))
     except UciError as error:
-        text = _line(str(error))
+        text = printable(str(error))
         made, news = _good_before(text)
         news = [] if text in known else news
         _write(places.CONFIG_ERROR, f"{text}\n")
@@ -67,11 +68,11 @@ def run() -> list[Line]:
     lines, notes = _service(made, wanted)
     _write(places.POLICY, made.text)
     _write(places.SERVICE, "".join(f"{line}\n" for line in lines))
-    _write(places.NOTES, "".join(f"{_line(note)}\n" for note in notes))
+    _write(places.NOTES, "".join(f"{printable(note)}\n" for note in notes))
     _write(places.DEVICES, "".join(f"{name} {made.seen[name]}\n" for name in list(made.seen)[:_MOST_SEEN]))
     _link_page(os.path.dirname(made.policy.notice.page))
     news += _place_rules(made.policy)
-    return news + [note for note in notes if _line(note) not in known]
+    return news + [note for note in notes if printable(note) not in known]
 
 
 def _jail_setting(main: Section) -> str:
@@ -127,7 +128,7 @@ def _service(made: Made, wanted: str) -> tuple[list[str], list[Line]]:
     policy, notes = made.policy, [*made.notes]
     lines = [*service.lines(policy), f"policy {hashlib.sha256(made.text).hexdigest()[:16]}"]
     if made.file:
-        lines.append(f"file {_line(made.file)}")
+        lines.append(f"file {printable(made.file)}")
     hold, forbidden = _missing(policy), ""
     if wanted != jail.OFF:
         written, read = _values(lines, "write"), _values(lines, "read")
@@ -143,7 +144,7 @@ def _service(made: Made, wanted: str) -> tuple[list[str], list[Line]]:
         elif plan.reason and plan.reason != jail.NOT_INSTALLED:
             notes.append(warning(f"not in a jail: {plan.reason}"))
     if hold:
-        lines.append(f"hold {_line(hold)}")
+        lines.append(f"hold {printable(hold)}")
         hold = "" if _runs(lines[0]) else hold
     if forbidden:
         del lines[0]  # also ends one that runs
@@ -247,10 +248,6 @@ def _seen() -> dict[str, str]:
 
 def _lines(name: str) -> list[str]:
     return places.read(places.run(name)).decode("utf-8", "replace").splitlines()
-
-
-def _line(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _make_folders(folders: tuple[str, ...]) -> None:

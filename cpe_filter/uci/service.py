@@ -21,6 +21,7 @@ import hashlib
 import os
 
 from cpe_filter.home import translators
+from cpe_filter.inputs import printable
 from cpe_filter.policy.interfaces import is_pattern
 from cpe_filter.policy.keys import AT_START, OF_RESPONDER
 from cpe_filter.policy.model import Policy
@@ -33,11 +34,11 @@ def lines(policy: Policy) -> list[str]:
     if policy.filter.refusal == "explain" and (policy.filter.mode == "block" or policy.filter.escalate):
         wanted.append(f"explain {_digest(policy, OF_RESPONDER)}")
     if policy.report.url:
-        wanted.append(f"send {_line(_spool(policy))}")
+        wanted.append(f"send {printable(_spool(policy))}")
     wanted.append(f"fail {policy.filter.fail}")
-    wanted.append(f"nat64 {_line(translators.answers_file(policy.status.status_file))}")
+    wanted.append(f"nat64 {printable(translators.answers_file(policy.status.status_file))}")
     if policy.notice.page:
-        wanted.append(f"page {_line(os.path.dirname(policy.notice.page))}")
+        wanted.append(f"page {printable(os.path.dirname(policy.notice.page))}")
     for key, names in (("lan", policy.network.lan), ("wan", policy.network.wan)):
         wanted += [f"{key} {name}" for name in names if not is_pattern(name)]
     files = (policy.status.status_file, policy.status.control_socket, policy.status.metrics_file, policy.notice.page)
@@ -58,8 +59,4 @@ def _digest(policy: Policy, keys: tuple[Key, ...]) -> str:
 
 
 def _folders(paths: tuple[str, ...]) -> list[str]:
-    return list(dict.fromkeys(_line(os.path.dirname(path)) for path in paths if path))
-
-
-def _line(path: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in path)
+    return list(dict.fromkeys(printable(os.path.dirname(path)) for path in paths if path))

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from cpe_filter import __version__
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.style import ICON_PATH, STYLE_PATH
+from cpe_filter.inputs import printable
 
 #: Names of a form's fields.
 TOKEN = "token"
@@ -89,7 +90,7 @@ def plain(text: str, width: int) -> str:
 
 def option(text: str, width: int = 60) -> str:
     """Any string as the text of an option, where no markup is allowed."""
-    plain = "".join(c if c.isprintable() else "?" for c in text)
+    plain = printable(text)
     return html.escape(plain if len(plain) <= width else plain[: width - 3] + "...")
 
 

@@ -33,7 +33,9 @@ class Session(NamedTuple):
     """A connection to port 25. time: seconds. server: packed address. phase: as in inspect.session.
 
     phase `trying` stands for an attempt that our own filter refused: only the SYN was seen. `quit`: the client said
-    QUIT where that could be read. `spam`: whether a bot made it.
+    QUIT where that could be read. `spam`: whether a bot made it. recipients: a number for each mailbox, in the order of
+    the RCPT commands, known where TLS hides them, too. turnaround: the least time in ms between a reply and the next
+    command (0: a program on the device itself). pipelined: MAIL, RCPT and DATA were sent at once.
     """
 
     time: float
@@ -42,6 +44,9 @@ class Session(NamedTuple):
     events: tuple[Event, ...]
     quit: bool
     spam: bool = False
+    recipients: tuple[int, ...] = ()
+    turnaround: int = 0
+    pipelined: bool = False
 
     @property
     def over_tls(self) -> bool:
@@ -133,7 +138,8 @@ def as_packets(session: Session, client: str = "192.0.2.10", sport: int = 40000)
         return wire.packets
     wire.packet(False, SYN | ACK)
     wire.packet(True, ACK)
-    for from_client, data in _turns(session.events):
+    turns = _turns(session.events, session.recipients)
+    for from_client, data in _grouped(turns) if session.pipelined else turns:
         wire.packet(from_client, PSH | ACK, data)
     if session.phase == RESET:
         wire.packet(False, RST | ACK)
@@ -143,8 +149,29 @@ def as_packets(session: Session, client: str = "192.0.2.10", sport: int = 40000)
     return wire.packets
 
 
-def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
-    """(from the client?, bytes) of a dialogue that has these events."""
+def _grouped(turns: Iterable[tuple[bool, bytes]]) -> Iterator[tuple[bool, bytes]]:
+    """The same with MAIL, RCPT and DATA sent at once (RFC 2920), and their replies at once."""
+    commands, replies, grouping = b"", b"", False
+    for from_client, data in turns:
+        grouping = grouping or (from_client and data[:5].upper() == b"MAIL ")
+        if not grouping:
+            yield from_client, data
+        elif from_client:
+            commands += data
+        else:
+            replies += data
+            if commands.endswith((b"DATA\r\n", b"data\r\n", b"data \r\n")):
+                yield True, commands
+                yield False, replies
+                commands, replies, grouping = b"", b"", False
+    if commands:
+        yield True, commands
+        yield False, replies
+
+
+def _turns(events: Iterable[Event], recipients: Iterable[int] = ()) -> Iterator[tuple[bool, bytes]]:
+    """(from the client?, bytes) of a dialogue that has these events. recipients: a number for each RCPT's mailbox."""
+    boxes = iter(recipients)
     spaced = lower = early = False
     events = list(events)
     writer = "someone" if any(event.name == "sender-is-recipient" for event in events) else "writer"
@@ -178,10 +205,12 @@ def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
         elif kind == "message":
             yield True, b"DATA\r\n"
             yield False, _line(DATA_GO)
-            yield True, b"x" * (event.number - 2) + b"\r\n.\r\n"
+            for left in range(event.number - 2, 0, -_SEGMENT):
+                yield True, b"x" * min(left, _SEGMENT)
+            yield True, b"\r\n.\r\n"
             yield False, _line(reply)
         elif kind != "opaque":
-            command = _command(event, spaced, writer)
+            command = _command(event, spaced, writer, next(boxes, 0) if kind == "recipient" else 0)
             if lower:
                 verb, _, rest = command.partition(" ")
                 command = f"{verb.lower()} {rest}"
@@ -194,14 +223,14 @@ def _turns(events: Iterable[Event]) -> Iterator[tuple[bool, bytes]]:
                 yield False, _line(reply)
 
 
-def _command(event: Event, spaced: bool, writer: str) -> str:
+def _command(event: Event, spaced: bool, writer: str, box: int) -> str:
     colon = ": " if spaced else ":"
     if event.kind == "hello":
         return f"{'EHLO' if event.number else 'HELO'} {event.name}"
     if event.kind == "sender":
         return f"MAIL FROM{colon}" + ("<>" if event.name == NULL_SENDER else f"<{writer}@{event.name}>")
     if event.kind == "recipient":
-        return f"RCPT TO{colon}<someone@{event.name}>"
+        return f"RCPT TO{colon}<{f'box{box}' if box else 'someone'}@{event.name}>"
     return "AUTH PLAIN AGFsaWNlAHNlY3JldA==" if event.name == "AUTH" else event.name
 
 

@@ -1,9 +1,23 @@
 """The responder's SMTP dialogue with one client. It refuses every recipient, so it never gets beyond RCPT.
 
-Knows SMTP up to RCPT, and the bounds of one dialogue. No socket, no clock; nothing that a client says is kept.
+Knows SMTP up to RCPT, the bounds of one dialogue, and how a question is put (`questions` decides which). No socket, no
+clock; nothing that a client says is kept.
 """
 
 from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from cpe_filter.explain.questions import Asked
+
+    Refusal = Literal["now", "later", "returned"]
+
+# How a recipient is refused.
+NOW: Refusal = "now"  # for good
+LATER: Refusal = "later"  # for now: who tries again?
+RETURNED: Refusal = "returned"  # for good, after `LATER`
 
 #: RFC 5321 sections 4.5.3.1.4 and 4.5.3.1.5. A client may have that many before its CR LF; a reply has it in all.
 MAX_LINE_BYTES = 512
@@ -16,11 +30,19 @@ MAX_MISTAKES = 10
 #: A name that no host can have (RFC 2606), so no client takes the server for itself and reports a loop.
 _NAME = b"gateway.invalid"
 GREETING = b"220 %s ESMTP\r\n" % _NAME
+#: The same in two parts (RFC 5321 section 4.2).
+_GREETING_BEGINS = b"220-%s ESMTP\r\n" % _NAME
 #: Only true statements: addresses and content may have any bytes, because none are read. Without SMTPUTF8 clients would
 #: give up mail to international addresses on their own, and their users would never read why.
-_EHLO = b"250-%s\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n" % _NAME
+_EHLO_BEGINS = b"250-%s\r\n" % _NAME
+_STARTTLS = b"250-STARTTLS\r\n"
+#: A keyword in lower case (RFC 5321 section 4.1.1.1) that few know (RFC 9422), and digits like codes of replies. No
+#: longer and no odder than what large providers send, so that who copes with these copes with it.
+_ODD = b"250-limits RCPTMAX=100 MAILMAX=550\r\n"
+_EHLO = b"250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
 _OK = b"250 2.0.0 ok\r\n"
 _SENDER_OK = b"250 2.1.0 ok\r\n"
+_SENDER_OK_ODD = b"250-2.1.0 ok 354-450-554\r\n250 2.1.0 %s\r\n" % _NAME
 _BYE = b"221 2.0.0 bye\r\n"
 _NO_RECIPIENTS = b"554 5.5.1 no valid recipients\r\n"
 _UNKNOWN = b"500 5.5.2 unknown command\r\n"
@@ -35,7 +57,7 @@ _TOO_MANY_MISTAKES = b"421 4.7.0 %s heard too many errors\r\n" % _NAME
 TOO_MANY = b"421 4.7.0 %s has too many connections\r\n" % _NAME
 
 #: Commands that end what MAIL began, and their replies.
-_RESETS = {b"HELO": b"250 %s\r\n" % _NAME, b"EHLO": _EHLO, b"RSET": _OK}
+_RESETS = {b"HELO": b"250 %s\r\n" % _NAME, b"RSET": _OK}
 #: Commands that a server may lack.
 _UNAVAILABLE = (b"VRFY", b"EXPN", b"AUTH", b"STARTTLS", b"ETRN", b"TURN")
 #: First words of browsers and proxies. They get no reply, because they might misuse one.
@@ -62,37 +84,68 @@ def fold(code: int, status: str, text: str) -> bytes:
     return "".join(out).encode("ascii")
 
 
+class Texts:
+    """The policy's text in every reply that has it: `now`, `later` and `returned` to RCPT, `no_tls`, `help`."""
+
+    __slots__ = ("help", "later", "no_tls", "now", "returned")
+
+    def __init__(self, text: str) -> None:
+        self.now = fold(554, "5.7.1", text)
+        self.later = fold(450, "4.7.1", text)
+        # The status is how the filter recognises it; to people it says the same (RFC 3463 section 3.8).
+        self.returned = fold(554, "5.7.0", text)
+        self.no_tls = fold(454, "4.7.0", text)
+        self.help = fold(214, "2.0.0", text)
+
+
 class Dialogue:
     """One client's SMTP: bytes go in by `receive`, replies come out of `reply`. No socket, no clock.
 
-    is_closed: after the reply given last the connection ends. refused: recipients refused so far.
+    The connection begins with `greeting`. is_closed: after the reply given last the connection ends. refused:
+    recipients refused so far. pauses: what was given last is the beginning of a reply, and `reply` gives the rest.
     """
 
     __slots__ = (
-        *("is_closed", "refused", "_explanation", "_help", "_buffer", "_bytes"),
+        *("is_closed", "refused", "_texts", "_asked", "_rest", "_sender", "_buffer", "_bytes"),
         *("_commands", "_mistakes", "_mail", "_swallow", "_long"),
     )
 
-    def __init__(self, explanation: bytes, help_text: bytes) -> None:
+    def __init__(self, texts: Texts, asked: Asked | None = None) -> None:
         self.is_closed = False
         self.refused = 0
-        self._explanation = explanation
-        self._help = help_text
+        self._texts = texts
+        self._asked = asked
+        self._rest = b""  # of a reply that has begun
+        self._sender = b""  # what followed MAIL; while a recipient may be deferred
         self._buffer = bytearray()
         self._bytes = self._commands = self._mistakes = 0
         self._mail = False  # a transaction is open
         self._swallow = 0  # bytes of a BDAT chunk that are yet to come
         self._long = False  # in a line that is too long already
 
+    @property
+    def pauses(self) -> bool:
+        return self._rest != b""
+
+    def greeting(self) -> bytes:
+        """The first reply, or its beginning."""
+        if self._asked is None or not self._asked.patience:
+            return GREETING
+        self._rest = GREETING
+        return _GREETING_BEGINS
+
     def receive(self, data: bytes) -> None:
-        """Takes bytes from the client. Call it when `reply` has nothing more to say."""
+        """Takes bytes from the client. Call it when `reply` has nothing more to say, or `pauses`."""
         self._bytes += len(data)
         self._buffer += data
 
     def reply(self) -> bytes:
-        """The next reply; b"" when the client must speak first, or when it is `over`."""
+        """The next reply; b"" when the client must speak first, or when it `is_closed`."""
         if self.is_closed:
             return b""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            return rest
         if self._bytes > MAX_BYTES:
             return self._end(_TOO_MUCH)
         buffer = self._buffer
@@ -126,12 +179,15 @@ class Dialogue:
         if verb == b"RCPT":
             # In order or not, well-formed or not: the explanation is the purpose of the dialogue.
             self.refused += 1
-            return self._explanation
+            return self._refusal(rest)
+        if verb == b"EHLO":
+            self._mail, self._sender = False, b""
+            return self._extensions()
         if verb in _RESETS:
-            self._mail = False
+            self._mail, self._sender = False, b""
             return _RESETS[verb]
         if verb == b"MAIL":
-            return self._sender(rest)
+            return self._mail_from(rest)
         if verb == b"DATA":
             return _NO_RECIPIENTS if self._mail else self._mistake(_OUT_OF_ORDER)
         if verb == b"BDAT":
@@ -139,17 +195,42 @@ class Dialogue:
         if verb == b"QUIT" or verb in _HTTP:
             return self._end(_BYE if verb == b"QUIT" else b"")
         if verb == b"NOOP" or verb == b"HELP":
-            return _OK if verb == b"NOOP" else self._help
+            return _OK if verb == b"NOOP" else self._texts.help
+        if verb == b"STARTTLS" and self._asked is not None and self._asked.starttls:
+            self._asked.took_tls()
+            return self._texts.no_tls
         return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
 
-    def _sender(self, rest: bytes) -> bytes:
+    def _extensions(self) -> bytes:
+        """EHLO."""
+        asked = self._asked
+        rest = _EHLO
+        if asked is not None:
+            rest = (_STARTTLS if asked.starttls else b"") + (_ODD if asked.odd else b"") + _EHLO
+            if asked.slowly:
+                asked.slowly = False  # once
+                self._rest = rest
+                return _EHLO_BEGINS
+        return _EHLO_BEGINS + rest
+
+    def _refusal(self, rest: bytes) -> bytes:
+        """RCPT."""
+        how = NOW
+        if self._asked is not None and self._mail:
+            how = self._asked.refusal(self._sender, rest)
+        return self._texts.now if how == NOW else self._texts.later if how == LATER else self._texts.returned
+
+    def _mail_from(self, rest: bytes) -> bytes:
         """MAIL."""
         if self._mail:
             return self._mistake(_OUT_OF_ORDER)
         if rest[:4].upper() != b"FROM":
             return self._mistake(_MALFORMED)
         self._mail = True
-        return _SENDER_OK
+        if self._asked is None:
+            return _SENDER_OK
+        self._sender = rest
+        return _SENDER_OK_ODD if self._asked.odd else _SENDER_OK
 
     def _bdat(self, rest: bytes) -> bytes:
         """The chunk comes in any case (RFC 3030 section 2). One that is too large ends the connection at its end."""
@@ -165,5 +246,6 @@ class Dialogue:
 
     def _end(self, reply: bytes) -> bytes:
         self.is_closed = True
+        self._rest = b""
         self._buffer.clear()
         return reply

@@ -15,7 +15,8 @@ import socket
 import struct
 import time
 
-from cpe_filter.explain.dialogue import GREETING, SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, fold
+from cpe_filter.explain.dialogue import SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, Texts
+from cpe_filter.explain.questions import RETURN_AFTER_S, Questions
 from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.explain.text import explanation
 from cpe_filter.lean.clocks import Mono
@@ -24,10 +25,14 @@ from cpe_filter.lean.log import Log, info, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cpe_filter.explain.questions import Asked
     from cpe_filter.policy.model import Policy
 
 #: Seconds without a byte from a client, or of a connection in all.
 IDLE_S, TOTAL_S = 30.0, 120.0
+#: Seconds that a client must at least wait for the rest of a reply, if it may be made to wait. Postfix's postscreen
+#: waits 6; that catches most that talk early, and here a second attempt is always possible.
+PAUSE_S = 2.0
 #: Seconds between two lines of counts in the log.
 LOG_EVERY_S = 60.0
 _RECEIVE_BYTES = 1024
@@ -46,12 +51,17 @@ class ExplainError(RuntimeError):
 class _Connection:
     """A client: its socket, its dialogue, what it has yet to be sent, and what it counts against."""
 
-    __slots__ = ("socket", "dialogue", "out", "began", "active", "groups")
+    __slots__ = ("socket", "dialogue", "out", "began", "active", "groups", "asked", "resumes")
 
-    def __init__(self, sock: socket.socket, dialogue: Dialogue, now: Mono, groups: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, sock: socket.socket, dialogue: Dialogue, now: Mono, groups: tuple[bytes, ...], asked: Asked | None
+    ) -> None:
         self.socket = sock
         self.dialogue = dialogue
-        self.out = GREETING
+        self.asked = asked
+        #: When the rest of a reply follows; 0: at once.
+        self.resumes = Mono(0.0)
+        self.out = dialogue.greeting()
         self.began = self.active = now
         self.groups = groups
 
@@ -62,10 +72,18 @@ class Responder:
     No client takes all connections (see shares).
     """
 
-    def __init__(self, policy: Policy, log: Log, idle_s: float = IDLE_S, total_s: float = TOTAL_S) -> None:
-        text = explanation(policy)
-        self._explanation = fold(554, "5.7.1", text)
-        self._help = fold(214, "2.0.0", text)
+    def __init__(
+        self,
+        policy: Policy,
+        log: Log,
+        idle_s: float = IDLE_S,
+        total_s: float = TOTAL_S,
+        pause_s: float = PAUSE_S,
+        return_after_s: float = RETURN_AFTER_S,
+    ) -> None:
+        self._texts = Texts(explanation(policy))
+        self._questions = Questions(policy.explain, return_after_s)
+        self._pause_s = pause_s
         self._port = policy.explain.port
         self._log = log
         self._idle_s, self._total_s = idle_s, total_s
@@ -167,6 +185,9 @@ class Responder:
                         self._close(connection)
                         return
                     connection.active = now
+                    connection.resumes = Mono(0.0)
+                    if connection.asked is not None:
+                        connection.asked.time = now
                     connection.dialogue.receive(data)
                 elif not event & select.POLLOUT:  # an error: the client has gone
                     self._close(connection)
@@ -193,8 +214,13 @@ class Responder:
                     self._poll.modify(connection.socket.fileno(), select.POLLOUT)
                     return
                 connection.active = now
+                if dialogue.pauses:
+                    connection.resumes = Mono(now + self._pause_s)
             if dialogue.is_closed:
                 self._close(connection)
+                return
+            if connection.resumes:
+                self._poll.modify(connection.socket.fileno(), select.POLLIN)
                 return
             connection.out = dialogue.reply()
             if not connection.out and not dialogue.is_closed:
@@ -215,7 +241,8 @@ class Responder:
                 _say(sock, TOO_MANY)
                 sock.close()
                 continue
-            connection = _Connection(sock, Dialogue(self._explanation, self._help), now, groups)
+            asked = self._questions.of(groups[0], self._shares.is_quiet(groups[0]), now)
+            connection = _Connection(sock, Dialogue(self._texts, asked), now, groups, asked)
             self._connections[sock.fileno()] = connection
             self._poll.register(sock.fileno(), select.POLLIN)
             try:
@@ -231,6 +258,12 @@ class Responder:
             if now - connection.active > self._idle_s or now - connection.began > self._total_s:
                 self._counts[3] += 1
                 self._part(connection, TIMED_OUT)
+            elif connection.resumes and now >= connection.resumes:
+                connection.resumes = Mono(0.0)
+                try:
+                    self._advance(connection, now)
+                except OSError:
+                    self._close(connection)
 
     def _part(self, connection: _Connection, reply: bytes) -> None:
         """Ends a connection from this side.

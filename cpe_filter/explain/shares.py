@@ -25,6 +25,10 @@ class Shares:
             self._held[group] = self._held.get(group, 0) + 1
         return True
 
+    def is_quiet(self, address: bytes) -> bool:
+        """Whether this address holds but one, and half of all are free: then a connection may take its time."""
+        return self._held.get(address, 0) <= 1 and self._open <= self._most // 2
+
     def give_back(self, groups: tuple[bytes, ...]) -> None:
         self._open -= 1
         for group in groups:

@@ -78,6 +78,12 @@ KEYS: tuple[Key, ...] = (
     number("explain", "port", "TCP port", 1, 65535, "Where the responder listens."),
     number("explain", "max_connections", "connections", 8, 512, "How many it answers at once; an eighth for a client."),
     _of("user", "explain", "user", "Who the responder becomes when root starts it."),
+    flag("explain", "tests", "Ask clients what mail programs and bots answer differently; off: none of the following."),
+    flag("explain", "test_patience", "Say the greeting in two parts, with a pause between them: who talks first?"),
+    flag("explain", "test_replies", "Give replies of several lines, in ways that the standard allows: who gets lost?"),
+    flag("explain", "test_starttls", "Offer STARTTLS, and answer it with 454 and the text: who asks for it?"),
+    flag("explain", "test_retry",
+        "Answer a client's first recipients with 450 and the text, and with 554 when it tries again: who does?"),
     _of("url", "report", "url",
         "Where `cpe-filter send` brings reports of compromised devices; empty: nothing is reported."),
     _of("text", "report", "ca", "The certificates (PEM) by which the collector is recognised."),
@@ -111,5 +117,9 @@ AT_START = _keys(
 )
 #: Those that the responder, a process of its own, reads when it starts.
 OF_RESPONDER = _keys(
-    explain=("text", "url", "port", "max_connections", "user"), notice=("language", "provider", "help_url")
+    explain=(
+        *("text", "url", "port", "max_connections", "user", "tests"),
+        *("test_patience", "test_replies", "test_starttls", "test_retry"),
+    ),
+    notice=("language", "provider", "help_url"),
 )

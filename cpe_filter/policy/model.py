@@ -115,6 +115,11 @@ class ExplainTable(NamedTuple):
     port: int = 2525
     max_connections: int = 64
     user: str = "nobody"
+    tests: bool = True
+    test_patience: bool = True
+    test_replies: bool = True
+    test_starttls: bool = True
+    test_retry: bool = True
 
 
 class ReportTable(NamedTuple):

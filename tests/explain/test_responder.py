@@ -25,7 +25,7 @@ from tests.policies import changed_policy, make_policy
 from tests.ports import free_port
 
 TEXT, URL = "Example Net stopped this: this line may not send mail itself.", "https://help.example/port25"
-POLICY = make_policy(explain_text=TEXT, explain_url=URL, explain_max_connections=16)
+POLICY = make_policy(explain_text=TEXT, explain_url=URL, explain_max_connections=16, tests=False)
 EXPLANATION = f"554 5.7.1 {TEXT} {URL}"
 #: More than any client's and the kernel's buffers: 72 KB of replies.
 WORDY = changed_policy(POLICY, explain_text="x" * 400, explain_url="https://h/" + "y" * 190)
@@ -76,12 +76,12 @@ class Client:
 class Running:
     """A responder in a thread. `lines`: its log."""
 
-    def __init__(self, policy: Policy, idle_s: float, total_s: float) -> None:
+    def __init__(self, policy: Policy, idle_s: float, total_s: float, *waits: float) -> None:
         self.lines: list[str] = []
         while True:
             self.port = free_port()
             self.responder = Responder(
-                changed_policy(policy, explain_port=self.port), self.lines.append, idle_s, total_s
+                changed_policy(policy, explain_port=self.port), self.lines.append, idle_s, total_s, *waits
             )
             try:
                 self.responder.bind()
@@ -119,8 +119,8 @@ Start = Callable[..., Running]
 def start() -> Iterator[Start]:
     running: list[Running] = []
 
-    def begin(policy: Policy = POLICY, idle_s: float = 30, total_s: float = 120) -> Running:
-        running.append(Running(policy, idle_s, total_s))
+    def begin(policy: Policy = POLICY, idle_s: float = 30, total_s: float = 120, *waits: float) -> Running:
+        running.append(Running(policy, idle_s, total_s, *waits))
         return running[-1]
 
     yield begin
@@ -309,6 +309,77 @@ def test_garbage_at_a_real_socket(start: Start) -> None:
             pass
         client.close()
     assert running.client().reply().startswith("220 ")
+
+
+# ── what is asked ───────────────────────────────────────────────────────────────────────────────────
+
+ASKING = changed_policy(POLICY, tests=True)
+#: Seconds: idle, total, a pause, and before a second attempt counts.
+WAITS = (30, 120, 0.5, 0.3)
+
+
+def test_all_questions_end_in_the_explanation(start: Start) -> None:
+    running = start(ASKING, *WAITS)
+    client = running.client()
+    assert client.reply() == "220-gateway.invalid ESMTP\n220 gateway.invalid ESMTP"
+    extensions = client.ask("EHLO laptop.home.example").split("\n")
+    assert extensions[1:3] == ["250-STARTTLS", "250-limits RCPTMAX=100 MAILMAX=550"]
+    assert client.ask("STARTTLS") == f"454 4.7.0 {TEXT} {URL}"
+    assert client.ask("MAIL FROM:<ann@home.example>").startswith("250-2.1.0 ")
+    assert client.ask("RCPT TO:<ben@friends.example>") == f"450 4.7.1 {TEXT} {URL}"
+    assert client.ask("QUIT")[:3] == "221"
+    time.sleep(0.5)
+    client = running.client()
+    client.reply()
+    assert "STARTTLS" not in client.ask("EHLO laptop.home.example"), "it was refused before"
+    client.ask("MAIL FROM:<ann@home.example>")
+    assert client.ask("RCPT TO:<ben@friends.example>") == f"554 5.7.0 {TEXT} {URL}"
+    assert client.ask("RCPT TO:<ben@friends.example>") == EXPLANATION
+
+
+def test_the_pause_is_real_and_ends_when_the_client_speaks(start: Start) -> None:
+    running = start(ASKING, 30, 120, 60.0, 0.3)
+    client = running.client()
+    client.socket.settimeout(1.5)
+    assert client.socket.recv(100) == b"220-gateway.invalid ESMTP\r\n"
+    with pytest.raises(TimeoutError):
+        client.socket.recv(100)
+    client.socket.settimeout(5)
+    client.say(b"HELO x\r\n")
+    assert client.reply() == "220 gateway.invalid ESMTP"
+    assert client.reply() == "250 gateway.invalid"
+    assert client.ask("QUIT")[:3] == "221"
+
+
+def test_only_one_connection_of_a_client_waits(start: Start) -> None:
+    running = start(ASKING, 30, 120, 60.0, 0.3)
+    waiting = running.client()
+    assert waiting.socket.recv(4) == b"220-"
+    second = running.client()
+    assert second.reply() == "220 gateway.invalid ESMTP"
+    assert second.ask("EHLO x").count("\n") == 5
+    other = running.client(source="127.0.0.2")
+    assert other.socket.recv(4) == b"220-"
+
+
+def test_who_waits_holds_no_more_than_others(start: Start) -> None:
+    """Half of the connections may wait, so that a burst is still explained; and each ends in its time."""
+    running = start(ASKING, 1.0, 2.0, 60.0, 0.3)
+    clients = [running.client(source=f"127.0.0.{n + 2}") for n in range(16)]
+    begins = [client.socket.recv(4) for client in clients]
+    assert begins == [b"220-"] * 8 + [b"220 "] * 8
+    deadline = time.monotonic() + DEADLINE_S
+    while running.open_connections() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running.open_connections() == 0
+
+
+def test_stopping_within_a_pause(start: Start) -> None:
+    running = start(ASKING, 30, 120, 60.0, 0.3)
+    client = running.client()
+    assert client.socket.recv(4) == b"220-"
+    running.responder.stop()
+    assert b"421 4.3.2" in client.socket.recv(200) + client.socket.recv(200)
 
 
 # ── bounds of the sockets ───────────────────────────────────────────────────────────────────────────

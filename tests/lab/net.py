@@ -247,17 +247,21 @@ class Lab:
     def policy(self, text: str = "", name: str = "policy.toml", whole: bool = True) -> Path:
         """Writes a policy for the lab's router: relays and interfaces set, `text` added ([network] is taken).
 
-        whole: every connection is read, so that all messages are counted.
+        whole: every connection is read, so that all messages are counted. The responder tests nobody, unless `text`
+        has its key for that: no test is to wait for what it is not about.
         """
         path = self.folder / name
+        if "read_known" not in text:
+            text = _with(text, "detect", f"read_known = {str(whole).lower()}")
+        if "tests = " not in text:
+            text = _with(text, "explain", "tests = false")
         path.write_text(
             f'[network]\nleases = ["{self.folder}/lab.leases"]\n'
             f'lan = {json.dumps(self.lan)}\nwan = {json.dumps(self.wan)}\nrelays = ["{RELAY4}", "{RELAY6}"]\n'
             f'[status]\nstatus_file = "{self.folder}/status.json"\nstatus_interval_s = 1\n'
             f'control_socket = "{self.folder}/control"\n'
             f'[state]\nstate_file = "{self.folder}/flash/state"\n'
-            f'exemptions_file = "{self.folder}/flash/exemptions.toml"\n'
-            + (text if "read_known" in text else _with(text, "detect", f"read_known = {str(whole).lower()}"))
+            f'exemptions_file = "{self.folder}/flash/exemptions.toml"\n' + text
         )
         return path
 

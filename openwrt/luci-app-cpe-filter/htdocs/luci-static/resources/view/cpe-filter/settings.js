@@ -112,7 +112,17 @@ const SECTIONS = [
 		[ 'max_connections', number(8, 512), '64', _('Connections at once'),
 			_('How many it answers at once; an eighth for a client.') ],
 		[ 'user', kinds.user, 'nobody', _('User'),
-			_('Who the responder becomes when root starts it.') ]
+			_('Who the responder becomes when root starts it.') ],
+		[ 'tests', kinds.flag, '1', _('Test refused senders'),
+			_('Ask clients what mail programs and bots answer differently; off: none of the following.') ],
+		[ 'test_patience', kinds.flag, '1', _('Test: patience'),
+			_('Say the greeting in two parts, with a pause between them: who talks first?') ],
+		[ 'test_replies', kinds.flag, '1', _('Test: long replies'),
+			_('Give replies of several lines, in ways that the standard allows: who gets lost?') ],
+		[ 'test_starttls', kinds.flag, '1', _('Test: STARTTLS'),
+			_('Offer STARTTLS, and answer it with 454 and the text: who asks for it?') ],
+		[ 'test_retry', kinds.flag, '1', _('Test: second attempt'),
+			_('Answer a client\'s first recipients with 450 and the text, and with 554 when it tries again: who does?') ]
 	] ],
 	[ 'report', _('Reports'), _('What the Internet provider is told. Without an address nothing is.'), [
 		[ 'url', kinds.url, '', _('Address of the collector'),

@@ -1,0 +1,137 @@
+"""What the responder asks its clients, and whom it has asked: what mail programs and bots answer differently.
+
+Knows client addresses and what was asked of each. Must not know sockets, devices or what an answer means: the filter
+reads along and judges (engine.responder_answers). Time comes in with each call.
+
+No answer may cost a person the explanation. So a reply that defers has the same text as the one that refuses. A client
+hears 450 only for its first `MOST_DEFERRED` envelopes and 454 only once, and never again once it has come back
+(`KNOWN_S`); each envelope is refused at its second attempt. Whoever finds no room in the table is asked neither.
+
+Nothing that a client says is kept, but a number for each deferred envelope: a keyed hash (Python's, with a new key at
+each start) of the domains, with 8 bits of a hash of the local-parts. One in 256 other envelopes between these domains
+has the same number, so it names nobody.
+"""
+
+from __future__ import annotations
+
+from cpe_filter.explain.dialogue import LATER, NOW, RETURNED
+from cpe_filter.lean.clocks import Mono
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.explain.dialogue import Refusal
+    from cpe_filter.policy.model import ExplainTable
+
+#: Clients that are remembered, and how long: after the first question, or after one has come back.
+MOST_CLIENTS, ASKED_S, KNOWN_S = 128, 86400.0, 7 * 86400.0
+#: Envelopes of a client that are deferred.
+MOST_DEFERRED = 3
+#: Seconds before a second attempt counts as one. Sooner it is the next MX of the same attempt (RFC 5321 section 5.1),
+#: and is deferred again. Queues wait for a minute at least.
+RETURN_AFTER_S = 20.0
+
+
+class _Client:
+    """until: when it is forgotten. deferred: by envelope, since when. known: it has come back. tls: it has had 454."""
+
+    __slots__ = ("deferred", "known", "tls", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.deferred: dict[int, float] = {}
+        self.known = self.tls = False
+
+
+class Questions:
+    """All clients. `of` gives what one connection is asked."""
+
+    def __init__(self, explain: ExplainTable, return_after_s: float = RETURN_AFTER_S) -> None:
+        on = explain.tests
+        self._patience = on and explain.test_patience
+        self._replies = on and explain.test_replies
+        self._starttls = on and explain.test_starttls
+        self._retry = on and explain.test_retry
+        self._return_after_s = return_after_s
+        self._clients: dict[bytes, _Client] = {}
+
+    def of(self, address: bytes, alone: bool, now: Mono) -> Asked | None:
+        """What a new connection from this address is asked; None: nothing.
+
+        alone: it may be made to wait, because the client has no other connection, and there is room for others.
+        """
+        if not (self._patience or self._replies or self._starttls or self._retry):
+            return None
+        client = self._client(address, now)
+        tls = self._starttls and client is not None and not client.tls
+        return Asked(self, client, self._patience and alone, self._replies, self._replies and alone, tls)
+
+    def _client(self, address: bytes, now: Mono) -> _Client | None:
+        clients = self._clients
+        client = clients.get(address)
+        if client is not None and now < client.until:
+            return client
+        if client is None and len(clients) >= MOST_CLIENTS:
+            self._clients = clients = {key: other for key, other in clients.items() if now < other.until}
+            if len(clients) >= MOST_CLIENTS:
+                return None
+        clients[address] = client = _Client(now + ASKED_S)
+        return client
+
+    def refusal(self, client: _Client, envelope: int, now: Mono) -> Refusal:
+        """How a recipient is refused."""
+        since = client.deferred.get(envelope)
+        if since is None:
+            if not self._retry or client.known or len(client.deferred) >= MOST_DEFERRED:
+                return NOW
+            client.deferred[envelope] = now
+            return LATER
+        if since < 0.0:  # it has come back before
+            return NOW
+        if now - since < self._return_after_s:
+            return LATER
+        client.deferred[envelope] = -1.0
+        client.known, client.until = True, now + KNOWN_S
+        return RETURNED
+
+
+class Asked:
+    """What one connection is asked: patience, odd replies, these with a pause (`slowly`), STARTTLS."""
+
+    __slots__ = ("_client", "_questions", "odd", "patience", "slowly", "starttls", "time")
+
+    def __init__(
+        self, questions: Questions, client: _Client | None, patience: bool, odd: bool, slowly: bool, starttls: bool
+    ) -> None:
+        self._questions = questions
+        self._client = client
+        self.patience = patience
+        self.odd = odd
+        self.slowly = slowly
+        self.starttls = starttls
+        #: When the client was last heard. Set by the responder.
+        self.time = Mono(0.0)
+
+    def took_tls(self) -> None:
+        """The client asked for STARTTLS: it is not offered to it again, because some programs try again later."""
+        if self._client is not None:
+            self._client.tls = True
+
+    def refusal(self, sender: bytes, recipient: bytes) -> Refusal:
+        """How a recipient is refused. sender, recipient: what followed MAIL and RCPT."""
+        path = _path(sender)
+        if self._client is None or not path:  # nobody would read the explanation of a bounce's delay (RFC 5321 4.5.5)
+            return NOW
+        return self._questions.refusal(self._client, _envelope(path, _path(recipient)), self.time)
+
+
+def _path(argument: bytes) -> bytes:
+    """The address in `FROM:<a@b> SIZE=1`; empty for the null sender. RFC 5321 section 4.1.2, loosely."""
+    rest = argument.partition(b":")[2].strip()
+    path = rest.partition(b"<")[2].partition(b">")[0] if b"<" in rest else rest.partition(b" ")[0]
+    return path.strip().lower()
+
+
+def _envelope(sender: bytes, recipient: bytes) -> int:
+    """The number of an envelope (see above)."""
+    (local, _, domain), (other_local, _, other_domain) = sender.rpartition(b"@"), recipient.rpartition(b"@")
+    return hash((domain, other_domain, hash((local, other_local)) & 0xFF))

@@ -20,6 +20,7 @@ from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import BLOCK, EXPLAIN, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
 from cpe_filter.engine.flows import FLOWS, IDLE_S, Flow, FlowTable, Refused
 from cpe_filter.engine.judge import Judge
+from cpe_filter.engine.responder_answers import Answering
 from cpe_filter.engine.verdicts import ACCEPT, BY_VISIBILITY, BYPASS, INSPECT_ALL, OF_DEVICE, REDIRECT, RESET_FLOW
 from cpe_filter.inspect.dns import is_local, mx_question
 from cpe_filter.inspect.facts import Limits
@@ -472,6 +473,7 @@ class Engine:
         self._table.add(flow, time)
         if syn and self._explains(decision):
             flow.explained = connection.explained = True
+            flow.answering = Answering()
             self._table.redirect(flow)
         elif syn and decision.action != PASS:
             self._judge.refused_syn(flow, time)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from cpe_filter.enforce.decide import PASS, Decision
+from cpe_filter.engine.responder_answers import Answering
 from cpe_filter.inspect.packet import RST, SYN, Segment
 from cpe_filter.inspect.session import EVERYTHING, TRYING, Session
 from cpe_filter.lean.named_tuple import NamedTuple
@@ -43,6 +44,7 @@ class Flow:
     """A connection and what the engine holds about it."""
 
     __slots__ = (
+        "answering",
         "attempt",
         "buffered",
         "connection",
@@ -81,6 +83,8 @@ class Flow:
         self.refusal: Refusal | None = None
         #: It goes to the responder.
         self.explained = False
+        #: What its client answers to the responder's tests, if it goes there.
+        self.answering: Answering | None = None
         #: Which packets the engine has last asked for.
         self.last_visibility: Visibility = EVERYTHING
         #: For the caller: what it has put into the kernel for this connection.

@@ -17,6 +17,7 @@ from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import PASS, Decision
 from cpe_filter.engine.flows import Flow, Refused
+from cpe_filter.engine.responder_answers import ResponderAnswers
 from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.session import LOST, REFUSED, TRYING
 from cpe_filter.inspect.smtp import NO_EVENTS
@@ -57,6 +58,7 @@ class Judge:
         self.recent_mx = RecentMx()
         self.detector = Detector(trace)
         self.home = Home(devices)
+        self._answers = ResponderAnswers()
         self._devices = devices
         self._flows = flows
         self._known = known
@@ -74,6 +76,9 @@ class Judge:
         self.detector.established(flow.connection, time)
         if flow.shared is not None:
             self.home.established(flow.shared, flow.connection, time)
+        if flow.answering is not None:
+            for event in self._answers.connected(device.key, time):
+                self._evidence(flow, event, time)
         self.changed_standings(time)
 
     def dialogue_events(self, flow: Flow, time: PacketTime) -> None:
@@ -103,8 +108,24 @@ class Judge:
             self.home.event(flow.shared, flow.connection, event, time)
         if passing and event.kind in _LIMITED:
             self._limit(flow, event, time)
+        if flow.answering is not None:
+            self._answered(flow, event, time)
         if self.detector.changes or flow.shared is not None:
             self.changed_standings(time)
+
+    def _answered(self, flow: Flow, event: Event, time: PacketTime) -> None:
+        """An event of a connection to the responder may answer one of its tests."""
+        answering = flow.answering
+        if answering is None or event.kind == "responder":
+            return
+        answer = answering.event(event)
+        if answer:
+            if answer == "took-tls":
+                flow.connection.offered_tls = False  # it has not declined it
+            self._evidence(flow, Event("responder", answer), time)
+        returned = self._answers.returned(flow.device.key, answering, event, time)
+        if returned is not None:
+            self._evidence(flow, returned, time)
 
     def _without_evidence(self, flow: Flow, time: PacketTime) -> None:
         """Events before the completed handshake wait. If its beginning was not seen, the connection is limited."""
@@ -131,6 +152,9 @@ class Judge:
             return
         phase, quit_sent = flow.session.phase, flow.session.dialogue.quit_sent
         if flow.counts:
+            answer = flow.answering.ended(quit_sent) if flow.answering is not None else ""
+            if answer:
+                self._evidence(flow, Event("responder", answer), time)
             self.detector.ended(flow.connection, phase, quit_sent, time)
             if flow.shared is not None:
                 self.home.ended(flow.shared, flow.connection, phase, quit_sent, time)

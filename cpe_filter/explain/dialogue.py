@@ -6,18 +6,7 @@ clock; nothing that a client says is kept.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Literal
-
-    from cpe_filter.explain.questions import Asked
-
-    Refusal = Literal["now", "later", "returned"]
-
-# How a recipient is refused.
-NOW: Refusal = "now"  # for good
-LATER: Refusal = "later"  # for now: who tries again?
-RETURNED: Refusal = "returned"  # for good, after `LATER`
+from cpe_filter.explain.questions import LATER, NOW, Asked
 
 #: RFC 5321 sections 4.5.3.1.4 and 4.5.3.1.5. A client may have that many before its CR LF; a reply has it in all.
 MAX_LINE_BYTES = 512

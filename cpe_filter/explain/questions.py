@@ -1,27 +1,34 @@
-"""What the responder asks its clients, and whom it has asked: what mail programs and bots answer differently.
+"""What the responder asks its clients, and which it has asked: what mail programs and bots answer differently.
 
 Knows client addresses and what was asked of each. Must not know sockets, devices or what an answer means: the filter
 reads along and judges (engine.responder_answers). Time comes in with each call.
 
-No answer may cost a person the explanation. So a reply that defers has the same text as the one that refuses. A client
-hears 450 only for its first `MOST_DEFERRED` envelopes and 454 only once, and never again once it has come back
-(`KNOWN_S`); each envelope is refused at its second attempt. Whoever finds no room in the table is asked neither.
+No test may cost a person the explanation. So a reply that defers has the same text as the one that refuses. A client
+gets 450 only for its first `MOST_DEFERRED` envelopes of a day, and not at all for a week once it has come back; each
+envelope is refused at its second attempt. It gets 454 only in one connection of a day. A client that finds no room in
+the table gets neither.
 
 Nothing that a client says is kept, but a number for each deferred envelope: a keyed hash (Python's, with a new key at
 each start) of the domains, with 8 bits of a hash of the local-parts. One in 256 other envelopes between these domains
-has the same number, so it names nobody.
+has the same number, so it does not name a person.
 """
 
 from __future__ import annotations
 
-from cpe_filter.explain.dialogue import LATER, NOW, RETURNED
 from cpe_filter.lean.clocks import Mono
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cpe_filter.explain.dialogue import Refusal
+    from typing import Literal
+
     from cpe_filter.policy.model import ExplainTable
 
+    Refusal = Literal["now", "later", "returned"]
+
+# How a recipient is refused.
+NOW: Refusal = "now"  # for good
+LATER: Refusal = "later"  # for now: does it try again?
+RETURNED: Refusal = "returned"  # for good, after `LATER`
 #: Clients that are remembered, and how long: after the first question, or after one has come back.
 MOST_CLIENTS, ASKED_S, KNOWN_S = 128, 86400.0, 7 * 86400.0
 #: Envelopes of a client that are deferred.
@@ -119,7 +126,7 @@ class Asked:
     def refusal(self, sender: bytes, recipient: bytes) -> Refusal:
         """How a recipient is refused. sender, recipient: what followed MAIL and RCPT."""
         path = _path(sender)
-        if self._client is None or not path:  # nobody would read the explanation of a bounce's delay (RFC 5321 4.5.5)
+        if self._client is None or not path:  # a bounce (RFC 5321 section 4.5.5)
             return NOW
         return self._questions.refusal(self._client, _envelope(path, _path(recipient)), self.time)
 

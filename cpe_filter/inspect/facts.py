@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         "violation",
         "quirk",
         "opaque",
+        "responder",
     ]
     Outcome = Literal["open", "accepted", "rejected", "aborted"]
 
@@ -85,6 +86,20 @@ class Event(NamedTuple):
     violation    its name         -                 -
     quirk        its name         -                 -
     opaque       why              -                 -
+    responder    the answer       -                 for "returned": seconds since the first attempt, 0 if unknown
+
+    `responder` comes from connections to our responder alone (engine.responder_answers), and is what a client has
+    answered to one of its tests. Each test has two answers; without one of them it was not asked, or was cut short.
+
+    waited          it waited for the second part of the greeting
+    talked-early    it did not; the violation "early-talk" has come, too
+    coped           it read a long reply to EHLO, and one to MAIL, and went on to RCPT
+    broke           it did not wait for the end of such a reply ("blind-pipelining" has come, too), sent EHLO or HELO
+                    again, or disconnected without QUIT
+    took-tls        it asked for the STARTTLS that was offered (and was refused with 454)
+    declined-tls    it sent MAIL without
+    returned        it tried an envelope again that had been deferred with 450
+    did-not-return  it did not within hours, and went on mailing
     """
 
     kind: EventKind

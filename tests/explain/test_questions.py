@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpe_filter.explain.dialogue import LATER, NOW, RETURNED
-from cpe_filter.explain.questions import ASKED_S, KNOWN_S, MOST_CLIENTS, MOST_DEFERRED, RETURN_AFTER_S, Questions
+from cpe_filter.explain.questions import (
+    ASKED_S,
+    KNOWN_S,
+    LATER,
+    MOST_CLIENTS,
+    MOST_DEFERRED,
+    NOW,
+    RETURN_AFTER_S,
+    RETURNED,
+    Questions,
+)
 from cpe_filter.lean.clocks import Mono
 from tests.policies import make_policy
 
@@ -86,7 +95,7 @@ def test_what_is_kept_has_no_letters() -> None:
     ask(asking, "secret@home.example", "secret@friends.example", 0.0)
     (client,) = asking._clients.values()
     assert all(isinstance(value, (int, float)) for pair in client.deferred.items() for value in pair)
-    assert {slot for slot in client.__slots__} == {"deferred", "known", "tls", "until"}
+    assert set(client.__slots__) == {"deferred", "known", "tls", "until"}
 
 
 def test_starttls_is_offered_until_it_is_taken_and_again_after_a_day() -> None:

@@ -1,0 +1,204 @@
+"""The honest world: its sessions are what inspect would report, its senders are what they say, its runner counts."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+
+from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.inspect.session import CLOSED, LOST, TRYING
+from tests.evaluate.facts import FINGERPRINT, Session
+from tests.evaluate.intervals import NEVER
+from tests.evaluate.test_facts import by_facts, by_packets
+from tests.evaluate.world import bots, measure, sets, table
+from tests.evaluate.world.__main__ import main
+from tests.evaluate.world.converse import BOUNCED, DONE, EXPLAIN, LATER, PASS, REFUSE, Memory, converse
+from tests.evaluate.world.delivery import Home, Mail, deliver
+from tests.evaluate.world.internet import CONSUMERS, DOMAINS, Host, Internet
+from tests.evaluate.world.legit import LEGITIMATE
+from tests.evaluate.world.line import Line, home_line
+from tests.evaluate.world.manners import Letter, Mailbox
+from tests.evaluate.world.programs import exim, postfix, smtplib
+
+DEVICE = measure.DEVICE
+PBL, CLEAN = Line(True, "none", "", [], []), Line(False, "own", "", [], [])
+
+
+def sessions(name: str, seed: int, count: int, answer: str = PASS, start: int = 0) -> list[Session]:
+    task = measure.Task(sets.DEVELOPMENT, name, seed, "monitor", count, 30)
+    _, stream = measure.attempts(task)
+    found = [attempt.meet(answer) for attempt in itertools.islice(stream, start, start + count)]
+    return sorted(found, key=lambda session: session.time)
+
+
+def on_the_wire(session: Session) -> Session:
+    """As packets all clients have one ClientHello."""
+    events = tuple(e._replace(name=FINGERPRINT) if e.kind == "fingerprint" else e for e in session.events)
+    return session._replace(events=events)
+
+
+@pytest.mark.parametrize("name", [*LEGITIMATE, *bots.BOTS])
+def test_packets_and_facts_agree(name: str) -> None:
+    found = [on_the_wire(session) for session in sessions(name, 1, 40)]
+    # One after the other: what takes a while on the wire must be over when the next begins.
+    spaced = [session._replace(time=number * 200.0) for number, session in enumerate(found)]
+    told, standings = by_facts(spaced, DEVICE)
+    assert by_packets(spaced, DEVICE, "monitor") == (told, standings)
+
+
+@pytest.mark.parametrize("name", ["self-hosted", "tofsee", "badbox-tls", "verifying-server"])
+def test_a_name_and_a_seed_give_the_same_life(name: str) -> None:
+    assert sessions(name, 3, 50) == sessions(name, 3, 50)
+    assert sessions(name, 3, 50) != sessions(name, 4, 50)
+
+
+def host(internet: Internet, kind: str) -> Host:
+    return next(h for h in map(internet.host, itertools.count()) if h.manners.kind == kind and h.fate == "up")
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "code"),
+    [("gmail", "message", 550), ("yahoo", "greeting", 553), ("gmx", "greeting", 554), ("m365", "recipient", 550)],
+)
+def test_where_a_pbl_line_is_refused(kind: str, stage: str, code: int) -> None:
+    rng = random.Random(1)
+    internet = Internet(rng)
+    found = Host(0, "x.example", (1,), 1, internet._provider(kind, 2, 1)[0]) if kind == "m365" else host(internet, kind)
+    letter = Letter("me.example", (Mailbox(1),))
+    talk = converse(rng, 0.0, found, b"\xf0\0\0\1", PBL, smtplib("me.example"), letter, Memory())
+    refused = [event for event in talk.session.events if event.reply is not None and event.reply.code >= 400]
+    assert [(event.kind, event.reply and event.reply.code) for event in refused] == [(stage, code)]
+    assert talk.outcome == BOUNCED
+    talk = converse(rng, 0.0, found, b"\xf0\0\0\1", CLEAN, smtplib("me.example"), letter, Memory())
+    assert talk.outcome == DONE
+
+
+def test_pipelined_data_is_refused_where_all_recipients_are() -> None:
+    rng = random.Random(2)
+    internet = Internet(rng)
+    gmail = internet.host(0)
+    letter = Letter("me.example", (Mailbox(1, "unknown"),))
+    by_exim = converse(rng, 0.0, gmail, b"\xf0\0\0\1", CLEAN, exim("a.example", "none"), letter, Memory()).session
+    by_script = converse(rng, 0.0, gmail, b"\xf0\0\0\1", CLEAN, smtplib("a.example"), letter, Memory()).session
+    assert [event.name for event in by_exim.events if event.kind == "reply"] == ["DATA", "QUIT"]
+    assert [event.name for event in by_script.events if event.kind == "reply"] == ["QUIT"]
+    assert by_exim.pipelined
+    assert not by_script.pipelined
+
+
+def test_a_queue_comes_back_to_who_put_it_off() -> None:
+    rng = random.Random(3)
+    home = Home(rng, CLEAN, Internet(rng))
+    number = next(
+        n
+        for n in itertools.count(DOMAINS)
+        if home.internet.host(n).manners.greylists
+        and not (home.internet.host(n).manners.tls or home.internet.host(n).manners.catch_all)
+        and home.internet.host(n).fate == "up"
+    )
+    stream = deliver(home, [Mail(0.0, number, Letter("a.example", (Mailbox(7),)))], postfix("mail.a.example"))
+    first = next(stream)
+    assert (first.meet(), first.outcome)[1] == LATER
+    second = next(stream)
+    assert second.time - first.time >= 270
+    second.meet()
+    assert second.letter.to == first.letter.to
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [(EXPLAIN, BOUNCED), (REFUSE, LATER)])
+def test_what_the_home_filter_does_reaches_the_sender(answer: str, outcome: str) -> None:
+    rng = random.Random(4)
+    home = Home(rng, CLEAN, Internet(rng))
+    attempt = next(deliver(home, [Mail(0.0, 0, Letter("a.example", (Mailbox(7),)))], postfix("mail.a.example")))
+    session = attempt.meet(answer)
+    assert attempt.outcome == outcome
+    assert session.phase == (TRYING if answer == REFUSE else CLOSED)
+    assert all(event.kind != "tls" for event in session.events)
+
+
+def test_a_line_that_is_down_reaches_nobody() -> None:
+    rng = random.Random(5)
+    line = home_line(rng)
+    line.outages = [(0.0, 100.0)]
+    home = Home(rng, line, Internet(rng))
+    attempt = next(deliver(home, [Mail(5.0, 0, Letter("a.example", (Mailbox(7),)))], smtplib("x")))
+    assert attempt.meet().phase == LOST
+
+
+def test_where_domains_are() -> None:
+    """22 % at Google, 18 % at Microsoft, 40 % with hosters, 20 % on their own; few networks for most mail."""
+    internet = Internet(random.Random(6))
+    kinds = [internet.host(DOMAINS + n).manners.kind for n in range(4000)]
+    for kind, share in (("gmail", 0.22), ("m365", 0.18), ("hoster", 0.40), ("own", 0.20)):
+        assert abs(kinds.count(kind) / 4000 - share) < 0.03
+    tls = sum(internet.host(DOMAINS + n).manners.tls for n in range(4000)) / 4000
+    assert 0.92 < tls < 0.99
+    assert {internet.host(n).manners.kind for n in range(CONSUMERS)} == {
+        "gmail", "outlook", "yahoo", "icloud", "gmx", "tonline",
+    }  # fmt: skip
+
+
+def test_relayed_sessions_carry_the_way_to_their_operator() -> None:
+    assert all(session.turnaround >= 30 for session in sessions("badbox-clear", 1, 30))
+    assert all(session.turnaround == 0 for session in sessions("self-hosted", 1, 30))
+
+
+def test_each_recipient_has_its_number() -> None:
+    for session in sessions("cutwail", 1, 30):
+        rcpts = sum(event.kind == "recipient" for event in session.events)
+        assert rcpts <= len(session.recipients)
+
+
+def test_a_life_ends_with_a_conviction() -> None:
+    found = measure.life(measure.Task(sets.DEVELOPMENT, "tofsee", 0, "monitor", 400, why=True))
+    assert found.kind == bots.CLASSIC
+    assert found.convicted_at == found.connections
+    assert found.why
+
+
+def test_other_standings_are_counted_apart() -> None:
+    gate = measure.Gate("monitor")
+    gate.device.score.standing = "unusual"  # type: ignore[assignment]
+    assert gate.worst() == "unusual"
+    gate.device.score.standing = COMPROMISED
+    assert gate.worst() == COMPROMISED
+
+
+def test_the_runner(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--runs", "1", "--processes", "1", "--only", "ups", "--only", "tofsee", "--published"]) == 0
+    out = capsys.readouterr().out
+    assert "ups" in out
+    assert "SPOT" in out
+    assert "legitimate device-years convicted <= 0.1 %" in out
+    with pytest.raises(SystemExit, match="nobody: not a sender"):
+        main(["--only", "nobody"])
+
+
+def test_goals_count_what_is_missed() -> None:
+    def one(name: str, kind: str, at: float) -> measure.Life:
+        return measure.Life(name, kind, 0, 400, 1.0, at, at, False, (), "", {})
+
+    said: list[str] = []
+    assert table.goals([one("a", "", NEVER), one("b", bots.CLASSIC, 3)], "monitor", said.append) == 0
+    assert table.goals([one("a", "", 9), one("b", bots.CAREFUL, 61)], "monitor", said.append) == 4
+
+
+def test_a_set_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> sets.Set:
+        raise sets.AbsentError(f"no {name} set")
+
+    monkeypatch.setattr("tests.evaluate.world.__main__.load", absent)
+    said: list[str] = []
+    assert main(["--set", "validation", "--reason", "release"], said.append) == 2
+    assert said == ["no validation set"]
+
+
+def test_each_use_of_the_validation_set_is_recorded(tmp_path: Path) -> None:
+    log = tmp_path / "log.md"
+    sets.record("release 1.0", log)
+    sets.record("release 1.1", log)
+    rows = log.read_text().splitlines()[-2:]
+    assert [row.split("|")[3].strip() for row in rows] == ["release 1.0", "release 1.1"]

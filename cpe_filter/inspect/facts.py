@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         "tls",
         "fingerprint",
         "tls-bytes",
+        "turnaround",
         "reply",
         "quit",
         "violation",
@@ -81,6 +82,7 @@ class Event(NamedTuple):
     tls          -                its reply         -
     fingerprint  JA4              -                 -
     tls-bytes    -                -                 bytes the client sent after its ClientHello, to the end
+    turnaround   number of turns  -                 least time from a reply to the answer, without the path's, ms
     reply        verb             any other reply   -
     quit         -                -                 -
     violation    its name         -                 -

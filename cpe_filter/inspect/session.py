@@ -20,6 +20,7 @@ from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.inspect.states import COMMAND, HANDSHAKE, HELD, OPAQUE
 from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
 from cpe_filter.inspect.tls_volume import TlsVolume
+from cpe_filter.inspect.turnaround import ENOUGH, Turnaround
 from cpe_filter.lean.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -92,6 +93,7 @@ class Session:
         "_first",
         "_limits",
         "_tls_volume",
+        "_turnaround",
         "_sent",
         "_server_fin",
         "_server_stream",
@@ -129,6 +131,7 @@ class Session:
         self._doubts: tuple[_Doubt, ...] = ()
         self._client_fin = self._server_fin = False
         self._tls_volume: TlsVolume | None = None  # once a ClientHello was seen
+        self._turnaround: Turnaround | None = None  # from the server's SYN-ACK on, until it is reported
         self._limits = limits
         self._begun = False
         self.dialogue = _SILENCE
@@ -274,6 +277,8 @@ class Session:
         else:
             mine, other = self._server_stream, self._client_stream
         flags, payload = segment.flags, segment.payload
+        if self._turnaround is not None:
+            self._time(segment, self._turnaround, from_client)
         if flags & ACK:
             if self._doubts and not from_client:
                 self._settle_doubts(segment.ack)
@@ -294,6 +299,41 @@ class Session:
             self._pass(chunks, from_client)
         if mine.conflict and not had:
             self.dialogue.violate("overlapping-data")
+
+    def _time(self, segment: Segment, turnaround: Turnaround, from_client: bool) -> None:
+        """When a segment passes, which has not been read yet."""
+        size = len(segment.payload) + segment.cut
+        stream = self._client_stream if from_client else self._server_stream
+        new = 0 < (segment.seq + size - stream.next) & _MASK <= FARTHEST
+        if not from_client:
+            if size:
+                turnaround.sent(self.last, not new)
+        elif not size:
+            if self.established and not segment.flags & FIN and segment.ack == self._sent_up_to:
+                turnaround.acknowledged(self.last)
+        elif new:
+            self._time_client(segment.ack, turnaround)
+
+    def _time_client(self, ack: int, turnaround: Turnaround) -> None:
+        """New data of the client passes. An answer acknowledges all that was sent, and nothing else waits."""
+        if not (self.established and ack == self._sent_up_to and self.dialogue.answered):
+            turnaround.spoke()
+            return
+        turnaround.answered(self.last)
+        if turnaround.turns >= ENOUGH:
+            self._report_turnaround()
+
+    @property
+    def _sent_up_to(self) -> int:
+        """The number after the server's last byte that was seen."""
+        return (self._first + self._sent) & _MASK
+
+    def _report_turnaround(self) -> None:
+        """Reports it, once."""
+        turnaround, self._turnaround = self._turnaround, None
+        milliseconds = turnaround.milliseconds if turnaround is not None else None
+        if turnaround is not None and milliseconds is not None:
+            self.dialogue.timed(turnaround.turns, milliseconds)
 
     def _in_opaque(self, segment: Segment, from_client: bool) -> None:
         """A segment that is not read: only the numbers of its FIN count, for the bytes that passed in TLS."""
@@ -344,6 +384,8 @@ class Session:
                 return False
             self.last = time
             self.spoken = True
+            if self._turnaround is not None:
+                self._time_client(ack, self._turnaround)
             dialogue.client(payload)
         else:
             if ack != client.next or client.waiting or not server.goes_on(seq, payload):
@@ -353,6 +395,8 @@ class Session:
                 self._sent = sent
             self.last = time
             self.spoken = True
+            if self._turnaround is not None:
+                self._turnaround.sent(time, False)
             dialogue.server(payload)
         if dialogue.mode == OPAQUE:
             self._read_no_further()
@@ -456,6 +500,7 @@ class Session:
             if self._begun:
                 self._syn_seq = self._isn & _MASK
             self._begin()
+            self._turnaround = Turnaround(self.last)
             self._stage = _ANSWERED
             self.closed = False
             self.phase = OPEN
@@ -465,6 +510,8 @@ class Session:
                     self._syn_seq = (segment.ack - 1) & _MASK
                 self._begin()
         else:
+            if self._turnaround is not None and not self._turnaround.turns:
+                self._turnaround.sent(self.last, again=True)
             return not self._begun or self._server_stream.syn(segment.seq)
         self._first = (segment.seq + 1) & _MASK
         self._server_stream.syn(segment.seq)
@@ -573,6 +620,7 @@ class Session:
 
     def _read_no_further(self) -> None:
         """The dialogue has become opaque: counts what passes in TLS, and drops what was kept."""
+        self._report_turnaround()
         dialogue = self.dialogue
         if dialogue.facts.client_hello is not None and self._tls_volume is None and not self.closed:
             stream = self._client_stream
@@ -603,6 +651,7 @@ class Session:
         if not self._begun:
             return
         self._flush()
+        self._report_turnaround()
         self._report_tls_volume()
         self.dialogue.close(closed=self._client_fin or self._server_fin or self.closed)
 
@@ -612,6 +661,7 @@ class Session:
         if not self._begun:
             return
         self._flush()
+        self._report_turnaround()
         self._report_tls_volume()
         self.dialogue.close(closed=True)
 

@@ -246,6 +246,11 @@ class Dialogue:
         """Whether the client has sent on before the reply that decides how to read it (DATA, STARTTLS, AUTH)."""
         return bool(self._input.held)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the client's next data answers the server: no command waits, and no refused content is being sent."""
+        return not self._waiting and self.mode != REFUSED
+
     def unanswered(self, verb: str) -> int:
         """How many commands of this verb wait for their replies."""
         return sum(1 for command in self._waiting if command.verb == verb)
@@ -1094,6 +1099,10 @@ class Dialogue:
     def tls_ended(self, size: int) -> None:
         """The client has sent `size` bytes after its ClientHello, and no more will come."""
         self._emit(Event("tls-bytes", "", None, size))
+
+    def timed(self, turns: int, milliseconds: int) -> None:
+        """How fast the client answers, as `turnaround` has found it."""
+        self._emit(Event("turnaround", str(turns), None, milliseconds))
 
     def close(self, closed: bool) -> None:
         """The connection has ended (`closed`), or is no longer watched."""

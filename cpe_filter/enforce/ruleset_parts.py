@@ -60,18 +60,23 @@ def exempt(action: str) -> list[str]:
     ]
 
 
-#: Pure acknowledgements, recognised by exact header lengths (with timestamps, without, with one SACK block), which
-#: leave no room for a payload. Plain rules, because a concatenated set of them crashes `nft list` of nft 1.0.6.
-ACKS = (
-    *(
-        f"\t\tip hdrlength 5 ip length {20 + 4 * doff} tcp doff {doff} tcp flags & (syn | fin | rst) == 0 return"
-        for doff in (8, 5, 11)
-    ),
-    *(
-        f"\t\tip6 nexthdr tcp ip6 length {4 * doff} tcp doff {doff} tcp flags & (syn | fin | rst) == 0 return"
-        for doff in (8, 5, 11)
-    ),
-)
+def acknowledgements(action: str) -> list[str]:
+    """`action` for pure acknowledgements.
+
+    They are recognised by exact header lengths (with timestamps, without, with one SACK block), which leave no room for
+    a payload. Plain rules, because a concatenated set of them crashes `nft list` of nft 1.0.6.
+    """
+    flags = "tcp flags & (syn | fin | rst) == 0"
+    return [
+        *(f"\t\tip hdrlength 5 ip length {20 + 4 * doff} tcp doff {doff} {flags} {action}" for doff in (8, 5, 11)),
+        *(f"\t\tip6 nexthdr tcp ip6 length {4 * doff} tcp doff {doff} {flags} {action}" for doff in (8, 5, 11)),
+    ]
+
+
+ACKS = tuple(acknowledgements("return"))
+#: The handshake's last packet, which shows how long the way to the device is. The kernel counts a connection's packets
+#: where net.netfilter.nf_conntrack_acct is set, as OpenWrt does; elsewhere this is never true.
+SECOND = "ct original packets 2"
 
 
 def blocked(action: str) -> list[str]:

@@ -14,34 +14,58 @@ import time
 from collections.abc import Callable
 
 from tests.evaluate.world import table
+from tests.evaluate.world.converse import Responder
 from tests.evaluate.world.measure import Life, Task, life
 from tests.evaluate.world.sets import DEVELOPMENT, SETS, VALIDATION, AbsentError, Set, load, record
 
-MODES = ("monitor", "limit", "block")
+MODES = ("monitor", "limit", "block", "all")
 #: Connections of a legitimate device, quick or not, and of a bot.
 _CAPS = (1200, 4000)
 _BOT_CAP = 400
 
 
-def tasks(options: argparse.Namespace, senders: Set) -> list[Task]:
+def tasks(options: argparse.Namespace, senders: Set, mode: str) -> list[Task]:
+    """Raises SystemExit where --only names nobody."""
     runs = options.runs or (6 if options.quick else 40)
     cap = _CAPS[0] if options.quick else _CAPS[1]
     names = [*senders.legitimate, *senders.bots]
+    known = {*names, "legitimate", "bots", *(kind for kind, _ in senders.bots.values())}
     for name in options.only:
-        if name not in names and name not in {kind for kind, _ in senders.bots.values()} | {"legitimate", "bots"}:
-            raise SystemExit(f"--only {name}: not a sender; there are: {', '.join(names)}")
+        if name not in known:
+            raise SystemExit(f"--only {name}: not a sender; there are: {', '.join(sorted(known))}")
+    responder = Responder("defers" in options.responder, "tls" in options.responder)
     out = []
     for name in names:
         bot = name in senders.bots
         groups = {name, "bots" if bot else "legitimate", senders.bots[name][0] if bot else ""}
         if options.only and not groups & set(options.only):
             continue
-        out += [
-            Task(options.set, name, seed, options.mode, _BOT_CAP if bot else cap, options.days, options.why,
-                 options.published and seed % 3 == 0)
-            for seed in range(options.seed, options.seed + runs)
-        ]  # fmt: skip
+        for seed in range(options.seed, options.seed + runs):
+            compare = options.published and mode == "monitor" and seed % 3 == 0
+            most = _BOT_CAP if bot else cap
+            out.append(Task(options.set, name, seed, mode, most, options.days, options.why, compare, responder))
     return out
+
+
+def run(options: argparse.Namespace, senders: Set, mode: str, say: Callable[[str], None]) -> int:
+    """One mode: plays everybody, prints the tables; how many goals are missed."""
+    begun = time.monotonic()
+    work = tasks(options, senders, mode)
+    if options.processes > 1:
+        with multiprocessing.Pool(options.processes) as pool:
+            lives: list[Life] = pool.map(life, work, chunksize=2)
+    else:
+        lives = [life(task) for task in work]
+    say(f"\n{options.set}, mode {mode}: {len(lives)} devices, {time.monotonic() - begun:.0f} s")
+    good, bad = [one for one in lives if not one.kind], [one for one in lives if one.kind]
+    if good:
+        table.legitimate(good, say)
+    if bad:
+        table.bots(bad, say)
+    if options.why:
+        table.why(lives, say)
+    table.published(lives, say)
+    return table.goals(lives, mode, say)
 
 
 def main(arguments: list[str] | None = None, say: Callable[[str], None] = print) -> int:
@@ -54,6 +78,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     parser.add_argument("--reason", default="", help="why the validation set is used; goes into its log")
     parser.add_argument("--only", action="append", default=[], help="a sender, a class, legitimate or bots; repeatable")
     parser.add_argument("--mode", choices=MODES, default="monitor")
+    parser.add_argument("--responder", action="append", default=[], choices=("defers", "tls"), help="what it tries")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--why", action="store_true", help="the evidence of those judged wrong")
     parser.add_argument("--published", action="store_true", help="published methods on every third device, too")
@@ -68,24 +93,9 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
         if not options.reason:
             parser.error("--set validation needs --reason: each use of it is recorded")
         record(options.reason)
-    begun = time.monotonic()
-    work = tasks(options, senders)
-    if options.processes > 1:
-        with multiprocessing.Pool(options.processes) as pool:
-            lives: list[Life] = pool.map(life, work, chunksize=2)
-    else:
-        lives = [life(task) for task in work]
-    good, bad = [one for one in lives if not one.kind], [one for one in lives if one.kind]
-    if good:
-        table.legitimate(good, say)
-    if bad:
-        table.bots(bad, say)
-    if options.why:
-        table.why(lives, say)
-    table.published(lives, say)
-    missed = table.goals(lives, options.mode, say)
-    took = time.monotonic() - begun
-    say(f"\n{options.set}, mode {options.mode}: {len(lives)} devices, {took:.0f} s, {missed} goals missed")
+    modes = MODES[:-1] if options.mode == "all" else (options.mode,)
+    missed = sum(run(options, senders, mode, say) for mode in modes)
+    say(f"\n{missed} goals missed")
     return 1 if options.strict and missed else 0
 
 

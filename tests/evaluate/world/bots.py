@@ -356,6 +356,53 @@ def classic_tls(rng: random.Random) -> Attempts:
     ))  # fmt: skip
 
 
+def router_exit(rng: random.Random) -> Attempts:
+    """An infected router that relays for an operator (F: BCMUPnP_Hunter, SocksEscort), half behind STARTTLS."""
+    return _badbox(rng, rng.choice(("none", "may")))
+
+
+def phish_one_company(rng: random.Random) -> Attempts:
+    """All to the staff of 1 to 4 companies, 10-40 % guessed wrong, EHLO of a look-alike domain, 10 to 200/h."""
+    home, domain = a_home(rng), _brand(rng)
+    companies = tuple(home.internet.anyone(rng, 0.0) for _ in range(rng.randint(1, 4)))
+    client = Client(f"mail.{domain}", tls=rng.choice(("none", "may")), ja4=GO, quits=1.0)
+    return run(home, Bot(
+        log_uniform(rng, 10, 200), _always(client), _always(domain), rng.uniform(0.10, 0.40), only=companies,
+        listed_after=FAR_OFF, aligned=1.0, unwanted=(0.1, 0.6),
+    ))  # fmt: skip
+
+
+def validated_list(rng: random.Random) -> Attempts:
+    """Careful, in the clear, to a list of which 0-3 % is dead: filters, lists and home-line checks are what is left."""
+    home, domain = a_home(rng), _brand(rng)
+    client = Client(f"mail.{domain}", quits=1.0, retry=(1800.0, 7200.0, DAY))
+    return run(home, Bot(
+        log_uniform(rng, 10, 500), _always(client), _always(domain), rng.uniform(0.0, 0.03),
+        listed_after=log_uniform(rng, 50, 2000), aligned=rng.random(),
+    ))  # fmt: skip
+
+
+def mail_bomber(rng: random.Random) -> Attempts:
+    """Hundreds of letters to one mailbox, each with another forged sender, 100 to 3,000/h."""
+    home = a_home(rng)
+    client = Client(rng.choice((home.line.name, _word(rng), "localhost")), quits=rng.choice((0.0, 1.0)))
+    return run(home, Bot(
+        log_uniform(rng, 100, 3000), _always(client), _list_domain, 0.0, only=(home.internet.anyone(rng, 0.6),),
+        listed_after=FAR_OFF,
+    ))  # fmt: skip
+
+
+def botnet_ipv6(rng: random.Random) -> Attempts:
+    """A sprayer that prefers IPv6, on a line without a reverse name there, 15-40 % unknown."""
+    home = a_home(rng)
+    home.line.ipv6, home.line.pbl, home.line.ptr = True, False, "none"
+    client = Client(rng.choice((_pool_name(rng), _word(rng))), ehlo=rng.random() < 0.5, quits=0.3, blind=True)
+    return run(home, Bot(
+        log_uniform(rng, 100, 3000), _always(client), _list_domain, rng.uniform(0.15, 0.40),
+        listed_after=log_uniform(rng, 20, 500),
+    ))  # fmt: skip
+
+
 #: name -> (class, attempts). Connections are counted in the bot's own.
 BOTS = {
     "tofsee": (CLASSIC, tofsee),
@@ -381,6 +428,11 @@ BOTS = {
     "mimic-tls-5%": (MIMIC_TLS, _mimic(0.05, "may")),
     "mimic-tls-15%": (MIMIC_TLS, _mimic(0.15, "may")),
     "mimic-tls-30%": (MIMIC_TLS, _mimic(0.30, "may")),
+    "validated-list": (OTHER, validated_list),
+    "router-exit": (OTHER, router_exit),
+    "phish-one-company": (OTHER, phish_one_company),
+    "mail-bomber": (OTHER, mail_bomber),
+    "ipv6-sprayer": (CLASSIC, botnet_ipv6),
     "classic-tls": (OTHER, classic_tls),
     "login-guesser": (OTHER, login_guesser),
     "list-washer": (OTHER, list_washer),

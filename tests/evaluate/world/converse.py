@@ -23,8 +23,11 @@ from tests.evaluate.world.programs import Client
 DONE, BOUNCED, LATER, NOBODY = "done", "bounced", "later", "nobody"
 #: What the home's own filter does with it: lets it pass, resets it, or hands it to the responder.
 PASS, REFUSE, EXPLAIN = "pass", "refuse", "explain"
-RESPONDER = Manners("responder", "responder", 0, False, False)
-_RESPONDER_OFFERS = replies.reply("gateway.invalid|8BITMIME|SMTPUTF8|250 ENHANCEDSTATUSCODES")
+_RESPONDER = Manners("responder", "responder", 0, False, False)
+_RESPONDER_OFFERS = {
+    False: replies.reply("gateway.invalid|8BITMIME|SMTPUTF8|250 ENHANCEDSTATUSCODES"),
+    True: replies.reply("gateway.invalid|8BITMIME|SMTPUTF8|STARTTLS|250 ENHANCEDSTATUSCODES"),
+}
 
 _BANNERS = tuple(
     Event("greeting", "", banner)
@@ -53,12 +56,30 @@ class Talk(NamedTuple):
     left: tuple[Mailbox, ...] = ()
 
 
+class Responder(NamedTuple):
+    """What our responder asks of those whom it refuses. defers: 4yz at the first try. tls: it offers STARTTLS."""
+
+    defers: bool = False
+    tls: bool = False
+
+
 class Memory:
     """What servers remember of a home's senders, for greylisting: who asked first when, and who is known."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[int, str, int], float] = {}
         self._known: set[tuple[int, str]] = set()
+        self._asked: set[tuple[int, str, int]] = set()
+
+    def first_asked(self, host: Host, sender: str, box: Mailbox) -> bool:
+        """Whether our responder sees this envelope for the first time."""
+        key = (host.number, sender, box.number)
+        if key in self._asked:
+            return False
+        if len(self._asked) > 20000:
+            self._asked.clear()
+        self._asked.add(key)
+        return True
 
     def puts_off(self, rng: random.Random, host: Host, sender: str, box: Mailbox, time: float) -> bool:
         """Five minutes after the first try it passes; half of the servers then know the client for good (J)."""
@@ -86,6 +107,7 @@ def converse(
     memory: Memory,
     answer: str = PASS,
     spam: bool = False,
+    responder: Responder = Responder(),  # noqa: B008
 ) -> Talk:
     """The whole connection, as the home's filter lets it be (`answer`)."""
     tags = tuple(box.number * 400009 + host.number for box in letter.to)
@@ -99,7 +121,7 @@ def converse(
             return Talk(session._replace(phase=REFUSED), NOBODY, letter.to)
         if host.manners.kind in ("hoster", "own") and rng.random() < 0.002:
             return Talk(session._replace(phase=LOST), NOBODY, letter.to)
-    course = _Course(rng, time, host, line, client, letter, memory, answer == EXPLAIN)
+    course = _Course(rng, time, host, line, client, letter, memory, responder if answer == EXPLAIN else None)
     outcome = course.run()
     phase = RESET if course.cut else CLOSED
     session = session._replace(
@@ -129,12 +151,12 @@ class _Course:
         client: Client,
         letter: Letter,
         memory: Memory,
-        explained: bool,
+        responder: Responder | None,
     ) -> None:
         self.rng, self.time, self.host, self.line, self.client, self.letter = rng, time, host, line, client, letter
         self.memory = memory
-        self.manners = RESPONDER if explained else host.manners
-        self.explained = explained
+        self.responder, self.explained = responder, responder is not None
+        self.manners = _RESPONDER._replace(tls=responder.tls) if responder is not None else host.manners
         self.events: list[Event] = []
         self.left: list[Mailbox] = []
         self.said_quit = self.cut = self.pipelined = False
@@ -149,7 +171,7 @@ class _Course:
         self.events.append(_BANNERS[self.manners.style % 3])
         if client.lower:
             self.events.append(_LOWER)
-        offers = _RESPONDER_OFFERS if self.explained else self.manners.offers
+        offers = _RESPONDER_OFFERS[self.manners.tls] if self.explained else self.manners.offers
         self.events.append(Event("hello", client.helo, offers if client.ehlo else _OK_HELO, int(client.ehlo)))
         if client.ehlo and client.tls != "none" and self.manners.tls:
             return self._hidden()
@@ -229,8 +251,9 @@ class _Course:
         return self._over(last)
 
     def _to_recipient(self, box: Mailbox) -> Reply | None:
-        if self.explained:
-            return replies.RESPONDER_NO
+        if self.responder is not None:
+            first = self.responder.defers and self.memory.first_asked(self.host, self.letter.sender, box)
+            return replies.RESPONDER_LATER if first else replies.RESPONDER_NO
         letter, rng = self.letter, self.rng
         answer = manners.at_rcpt(self.manners, self.line, letter, box, self.client.helo, self.time, rng)
         if answer is None and self.manners.greylists and letter.login <= 0:

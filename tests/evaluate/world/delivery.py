@@ -12,7 +12,7 @@ from heapq import heappop, heappush, merge
 from typing import NamedTuple
 
 from tests.evaluate.facts import Session
-from tests.evaluate.world.converse import BOUNCED, DONE, LATER, NOBODY, PASS, Memory, Talk, converse
+from tests.evaluate.world.converse import BOUNCED, DONE, LATER, NOBODY, PASS, Memory, Responder, Talk, converse
 from tests.evaluate.world.internet import Host, Internet
 from tests.evaluate.world.line import Line
 from tests.evaluate.world.manners import Letter
@@ -27,6 +27,7 @@ class Home:
         self.line = line
         self.internet = internet
         self.memory = Memory()
+        self.responder = Responder()
         # Where the devices' MX questions go: to the router; past it (a resolver of its own, as DNS lists need one, or a
         # public one); hidden by DNS over TLS or HTTPS. Shares are judgement.
         self.resolver = rng.choices(("home", "foreign", "hidden"), (0.5, 0.4, 0.1))[0]
@@ -64,7 +65,7 @@ class Attempt:
         home = self.home
         talk: Talk = converse(
             home.rng, self.time, self.host, self.address, home.line, self.client, self.letter, home.memory, answer,
-            self.spam,
+            self.spam, home.responder,
         )  # fmt: skip
         self.outcome, self.left = talk.outcome, talk.left
         return talk.session
@@ -130,12 +131,14 @@ def _send(
     assert by is not None
     host = home.internet.host(mail.to)
     letter = mail.letter
-    attempt = Attempt(time, home, host, home.internet.address(home.rng, host), by, letter, spam)
+    attempt = Attempt(time, home, host, home.internet.address(home.rng, host, False, home.line.ipv6), by, letter, spam)
     yield attempt
     if by.second_mx and attempt.outcome in (LATER, NOBODY) and len(host.networks) > host.preferred and attempt.left:
         letter = letter._replace(to=attempt.left)
         pause = 30.0 if attempt.outcome == NOBODY else 1.0
-        attempt = Attempt(time + pause, home, host, home.internet.address(home.rng, host, True), by, letter, spam)
+        attempt = Attempt(
+            time + pause, home, host, home.internet.address(home.rng, host, True, home.line.ipv6), by, letter, spam
+        )
         yield attempt
     if attempt.outcome in (LATER, NOBODY) and attempt.left:
         first, longest, patience = by.retry

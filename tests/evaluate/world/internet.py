@@ -4,8 +4,8 @@ Knows shares and addresses. Must not know senders, nor what servers say (`manner
 reserved: nobody's. Sources: domains with mail at Google 22 %, Microsoft 18 %, hosters 40 %, their own server 20 % (Liu
 et al., IMC 2021, rounded, as the brief has it); STARTTLS at 94 % (Google's transparency report); greylisting at 10-15
 %; zen at half of hosters and two fifths of others, a fifth ask for a reverse name, half of Microsoft 365's tenants
-refuse unknown users, a tenth of servers catches all (all the brief). Which hosters are large, how many networks each has, who
-checks HELO, sender and SPF, and the mix of consumers' providers are judgement (J).
+refuse unknown users, a tenth of servers catches all (all the brief). Which hosters are large, how many networks each
+has, who checks HELO, sender and SPF, IPv6, and the mix of consumers' providers are judgement (J).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Manners(NamedTuple):
     catch_all: bool = False
     late: bool = False  # takes unknown users, and bounces
     filters: float = 0.7  # how much of what is unwanted it refuses
+    ipv6: bool = False
 
     @property
     def offers(self) -> Reply:
@@ -115,13 +116,15 @@ class Internet:
             found = self._hosts[number] = self._make(number)
         return found
 
-    def address(self, rng: random.Random, host: Host, alternate: bool = False) -> bytes:
-        """One of its addresses: of the first MX, or of another one."""
+    def address(self, rng: random.Random, host: Host, alternate: bool = False, ipv6: bool = False) -> bytes:
+        """One of its addresses: of the first MX, or of another one; by IPv6 where both have it."""
         networks = host.networks
         if alternate and len(networks) > host.preferred:
             network = networks[rng.randrange(host.preferred, len(networks))]
         else:
             network = networks[rng.randrange(host.preferred)]
+        if ipv6 and host.manners.ipv6:
+            return bytes.fromhex("20010db8") + (network & 0xFFFF).to_bytes(2, "big") + bytes(9) + b"\x19"
         return (ADDRESS_BASE + (((self._base << 8) + network << 8) & 0x0FFFFF00) + 25 + host.number % 3).to_bytes(
             4, "big"
         )
@@ -167,7 +170,10 @@ class Internet:
     def _draw(self, kind: str) -> Manners:
         rng = self._rng
         if kind in ("gmail", "outlook", "m365", "yahoo", "icloud", "gmx", "tonline"):
-            return Manners(kind, kind, rng.randrange(100), True, kind != "tonline", filters=_LARGE_FILTERS[kind])
+            return Manners(
+                kind, kind, rng.randrange(100), True, kind != "tonline", filters=_LARGE_FILTERS[kind],
+                ipv6=kind in ("gmail", "m365", "gmx"),
+            )  # fmt: skip
         program = rng.choices(("postfix", "exim", "exchange", "other"), (0.50, 0.25, 0.07, 0.18))[0]
         hoster = kind == "hoster"
         zen = rng.random() < (0.5 if hoster else 0.4)
@@ -187,6 +193,7 @@ class Internet:
             user_first=rng.random() < 0.3,
             catch_all=rng.random() < 0.1,
             filters=rng.uniform(0.2, 0.9),
+            ipv6=rng.random() < 0.35,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.evaluate.world import legit_lists, legit_programs, legit_servers, legit_things
+from tests.evaluate.world import legit_hobby, legit_lists, legit_programs, legit_servers, legit_things
 
 LEGITIMATE = {
     "self-hosted": legit_servers.self_hosted,
@@ -28,6 +28,13 @@ LEGITIMATE = {
     "association-php": legit_lists.association_php,
     "server-newsletter": legit_lists.server_newsletter,
     "first-mailing": legit_lists.first_mailing,
+    "survey-invitations": legit_lists.survey_invitations,
+    "abuse-reporter": legit_hobby.abuse_reporter,
+    "chat-by-mail": legit_hobby.chat_by_mail,
+    "backup-mx": legit_hobby.backup_mx,
+    "ipv6-server": legit_hobby.ipv6_server,
+    "ticket-system": legit_hobby.ticket_system,
+    "dormitory": legit_hobby.dormitory,
     "behind-one-mac": legit_things.behind_one_mac,
     "refused-thing": legit_things.refused_thing,
     "working-thing": legit_things.working_thing,

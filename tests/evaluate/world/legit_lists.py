@@ -31,8 +31,8 @@ from tests.evaluate.world.programs import Client, php, smtplib, some_mta, window
 class Readers:
     """The addresses of a newsletter. It sends one letter to each; `learn` takes off some of what bounced.
 
-    Programs that look at bounces seldom ask why: a refusal of the line takes a reader off, too. Where more than seven in
-    ten of a run fail, every other time it is the last run (J).
+    Programs that look at bounces seldom ask why: a refusal of the line takes a reader off, too. Where more than seven
+    in ten of a run fail, every other time it is the last run (J).
     """
 
     def __init__(self, home: Home, count: int, consumers: Range, dead: Range, keeps: float) -> None:
@@ -122,6 +122,21 @@ def server_newsletter(rng: random.Random, days: int) -> Attempts:
         home, in_order(readers.runs(starts, (30, 300), letter), mails), some_mta(rng, f"mail.{domain}"),
         told=readers.learn,
     )  # fmt: skip
+
+
+def survey_invitations(rng: random.Random, days: int) -> Attempts:
+    """LimeSurvey or a poll of an association: 1 to 4 times 150 to 2,000 invitations and two reminders each.
+
+    2-20 % dead; invitations leave in batches of 20 to 100 by cron; nothing is taken off between reminders.
+    """
+    home, domain = a_home(rng), f"survey{rng.randrange(9999)}.example"
+    readers = Readers(home, rng.randint(150, 2000), (0.3, 0.8), (0.02, 0.20), 1.0)
+    helo = rng.choice(("localhost", "survey", domain, f"mail.{domain}"))
+    client = rng.choice((php(helo), php(helo, "none"), some_mta(rng, helo)))
+    letter = Letter(domain, (), 0, rng.uniform(0.0, 0.1), rng.random() < 0.5)
+    first = sorted(rng.uniform(0, max(1, days - 30)) * DAY for _ in range(rng.randint(1, 4)))
+    starts = sorted(start + week * 7 * DAY for start in first for week in range(3))
+    return deliver(home, readers.runs(starts, (20, 200), letter), client)
 
 
 def first_mailing(rng: random.Random, days: int) -> Attempts:

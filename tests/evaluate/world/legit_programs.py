@@ -119,34 +119,45 @@ def developer(rng: random.Random, days: int) -> Attempts:
 
     HELOs and senders as typed, test@example.com as sender, 10-50 % of the recipients made up, some early QUITs.
     """
-    home = a_home(rng)
+    return tries(a_home(rng), rng.randint(2, 25), days)
+
+
+def tries(home: Home, on: int, days: int) -> Attempts:
+    """A developer's tries on so many of the days."""
+    rng = home.rng
     wrong = rng.uniform(0.1, 0.5)
     mine = [(home.internet.anyone(rng, 0.8), Mailbox(n)) for n in range(rng.randint(1, 5))]
 
-    def tries() -> Iterator[Mail]:
-        for day in sorted(rng.sample(range(days), min(days, rng.randint(2, 25)))):
+    def mails() -> Iterator[Mail]:
+        for day in sorted(rng.sample(range(days), min(days, on))):
             time = day * DAY + rng.uniform(9, 20) * HOUR
             for _ in range(rng.randint(5, 60)):
                 time += rng.expovariate(1 / 90)
-                helo = rng.choice(("localhost", "[127.0.0.1]", "thinkpad", "test.example.com", "me.example", "foo"))
-                client = rng.choice((
-                    smtplib(helo, rng.choice(("none", "may")), 0.8), swaks(helo, rng.choice(("none", "may"))),
-                    msmtp("localhost", "may"), node(helo), go("localhost"), swaks(helo)._replace(ehlo=False),
-                ))  # fmt: skip
                 if rng.random() < 0.8:
                     to, box = rng.choice(mine)
                 else:
                     to, box = home.internet.anyone(rng, 0.4), Mailbox(rng.randrange(1 << 20))
                 if rng.random() < wrong * 0.5:
                     box = Mailbox(rng.randrange(1 << 20), "unknown")
-                sender, real = rng.choice((("me.example", True), ("example.com", True), ("thinkpad", False)))
-                letter = Letter(
-                    sender, (box,), log_size(rng, 300, 3000), 0.1, rng.random() < 0.3, real, probe=rng.random() < 0.2,
-                    login=rng.choice((0, 0, 0, 0, -1)),
-                )  # fmt: skip
-                yield Mail(time, to, letter, client)
+                yield Mail(time, to, _typed(rng, box), _tried(rng))
 
-    return deliver(home, tries())
+    return deliver(home, mails())
+
+
+def _tried(rng: random.Random) -> Client:
+    helo = rng.choice(("localhost", "[127.0.0.1]", "thinkpad", "test.example.com", "me.example", "foo"))
+    return rng.choice((
+        smtplib(helo, rng.choice(("none", "may")), 0.8), swaks(helo, rng.choice(("none", "may"))),
+        msmtp("localhost", "may"), node(helo), go("localhost"), swaks(helo)._replace(ehlo=False),
+    ))  # fmt: skip
+
+
+def _typed(rng: random.Random, box: Mailbox) -> Letter:
+    sender, real = rng.choice((("me.example", True), ("example.com", True), ("thinkpad", False)))
+    return Letter(
+        sender, (box,), log_size(rng, 300, 3000), 0.1, rng.random() < 0.3, real, probe=rng.random() < 0.2,
+        login=rng.choice((0, 0, 0, 0, -1)),
+    )  # fmt: skip
 
 
 def tls_survey(rng: random.Random, days: int) -> Attempts:

@@ -19,11 +19,12 @@ class Line:
     listed: (from, to) when XBL and the like have it. outages: (from, to) when nothing gets out. name: the reverse name.
     """
 
-    __slots__ = ("listed", "name", "outages", "pbl", "ptr")
+    __slots__ = ("ipv6", "listed", "name", "outages", "pbl", "ptr")
 
     def __init__(self, pbl: bool, ptr: str, name: str, listed: list[Range], outages: list[Range]) -> None:
         self.pbl = pbl
         self.ptr = ptr
+        self.ipv6 = False  # it prefers IPv6, where it can
         self.name = name
         self.listed = listed
         self.outages = outages

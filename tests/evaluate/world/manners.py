@@ -82,6 +82,8 @@ def at_rcpt(
     if m.kind in ("outlook", "m365"):
         if line.is_listed(time) and rng.random() < 0.5:
             return replies.MICROSOFT_LISTED[m.style % 2]
+        if line.ipv6 and m.ipv6 and line.ptr in (NO_NAME, UNCONFIRMED):
+            return replies.MICROSOFT_IPV6[m.style % 2]
         if line.pbl:
             return replies.MICROSOFT_HOME_AT_RCPT[0]
         if unknown and not m.late:
@@ -156,7 +158,7 @@ def at_end(m: Manners, line: Line, letter: Letter, time: float, rng: random.Rand
         if line.pbl:
             return replies.GMAIL_HOME[0]
         if line.ptr in (NO_NAME, UNCONFIRMED):
-            return replies.GMAIL_NO_PTR[0]
+            return replies.GMAIL_IPV6[0] if line.ipv6 else replies.GMAIL_NO_PTR[0]
         if not letter.aligned:
             return replies.GMAIL_UNAUTHENTICATED[0]
         if unwanted:

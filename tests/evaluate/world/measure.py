@@ -11,7 +11,7 @@ import random
 from typing import NamedTuple
 
 from cpe_filter.detect.detector import Detector
-from cpe_filter.detect.device import Device, Devices
+from cpe_filter.detect.device import ROUTER, Device, Devices
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.ruleset_names import LIMITED_S
@@ -20,7 +20,7 @@ from cpe_filter.policy.model import Policy
 from tests.evaluate.facts import Player, Session, play
 from tests.evaluate.intervals import NEVER
 from tests.evaluate.published import METHODS, All
-from tests.evaluate.world.converse import EXPLAIN, PASS, REFUSE
+from tests.evaluate.world.converse import EXPLAIN, PASS, REFUSE, Responder
 from tests.evaluate.world.delivery import Attempt, Attempts
 from tests.evaluate.world.sets import load
 from tests.policies import make_policy
@@ -46,6 +46,7 @@ class Task(NamedTuple):
     days: int = 365
     why: bool = False
     compare: bool = False
+    responder: Responder = Responder()
 
 
 class Life(NamedTuple):
@@ -81,7 +82,7 @@ def attempts(task: Task) -> tuple[str, Attempts]:
 def life(task: Task) -> Life:
     """Plays a device until it is convicted, or to the end."""
     kind, stream = attempts(task)
-    gate = Gate(task.mode)
+    gate = Gate(task.mode, device_key(task.name), task.responder)
     count = 0
     suspected_at = convicted_at = NEVER
     early, others = False, set[str]()
@@ -108,13 +109,19 @@ def life(task: Task) -> Life:
     )
 
 
+def device_key(name: str) -> bytes:
+    """The router's own where the sender is called so."""
+    return ROUTER if name.startswith("router") else DEVICE
+
+
 class Gate:
     """A home's filter in one mode, for one device."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, key: bytes = DEVICE, responder: Responder = Responder()) -> None:  # noqa: B008
         self.policy: Policy = make_policy(mode=mode)
         self.detector = Detector()
-        self.device: Device = Devices().get(DEVICE, 0.0)
+        self.device: Device = Devices().get(key, 0.0)
+        self.responder = responder
         self.time = 0.0
         self._player = Player(self.detector)
         self._limited = float("-inf")
@@ -142,6 +149,7 @@ class Gate:
         new = self.detector.joined(device, server).new
         decision = decide.on_connection(self.policy, device, server, new, time)
         if decision.action == decide.EXPLAIN:
+            attempt.home.responder = self.responder
             session = attempt.meet(EXPLAIN)._replace(time=time)
             play(self.detector, device, session, True)
         elif decision.action == decide.PASS:

@@ -95,6 +95,12 @@ GMAIL_REPUTATION = replies(
     f"550 5.7.1  https://support.google.com/mail/answer/188131 {_GSMTP[2]}",
 )
 
+GMAIL_IPV6 = replies(
+    "5.7.1 [2001:db8:1::10] Gmail has detected that this message does not meet|"
+    "5.7.1 IPv6 sending guidelines regarding PTR records and authentication. Please|"
+    "5.7.1 review|550 5.7.1  https://support.google.com/mail/?p=IPv6AuthError for more information. " + _GSMTP[0],
+)
+
 # ── Microsoft: Outlook.com and Microsoft 365 ────────────────────────────────────────────────────────
 
 _EOP = "[AM7EUR06FT021.eop-eur06.prod.protection.outlook.com]"
@@ -130,6 +136,10 @@ MICROSOFT_LIMITED = replies(
 MICROSOFT_DMARC = replies(
     "550 5.7.509 Access denied, sending domain example.org does not pass DMARC verification and has a DMARC policy of "
     f"reject. {_EOP}",
+)
+MICROSOFT_IPV6 = replies(
+    f"550 5.7.25 Access denied, the sending IPv6 address [2001:db8:1::10] must have a reverse DNS record {_EOP}",
+    f"450 4.7.25 Access denied, the sending IPv6 address [2001:db8:1::10] must have a reverse DNS record {_EOP}",
 )
 NEED_MAIL = reply("503 5.5.2 Need mail command")
 NEED_RCPT = reply("503 5.5.2 Need rcpt command")
@@ -322,4 +332,5 @@ NOT_A_COMMAND = reply("502 5.5.2 Error: command not recognized")
 # ── our responder ───────────────────────────────────────────────────────────────────────────────────
 
 RESPONDER_NO = reply("554 5.7.1 Your Internet provider, not the recipient, refused this")
+RESPONDER_LATER = reply("451 4.7.1 Your Internet provider, not the recipient, puts this off; try again later")
 RESPONDER_NO_DATA = reply("554 5.5.1 no valid recipients")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from tests.evaluate.intervals import NEVER
 from tests.evaluate.test_facts import by_facts, by_packets
 from tests.evaluate.world import bots, measure, sets, table
 from tests.evaluate.world.__main__ import main
-from tests.evaluate.world.converse import BOUNCED, DONE, EXPLAIN, LATER, PASS, REFUSE, Memory, converse
-from tests.evaluate.world.delivery import Home, Mail, deliver
+from tests.evaluate.world.converse import BOUNCED, DONE, EXPLAIN, LATER, PASS, REFUSE, Memory, Responder, converse
+from tests.evaluate.world.delivery import Attempts, Home, Mail, deliver
 from tests.evaluate.world.internet import CONSUMERS, DOMAINS, Host, Internet
 from tests.evaluate.world.legit import LEGITIMATE
 from tests.evaluate.world.line import Line, home_line
@@ -117,6 +118,43 @@ def test_what_the_home_filter_does_reaches_the_sender(answer: str, outcome: str)
     assert attempt.outcome == outcome
     assert session.phase == (TRYING if answer == REFUSE else CLOSED)
     assert all(event.kind != "tls" for event in session.events)
+
+
+def test_a_responder_that_defers_sees_who_comes_back() -> None:
+    rng = random.Random(4)
+    home = Home(rng, CLEAN, Internet(rng))
+    home.responder = Responder(defers=True)
+    letter = Letter("a.example", (Mailbox(7),))
+    server = deliver(home, [Mail(0.0, 0, letter)], postfix("mail.a.example")._replace(second_mx=False))
+    codes = []
+    for attempt in server:
+        events = attempt.meet(EXPLAIN).events
+        codes += [event.reply.code for event in events if event.kind == "recipient" and event.reply is not None]
+    assert codes == [451, 554]
+    bot = list(_met(deliver(home, [Mail(0.0, 1, letter)], smtplib("x"))))
+    assert len(bot) == 1
+
+
+def _met(stream: Attempts) -> Iterator[Session]:
+    for attempt in stream:
+        yield attempt.meet(EXPLAIN)
+
+
+def test_ipv6_is_used_where_both_have_it() -> None:
+    assert {len(session.server) for session in sessions("ipv6-server", 1, 60)} == {4, 16}
+
+
+def test_each_program_finds_servers_in_its_way() -> None:
+    def questions(name: str) -> set[str]:
+        seen = set()
+        for seed in range(12):
+            _, stream = measure.attempts(measure.Task(sets.DEVELOPMENT, name, seed, "monitor", 5))
+            seen |= {attempt.mx_question for attempt in itertools.islice(stream, 5) if attempt.meet()}
+        return seen
+
+    assert questions("badbox-clear") == {""}
+    assert questions("working-thing") == {""}
+    assert questions("self-hosted") == {"", "home", "foreign"}
 
 
 def test_a_line_that_is_down_reaches_nobody() -> None:

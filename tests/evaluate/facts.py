@@ -17,6 +17,7 @@ from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
 from tests.build import ACK, FIN, PSH, RST, SYN, Conversation, Packet
+from tests.evaluate.turns import with_turnaround
 
 DATA_GO = Reply(354, "354 End data with <CR><LF>.<CR><LF>")
 #: The least ClientHello that is one, of TLS 1.2: 32 bytes of chance, no session, two ciphers, no compression.
@@ -49,6 +50,11 @@ class Session(NamedTuple):
     pipelined: bool = False
 
     @property
+    def told(self) -> tuple[Event, ...]:
+        """The events, with what the client's speed adds to them."""
+        return with_turnaround(self.events, self.pipelined, self.turnaround)
+
+    @property
     def over_tls(self) -> bool:
         return any(event.kind == "tls" for event in self.events)
 
@@ -69,7 +75,7 @@ def play(detector: Detector, device: Device, session: Session, explained: bool =
         return connection
     detector.established(connection, time)
     tell = detector.event
-    for event in session.events:
+    for event in session.told:
         tell(connection, event, time)
     detector.ended(connection, session.phase, session.quit, time)
     return connection
@@ -139,7 +145,11 @@ def as_packets(session: Session, client: str = "192.0.2.10", sport: int = 40000)
     wire.packet(False, SYN | ACK)
     wire.packet(True, ACK)
     turns = _turns(session.events, session.recipients)
+    answers = False
     for from_client, data in _grouped(turns) if session.pipelined else turns:
+        if from_client and answers:
+            wire.time += session.turnaround / 1000
+        answers = not from_client
         wire.packet(from_client, PSH | ACK, data)
     if session.phase == RESET:
         wire.packet(False, RST | ACK)

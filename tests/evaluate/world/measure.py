@@ -187,7 +187,7 @@ class Gate:
         connection = self.detector.opened(device, session.server, time)
         device.last_seen = time
         self.detector.established(connection, time)
-        for event in session.events:
+        for event in session.told:
             self.detector.event(connection, event, time)
             for limit in _LIMITED.get(event.kind, ()):
                 if limit(self.policy, device, session.server, time) is not None:

@@ -125,6 +125,10 @@ class Sets:
         """Declares the filter alive for `ALIVE_S` seconds more."""
         self._commit(_refresh([(ALIVE, _SWITCH_KEY)], ALIVE_S), quiet=False)
 
+    def stopped(self) -> None:
+        """Declares it not alive, at once."""
+        self.switch(ALIVE, False, 1.0)
+
     def switch(self, name: str, on: bool, seconds: float) -> None:
         """Sets a switch for so many seconds, or clears it."""
         element = (name, _SWITCH_KEY)

@@ -241,8 +241,11 @@ class Daemon:
         """In fail closed the ruleset outlives the filter: nothing leaves unseen while it is down."""
         self.control.close()  # no child process of ours loads a ruleset from now on
         self.guard.end_repairs()
-        # In fail open no packet waits for us from now on.
-        done = self.rules.remove() if fail == "open" else self.rules.keep(self.policy)
+        if fail == "open":  # no packet waits for us from now on
+            done = self.rules.remove()
+        else:
+            done = self.rules.keep(self.policy)
+            self.gate.sets.stopped()  # else what the kernel lets alone would leave for some seconds more
         now = self.now()
         # The state comes last, with what the others keep in it. Without `save` the earlier files count.
         for part in sorted(self._parts, key=lambda part: isinstance(part, StatePart)) if save else ():

@@ -96,6 +96,8 @@ def test_a_refresh_begins_the_time_again(sets: Sets) -> None:
     assert "02:00:00:00:01:01 timeout 1h" in listed("blocked")
     sets.alive()
     assert "tcp timeout 10s" in listed("alive")
+    sets.stopped()
+    assert not elements("alive")
 
 
 def test_one_that_is_refused_does_not_keep_others_out(sets: Sets, log: list[str]) -> None:

@@ -399,6 +399,24 @@ def test_stopped_in_fail_closed_nothing_leaves_until_the_rules_are_removed(lab: 
     assert "No cpe-filter ruleset" in told(lab, policy, "rules", "--remove")
 
 
+def test_stopped_in_fail_closed_nothing_leaves_to_a_server_that_is_known(lab: Lab) -> None:
+    """Between a device and such a server the kernel lets mail alone while the filter lives."""
+    running = lab.start_filter(lab.policy('[filter]\nmode = "monitor"\nfail = "closed"\n', whole=False))
+    assert sent(lab, "device1", mx4(0))
+    assert sent(lab, "device1", mx4(0))
+    command = lab.command("device1", [PYTHON, "-c", CLIENT, mx4(0)])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"waiting\n"
+        for name in ("known4", "quiet"):
+            assert "elements" in lab.run("router", ["nft", "list", "set", "inet", "cpe_filter", name]).stdout
+        assert running.stop() == 0
+        program = f"import socket;socket.create_connection(('{mx4(0)}',25),1.5)"
+        assert "Connection refused" in lab.run("device1", [PYTHON, "-c", program], check=False).stderr
+        _, said = client.communicate(b"\n", DEADLINE_S)
+    assert b"SMTPServerDisconnected" in said
+
+
 def test_rules_are_removed_by_force_while_a_filter_hangs(lab: Lab) -> None:
     policy = lab.policy(MONITOR)
     running = lab.start_filter(policy)

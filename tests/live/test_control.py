@@ -305,6 +305,8 @@ def other(value: Any) -> str:
     """Another value for a key that is bound to the start, as TOML."""
     if isinstance(value, tuple):
         return '["other"]' if value and not value[0].startswith("/") else '["/other"]'
+    if isinstance(value, bool):
+        return str(not value).lower()
     if isinstance(value, int):
         return str(value + 1)
     words = {"open": "closed", "nobody": "other", "en": "nl", "": "https://isp.example"}

@@ -159,6 +159,10 @@ PROGRAMS: dict[str, Callable[[Lab, str], str]] = {
 }
 
 
+#: Each connection is explained. The lab's devices are strangers to a capture's reader, and share limits.
+EVERYTHING = make_policy(
+    mode="block", escalate=False, private_destinations="filter", connections_burst=10**5, destinations_burst=10**5
+)
 Seen = Callable[[Connection, Event, float, float], None]
 
 
@@ -194,35 +198,29 @@ def read(path: Path, policy: Policy, seen: Seen) -> None:
     _play(str(path), engine, lambda line: None)
 
 
-def programs(minutes: float, names: list[str]) -> None:
-    for name, package in MORE.items():
-        if not (boxes.UNPACKED / name).is_dir():
-            for why in boxes._unpack(package, boxes.UNPACKED / name):
-                print(f"could not get {name}: {why}", file=sys.stderr)
-    chosen = {name: send for name, send in PROGRAMS.items() if not names or name in names}
+def play(names: list[str], minutes: float = 0.0) -> dict[str, tuple[list[str], str]]:
+    """What these programs answer, and what each has shown. Waits so long for further attempts."""
     shown: dict[str, str] = {}
-    with Lab(devices=len(chosen)) as lab:
+    with Lab(devices=len(names)) as lab:
         lab.start_responder(lab.policy('[explain]\ntext = "Not from this line."\nport = 25\ntests = true\n'))
         path = lab.folder / "tests.pcap"
         capture = lab.capture("router", "br-lan", path)
 
         def send(name: str, device: str) -> None:
             try:
-                shown[name] = chosen[name](lab, device)
+                shown[name] = PROGRAMS[name](lab, device)
             except (RuntimeError, OSError) as error:
                 shown[name] = f"failed: {error}"
 
-        devices = dict(zip(chosen, lab.devices, strict=True))
+        devices = dict(zip(names, lab.devices, strict=True))
         threads = [threading.Thread(target=send, args=pair) for pair in devices.items()]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        end = time.monotonic() + minutes * 60
-        while time.monotonic() < end:
-            time.sleep(5)
+        time.sleep(minutes * 60)
         lab.stop(capture)
-        answers: dict[str, list[str]] = {name: [] for name in chosen}
+        answers: dict[str, list[str]] = {name: [] for name in names}
         macs = {bytes.fromhex(lab.mac(device).replace(":", "")): name for name, device in devices.items()}
 
         def seen(connection: Connection, event: Event, time: float, pause: float) -> None:
@@ -230,12 +228,18 @@ def programs(minutes: float, names: list[str]) -> None:
                 number = f" ({event.number} s)" if event.number else ""
                 answers[macs[connection.device.key]].append(event.name + number)
 
-        policy = make_policy(mode="block", escalate=False, private_destinations="filter")
-        # The lab's devices are strangers to a capture's reader, and share limits.
-        many = policy.limits._replace(connections_burst=10**5, destinations_burst=10**5)
-        read(path, policy._replace(limits=many), seen)
-    for name, found in answers.items():
-        text = "text shown" if "Not from this line." in shown[name] else f"no text: {shown[name].strip()[-160:]!r}"
+        read(path, EVERYTHING, seen)
+    return {name: (found, shown[name]) for name, found in answers.items()}
+
+
+def programs(minutes: float, names: list[str]) -> None:
+    """Gets what is missing, and prints a row for each program."""
+    for name, package in MORE.items():
+        if not (boxes.UNPACKED / name).is_dir():
+            for why in boxes._unpack(package, boxes.UNPACKED / name):
+                print(f"could not get {name}: {why}", file=sys.stderr)
+    for name, (found, shown) in play(names or list(PROGRAMS), minutes).items():
+        text = "text shown" if "Not from this line." in shown else f"no text: {shown.strip()[-160:]!r}"
         print(f"| {name} | {', '.join(found)} | {text} |")
 
 

@@ -327,9 +327,8 @@ def test_all_questions_end_in_the_explanation(start: Start) -> None:
     assert client.ask("STARTTLS") == f"454 4.7.0 {TEXT} {URL}"
     assert client.ask("MAIL FROM:<ann@home.example>").startswith("250-2.1.0 ")
     assert client.ask("RCPT TO:<ben@friends.example>") == f"450 4.7.1 {TEXT} {URL}"
-    assert client.ask("QUIT")[:3] == "221"
     time.sleep(0.5)
-    client = running.client()
+    client = running.client()  # while the first is open, so without pauses
     client.reply()
     assert "STARTTLS" not in client.ask("EHLO laptop.home.example"), "it was refused before"
     client.ask("MAIL FROM:<ann@home.example>")

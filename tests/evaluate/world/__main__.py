@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 
 from tests.evaluate.world import table
-from tests.evaluate.world.converse import Responder
 from tests.evaluate.world.measure import Life, Task, life
 from tests.evaluate.world.sets import DEVELOPMENT, SETS, VALIDATION, AbsentError, Set, load, record
 
@@ -33,7 +32,6 @@ def tasks(options: argparse.Namespace, senders: Set, mode: str) -> list[Task]:
     for name in options.only:
         if name not in known:
             raise SystemExit(f"--only {name}: not a sender; there are: {', '.join(sorted(known))}")
-    responder = Responder("defers" in options.responder, "tls" in options.responder)
     out = []
     for name in names:
         bot = name in senders.bots
@@ -43,7 +41,9 @@ def tasks(options: argparse.Namespace, senders: Set, mode: str) -> list[Task]:
         for seed in range(options.seed, options.seed + runs):
             compare = options.published and mode == "monitor" and seed % 3 == 0
             most = _BOT_CAP if bot else cap
-            out.append(Task(options.set, name, seed, mode, most, options.days, options.why, compare, responder))
+            out.append(
+                Task(options.set, name, seed, mode, most, options.days, options.why, compare, not options.no_tests)
+            )
     return out
 
 
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     parser.add_argument("--reason", default="", help="why the validation set is used; goes into its log")
     parser.add_argument("--only", action="append", default=[], help="a sender, a class, legitimate or bots; repeatable")
     parser.add_argument("--mode", choices=MODES, default="monitor")
-    parser.add_argument("--responder", action="append", default=[], choices=("defers", "tls"), help="what it tries")
+    parser.add_argument("--no-tests", action="store_true", help="the responder tests nobody ([explain] tests = false)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--why", action="store_true", help="the evidence of those judged wrong")
     parser.add_argument("--published", action="store_true", help="published methods on every third device, too")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
+from cpe_filter.explain.questions import LATER as PUT_OFF
+from cpe_filter.explain.questions import RETURNED, Asked
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
 from tests.evaluate.facts import Session
@@ -25,8 +27,14 @@ DONE, BOUNCED, LATER, NOBODY = "done", "bounced", "later", "nobody"
 PASS, REFUSE, EXPLAIN = "pass", "refuse", "explain"
 _RESPONDER = Manners("responder", "responder", 0, False, False)
 _RESPONDER_OFFERS = {
-    False: replies.reply("gateway.invalid|8BITMIME|SMTPUTF8|250 ENHANCEDSTATUSCODES"),
-    True: replies.reply("gateway.invalid|8BITMIME|SMTPUTF8|STARTTLS|250 ENHANCEDSTATUSCODES"),
+    (tls, odd): replies.reply(
+        "gateway.invalid|"
+        + ("STARTTLS|" if tls else "")
+        + ("limits RCPTMAX=100 MAILMAX=550|" if odd else "")
+        + "8BITMIME|SMTPUTF8|250 ENHANCEDSTATUSCODES"
+    )
+    for tls in (False, True)
+    for odd in (False, True)
 }
 
 _BANNERS = tuple(
@@ -43,6 +51,9 @@ _NO_QUIT, _EARLY, _LOWER, _SPACED = (
     Event("quirk", "path-spaced"),
 )
 _WRONG_ORDER, _AFTER = Event("violation", "wrong-order"), Event("violation", "content-after-refusal")
+_HASTY = Event("violation", "blind-pipelining")
+_IN_TWO_PARTS = Event("greeting", "", replies.reply("gateway.invalid ESMTP|220 gateway.invalid ESMTP"))
+_NO_TLS = Event("reply", "STARTTLS", replies.RESPONDER_NO_TLS)
 _NOT_ASKED = Event("reply", "unknown", replies.NOT_A_COMMAND)
 _TO_ITSELF = Event("quirk", "sender-is-recipient")
 _PATIENCE = 20  # after so many refused recipients servers hang up (Postfix: smtpd_hard_error_limit)
@@ -56,30 +67,12 @@ class Talk(NamedTuple):
     left: tuple[Mailbox, ...] = ()
 
 
-class Responder(NamedTuple):
-    """What our responder asks of those whom it refuses. defers: 4yz at the first try. tls: it offers STARTTLS."""
-
-    defers: bool = False
-    tls: bool = False
-
-
 class Memory:
     """What servers remember of a home's senders, for greylisting: who asked first when, and who is known."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[int, str, int], float] = {}
         self._known: set[tuple[int, str]] = set()
-        self._asked: set[tuple[int, str, int]] = set()
-
-    def first_asked(self, host: Host, sender: str, box: Mailbox) -> bool:
-        """Whether our responder sees this envelope for the first time."""
-        key = (host.number, sender, box.number)
-        if key in self._asked:
-            return False
-        if len(self._asked) > 20000:
-            self._asked.clear()
-        self._asked.add(key)
-        return True
 
     def puts_off(self, rng: random.Random, host: Host, sender: str, box: Mailbox, time: float) -> bool:
         """Five minutes after the first try it passes; half of the servers then know the client for good (J)."""
@@ -107,7 +100,7 @@ def converse(
     memory: Memory,
     answer: str = PASS,
     spam: bool = False,
-    responder: Responder = Responder(),  # noqa: B008
+    asked: Asked | None = None,
 ) -> Talk:
     """The whole connection, as the home's filter lets it be (`answer`)."""
     tags = tuple(box.number * 400009 + host.number for box in letter.to)
@@ -121,7 +114,7 @@ def converse(
             return Talk(session._replace(phase=REFUSED), NOBODY, letter.to)
         if host.manners.kind in ("hoster", "own") and rng.random() < 0.002:
             return Talk(session._replace(phase=LOST), NOBODY, letter.to)
-    course = _Course(rng, time, host, line, client, letter, memory, responder if answer == EXPLAIN else None)
+    course = _Course(rng, time, host, line, client, letter, memory, answer == EXPLAIN, asked)
     outcome = course.run()
     phase = RESET if course.cut else CLOSED
     session = session._replace(
@@ -134,7 +127,7 @@ def _turnaround(rng: random.Random, client: Client) -> int:
     """The least time in ms from a reply to the next command, beyond the TCP stack's own."""
     least, most = client.operator
     if not most:
-        return 0
+        return round(rng.uniform(*client.pace))
     base = rng.uniform(least, min(most, least * 1.15))
     return round(base + rng.expovariate(1 / (0.05 * base)))
 
@@ -151,30 +144,41 @@ class _Course:
         client: Client,
         letter: Letter,
         memory: Memory,
-        responder: Responder | None,
+        explained: bool,
+        asked: Asked | None,
     ) -> None:
         self.rng, self.time, self.host, self.line, self.client, self.letter = rng, time, host, line, client, letter
         self.memory = memory
-        self.responder, self.explained = responder, responder is not None
-        self.manners = _RESPONDER._replace(tls=responder.tls) if responder is not None else host.manners
+        self.explained, self.asked = explained, asked
+        self.manners = _RESPONDER if explained else host.manners
         self.events: list[Event] = []
         self.left: list[Mailbox] = []
         self.said_quit = self.cut = self.pipelined = False
 
     def run(self) -> str:
-        client, rng = self.client, self.rng
-        if client.early:
+        client = self.client
+        early = client.early or (client.naive and self.asked is not None and self.asked.patience)
+        if early:
             self.events.append(_EARLY)
-        refusal = None if self.explained else manners.at_banner(self.manners, self.line, self.time, rng)
+        refusal = None if self.explained else manners.at_banner(self.manners, self.line, self.time, self.rng)
         if refusal is not None:
             return self._turned_away(refusal)
-        self.events.append(_BANNERS[self.manners.style % 3])
+        if self.asked is not None and self.asked.patience:
+            self.events.append(_IN_TWO_PARTS)
+        else:
+            self.events.append(_BANNERS[self.manners.style % 3])
         if client.lower:
             self.events.append(_LOWER)
-        offers = _RESPONDER_OFFERS[self.manners.tls] if self.explained else self.manners.offers
-        self.events.append(Event("hello", client.helo, offers if client.ehlo else _OK_HELO, int(client.ehlo)))
-        if client.ehlo and client.tls != "none" and self.manners.tls:
-            return self._hidden()
+        self._hello()
+        if client.ehlo and client.tls != "none":
+            if self.manners.tls:
+                return self._hidden()
+            if self.asked is not None and self.asked.starttls:
+                self.asked.took_tls()
+                self.events.append(_NO_TLS)
+                if not client.goes_on or client.tls == "must":
+                    self._leaves(refused=True)
+                    return LATER if client.goes_on else BOUNCED
         if client.tls == "must" or (self.letter.login and self.explained):
             self._leaves(refused=True)
             return BOUNCED
@@ -185,6 +189,15 @@ class _Course:
                 self._leaves(refused=True)
                 return BOUNCED
         return self._envelope()
+
+    def _hello(self) -> None:
+        client, asked = self.client, self.asked
+        offers = self.manners.offers
+        if self.explained:
+            offers = _RESPONDER_OFFERS[asked is not None and asked.starttls, asked is not None and asked.odd]
+        if client.ehlo and client.naive and asked is not None and asked.slowly:
+            self.events.append(_HASTY)
+        self.events.append(Event("hello", client.helo, offers if client.ehlo else _OK_HELO, int(client.ehlo)))
 
     def _turned_away(self, refusal: Reply) -> str:
         """Refused at the banner. Such a server waits for QUIT."""
@@ -207,7 +220,8 @@ class _Course:
         if client.spaced:
             events.append(_SPACED)
         at_mail = None if self.explained else manners.at_mail(self.manners, self.line, letter, self.time, rng)
-        events.append(Event("sender", letter.sender, at_mail or replies.OK_SENDER))
+        agreed = replies.RESPONDER_SENDER if self.asked is not None and self.asked.odd else replies.OK_SENDER
+        events.append(Event("sender", letter.sender, at_mail or agreed))
         if at_mail is not None and not self.pipelined:
             self._leaves(refused=True)
             return self._over(at_mail)
@@ -251,9 +265,8 @@ class _Course:
         return self._over(last)
 
     def _to_recipient(self, box: Mailbox) -> Reply | None:
-        if self.responder is not None:
-            first = self.responder.defers and self.memory.first_asked(self.host, self.letter.sender, box)
-            return replies.RESPONDER_LATER if first else replies.RESPONDER_NO
+        if self.explained:
+            return self._by_responder(box)
         letter, rng = self.letter, self.rng
         answer = manners.at_rcpt(self.manners, self.line, letter, box, self.client.helo, self.time, rng)
         if answer is None and self.manners.greylists and letter.login <= 0:
@@ -262,6 +275,13 @@ class _Course:
         if answer is None and rng.random() < 0.002:
             return replies.BUSY[2 + box.number % 2]
         return answer
+
+    def _by_responder(self, box: Mailbox) -> Reply:
+        if self.asked is None:
+            return replies.RESPONDER_NO
+        sender = "<>" if self.letter.sender == "<>" else f"<writer@{self.letter.sender}>"
+        how = self.asked.refusal(f"FROM:{sender}".encode(), f"TO:<box{box.number}@{self.host.domain}>".encode())
+        return {PUT_OFF: replies.RESPONDER_LATER, RETURNED: replies.RESPONDER_AGAIN}.get(how, replies.RESPONDER_NO)
 
     def _over(self, last: Reply | None) -> str:
         if last is not None and last.code < 500:

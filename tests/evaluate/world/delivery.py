@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush, merge
 from typing import NamedTuple
 
+from cpe_filter.explain.questions import Asked
 from tests.evaluate.facts import Session
-from tests.evaluate.world.converse import BOUNCED, DONE, LATER, NOBODY, PASS, Memory, Responder, Talk, converse
+from tests.evaluate.world.converse import BOUNCED, DONE, LATER, NOBODY, PASS, Memory, Talk, converse
 from tests.evaluate.world.internet import Host, Internet
 from tests.evaluate.world.line import Line
 from tests.evaluate.world.manners import Letter
@@ -27,7 +28,6 @@ class Home:
         self.line = line
         self.internet = internet
         self.memory = Memory()
-        self.responder = Responder()
         # Where the devices' MX questions go: to the router; past it (a resolver of its own, as DNS lists need one, or a
         # public one); hidden by DNS over TLS or HTTPS. Shares are judgement.
         self.resolver = rng.choices(("home", "foreign", "hidden"), (0.5, 0.4, 0.1))[0]
@@ -60,12 +60,12 @@ class Attempt:
         self.outcome = BOUNCED
         self.left = letter.to
 
-    def meet(self, answer: str = PASS) -> Session:
-        """Makes the connection; answer: what the home's filter does with it."""
+    def meet(self, answer: str = PASS, asked: Asked | None = None) -> Session:
+        """Makes the connection; answer: what the home's filter does with it. asked: the responder's tests."""
         home = self.home
         talk: Talk = converse(
             home.rng, self.time, self.host, self.address, home.line, self.client, self.letter, home.memory, answer,
-            self.spam, home.responder,
+            self.spam, asked,
         )  # fmt: skip
         self.outcome, self.left = talk.outcome, talk.left
         return talk.session

@@ -43,6 +43,7 @@ from tests.evaluate.world.programs import (
     postfix,
     smtplib,
     swaks,
+    typed,
 )
 
 
@@ -149,6 +150,7 @@ def _tried(rng: random.Random) -> Client:
     return rng.choice((
         smtplib(helo, rng.choice(("none", "may")), 0.8), swaks(helo, rng.choice(("none", "may"))),
         msmtp("localhost", "may"), node(helo), go("localhost"), swaks(helo)._replace(ehlo=False),
+        typed(helo),
     ))  # fmt: skip
 
 
@@ -222,6 +224,7 @@ def _guest(home: Home, tls: float, right: float) -> tuple[Client, int, Letter]:
         ja4=rng.choice((ANDROID, APPLE, THUNDERBIRD, SCHANNEL)),
         quits=1.0 if rng.random() < 0.7 else 0.0,
         mx=NO_LOOKUP,
+        pace=(0.0, 25.0),
     )
     to = rng.choice(_POPULAR) if rng.random() < 0.6 else stranger(rng)
     while home.internet.host(to).manners.kind not in ("hoster", "own") or home.internet.host(to).fate != "up":

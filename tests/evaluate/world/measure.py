@@ -15,12 +15,16 @@ from cpe_filter.detect.device import ROUTER, Device, Devices
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.ruleset_names import LIMITED_S
+from cpe_filter.engine.responder_answers import Answering, ResponderAnswers
+from cpe_filter.explain.questions import Questions
+from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.session import LOST, TRYING
+from cpe_filter.lean.clocks import Mono, PacketTime
 from cpe_filter.policy.model import Policy
 from tests.evaluate.facts import Player, Session, play
 from tests.evaluate.intervals import NEVER
 from tests.evaluate.published import METHODS, All
-from tests.evaluate.world.converse import EXPLAIN, PASS, REFUSE, Responder
+from tests.evaluate.world.converse import EXPLAIN, PASS, REFUSE
 from tests.evaluate.world.delivery import Attempt, Attempts
 from tests.evaluate.world.sets import load
 from tests.policies import make_policy
@@ -31,6 +35,8 @@ _LIMITED = {
     "recipient": (decide.on_recipient,),
     "tls": (decide.on_message, decide.on_recipient),
 }
+#: The home's address of the device, and the seconds that a connection with the responder's tests takes.
+_ADDRESS, _TEST_S = bytes((192, 0, 2, 10)), 6.0
 #: Attempts that are made at most, for each connection that counts: most of a fast bot's meet a limit.
 _MOST = 20
 
@@ -46,7 +52,7 @@ class Task(NamedTuple):
     days: int = 365
     why: bool = False
     compare: bool = False
-    responder: Responder = Responder()
+    tests: bool = True
 
 
 class Life(NamedTuple):
@@ -82,7 +88,7 @@ def attempts(task: Task) -> tuple[str, Attempts]:
 def life(task: Task) -> Life:
     """Plays a device until it is convicted, or to the end."""
     kind, stream = attempts(task)
-    gate = Gate(task.mode, device_key(task.name), task.responder)
+    gate = Gate(task.mode, device_key(task.name), task.tests)
     count = 0
     suspected_at = convicted_at = NEVER
     early, others = False, set[str]()
@@ -117,16 +123,17 @@ def device_key(name: str) -> bytes:
 class Gate:
     """A home's filter in one mode, for one device."""
 
-    def __init__(self, mode: str, key: bytes = DEVICE, responder: Responder = Responder()) -> None:  # noqa: B008
-        self.policy: Policy = make_policy(mode=mode)
+    def __init__(self, mode: str, key: bytes = DEVICE, tests: bool = True) -> None:
+        self.policy: Policy = make_policy(mode=mode, tests=tests)
         self.detector = Detector()
         self.device: Device = Devices().get(key, 0.0)
-        self.responder = responder
+        self._questions, self._answers = Questions(self.policy.explain), ResponderAnswers()
+        self._explained_at = float("-inf")
         self.time = 0.0
         self._player = Player(self.detector)
         self._limited = float("-inf")
         self._proven = False
-        self._questions: list[bool] = []  # what it asked before its first connection, as engine.judge keeps it
+        self._lookups: list[bool] = []  # what it asked before its first connection, as engine.judge keeps it
 
     def worst(self) -> str:
         """The worst standing since it was last asked: a device may be suspected within one connection only."""
@@ -149,9 +156,7 @@ class Gate:
         new = self.detector.joined(device, server).new
         decision = decide.on_connection(self.policy, device, server, new, time)
         if decision.action == decide.EXPLAIN:
-            attempt.home.responder = self.responder
-            session = attempt.meet(EXPLAIN)._replace(time=time)
-            play(self.detector, device, session, True)
+            session = self._explained(attempt)
         elif decision.action == decide.PASS:
             session = attempt.meet(PASS)._replace(time=time)
             if session.phase in (LOST, TRYING):
@@ -164,7 +169,7 @@ class Gate:
             play(self.detector, device, session)
         if session.events and not self._proven:
             self._proven = True
-            for foreign in self._questions:
+            for foreign in self._lookups:
                 self.detector.on_mx_query(device, foreign, time)
         return session
 
@@ -173,7 +178,38 @@ class Gate:
         if question and self._proven:
             self.detector.on_mx_query(self.device, question == "foreign", self.time)
         elif question:
-            self._questions = [*self._questions[-7:], question == "foreign"]
+            self._lookups = [*self._lookups[-7:], question == "foreign"]
+
+    def _explained(self, attempt: Attempt) -> Session:
+        """A connection to the responder, with its tests, as engine.judge reports what they show."""
+        device, time, tell = self.device, self.time, self.detector.event
+        alone, self._explained_at = time - self._explained_at > _TEST_S, time
+        asked = self._questions.of(_ADDRESS, alone, Mono(time))
+        if asked is not None:
+            asked.time = Mono(time)
+        session = attempt.meet(EXPLAIN, asked)._replace(time=time)
+        device.last_seen = time
+        connection = self.detector.opened(device, session.server, time)
+        connection.explained = True
+        self.detector.established(connection, time)
+        answering = Answering()
+        for event in self._answers.connected(device.key, PacketTime(time)):
+            tell(connection, event, time)
+        for event in session.told:
+            tell(connection, event, time)
+            answer = answering.event(event)
+            if answer:
+                if answer == "took-tls":
+                    connection.offered_tls = False
+                tell(connection, Event("responder", answer), time)
+            returned = self._answers.returned(device.key, answering, event, PacketTime(time))
+            if returned is not None:
+                tell(connection, returned, time)
+        answer = answering.ended(session.quit)
+        if answer:
+            tell(connection, Event("responder", answer), time)
+        self.detector.ended(connection, session.phase, session.quit, time)
+        return session
 
     def _passed(self, attempt: Attempt, session: Session) -> None:
         """What passes may still go over a limit with a message or recipient: then it ends there."""

@@ -43,9 +43,12 @@ class Client(NamedTuple):
     second_mx: after a failure for now it asks another MX at once. banner_for_now: a 5yz banner is a failure for now.
     retry: first and longest pause, and for how long (0: never again). tls: none, may or must. blind: goes on to the
     message whatever the answers. hangs_up: share of sessions left without QUIT after a refusal. operator: round trip in
-    ms to whoever relays through the device (least, most); (0, 0) for programs of its own. mx: how it finds a domain's
+    ms to whoever relays through the device (least, most); (0, 0) for programs of its own. pace: ms that the program
+    itself takes to answer, at its fastest in a session; measured for mail programs (0.01-0.09) and for people who type
+    (900-3,200), judgement for firmware and phones. mx: how it finds a domain's
     servers: by the home's resolver settings, by a resolver outside of its own, or without an MX question (a server's
-    name is configured, or an operator has found it).
+    name is configured, or an operator has found it). naive: takes a reply's first line for all of it. goes_on: in the
+    clear, where STARTTLS is refused.
     """
 
     helo: str
@@ -64,7 +67,10 @@ class Client(NamedTuple):
     second_mx: bool = False
     banner_for_now: bool = False
     operator: tuple[float, float] = (0.0, 0.0)
+    pace: tuple[float, float] = (0.0, 0.5)
     mx: str = HOME_RESOLVER
+    naive: bool = False
+    goes_on: bool = False
 
 
 def some_patience(rng: random.Random) -> float:
@@ -75,32 +81,52 @@ def some_patience(rng: random.Random) -> float:
 def postfix(helo: str, tls: str = "may", patience: float = 5 * DAY) -> Client:
     """minimal_backoff_time 300 s, maximal 4000 s, 5 days; smtp_skip_5xx_greeting; two sessions a delivery."""
     return Client(
-        helo, pipelines=True, tls=tls, ja4=POSTFIX, retry=(300.0, 4000.0, patience), second_mx=True, banner_for_now=True
+        helo,
+        pipelines=True,
+        tls=tls,
+        ja4=POSTFIX,
+        retry=(300.0, 4000.0, patience),
+        second_mx=True,
+        banner_for_now=True,
+        goes_on=True,
     )
 
 
 def exim(helo: str, tls: str = "may") -> Client:
     """F,2h,15m; G,16h,1h,1.5; F,4d,6h."""
     return Client(
-        helo, pipelines=True, tls=tls, ja4=EXIM, retry=(15 * MINUTE, 6 * HOUR, 4 * DAY), growth=0.5, second_mx=True
+        helo,
+        pipelines=True,
+        tls=tls,
+        ja4=EXIM,
+        retry=(15 * MINUTE, 6 * HOUR, 4 * DAY),
+        growth=0.5,
+        second_mx=True,
+        goes_on=True,
     )
 
 
 def sendmail(helo: str) -> Client:
     return Client(
         helo, pipelines=True, tls="may", ja4=SWAKS, retry=(30 * MINUTE, 30 * MINUTE, 5 * DAY), second_mx=True,
-        banner_for_now=True,
+        banner_for_now=True, goes_on=True,
     )  # fmt: skip
 
 
 def opensmtpd(helo: str) -> Client:
-    return Client(helo, tls="may", ja4=OPENSMTPD, retry=(400.0, 4 * HOUR, 4 * DAY), second_mx=True)
+    return Client(helo, tls="may", ja4=OPENSMTPD, retry=(400.0, 4 * HOUR, 4 * DAY), second_mx=True, goes_on=True)
 
 
 def exchange(helo: str) -> Client:
     """RetryInterval 15 minutes, expires after 2 days."""
     return Client(
-        helo, pipelines=True, tls="may", ja4=SCHANNEL, retry=(15 * MINUTE, 15 * MINUTE, 2 * DAY), second_mx=True
+        helo,
+        pipelines=True,
+        tls="may",
+        ja4=SCHANNEL,
+        retry=(15 * MINUTE, 15 * MINUTE, 2 * DAY),
+        second_mx=True,
+        goes_on=True,
     )
 
 
@@ -140,7 +166,11 @@ def go(helo: str, tls: str = "may") -> Client:
 
 
 def appliance(rng: random.Random, helo: str) -> Client:
-    """Firmware: some say HELO, some write `MAIL FROM: <`, few take TLS, 70 % never retry (the brief; rest J)."""
+    """Firmware: some say HELO, some write `MAIL FROM: <`, few take TLS, 70 % never retry (the brief; rest J).
+
+    One in twenty takes a reply's first line for all of it (J).
+    """
+    slow = 0.3 * 60 ** rng.random()
     retry = (
         (0.0, 0.0, 0.0) if rng.random() < 0.7 else (rng.choice((60.0, 300.0, 900.0)), HOUR, rng.uniform(0.2, 24) * HOUR)
     )
@@ -154,7 +184,15 @@ def appliance(rng: random.Random, helo: str) -> Client:
         quits=rng.choice((0.0, 0.5, 1.0, 1.0)),
         retry=retry,
         mx=NO_LOOKUP,
+        pace=(slow, 1.5 * slow),
+        naive=rng.random() < 0.05,
+        goes_on=rng.random() < 0.5,
     )
+
+
+def typed(helo: str) -> Client:
+    """Somebody with telnet or nc."""
+    return Client(helo, ehlo=helo != "foo", quits=0.8, pace=(900.0, 3200.0))
 
 
 def windows_mailer(helo: str) -> Client:

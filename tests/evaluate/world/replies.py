@@ -332,5 +332,8 @@ NOT_A_COMMAND = reply("502 5.5.2 Error: command not recognized")
 # ── our responder ───────────────────────────────────────────────────────────────────────────────────
 
 RESPONDER_NO = reply("554 5.7.1 Your Internet provider, not the recipient, refused this")
-RESPONDER_LATER = reply("451 4.7.1 Your Internet provider, not the recipient, puts this off; try again later")
+RESPONDER_LATER = reply("450 4.7.1 Your Internet provider, not the recipient, refused this")
+RESPONDER_AGAIN = reply("554 5.7.0 Your Internet provider, not the recipient, refused this")
+RESPONDER_NO_TLS = reply("454 4.7.0 Your Internet provider, not the recipient, refused this")
+RESPONDER_SENDER = reply("2.1.0 ok 354-450-554|250 2.1.0 gateway.invalid")
 RESPONDER_NO_DATA = reply("554 5.5.1 no valid recipients")

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cpe_filter.detect.detector import Connection, Detector
 from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.explain.questions import Questions
+from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.session import CLOSED, LOST, TRYING
+from cpe_filter.lean.clocks import Mono
 from tests.evaluate.facts import FINGERPRINT, Session
 from tests.evaluate.intervals import NEVER
 from tests.evaluate.test_facts import by_facts, by_packets
 from tests.evaluate.world import bots, measure, sets, table
 from tests.evaluate.world.__main__ import main
-from tests.evaluate.world.converse import BOUNCED, DONE, EXPLAIN, LATER, PASS, REFUSE, Memory, Responder, converse
-from tests.evaluate.world.delivery import Attempts, Home, Mail, deliver
+from tests.evaluate.world.converse import BOUNCED, DONE, EXPLAIN, LATER, PASS, REFUSE, Memory, converse
+from tests.evaluate.world.delivery import Home, Mail, deliver
 from tests.evaluate.world.internet import CONSUMERS, DOMAINS, Host, Internet
 from tests.evaluate.world.legit import LEGITIMATE
 from tests.evaluate.world.line import Line, home_line
 from tests.evaluate.world.manners import Letter, Mailbox
-from tests.evaluate.world.programs import exim, postfix, smtplib
+from tests.evaluate.world.programs import Client, exim, postfix, smtplib
+from tests.policies import make_policy
 
 DEVICE = measure.DEVICE
 PBL, CLEAN = Line(True, "none", "", [], []), Line(False, "own", "", [], [])
@@ -120,24 +124,62 @@ def test_what_the_home_filter_does_reaches_the_sender(answer: str, outcome: str)
     assert all(event.kind != "tls" for event in session.events)
 
 
-def test_a_responder_that_defers_sees_who_comes_back() -> None:
+def explained(*mails: Mail, by: Client, asked_as: bytes = b"\xc0\0\2\1") -> list[Session]:
     rng = random.Random(4)
     home = Home(rng, CLEAN, Internet(rng))
-    home.responder = Responder(defers=True)
-    letter = Letter("a.example", (Mailbox(7),))
-    server = deliver(home, [Mail(0.0, 0, letter)], postfix("mail.a.example")._replace(second_mx=False))
-    codes = []
-    for attempt in server:
-        events = attempt.meet(EXPLAIN).events
-        codes += [event.reply.code for event in events if event.kind == "recipient" and event.reply is not None]
-    assert codes == [451, 554]
-    bot = list(_met(deliver(home, [Mail(0.0, 1, letter)], smtplib("x"))))
-    assert len(bot) == 1
+    questions = Questions(make_policy().explain)
+    found = []
+    for attempt in deliver(home, mails, by):
+        asked = questions.of(asked_as, True, Mono(attempt.time))
+        assert asked is not None
+        asked.time = Mono(attempt.time)
+        found.append(attempt.meet(EXPLAIN, asked))
+    return found
 
 
-def _met(stream: Attempts) -> Iterator[Session]:
-    for attempt in stream:
-        yield attempt.meet(EXPLAIN)
+def codes(found: list[Session], kind: str) -> list[int]:
+    return [e.reply.code for session in found for e in session.events if e.kind == kind and e.reply is not None]
+
+
+def test_the_responder_sees_who_comes_back() -> None:
+    mail = Mail(0.0, 0, Letter("a.example", (Mailbox(7),)))
+    assert codes(explained(mail, by=postfix("mail.a.example")._replace(second_mx=False)), "recipient") == [450, 554]
+    assert codes(explained(mail, by=smtplib("x")), "recipient") == [450]
+
+
+def test_the_responder_refuses_tls_once() -> None:
+    mails = [Mail(n * 1e5, 0, Letter("<>", (Mailbox(7),))) for n in range(2)]
+    by_server = explained(*mails, by=postfix("mail.a.example"))
+    assert [e.name for s in by_server for e in s.events if e.kind == "reply"] == ["STARTTLS", "QUIT"] * 2
+    by_script = explained(*mails, by=smtplib("x", "may"))
+    assert codes(by_script, "recipient") == []
+
+
+def test_a_naive_client_does_not_wait() -> None:
+    mail = Mail(0.0, 0, Letter("a.example", (Mailbox(7),)))
+    names = [e.name for e in explained(mail, by=smtplib("x")._replace(naive=True))[0].events]
+    assert {"early-talk", "blind-pipelining"} <= set(names)
+    names = [e.name for e in explained(mail, by=smtplib("x"))[0].events]
+    assert not {"early-talk", "blind-pipelining"} & set(names)
+
+
+def test_the_gate_hears_what_the_responder_learns() -> None:
+    class Hearing(Detector):
+        heard: set[str]
+
+        def event(self, connection: Connection, event: Event, time: float) -> None:
+            if event.kind == "responder":
+                self.heard.add(event.name)
+            super().event(connection, event, time)
+
+    gate = measure.Gate("block")
+    gate.detector = Hearing()
+    gate.detector.heard = set()
+    _, stream = measure.attempts(measure.Task(sets.DEVELOPMENT, "self-hosted", 1, "block", 200))
+    for attempt in itertools.islice(stream, 200):
+        gate.take(attempt)
+    assert gate.detector.heard >= {"waited", "coped", "returned", "took-tls"}
+    assert not gate.detector.heard & {"talked-early", "broke"}
 
 
 def test_ipv6_is_used_where_both_have_it() -> None:

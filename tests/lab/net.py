@@ -124,8 +124,7 @@ class Lab:
             # No waiting for duplicate addresses in a house of our own.
             self.run(name, ["sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0"])
             self._ip(name, "link set lo up")
-        # The last one as OpenWrt has it.
-        for key in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.netfilter.nf_conntrack_acct=1"):
+        for key in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"):
             self.run("router", ["sysctl", "-qw", key])
         self._ip("router", "link add br-lan address 02:00:00:00:01:fe type bridge")
         self._ip("router", "link set br-lan up")
@@ -162,6 +161,8 @@ class Lab:
             "router",
             "table ip lab_nat { chain post { type nat hook postrouting priority srcnat; oifname wan masquerade; }; }",
         )
+        # As OpenWrt has it; the key is there once conntrack is loaded.
+        self.run("router", ["sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1"])
         # Two in every ten strangers do not listen at all: a refusal, and silence.
         self.nft(
             "internet",

@@ -83,12 +83,17 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     parser.add_argument("--why", action="store_true", help="the evidence of those judged wrong")
     parser.add_argument("--published", action="store_true", help="published methods on every third device, too")
     parser.add_argument("--strict", action="store_true", help="leave with 1 where a goal is missed")
+    parser.add_argument("--list", action="store_true", help="the senders and what each is")
     options = parser.parse_args(arguments)
     try:
         senders = load(options.set)
     except AbsentError as error:
         say(str(error))
         return 2
+    if options.list:
+        for line in table.senders(senders):
+            say(line)
+        return 0
     if options.set == VALIDATION:
         if not options.reason:
             parser.error("--set validation needs --reason: each use of it is recorded")

@@ -126,6 +126,7 @@ def localhost_sprayer(rng: random.Random) -> Attempts:
 
 def _slow(per_hour: float) -> Maker:
     def make(rng: random.Random) -> Attempts:
+        """A classic engine at this speed, HELO a name of a line or a word, 15-40 % unknown, blind to answers."""
         home = a_home(rng)
         client = Client(rng.choice((home.line.name, _pool_name(rng), _word(rng))), ehlo=rng.random() < 0.5,
                         spaced=rng.random() < 0.4, quits=rng.choice((0.0, 0.5, 0.9)), blind=True)  # fmt: skip
@@ -231,6 +232,7 @@ def bought_list(rng: random.Random) -> Attempts:
 
 
 def careful_one_an_hour(rng: random.Random) -> Attempts:
+    """Careful, one connection every half hour to two hours, 8-30 % dead, retries."""
     home, domain = a_home(rng), _brand(rng)
     client = Client(f"mail.{domain}", quits=1.0, retry=(1800.0, 7200.0, DAY))
     return run(home, Bot(

@@ -21,7 +21,7 @@ from tests.evaluate.world.delivery import Attempts
 DEVELOPMENT, VALIDATION = "development", "validation"
 SETS = (DEVELOPMENT, VALIDATION)
 _ROOT = Path(__file__).parents[3]
-LOG = _ROOT / "docs" / "validation-log.md"
+LOG = _ROOT / "tests" / "evaluate" / "validation-log.md"
 _HEAD = (
     "# Runs on the validation set\n\n"
     "Each use of the set that the detector is not tuned on (`python -m tests.evaluate.world --set validation`).\n\n"

@@ -5,14 +5,27 @@ Knows the goals. Must not run anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.evaluate.intervals import NEVER, clopper_pearson, quantile
 from tests.evaluate.published import METHODS
 from tests.evaluate.world.bots import CAREFUL, CLASSIC, MIMIC_TLS, PROXYWARE_TLS
 from tests.evaluate.world.measure import Life
+from tests.evaluate.world.sets import Set
 
 Say = Callable[[str], None]
+
+
+def senders(which: Set) -> Iterator[str]:
+    """A line for each sender: its name, a bot's class, and what it is."""
+    for name, make in which.legitimate.items():
+        yield f"{name:20} {'':14} {_first_line(make)}"
+    for name, (kind, make_bot) in which.bots.items():
+        yield f"{name:20} {kind:14} {_first_line(make_bot)}"
+
+
+def _first_line(make: object) -> str:
+    return (make.__doc__ or "").strip().partition("\n")[0]
 
 
 def number(value: float) -> str:

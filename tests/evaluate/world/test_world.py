@@ -10,13 +10,14 @@ import pytest
 
 from cpe_filter.detect.detector import Connection, Detector
 from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.explain.questions import Questions
 from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.session import CLOSED, LOST, TRYING
-from cpe_filter.lean.clocks import Mono
-from tests.evaluate.facts import FINGERPRINT, Session
+from cpe_filter.lean.clocks import Mono, PacketTime
+from tests.evaluate.facts import FINGERPRINT, Session, as_packets
 from tests.evaluate.intervals import NEVER
-from tests.evaluate.test_facts import by_facts, by_packets
+from tests.evaluate.test_facts import Listening, by_facts, by_packets
 from tests.evaluate.world import bots, measure, sets, table
 from tests.evaluate.world.__main__ import main
 from tests.evaluate.world.converse import BOUNCED, DONE, EXPLAIN, LATER, PASS, REFUSE, Memory, converse
@@ -52,6 +53,24 @@ def test_packets_and_facts_agree(name: str) -> None:
     spaced = [session._replace(time=number * 200.0) for number, session in enumerate(found)]
     told, standings = by_facts(spaced, DEVICE)
     assert by_packets(spaced, DEVICE, "monitor") == (told, standings)
+
+
+@pytest.mark.parametrize("name", ["self-hosted", "working-thing", "iot-hub", "verifying-server", "badbox-tls"])
+def test_packets_and_facts_agree_with_the_responder(name: str) -> None:
+    gate, engine, by_engine = measure.Gate("block"), Engine(make_policy(mode="block")), Listening()
+    gate.detector = by_gate = Listening()
+    engine._judge.detector = by_engine
+    _, stream = measure.attempts(measure.Task(sets.DEVELOPMENT, name, 1, "block", 40))
+    for number, attempt in enumerate(itertools.islice(stream, 40)):
+        session = gate.take(attempt)
+        if session.phase == TRYING:
+            break
+        engine.tick(PacketTime(session.time))
+        for packet in as_packets(session, "192.0.2.10", 1024 + number):
+            hwaddr = DEVICE if packet.from_client else b"\2\0\0\0\0\1"
+            engine.packet(PacketTime(packet.time), FORWARD, hwaddr, packet.data)
+        assert by_engine.told == by_gate.told
+    assert by_gate.told
 
 
 @pytest.mark.parametrize("name", ["self-hosted", "tofsee", "badbox-tls", "verifying-server"])

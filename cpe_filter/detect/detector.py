@@ -33,21 +33,30 @@ if TYPE_CHECKING:
     from cpe_filter.detect.score import Standing
 
 #: More new servers than this within a minute is a burst.
-BURST = 5
+BURST = 2
 #: How many recipients in a session count as many.
 CROWD = 20
 #: The factor by which each refusal reduces the weight of earlier ones, when they may explain sessions hidden by TLS.
 FORGET = 0.95
-#: HELO names and senders' domains that are remembered of a device, as hashes. Past these none is new any more: in a
-#: device's life, or until it is released, `helo-rotates` fires at most `_NAMES` - 3 times and `sender-rotates` at most
-#: `_DOMAINS` - 3 times. Who has shown so many rotates names, and more of them would say nothing more.
-_NAMES, _DOMAINS = 8, 16
+#: HELO names of a device whose server networks are counted, each up to `_WIDE`: from there on a name has breadth.
+_NAMES, _WIDE = 8, 1
+#: HELO names, their domains and senders' domains that are remembered of a device, as hashes. Past these none is new any
+#: more. Who has shown so many rotates names, and more of them would say nothing more.
+_REMEMBERED = 16
+#: So many names of each kind are usual for one device; each further one rotates.
+_USUAL = 2
+#: Busy hours: so many new networks in one, so many of them within so many seconds.
+_HOUR_S, _HOUR_NETWORKS, _BUSY_HOURS, _DAY_S = 3600.0, 8, 2, 86400.0
 #: What a device says to the responder weighs less, because there is no server whose acceptance could count in its
 #: favour. With the full weight 2 of 1,008 legitimate device-years were convicted, with this none
 #: (tests/evaluate/explained.py).
 EXPLAINED_PART = 0.75
+#: How much of a new sender domain counts that is the recipient's.
+OWN_PART = 0.25
 #: Bytes after the ClientHello: fewer hold no message, so many or more do (tests/evaluate/sealed.py measures them).
 EMPTY_FROM, EMPTY_BELOW, CARRIED_FROM = 120, 450, 1300
+#: Least and most turnaround of a relayed session: less is a program's own, more is a person who types.
+RELAYED_FROM_MS, RELAYED_TO_MS = 20, 800
 #: In place of an indicator, if a standing changed because a person has released the device.
 RELEASED = "released"
 #: A domain's mark is a number of so many bits, and none of 0 and 1.
@@ -85,7 +94,10 @@ class Connection:
 
     __slots__ = (
         "_domains",
+        "asked",
+        "authenticated",
         "before",
+        "content",
         "device",
         "explained",
         "fired",
@@ -93,6 +105,7 @@ class Connection:
         "new",
         "number",
         "offered_tls",
+        "said",
         "ready",
         "recipients",
         "refusals",
@@ -105,15 +118,19 @@ class Connection:
         self.new = new
         self.before = before
         self.explained = False
+        self.authenticated = False
+        self.content = False  # it went on to DATA
         self.met = False  # counted among the networks that the device has met
         self.fired = 0  # which indicators have: a bit each
         self.room = SESSION_CLIP
         # Of the names of HELO and sender only whether they are equal matters: marks of their domains, in one number.
         self._domains = 0
         self.offered_tls = False
+        self.said = False  # a name in HELO
         self.recipients = 0
         self.refusals = 0  # replies of 4yz and 5yz
         self.ready = False  # the server agreed to a recipient
+        self.asked = False  # MAIL with a sender, and no recipient yet
 
     @property
     def helo(self) -> int:
@@ -215,31 +232,40 @@ class Detector:
     def _met(self, connection: Connection, time: float, proven: bool = True) -> None:
         """The device has met this network."""
         connection.met = True
-        if not connection.new:
-            return
         device = connection.device
+        if not connection.new:
+            if proven:
+                self._lack(connection, "new-destination", time)
+            return
         device.networks += 1
         if device.networks > 1:
             self._add(connection, "new-destination", time, proven=proven)
             device.burst = [*[t for t in device.burst if time - t < 60.0][-BURST:], time]
             if len(device.burst) > BURST:
                 self._add(connection, "destination-burst", time, proven=proven)
+            if device.busy_hour(time, _HOUR_S, _HOUR_NETWORKS, _DAY_S) >= _BUSY_HOURS:
+                self._add(connection, "sustained", time, proven=proven)
 
     def event(self, connection: Connection, event: Event, time: float) -> None:
         """Something happened in the dialogue."""
         kind, reply = event.kind, event.reply
         if kind in _BY_REPLY and event.name not in ("AUTH", "private"):
-            pass
+            connection.content = connection.content or event.name == "DATA"
         elif kind == "hello":
             self._hello(connection, event, time)
         elif kind == "sender":
             self._sender(connection, event.name, time)
         elif kind == "recipient":
             self._recipient(connection, event, time)
-        elif kind == "message" and reply is not None and reply.positive:
-            connection.device.messages += 1
-            if not connection.null_sender:
-                self._accepted(connection, "accepted", time)
+        elif kind == "message":
+            connection.content = True
+            if reply is not None and reply.positive:
+                connection.device.messages += 1
+                if not connection.null_sender:
+                    self._accepted(connection, "accepted", time)
+        elif kind == "turnaround":
+            if RELAYED_FROM_MS <= event.number <= RELAYED_TO_MS:
+                self._add(connection, "relayed", time)
         elif kind == "tls-bytes":
             self._tls_bytes(connection, event.number, time)
         else:
@@ -260,6 +286,7 @@ class Detector:
         elif kind == "quirk" and name in FROM_QUIRK:
             self._add(connection, FROM_QUIRK[name], time)
         elif kind == "reply" and name == "AUTH" and reply is not None and reply.code == 235:
+            connection.authenticated = True
             self._add(connection, "authenticated", time)
             # Counted once, because a bot may have a server of its own.
             connection.device.server_networks.settle(connection.number, ACCEPTED)
@@ -268,13 +295,22 @@ class Detector:
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         """An established connection has ended: counts what its end shows. `phase` as in inspect.session."""
+        if connection.asked:
+            self._writes(connection, 0, time)
         if connection.explained:
             if phase in (CLOSED, RESET):
                 # No server has answered; still, further attempts of the device there are not new.
                 connection.device.server_networks.settle(connection.number, TURNED_AWAY)
             return
         if phase in (CLOSED, RESET):
-            if connection.ready and phase == CLOSED:
+            if connection.ready and connection.fresh and not connection.null_sender:
+                if not connection.fired & _BITS["unknown-user"]:
+                    self._lack(connection, "unknown-user", time)
+                if connection.content:
+                    self._add(connection, "message-content", time)
+                elif quit_sent:
+                    self._lack(connection, "message-content", time)
+            if connection.ready and phase == CLOSED and not connection.content:
                 self._ready(connection, time)
             if quit_sent:
                 self._add(connection, "quit", time)
@@ -301,8 +337,9 @@ class Detector:
         device.score.release()
         device.server_networks = ServerNetworks()
         device.helos.clear()
-        device.sender_domains.clear()
+        device.seen_names = ([], [], [])
         device.burst.clear()
+        device.busy.clear()
         device.rejections_for_cause = device.rejections_for_line_type = 0.0
         device.suspected_at, device.compromised_at = (time, device.connections), None
         self.changes.append(StandingChanged(time, device, before, device.score.standing, device.connections, RELEASED))
@@ -333,7 +370,8 @@ class Detector:
                     device.rejections_for_line_type += 1
                 else:
                     device.rejections_for_cause += 1
-        outcome = DEFERRED if name == "deferred" else TURNED_AWAY
+        # Who is refused for its line has not been judged: what it writes to this network is still news.
+        outcome = DEFERRED if name in ("deferred", "residential-line") else TURNED_AWAY
         connection.device.server_networks.settle(connection.number, outcome)
 
     def _ready(self, connection: Connection, time: float) -> None:
@@ -346,19 +384,18 @@ class Detector:
     def _accepted(self, connection: Connection, name: str, time: float) -> None:
         if connection.fresh:
             self._add(connection, name, time)
-            if connection.new:
-                self._add(connection, "rcpt-accepted", time)
             if connection.before == DEFERRED:
                 self._add(connection, "retry-accepted", time)
         connection.device.server_networks.settle(connection.number, ACCEPTED)
 
     def _tls_bytes(self, connection: Connection, sent: int, time: float) -> None:
         """The bytes that a client sent in TLS show whether it delivered a message."""
+        if sent >= EMPTY_BELOW and connection.before == MET:
+            self._lack(connection, "tls-too-short", time)
         if sent >= CARRIED_FROM:
             self._accepted(connection, "tls-carried", time)
         elif sent >= EMPTY_BELOW:
-            if connection.new:
-                self._add(connection, "rcpt-accepted", time)
+            pass
         elif sent >= EMPTY_FROM and connection.before == MET:
             device = connection.device
             for_cause, for_line_type = device.rejections_for_cause, device.rejections_for_line_type
@@ -367,9 +404,10 @@ class Detector:
             connection.device.server_networks.settle(connection.number, DEFERRED)
 
     def _hello(self, connection: Connection, event: Event, time: float) -> None:
-        device, name = connection.device, event.name.lower()
+        name = event.name.lower()
         connection.helo = _mark(registered_domain(name)) if name else 0
-        indicator = FROM_NAME.get(kind_of_name(name))
+        kind = kind_of_name(name)
+        indicator = FROM_NAME.get(kind)
         if indicator:
             self._add(connection, indicator, time)
         if not event.number:
@@ -379,32 +417,82 @@ class Detector:
             for line in _lines(event.reply):
                 if line[:8].upper() == "STARTTLS":
                     connection.offered_tls = True
-        mark = hash(name)
-        if mark not in device.helos and len(device.helos) < _NAMES:
-            device.helos.append(mark)
-            if len(device.helos) > 3:
-                self._add(connection, "helo-rotates", time)
+        if connection.said:
+            return
+        connection.said = True
+        self._breadth(connection, hash(name), time)
+        # All private addresses are one name: a lease may change at any time.
+        self._rotates(connection, "helo-rotates", 0, 0 if kind == "literal-private" else hash(name), time)
+        if kind in ("plain", "dynamic") and connection.helo and "[" not in name:
+            self._rotates(connection, "helo-domain-rotates", 1, connection.helo, time)
+
+    def _breadth(self, connection: Connection, mark: int, time: float) -> None:
+        """To how many server networks a name was said."""
+        helos = connection.device.helos
+        mark &= ~0xFF
+        for n, known in enumerate(helos):
+            if known & ~0xFF == mark:
+                count = known & 0xFF
+                if connection.new and count < _WIDE:
+                    helos[n] += 1
+                if connection.new and count >= _WIDE:
+                    self._add(connection, "breadth", time)
+                else:
+                    self._lack(connection, "breadth", time)
+                return
+        if len(helos) < _NAMES:
+            helos.append(mark | 1)
+        self._lack(connection, "breadth", time)
+
+    def _rotates(
+        self, connection: Connection, name: str, which: int, mark: int, time: float, part: float = 1.0
+    ) -> bool:
+        """A name of a kind (`Device.seen_names`), by its hash, may be new to its device. Returns whether it rotates."""
+        if not connection.fresh:
+            return False
+        seen = connection.device.seen_names[which]
+        if mark in seen:
+            self._lack(connection, name, time)
+        elif len(seen) < _REMEMBERED:
+            seen.append(mark)
+            if len(seen) > _USUAL:
+                self._add(connection, name, time, part)
+                return True
+        return False
 
     def _sender(self, connection: Connection, sender: str, time: float) -> None:
-        device = connection.device
         domain = sender.rpartition("@")[2].lower()
         null_sender = sender == NULL_SENDER
         connection.sender = _NULL if null_sender else _mark(registered_domain(domain))
         if connection.offered_tls:
             self._add(connection, "declines-tls", time)
-        if not null_sender:
-            self._add(connection, "non-null-sender", time)
-        elif connection.new:  # a callout leaves nothing settled: it must not count each time
+        if null_sender and connection.new:  # a callout leaves nothing settled: it must not count each time
             self._add(connection, "null-sender", time)
         if not domain or null_sender:
             return
         if connection.helo not in (0, connection.sender):
             self._add(connection, "sender-unrelated", time)
-        mark = hash(domain)
-        if mark not in device.sender_domains and len(device.sender_domains) < _DOMAINS:
-            device.sender_domains.append(mark)
-            if len(device.sender_domains) > 3:
-                self._add(connection, "sender-rotates", time)
+        connection.asked = True
+        if not connection.fresh or connection.explained:
+            return
+        if connection.authenticated:
+            self._lack(connection, "unauthenticated", time)
+        else:
+            self._add(connection, "unauthenticated", time)
+
+    def _writes(self, connection: Connection, to: int, time: float) -> None:
+        """The mark of the first recipient's domain is known (0: there was none): is the sender's domain a new one?
+
+        Who writes to its own domain writes to itself: a scanner sends each user's scans in his name.
+        """
+        connection.asked = False
+        device = connection.device
+        part = OWN_PART if connection.sender == to else 1.0
+        rotates = self._rotates(connection, "sender-rotates", 2, connection.sender, time, part)
+        if rotates and connection.new:
+            self._add(connection, "new-pair", time, part)
+        elif connection.fresh and len(device.seen_names[2]) > _USUAL:
+            self._lack(connection, "new-pair", time)
 
     def _recipient(self, connection: Connection, event: Event, time: float) -> None:
         connection.device.recipients += 1
@@ -413,16 +501,16 @@ class Detector:
             self._add(connection, "many-recipients", time)
         if event.reply is not None and event.reply.positive:
             connection.ready = True
-            if connection.new:
-                self._add(connection, "rcpt-accepted", time)
         domain = registered_domain(event.name.rpartition("@")[2])
+        if connection.asked:
+            self._writes(connection, _mark(domain), time)
         if domain and _mark(domain) == connection.helo != connection.sender:
             self._add(connection, "helo-is-recipient", time)
 
     def _add(self, connection: Connection, name: str, time: float, part: float = 1.0, proven: bool = True) -> None:
         """An indicator fires, once in a connection. part, proven: as in score."""
         bit = _BITS[name]
-        if connection.fired & bit or connection.before > DEFERRED:  # not fresh
+        if connection.fired & bit or (connection.before > DEFERRED and name != "relayed"):  # not fresh
             return
         connection.fired |= bit
         if connection.explained and INDICATORS[name].family not in UNSPOKEN:  # whatever answers, a SYN counts the same
@@ -433,6 +521,18 @@ class Detector:
         connection.room = score.add(name, connection.room, part, proven)
         if self._trace is not None:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
+        self._judge(device, before, name, time)
+
+    def _lack(self, connection: Connection, name: str, time: float) -> None:
+        """A rate did not fire where it might have, once in a connection."""
+        part = EXPLAINED_PART if connection.explained else 1.0
+        device = connection.device
+        before = device.score.standing
+        device.score.lack(name, part)
+        self._judge(device, before, name, time)
+
+    def _judge(self, device: Device, before: Standing, name: str, time: float) -> None:
+        score = device.score
         if (before == CLEAR and score.value < SUSPECT_AT) or not score.judge():  # the usual case without a call
             return
         if score.standing == SUSPECTED and before == CLEAR:

@@ -47,12 +47,14 @@ class Device:
         "rejections_for_cause",
         "buckets",
         "burst",
+        "busy",
         "compromised_at",
         "connections",
         "rejections_for_line_type",
         "first_seen",
         "helos",
         "home",
+        "hour",
         "key",
         "last_seen",
         "messages",
@@ -63,7 +65,7 @@ class Device:
         "recipients",
         "refused",
         "score",
-        "sender_domains",
+        "seen_names",
         "sessions",
         "shares",
         "suspected_at",
@@ -83,10 +85,12 @@ class Device:
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.server_networks = ServerNetworks()
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.
-        self.helos: list[int] = []
-        self.sender_domains: list[int] = []
+        self.helos: list[int] = []  # of some HELO names, with how many new networks heard them in the last byte
+        self.seen_names: tuple[list[int], list[int], list[int]] = ([], [], [])  # HELO, its domain, sender's domain
         self.rejections_for_cause = self.rejections_for_line_type = 0.0
         self.burst: list[float] = []
+        self.hour = (0.0, 0)  # when an hour began, and new networks in it
+        self.busy: list[float] = []  # hours with many
         self.score = Score()
         self.suspected_at: tuple[float, int] | None = None
         self.compromised_at: tuple[float, int] | None = None
@@ -104,6 +108,18 @@ class Device:
     def mac(self) -> bytes | None:
         """The MAC that its packets carry: its own, or that of a router in front of it. None if there is none."""
         return self.key[:6] if len(self.key) in (6, *BEHIND) else None
+
+    def busy_hour(self, time: float, hour: float, many: int, past: float) -> int:
+        """A new network: how many hours within the `past` seconds had so many, if this one makes one; else 0."""
+        begun, count = self.hour
+        if not 0 <= time - begun < hour:
+            begun, count = time, 0
+        self.hour = (begun, count + 1)
+        if count + 1 != many:
+            return 0
+        self.busy = [t for t in self.busy if 0 <= time - t < past][-23:]
+        self.busy.append(time)
+        return len(self.busy)
 
     def seen(self, time: float, address: bytes) -> None:
         """A packet of this device."""

@@ -4,16 +4,18 @@ Knows the literature and the legitimate senders that a device is compared with. 
 (score) or where facts come from (engine). A new indicator is a row in each of the two tables here, one place in
 `detector` that sees it, and one line in its test.
 
-Each row has rates: how many of a bot's first contacts with a server show the indicator, and how many of each legitimate
-sender's. Its weight against a sender is the log-likelihood ratio ln(bot / sender) in nats, clipped to `CLIP`. Only a
-server's first answers count (see server_networks), because later ones are not new information. `repeat_discount` is
-for correlation: each further time the indicator fires on a device it counts that factor of the time before. What a
-program does in all of its sessions (its HELO name, its dialect) is discounted fast; what depends on the recipient is
-not discounted.
+Each row has the share of a bot's contacts that show the indicator, and for each kind of legitimate sender (`PROFILES`)
+a *bound*: no sender of this kind shows it in a larger share of its contacts, whatever it is like otherwise (or in a
+smaller share, for what speaks for a sender). `ANY` means that such a sender may show it always or never. A sender of a
+kind is not one point, but all that stays within these bounds; the bounds together are its least favourable member
+(Huber 1965), and the likelihood ratio against it, presence and absence counted, bounds that against every other.
 
-`basis` is the origin of the rates. SIMULATED ones follow the scenarios of tests/evaluate, whose own rates name their
-sources; `python -m tests.evaluate.calibrate` prints them next to what it observes. JUDGEMENT ones are guided by the
-named source.
+Two forms of rows: a *rate* is drawn anew at each contact that could have shown it, and its absence counts, too. A
+*habit* is a property of a program (its HELO name, its dialect): it counts when it is seen, and each further time
+`repeat` times as much as the time before.
+
+`basis` is the origin of the rates. SIMULATED ones follow the senders of tests/evaluate, whose own ranges name their
+sources; JUDGEMENT ones are guided by the named source. Bounds are above what was observed of any of them.
 """
 
 from __future__ import annotations
@@ -35,36 +37,52 @@ DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN, LEGITIMATE 
 )
 #: Seen without a word of SMTP. These alone can make a device suspected, and never convict it.
 UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
-#: The legitimate senders that a device is compared with, the ordinary one first.
-SENDER_PROFILES = ("mta", "newsletter", "script", "residential", "listed", "bouncer")
+#: The kinds of legitimate senders that a device is compared with, the ordinary one first.
+SENDER_PROFILES = (
+    "mta", "list", "appliance", "verifier", "guests", "forwarder", "survey", "hoster", "listed", "scanner"
+)  # fmt: skip
 #: What people call them.
 PROFILE_NAMES = dict(
     zip(
         SENDER_PROFILES,
-        ("mail server", "newsletter", "script", "home line", "listed line", "bouncing server"),
+        (
+            "mail server",
+            "newsletter or list",
+            "appliance or script",
+            "verifying or bouncing server",
+            "several clients behind NAT",
+            "forwarder",
+            "monitor or survey",
+            "server of many domains",
+            "server on a listed line",
+            "scanner of many users",
+        ),
         strict=True,
     )
 )
 #: The share of all legitimate sessions that are theirs, at most (judgement): a rare sender takes less to be ruled out.
-SHARES = (1.0, 1.0, 0.4, 0.1, 0.02, 0.1)
+SHARES = (1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.03)
 #: The most that one finding may weigh, nats.
 CLIP = 3.5
 #: Where a row's rates come from.
 SIMULATED, JUDGEMENT = "simulated", "judgement"
+#: The bound of a sender that may show an indicator always or never: it neither speaks for nor against it.
+ANY = 0.0
 
 
 class Indicator(NamedTuple):
-    """family: one of the above. bot, usual: rates, `usual` and `weights` (nats) in the order of `SENDER_PROFILES`.
+    """family: one of the above. bot, usual: rates and bounds, `usual` and `weights` (nats) in the order of
+    `SENDER_PROFILES`; `ANY` in `usual` weighs 0.
 
-    repeat_discount: factor. when: it fires. meaning: for people, after the device's name; subscriber, desk: the texts
-    for these.
+    repeat: factor of a habit's next time; 0 for a rate. when: it fires. meaning: for people, after the device's name;
+    subscriber, desk: the texts for these.
     """
 
     family: str
     bot: float
     usual: tuple[float, ...]
     weights: tuple[float, ...]
-    repeat_discount: float
+    repeat: float
     basis: str
     source: str
     when: str
@@ -73,54 +91,60 @@ class Indicator(NamedTuple):
     desk: str
 
 
-#: The numbers: family; the share of a bot's first contacts that show it; of each sender's, in the order of
-#: `SENDER_PROFILES`; the repeat discount; where the rates come from.
+#: The numbers: family; the share of a bot's contacts that show it; each sender's bound, in the order of
+#: `SENDER_PROFILES`, `_` for `ANY`; the factor for repeats (0: a rate); where the rates come from.
 # fmt: off
-_RATES: dict[str, tuple[str, float, tuple[float, ...], float, str]] = {
-    "new-destination":       (DESTINATION, 0.8,  (0.32, 0.8, 0.55, 0.8, 0.8, 0.8),           1,   SIMULATED),
-    "rcpt-accepted":         (LEGITIMATE,  0.25, (0.9, 0.25, 0.4, 0.25, 0.25, 0.25),         1,   JUDGEMENT),
-    "destination-burst":     (VOLUME,      0.4,  (0.25, 0.4, 0.3, 0.3, 0.3, 0.4),            0.8, JUDGEMENT),
-    "connect-refused":       (CONNECT,     0.03, (0.01, 0.005, 0.008, 0.01, 0.01, 0.06),     0.9, SIMULATED),
-    "connect-timeout":       (CONNECT,     0.05, (0.015, 0.01, 0.012, 0.015, 0.015, 0.08),   0.85, SIMULATED),
-    "helo-dynamic":          (IDENTITY,    0.35, (0.03, 0.01, 0.03, 0.05, 0.05, 0.03),       0.3, SIMULATED),
-    "helo-address":          (IDENTITY,    0.1,  (0.03, 0.005, 0.05, 0.03, 0.03, 0.02),      0.3, JUDGEMENT),
-    "helo-private":          (IDENTITY,    0.1,  (0.05, 0.02, 0.12, 0.05, 0.05, 0.02),       0.3, JUDGEMENT),
-    "helo-unqualified":      (IDENTITY,    0.25, (0.08, 0.03, 0.25, 0.25, 0.25, 0.05),       0.3, SIMULATED),
-    "helo-empty":            (IDENTITY,    0.03, (0.005, 0.005, 0.01, 0.01, 0.01, 0.005),    0.3, JUDGEMENT),
-    "helo-rotates":          (IDENTITY,    0.3,  (0.08, 0.05, 0.1, 0.08, 0.1, 0.05),         0.9, SIMULATED),
-    "sender-unrelated":      (IDENTITY,    0.5,  (0.3, 0.3, 0.45, 0.3, 0.3, 0.3),            0.3, JUDGEMENT),
-    "sender-rotates":        (IDENTITY,    0.3,  (0.1, 0.1, 0.1, 0.15, 0.15, 0.1),           0.7, SIMULATED),
-    "non-null-sender":       (IDENTITY,    0.95, (0.9, 0.95, 0.95, 0.95, 0.95, 0.3),         1,   SIMULATED),
-    "banner-refused":        (REPLY,       0.08, (0.015, 0.01, 0.015, 0.08, 0.03, 0.02),     0.8, SIMULATED),
-    "unknown-user":          (REPLY,       0.32, (0.02, 0.03, 0.03, 0.03, 0.03, 0.015),      1,   SIMULATED),
-    "dnsbl-listed":          (REPLY,       0.2,  (0.005, 0.005, 0.008, 0.06, 0.4, 0.005),    0.5, SIMULATED),
-    "dnsbl-unlisted":        (REPLY,       0.9,  (0.9, 0.9, 0.9, 0.9, 0.8, 0.9),             1,   JUDGEMENT),
-    "residential-line":      (REPLY,       0.1,  (0.25, 0.1, 0.15, 0.55, 0.12, 0.1),         1,   SIMULATED),
-    "refused":               (REPLY,       0.12, (0.02, 0.015, 0.02, 0.05, 0.03, 0.02),      0.9, SIMULATED),
-    "deferred":              (REPLY,       0.05, (0.07, 0.07, 0.07, 0.08, 0.08, 0.07),       1,   SIMULATED),
-    "tls-too-short":         (REPLY,       0.45, (0.35, 0.14, 0.15, 0.45, 0.45, 0.42),       1,   SIMULATED),
-    "early-talk":            (DIALECT,     0.05, (0.005, 0.005, 0.008, 0.005, 0.005, 0.005), 0.5, JUDGEMENT),
-    "blind-pipelining":      (DIALECT,     0.05, (0.01, 0.01, 0.01, 0.01, 0.01, 0.01),       0.5, JUDGEMENT),
-    "content-after-refusal": (DIALECT,     0.05, (0.005, 0.005, 0.008, 0.005, 0.005, 0.005), 0.5, SIMULATED),
-    "not-smtp":              (DIALECT,     0.02, (0.004, 0.004, 0.004, 0.004, 0.004, 0.004), 0.5, JUDGEMENT),
-    "no-quit":               (DIALECT,     0.6,  (0.1, 0.04, 0.1, 0.08, 0.12, 0.06),         0.4, SIMULATED),
-    "path-spaced":           (DIALECT,     0.4,  (0.05, 0.01, 0.03, 0.04, 0.05, 0.03),       0.3, SIMULATED),
-    "helo-not-ehlo":         (DIALECT,     0.4,  (0.08, 0.02, 0.08, 0.06, 0.08, 0.04),       0.3, SIMULATED),
-    "declines-tls":          (DIALECT,     0.85, (0.45, 0.25, 0.7, 0.45, 0.45, 0.3),         0.4, JUDGEMENT),
-    "verb-case":             (DIALECT,     0.25, (0.05, 0.03, 0.1, 0.08, 0.08, 0.03),        0.3, JUDGEMENT),
-    "many-recipients":       (VOLUME,      0.25, (0.05, 0.25, 0.03, 0.05, 0.1, 0.02),        0.3, JUDGEMENT),
-    "sender-is-recipient":   (DIALECT,     0.12, (0.04, 0.02, 0.2, 0.1, 0.06, 0.01),         0.3, JUDGEMENT),
-    "helo-is-recipient":     (IDENTITY,    0.08, (0.02, 0.01, 0.03, 0.03, 0.02, 0.02),       0.5, JUDGEMENT),
-    "from-router":           (ORIGIN,      0.3,  (0.02, 0.01, 0.05, 0.02, 0.02, 0.01),       0.5, JUDGEMENT),
-    "mx-lookup":             (DNS,         0.5,  (0.5, 0.5, 0.1, 0.5, 0.5, 0.5),             0.3, JUDGEMENT),
-    "mx-foreign":            (DNS,         0.3,  (0.08, 0.08, 0.05, 0.08, 0.08, 0.08),       0.3, JUDGEMENT),
-    "accepted":              (LEGITIMATE,  0.35, (0.9, 0.9, 0.8, 0.4, 0.5, 0.45),            1,   SIMULATED),
-    "tls-carried":           (LEGITIMATE,  0.4,  (0.85, 0.85, 0.75, 0.4, 0.5, 0.45),         1,   SIMULATED),
-    "null-sender":           (LEGITIMATE,  0.02, (0.03, 0.03, 0.03, 0.03, 0.03, 0.7),        1,   SIMULATED),
-    "retry-accepted":        (LEGITIMATE,  0.02, (0.08, 0.06, 0.03, 0.08, 0.08, 0.08),       1,   SIMULATED),
-    "quit":                  (LEGITIMATE,  0.5,  (0.75, 0.75, 0.65, 0.7, 0.7, 0.75),         0.5, SIMULATED),
-    "authenticated":         (LEGITIMATE,  0.01, (0.08, 0.02, 0.08, 0.08, 0.08, 0.05),       1,   JUDGEMENT),
-    "private-extension":     (LEGITIMATE,  0.01, (0.03, 0.01, 0.01, 0.03, 0.03, 0.03),       1,   JUDGEMENT),
+_RATES: dict[str, tuple[str, float, str, float, str]] = {
+    #                                             mta  list appl veri gues forw surv host lstd scan
+    "new-destination":       (DESTINATION, 0.85, "_    _    .4   _    _    .2   _    _    _    _",    0,    SIMULATED),
+    "breadth":               (DESTINATION, 0.75, "_    _    .15  _    .25  .15  _    _    _    .5",   0,    SIMULATED),
+    "destination-burst":     (VOLUME,      0.4,  ".3   _    .03  .3   .05  .2   _    .3   .3   .03",  0.8,  JUDGEMENT),
+    "sustained":             (VOLUME,      0.5,  ".04  .15  .01  .15  .02  .02  .3   .05  .04  .01",  1,    JUDGEMENT),
+    "connect-refused":       (CONNECT,     0.03, ".015 .015 .02  .03  .015 .02  .03  .015 .015 .02",  0.9,  SIMULATED),
+    "connect-timeout":       (CONNECT,     0.05, ".02  .03  .03  .05  .02  .03  .05  .02  .02  .03",  0.85, SIMULATED),
+    "helo-dynamic":          (IDENTITY,    0.35, ".08  .01  .15  .08  .1   .08  .08  .03  .08  .03",  0.2,  SIMULATED),
+    "helo-address":          (IDENTITY,    0.1,  ".01  .01  .1   .01  .05  .01  .01  .01  .01  .05",  0.2,  JUDGEMENT),
+    "helo-private":          (IDENTITY,    0.1,  ".05  .1   _    .05  _    .05  .05  .02  .05  _",    0.2,  JUDGEMENT),
+    "helo-unqualified":      (IDENTITY,    0.25, ".1   _    _    .1   _    .1   _    .05  .1   _",    0.2,  SIMULATED),
+    "helo-empty":            (IDENTITY,    0.03, ".005 .005 .02  .005 .01  .005 .005 .005 .005 .01",  0.3,  JUDGEMENT),
+    "helo-rotates":          (IDENTITY,    0.4,  ".03  .02  .15  .03  _    .03  .03  .15  .03  .02",  0,    SIMULATED),
+    "helo-domain-rotates":   (IDENTITY,    0.4,  "_    _    .04  _    .5   _    _    _    _    _",    0,    SIMULATED),
+    "sender-unrelated":      (IDENTITY,    0.5,  ".3   .3   _    .3   _    _    .3   _    .3   _",    0.3,  JUDGEMENT),
+    "sender-rotates":        (IDENTITY,    0.4,  ".03  .015 .12  .03  _    _    .02  .3   .03  .25",  0,    SIMULATED),
+    "new-pair":              (IDENTITY,    0.4,  "_    _    _    _    _    .05  _    _    _    .2",   0,    SIMULATED),
+    "unauthenticated":       (IDENTITY,    0.95, "_    _    _    _    .5   _    _    _    _    _",    0,    SIMULATED),
+    "banner-refused":        (REPLY,       0.08, ".04  .04  .06  .04  .04  .04  .04  .04  .04  .06",  0.7,  SIMULATED),
+    "unknown-user":          (REPLY,       0.3,  ".05  .25  _    .45  .05  .1   .02  .05  .05  .1",   0,    SIMULATED),
+    "dnsbl-listed":          (REPLY,       0.2,  ".02  .02  .03  .02  .03  .02  .02  .02  .4   .03",  0.5,  SIMULATED),
+    "dnsbl-unlisted":        (REPLY,       0.9,  "_    _    _    _    _    _    _    _    .8   _",    1,    JUDGEMENT),
+    "residential-line":      (REPLY,       0.3,  "_    _    _    _    _    _    _    _    _    _",    1,    SIMULATED),
+    "refused":               (REPLY,       0.12, ".04  .06  _    .1   .05  .1   .02  .05  .05  _",    0.9,  SIMULATED),
+    "deferred":              (REPLY,       0.1,  "_    _    _    _    _    _    _    _    _    _",    1,    SIMULATED),
+    "tls-too-short":         (REPLY,       0.5,  ".45  .5   _    _    .3   .45  _    .45  .45  _",    0,    SIMULATED),
+    "early-talk":            (DIALECT,     0.05, ".005 .005 .02  .005 .01  .005 .01  .005 .005 .01",  0.5,  JUDGEMENT),
+    "blind-pipelining":      (DIALECT,     0.05, ".01  .01  .02  .01  .01  .01  .01  .01  .01  .01",  0.5,  JUDGEMENT),
+    "content-after-refusal": (DIALECT,     0.05, ".005 .005 .02  .005 .005 .005 .005 .005 .005 .01",  0.5,  SIMULATED),
+    "not-smtp":              (DIALECT,     0.02, ".004 .004 .01  .004 .004 .004 .02  .004 .004 .01",  0.5,  JUDGEMENT),
+    "no-quit":               (DIALECT,     0.6,  ".03  .03  .5   .03  .4   .03  .3   .03  .05  .4",   0.4,  SIMULATED),
+    "path-spaced":           (DIALECT,     0.4,  ".02  .03  .4   .02  .05  .02  .05  .02  .02  .4",   0.3,  SIMULATED),
+    "helo-not-ehlo":         (DIALECT,     0.4,  ".03  .15  .4   .05  .15  .03  .1   .03  .03  .4",   0.3,  SIMULATED),
+    "declines-tls":          (DIALECT,     0.85, ".4   _    _    _    .4   .4   _    .3   .4   _",    0.4,  JUDGEMENT),
+    "verb-case":             (DIALECT,     0.25, ".03  .05  .25  .03  .08  .03  .1   .03  .03  .15",  0.3,  JUDGEMENT),
+    "many-recipients":       (VOLUME,      0.25, ".05  _    .05  .03  .05  .05  .02  .1   .05  .02",  0.3,  JUDGEMENT),
+    "sender-is-recipient":   (DIALECT,     0.12, ".05  .03  .4   .02  .08  .05  .02  .05  .05  .4",   0.3,  JUDGEMENT),
+    "helo-is-recipient":     (IDENTITY,    0.08, ".02  .02  .1   .02  .03  .02  .02  .02  .02  .05",  0.5,  JUDGEMENT),
+    "relayed":               (ORIGIN,      0.9,  ".02  .02  .3   .02  .05  .02  .05  .02  .02  .1",   0.75, SIMULATED),
+    "from-router":           (ORIGIN,      0.3,  ".02  .01  .05  .02  .02  .02  .02  .02  .02  .02",  0.5,  JUDGEMENT),
+    "mx-lookup":             (DNS,         0.5,  "_    _    .1   _    .1   _    _    _    _    .1",   0.3,  JUDGEMENT),
+    "mx-foreign":            (DNS,         0.3,  ".1   .1   .05  .1   .05  .1   .15  .1   .1   .05",  0.3,  JUDGEMENT),
+    "message-content":       (DIALECT,     0.9,  "_    _    _    .65  _    _    .02  _    _    _",    0,    SIMULATED),
+    "null-sender":           (LEGITIMATE,  0.02, ".03  .03  _    .3   .03  .03  _    .03  .03  .03",  1,    SIMULATED),
+    "retry-accepted":        (LEGITIMATE,  0.02, ".06  .05  .03  .06  .04  .06  _    .06  .06  .03",  1,    SIMULATED),
+    "accepted":              (LEGITIMATE,  0.35, "_    _    _    _    _    _    _    _    _    _",    1,    SIMULATED),
+    "tls-carried":           (LEGITIMATE,  0.4,  "_    _    _    _    _    _    _    _    _    _",    1,    SIMULATED),
+    "quit":                  (LEGITIMATE,  0.5,  ".9   .8   .6   .8   .6   .9   .6   .9   .9   .6",   0.5,  SIMULATED),
+    "authenticated":         (LEGITIMATE,  0.01, ".05  .02  .08  .05  .3   .05  .01  .05  .05  .05",  1,    JUDGEMENT),
+    "private-extension":     (LEGITIMATE,  0.01, ".03  .01  .01  .03  .03  .03  .01  .03  .03  .01",  1,    JUDGEMENT),
 }
 # fmt: on
 
@@ -133,19 +157,26 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "It contacted mail servers all over the world that it had never used before.",
         "New destination network on TCP 25.",
     ),
-    "rcpt-accepted": (
-        "judgement",
-        "a new server network accepts a recipient, or gets more bytes under TLS than a rejected session has",
-        "a new server accepted a recipient",
-        "A mail server was ready to accept its mail.",
-        "RCPT accepted by a new destination.",
-    ),
     "destination-burst": (
         "MikroTik and iungonetwork rules",
         "more than 5 new server networks within a minute",
         "contacted many new mail servers within a minute",
         "It contacted many new mail servers within a minute.",
         "More than 5 new destination networks within 60 s.",
+    ),
+    "breadth": (
+        "Lin (unique recipients); BotFlex",
+        "a HELO name is said to a new server network after it was said to two others",
+        "one program on it writes to many mail servers",
+        "One program on it writes to many different mail servers.",
+        "One HELO name at more than 2 new destination networks.",
+    ),
+    "sustained": (
+        "MikroTik and iungonetwork rules; ProxyM: 400 messages a day",
+        "the 8th new server network of an hour, in the second such hour of a day and later",
+        "contacts new mail servers hour after hour",
+        "It contacts new mail servers hour after hour.",
+        "8 or more new destination networks within an hour, for hours.",
     ),
     "connect-refused": (
         "Jung 2004 (TRW)",
@@ -203,6 +234,13 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "It introduces itself under many different names.",
         "More than 3 HELO names seen from one device.",
     ),
+    "helo-domain-rotates": (
+        "operators' rule: more than 2 a week",
+        "a HELO name of another Internet domain than the ones before",
+        "says HELO with names of many Internet domains",
+        "It introduces itself with names of many different companies.",
+        "HELO names of several registered domains from one device.",
+    ),
     "sender-unrelated": (
         "judgement; forwarders do it too",
         "the sender's domain is not the HELO name's",
@@ -217,12 +255,19 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "It sends under many different sender domains.",
         "More than 3 MAIL FROM domains seen from one device.",
     ),
-    "non-null-sender": (
-        "RFC 5321 section 4.5.5",
-        "MAIL with a sender to a server network that has neither accepted nor rejected it before",
-        "sends mail with a sender address, not bounces",
-        "It writes to strangers of its own accord.",
-        "Non-null reverse-path at a first contact: not backscatter.",
+    "new-pair": (
+        "judgement; forwarders write to few servers in many names",
+        "a sender domain after its second, at a new server network",
+        "writes to a new server under a new sender domain",
+        "It writes to strangers under ever new names.",
+        "New MAIL FROM domain at a new destination network.",
+    ),
+    "unauthenticated": (
+        "RFC 6409 section 4.3: submission is authenticated",
+        "MAIL with a sender in the clear, without AUTH",
+        "sends without an account at the server",
+        "It sends mail without an account at the mail server.",
+        "MAIL without AUTH: no submission.",
     ),
     "banner-refused": (
         "CESNET; some refuse every home line",
@@ -343,6 +388,13 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "It writes mail commands as spam programs do.",
         "SMTP verbs not in upper case.",
     ),
+    "message-content": (
+        "RFC 5321 section 3.3; Postfix's address verification ends before DATA",
+        "a new server agrees to a recipient, and the message follows",
+        "sends a message, not only a question",
+        "It sends messages to strangers.",
+        "DATA after an accepted recipient: not a callout.",
+    ),
     "many-recipients": (
         "Cutwail, Lethic: many in one envelope; Rustock one",
         "the 20th RCPT of a session",
@@ -363,6 +415,13 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "says HELO with a name of the recipient's domain",
         "It pretends to be the mail server that it contacts.",
         "HELO within the recipient's domain, unlike the sender's.",
+    ),
+    "relayed": (
+        "measured in the lab and in captures (docs/turnaround.md)",
+        "it answers no reply before 20 ms, though it acknowledges at once; nor does it take as long as a person",
+        "answers servers as late as if it asked somebody far away each time",
+        "It passes on mail for somebody else on the Internet, as proxy programs in apps do.",
+        "SMTP turnaround far above the LAN round trip: relayed for a remote operator.",
     ),
     "from-router": (
         "BCMUPnP_Hunter, ProxyM",
@@ -439,9 +498,11 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
 
 def _indicator(name: str) -> Indicator:
     """A row of both tables."""
-    family, bot, usual, repeat_discount, basis = _RATES[name]
-    weights = tuple(max(-CLIP, min(CLIP, math.log(bot / rate))) for rate in usual)
-    return Indicator(family, bot, usual, weights, repeat_discount, basis, *_WORDS[name])
+    family, bot, bounds, repeat, basis = _RATES[name]
+    usual = tuple(ANY if bound == "_" else float(bound) for bound in bounds.split())
+    least, most = (-CLIP, 0.0) if family == LEGITIMATE else (0.0, CLIP)
+    weights = tuple(max(least, min(most, math.log(bot / bound))) if bound else 0.0 for bound in usual)
+    return Indicator(family, bot, usual, weights, repeat, basis, *_WORDS[name])
 
 
 #: All of it, by the indicator's code.
@@ -451,14 +512,12 @@ INDICATORS = {name: _indicator(name) for name in _RATES}
 #: collector may still have them; their readers call `current`.
 RENAMED = {
     "took-leave": "quit",
-    "welcomed": "rcpt-accepted",
     "came-back": "retry-accepted",
     "carried": "tls-carried",
     "turned-away": "tls-too-short",
     "connect-lost": "connect-timeout",
     "helo-bare": "helo-unqualified",
     "helo-poses": "helo-is-recipient",
-    "named-sender": "non-null-sender",
     "to-itself": "sender-is-recipient",
     "odd-case": "verb-case",
     "listed": "dnsbl-listed",

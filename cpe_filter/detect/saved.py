@@ -14,6 +14,9 @@ A varint has seven bits a byte, the least significant first, the top bit where m
 end first. The file contains names, so that a version with another table of indicators can read it: it drops indicators
 that it does not know, and a new sender begins at 0. Times are ages in ms before `written`; no age is negative, whatever
 happened to the clock.
+
+A file of version 1 was written for another table of senders and by other weights: its standings and counts are taken
+over, and the scores begin anew.
 """
 
 from __future__ import annotations
@@ -23,14 +26,15 @@ import struct
 from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
-from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES, SENDER_PROFILES, current
-from cpe_filter.detect.score import CLEAR, COMPROMISED, MANY, SUSPECTED, Tally
+from cpe_filter.detect.evidence import INDICATORS, SENDER_PROFILES, current
+from cpe_filter.detect.score import CLEAR, COMPROMISED, FADE, MANY, SUSPECTED, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks
 from cpe_filter.lean.checksum import CorruptStateError, checksum, is_checksum
 from cpe_filter.lean.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
-VERSION = 1
+VERSION = 2
+_FORMER_VERSION = 1
 #: Longer files are not read. A device takes at most 1,700 bytes, so a full table of devices fits.
 MOST_BYTES = 512 * 1024
 #: How many of each device's addresses are saved, the newest ones: no more are shown.
@@ -41,8 +45,6 @@ BELIEVED_S = 366 * 86400.0
 _STANDINGS = (CLEAR, SUSPECTED, COMPROMISED)
 _SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE = 4, 8, 16
 _KEYS = (4, 6, *BEHIND, 16)
-#: What profiles of senders were called in states that are already on flash.
-_FORMER_PROFILES = {former: profile for profile, former in PROFILE_NAMES.items()}
 _OLDEST_MS = 100 * 366 * 86400 * 1000
 _MOST_COUNT = (1 << 56) - 1
 #: A tally's weight is saved in parts of a nat, because it is only shown, and compared with 1 nat. The sums are exact.
@@ -91,22 +93,23 @@ def decode(data: bytes, now: float) -> Saved:
         raise CorruptStateError("too large")
     if not data.startswith(_MAGIC) or len(data) <= len(_MAGIC):
         raise CorruptStateError("not a state of cpe-filter")
-    if data[len(_MAGIC)] != VERSION:
-        raise CorruptStateError(f"version {data[len(_MAGIC)]}; expected version {VERSION}")
+    version = data[len(_MAGIC)]
+    if version not in (VERSION, _FORMER_VERSION):
+        raise CorruptStateError(f"version {version}; expected version {VERSION}")
     if len(data) < 5 or not is_checksum(int.from_bytes(data[-4:], "big"), data[:-4]):
         raise CorruptStateError("cut short or damaged")
     reader = _Reader(data[len(_MAGIC) + 1 : -4])
     serial, written = reader.varint(), reader.number()
     # If the clock was wrong, the time between writing and reading is unknown.
     base = written if 0 <= now - written <= BELIEVED_S else now
-    senders = [_FORMER_PROFILES.get(name, name) for name in reader.names()]
+    senders = list(reader.names())
     indicators = [current(name) for name in reader.names()]
     count = reader.varint()
     if count > DEVICES + 1:  # and the home's collective one
         raise CorruptStateError("too many devices")
     devices: dict[bytes, Device] = {}
     for _ in range(count):
-        device = _read_device(reader, base, senders, indicators)
+        device = _read_device(reader, base, senders, indicators, version)
         if device.key in devices:
             raise CorruptStateError("duplicate device")
         devices[device.key] = device
@@ -152,20 +155,26 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
         if name in score.tallies:
             tally = score.tallies[name]
             weight = round((tally.weight - tally.loose) * _WEIGHT)
-            out += (_varint(tally.count), _varint(abs(weight) * 2 + (weight < 0)))
+            numbers = (tally.count, abs(weight) * 2 + (weight < 0), tally.chances * _WEIGHT, tally.hits * _WEIGHT)
+            out += (_varint(round(number)) for number in numbers)
     addresses = device.addresses[-ADDRESSES:]
     out += (bytes((len(addresses),)), *map(_short, addresses), table)
     return b"".join(out)
 
 
-def _read_tallies(reader: _Reader, indicators: list[str]) -> dict[str, Tally]:
+def _read_tallies(reader: _Reader, indicators: list[str], version: int) -> dict[str, Tally]:
     tallies = {}
     fired = int.from_bytes(reader.take(_bytes_of(indicators)), "big")
     for number, name in enumerate(indicators):
         if fired >> number & 1:
             count, weight = reader.varint(), reader.varint()
+            if version == _FORMER_VERSION:
+                continue
+            tally = Tally(min(count, MANY), (-(weight >> 1) if weight & 1 else weight >> 1) / _WEIGHT)
+            tally.chances = min(1 / (1 - FADE), reader.varint() / _WEIGHT)
+            tally.hits = min(tally.chances, reader.varint() / _WEIGHT)
             if name in INDICATORS:
-                tallies[name] = Tally(min(count, MANY), (-(weight >> 1) if weight & 1 else weight >> 1) / _WEIGHT)
+                tallies[name] = tally
     return tallies
 
 
@@ -176,7 +185,9 @@ def _read_addresses(reader: _Reader) -> list[bytes]:
     return addresses[-ADDRESSES:]
 
 
-def _read_device(reader: _Reader, base: float, senders: list[str], indicators: list[str]) -> Device:
+def _read_device(
+    reader: _Reader, base: float, senders: list[str], indicators: list[str], version: int = VERSION
+) -> Device:
     key = reader.short()
     if len(key) not in _KEYS and key not in RESERVED:
         raise CorruptStateError("device without a key")
@@ -199,7 +210,9 @@ def _read_device(reader: _Reader, base: float, senders: list[str], indicators: l
     device.networks = reader.varint()
     device.rejections_for_cause, device.rejections_for_line_type = reader.number(), reader.number()
     sums = {name: reader.number() for name in senders}
-    tallies = _read_tallies(reader, indicators)
+    if version == _FORMER_VERSION:
+        sums.clear()
+    tallies = _read_tallies(reader, indicators, version)
     device.score.restore(_STANDINGS[flags & 3], [sums.get(name, 0.0) for name in SENDER_PROFILES], tallies)
     device.addresses = _read_addresses(reader)
     device.server_networks = ServerNetworks(reader.take(SIZE) if flags & _WHOLE_TABLE else reader.table())

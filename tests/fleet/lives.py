@@ -30,7 +30,7 @@ VERSIONS = (("0.1.0", 0.85), ("0.0.9", 0.15))
 POLICIES = (("2026.47", 0.72), ("2026.46", 0.21), ("2026.39", 0.07))
 #: The devices that are found: OUI, name in DHCP, and what their bots do (indicators).
 SPRAYER = ("new-destination", "helo-dynamic", "unknown-user", "dnsbl-listed", "helo-not-ehlo", "destination-burst")
-CAREFUL = ("new-destination", "sender-unrelated", "refused", "many-recipients", "non-null-sender", "declines-tls")
+CAREFUL = ("new-destination", "sender-unrelated", "refused", "many-recipients", "breadth", "declines-tls")
 PROXY = ("new-destination", "helo-rotates", "residential-line", "early-talk", "mx-foreign", "connect-timeout")
 DEVICES = (
     ("001e06", "android-tv-box", SPRAYER, 5),

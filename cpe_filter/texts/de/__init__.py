@@ -103,7 +103,9 @@ TEXTS = {
 
 NOTICED = {
     "new-destination": "Es hat Mailserver in aller Welt angesprochen, die es nie zuvor benutzt hatte.",
+    "breadth": "Ein einzelnes Programm darauf schreibt an viele verschiedene Mailserver.",
     "destination-burst": "Es hat innerhalb einer Minute viele neue Mailserver angesprochen.",
+    "sustained": "Es spricht Stunde um Stunde neue Mailserver an.",
     "connect-refused": "Es hat es bei Mailservern versucht, die Verbindungen ablehnen.",
     "connect-timeout": "Es hat es bei Mailservern versucht, die nicht antworten.",
     "helo-dynamic": "Es stellt sich mit einem erfundenen technischen Namen vor.",
@@ -112,9 +114,11 @@ NOTICED = {
     "helo-unqualified": "Es stellt sich mit einem einzigen Wort vor.",
     "helo-empty": "Es stellt sich ganz ohne Namen vor.",
     "helo-rotates": "Es stellt sich unter immer neuen Namen vor.",
+    "helo-domain-rotates": "Es stellt sich mit Namen vieler verschiedener Firmen vor.",
     "sender-unrelated": "Es verschickt E-Mails im Namen einer Domain, die nicht seine eigene ist.",
     "sender-rotates": "Es verschickt E-Mails unter vielen verschiedenen Absender-Domains.",
-    "non-null-sender": "Es schreibt von sich aus an Fremde.",
+    "new-pair": "Es schreibt unter immer neuen Namen an Fremde.",
+    "unauthenticated": "Es verschickt E-Mails ohne ein Konto beim Mailserver.",
     "banner-refused": "Mailserver weisen es ab, sobald es sich meldet.",
     "unknown-user": "Es hat an viele Adressen geschrieben, die es nicht gibt.",
     "dnsbl-listed": "Mailserver melden, dass Ihr Anschluss auf einer Sperrliste für Spam-Versender steht.",
@@ -135,7 +139,9 @@ NOTICED = {
     "many-recipients": "Es schreibt an sehr viele Menschen auf einmal.",
     "sender-is-recipient": "Es verschickt E-Mails, die vom Empfänger selbst zu kommen scheinen.",
     "helo-is-recipient": "Es gibt sich als der Mailserver aus, den es anspricht.",
+    "relayed": "Es leitet E-Mails für jemand anderen im Internet weiter, wie es Proxy-Programme in Apps tun.",
     "from-router": "Der Router selbst verschickt E-Mails, was er nie tun sollte.",
     "mx-lookup": "Es schlägt Mailserver nach, wie es nur Mailserver tun.",
     "mx-foreign": "Es schlägt Mailserver an Ihrem Router vorbei nach.",
+    "message-content": "Es schickt Nachrichten an Fremde.",
 }

@@ -101,7 +101,9 @@ TEXTS = {
 
 NOTICED = {
     "new-destination": "Het benaderde mailservers over de hele wereld die het nog nooit had gebruikt.",
+    "breadth": "Eén programma erop schrijft naar veel verschillende mailservers.",
     "destination-burst": "Het benaderde binnen een minuut veel nieuwe mailservers.",
+    "sustained": "Het benadert uur na uur nieuwe mailservers.",
     "connect-refused": "Het probeerde mailservers die verbindingen weigeren.",
     "connect-timeout": "Het probeerde mailservers die niet antwoorden.",
     "helo-dynamic": "Het stelt zich voor met een verzonnen technische naam.",
@@ -110,9 +112,11 @@ NOTICED = {
     "helo-unqualified": "Het stelt zich voor met één enkel woord.",
     "helo-empty": "Het stelt zich voor zonder een naam te noemen.",
     "helo-rotates": "Het stelt zich telkens onder een andere naam voor.",
+    "helo-domain-rotates": "Het stelt zich voor met namen van veel verschillende bedrijven.",
     "sender-unrelated": "Het verstuurt mail uit naam van een domein dat niet het zijne is.",
     "sender-rotates": "Het verstuurt mail onder veel verschillende afzenderdomeinen.",
-    "non-null-sender": "Het schrijft uit zichzelf naar onbekenden.",
+    "new-pair": "Het schrijft onder steeds nieuwe namen naar onbekenden.",
+    "unauthenticated": "Het verstuurt e-mail zonder een account bij de mailserver.",
     "banner-refused": "Mailservers weigeren het zodra het contact zoekt.",
     "unknown-user": "Het schreef naar veel adressen die niet bestaan.",
     "dnsbl-listed": "Mailservers melden dat uw aansluiting op een zwarte lijst van spamverzenders staat.",
@@ -133,7 +137,9 @@ NOTICED = {
     "many-recipients": "Het schrijft naar heel veel mensen tegelijk.",
     "sender-is-recipient": "Het verstuurt mail die van de ontvanger zelf lijkt te komen.",
     "helo-is-recipient": "Het doet zich voor als de mailserver die het benadert.",
+    "relayed": "Het geeft e-mail door voor iemand anders op internet, zoals proxyprogramma's in apps doen.",
     "from-router": "De router zelf verstuurt mail, wat hij nooit zou moeten doen.",
     "mx-lookup": "Het zoekt mailservers op zoals alleen mailservers dat doen.",
     "mx-foreign": "Het zoekt mailservers op buiten uw router om.",
+    "message-content": "Het stuurt berichten naar onbekenden.",
 }

@@ -102,7 +102,9 @@ TEXTS = {
 
 NOTICED = {
     "new-destination": "Dünyanın dört bir yanında, daha önce hiç kullanmadığı posta sunucularına bağlandı.",
+    "breadth": "Üzerindeki tek bir program birçok farklı posta sunucusuna yazıyor.",
     "destination-burst": "Bir dakika içinde çok sayıda yeni posta sunucusuna bağlandı.",
+    "sustained": "Saatlerce durmadan yeni posta sunucularına bağlanıyor.",
     "connect-refused": "Bağlantıları reddeden posta sunucularını denedi.",
     "connect-timeout": "Yanıt vermeyen posta sunucularını denedi.",
     "helo-dynamic": "Kendini uydurma bir teknik adla tanıtıyor.",
@@ -111,9 +113,11 @@ NOTICED = {
     "helo-unqualified": "Kendini tek bir sözcükle tanıtıyor.",
     "helo-empty": "Kendini hiçbir ad vermeden tanıtıyor.",
     "helo-rotates": "Kendini sürekli yeni adlarla tanıtıyor.",
+    "helo-domain-rotates": "Kendini birçok farklı şirketin adıyla tanıtıyor.",
     "sender-unrelated": "Kendisine ait olmayan bir alan adı adına e-posta gönderiyor.",
     "sender-rotates": "Çok sayıda farklı gönderen alan adıyla e-posta gönderiyor.",
-    "non-null-sender": "Tanımadığı kişilere kendiliğinden yazıyor.",
+    "new-pair": "Tanımadığı kişilere sürekli yeni adlarla yazıyor.",
+    "unauthenticated": "Posta sunucusunda hesabı olmadan e-posta gönderiyor.",
     "banner-refused": "Posta sunucuları onu bağlanır bağlanmaz geri çeviriyor.",
     "unknown-user": "Var olmayan pek çok adrese yazdı.",
     "dnsbl-listed": "Posta sunucuları, hattınızın spam gönderenler listesinde olduğunu bildiriyor.",
@@ -134,7 +138,9 @@ NOTICED = {
     "many-recipients": "Aynı anda çok sayıda kişiye yazıyor.",
     "sender-is-recipient": "Alıcının kendisinden geliyormuş gibi görünen e-postalar gönderiyor.",
     "helo-is-recipient": "Kendini, bağlandığı posta sunucusuymuş gibi gösteriyor.",
+    "relayed": "Uygulamalardaki vekil programlar gibi, internetteki başka biri adına e-posta aktarıyor.",
     "from-router": "Yönlendiricinin kendisi e-posta gönderiyor; bunu hiçbir zaman yapmamalı.",
     "mx-lookup": "Posta sunucularını, yalnızca posta sunucularının yaptığı gibi sorguluyor.",
     "mx-foreign": "Posta sunucularını yönlendiricinizi atlayarak sorguluyor.",
+    "message-content": "Tanımadığı kişilere ileti gönderiyor.",
 }

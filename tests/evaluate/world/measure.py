@@ -135,6 +135,10 @@ class Gate:
         self._proven = False
         self._lookups: list[bool] = []  # what it asked before its first connection, as engine.judge keeps it
 
+    def listen(self, detector: Detector) -> None:
+        """Puts another detector in its place, before the first connection."""
+        self.detector, self._player = detector, Player(detector)
+
     def worst(self) -> str:
         """The worst standing since it was last asked: a device may be suspected within one connection only."""
         changes = [change.after for change in self.detector.changes]

@@ -18,7 +18,7 @@ from cpe_filter.lean.clocks import Mono, PacketTime
 from tests.evaluate.facts import FINGERPRINT, Session, as_packets
 from tests.evaluate.intervals import NEVER
 from tests.evaluate.test_facts import Listening, by_facts, by_packets
-from tests.evaluate.world import bots, measure, sets, table
+from tests.evaluate.world import bots, describe, measure, rates, sets, table
 from tests.evaluate.world.__main__ import main
 from tests.evaluate.world.converse import BOUNCED, DONE, EXPLAIN, LATER, PASS, REFUSE, Memory, converse
 from tests.evaluate.world.delivery import Home, Mail, deliver
@@ -57,8 +57,9 @@ def test_packets_and_facts_agree(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["self-hosted", "working-thing", "iot-hub", "verifying-server", "badbox-tls"])
 def test_packets_and_facts_agree_with_the_responder(name: str) -> None:
-    gate, engine, by_engine = measure.Gate("block"), Engine(make_policy(mode="block")), Listening()
-    gate.detector = by_gate = Listening()
+    gate, engine = measure.Gate("block"), Engine(make_policy(mode="block"))
+    by_gate, by_engine = Listening(), Listening()
+    gate.listen(by_gate)
     engine._judge.detector = by_engine
     _, stream = measure.attempts(measure.Task(sets.DEVELOPMENT, name, 1, "block", 40))
     for number, attempt in enumerate(itertools.islice(stream, 40)):
@@ -191,14 +192,14 @@ def test_the_gate_hears_what_the_responder_learns() -> None:
                 self.heard.add(event.name)
             super().event(connection, event, time)
 
-    gate = measure.Gate("block")
-    gate.detector = Hearing()
-    gate.detector.heard = set()
+    gate, detector = measure.Gate("block"), Hearing()
+    detector.heard = set()
+    gate.listen(detector)
     _, stream = measure.attempts(measure.Task(sets.DEVELOPMENT, "self-hosted", 1, "block", 200))
     for attempt in itertools.islice(stream, 200):
         gate.take(attempt)
-    assert gate.detector.heard >= {"waited", "coped", "returned", "took-tls"}
-    assert not gate.detector.heard & {"talked-early", "broke"}
+    assert detector.heard >= {"waited", "coped", "returned", "took-tls"}
+    assert not detector.heard & {"talked-early", "broke"}
 
 
 def test_ipv6_is_used_where_both_have_it() -> None:
@@ -274,6 +275,19 @@ def test_the_runner(capsys: pytest.CaptureFixture[str]) -> None:
     assert "legitimate device-years convicted <= 0.1 %" in out
     with pytest.raises(SystemExit, match="nobody: not a sender"):
         main(["--only", "nobody"])
+
+
+def test_rates_are_counted_to_the_end() -> None:
+    found = [rates.count(measure.Task(sets.DEVELOPMENT, name, 0, "monitor", 60)) for name in ("tofsee", "php-on-a-pi")]
+    assert [one.kind for one in found] == [bots.CLASSIC, ""]
+    assert all(one.networks and one.fired for one in found)
+    lines = list(rates.table(found, True))
+    assert any("unknown-user" in line and "tofsee" in line for line in lines)
+
+
+def test_what_senders_look_like() -> None:
+    assert describe.row("shop-newsletter", 1)["tls"] == 0
+    assert len(list(describe.table(["ups"]))) == 2
 
 
 def test_goals_count_what_is_missed() -> None:

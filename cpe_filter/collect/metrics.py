@@ -56,7 +56,7 @@ class Metrics:
         self._cases = {
             "cases": gauge("cases", "Cases, by state.", "state"),
             "unmapped": gauge("unmapped_routers", "Routers with cases that are not in the subscriber map."),
-            "ways": gauge("unwatched_routers", "Routers where mail can leave by an interface that is not watched."),
+            "ways": gauge("unwatched_routers", "Routers where mail leaves by or comes from an unwatched interface."),
             "exported": gauge("exported_incidents", "Incidents exported under marks.", "format"),
             "held": gauge("held_incidents", "Incidents that the last export held back, by reason.", "format", "reason"),
             "webhook_events": gauge("webhook_events", "Events for the webhook, by state.", "state"),

@@ -358,6 +358,7 @@ class Daemon:
             "failures": self.gate.failures,
             "restored": self.guard.restored,
             "ways": self.ways.unwatched(),
+            "unlisted": self.ways.unlisted(),
         }
 
     # ── what the control needs (exemption_control.FilterHost) ───────────────────────────────────────────

@@ -191,11 +191,15 @@ class WaysOut(Part):
             self._log(_line(key, one, before is not None and before != "standby"))
 
     def facts(self) -> dict[str, Any]:
-        return {"unwatched": self._entries(False), "unlisted": self._entries(True)}
+        return {"unwatched": self.unwatched(), "unlisted": self.unlisted()}
 
     def unwatched(self) -> list[dict[str, Any]]:
         """For each interface by which mail leaves unwatched its families, what is known of them, and since when."""
         return self._entries(False)
+
+    def unlisted(self) -> list[dict[str, Any]]:
+        """The same of each interface that unwatched mail comes from."""
+        return self._entries(True)
 
     def _entries(self, came: bool) -> list[dict[str, Any]]:
         """came: of interfaces that mail comes from."""

@@ -38,7 +38,7 @@ EXEMPT: EndReason = "exempt"
 MERGED: EndReason = "merged"
 
 _MAX_NUMBER = (1 << 32) - 1
-#: Unwatched ways in a heartbeat, and bytes of an interface's name (IFNAMSIZ without the NUL).
+#: Unwatched ways in a heartbeat, as many networks, and bytes of an interface's name (IFNAMSIZ without the NUL).
 _MAX_WAYS, _MAX_NAME = 8, 15
 
 
@@ -74,12 +74,14 @@ def incident_event(kind: EventKind, incident: Incident, now: float, booted: floa
 
 
 def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: dict[str, Any]) -> Wire:
-    """The daily heartbeat. figures: exempt, packets, failures, restored; ways, as in the status (`unwatched`).
+    """The daily heartbeat. figures: exempt, packets, failures, restored; ways and unlisted, as in the status (there
+    `unwatched`, `unlisted`).
 
-    Without ways the heartbeat has no field for them, so collectors that do not know it accept the heartbeat.
+    Where there is none it has no field for them, so that collectors that do not know the field accept the heartbeat.
     """
     standings = [device.score.standing for device in devices]
-    unwatched = [_way(way) for way in figures.get("ways", ())][:_MAX_WAYS]
+    ways = [{**_interface(way), "route": bool(way["default_route"])} for way in figures.get("ways", ())]
+    unlisted = [_interface(network) for network in figures.get("unlisted", ())]
     return {
         "up": int(up),
         "kind": HEARTBEAT,
@@ -92,17 +94,17 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
         "packets": _number(figures["packets"]),
         "failures": _number(figures["failures"]),
         "restored": _number(figures["restored"]),
-        **({"ways": unwatched} if unwatched else {}),
+        **({"ways": ways[:_MAX_WAYS]} if ways else {}),
+        **({"unlisted": unlisted[:_MAX_WAYS]} if unlisted else {}),
     }
 
 
-def _way(way: dict[str, Any]) -> Wire:
-    """An interface by which mail leaves unwatched."""
+def _interface(one: dict[str, Any]) -> Wire:
+    """An interface by which mail leaves unwatched, or from which it comes."""
     return {
-        "if": "".join(c if "!" <= c <= "~" else "?" for c in way["interface"])[:_MAX_NAME],
-        "families": list(way["families"]),
-        "conns": _number(way["connections"]),
-        "route": bool(way["default_route"]),
+        "if": "".join(c if "!" <= c <= "~" else "?" for c in one["interface"])[:_MAX_NAME],
+        "families": list(one["families"]),
+        "conns": _number(one["connections"]),
     }
 
 

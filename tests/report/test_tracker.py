@@ -482,7 +482,7 @@ def test_heartbeat() -> None:
     check_event({"seq": 1, **beat})
     assert (beat["up"], beat["devices"], beat["suspected"], beat["compromised"]) == (77, 4, 1, 1)
     assert (beat["packets"], beat["restored"]) == ((1 << 32) - 1, 2)
-    assert "ways" not in beat  # a collector that does not know the field takes the heartbeat
+    assert not {"ways", "unlisted"} & set(beat)  # a collector that does not know the fields takes the heartbeat
 
 
 def test_heartbeat_names_unwatched_ways() -> None:
@@ -496,6 +496,16 @@ def test_heartbeat_names_unwatched_ways() -> None:
     assert len(beat["ways"]) == 8
     assert beat["ways"][0] == {"if": "wg0", "families": [4, 6], "conns": (1 << 32) - 1, "route": True}
     assert beat["ways"][1] == {"if": "??b?", "families": [4, 6], "conns": (1 << 32) - 1, "route": False}
+
+
+def test_heartbeat_names_networks_that_are_not_listed() -> None:
+    home = Home()
+    network = {"interface": "br-guest", "families": [4], "connections": 3, "since": 1.0, "last": 2.0}
+    figures = {"exempt": 0, "packets": 0, "failures": 0, "restored": 0, "ways": [], "unlisted": [network] * 9}
+    beat = heartbeat(home.devices.values(), home.policy, Uptime(1.0), figures)
+    check_event({"seq": 1, **beat})
+    assert "ways" not in beat
+    assert beat["unlisted"] == [{"if": "br-guest", "families": [4], "conns": 3}] * 8
 
 
 # ── bounds ──────────────────────────────────────────────────────────────────────────────────────────

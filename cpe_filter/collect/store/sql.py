@@ -176,7 +176,7 @@ def _heartbeat(report: Report, event: Event) -> dict[str, Any]:
         "router": report.router,
         "at": report.at(event["up"]),
         "exempt": event.get("exempt"),
-        "ways": len(event.get("ways", ())),
+        "ways": len(event.get("ways", ())) + len(event.get("unlisted", ())),
         **{name: event[name] for name in names},
     }
 

@@ -270,7 +270,7 @@ def _coverage(found: Found) -> str:
         ("Dropped from spools", f"{found.drops:,}", f"events, at {count(found.dropping, 'router')}"),
         ("Exemptions", f"{found.exempt:,}", f"at {count(found.exempting, 'router')}"),
         ("Packet failures", f"{found.failing:,}", "routers that could not process packets"),
-        ("Unwatched ways out", f"{found.unwatched:,}", "routers where mail can leave by another interface"),
+        ("Mail not watched", f"{found.unwatched:,}", "routers where it leaves by or comes from another interface"),
         ("Unknown subscriber", f"{found.unmapped:,}", "routers with cases"),
     ]
     items = "".join(f"<div><dt>{title}</dt><dd>{value}{note(text)}</dd></div>" for title, value, text in facts)

@@ -190,9 +190,11 @@ def test_figures(with_store: WithStore) -> None:
         await store.add([event("raised", 0), event("raised", 0, 2, "r9")])
         await ours(notify=True)(store).catch_up(NOW)
         way = {"if": "wg0", "families": [4, 6], "conns": 7, "route": False}
+        network = {"if": "br-guest", "families": [4], "conns": 7}
         await store.add([report(heartbeat(3, ways=[way])), report(heartbeat(1), router="r9")])
+        await store.add([report(heartbeat(4, unlisted=[network]), router="r8")])
         found = await age_tables.figures(store)
-        assert found["ways"] == {(): 1}
+        assert found["ways"] == {(): 2}
         assert found["cases"][("open",)] == 2
         assert found["cases"][("closed",)] == 0
         assert found["unmapped"] == {(): 1}

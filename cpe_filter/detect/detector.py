@@ -535,7 +535,7 @@ class Detector:
         score = device.score
         if (before == CLEAR and score.value < SUSPECT_AT) or not score.judge():  # the usual case without a call
             return
-        if score.standing == SUSPECTED and before == CLEAR:
+        if score.standing == SUSPECTED:
             device.suspected_at = (time, device.connections)
         elif score.standing == COMPROMISED:
             device.suspected_at = device.suspected_at or (time, device.connections)

@@ -61,6 +61,7 @@ class Device:
         "mx_queries",
         "server_networks",
         "networks",
+        "operators",
         "proven",
         "recipients",
         "refused",
@@ -69,6 +70,7 @@ class Device:
         "sessions",
         "shares",
         "suspected_at",
+        "unusual_at",
     )
 
     def __init__(self, key: bytes, time: float) -> None:
@@ -84,6 +86,7 @@ class Device:
         self.proven = False  # both ends have completed a handshake of its since the start
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.server_networks = ServerNetworks()
+        self.operators = b""  # whom it has dealt with, see detect.unusual
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.
         self.helos: list[int] = []  # of some HELO names, with how many new networks heard them in the last byte
         self.seen_names: tuple[list[int], list[int], list[int]] = ([], [], [])  # HELO, its domain, sender's domain
@@ -94,6 +97,7 @@ class Device:
         self.score = Score()
         self.suspected_at: tuple[float, int] | None = None
         self.compromised_at: tuple[float, int] | None = None
+        self.unusual_at: tuple[float, int] | None = None
         self.buckets: Buckets = {}
         self.home: Collective | None = None
         self.shares: tuple[Buckets, ...] = ()

@@ -37,7 +37,7 @@ from ipaddress import IPv6Network
 
 from cpe_filter.detect.detector import Connection, Detector, StandingChanged
 from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Buckets, Collective, Device, Devices
-from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, UNUSUAL
 from cpe_filter.inspect.facts import Event
 
 #: Seconds from its first connection until a device without a lease may have a past; and how many devices may have one.
@@ -132,7 +132,7 @@ class Home:
         key = device.key
         if key in self._pasts:
             return True
-        if not device.sessions or time - device.first_seen < PAST_S or device.score.standing != CLEAR:
+        if not device.sessions or time - device.first_seen < PAST_S or device.score.standing not in (CLEAR, UNUSUAL):
             return False
         if len(self._pasts) >= PASTS:
             self._pasts = {

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
 
 from cpe_filter.detect.device import DEVICES, Devices
-from cpe_filter.detect.score import CLEAR
+from cpe_filter.detect.score import CLEAR, UNUSUAL
 from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Hosts that are distinguished behind one MAC.
@@ -96,7 +96,7 @@ class Identity:
         if len(self._uses) > _MACS:
             del self._uses[next(iter(self._uses))]
         device = self._devices.find(mac)
-        clear = device is None or device.score.standing == CLEAR
+        clear = device is None or device.score.standing in (CLEAR, UNUSUAL)
         before = uses.get(client)
         if before is not None and time - before.last > ALTERNATE_S:
             before = None

@@ -27,8 +27,9 @@ from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
 from cpe_filter.detect.evidence import INDICATORS, SENDER_PROFILES, current
-from cpe_filter.detect.score import CLEAR, COMPROMISED, FADE, MANY, SUSPECTED, Tally
+from cpe_filter.detect.score import CLEAR, COMPROMISED, FADE, MANY, SUSPECTED, UNUSUAL, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks
+from cpe_filter.detect.unusual import is_record
 from cpe_filter.lean.checksum import CorruptStateError, checksum, is_checksum
 from cpe_filter.lean.named_tuple import NamedTuple
 
@@ -42,8 +43,8 @@ ADDRESSES = 4
 #: A file that is older than this, or from the future, was written or is read with a wrong clock: it counts as new.
 BELIEVED_S = 366 * 86400.0
 
-_STANDINGS = (CLEAR, SUSPECTED, COMPROMISED)
-_SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE = 4, 8, 16
+_STANDINGS = (CLEAR, SUSPECTED, COMPROMISED, UNUSUAL)  # in the order of their numbers on flash
+_SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE, _OPERATORS, _UNUSUAL_AT = 4, 8, 16, 32, 64
 _KEYS = (4, 6, *BEHIND, 16)
 _OLDEST_MS = 100 * 366 * 86400 * 1000
 _MOST_COUNT = (1 << 56) - 1
@@ -121,7 +122,7 @@ def decode(data: bytes, now: float) -> Saved:
 
 
 def _device(device: Device, time: float, key: bytes = b"") -> bytes:
-    """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours.
+    """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours, operators if any.
 
     Tallies begin with a bit for each indicator, whether it ever fired; weights have their sign in the lowest bit.
     key: the key that is written, if the device has another one by now.
@@ -132,8 +133,10 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     flags |= _SUSPECTED_AT if device.suspected_at else 0
     flags |= _COMPROMISED_AT if device.compromised_at else 0
     flags |= _WHOLE_TABLE if len(table) == SIZE else 0
+    flags |= _OPERATORS if device.operators else 0
+    flags |= _UNUSUAL_AT if device.unusual_at else 0
     out = [_short(key or device.key), bytes((flags,)), _age(time, device.last_seen), _age(time, device.first_seen)]
-    for when in (device.suspected_at, device.compromised_at):
+    for when in (device.suspected_at, device.compromised_at, device.unusual_at):
         if when:
             out += (_age(time, when[0]), _varint(when[1]))
     out += map(
@@ -159,6 +162,8 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
             out += (_varint(round(number)) for number in numbers)
     addresses = device.addresses[-ADDRESSES:]
     out += (bytes((len(addresses),)), *map(_short, addresses), table)
+    if device.operators:
+        out.append(_short(device.operators))
     return b"".join(out)
 
 
@@ -192,7 +197,7 @@ def _read_device(
     if len(key) not in _KEYS and key not in RESERVED:
         raise CorruptStateError("device without a key")
     flags = reader.byte()
-    if flags & 3 >= len(_STANDINGS) or flags >= 2 * _WHOLE_TABLE:
+    if flags >= 2 * _UNUSUAL_AT:
         raise CorruptStateError("unknown standing")
     device = Collective(base) if key == HOME else Device(key, base)
     device.last_seen = reader.time(base)
@@ -201,6 +206,8 @@ def _read_device(
         device.suspected_at = (reader.time(base), reader.varint())
     if flags & _COMPROMISED_AT:
         device.compromised_at = (reader.time(base), reader.varint())
+    if flags & _UNUSUAL_AT:
+        device.unusual_at = (reader.time(base), reader.varint())
     device.connections = reader.varint()
     device.sessions = reader.varint()
     device.messages = reader.varint()
@@ -216,6 +223,10 @@ def _read_device(
     device.score.restore(_STANDINGS[flags & 3], [sums.get(name, 0.0) for name in SENDER_PROFILES], tallies)
     device.addresses = _read_addresses(reader)
     device.server_networks = ServerNetworks(reader.take(SIZE) if flags & _WHOLE_TABLE else reader.table())
+    if flags & _OPERATORS:
+        device.operators = reader.short()
+        if not is_record(device.operators):
+            raise CorruptStateError("operators of a wrong length")
     return device
 
 

@@ -33,9 +33,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    Standing = Literal["clear", "suspected", "compromised"]
+    Standing = Literal["clear", "unusual", "suspected", "compromised"]
 
 CLEAR: Standing = "clear"
+#: Passes for a mail server (see detect.unusual). Nothing is held against the device.
+UNUSUAL: Standing = "unusual"
 SUSPECTED: Standing = "suspected"
 COMPROMISED: Standing = "compromised"
 
@@ -197,7 +199,7 @@ class Score:
             self.standing = COMPROMISED
         elif self.value >= SUSPECT_AT:
             self.standing = SUSPECTED
-        elif self.value < CLEAR_BELOW:
+        elif self.value < CLEAR_BELOW and before == SUSPECTED:  # evidence does not end `unusual`
             self.standing = CLEAR
         return self.standing != before
 

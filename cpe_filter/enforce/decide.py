@@ -1,9 +1,9 @@
 """(policy, device, connection) -> decision with its reason. Pure.
 
 Knows modes, limits and exemptions. Must not know packets or the kernel. Exemptions come first. Then comes the mode,
-which the device's standing raises (suspected: limit, compromised: block) and never lowers. A stranger's standing is the
-worse of its own and the home's. A limit needs a token from the stranger's own bucket and from each that it shares (see
-detect.home).
+which the device's standing raises (suspected: limit, compromised: block; unusual: not) and never lowers. A stranger's
+standing is the worse of its own and the home's. A limit needs a token from the stranger's own bucket and from each that
+it shares (see detect.home).
 
 Exemptions are looked up in an `Index`, which is built once for a policy.
 """
@@ -11,7 +11,7 @@ Exemptions are looked up in an `Index`, which is built once for a policy.
 from __future__ import annotations
 
 from cpe_filter.detect.device import HOME, Device
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.inspect import nat64
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.token_bucket import level as token_level
@@ -128,7 +128,7 @@ def standing(device: Device) -> Standing:
     if device.home is None or own == COMPROMISED:
         return own
     shared = device.home.score.standing
-    return shared if own == CLEAR or shared == COMPROMISED else own
+    return shared if own == CLEAR or shared == COMPROMISED or (own == UNUSUAL and shared == SUSPECTED) else own
 
 
 def effective_mode(policy: Policy, device: Device) -> str:
@@ -157,6 +157,12 @@ def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decisi
     if rule is None:
         return None
     return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")
+
+
+def exempt_everywhere(policy: Policy, device: Device) -> bool:
+    """Whether everything it sends is exempt. `policy` holds the exemptions that are in force."""
+    mac = device.mac
+    return any(rule.device is not None and rule.device == mac and not rule.destination for rule in policy.exempt)
 
 
 def on_connection(policy: Policy, device: Device, server: bytes, new_server: bool, time: float) -> Decision:

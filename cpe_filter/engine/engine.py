@@ -47,6 +47,8 @@ LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3
 _OF_ROUTER = (LOCAL_IN, LOCAL_OUT)
 #: Seconds between two sweeps for lost and silent connections, and after a sweep that has left some.
 _SWEEP_S, _SWEEP_AGAIN_S = 1.0, 0.05
+#: Seconds between two looks at devices that pass for mail servers.
+_REVIEW_S = 3600.0
 
 # IPv4 and IPv6: length, (fragment,) TTL, protocol, or the last two swapped; addresses and ports; TCP: numbers, offset,
 # flags.
@@ -108,7 +110,7 @@ class Engine:
         self._ports = frozenset(policy.network.ports)
         self._responder_port = policy.explain.port
         self._answers: dict[bytes, bytes] = {}
-        self._next_sweep = 0.0
+        self._next_sweep = self._next_review = 0.0
         self._first_packet = -1.0
         #: About the last packet: its connection, None if it is not followed; the key of that connection, b"" if it is
         #: not mail; device and server if nothing they say would be evidence.
@@ -381,6 +383,7 @@ class Engine:
             flow.ordinary = flow.counts and self._is_plain(flow)
         decide.index(policy)
         self._to_detector()
+        self._next_review = 0.0  # a device may be exempt now
 
     def translators(self, prefixes: Iterable[IPv6Network]) -> None:
         """Prefixes of NAT64 that were learnt: servers behind these count by their IPv4 address. They admit nothing."""
@@ -419,6 +422,9 @@ class Engine:
         """Time passes: attempts without an answer are lost, silent connections forgotten."""
         if self._first_packet < 0.0:
             self._first_packet = time
+        if time >= self._next_review:
+            self._next_review = time + _REVIEW_S
+            self._judge.review(time)
         lost, more_lost = self._table.lost(time)
         for flow in lost:
             flow.session.give_up()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cpe_filter.detect import unusual
 from cpe_filter.detect.detector import Detector, StandingChanged, Step
 from cpe_filter.detect.device import HOME, ROUTER, Device, Devices
 from cpe_filter.detect.home import Home
 from cpe_filter.detect.mac_rotation import DeviceRekeyed
+from cpe_filter.detect.names import registered_domain
 from cpe_filter.detect.recent_mx import RecentMx
-from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, UNUSUAL
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import PASS, Decision
 from cpe_filter.engine.flows import Flow, Refused
@@ -24,6 +26,7 @@ from cpe_filter.inspect.smtp import NO_EVENTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
     from cpe_filter.inspect.session import Phase
     from cpe_filter.lean.clocks import PacketTime
     from cpe_filter.policy.model import Policy
@@ -106,6 +109,8 @@ class Judge:
         self.detector.event(flow.connection, event, time)
         if flow.shared is not None:
             self.home.event(flow.shared, flow.connection, event, time)
+        if event.kind == "greeting" or (flow.explained and event.kind == "recipient"):
+            self._contacted(flow, event, time)
         if passing and event.kind in _LIMITED:
             self._limit(flow, event, time)
         if flow.answering is not None:
@@ -205,6 +210,43 @@ class Judge:
             flow.shared.device.refused += 1
         self.events.append(Refused(time, flow))
 
+    # ── mail servers (see detect.unusual) ───────────────────────────────────────────────────────
+
+    def _contacted(self, flow: Flow, event: Event, time: PacketTime) -> None:
+        """A device deals with a server's operator: it may pass for a mail server now."""
+        if self.detector.changes:
+            self.changed_standings(time)  # in order
+        if flow.explained:
+            if event.kind != "recipient":
+                return  # the greeting is our responder's
+            operator = registered_domain(event.name.rpartition("@")[2])
+        else:
+            reply = event.reply
+            operator = unusual.operator(reply.before[0] if reply.before else reply.text[4:]) if reply else ""
+        device = flow.device
+        if operator:
+            device.operators = unusual.contacted(device.operators, operator, time)
+            if device.score.standing == CLEAR and self._is_mail_server(device, time):
+                self.events.append(self._unusual(device, CLEAR, time))
+
+    def _is_mail_server(self, device: Device, time: PacketTime) -> bool:
+        return unusual.is_mail_server(device, time) and not decide.exempt_everywhere(self.policy, device)
+
+    def _unusual(self, device: Device, before: Standing, time: PacketTime) -> StandingChanged:
+        device.score.standing = UNUSUAL
+        device.unusual_at = device.unusual_at or (time, device.connections)
+        return StandingChanged(time, device, before, UNUSUAL, device.connections, unusual.MAIL_SERVER)
+
+    def review(self, time: PacketTime) -> None:
+        """Devices that no longer pass for mail servers, or are exempt now, are clear again."""
+        for device in self._devices:
+            if device.score.standing != UNUSUAL:
+                continue
+            if unusual.has_stopped(device, time) or decide.exempt_everywhere(self.policy, device):
+                device.score.standing, device.unusual_at = CLEAR, None
+                change = unusual.NO_MAIL_SERVER
+                self.events.append(StandingChanged(time, device, UNUSUAL, CLEAR, device.connections, change))
+
     # ── devices ─────────────────────────────────────────────────────────────────────────────────
 
     def mx_query(self, key: bytes, foreign: bool, time: PacketTime) -> None:
@@ -238,8 +280,13 @@ class Judge:
             return
         changes, self.detector.changes = self.detector.changes, []
         changes += self.home.judged(changes)
-        self.events += changes
         for change in changes:
+            if change.after == CLEAR:  # no longer suspected
+                if self._is_mail_server(change.device, time):
+                    self.events.append(self._unusual(change.device, change.before, time))
+                    continue
+                change.device.unusual_at = None
+            self.events.append(change)
             if change.after == COMPROMISED:
                 self._end_running(change.device, time)
 

@@ -182,7 +182,7 @@ class Control:
             failure = f"The kernel refuses it for up to {policy.filter.block_minutes} minutes more: {error}"
         mode = effective_mode(policy, device)
         lines = [
-            f"{name} is no longer compromised but a suspect, in mode {mode}.",
+            f"{name} is no longer compromised, in mode {mode}.",
             "It stays watched: new evidence blocks it again, sooner than the first time; mail that is taken clears it.",
         ]
         if mode == "block":

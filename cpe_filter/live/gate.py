@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from cpe_filter.detect.detector import StandingChanged
 from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
-from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, UNUSUAL
 from cpe_filter.enforce.decide import PASS, effective_mode
 from cpe_filter.enforce.nflog import PacketLog
 from cpe_filter.enforce.nfqueue import ACCEPT, COPY_RANGE, DROP, REPEAT, Queue
@@ -294,9 +294,10 @@ class Gate(Part):
 
     def standing(self, device: Device) -> None:
         """Brings the kernel's sets to a device's standing. A conviction ends its running connections."""
-        if device.score.standing != CLEAR:
+        standing = device.score.standing
+        if standing != CLEAR:
             self.sets.forget_pairs()
-        elif len(device.key) == 6:
+        if standing in (CLEAR, UNUSUAL) and len(device.key) == 6:
             self.sets.forget_asked(device.key)
         if device.key == HOME:
             self._home()
@@ -336,7 +337,7 @@ class Gate(Part):
     def _mode(self, device: Device) -> str:
         """block if it is compromised and that raises the mode; limit if its standing does; else ""."""
         standing, policy = device.score.standing, self._engine.policy
-        if standing == CLEAR or not policy.filter.escalate:
+        if standing in (CLEAR, UNUSUAL) or not policy.filter.escalate:
             return ""
         return "block" if standing == COMPROMISED else "limit" if effective_mode(policy, device) == "limit" else ""
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from cpe_filter.detect.detector import RELEASED, StandingChanged
 from cpe_filter.detect.device import Device, device_name
 from cpe_filter.detect.mac_rotation import DeviceRekeyed
-from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.detect.score import COMPROMISED, UNUSUAL
+from cpe_filter.detect.unusual import NO_MAIL_SERVER
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine, Refused
 from cpe_filter.lean.log import Log, err, notice, warning
@@ -84,18 +85,27 @@ class EventLog(Part):
         return called(device, self._host_name(device))
 
     def _standing_changed(self, event: StandingChanged) -> None:
-        device = event.device
-        mode = effective_mode(self._engine.policy, device)
-        cause = "released by operator" if event.indicator == RELEASED else f"last evidence {event.indicator}"
-        severity = warning if event.after == COMPROMISED else notice
-        self._log(
-            severity(
-                f"device {self._called(device)} is now {event.after} (was {event.before}): "
-                f"score {device.score.value:.1f} at its connection {event.connection}, {cause}; mode {mode}"
-            )
-        )
+        self._log_standing(event)
         for part in self._parts:
             part.standing_changed(event)
+
+    def _log_standing(self, event: StandingChanged) -> None:
+        """Suspicions are not logged: they are counted in the status, and there is nothing to do about them."""
+        device, called_ = event.device, self._called(event.device)
+        if COMPROMISED in (event.before, event.after):
+            mode = effective_mode(self._engine.policy, device)
+            cause = "released by operator" if event.indicator == RELEASED else f"last evidence {event.indicator}"
+            severity = warning if event.after == COMPROMISED else notice
+            self._log(
+                severity(
+                    f"device {called_} is now {event.after} (was {event.before}): "
+                    f"score {device.score.value:.1f} at its connection {event.connection}, {cause}; mode {mode}"
+                )
+            )
+        elif event.after == UNUSUAL:
+            self._log(notice(f"device {called_} looks like a mail server; if it is yours, exempt it"))
+        elif event.indicator == NO_MAIL_SERVER:
+            self._log(notice(f"device {called_} is exempt now, or no longer looks like a mail server"))
 
     def _refused(self, event: Refused) -> None:
         device, session, reason = event.flow.device, event.flow.session, event.flow.decision.reason
@@ -104,7 +114,7 @@ class EventLog(Part):
 
     def _rekeyed(self, event: DeviceRekeyed) -> None:
         device, standing = event.device, event.device.score.standing
-        still = standing if standing == CLEAR else f"still {standing}"
+        still = f"still {standing}" if standing in (UNUSUAL, COMPROMISED) else "not compromised"
         before, after = device_name(event.before), self._called(device)
         self._log(notice(f"device {before} is now {after} (same DHCP {event.why}); {still}"))
         for part in self._parts:

@@ -124,7 +124,7 @@ class NoticePage(Part):
         self._notice.reload()
 
     def standing_changed(self, event: StandingChanged) -> None:
-        self._notice.changed(event.device, event.before, event.indicator, event.time)
+        self._notice.changed(event.device, event.indicator, event.time)
 
     def device_rekeyed(self, event: DeviceRekeyed) -> None:
         self._notice.continued(event.before, event.device.key)

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
-from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.detect.score import COMPROMISED, UNUSUAL
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Policy
@@ -43,16 +43,15 @@ def entry(device: Device, policy: Policy, name: str, past: tuple[str, float], sh
     """shift: from the engine's time to the wall's, seconds."""
     key = device.key
     own = key if len(key) == 6 else b""  # the MAC of a host behind a second router is that router's
-    at = device.suspected_at or device.compromised_at
-    if device.score.standing == COMPROMISED:
-        at = device.compromised_at or at
+    standing = device.score.standing
+    at = device.compromised_at if standing == COMPROMISED else device.unusual_at if standing == UNUSUAL else None
     return Entry(
         name or _address(key),
         "router" if key == ROUTER else "home" if key == HOME else "behind" if len(key) in BEHIND else "",
         own[:3].hex(":").upper() if own and not own[0] & 3 else "",
         bool(own) and bool(own[0] & 2),
         own[4:].hex(":").upper(),
-        device.score.standing,
+        standing,
         effective_mode(policy, device),
         None if at is None else at[0] + shift,
         device.last_seen + shift,

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from cpe_filter.detect.detector import RELEASED as BY_HAND
-from cpe_filter.detect.device import Device
-from cpe_filter.detect.score import CLEAR
+from cpe_filter.detect.device import HOME, Device
+from cpe_filter.detect.score import CLEAR, COMPROMISED, UNUSUAL
 from cpe_filter.lean import files
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import Log, LogOnce, err
@@ -59,12 +59,14 @@ class Notice:
         self._failed = False
         self._log_once = LogOnce(log)
 
-    def changed(self, device: Device, before: str, indicator: str, now: float) -> None:
-        """The device has another standing than `before`."""
-        self._past.pop(device.key, None)
+    def changed(self, device: Device, indicator: str, now: float) -> None:
+        """The device has another standing, because of this indicator."""
+        standing = device.score.standing
         if indicator == BY_HAND:
             self._past[device.key] = RELEASED, now
-        elif device.score.standing == CLEAR and before != CLEAR:
+        elif standing in (COMPROMISED, UNUSUAL):
+            self._past.pop(device.key, None)
+        elif standing == CLEAR and self._past.get(device.key, ("",))[0] == RELEASED:
             self._past[device.key] = CLEARED, now
         while len(self._past) > PAST:
             del self._past[next(iter(self._past))]
@@ -160,6 +162,8 @@ def _make(
     entries = [
         notice_devices.entry(device, policy, named(device), past.get(device.key, ("", 0.0)), shift)
         for device in devices
+        # The unknown device of the home is on the page only where there is something to do.
+        if device.key != HOME or device.score.standing == COMPROMISED or device.key in past
     ]
     write(policy.notice.page, notice_page.page(about, entries, now + shift))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from cpe_filter.detect.score import CLEAR, COMPROMISED
+from cpe_filter.detect.score import COMPROMISED, UNUSUAL
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.notice.devices import NOTICED, Entry
 from cpe_filter.notice.style import HASH, STYLE
@@ -21,6 +21,8 @@ from cpe_filter.texts.notice import Words
 #: How many devices are shown in full, and how many are only named.
 SHOWN, NAMED = 32, 64
 _POLICY = f"default-src 'none'; style-src '{HASH}'; base-uri 'none'; form-action 'none'"
+#: Of `Entry.past`.
+RELEASED = "released"
 _STEPS = ("step_1", "step_2", "step_3")
 
 
@@ -43,7 +45,9 @@ def page(about: About, entries: Sequence[Entry], now: float) -> str:
     for entry in entries:
         groups[_group(entry)].append(entry)
     urgent, watched, others = (sorted(group, key=order) for group, order in zip(groups, _ORDERS, strict=True))
-    title = _title(words, len(urgent))
+    asked = any(one.standing == UNUSUAL for one in watched)
+    title = _title(words, len(urgent), asked)
+    lead = "lead_action" if urgent else "lead_question" if asked else "lead_none"
     detailed = [*urgent, *watched]
     parts = [
         f'<!DOCTYPE html>\n<html lang="{about.language}"><head><meta charset="utf-8">',
@@ -52,7 +56,7 @@ def page(about: About, entries: Sequence[Entry], now: float) -> str:
         '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">',
         f'<meta name="color-scheme" content="light dark"><title>{title}</title><style>{STYLE}</style></head><body>',
         f'<header class="{"action" if urgent else "calm"}"><div><p class="over">{_said(words, "title")}</p>',
-        f"<h1>{title}</h1><p>{_said(words, 'lead_action' if urgent else 'lead_none')}</p></div></header>\n<main>",
+        f"<h1>{title}</h1><p>{_said(words, lead)}</p></div></header>\n<main>",
         *(_card(words, one) for one in detailed[:SHOWN]),
         _others(words, [*detailed[SHOWN:], *others], bool(detailed)),
         _rights(words, about),
@@ -65,7 +69,7 @@ def _group(entry: Entry) -> int:
     """What to do something about, what to know of, and the rest: the place in `_ORDERS`."""
     if entry.standing == COMPROMISED:
         return 0
-    return 1 if entry.standing != CLEAR or entry.past else 2
+    return 1 if entry.standing == UNUSUAL or entry.past else 2
 
 
 #: Order within each group: the latest first.
@@ -76,36 +80,45 @@ _ORDERS: tuple[Callable[[Entry], float], ...] = (
 )
 
 
-def _title(words: Words, urgent: int) -> str:
+def _title(words: Words, urgent: int, asked: bool) -> str:
     if not urgent:
-        return _said(words, "h_none")
+        return _said(words, "h_question" if asked else "h_none")
     return _said(words, "h_action_one" if urgent == 1 else "h_action_many", count=urgent)
 
 
 def _card(words: Words, one: Entry) -> str:
-    urgent = one.standing == COMPROMISED
+    urgent, asked = one.standing == COMPROMISED, one.standing == UNUSUAL
     since = f' <span class="since">{_said(words, "since", time=_local(words, one.first))}</span>' if one.first else ""
     parts = [
         f'<article class="{"action" if urgent else "calm"}"><div class="top"><h2>{_name(words, one)}</h2>',
-        f'<p class="standing"><strong class="mark">{_said(words, "action" if urgent else "no_action")}</strong>',
-        f"{since if urgent else ''}</p></div>{_marks(words, one)}<p>{_standing(words, one)}</p>",
+        f'<p class="standing"><strong class="mark">{_said(words, _mark(one))}</strong>',
+        f"{since if urgent or asked else ''}</p></div>{_marks(words, one)}<p>{_standing(words, one)}</p>",
     ]
-    if one.standing != CLEAR:
+    if urgent or asked or one.past == RELEASED:
         parts.append(f"<dl>{''.join(_facts(words, one))}</dl>")
     if urgent:
         parts.append(_steps(words, one))
+    elif asked:
+        parts.append(f'<h3>{_said(words, "h_own")}</h3><p class="steps">{_said(words, "own")}</p>')
     return "".join([*parts, "</article>"])
 
 
+def _mark(one: Entry) -> str:
+    """The key of the words that say whether there is something to do."""
+    if one.standing == COMPROMISED:
+        return "action"
+    return "h_question" if one.standing == UNUSUAL else "no_action"
+
+
 def _standing(words: Words, one: Entry) -> str:
-    if one.standing != COMPROMISED and one.past:
+    if one.standing not in (COMPROMISED, UNUSUAL):  # it is here for its past
         return _said(words, one.past, time=_local(words, one.past_at))
     return _said(words, f"standing_{one.standing}")
 
 
 def _facts(words: Words, one: Entry) -> list[str]:
     facts = []
-    told = words.noticed(one.indicators)[:NOTICED]
+    told = () if one.standing == UNUSUAL else words.noticed(one.indicators)[:NOTICED]
     if told:
         items = "".join(f"<li>{escape(text)}</li>" for text in told)
         facts.append(("wide", "h_noticed", f"<ul>{items}</ul>"))
@@ -130,7 +143,7 @@ def _others(words: Words, others: Sequence[Entry], some: bool) -> str:
         return "" if some else f"<section><p>{_said(words, 'nothing')}</p></section>"
     items = "".join(
         f'<li><span class="name">{_name(words, one)}</span> '
-        f'<span class="mark">{_said(words, "action" if one.standing == COMPROMISED else "no_action")}</span>'
+        f'<span class="mark">{_said(words, _mark(one))}</span>'
         f"{_marks(words, one)}</li>"
         for one in others[:NAMED]
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from cpe_filter import __version__
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED, UNUSUAL
 from cpe_filter.replay.axis import axis, moment, precision
 from cpe_filter.replay.style import STYLE
 from cpe_filter.replay.svg import description, svg
@@ -29,7 +29,7 @@ DEVICES = 256
 SESSIONS = 2000
 #: A list of so many sessions is open from the start.
 _FEW = 20
-_WORST_FIRST = (COMPROMISED, SUSPECTED, CLEAR)
+_WORST_FIRST = (COMPROMISED, SUSPECTED, UNUSUAL, CLEAR)
 
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
@@ -101,7 +101,7 @@ class Page:
 
 
 def _headline(standings: Sequence[str]) -> str:
-    for standing in _WORST_FIRST[:2]:
+    for standing in _WORST_FIRST[:3]:
         number = standings.count(standing)
         if number:
             if len(standings) == 1:
@@ -166,7 +166,7 @@ def _device(device: dict[str, Any], track: Track | None, name: str) -> str:
 
 def _standing(device: dict[str, Any]) -> str:
     said = [f"Score {device['score']:.1f}."]
-    for standing in (SUSPECTED, COMPROMISED):
+    for standing in (UNUSUAL, SUSPECTED, COMPROMISED):
         at = device[f"{standing}_at"]
         if at:
             said.append(f"{standing.title()} at its connection {at['connection']:,}, {clock(at['time'])}.")

@@ -206,7 +206,8 @@ def _show_device(device: dict[str, Any], out: Callable[[str], None]) -> None:
     more = f" and {len(device['addresses']) - 4} more" if len(device["addresses"]) > 4 else ""
     head = "" if known == device["device"] else f" ({known}{more})"
     out(f"  {device['device']}{head}")
-    for word, at in (("suspected", device["suspected_at"]), ("compromised", device["compromised_at"])):
+    for word in ("unusual", "suspected", "compromised"):
+        at = device[f"{word}_at"]
         if at:
             out(f"    {word} at its connection {at['connection']}, {clock(at['time'])}")
     out(f"    {why(device)}")

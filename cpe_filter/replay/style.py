@@ -70,6 +70,8 @@ dd { margin: 0; font-weight: 550; }
 .pill.compromised::before { border-radius: 1px; }
 .pill.compromised { color: var(--compromised); background: var(--compromised-back); }
 .pill.suspected { color: var(--suspected); background: var(--suspected-back); }
+.pill.unusual { color: var(--suspected); background: var(--suspected-back); }
+.pill.unusual::before { border-radius: 0; }
 .pill.clear { color: var(--clear); background: var(--clear-back); }
 .then { display: inline-block; margin-top: .35rem; }
 .then .pill { background: none; padding-left: 0; }

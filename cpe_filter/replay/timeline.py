@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from cpe_filter.detect.detector import Step
 from cpe_filter.detect.device import Device
-from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
+from cpe_filter.detect.score import COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
 
 #: Devices with a timeline: those whose scores rose highest.
 DEVICES = 256
@@ -134,7 +134,7 @@ class Track:
 
     def settle(self, standing: str) -> None:
         """What the device's standing was after the last point."""
-        if standing != CLEAR:
+        if standing in (SUSPECTED, COMPROMISED):  # the standings that a score has reached
             self.standings.setdefault(standing, self.last)
 
     def points(self) -> list[Point]:

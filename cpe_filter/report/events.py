@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+from cpe_filter.detect.score import COMPROMISED, SUSPECTED, UNUSUAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def incident_event(kind: EventKind, incident: Incident, now: float, booted: floa
         event["oui"] = incident.oui
     if incident.name:
         event["name"] = incident.name
-    # The first event is about a suspicion, even if the conviction came at the same moment.
-    event["standing"] = SUSPECTED if kind == OPENED else incident.standing
+    event["standing"] = incident.standing
     if kind == CLOSED:
         event["why"] = incident.reason
     event.update(
@@ -77,9 +76,11 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
     """The daily heartbeat. figures: exempt, packets, failures, restored; ways and unlisted, as in the status (there
     `unwatched`, `unlisted`).
 
-    Where there is none it has no field for them, so that collectors that do not know the field accept the heartbeat.
+    Where there is none it has no field for them, nor for unusual devices, so that collectors that do not know the field
+    accept the heartbeat.
     """
     standings = [device.score.standing for device in devices]
+    unusual = standings.count(UNUSUAL)
     ways = [{**_interface(way), "route": bool(way["default_route"])} for way in figures.get("ways", ())]
     unlisted = [_interface(network) for network in figures.get("unlisted", ())]
     return {
@@ -94,6 +95,7 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
         "packets": _number(figures["packets"]),
         "failures": _number(figures["failures"]),
         "restored": _number(figures["restored"]),
+        **({"unusual": unusual} if unusual else {}),
         **({"ways": ways[:_MAX_WAYS]} if ways else {}),
         **({"unlisted": unlisted[:_MAX_WAYS]} if unlisted else {}),
     }

@@ -1,4 +1,4 @@
-"""An incident: a device that is suspected or compromised, and what is known of it.
+"""An incident: a device that is compromised or looks like a mail server, and what is known of it.
 
 Knows counts and examples of connections. Must not know when it begins or ends (see tracker), or how it is reported (see
 events).
@@ -6,7 +6,7 @@ events).
 
 from __future__ import annotations
 
-from cpe_filter.detect.score import SUSPECTED
+from cpe_filter.detect.score import UNUSUAL
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.report.counts import NOTHING, Counts
 
@@ -67,7 +67,7 @@ class Incident:
         self.dev = dev
         self.oui = _oui(key)
         self.name = ""
-        self.standing = SUSPECTED
+        self.standing = UNUSUAL
         self.act = "monitor"
         self.first = self.last = first
         self.base = base

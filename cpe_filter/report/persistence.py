@@ -13,7 +13,7 @@ import math
 
 from cpe_filter.detect.device import BEHIND, DEVICES, RESERVED
 from cpe_filter.detect.evidence import INDICATORS, current
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.lean import json_text
 from cpe_filter.lean.checksum import CorruptStateError, with_checksum, without_checksum
 from cpe_filter.report.counts import Counts
@@ -43,7 +43,6 @@ def encode(incidents: IncidentTracker, boot: str, seq: int, now: float) -> bytes
         "seq": seq,
         "booted": incidents.booted,
         "written": now,
-        "released": [key.hex() for key in incidents.released],
         "incidents": [_dumped(incident) for incident in incidents.all()],
     }
     return with_checksum(json_text.encode(content).encode())
@@ -89,12 +88,11 @@ class SavedIncidents:
             shift = 0.0 if 0 <= now - self._written <= BELIEVED_S else now - self._written
         try:
             found = [_loaded(one, shift) for one in self._content["incidents"][: DEVICES + MAX_CLOSED]]
-            released = [bytes.fromhex(key) for key in self._content["released"][:DEVICES]]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
             raise CorruptStateError("not incidents of cpe-filter") from None
         for incident in found:
             incident.resend = lost
-        incidents.restore(found, released)
+        incidents.restore(found)
 
 
 def _dumped(incident: Incident) -> dict[str, Any]:
@@ -124,7 +122,8 @@ def _loaded(content: dict[str, Any], shift: float) -> Incident:
     first, base = _finite(content["first"]) + shift, _counts(content["base"])
     incident = Incident(_hex(content["id"]), key, _hex(content["dev"]), first, base)
     incident.name = _name(content["name"])
-    incident.standing = _one_of(content["standing"], (CLEAR, SUSPECTED, COMPROMISED))
+    # Earlier versions had incidents of suspected devices; the tracker closes these.
+    incident.standing = _one_of(content["standing"], (CLEAR, UNUSUAL, SUSPECTED, COMPROMISED))
     incident.act = _one_of(content["act"], ("monitor", "limit", "explain", "reset"))
     incident.reason = _END_REASONS[content["why"]]
     incident.last = _finite(content["last"]) + shift

@@ -25,7 +25,7 @@ from cpe_filter.texts.terminal import clock
 #: Signs of an event that are put into words; all are in its text.
 _SHOWN = 3
 _KINDS = {
-    "opened": "a device is suspected",
+    "opened": "a device looks like a mail server",
     "raised": "a device is compromised",
     "updated": "it continues",
     "closed": "it has ended",
@@ -129,8 +129,8 @@ def _words(event: Any, devices: dict[str, str]) -> str:
         what = _KINDS[kind]
         if kind == "heartbeat":
             return (
-                f"{what}: {_many(int(event['devices']), 'device')}, {int(event['suspected'])} suspected, "
-                f"{int(event['compromised'])} compromised"
+                f"{what}: {_many(int(event['devices']), 'device')}, {int(event.get('unusual', 0))} unusual, "
+                f"{int(event['suspected'])} suspected, {int(event['compromised'])} compromised"
             )
         dev = str(event["dev"])
         why = f", {_WHYS[event['why']]}" if "why" in event else ""

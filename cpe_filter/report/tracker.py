@@ -3,12 +3,12 @@
 Knows when an incident begins, goes on and ends. Must not know files, sockets, clocks or how events travel (see spool).
 Pure: time comes in, events come out.
 
-An incident begins when a device is suspected and ends when it is clear again. It is found by comparing devices with the
-known incidents, not by following changes. So nothing is missed when many things happen at once, and a restart needs no
-other code. `opened` is always its first event. `raised` follows when the device is compromised, immediately if it was
-convicted without having been suspected. `updated` follows now and then, while its counts grow. `closed` is the last
-one. A device that is released gets a new incident only if it is convicted again. Devices that are exempt for every
-destination have none.
+An incident begins when a device is compromised or looks like a mail server (`unusual`), and ends when it is neither. A
+suspicion begins none: it only counts in the heartbeat. Incidents are found by comparing devices with the known ones,
+not by following changes. So nothing is missed when many things happen at once, and a restart needs no other code. The
+first event is `opened` of an unusual device and `raised` of a compromised one; `raised` also comes when an unusual
+device becomes compromised. `updated` follows now and then, while its counts grow. `closed` is the last one. Devices
+that are exempt for every destination have none.
 
 Counts are those since the evidence began. A CUSUM's best estimate of that time is the last time it was zero (Page
 1954). So a device's counts are noted now and then while its score is zero, and subtracted later.
@@ -23,8 +23,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from cpe_filter.detect.device import Device
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
-from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
+from cpe_filter.enforce.decide import effective_mode, exempt_everywhere
 from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.policy.model import Policy
 from cpe_filter.report.counts import NOTHING, Counts, counts
@@ -74,7 +74,6 @@ class IncidentTracker:
         self._random = random
         self._open: dict[bytes, Incident] = {}
         self._closed: dict[str, Incident] = {}
-        self._released: dict[bytes, None] = {}
         self._notes: dict[bytes, tuple[float, Counts]] = {}
         self._noted_at = float("-inf")
         self._openings: Bucket | None = None
@@ -94,7 +93,7 @@ class IncidentTracker:
     def begin(self, devices: Iterable[Device], now: float) -> None:
         """Devices that were known before a restart: what they did until now does not begin a new incident."""
         for device in devices:
-            if device.score.standing == CLEAR:
+            if device.score.standing in (CLEAR, UNUSUAL):
                 self._notes[device.key] = now, counts(device)
 
     def look(
@@ -129,7 +128,6 @@ class IncidentTracker:
         for key in [key for key in self._open if key not in present]:  # it was dropped: the table was full
             events.append(self._close(self._open[key], None, EXPIRED, now))
         events += self._closed_again(now)
-        self._released = {key: None for key in self._released if key in present}
         if now - self._noted_at >= NOTE_S:
             self._note(present, now)
         return events
@@ -160,12 +158,6 @@ class IncidentTracker:
         if incident is not None:
             incident.key, incident.rekeyed = after, True
             self._open[after] = incident
-        # A release is of one of the two only: an incident of the other goes on.
-        released = self._released.keys() & {before, after}
-        self._released.pop(before, None)
-        self._released.pop(after, None)
-        if released and incident is None:
-            self._released[after] = None
         notes = [self._notes.pop(key) for key in (before, after) if key in self._notes]
         fitting = [note for note in notes if note[1].connections <= device.connections]
         if fitting:
@@ -185,18 +177,13 @@ class IncidentTracker:
 
     def _end_reason(self, incident: Incident | None, device: Device, policy: Policy, now: float) -> EndReason:
         """Why this device has no incident, or no longer; "" if it has one."""
-        standing = device.score.standing
-        if standing == COMPROMISED:
-            self._released.pop(device.key, None)
-        elif incident is not None and incident.standing == COMPROMISED:
+        standing, reported = device.score.standing, incident.standing if incident is not None else CLEAR
+        if standing != COMPROMISED == reported:
             return RELEASED  # nothing else revokes a conviction
-        if standing == CLEAR:
-            self._released.pop(device.key, None)
-            return CLEARED
-        if device.key in self._released:
-            return RELEASED
-        if _exempt(device, policy):
+        if exempt_everywhere(policy, device):
             return EXEMPT
+        if standing == CLEAR or (standing == SUSPECTED and reported != UNUSUAL):
+            return CLEARED
         return EXPIRED if now - device.last_seen >= EXPIRE_S else ""
 
     def _begin(
@@ -213,11 +200,8 @@ class IncidentTracker:
         self._open[device.key] = incident
         self._fill(incident, device, policy, named)
         opening(incident, device)
-        events = [self._event(OPENED, incident, now)]
-        if device.score.standing == COMPROMISED:
-            incident.standing = COMPROMISED
-            events.append(self._event(RAISED, incident, now))
-        return events
+        incident.standing = device.score.standing
+        return [self._event(_first_event(incident), incident, now)]
 
     def _go_on(
         self,
@@ -228,10 +212,12 @@ class IncidentTracker:
         opening: Callable[[Incident, Device], None],
     ) -> list[Wire]:
         raised = device.score.standing == COMPROMISED and incident.standing != COMPROMISED
-        incident.standing = device.score.standing
+        if device.score.standing != SUSPECTED:  # else it goes on as it was
+            incident.standing = device.score.standing
         if incident.resend:
             incident.resend = False
-            return [self._event(kind, incident, now) for kind in _missing(incident) or [UPDATED]]
+            first = _first_event(incident)
+            return [self._event(UPDATED if incident.arrived & _ARRIVED[first] else first, incident, now)]
         if raised:
             opening(incident, device)
             return [self._event(RAISED, incident, now)]
@@ -243,10 +229,9 @@ class IncidentTracker:
         incident.reason, incident.resend = reason, False
         del self._open[incident.key]
         if device is not None:
-            incident.standing = device.score.standing
+            standing = device.score.standing
+            incident.standing = CLEAR if standing == SUSPECTED else standing
             self._notes[device.key] = now, counts(device)
-            if reason == RELEASED and device.score.standing == SUSPECTED:
-                self._released[device.key] = None
         self._remember(incident)
         return self._event(CLOSED, incident, now)
 
@@ -293,18 +278,12 @@ class IncidentTracker:
         """The open ones, and the closed ones whose last event may not have arrived."""
         return [*self._open.values(), *self._closed.values()]
 
-    @property
-    def released(self) -> list[bytes]:
-        """Keys of devices that were released and have not been judged since."""
-        return list(self._released)
-
-    def restore(self, incidents: Iterable[Incident], released: Iterable[bytes]) -> None:
+    def restore(self, incidents: Iterable[Incident]) -> None:
         for incident in incidents:
             if incident.reason:
                 self._closed[incident.id] = incident
             else:
                 self._open[incident.key] = incident
-        self._released = dict.fromkeys(released)
 
 
 def _has_changed(incident: Incident, device: Device) -> bool:
@@ -312,13 +291,6 @@ def _has_changed(incident: Incident, device: Device) -> bool:
     return device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed
 
 
-def _missing(incident: Incident) -> list[EventKind]:
-    """Which of the events that every incident of its standing has did not arrive."""
-    kinds: list[EventKind] = [OPENED, RAISED] if incident.standing == COMPROMISED else [OPENED]
-    return [kind for kind in kinds if not incident.arrived & _ARRIVED[kind]]
-
-
-def _exempt(device: Device, policy: Policy) -> bool:
-    """Whether everything it sends is exempt. `policy` holds the exemptions that are in force."""
-    mac = device.mac
-    return any(rule.device is not None and rule.device == mac and not rule.destination for rule in policy.exempt)
+def _first_event(incident: Incident) -> EventKind:
+    """The event that every incident of its standing has."""
+    return RAISED if incident.standing == COMPROMISED else OPENED

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES
-from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT
+from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, UNUSUAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def device_facts(device: Device) -> dict[str, Any]:
         "last_seen": round(device.last_seen, 6),
         "suspected_at": _moment(device.suspected_at),
         "compromised_at": _moment(device.compromised_at),
+        "unusual_at": _moment(device.unusual_at),
         "evidence": _evidence(device),
     }
 
@@ -53,6 +54,8 @@ def why(facts: dict[str, Any]) -> str:
             return "was unlike every legitimate sender; now it could be " + _senders(possible)
         nearest = min(held, key=lambda one: one[1] / one[2])
         return f"unlike every legitimate sender; nearest is {_senders([nearest])}"
+    if facts["standing"] == UNUSUAL:
+        return "passes for a mail server: it deals with many operators of mail servers, under one name"
     if facts["standing"] == CLEAR and facts["score"] < SUSPECT_AT:
         profile, so_far, _ = held[0]
         return f"like an ordinary {_called(profile)} so far ({so_far:.1f} of the {SUSPECT_AT:g} that make it suspected)"

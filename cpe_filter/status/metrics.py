@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpe_filter import __version__
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.inspect.packet import REFUSALS
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.named_tuple import NamedTuple
@@ -81,7 +81,7 @@ def _metrics(status: dict[str, Any]) -> Iterable[tuple[Metric, Samples]]:
     yield one("evicted_flows_total", "counter", status.get("evicted_flows"), "Connections dropped from a full table.")
     yield (
         Metric("devices", "gauge", "Devices that sent mail, by standing.", "standing"),
-        [(standing, standings.count(standing)) for standing in (CLEAR, SUSPECTED, COMPROMISED)],
+        [(standing, standings.count(standing)) for standing in (CLEAR, UNUSUAL, SUSPECTED, COMPROMISED)],
     )
     yield (
         Metric("refusals_total", "counter", "Connections that the filter refused or ended, by reason.", "reason"),

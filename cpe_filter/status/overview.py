@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.status.devices import why
 from cpe_filter.texts.terminal import clock, shorten, table
 
-_WORST_FIRST = (COMPROMISED, SUSPECTED, CLEAR)
+_WORST_FIRST = (COMPROMISED, UNUSUAL, SUSPECTED, CLEAR)
 #: Exemptions that are shown.
 _EXEMPTIONS = 8
 #: The kernel's counters in the order in which they are shown; others follow by their own names.
@@ -51,7 +51,7 @@ def describe(
     lines.append("")
     lines += _table(devices, width)
     for device in devices:
-        if device["standing"] != CLEAR:
+        if device["standing"] in (COMPROMISED, UNUSUAL):
             lines += ["", *(part for line in _held_against(device) for part in _folded(line, width))]
     return lines
 
@@ -203,10 +203,15 @@ def _wide_table(devices: list[dict[str, Any]]) -> list[str]:
 
 
 def _held_against(device: dict[str, Any]) -> list[str]:
-    at = device["compromised_at"] or device["suspected_at"]
+    unusual = device["standing"] == UNUSUAL
+    at = device.get("unusual_at") if unusual else device["compromised_at"]
     since = f" since {clock(at['time'])} UTC, its connection {at['connection']}" if at else ""
     known = ", ".join([*([device["name"]] if device.get("name") else []), *device["addresses"][:4]])
     lines = [f"{device['device']} ({known}) is {device['standing']}{since}:", f"  {why(device)}"]
+    if unusual:
+        mac = device["device"].partition(" ")[0]  # of a host behind a second router: that router's
+        lines.append(f"  Is this your mail server? Then exempt it: cpe-filter exempt add --device {mac}")
+        return lines
     for item in device["evidence"][:5]:
         indicator = INDICATORS.get(item["indicator"])
         if indicator and item["weight"] > 0:

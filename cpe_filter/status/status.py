@@ -217,6 +217,7 @@ def _shown(device: Device) -> tuple[Any, ...]:
         device.refused,
         device.suspected_at,
         device.compromised_at,
+        device.unusual_at,
     )
 
 

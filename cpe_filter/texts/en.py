@@ -42,11 +42,15 @@ TEXTS = {
     "your connection. It has found something that you need to see to.",
     "lead_none": "A mail filter of {provider} runs on this router, so that infected devices cannot send spam from "
     "your connection. It has found nothing that you need to see to.",
+    "lead_question": "A mail filter of {provider} runs on this router, so that infected devices cannot send spam from "
+    "your connection. It has found nothing that it must stop, but it has a question.",
     "action": "Action required",
     "no_action": "No action required",
     "since": "since {time}",
-    "standing_suspected": "This device sends e-mail in an unusual way. The filter is watching it. You do not need to "
-    "do anything.",
+    "h_question": "Is this your mail server?",
+    "standing_unusual": "This device sends e-mail as a mail server does. If you run a mail server on it, allow it, so "
+    "that the filter leaves it alone. If you do not, something on it sends mail without your knowledge: check the "
+    "device.",
     "standing_clear": "Nothing unusual.",
     "released": "On {time} it was reported that this device has been cleaned. The filter watches it for a while.",
     "cleared": "Cleared on {time}: the filter sees nothing wrong with this device any more.",
@@ -71,9 +75,9 @@ TEXTS = {
     "how they introduce themselves, what the servers answer, and how much is sent; and at how often a device looks "
     "up mail servers. What a message says is never read, and no e-mail address is kept.",
     "privacy_local": "None of this leaves your home.",
-    "privacy_reports": "{Provider} gets a report when a device is suspected of sending spam: the times, the amounts, "
-    "the signs and the maker code, under a made-up number; and that the filter works. Contents and e-mail addresses "
-    "are never reported.",
+    "privacy_reports": "{Provider} gets a report when a device sends spam or looks like a mail server: the times, the "
+    "amounts, the signs and the maker code, under a made-up number; and that the filter works. Contents and e-mail "
+    "addresses are never reported.",
     "privacy_names": "The name that the device gives itself is reported, too.",
     "as_of": "As of {time} ({zone}). Load this page again for news.",
     # ── the provider's mail and its short message ──

@@ -360,9 +360,9 @@ def test_status_of_a_running_filter(tmp_path: Path) -> None:
     device = {
         "device": "02:00:00:00:01:01",
         "addresses": ["192.168.1.7"],
-        "standing": "suspected",
-        "mode": "limit",
-        "score": 7.5,
+        "standing": "compromised",
+        "mode": "block",
+        "score": 12.5,
         "threshold": 12.0,
         "connections": 9,
         "refused": 0,
@@ -370,7 +370,7 @@ def test_status_of_a_running_filter(tmp_path: Path) -> None:
         "messages": 0,
         "recipients": 3,
         "suspected_at": {"time": 1795435230.0, "connection": 8},
-        "compromised_at": None,
+        "compromised_at": {"time": 1795435230.0, "connection": 8},
         "held_against": [
             {"sender": "mta", "sum": 9.1, "needed": 12.0},
             {"sender": "script", "sum": 3.2, "needed": 10.4},
@@ -382,9 +382,9 @@ def test_status_of_a_running_filter(tmp_path: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     expected = (
         "02:00:00:00:01:01",
-        "suspected since 2026-11-23 12:00:30 UTC",
+        "compromised since 2026-11-23 12:00:30 UTC",
         "+4.3",
-        "could still be a script (3.2 of 10.4)",
+        "now it could be a script (3.2 of 10.4)",
     )
     for words in (f"process {os.getpid()}", *expected):
         assert words in ran.out
@@ -538,6 +538,7 @@ DEVICE = {
     "last_seen": NUMBER,
     "suspected_at": dict,
     "compromised_at": dict,
+    "unusual_at": (dict, type(None)),
     "evidence": list,
 }
 MOMENT = {"time": NUMBER, "connection": int}

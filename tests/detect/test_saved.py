@@ -294,7 +294,7 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
         (lambda record: record + record, "duplicate device"),
         (lambda record: record + b"\0", "trailing bytes"),
         (lambda record: b"\5" + bytes(5) + record[7:], "without a key"),
-        (lambda record: record[:7] + b"\3" + record[8:], "unknown standing"),
+        (lambda record: record[:7] + b"\x80" + record[8:], "unknown standing"),
         (lambda record: record[:8] + b"\xff" * 8 + record[9:], "unterminated number"),
         (lambda record: record[:8] + b"\xff" * 7 + record[9:], "older than a hundred years"),
         (lambda record: record[:17] + struct.pack(">d", math.nan) + record[25:], "not a number"),

@@ -331,7 +331,7 @@ def test_a_pair_is_looked_at_again_when_its_device_is_suspected(lab: Lab) -> Non
         time.sleep(0.2)
     assert counters(lab)["known"] == 1
     bot(lab, "--count", "14")
-    running.wait_for("is now suspected")
+    running.wait_for("is now compromised")
     before = counters(lab)
     assert sent(lab, mx4(0), device="device2")
     time.sleep(0.2)

@@ -706,7 +706,7 @@ def test_release(running: Running, called: str) -> None:
     device = running.device(COMPROMISED, name="TV")
     running.device(CLEAR, b"laptop", name="laptop")
     first, second = running.ask("release", device=called, reason="new firmware")["lines"]
-    assert first == f"{OTHER} (TV) is no longer compromised but a suspect, in mode limit."
+    assert first == f"{OTHER} (TV) is no longer compromised, in mode limit."
     assert "new evidence blocks it again" in second
     assert running.around.released == [device]
     assert device.score.standing == SUSPECTED

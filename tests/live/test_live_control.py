@@ -347,7 +347,7 @@ def test_release(lab: Lab) -> None:
     mac = Lab.mac("device2")
     assert done.stderr == f'cpe-filter: no device is called "phone"; compromised: {mac}\n'
     said = told(lab, policy, "release", mac, "--reason", "new firmware")
-    assert f"{mac} is no longer compromised but a suspect, in mode limit." in said
+    assert f"{mac} is no longer compromised, in mode limit." in said
     assert mac not in blocked(lab)
     assert sent(lab, "device2", mx4(0))
     running.wait_for(f"release of {mac} by uid 0: new firmware")

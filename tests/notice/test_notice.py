@@ -46,10 +46,10 @@ class Home:
 
     def stand(self, number: int, standing: Standing, now: float, why: str = "dnsbl-listed") -> None:
         device = self.devices[number]
-        before, device.score.standing = device.score.standing, standing
+        device.score.standing = standing
         if standing == COMPROMISED:
             device.compromised_at = now, 1
-        self.notice.changed(device, before, why, now)
+        self.notice.changed(device, why, now)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_release_and_clearing(home: Home) -> None:
 def test_what_became_of_devices_is_bounded(home: Home) -> None:
     for number in range(5 * PAST):
         device = Device(number.to_bytes(6, "big"), NOW)
-        home.notice.changed(device, SUSPECTED, "accepted", NOW)
+        home.notice.changed(device, "released", NOW)
     assert len(home.notice._past) == PAST
 
 

@@ -26,7 +26,8 @@ BOT = Entry(
     ("unknown-user", "dnsbl-listed", "path-spaced", "verb-case", "helo-unqualified", "no-quit"),
 )  # fmt: skip
 CLEAR = BOT._replace(name="laptop", standing="clear", mode="monitor", first=None, indicators=(), tail="01:02")
-SUSPECT = BOT._replace(name="printer", standing="suspected", mode="limit", tail="03:04")
+SUSPECT = BOT._replace(name="printer", standing="suspected", mode="limit", tail="03:04", first=None)
+SERVER = BOT._replace(name="cellar", standing="unusual", mode="monitor", tail="05:06")
 
 
 @pytest.fixture(autouse=True)
@@ -99,15 +100,31 @@ def test_a_home_where_nothing_is_wrong() -> None:
     assert read(ABOUT).words.count("No device has sent mail straight") == 1
 
 
-def test_suspected_released_and_cleared() -> None:
-    found = read(ABOUT, SUSPECT)
-    assert "The filter is watching it" in found.words
-    assert "What is slowed down" in found.words
-    assert "What is blocked" not in found.words
-    assert "What to do" not in found.words
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_of_a_suspected_device_nothing_is_said(language: str) -> None:
+    """Word for word what is said of a clear one."""
+    about = ABOUT._replace(language=language)
+    clear = SUSPECT._replace(standing="clear", mode="monitor", indicators=())
+    assert page(about, [SUSPECT, CLEAR], NOW) == page(about, [clear, CLEAR], NOW)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_device_that_looks_like_a_mail_server_is_asked_about(language: str) -> None:
+    words = Words(language, "Example Net")
+    found = read(ABOUT._replace(language=language), SERVER, CLEAR)
+    for key in ("h_question", "standing_unusual", "lead_question", "own"):
+        assert words(key) in found.words
+    for key in ("lead_none", "h_noticed", "h_steps", "step_1"):
+        assert words(key) not in found.words
+    assert words("since", time=words.moment(time.localtime(NOW - 7200))) in found.words
+    both = read(ABOUT._replace(language=language), SERVER, BOT)
+    assert words("h_action_one") in both.words
+    assert both.words.index("living-room-tv") < both.words.index("cellar")
+
+
+def test_released_and_cleared() -> None:
     released = read(ABOUT, SUSPECT._replace(past="released", past_at=NOW))
     assert "On 15 January 2027, 09:00 it was reported that this device has been cleaned." in released.words
-    assert "You do not need to do anything" not in released.words
     cleared = read(ABOUT, CLEAR._replace(past="cleared", past_at=NOW))
     assert "Cleared on 15 January 2027, 09:00" in cleared.words
     again = read(ABOUT, BOT._replace(past="released", past_at=NOW))
@@ -116,9 +133,9 @@ def test_suspected_released_and_cleared() -> None:
 
 def test_the_worst_comes_first() -> None:
     older = BOT._replace(name="camera", first=NOW - 9000)
-    words = read(ABOUT, CLEAR, SUSPECT, older, BOT).words
+    words = read(ABOUT, CLEAR, SERVER, older, BOT).words
     assert "2 devices need your attention" in words
-    places = [words.index(name) for name in ("living-room-tv", "camera", "printer", "laptop")]
+    places = [words.index(name) for name in ("living-room-tv", "camera", "cellar", "laptop")]
     assert places == sorted(places)
 
 

@@ -239,7 +239,7 @@ def test_ids_that_are_not_there(running: Router) -> None:
 
 def test_a_release(running: Router) -> None:
     answer = running.call("release", device=BOX, reason="reset; it's clean")
-    assert answer["text"].startswith(f"{BOX} (tv-box) is no longer compromised but a suspect, in mode limit.")
+    assert answer["text"].startswith(f"{BOX} (tv-box) is no longer compromised, in mode limit.")
     assert running.filter is not None
     assert f"release of {BOX} (tv-box) by uid 0: reset; it's clean" in running.filter.log
     again = running.call("release", device=BOX, reason="")
@@ -256,8 +256,8 @@ def test_a_release_without_a_filter(router: Router) -> None:
 def test_what_is_reported(running: Router) -> None:
     answer = running.call("reported")["reported"]
     assert answer["url"] == "https://reports.isp.example"
-    assert {event["kind"] for event in answer["waiting"]} >= {"opened", "raised"}
-    assert set(answer["devices"].values()) == {BOX, SUSPECT}
+    assert {event["kind"] for event in answer["waiting"]} >= {"raised"}
+    assert set(answer["devices"].values()) == {BOX}
 
 
 def test_nothing_is_reported(tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def test_against_the_running_filter(lab: Lab, tmp_path: Path) -> None:
     answer = call("status")
     assert answer["running"] is True
     assert answer["status"]["pid"] > 1
-    assert "is no longer compromised but a suspect" in call("release", device=mac, reason="reset")["text"]
+    assert "is no longer compromised" in call("release", device=mac, reason="reset")["text"]
     assert mac not in blocked(lab)
     assert "added" in call("exempt_add", device=mac, destination=mx4(80), reason="its server")["text"]
     assert sent(lab, "device2", mx4(80))

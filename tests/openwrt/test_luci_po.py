@@ -14,7 +14,15 @@ from tests.openwrt.luci_router import APP
 
 #: Sentences of the notice that the pages say in the same words, by its keys.
 SHARED = (
-    *("standing_compromised", "standing_suspected", "standing_clear", "h_blocked", "h_limited", "blocked_block"),
+    *(
+        "standing_compromised",
+        "standing_unusual",
+        "h_question",
+        "standing_clear",
+        "h_blocked",
+        "h_limited",
+        "blocked_block",
+    ),
     *("blocked_monitor", "blocked_all", "h_works", "works", "step_1", "step_2", "action", "no_action", "since"),
     *("unnamed", "router", "home", "behind", "maker", "random", "h_noticed", "h_others", "nothing"),
 )

@@ -98,7 +98,7 @@ def test_from_the_bot_to_the_collector(reporting: Reporting) -> None:
     running = lab.start_filter(reporting.policy)
     assert sent(lab, mx4(0))
     convicted(reporting, running)
-    opened, raised = reporting.wait_for("opened", "raised")
+    (raised,) = reporting.wait_for("raised")
     lab.stop(capture)
     ports = {example["port"] for example in raised["sp"]}
     assert 1 <= len(ports) <= 4
@@ -112,12 +112,12 @@ def test_from_the_bot_to_the_collector(reporting: Reporting) -> None:
     # What the subscriber is shown is what will be sent, and was.
     words = [PYTHON, "-m", "cpe_filter", "report", "show", "--json", "--policy", str(reporting.policy)]
     shown = json.loads(lab.run("router", words).stdout)
-    assert shown["waiting"] == [opened, raised]
+    assert shown["waiting"] == [raised]
     assert shown["devices"] == {raised["dev"]: Lab.mac("device2")}
     done = reporting.send()
     assert done.returncode == 0, done.stderr
     (request,) = reporting.collector.requests
-    assert request.report["events"] == [opened, raised]
+    assert request.report["events"] == [raised]
     assert request.report["pol"] == "v7"
     assert json.loads(lab.run("router", words).stdout)["sent"][0]["text"] == request.text.decode()
     reporting.wait_for()  # the filter takes out what has arrived
@@ -128,17 +128,17 @@ def test_from_the_bot_to_the_collector(reporting: Reporting) -> None:
     # Its owner says it was cleaned.
     lab.run("router", [PYTHON, "-m", "cpe_filter", "release", Lab.mac("device2"), "--policy", str(reporting.policy)])
     (closed,) = reporting.wait_for("closed")
-    assert (closed["why"], closed["id"]) == ("released", opened["id"])
+    assert (closed["why"], closed["id"]) == ("released", raised["id"])
     assert reporting.send().returncode == 0
     assert running.stop() == 0
-    assert len(reporting.received()) == 3
+    assert len(reporting.received()) == 2
 
 
 def test_nothing_is_lost_or_told_twice_by_an_outage_a_kill_and_a_reboot(reporting: Reporting) -> None:
     lab, collector = reporting.lab, reporting.collector
     running = lab.start_filter(reporting.policy)
     convicted(reporting, running)
-    before = reporting.wait_for("opened", "raised")
+    before = reporting.wait_for("raised")
 
     # The uplink is cut: nothing is lost, and the next try is later.
     port = collector.port
@@ -155,8 +155,8 @@ def test_nothing_is_lost_or_told_twice_by_an_outage_a_kill_and_a_reboot(reportin
     time.sleep(1.5)
     assert reporting.waiting() == before
     convicted(reporting, running, 40, "device1")
-    events = reporting.wait_for("opened", "raised", "opened", "raised")
-    assert [event["seq"] for event in events] == list(range(before[0]["seq"], before[0]["seq"] + 4))
+    events = reporting.wait_for("raised", "raised")
+    assert [event["seq"] for event in events] == list(range(before[0]["seq"], before[0]["seq"] + 2))
     assert reporting.send().returncode == 0
     reporting.wait_for()
 
@@ -171,7 +171,7 @@ def test_nothing_is_lost_or_told_twice_by_an_outage_a_kill_and_a_reboot(reportin
     assert {event["dev"] for event in again} == {event["dev"] for event in events}
     assert reporting.send().returncode == 0
     assert [request.router for request in collector.requests] == ["cpe-0001", "cpe-0001"]
-    assert len(reporting.received()) == 6
+    assert len(reporting.received()) == 4
     assert running.stop() == 0
     assert "Traceback" not in running.log()
 
@@ -180,7 +180,7 @@ def test_flash_is_written_with_the_state_and_no_oftener(reporting: Reporting) ->
     lab = reporting.lab
     running = lab.start_filter(reporting.policy)
     convicted(reporting, running)
-    reporting.wait_for("opened", "raised")
+    reporting.wait_for("raised")
     flash = lab.folder / "flash"
     assert {path.name for path in flash.iterdir()} == {"state.key"}
     assert running.stop() == 0
@@ -201,12 +201,12 @@ def test_reporting_begins_and_ends_by_a_reload(reporting: Reporting) -> None:
     reporting.policy.write_text(text)
     lab.run("router", reload)
     convicted(reporting, running)
-    reporting.wait_for("opened", "raised")
+    reporting.wait_for("raised")
     reporting.policy.write_text(off)
     lab.run("router", reload)
     convicted(reporting, running, 40, "device1")
     time.sleep(1.5)
-    assert len(reporting.waiting()) == 2
+    assert len(reporting.waiting()) == 1
     done = reporting.send()
     assert done.returncode == 2
     assert "nothing is reported" in done.stderr

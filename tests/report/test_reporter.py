@@ -170,12 +170,11 @@ class Rotation:
 
 def test_a_bot_is_found_and_reported(router: Router) -> None:
     router.bot()
-    opened, raised = router.tick()
-    assert [opened["kind"], raised["kind"]] == ["opened", "raised"]
-    assert raised["seq"] == opened["seq"] + 1
+    (raised,) = router.tick()
+    assert raised["kind"] == "raised"
     assert raised["ind"]["unknown-user"] >= 1
     assert -1 < raised["up"] - uptime() <= 2  # whole seconds
-    assert router.kinds(3600) == ["opened", "raised", "heartbeat"]
+    assert router.kinds(3600) == ["raised", "heartbeat"]
     assert router.log == []
 
 
@@ -191,23 +190,22 @@ def test_the_first_seq_of_a_boot_is_none_that_can_have_been(router: Router) -> N
 
 def test_what_arrives_leaves_the_spool_and_is_remembered(router: Router) -> None:
     router.bot()
-    opened, raised = router.tick()
-    router.arrive(opened["seq"])
+    (raised,) = router.tick()
     assert [event["kind"] for event in router.tick(6)] == ["raised"]
     incident = router.reporter._incidents.find(MAC)
     assert incident is not None
-    assert incident.arrived == 1
+    assert incident.arrived == 0
     router.arrive(raised["seq"])
     assert router.tick(6) == []
-    assert incident.arrived == 3
+    assert incident.arrived == 2
 
 
 def test_two_incidents_of_a_device_with_another_mac_become_one(router: Router) -> None:
     rotation = Rotation(router)
     device = rotation.play(first=14, second=9)
     events = [event for event in router.tick() if event["kind"] != "heartbeat"]
-    assert [event["kind"] for event in events] == ["opened", "raised", "opened", "raised", "closed"]
-    older, newer, closed = events[1], events[3], events[4]
+    assert [event["kind"] for event in events] == ["raised", "raised", "closed"]
+    older, newer, closed = events
     assert (older["conns"], newer["conns"]) == (14, 9)
     assert (closed["id"], closed["why"], closed["conns"]) == (newer["id"], "merged", 9)
     assert len(router.reporter._incidents) == 1
@@ -282,7 +280,7 @@ def test_a_refused_connection_is_no_example(tmp_path: Path, monkeypatch: pytest.
     router = Router(tmp_path, monkeypatch, changed_policy(MONITOR, mode="block"))
     for number in range(30):
         router.home.play([packet._replace(time=router.now) for packet in bot_session(number, router.now)[:1]])
-    router.home.device().score.standing = "suspected"
+    router.home.device().score.standing = "unusual"
     (opened,) = router.tick()
     assert opened["refused"] > 0
     assert "sp" not in opened
@@ -318,13 +316,12 @@ def test_a_connection_that_conntrack_has_forgotten_is_asked_for_once(router: Rou
 
 def test_a_restart_goes_on_with_spool_seq_and_incident(router: Router) -> None:
     router.bot()
-    opened, raised = router.tick()
-    router.arrive(opened["seq"])
+    (raised,) = router.tick()
     router.restart()
     assert router.tick() == [raised]
     router.home.device().score.standing = "clear"
     closed = router.tick()[-1]
-    assert (closed["id"], closed["seq"]) == (opened["id"], raised["seq"] + 1)
+    assert (closed["id"], closed["seq"]) == (raised["id"], raised["seq"] + 1)
 
 
 def test_killed_between_the_two_files_it_tells_again_what_the_spool_lacks(
@@ -349,8 +346,8 @@ def test_a_torn_file_loses_no_open_incident(router: Router, name: str) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     router.restart()
     again = router.tick()
-    assert {event["kind"] for event in again} == {"opened", "raised"}
-    assert len({event["seq"] for event in (*first, *again)}) >= 2
+    assert {event["kind"] for event in again} == {"raised"}
+    assert len({event["seq"] for event in (*first, *again)}) >= (2 if name == SPOOL else 1)
     if name == SPOOL:
         assert {event["id"] for event in again} == {first[0]["id"]}
         assert not {event["seq"] for event in first} & {event["seq"] for event in again}
@@ -359,15 +356,15 @@ def test_a_torn_file_loses_no_open_incident(router: Router, name: str) -> None:
 
 def test_a_reboot_keeps_open_incidents_from_flash(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     router.bot()
-    opened, raised = router.tick()
-    router.arrive(opened["seq"], raised["seq"])
+    (raised,) = router.tick()
+    router.arrive(raised["seq"])
     router.tick(6)
     flash = Path(router.policy.state.state_file + reporter.INCIDENTS_SUFFIX)
     flash.write_bytes(router.reporter.encoded(router.now))
     flash.chmod(0o600)
     router.reboot(monkeypatch)
     (updated,) = router.tick()
-    assert (updated["kind"], updated["id"], updated["dev"]) == ("updated", opened["id"], opened["dev"])
+    assert (updated["kind"], updated["id"], updated["dev"]) == ("updated", raised["id"], raised["dev"])
     assert updated["conns"] == raised["conns"]
 
 
@@ -394,7 +391,7 @@ def test_a_full_tmpfs_is_told_once_and_nothing_is_lost(tmp_path: Path, monkeypat
             assert router.tick() == []
         assert router.log == ["reports not written: No space left on device"]
         (mount / "filler").unlink()
-        assert router.kinds(31)[:2] == ["opened", "raised"]
+        assert router.kinds(31)[0] == "raised"
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=True)
 
@@ -441,7 +438,7 @@ def test_canaries(router: Router) -> None:
     router.home.device(mac).last_seen += 1
     kinds |= {event["kind"] for event in router.tick(3600)}
     data = (router.run / SPOOL).read_bytes()
-    assert {"opened", "raised", "updated", "heartbeat"} <= kinds
+    assert {"raised", "updated", "heartbeat"} <= kinds
     assert hunt(data, addresses) == []
     # The hunt finds what there is: the router's own file names the device.
     own = (router.run / INCIDENTS).read_bytes()

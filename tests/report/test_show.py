@@ -54,9 +54,9 @@ def test_what_was_sent_and_what_waits_word_for_word(desk: Desk) -> None:
     sent = desk.collector.requests[0].text.decode()
     assert f"  {sent}" in text.splitlines()
     assert f"    {desk.spool.events[-1].line.decode().strip()}" in text.splitlines()
-    assert "a device is suspected: the one called 0123456789abcdef: 3 connections, 3 new networks" in text
+    assert "a device looks like a mail server: the one called 0123456789abcdef: 3 connections, 3 new networks" in text
     assert "it wrote to addresses that do not exist" in text
-    assert "the filter works: 1 device, 0 suspected, 0 compromised" in text
+    assert "the filter works: 1 device, 0 unusual, 0 suspected, 0 compromised" in text
     assert "it has ended, its owner has released it" in text
     assert "Waiting to be sent: 1 event" in text
     found = content(desk)

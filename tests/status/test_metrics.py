@@ -50,6 +50,7 @@ def test_what_a_scrape_sees() -> None:
         ("flows", ""): 7,
         ("evicted_flows_total", ""): 4,
         ("devices", "clear"): 1,
+        ("devices", "unusual"): 0,
         ("devices", "suspected"): 0,
         ("devices", "compromised"): 2,
         ("refusals_total", "compromised"): 3,

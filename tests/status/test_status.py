@@ -29,6 +29,7 @@ HOME = status(
     device("02:00:00:00:01:01", name="laptop"),
     device("02:00:00:00:01:02", "compromised", name="android-tv-box-of-the-living-room"),
     device("02:00:00:00:01:03 2001:db8:1:2:3:4:5:6", "suspected"),
+    device("02:00:00:00:01:04", "unusual"),
 )
 
 
@@ -49,7 +50,7 @@ def test_what_a_person_reads() -> None:
         "not watched: IPv4 can leave by wwan0, since 2026-11-23 11:51:00 UTC; "
         "a default route of lower priority leads there (IPv4)",
         "exempt: device 02:00:00:00:01:09 to 192.0.2.0/24 until 2026-11-24 12:01:00 UTC (its own mail server)",
-        "devices: 1 compromised, 1 suspected, 1 clear",
+        "devices: 1 compromised, 1 unusual, 1 suspected, 1 clear",
         "02:00:00:00:01:02 (android-tv-box-of-the-living-room, 192.168.1.7, 2001:db8:1::7) is compromised since",
     ):
         assert words in text
@@ -67,6 +68,19 @@ def test_a_word_longer_than_the_line_is_broken() -> None:
     text = shown(status(handoff="x" * 300), 80)
     assert text.count("x") >= 300
     assert max(map(len, text.split("\n"))) <= 80
+
+
+def test_of_a_suspected_device_there_is_only_the_score() -> None:
+    text = shown(HOME)
+    assert "is suspected" not in text
+    assert text.count("02:00:00:00:01:03") == 1
+    assert "8.4/11.3" in text
+
+
+def test_a_device_that_looks_like_a_mail_server_is_asked_about() -> None:
+    text = shown(HOME)
+    assert "02:00:00:00:01:04 (192.168.1.7, 2001:db8:1::7) is unusual since 2026-11-23 12:00:30 UTC" in text
+    assert "Is this your mail server? Then exempt it: cpe-filter exempt add --device 02:00:00:00:01:04" in text
 
 
 def test_narrow_table_has_names() -> None:
@@ -91,8 +105,8 @@ def test_networks_that_are_not_watched_are_named() -> None:
 
 def test_the_worst_stand_first() -> None:
     text = shown(HOME, 80)
-    assert [text.index(standing) for standing in ("  compromised", "  suspected", "  clear")] == sorted(
-        text.index(standing) for standing in ("  compromised", "  suspected", "  clear")
+    assert [text.index(standing) for standing in ("  compromised", "  unusual", "  suspected", "  clear")] == sorted(
+        text.index(standing) for standing in ("  compromised", "  unusual", "  suspected", "  clear")
     )
 
 

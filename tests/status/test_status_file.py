@@ -202,6 +202,7 @@ def changes() -> list[Callable[[Written, Device], None]]:
         setter("last_seen", START + 900),
         setter("suspected_at", (START, 4)),
         setter("compromised_at", (START, 5)),
+        setter("unusual_at", (START, 6)),
         lambda written, device: device.seen(device.last_seen, b"\x0a\0\0\1"),
         lambda written, device: setattr(device.score, "standing", "suspected"),
         lambda written, device: written.names.update({device.key: "tv"}),

@@ -36,7 +36,7 @@ REOPENED: Literal["reopened"] = "reopened"
 NOTE: Literal["note"] = "note"
 
 #: The standing of a device (report-v1.schema.json).
-Standing = Literal["clear", "suspected", "compromised"]
+Standing = Literal["clear", "unusual", "suspected", "compromised"]
 
 #: Why an incident ended: as a router reports it (report-v1.schema.json), `silent` by retention, `desk` by a person.
 EndReason = Literal["cleared", "released", "expired", "exempt", "merged", "silent", "desk"]

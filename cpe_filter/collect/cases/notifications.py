@@ -1,6 +1,6 @@
 """The history of a case -> events for notification systems, each once. Pure.
 
-    opened     a device of a subscriber is compromised (suspected, where such cases are kept)
+    opened     a device of a subscriber is compromised
     recurring  the same, after it was clean or closed
     raised     a suspected device is compromised now
     clean      the device is known to be clean

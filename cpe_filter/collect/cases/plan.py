@@ -27,10 +27,9 @@ SEEN = (
 
 
 class Terms(NamedTuple):
-    """suspected: a device that is only suspected makes a case, too. notify: events are queued for notification systems;
-    incidents without news since `notify_since` (POSIX seconds) count as announced. texts: what events carry."""
+    """notify: events are queued for notification systems; incidents without news since `notify_since` (POSIX seconds)
+    count as announced. texts: what events carry."""
 
-    suspected: bool = False
     notify: bool = False
     notify_since: int = 0
     texts: notifications.Texts | None = None
@@ -41,7 +40,7 @@ class Planner:
 
     def __init__(self, store: Store, subscribers: Subscribers, terms: Terms) -> None:
         self._store, self._subscribers, self._terms = store, subscribers, terms
-        self.flag = "s" if terms.suspected else "c"
+        self.flag = "c"
 
     async def plan(self, router: str, dev: str, now: int) -> list[Statement]:
         """The statements that update the cases of a device."""
@@ -61,7 +60,7 @@ class Planner:
         lines: dict[str, Line | None] = {}
         members: dict[str, list[Row]] = {}
         for row in incidents:
-            if row["raised_at"] is not None or self._terms.suspected:
+            if row["raised_at"] is not None:
                 line = lines[row["id"]] = await self._line(row, had, old)
                 members.setdefault(case_id(line.subscriber if line else "", router, dev), []).append(row)
         plan = self._places(incidents, members, lines, had)
@@ -94,8 +93,7 @@ class Planner:
             return Line(**{name: before[name] for name in names}, places=())
 
     def _spell(self, row: Row) -> Spell:
-        begun = row["opened_at"] if self._terms.suspected else row["raised_at"]
-        return Spell(row["id"], begun, row["raised_at"], row["closed_at"], row["why"])
+        return Spell(row["id"], row["raised_at"], row["raised_at"], row["closed_at"], row["why"])
 
     def _places(
         self, incidents: list[Row], members: dict[str, list[Row]], lines: dict[str, Line | None], had: dict[str, Row]

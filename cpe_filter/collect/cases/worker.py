@@ -116,7 +116,7 @@ def check(config: Config) -> None:
 async def updater(config: Config, store: Store, subscribers: Subscribers, now: int) -> CaseUpdater:
     since = await _notify_since(store, now) if config.webhook.url else 0
     texts = _texts(notice_terms(config)) if config.webhook.texts else None
-    return CaseUpdater(store, subscribers, plan.Terms(config.cases.suspected, bool(config.webhook.url), since, texts))
+    return CaseUpdater(store, subscribers, plan.Terms(bool(config.webhook.url), since, texts))
 
 
 def notice_terms(config: Config) -> notice.Terms:

@@ -153,7 +153,6 @@ KEYS: tuple[Key, ...] = (
     number("retention", "silent_days", "days", 1, 3650, "An open incident without news for this long is closed."),
     number("retention", "every_minutes", "minutes", 1, 10_080, "How often old data is deleted."),
     number("retention", "case_days", "days", 1, 36_500, "How long clean and closed cases are kept."),
-    flag("cases", "suspected", "Devices that are only suspected make a case, too."),
     number("cases", "every_s", "seconds", 1, 3600, "How often cases are updated."),
     _file("subscribers", "file", "The subscriber map, CSV; read again when the file changes."),
     _text("subscribers", "url", f"({_URL}[^\\s\\0]*\\{{router\\}}[^\\s\\0]*)?",

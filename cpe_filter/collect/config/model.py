@@ -102,7 +102,6 @@ class RetentionTable:
 class CasesTable:
     """[cases]: how cases are made."""
 
-    suspected: bool = False
     every_s: int = 10
 
 

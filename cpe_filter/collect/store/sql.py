@@ -80,7 +80,7 @@ WHERE (excluded.boot = router_state.boot AND excluded.up >= router_state.up)
 HEARTBEAT = """
 UPDATE router_state SET heartbeat_at = :at, devices = :devices, suspected = :suspected, compromised = :compromised,
     exempt = :exempt, mode = :mode, fail = :fail, packets = :packets, failures = :failures, restored = :restored,
-    ways = :ways
+    ways = :ways, unusual = :unusual
 WHERE router = :router AND (heartbeat_at IS NULL OR heartbeat_at <= :at)
 """
 
@@ -177,6 +177,7 @@ def _heartbeat(report: Report, event: Event) -> dict[str, Any]:
         "at": report.at(event["up"]),
         "exempt": event.get("exempt"),
         "ways": len(event.get("ways", ())) + len(event.get("unlisted", ())),
+        "unusual": event.get("unusual", 0),
         **{name: event[name] for name in names},
     }
 

@@ -184,7 +184,8 @@ def _form(case: Case, person: Person) -> str:
 def _timeline(found: Detail) -> str:
     moments: list[tuple[int, int, str, str, str]] = []
     for row in found.incidents:
-        moments.append((row["opened_at"], 0, "opened", "Suspected", ""))
+        if row["raised_at"] is None or row["opened_at"] < row["raised_at"]:
+            moments.append((row["opened_at"], 0, "opened", "First reported", ""))
         if row["raised_at"] is not None:
             moments.append((row["raised_at"], 1, "raised", "Compromised", ""))
         if row["closed_at"] is not None:
@@ -219,7 +220,7 @@ def _delivery(row: Row) -> str:
 def _incidents(found: Detail) -> str:
     columns = [
         Column("Incident"),
-        Column("Suspected", "nowrap"),
+        Column("First reported", "nowrap"),
         Column("Compromised", "nowrap"),
         Column("Ended", "nowrap"),
         Column("Connections", "n"),

@@ -26,7 +26,7 @@ class Section(NamedTuple):
     path: str
 
 
-SECTIONS = (Section("Overview", "/"), Section("Cases", "/cases"))
+SECTIONS = (Section("Overview", "/"), Section("Cases", "/cases"), Section("Mail servers", "/mail-servers"))
 
 
 def frame(title: str, body: str, person: Person | None, login: bool, section: str = "", message: str = "") -> str:

@@ -22,9 +22,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from cpe_filter.collect.cases import mail_servers
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
 from cpe_filter.collect.web import casefile, caselist, login, overview, style
+from cpe_filter.collect.web import mail_servers as mail_servers_page
 from cpe_filter.collect.web.access import (
     Access,
     AddressOf,
@@ -47,7 +49,7 @@ _PAGE_S = 60.0
 _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
-_NEXT = re.compile(r"/(cases(/[0-9A-Za-z-]{1,64})?(\?[!-~]{0,1500})?|(\?[!-~]{0,1500})?)")
+_NEXT = re.compile(r"/(mail-servers|cases(/[0-9A-Za-z-]{1,64})?(\?[!-~]{0,1500})?|(\?[!-~]{0,1500})?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Site:
         return [
             Route("/", self._page(self._overview), methods=["GET"]),
             Route("/cases", self._page(self._cases), methods=["GET"]),
+            Route("/mail-servers", self._page(self._mail_servers), methods=["GET"]),
             Route("/cases/{number}", self._page(self._case), methods=["GET"]),
             Route("/cases/{number}/{act}", self._page(self._act, desk=True), methods=["POST"]),
             Route("/login", self._guarded(self._login), methods=["GET", "POST"]),
@@ -196,6 +199,10 @@ class Site:
             raise HttpError(refusal.status, refusal.why)
         self._log_event("case", request, logging.INFO, user=person.name, case=number, act=act)
         return _redirect(f"/cases/{number}?done={act}")
+
+    async def _mail_servers(self, request: Request, person: Person) -> Response:
+        body = mail_servers_page.page(await mail_servers.listed(self._store))
+        return self._html("Mail servers", body, person, "/mail-servers")
 
     async def _login(self, request: Request) -> Response:
         if not isinstance(self._access, ByPassword):

@@ -48,11 +48,15 @@ TEXTS = {
     "verschicken. {Provider} stellt ihn bereit. Er hat etwas gefunden, um das Sie sich kümmern sollten.",
     "lead_none": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
     "verschicken. {Provider} stellt ihn bereit. Er hat nichts gefunden, um das Sie sich kümmern müssten.",
+    "lead_question": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
+    "verschicken. {Provider} stellt ihn bereit. Er hat nichts gefunden, was er sperren müsste, hat aber eine Frage.",
     "action": "Handeln erforderlich",
     "no_action": "Kein Handeln erforderlich",
     "since": "seit {time}",
-    "standing_suspected": "Dieses Gerät verschickt E-Mails auf ungewöhnliche Weise. Der Filter beobachtet es. Sie "
-    "müssen nichts tun.",
+    "h_question": "Ist das Ihr Mailserver?",
+    "standing_unusual": "Dieses Gerät verschickt E-Mails wie ein Mailserver. Wenn Sie darauf einen Mailserver "
+    "betreiben, erlauben Sie ihn, dann lässt der Filter ihn in Ruhe. Wenn nicht, verschickt etwas auf ihm E-Mails "
+    "ohne Ihr Wissen: Prüfen Sie das Gerät.",
     "standing_clear": "Nichts Ungewöhnliches.",
     "released": "Dieses Gerät wurde als gesäubert gemeldet ({time}). Der Filter beobachtet es noch eine Weile.",
     "cleared": "In Ordnung seit {time}: Der Filter sieht an diesem Gerät nichts Auffälliges mehr.",
@@ -80,8 +84,8 @@ TEXTS = {
     "Gerät Mailserver nachschlägt. Der Inhalt von Nachrichten wird nie gelesen, E-Mail-Adressen werden nicht "
     "gespeichert.",
     "privacy_local": "Nichts davon verlässt Ihr Zuhause.",
-    "privacy_reports": "{Provider} erfährt, wenn ein Gerät im Verdacht steht, Spam zu verschicken: Zeiten, Mengen, "
-    "Anzeichen und Herstellerkennung, unter einer erfundenen Nummer; und dass der Filter arbeitet. Inhalte und "
+    "privacy_reports": "{Provider} erfährt, wenn ein Gerät Spam verschickt oder wie ein Mailserver aussieht: Zeiten, "
+    "Mengen, Anzeichen und Herstellerkennung, unter einer erfundenen Nummer; und dass der Filter arbeitet. Inhalte und "
     "E-Mail-Adressen werden nie weitergegeben.",
     "privacy_names": "Auch der Name, den sich das Gerät selbst gibt, wird weitergegeben.",
     "as_of": "Stand: {time} ({zone}). Laden Sie diese Seite neu, um den neuesten Stand zu sehen.",

@@ -48,11 +48,15 @@ TEXTS = {
     "versturen via uw aansluiting. Het heeft iets gevonden waar u naar moet kijken.",
     "lead_none": "Op deze router draait een mailfilter van {provider}, zodat besmette apparaten geen spam kunnen "
     "versturen via uw aansluiting. Het heeft niets gevonden waar u naar moet kijken.",
+    "lead_question": "Op deze router draait een mailfilter van {provider}, zodat besmette apparaten geen spam kunnen "
+    "versturen via uw aansluiting. Het heeft niets gevonden dat gestopt moet worden, maar heeft een vraag.",
     "action": "Actie nodig",
     "no_action": "Geen actie nodig",
     "since": "sinds {time}",
-    "standing_suspected": "Dit apparaat verstuurt e-mail op een ongewone manier. Het filter houdt het in de gaten. U "
-    "hoeft niets te doen.",
+    "h_question": "Is dit uw mailserver?",
+    "standing_unusual": "Dit apparaat verstuurt e-mail zoals een mailserver dat doet. Draait u er een mailserver op, "
+    "sta die dan toe, zodat het filter hem met rust laat. Zo niet, dan verstuurt iets op het apparaat e-mail zonder "
+    "dat u het weet: controleer het apparaat.",
     "standing_clear": "Niets ongewoons.",
     "released": "Op {time} is gemeld dat dit apparaat is schoongemaakt. Het filter houdt het nog even in de gaten.",
     "cleared": "In orde sinds {time}: het filter ziet niets verkeerds meer aan dit apparaat.",
@@ -79,7 +83,7 @@ TEXTS = {
     "vaak een apparaat mailservers opzoekt. De inhoud van berichten wordt nooit gelezen en e-mailadressen worden "
     "niet bewaard.",
     "privacy_local": "Niets daarvan verlaat uw huis.",
-    "privacy_reports": "{Provider} krijgt te horen wanneer een apparaat ervan wordt verdacht spam te versturen: de "
+    "privacy_reports": "{Provider} krijgt te horen wanneer een apparaat spam verstuurt of op een mailserver lijkt: de "
     "tijdstippen, de aantallen, de kenmerken en de fabrikantcode, onder een verzonnen nummer; en dat het filter "
     "werkt. Inhoud en e-mailadressen worden nooit doorgegeven.",
     "privacy_names": "Ook de naam die het apparaat zichzelf geeft, wordt doorgegeven.",

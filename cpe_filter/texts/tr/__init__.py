@@ -48,11 +48,15 @@ TEXTS = {
     "filtresi çalışıyor. Filtreyi sunan: {provider}. Filtre, ilgilenmeniz gereken bir durum buldu.",
     "lead_none": "Zararlı yazılım bulaşmış cihazlar hattınızdan spam gönderemesin diye bu yönlendiricide bir posta "
     "filtresi çalışıyor. Filtreyi sunan: {provider}. Filtre, ilgilenmeniz gereken bir durum bulmadı.",
+    "lead_question": "Zararlı yazılım bulaşmış cihazlar hattınızdan spam gönderemesin diye bu yönlendiricide bir posta "
+    "filtresi çalışıyor. Filtreyi sunan: {provider}. Filtre, durdurması gereken bir şey bulmadı; bir sorusu var.",
     "action": "İşlem gerekli",
     "no_action": "İşlem gerekmiyor",
     "since": "başlangıç: {time}",
-    "standing_suspected": "Bu cihaz alışılmadık bir şekilde e-posta gönderiyor. Filtre onu izliyor. Bir şey yapmanız "
-    "gerekmiyor.",
+    "h_question": "Bu sizin posta sunucunuz mu?",
+    "standing_unusual": "Bu cihaz bir posta sunucusu gibi e-posta gönderiyor. Üzerinde bir posta sunucusu "
+    "çalıştırıyorsanız ona izin verin; filtre ona dokunmaz. Çalıştırmıyorsanız cihazdaki bir şey sizin bilginiz "
+    "olmadan e-posta gönderiyor: cihazı kontrol edin.",
     "standing_clear": "Olağan dışı bir durum yok.",
     "released": "Bu cihazın temizlendiği bildirildi ({time}). Filtre onu bir süre daha izliyor.",
     "cleared": "Sorun giderildi ({time}): filtre bu cihazda artık bir sorun görmüyor.",
@@ -80,8 +84,8 @@ TEXTS = {
     "gönderildiğine; bir de bir cihazın posta sunucularını ne sıklıkta sorguladığına. İletilerin içeriği hiçbir "
     "zaman okunmaz, e-posta adresleri saklanmaz.",
     "privacy_local": "Bunların hiçbiri evinizden dışarı çıkmaz.",
-    "privacy_reports": "Bir cihazın spam gönderdiğinden şüphelenildiğinde sağlayıcıya ({provider}) şunlar "
-    "bildirilir: zamanlar, miktarlar, belirtiler ve üretici kodu, uydurma bir numara altında; ayrıca filtrenin "
+    "privacy_reports": "Bir cihaz spam gönderdiğinde ya da posta sunucusuna benzediğinde sağlayıcıya ({provider}) "
+    "şunlar bildirilir: zamanlar, miktarlar, belirtiler ve üretici kodu, uydurma bir numara altında; ayrıca filtrenin "
     "çalıştığı. İçerik ve e-posta adresleri hiçbir zaman bildirilmez.",
     "privacy_names": "Cihazın kendine verdiği ad da bildirilir.",
     "as_of": "Durum: {time} ({zone}). Yenilikleri görmek için sayfayı yeniden yükleyin.",

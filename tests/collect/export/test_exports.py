@@ -102,7 +102,7 @@ def test_incidents_of_cases(with_store: WithStore, monkeypatch: pytest.MonkeyPat
                 event("raised", 10, 2, router="r2"), event("raised", 10, 9, router="r2", dev=PC),
             ]
         )  # fmt: skip
-        book = ours(whose, suspected=True)(store)
+        book = ours(whose)(store)
         await book.catch_up(NOW)
         assert await found(store, whose) == [("r1", TV, 1), ("r1", TV, 2), ("r2", TV, 2), ("r2", PC, 9)]
         assert await found(store, whose, since=NOW + 10) == [("r1", TV, 2), ("r2", TV, 2), ("r2", PC, 9)]

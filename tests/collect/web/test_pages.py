@@ -51,7 +51,14 @@ def run(with_store: WithStore, tmp_path: Path, work: Callable[[Page, list[str], 
 def test_every_page_is_sound(with_store: WithStore, tmp_path: Path) -> None:
     async def work(page: Page, ids: list[str], _store: Store) -> None:
         cookie = await page.log_in()
-        for path in ("/", "/?days=90&region=Region+1", "/cases", "/cases?state=all&page=2", f"/cases/{ids[0]}"):
+        for path in (
+            "/",
+            "/?days=90&region=Region+1",
+            "/cases",
+            "/cases?state=all&page=2",
+            f"/cases/{ids[0]}",
+            "/mail-servers",
+        ):
             answer = await page.ask(path, cookie=cookie)
             assert answer.status == 200
             found = read(answer.text)
@@ -68,6 +75,30 @@ def test_every_page_is_sound(with_store: WithStore, tmp_path: Path) -> None:
         assert "3 subscribers compromised" in over.text
 
     run(with_store, tmp_path, work)
+
+
+def test_devices_that_look_like_mail_servers(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(page: Page, _ids: list[str], store: Store) -> None:
+        cookie = await page.log_in()
+        assert "None." in read((await page.ask("/mail-servers", cookie=cookie)).text).text
+        for number, standing in enumerate(("unusual", "suspected"), 20):
+            one = incident(1, kind="opened", number=number, dev=f"{number:016x}", standing=standing, name=HOSTILE_NAME)
+            await store.add([report(one, router=f"r{number}", received=NOW)])
+        answer = await page.ask("/mail-servers", cookie=cookie)
+        found = read(answer.text).text
+        assert "1 device that may be a mail server" in found
+        assert f"{20:016x}" in found
+        assert HOSTILE_NAME not in answer.text
+        assert "cpe-filter exempt add --device MAC" in found
+        for path in ("/", "/cases?state=all", "/mail-servers"):  # of a suspected device there is nothing anywhere
+            text = (await page.ask(path, cookie=cookie)).text
+            assert f"{21:016x}" not in text
+            assert "r21" not in re.sub(r"<style.*?</style>", "", text)
+
+    run(with_store, tmp_path, work)
+
+
+HOSTILE_NAME = "<img src=x onerror=alert(1)>"
 
 
 def test_headers_of_every_answer(with_store: WithStore, tmp_path: Path) -> None:

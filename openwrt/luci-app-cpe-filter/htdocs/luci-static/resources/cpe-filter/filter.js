@@ -103,6 +103,11 @@ return baseclass.extend({
 		return L.hasViewPermission() === false;
 	},
 
+	/* "This is my mail server", with one click: it may send to any server, for ever. It can be taken back under Exemptions. */
+	exempt: function(mac) {
+		return asked('exempt_add', mac, '', '', _('Our own mail server')).then(tell);
+	},
+
 	/* "This device has been cleaned." */
 	release: function(device, called) {
 		return confirm(_('Has this device been cleaned?'), [

@@ -9,7 +9,7 @@
 const RULES = [
 	'.cpe-device { border: 1px solid var(--border-color-medium, #ccc); border-left-width: 5px; border-radius: 3px; padding: .6em 1em; margin: 0 0 1em }',
 	'.cpe-device.compromised { border-left-color: var(--error-color-medium, #d00000) }',
-	'.cpe-device.suspected { border-left-color: var(--warn-color-high, #b8860b) }',
+	'.cpe-device.unusual { border-left-color: var(--warn-color-high, #b8860b) }',
 	'.cpe-device h3 { margin: 0; overflow-wrap: anywhere; line-height: 1.4 }',
 	'.cpe-device p, .cpe-device ol, .cpe-device ul { margin: .4em 0 }',
 	'.cpe-device ol, .cpe-device ul, .cpe-list { padding-left: 1.6em; margin-left: 0; color: inherit; line-height: 1.45 }',

@@ -77,10 +77,10 @@ const STANDINGS = {
 			_('Say that it is clean: choose “I have cleaned this device”. Then it may send mail again, and the filter goes on watching it.')
 		]
 	},
-	suspected: {
-		label: _('Suspected'),
+	unusual: {
+		label: _('Is this your mail server?'),
 		action: false,
-		means: _('This device sends e-mail in an unusual way. The filter is watching it. You do not need to do anything.'),
+		means: _('This device sends e-mail as a mail server does. If you run a mail server on it, allow it, so that the filter leaves it alone. If you do not, something on it sends mail without your knowledge: check the device.'),
 		steps: []
 	},
 	clear: {
@@ -111,8 +111,14 @@ return baseclass.extend({
 	STANDINGS: STANDINGS,
 	SIGNS: SIGNS,
 
+	/* A suspicion is nothing to tell people of: such a device is shown like a clear one. */
 	standing: function(device) {
 		return STANDINGS[device.standing] || STANDINGS.clear;
+	},
+
+	/* Whether a device is one of those that have sent mail, and not the home's unknown one, which only counts when compromised. */
+	ordinary: function(device) {
+		return this.standing(device) == STANDINGS.clear && device.device != HOME;
 	},
 
 	/* [title, sentence] of what is blocked or slowed down. */
@@ -173,7 +179,7 @@ return baseclass.extend({
 
 	/* Since when it has its standing; POSIX seconds or null. */
 	since: function(device) {
-		const at = device.standing == 'compromised' ? device.compromised_at : device.standing == 'suspected' ? device.suspected_at : null;
+		const at = device.standing == 'compromised' ? device.compromised_at : device.standing == 'unusual' ? device.unusual_at : null;
 		return at ? at.time : null;
 	},
 

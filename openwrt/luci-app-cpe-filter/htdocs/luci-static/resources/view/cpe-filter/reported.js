@@ -10,7 +10,7 @@
  */
 
 const KINDS = {
-	opened: _('A device is suspected'),
+	opened: _('A device looks like a mail server'),
 	raised: _('A device is compromised'),
 	updated: _('It goes on'),
 	closed: _('It is over'),

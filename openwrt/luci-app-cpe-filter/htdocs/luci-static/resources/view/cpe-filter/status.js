@@ -13,7 +13,7 @@
  * content has changed, so that a counter does not take away the focus or fold a list.
  */
 
-const WORST_FIRST = [ 'compromised', 'suspected', 'clear' ];
+const WORST_FIRST = [ 'compromised', 'unusual', 'suspected', 'clear' ];
 
 /* A number in the reader's own language. */
 function number(value) {
@@ -86,7 +86,7 @@ function place(tag, attributes) {
 	};
 }
 
-/* A device with evidence against it. `update` takes it from a newer status. */
+/* A device that is compromised, or that looks like a mail server. `update` takes it from a newer status. */
 function card(device) {
 	const standing = words.standing(device), mac = words.mac(device.device);
 	const counts = place('p'), plot = place('div'), why = place('div');
@@ -99,7 +99,13 @@ function card(device) {
 			buttons.push(E('button', { 'class': 'btn cbi-button cbi-button-action important', 'click': function() {
 				filter.release(device.device, words.short(device));
 			} }, [ _('I have cleaned this device') ]));
-		if (mac)
+		if (mac && device.standing == 'unusual')
+			buttons.push(E('button', { 'class': 'btn cbi-button cbi-button-action important', 'click': function(event) {
+				const button = event.target;
+				button.disabled = true;
+				filter.exempt(mac).finally(function() { button.disabled = false; });
+			} }, [ _('This is my mail server') ]));
+		else if (mac)
 			buttons.push(E('a', { 'class': 'btn cbi-button', 'href': L.url('admin/services/cpe-filter/exemptions') + '?device=' + encodeURIComponent(mac) },
 				[ _('This is my mail server') ]));
 	}
@@ -109,7 +115,7 @@ function card(device) {
 		E('div', { 'class': 'cpe-marks' }, words.marks(device).map(function(mark) { return E('div', {}, [ mark ]); })),
 		E('p', {}, [
 			E('span', { 'class': 'cpe-standing' }, [ standing.label ]), ' ',
-			E('strong', {}, [ standing.action ? _('Action required') : _('No action required') ]),
+			standing.action ? E('strong', {}, [ _('Action required') ]) : '',
 			since == null ? '' : E('div', {}, [ _('since %s').format(words.time(since)) ])
 		]),
 		E('p', {}, [ standing.means ]),
@@ -119,7 +125,7 @@ function card(device) {
 		counts.root
 	].concat(steps.length ? [ E('h4', {}, [ _('What to do') ]), list(steps.length > 1 ? 'ol' : 'ul', steps) ] : [], [
 		E('div', { 'class': 'cpe-buttons' }, buttons),
-		E('details', { 'open': standing.action ? '' : null }, [ E('summary', {}, [ _('What was noticed') ]), plot.root, why.root ])
+		device.standing == 'unusual' ? '' : E('details', { 'open': '' }, [ E('summary', {}, [ _('What was noticed') ]), plot.root, why.root ])
 	]));
 
 	return {
@@ -173,6 +179,9 @@ function summary(answer, devices) {
 	const bad = devices.filter(function(device) { return words.standing(device).action; });
 	if (bad.length)
 		return [ 'danger', [ _('Action required'), _('Sending spam: %s').format(bad.map(words.short, words).join(', ')) ] ];
+	const asked = devices.filter(function(device) { return device.standing == 'unusual'; });
+	if (asked.length)
+		return [ 'notice', [ _('Is this your mail server?'), asked.map(words.short, words).join(', ') ] ];
 	return [ 'success', [ _('No action required'), devices.length ? _('No device in your home is known to send spam.')
 		: _('No device has sent mail straight to a mail server so far.') ] ];
 }
@@ -236,7 +245,7 @@ return view.extend({
 			});
 
 			const now = {};
-			devices.filter(function(device) { return device.standing != 'clear'; }).forEach(function(device) {
+			devices.filter(function(device) { return device.standing == 'compromised' || device.standing == 'unusual'; }).forEach(function(device) {
 				const key = identity(device);
 				now[key] = cards[key] || card(device);
 				now[key].update(device, status);
@@ -245,7 +254,7 @@ return view.extend({
 				dom.content(suspects, Object.values(now).map(function(one) { return one.root; }));
 			cards = now;
 
-			const clear = devices.filter(function(device) { return device.standing == 'clear'; });
+			const clear = devices.filter(words.ordinary, words);
 			rest.put(JSON.stringify(clear.map(function(device) {
 				return [ words.short(device), device.messages, device.connections, device.last_seen ];
 			})), function() { return others(clear); });

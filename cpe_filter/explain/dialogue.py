@@ -186,7 +186,7 @@ class Dialogue:
         if verb == b"NOOP" or verb == b"HELP":
             return _OK if verb == b"NOOP" else self._texts.help
         if verb == b"STARTTLS" and self._asked is not None and self._asked.starttls:
-            self._asked.took_tls()
+            self._asked.took_tls = True
             return self._texts.no_tls
         return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
 
@@ -195,6 +195,7 @@ class Dialogue:
         asked = self._asked
         rest = _EHLO
         if asked is not None:
+            asked.ehlo = True
             rest = (_STARTTLS if asked.starttls else b"") + (_ODD if asked.odd else b"") + _EHLO
             if asked.slowly:
                 asked.slowly = False  # once
@@ -218,7 +219,7 @@ class Dialogue:
         self._mail = True
         if self._asked is None:
             return _SENDER_OK
-        self._sender = rest
+        self._sender, self._asked.mail = rest, True
         return _SENDER_OK_ODD if self._asked.odd else _SENDER_OK
 
     def _bdat(self, rest: bytes) -> bytes:

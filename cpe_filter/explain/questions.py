@@ -5,8 +5,10 @@ reads along and judges (engine.responder_answers). Time comes in with each call.
 
 No test may cost a person the explanation. So a reply that defers has the same text as the one that refuses. A client
 gets 450 only for its first `MOST_DEFERRED` envelopes of a day, and not at all for a week once it has come back; each
-envelope is refused at its second attempt. It gets 454 only in one connection of a day. A client that finds no room in
-the table gets neither.
+envelope is refused at its second attempt. It has to wait in `MOST_WAITS` connections. STARTTLS is not offered for a
+week to a client that gave up because of 454, and again if it then gives up because STARTTLS is not offered: programs
+that insist on it read the explanation in the reply to it. A client that finds no room in the table is asked nothing
+that needs one.
 
 Nothing that a client says is kept, but a number for each deferred envelope: a keyed hash (Python's, with a new key at
 each start) of the domains, with 8 bits of a hash of the local-parts. One in 256 other envelopes between these domains
@@ -31,22 +33,29 @@ LATER: Refusal = "later"  # for now: does it try again?
 RETURNED: Refusal = "returned"  # for good, after `LATER`
 #: Clients that are remembered, and how long: after the first question, or after one has come back.
 MOST_CLIENTS, ASKED_S, KNOWN_S = 128, 86400.0, 7 * 86400.0
-#: Envelopes of a client that are deferred.
-MOST_DEFERRED = 3
+#: Envelopes of a client that are deferred, and its connections that have to wait, while it is remembered.
+MOST_DEFERRED, MOST_WAITS = 3, 20
+# Whether STARTTLS is offered to a client: it is; no, because it gave up; it is, because it gave up without.
+_OFFER, _OMIT, _INSISTS = range(3)
 #: Seconds before a second attempt counts as one. Sooner it is the next MX of the same attempt (RFC 5321 section 5.1),
 #: and is deferred again. Queues wait for a minute at least.
 RETURN_AFTER_S = 20.0
 
 
 class _Client:
-    """until: when it is forgotten. deferred: by envelope, since when. known: it has come back. tls: it has had 454."""
+    """until: when it is forgotten. deferred: by envelope, since when. known: it has come back.
 
-    __slots__ = ("deferred", "known", "tls", "until")
+    tls: what is known of it and STARTTLS. waits: connections that had to wait.
+    """
+
+    __slots__ = ("deferred", "known", "tls", "until", "waits")
 
     def __init__(self, until: float) -> None:
         self.until = until
         self.deferred: dict[int, float] = {}
-        self.known = self.tls = False
+        self.known = False
+        self.tls = _OFFER
+        self.waits = 0
 
 
 class Questions:
@@ -69,8 +78,12 @@ class Questions:
         if not (self._patience or self._replies or self._starttls or self._retry):
             return None
         client = self._client(address, now)
-        tls = self._starttls and client is not None and not client.tls
-        return Asked(self, client, self._patience and alone, self._replies, self._replies and alone, tls)
+        if client is None:
+            return Asked(self, None, False, self._replies, False, False)
+        waits = alone and (self._patience or self._replies) and client.waits < MOST_WAITS
+        client.waits += waits
+        tls = self._starttls and client.tls != _OMIT
+        return Asked(self, client, self._patience and waits, self._replies, self._replies and waits, tls)
 
     def _client(self, address: bytes, now: Mono) -> _Client | None:
         clients = self._clients
@@ -102,9 +115,16 @@ class Questions:
 
 
 class Asked:
-    """What one connection is asked: patience, odd replies, these with a pause (`slowly`), STARTTLS."""
+    """What one connection is asked: patience, odd replies, these with a pause (`slowly`), STARTTLS.
 
-    __slots__ = ("_client", "_questions", "odd", "patience", "slowly", "starttls", "time")
+    The dialogue sets how far it came: EHLO, STARTTLS although it is refused, MAIL. The responder sets the time of what
+    it reads.
+    """
+
+    __slots__ = (
+        *("_client", "_questions", "odd", "patience", "slowly", "starttls"),
+        *("ehlo", "mail", "time", "took_tls"),
+    )
 
     def __init__(
         self, questions: Questions, client: _Client | None, patience: bool, odd: bool, slowly: bool, starttls: bool
@@ -115,13 +135,18 @@ class Asked:
         self.odd = odd
         self.slowly = slowly
         self.starttls = starttls
-        #: When the client was last heard. Set by the responder.
+        self.ehlo = self.took_tls = self.mail = False
         self.time = Mono(0.0)
 
-    def took_tls(self) -> None:
-        """The client asked for STARTTLS: it is not offered to it again, because some programs try again later."""
-        if self._client is not None:
-            self._client.tls = True
+    def ended(self) -> None:
+        """The connection has ended: whether to offer STARTTLS to this client the next time."""
+        client = self._client
+        if client is None or self.mail:
+            return
+        if self.took_tls and client.tls == _OFFER:
+            client.tls, client.until = _OMIT, max(client.until, self.time + KNOWN_S)
+        elif self.ehlo and client.tls == _OMIT and not self.starttls:
+            client.tls = _INSISTS
 
     def refusal(self, sender: bytes, recipient: bytes) -> Refusal:
         """How a recipient is refused. sender, recipient: what followed MAIL and RCPT."""

@@ -281,6 +281,8 @@ class Responder:
         self._poll.unregister(fd)
         del self._connections[fd]
         connection.socket.close()
+        if connection.asked is not None:
+            connection.asked.ended()
         self._counts[1] += connection.dialogue.refused
         self._shares.give_back(connection.groups)
 

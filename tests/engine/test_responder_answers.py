@@ -66,6 +66,8 @@ class House:
             client(line)
             while reply := dialogue.reply():
                 server(reply)
+        if asked is not None:
+            asked.ended()
         said.close()
         for packet in said.packets if leaves else said.packets[:-2]:
             self.engine.packet(PacketTime(packet.time), 0 if packet.from_client else 4, mac, packet.data)
@@ -84,10 +86,10 @@ def test_a_mail_program_answers_all() -> None:
     house = House()
     house.talk("EHLO a.example", "STARTTLS", *MAIL, "QUIT")
     assert house.answers == ["waited", "took-tls", "coped"]
-    house.talk("EHLO a.example", *MAIL, "QUIT", time=START + 300.0)
-    assert house.answers == ["waited", "coped", "returned"]
-    house.talk("EHLO a.example", *MAIL, "QUIT", time=START + 600.0)
-    assert house.answers == ["waited", "coped"]
+    house.talk("EHLO a.example", "STARTTLS", *MAIL, "QUIT", time=START + 300.0)
+    assert house.answers == ["waited", "took-tls", "coped", "returned"]
+    house.talk("EHLO a.example", "STARTTLS", *MAIL, "QUIT", time=START + 600.0)
+    assert house.answers == ["waited", "took-tls", "coped"]
 
 
 @pytest.mark.parametrize(

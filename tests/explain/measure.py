@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 TO, ROUTER = "ben@friends.example", "192.168.1.1"
 LETTER = f"From: ann@home.example\nTo: {TO}\nSubject: a letter\n\nHello.\n"
 #: Packages with a program more, unpacked as those of `boxes` are.
-MORE = {"nullmailer": "nullmailer", "dma": "dma", "sendemail": "sendemail", "s-nail": "s-nail"}
+MORE = (
+    *("nullmailer", "dma", "sendemail", "s-nail", "ssmtp", "esmtp", "mutt", "mailutils"),
+    *("node-nodemailer", "libphp-phpmailer", "python3-aiosmtplib", "ruby"),
+)
 _SMTPLIB = """
 import smtplib, sys
 with smtplib.SMTP({host!r}, 25, "smtplib.home.example", timeout=60) as server:
@@ -52,6 +55,35 @@ use Net::SMTP;
 my $smtp = Net::SMTP->new("192.168.1.1", Hello => "perl.home.example") or die "no connection: $@";
 $smtp->mail("ann\\@home.example") && $smtp->to("ben\\@friends.example") or print $smtp->code, " ", $smtp->message;
 $smtp->quit;
+"""
+_NODEMAILER = """
+const mailer = require("/usr/share/nodejs/nodemailer");
+const transport = mailer.createTransport({ host: "192.168.1.1", port: 25, name: "node.home.example" });
+transport.sendMail({ from: "ann@home.example", to: "ben@friends.example", subject: "x", text: "Hello." })
+    .catch(error => console.log(error.message, error.response));
+"""
+_PHPMAILER = """
+foreach (["Exception", "SMTP", "PHPMailer"] as $name) require "/etc/phpmailer/$name.php";
+$mail = new PHPMailer\\PHPMailer\\PHPMailer();
+$mail->isSMTP();
+$mail->Host = "192.168.1.1";
+$mail->setFrom("ann@home.example");
+$mail->addAddress("ben@friends.example");
+$mail->Subject = $mail->Body = "Hello";
+for ($n = 0; $n < 2; $n++) { $mail->send(); echo $mail->ErrorInfo, "\\n"; }
+"""
+_AIOSMTPLIB = """
+import asyncio, sys
+sys.path.insert(0, "/usr/lib/python3/dist-packages")
+import aiosmtplib
+asyncio.run(aiosmtplib.send("From: a\\n\\nHello.", sender="ann@home.example", recipients=["ben@friends.example"],
+    hostname="192.168.1.1", port=25))
+"""
+_RUBY = """
+require "net/smtp"
+Net::SMTP.start("192.168.1.1", 25, helo: "ruby.home.example", tls_verify: false) do |smtp|
+  smtp.send_message("Hello.", "ann@home.example", "ben@friends.example")
+end
 """
 
 
@@ -65,11 +97,13 @@ def _run(*command: str) -> Callable[[Lab, str], str]:
     return send
 
 
-def _in_box(name: str, *command: str) -> Callable[[Lab, str], str]:
+def _in_box(name: str, *command: str, files: tuple[tuple[str, str], ...] = ()) -> Callable[[Lab, str], str]:
     def send(lab: Lab, device: str) -> str:
         with boxes.Box(lab, device, name) as box:
+            for file, text in files:
+                box.write(file, text)
             box.write("etc/hosts", "127.0.0.1 localhost\n192.168.1.1 mx.friends.example\n")
-            return box.run(["sh", "-c", '"$@" 2>&1', "sh", *command], LETTER, check=False)
+            return box.run(["timeout", "60", "sh", "-c", '"$@" 2>&1', "sh", *command], LETTER, check=False)
 
     return send
 
@@ -129,6 +163,12 @@ def _dma(lab: Lab, device: str) -> str:
     return "(to syslog)"
 
 
+def _phpmailer(lab: Lab, device: str) -> str:
+    folder = boxes.UNPACKED / "libphp-phpmailer/usr/share/php/libphp-phpmailer/src"
+    files = tuple((f"etc/phpmailer/{file.name}", file.read_text()) for file in folder.glob("*.php"))
+    return _in_box("php", "sh", "-c", 'exec /usr/bin/php?.? -r "$1"', "sh", _PHPMAILER, files=files)(lab, device)
+
+
 _SWAKS = ("swaks", "--server", ROUTER, "--from", "ann@home.example", "--to", TO, "--helo", "swaks.home.example")
 _CURL = (
     *("curl", "-sS", "-v", "--url", f"smtp://{ROUTER}/curl.home.example", "--upload-file", "-"),
@@ -136,6 +176,8 @@ _CURL = (
 )
 _MSMTP = ("msmtp", f"--host={ROUTER}", "--domain=msmtp.home.example", "--from=ann@home.example")
 _SNAIL = ("s-nail", "-S", "v15-compat", "-S", f"mta=smtp://{ROUTER}:25", "-S", "smtp-auth=none", "-S", "sendwait", "-r")
+_SSMTP = f"mailhub={ROUTER}:25\nhostname=ssmtp.home.example\nFromLineOverride=YES\n"
+_MUTT = f"set smtp_url=smtp://{ROUTER}:25/ from=ann@home.example copy=no ssl_starttls=yes ssl_force_tls=no"
 PROGRAMS: dict[str, Callable[[Lab, str], str]] = {
     "Postfix, TLS if offered": _postfix(True),
     "Postfix, no TLS": _postfix(False),
@@ -155,6 +197,21 @@ PROGRAMS: dict[str, Callable[[Lab, str], str]] = {
     "smtplib, TLS required": _run(PYTHON, "-c", _SMTPLIB.format(host=ROUTER, tls="server.starttls()")),
     "Net::SMTP": _run("perl", "-e", _NET_SMTP),
     "sendEmail": _in_box("sendemail", "sendemail", "-s", ROUTER, "-f", "ann@home.example", "-t", TO, "-u", "x"),
+    "ssmtp": _in_box("ssmtp", "ssmtp", "-v", TO, files=(("etc/ssmtp/ssmtp.conf", _SSMTP),)),
+    "ssmtp, TLS required": _in_box(
+        "ssmtp", "ssmtp", "-v", TO, files=(("etc/ssmtp/ssmtp.conf", _SSMTP + "UseSTARTTLS=YES\n"),)
+    ),
+    "esmtp": _in_box(
+        "esmtp", "esmtp", "-f", "ann@home.example", TO, files=(("etc/esmtprc", f"hostname = {ROUTER}:25\n"),)
+    ),
+    "mutt": _in_box("mutt", "mutt", "-n", "-F", "/dev/null", "-e", _MUTT, "-s", "x", TO),
+    "mailutils": _in_box(
+        "mailutils", "mail.mailutils", "-E", f"set sendmail=smtp://{ROUTER}:25", "-r", "a@home.example", TO
+    ),
+    "nodemailer": _in_box("node-nodemailer", "node", "-e", _NODEMAILER),
+    "PHPMailer": _phpmailer,
+    "aiosmtplib": _in_box("python3-aiosmtplib", "/usr/bin/python3", "-c", _AIOSMTPLIB),
+    "Ruby Net::SMTP": _in_box("ruby", "ruby", "-e", _RUBY),
     "s-nail": _in_box("s-nail", *_SNAIL, "ann@home.example", TO),
 }
 
@@ -234,9 +291,9 @@ def play(names: list[str], minutes: float = 0.0) -> dict[str, tuple[list[str], s
 
 def programs(minutes: float, names: list[str]) -> None:
     """Gets what is missing, and prints a row for each program."""
-    for name, package in MORE.items():
+    for name in MORE:
         if not (boxes.UNPACKED / name).is_dir():
-            for why in boxes._unpack(package, boxes.UNPACKED / name):
+            for why in boxes._unpack(name, boxes.UNPACKED / name):
                 print(f"could not get {name}: {why}", file=sys.stderr)
     for name, (found, shown) in play(names or list(PROGRAMS), minutes).items():
         text = "text shown" if "Not from this line." in shown else f"no text: {shown.strip()[-160:]!r}"

@@ -14,6 +14,7 @@ from cpe_filter.explain.questions import (
     LATER,
     MOST_CLIENTS,
     MOST_DEFERRED,
+    MOST_WAITS,
     NOW,
     RETURN_AFTER_S,
     RETURNED,
@@ -95,21 +96,45 @@ def test_what_is_kept_has_no_letters() -> None:
     ask(asking, "secret@home.example", "secret@friends.example", 0.0)
     (client,) = asking._clients.values()
     assert all(isinstance(value, (int, float)) for pair in client.deferred.items() for value in pair)
-    assert set(client.__slots__) == {"deferred", "known", "tls", "until"}
+    assert set(client.__slots__) == {"deferred", "known", "tls", "until", "waits"}
 
 
-def test_starttls_is_offered_until_it_is_taken_and_again_after_a_day() -> None:
+@pytest.mark.parametrize(
+    ("program", "offered"),
+    [
+        ("takes it and goes on in clear", [True] * 5),  # Postfix, Exim, OpenSMTPD
+        ("does not take it", [True] * 5),
+        ("gives up where it is refused", [True, False, False, False, False]),  # PHPMailer
+        ("insists on it", [True, False, True, True, True]),  # msmtp with tls=on
+    ],
+)
+def test_starttls_is_offered_as_a_program_can_bear(program: str, offered: list[bool]) -> None:
+    asking, seen = questions("starttls"), []
+    for number in range(5):
+        asked = asking.of(LAPTOP, True, Mono(float(number)))
+        assert asked is not None
+        seen.append(asked.starttls)
+        asked.time, asked.ehlo = Mono(float(number)), True
+        asked.took_tls = asked.starttls and program != "does not take it"
+        asked.mail = program in ("takes it and goes on in clear", "does not take it") or (
+            program == "gives up where it is refused" and not asked.took_tls
+        )
+        asked.ended()
+    assert seen == offered
+
+
+def test_starttls_is_offered_again_after_a_week() -> None:
     asking = questions("starttls")
 
     def offered(time: float) -> bool:
         asked = asking.of(LAPTOP, True, Mono(time))
         assert asked is not None
-        if time == 20.0:
-            asked.took_tls()
+        asked.time, asked.took_tls = Mono(time), time == 1.0
+        asked.ended()
         return asked.starttls
 
-    assert [offered(time) for time in (0.0, 10.0, 20.0, 30.0, ASKED_S - 1, ASKED_S + 1)] == [True] * 3 + [False] * 2 + [
-        True
+    assert [offered(time) for time in (0.0, 1.0, 2.0, ASKED_S + 1, KNOWN_S, KNOWN_S + 2)] == [
+        *(True, True, False, False, False, True)
     ]
 
 
@@ -117,6 +142,20 @@ def test_nobody_waits_who_has_another_connection() -> None:
     asked = questions(*ALL).of(LAPTOP, False, Mono(0.0))
     assert asked is not None
     assert (asked.patience, asked.odd, asked.slowly, asked.starttls) == (False, True, False, True)
+
+
+def test_a_client_has_to_wait_in_a_few_connections_of_a_day() -> None:
+    asking, waits = questions(*ALL), []
+    for number in range(2 * MOST_WAITS):
+        asked = asking.of(LAPTOP, number % 2 == 0, Mono(float(number)))
+        assert asked is not None
+        assert asked.patience == asked.slowly
+        waits.append(asked.patience)
+    assert waits == [True, False] * MOST_WAITS
+    for time, patient in ((ASKED_S - 1, False), (ASKED_S + 1, True)):
+        asked = asking.of(LAPTOP, True, Mono(time))
+        assert asked is not None
+        assert (asked.patience, asked.odd) == (patient, True)
 
 
 @pytest.mark.parametrize("on", [(), *((name,) for name in ALL)])
@@ -142,8 +181,9 @@ def test_who_finds_no_room_is_not_asked_what_must_be_remembered() -> None:
         assert ask(asking, "a@b.example", "c@d.example", 0.0, number.to_bytes(4, "big")) == LATER
     late = asking.of(LAPTOP, True, Mono(1.0))
     assert late is not None
-    assert (late.patience, late.odd, late.starttls) == (True, True, False)
-    late.took_tls()
+    assert (late.patience, late.odd, late.slowly, late.starttls) == (False, True, False, False)
+    late.took_tls = True
+    late.ended()
     assert late.refusal(b"FROM:<a@b>", b"TO:<c@d>") == NOW
     assert len(asking._clients) == MOST_CLIENTS
     assert ask(asking, "a@b.example", "c@d.example", ASKED_S + 1) == LATER, "the others are forgotten"

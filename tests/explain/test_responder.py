@@ -330,10 +330,25 @@ def test_all_questions_end_in_the_explanation(start: Start) -> None:
     time.sleep(0.5)
     client = running.client()  # while the first is open, so without pauses
     client.reply()
-    assert "STARTTLS" not in client.ask("EHLO laptop.home.example"), "it was refused before"
+    client.ask("EHLO laptop.home.example")
     client.ask("MAIL FROM:<ann@home.example>")
     assert client.ask("RCPT TO:<ben@friends.example>") == f"554 5.7.0 {TEXT} {URL}"
     assert client.ask("RCPT TO:<ben@friends.example>") == EXPLANATION
+
+
+def test_a_program_that_gives_up_where_starttls_is_refused_gets_on_without(start: Start) -> None:
+    running = start(changed_policy(ASKING, test_patience=False), *WAITS)
+    for refused in (True, False):
+        client = running.client()
+        client.reply()
+        client.say(b"NOOP\r\nEHLO laptop.home.example\r\n")
+        client.reply()
+        assert ("STARTTLS" in client.reply()) is refused
+        assert client.ask("STARTTLS")[:3] == ("454" if refused else "502")
+        client.close()
+        deadline = time.monotonic() + DEADLINE_S
+        while running.open_connections() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def test_the_pause_is_real_and_ends_when_the_client_speaks(start: Start) -> None:

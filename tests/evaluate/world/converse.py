@@ -174,7 +174,7 @@ class _Course:
             if self.manners.tls:
                 return self._hidden()
             if self.asked is not None and self.asked.starttls:
-                self.asked.took_tls()
+                self.asked.took_tls = True
                 self.events.append(_NO_TLS)
                 if not client.goes_on or client.tls == "must":
                     self._leaves(refused=True)
@@ -193,6 +193,8 @@ class _Course:
     def _hello(self) -> None:
         client, asked = self.client, self.asked
         offers = self.manners.offers
+        if asked is not None:
+            asked.ehlo = client.ehlo
         if self.explained:
             offers = _RESPONDER_OFFERS[asked is not None and asked.starttls, asked is not None and asked.odd]
         if client.ehlo and client.naive and asked is not None and asked.slowly:
@@ -220,6 +222,8 @@ class _Course:
         if client.spaced:
             events.append(_SPACED)
         at_mail = None if self.explained else manners.at_mail(self.manners, self.line, letter, self.time, rng)
+        if self.asked is not None:
+            self.asked.mail = True
         agreed = replies.RESPONDER_SENDER if self.asked is not None and self.asked.odd else replies.OK_SENDER
         events.append(Event("sender", letter.sender, at_mail or agreed))
         if at_mail is not None and not self.pipelined:

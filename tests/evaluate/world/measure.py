@@ -192,6 +192,8 @@ class Gate:
         if asked is not None:
             asked.time = Mono(time)
         session = attempt.meet(EXPLAIN, asked)._replace(time=time)
+        if asked is not None:
+            asked.ended()
         device.last_seen = time
         connection = self.detector.opened(device, session.server, time)
         connection.explained = True

@@ -14,8 +14,9 @@
 # make lines  the table of docs/lines.md: on which lines and routers mail is filtered, or reported as not watched (root; qemu;
 #             an hour; LINES="--only host --lines pppoe wireguard" for some)
 # make vm     the live filter and its package in a kernel with nft's own queue, the whole of it (qemu; root; half an hour)
-# make evaluate the detector's goals, measured (15 minutes); EVALUATE=--quick make evaluate for two
-# make calibrate the table's rates beside those observed, and the false alarms (2 minutes; CALIBRATE=--quick: 10 s)
+# make evaluate the detector's goals, measured on simulated senders (an hour; EVALUATE=--quick for a quarter)
+# make calibrate the bounds of the detector's table next to what simulated senders show, and how near these come to a conviction
+#             (10 minutes; CALIBRATE=--quick: two)
 # make fleet  a collector with its page, and simulated routers that report to it, until Ctrl-C (FLEET="--routers 500")
 # make record record pcaps/ again (root)
 # make coverage  the tests once more, with every line and branch counted (a third slower; fails below the floor)

@@ -41,8 +41,8 @@ UNUSUAL: Standing = "unusual"
 SUSPECTED: Standing = "suspected"
 COMPROMISED: Standing = "compromised"
 
-#: The false-alarm interval is measured: `python -m tests.evaluate.calibrate` prints after how many first contacts and
-#: sessions each sender passes the threshold by chance, next to Lorden's e^h.
+#: The false-alarm interval is measured: `python -m tests.evaluate.calibrate` prints how many contacts of each simulated
+#: sender lie between two times that its score comes to the threshold, next to Lorden's e^h.
 SUSPECT_AT = 7.0
 CONVICT_AT = 9.5
 #: A suspicion ends below this.

@@ -1,107 +1,115 @@
-"""How often each indicator fires: lives of simulated devices, and a capture -> counts -> rates with intervals.
+"""How often each indicator fires where it can: lives of simulated senders -> counts -> rates with intervals.
 
-Knows which scenario is which of the senders in the table, and what of a connection has to be seen for an indicator to
-fire at all. Must not know what the table claims (`calibrate` compares) nor the hold-out set.
+Knows which simulated sender is of which kind in the table, and what of a connection has to be seen for an indicator to
+fire at all. Must not know what the table claims (`calibrate` compares), nor the hold-out and validation sets.
 
-A *first contact* is a connection that can be evidence: `Connection.fresh` at its opening. Silent retries are left out:
-the neighbourhood was met before, and again it neither accepted nor refused, as far as can be seen (`OUTCOMES`).
+A *rate* is counted as the detector counts it: each time it adds it or its absence. A *habit* is counted by contacts, as
+its bound is: connections that can be evidence (`Connection.fresh`) and show what the habit needs (`OF`). A finding that
+counts in part, because something else explains the rest, is counted in part. Standings have no consequences here: a
+life goes on after a conviction.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from cpe_filter.detect.detector import _BITS, _DOMAINS, _NAMES, Connection, Detector, Step
+from cpe_filter.detect.detector import Connection, Detector, Step
 from cpe_filter.detect.device import Device, Devices
-from cpe_filter.detect.evidence import CONNECT, INDICATORS, REPLY, SENDER_PROFILES
-from cpe_filter.detect.score import _NEEDED, COMPROMISED
-from cpe_filter.engine import FORWARD, Engine
+from cpe_filter.detect.evidence import INDICATORS, SENDER_PROFILES
+from cpe_filter.detect.score import CONVICT_AT, SUSPECT_AT
 from cpe_filter.inspect.facts import Event
-from cpe_filter.lean.clocks import PacketTime
-from cpe_filter.replay.capture import frames, network_layer
-from tests.evaluate.bots import BOTS
 from tests.evaluate.facts import Player
-from tests.evaluate.internet import Internet
 from tests.evaluate.intervals import clopper_pearson
-from tests.evaluate.legit import LEGITIMATE, Sessions, own_name
-from tests.evaluate.mta import Habits, correspondence, deliver, log_uniform
+from tests.evaluate.legit import LEGITIMATE
 from tests.evaluate.scenarios import device_key, seeded
-from tests.evaluate.talk import Client
-from tests.policies import make_policy
+from tests.evaluate.world.measure import Gate, Task, attempts
+from tests.evaluate.world.measure import device_key as key_in_world
+from tests.evaluate.world.sets import DEVELOPMENT
 
-#: Kinds of bots -> scenarios. Not those that show SYNs alone, share a device, or write to willing recipients only.
-BOT_KINDS = {
-    "classic": ("classic-sprayer", "classic-rotating", "many-recipients", "one-recipient", "classic-400-a-day"),
-    "careful": ("careful", "careful-1-an-hour", "proxy-on-tv", "cleaned-list", "router-originated"),
-    "STARTTLS": ("starttls-only",),
-}
-#: The table's senders -> scenarios. Not nat-lan, which is several at once.
-SENDER_KINDS = {
+#: The table's kinds -> senders of the world. Which kind a sender is of is judgement where it is between two.
+WORLD = {
     "mta": (
-        "self-hosted", "queue-flush", "office-exchange", "forwarder", "two-mtas", "wan-outage", "greylisted",
+        "self-hosted", "fresh-server", "queue-flush", "week-offline", "wan-outages", "office-exchange", "autoresponder",
+        "greylisted", "refused-everywhere", "fediverse", "forge", "web-shop", "abuse-reporter", "chat-by-mail",
+        "ipv6-server", "ticket-system", "laptop-mta",
     ),
-    "newsletter": ("newsletter", "mailing-list"),
-    "script": ("script", "php-localhost", "appliance-refused", "appliance-working", "mx-check"),
-    "residential": ("home-line-refused",),
-    "listed": ("listed all the time",),
-    "bouncer": ("backscatter", "callout-verifier"),
+    "list": (
+        "mailman", "dmarc-reporter", "shop-newsletter", "club-list", "association-php", "server-newsletter",
+        "first-mailing", "survey-invitations",
+    ),
+    "appliance": (
+        "refused-thing", "working-thing", "camera-motion", "nas-reports", "home-assistant", "ups", "fax-to-mail",
+        "php-on-a-pi", "cron-mails", "monitoring", "developer", "nextcloud", "wrong-port",
+    ),
+    "verifier": ("verifying-server", "backscatter"),
+    "guests": (
+        "two-servers", "dormitory", "behind-one-mac", "iot-hub", "cafe", "office-port-25", "server-and-things",
+    ),
+    "forwarder": ("forwarder", "backup-mx"),
+    "survey": ("tls-survey", "mx-check"),
+    "hoster": (),
+    "listed": (),
+    "scanner": ("scan-to-mail",),
 }  # fmt: skip
-#: Sums whose first passage is noted, nats.
-THRESHOLDS = tuple(range(3, 13))
+#: The table's kinds -> scenarios of the earlier evaluation (tests.evaluate.legit).
+EARLIER = {
+    "mta": ("self-hosted", "queue-flush", "office-exchange", "wan-outage", "greylisted", "home-line-refused"),
+    "list": ("newsletter", "mailing-list"),
+    "appliance": ("script", "php-localhost", "appliance-refused", "appliance-working"),
+    "verifier": ("backscatter", "callout-verifier"),
+    "guests": ("two-mtas", "nat-lan"),
+    "forwarder": ("forwarder",),
+    "survey": ("mx-check",),
+}
 
-#: What a contact has to show for an indicator to be possible; `ALL` where nothing is named. The shares in the table
-#: are of these: of new neighbourhoods, of HELOs, of MAILs, of dialogues in the clear, of such in TLS; of HELOs and
-#: MAILs for which the device has not yet had as many names, or domains, as are remembered.
-ALL, NEW, HELLO, MAIL, READ, TLS, NAMES, DOMAINS = "all", "new", "helo", "mail", "read", "tls", "names", "domains"
-_IN_THE_CLEAR = {
-    "banner-refused", "unknown-user", "dnsbl-listed", "residential-line", "refused", "deferred", "early-talk",
-    "blind-pipelining", "content-after-refusal", "not-smtp", "no-quit", "path-spaced", "verb-case", "accepted", "quit",
-    "authenticated",
-}  # fmt: skip
-_OF_MAIL = (
-    "sender-unrelated", "sender-rotates", "non-null-sender", "null-sender", "declines-tls", "many-recipients",
-    "sender-is-recipient", "helo-is-recipient",
-)  # fmt: skip
+#: What a contact has to show for a habit to be possible; `ALL` where nothing is named. A new network; HELO; a MAIL that
+#: was read; a dialogue in the clear; what a client sent in TLS; a dialogue at all.
+ALL, NEW, HELLO, MAIL, READ, TLS, HEARD = "all", "new", "helo", "mail", "read", "tls", "heard"
 OF = dict.fromkeys(INDICATORS, ALL)
 OF |= {name: HELLO for name in INDICATORS if name.startswith("helo-")}
-OF |= dict.fromkeys(_IN_THE_CLEAR, READ)
-OF |= dict.fromkeys(_OF_MAIL, MAIL)
-OF |= {"helo-rotates": NAMES, "sender-rotates": DOMAINS}
-OF |= dict.fromkeys(("rcpt-accepted", "destination-burst", "private-extension"), NEW)
-OF |= dict.fromkeys(("tls-carried", "tls-too-short"), TLS)
-
-_FLAGS = {"hello": 1, "sender": 2, "tls": 4}
-_HEARD, _NAMES_LEFT, _DOMAINS_LEFT, _COUNTED = 8, 16, 32, 64
-#: `dnsbl-unlisted` is what is not said: it is no outcome.
-OUTCOMES = {"accepted", "tls-carried", *(name for name, row in INDICATORS.items() if row.family in (CONNECT, REPLY))}
-OUTCOMES.discard("dnsbl-unlisted")
-_OUTCOMES = sum(_BITS[name] for name in OUTCOMES)
+OF |= dict.fromkeys(
+    (
+        "sender-unrelated", "null-sender", "declines-tls", "many-recipients", "sender-is-recipient",
+        "helo-is-recipient", "path-spaced", "verb-case",
+    ),
+    MAIL,
+)  # fmt: skip
+OF |= dict.fromkeys(
+    (
+        "banner-refused", "dnsbl-listed", "residential-line", "refused", "deferred", "early-talk", "blind-pipelining",
+        "content-after-refusal", "not-smtp", "no-quit", "accepted", "quit", "authenticated",
+    ),
+    READ,
+)  # fmt: skip
+OF |= dict.fromkeys(("destination-burst", "sustained", "private-extension", "dnsbl-unlisted"), NEW)
+OF |= {"tls-carried": TLS, "relayed": HEARD}
+_KINDS = {"hello": HELLO, "sender": MAIL, "tls-bytes": TLS}
 
 
 class Life(NamedTuple):
-    """What became of one device. group: of bots or senders. seen: contacts by opportunity. hits: by indicator.
+    """What became of one device. group: kind of sender, or class of bots. sender: the simulated one's name.
 
-    passed: of each of `thresholds`, the contacts until the group's own sum first passed it, 0 if it never did.
+    contacts: connections that can be evidence. hits: firings. chances: where they might have fired. highest: the
+    greatest score. suspected, convicted: the contacts until the score first came to that, 0 if it never did.
     """
 
     group: str
-    sessions: int
+    sender: str
     contacts: int
-    seen: dict[str, int]
-    hits: dict[str, int]
-    passed: tuple[int, ...]
-    convicted: bool
+    hits: dict[str, float]
+    chances: dict[str, int]
+    highest: float
+    nearest: str
+    suspected: int
+    convicted: int
 
 
 class Rate(NamedTuple):
-    """share: mean over devices. low, high: 95 %. devices, contacts: of how many."""
+    """share: firings of chances. low, high: 95 %. devices, contacts (chances): of how many."""
 
     share: float
     low: float
@@ -110,181 +118,152 @@ class Rate(NamedTuple):
     contacts: int
 
 
-def thresholds(group: str) -> tuple[float, ...]:
-    """The sums that are watched, the last of them what the sender's own sum needs for a conviction."""
-    return (*THRESHOLDS, _NEEDED[own_sum(group)])
-
-
-def own_sum(group: str) -> int:
-    """Which of a device's sums is the one against what it is (bots: against the ordinary mail server)."""
-    return SENDER_PROFILES.index(group) if group in SENDER_PROFILES else 0
-
-
-class Watch:
-    """Notes when a sum first passes each threshold."""
-
-    def __init__(self, group: str) -> None:
-        self.number = own_sum(group)
-        self.thresholds = sorted(thresholds(group))
-        self.at: dict[float, int] = {}
-        self._left = list(self.thresholds)
-
-    def look(self, sums: Sequence[float], contacts: int) -> None:
-        while self._left and sums[self.number] >= self._left[0]:
-            self.at[self._left.pop(0)] = contacts
-
-
 class Listener(Detector):
-    """A detector that remembers its contacts: connection -> what was seen of it."""
+    """A detector that counts what its table's bounds are about."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self) -> None:
         super().__init__(self._step)
-        self.sessions = self.count = 0
-        self.contacts: dict[Connection, int] = {}
-        self.watch = watch
+        self.contacts = self.suspected = self.convicted = 0
+        self.hits: dict[str, float] = {}
+        self.lacks: Counter[str] = Counter()
+        self.shown: Counter[str] = Counter()
+        self.highest, self.nearest = 0.0, SENDER_PROFILES[0]
+        self._seen: dict[Connection, set[str]] = {}
 
     def opened(self, device: Device, server: bytes, time: float) -> Connection:
-        self.sessions += 1
         connection = super().opened(device, server, time)
-        if connection.fresh:
-            room = _NAMES_LEFT * (len(device.helos) < _NAMES) | _DOMAINS_LEFT * (len(device.sender_domains) < _DOMAINS)
-            self.contacts[connection] = room
-            self._tally(connection, 0)
+        self._seen[connection] = set()
+        self.contacts += connection.fresh
         return connection
 
     def event(self, connection: Connection, event: Event, time: float) -> None:
+        seen = self._seen[connection]
+        seen.add(HEARD)
+        if event.kind in _KINDS:
+            seen.add(_KINDS[event.kind])
+        if event.kind == "tls":
+            seen.add("in tls")
         super().event(connection, event, time)
-        self._tally(connection, _HEARD | _FLAGS.get(event.kind, 0))
 
     def unanswered(self, connection: Connection, phase: str, time: float) -> None:
         super().unanswered(connection, phase, time)
-        self._tally(connection, 0)
+        self._count(connection)
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
         super().ended(connection, phase, quit_sent, time)
-        self._tally(connection, 0)
+        self._count(connection)
 
-    def _tally(self, connection: Connection, seen: int) -> None:
-        flags = self.contacts.get(connection)
-        if flags is not None:
-            flags |= seen
-            if not flags & _COUNTED and (connection.new or connection.fired & _OUTCOMES):
-                flags |= _COUNTED
-                self.count += 1
-            self.contacts[connection] = flags
+    def _count(self, connection: Connection) -> None:
+        seen = self._seen.pop(connection)
+        self.shown[HEARD] += HEARD in seen
+        if connection.fresh:
+            self.shown.update(seen - {HEARD, "in tls"})
+            self.shown.update((ALL, *((NEW,) if connection.new else ())))
+            self.shown[READ] += HEARD in seen and "in tls" not in seen
+
+    def _add(self, connection: Connection, name: str, time: float, part: float = 1.0, proven: bool = True) -> None:
+        fired = connection.fired
+        super()._add(connection, name, time, part, proven)
+        if connection.fired != fired:
+            self.hits[name] = self.hits.get(name, 0.0) + part
+
+    def _lack(self, connection: Connection, name: str, time: float) -> None:
+        super()._lack(connection, name, time)
+        self.lacks[name] += 1
+        self._look(connection.device)
 
     def _step(self, step: Step) -> None:
-        self.watch.look(step.device.score.sums, max(1, self.count))
+        self._look(step.device)
 
-    def life(self, group: str, convicted: bool) -> Life:
-        seen: Counter[str] = Counter()
-        hits: Counter[str] = Counter()
-        for connection, flags in self.contacts.items():
-            if flags & _COUNTED:  # else a silent retry
-                seen.update(_opportunities(flags, connection.new))
-                hits.update(_names(connection.fired))
-        at = self.watch.at
-        passed = tuple(at.get(h, 0) for h in thresholds(group))
-        return Life(group, self.sessions, seen[ALL], dict(seen), dict(hits), passed, convicted)
+    def _look(self, device: Device) -> None:
+        value, contacts = device.score.value, max(1, self.contacts)
+        if value > self.highest:
+            self.highest, self.nearest = value, device.score.nearest_profile
+            if value >= SUSPECT_AT and not self.suspected:
+                self.suspected = contacts
+            if value >= CONVICT_AT and not self.convicted:
+                self.convicted = contacts
 
-
-@cache
-def _opportunities(flags: int, new: bool) -> tuple[str, ...]:
-    hello, mail, tls, heard = (bool(flags & bit) for bit in (1, 2, 4, _HEARD))
-    shown = {
-        ALL: True,
-        NEW: new,
-        HELLO: hello,
-        MAIL: mail,
-        TLS: tls,
-        READ: heard and not tls,
-        NAMES: hello and bool(flags & _NAMES_LEFT),
-        DOMAINS: mail and bool(flags & _DOMAINS_LEFT),
-    }
-    return tuple(of for of, is_shown in shown.items() if is_shown)
+    def life(self, group: str, sender: str) -> Life:
+        hits, chances = self.hits, {}
+        for name, row in INDICATORS.items():
+            if row.repeat:
+                chances[name] = max(self.shown[OF[name]], math.ceil(hits.get(name, 0)))
+            else:
+                chances[name] = math.ceil(hits.get(name, 0)) + self.lacks[name]
+        return Life(
+            group, sender, self.contacts, hits, chances, self.highest, self.nearest, self.suspected, self.convicted
+        )
 
 
-@cache
-def _names(fired: int) -> tuple[str, ...]:
-    return tuple(name for name, bit in _BITS.items() if fired & bit)
+def life(group: str, name: str, seed: int, cap: int) -> Life:
+    """A device of the world, or a bot of this class: at most so many connections, in mode monitor."""
+    kind, stream = attempts(Task(DEVELOPMENT, name, seed, "monitor", cap))
+    gate, listener = Gate("monitor", key_in_world(name)), Listener()
+    gate.policy = gate.policy._replace(filter=gate.policy.filter._replace(escalate=False))
+    gate.listen(listener)
+    for attempt in itertools.islice(stream, cap):
+        if attempt.time > 365 * 86400:
+            break
+        if attempt.spam or not kind:
+            gate.take(attempt)
+        else:
+            attempt.meet()
+    return listener.life(group, name)
 
 
-# ── lives ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def listed_line(rng: random.Random, days: int) -> Sessions:
-    """A self-hosted server whose line is on blocklists all the time: four servers in ten ask these."""
-    name = own_name(rng)
-    mails = correspondence(rng, days, log_uniform(rng, 2, 25), [name.partition(".")[2]])
-    return deliver(rng, mails, Client(name), Internet(rng), Habits(listed=((0.0, math.inf),)))
-
-
-_SCENARIOS: dict[str, Callable[[random.Random, int], Sessions]] = {**LEGITIMATE, "listed all the time": listed_line}
-
-
-def sender_life(group: str, name: str, seed: int, days: int) -> Life:
-    """A legitimate device's life."""
-    return _play(group, name, _SCENARIOS[name](seeded(name, seed), days))
-
-
-def bot_life(group: str, name: str, seed: int, connections: int) -> Life:
-    """A bot's first so many connections."""
-    return _play(group, name, itertools.islice(BOTS[name](seeded(name, seed)), connections))
-
-
-def _play(group: str, name: str, sessions: Sessions) -> Life:
-    detector = Listener(Watch(group))
-    device, player = Devices().get(device_key(name), 0.0), Player(detector)
-    for session in sessions:
+def earlier_life(group: str, name: str, seed: int, cap: int) -> Life:
+    """A device of the earlier evaluation."""
+    listener = Listener()
+    device, player = Devices().get(device_key(name), 0.0), Player(listener)
+    for session in itertools.islice(LEGITIMATE[name](seeded(name, seed), 365), cap):
         player.play(device, session)
     player.until(math.inf)
-    return detector.life(group, device.score.standing == COMPROMISED)
-
-
-def captured_life(path: Path) -> Life:
-    """The devices of a capture, as one."""
-    engine, detector = Engine(make_policy(mode="monitor", escalate=False)), Listener(Watch("capture"))
-    engine._judge.detector = detector
-    now = 0.0
-    for frame in frames(str(path), lambda _: None):
-        found, now = network_layer(frame), max(now, frame.time)
-        if found is not None:
-            engine.packet(PacketTime(now), FORWARD, found[0], found[1], frame.data[:6] if frame.link == 1 else None)
-    engine.finish(PacketTime(now + 60.0))
-    return detector.life("capture", any(device.score.standing == COMPROMISED for device in engine.devices))
+    return listener.life(group, f"({name})")
 
 
 # ── rates ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def rate(lives: Iterable[Life], name: str) -> Rate:
-    """How often an indicator fires where it can.
+    """How often an indicator fires where it can: firings of all devices, of the chances of all (a ratio estimate).
 
-    Devices weigh alike. What a device does once it does again: the interval is Clopper and Pearson's for as many
-    independent contacts as would vary as little as the devices do (Kish's design effect), not fewer than devices.
+    What a device does once it does again: the interval is Clopper and Pearson's for as many independent contacts as
+    would vary as little as the devices do (Kish's design effect; Cochran's variance of a ratio).
     """
-    of = OF[name]
-    counts = [(life.hits.get(name, 0), life.seen[of]) for life in lives if life.seen.get(of)]
+    counts = [(life.hits.get(name, 0.0), life.chances[name]) for life in lives if life.chances.get(name)]
     devices, contacts = len(counts), sum(n for _, n in counts)
     if not devices:
         return Rate(math.nan, 0.0, 1.0, 0, 0)
-    shares = [hits / n for hits, n in counts]
-    mean = sum(shares) / devices
-    worth = float(contacts if devices == 1 else devices)
-    if devices > 1 and 0.0 < mean < 1.0:
-        variance = sum((share - mean) ** 2 for share in shares) / (devices - 1) / devices
-        worth = min(max(mean * (1 - mean) / variance, devices), contacts) if variance else contacts
-    low, high = clopper_pearson(round(mean * worth), round(worth))
-    return Rate(mean, min(low, mean), max(high, mean), devices, contacts)
+    share = sum(hits for hits, _ in counts) / contacts
+    worth = float(contacts)
+    if devices > 1 and 0.0 < share < 1.0:
+        squares = sum((hits - share * n) ** 2 for hits, n in counts)
+        variance = squares / (devices - 1) * devices / contacts**2
+        worth = min(max(share * (1 - share) / variance, devices), contacts) if variance else contacts
+    elif devices > 1:  # all or none always do: what a device does once it may do again
+        worth = devices
+    low, high = clopper_pearson(round(share * worth), round(worth))
+    return Rate(share, min(low, share), max(high, share), devices, contacts)
 
 
-def mixed(rates: Iterable[Rate]) -> Rate:
-    """Of several kinds in equal parts; the intervals are added as independent errors are."""
-    known = [each for each in rates if each.devices]
-    if not known:
-        return Rate(math.nan, 0.0, 1.0, 0, 0)
-    mean = sum(each.share for each in known) / len(known)
-    below = math.hypot(*(each.share - each.low for each in known)) / len(known)
-    above = math.hypot(*(each.high - each.share for each in known)) / len(known)
-    devices, contacts = sum(each.devices for each in known), sum(each.contacts for each in known)
-    return Rate(mean, max(0.0, mean - below), min(1.0, mean + above), devices, contacts)
+class Passage(NamedTuple):
+    """Contacts between two times that a score passes a threshold: estimate, and the least that 95 % allow."""
+
+    passed: int
+    contacts: float
+    least: float
+
+
+def passages(lives: Iterable[tuple[int, int]]) -> Passage:
+    """lives: (contacts, contacts until the first passage, 0 if none). What follows a passage does not count.
+
+    Devices differ, so the estimate is that of a mixture: it says how many are accused, not when a device is.
+    """
+    passed = contacts = 0
+    for all_of_it, at in lives:
+        passed += at > 0
+        contacts += at or all_of_it
+    if not contacts:
+        return Passage(0, math.nan, 0.0)
+    return Passage(passed, contacts / passed if passed else math.inf, 1 / clopper_pearson(passed, contacts)[1])

@@ -1,54 +1,52 @@
-"""Calibration: its arithmetic against what is known, and the table's signs against what is observed."""
+"""Calibration: its arithmetic against what is known, and that it finds a bound that is wrong."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
 import pytest
 
-from cpe_filter.detect.evidence import INDICATORS, SENDER_PROFILES
-from cpe_filter.detect.score import _NEEDED
+from cpe_filter.detect.device import Devices
+from cpe_filter.detect.evidence import ANY, INDICATORS, SENDER_PROFILES
+from cpe_filter.detect.score import CONVICT_AT
 from tests.evaluate import calibrate
-from tests.evaluate.calibrate import QUICK, _number, is_off, main, observed, tasks, wrong_signs
-from tests.evaluate.calibrate_alarms import interval, life
+from tests.evaluate.calibrate import exceeded, is_beyond, main, number
 from tests.evaluate.calibrate_rates import (
-    BOT_KINDS,
+    EARLIER,
     OF,
-    SENDER_KINDS,
-    THRESHOLDS,
+    WORLD,
     Life,
+    Listener,
     Rate,
-    Watch,
-    bot_life,
-    mixed,
+    earlier_life,
+    life,
+    passages,
     rate,
-    sender_life,
-    thresholds,
 )
+from tests.evaluate.facts import Player
 from tests.evaluate.legit import LEGITIMATE
-
-#: Weights that are nearer to nothing may lean the wrong way: `calibrate` lists them.
-STRONG = 0.5
-
-
-def a_life(hits: int, contacts: int) -> Life:
-    return Life("script", contacts, contacts, {"all": contacts}, {"connect-timeout": hits}, (), False)
+from tests.evaluate.scenarios import seeded
+from tests.evaluate.world.legit import LEGITIMATE as IN_WORLD
 
 
-def test_every_sender_and_every_scenario_has_its_place() -> None:
-    assert tuple(SENDER_KINDS) == SENDER_PROFILES
-    placed = {name for names in SENDER_KINDS.values() for name in names}
-    assert set(LEGITIMATE) - placed == {"nat-lan"}
+def a_life(hits: int, chances: int, name: str = "connect-timeout", group: str = "appliance", sender: str = "x") -> Life:
+    return Life(group, sender, chances, {name: hits}, {name: chances}, 0.0, "mta", 0, 0)
+
+
+def test_every_sender_has_its_kind() -> None:
+    assert tuple(WORLD) == SENDER_PROFILES
+    assert set(EARLIER) <= set(SENDER_PROFILES)
+    for kinds, senders in ((WORLD, IN_WORLD), (EARLIER, LEGITIMATE)):
+        assert sorted(itertools.chain.from_iterable(kinds.values())) == sorted(senders)
     assert set(OF) == set(INDICATORS)
 
 
 def test_rate_of_independent_devices_is_clopper_and_pearsons() -> None:
     rng = random.Random(1)
-    lives = [a_life(sum(rng.random() < 0.2 for _ in range(50)), 50) for _ in range(40)]
-    found = rate(lives, "connect-timeout")
-    assert found.devices == 40
-    assert found.contacts == 2000
+    found = rate([a_life(sum(rng.random() < 0.2 for _ in range(50)), 50) for _ in range(40)], "connect-timeout")
+    assert (found.devices, found.contacts) == (40, 2000)
     assert found.low < 0.2 < found.high
     assert 0.02 < found.high - found.low < 0.06
 
@@ -57,104 +55,92 @@ def test_what_a_device_does_always_is_known_as_well_as_there_are_devices() -> No
     found = rate([a_life(100 * (n < 5), 100) for n in range(10)], "connect-timeout")
     assert (found.share, found.devices) == (0.5, 10)
     assert (found.low, found.high) == pytest.approx((0.187086, 0.812914), abs=1e-6)  # binom.test(5, 10)
+    none = rate([a_life(0, 100) for _ in range(10)], "connect-timeout")
+    assert (none.low, none.high) == pytest.approx((0.0, 0.3084971), abs=1e-6)  # binom.test(0, 10)
+
+
+def test_a_device_with_one_chance_weighs_little() -> None:
+    """A mean over devices would say a half."""
+    assert rate([a_life(1, 1), a_life(0, 99)], "connect-timeout").share == 0.01
 
 
 def test_rate_of_nothing_is_unknown() -> None:
     assert math.isnan(rate([], "connect-timeout").share)
-    assert math.isnan(mixed([rate([], "connect-timeout")]).share)
-    assert not is_off(0.5, rate([], "connect-timeout"))
+    assert not is_beyond(False, 0.5, rate([], "connect-timeout"))
 
 
 @pytest.mark.parametrize(
-    ("claimed", "expected"), [(0.09, True), (0.11, False), (0.3, False), (0.39, False), (0.7, True)]
+    ("legitimate", "bound", "expected"),
+    [(False, 0.19, True), (False, 0.21, False), (False, ANY, False), (True, 0.31, True), (True, 0.29, False)],
 )
-def test_off_is_more_than_a_factor_of_two_beyond_the_interval(claimed: float, expected: bool) -> None:
-    assert is_off(claimed, Rate(0.25, 0.2, 0.3, 50, 5000)) is expected
+def test_beyond_a_bound_is_the_whole_interval(legitimate: bool, bound: float, expected: bool) -> None:
+    assert is_beyond(legitimate, bound, Rate(0.25, 0.2, 0.3, 50, 5000)) is expected
+    assert not is_beyond(legitimate, bound, Rate(0.25, 0.2, 0.3, 2, 5000))
+    assert not is_beyond(legitimate, bound, Rate(0.25, 0.2, 0.3, 50, 30))
 
 
-def test_watch_notes_the_first_passage() -> None:
-    watch = Watch("mta")
-    for contact, value in enumerate([1.0, 4.5, 2.0, 3.5, 6.0], 1):
-        watch.look([value, 99.0], contact)
-    assert [watch.at.get(h, 0) for h in (3, 4, 5, 6, 7)] == [2, 2, 5, 5, 0]
+def test_a_bound_that_a_sender_exceeds_is_found_with_what_it_costs() -> None:
+    row, n = INDICATORS["connect-timeout"], SENDER_PROFILES.index("appliance")
+    (one,) = exceeded([a_life(10, 100, sender="wild") for _ in range(9)] + [a_life(1, 100) for _ in range(9)])
+    assert (one.indicator, one.kind, one.sender, one.bound) == ("connect-timeout", "appliance", "wild", row.usual[n])
+    assert one.weight == row.weights[n]
+    assert one.most == pytest.approx(sum(one.weight * row.repeat**k for k in range(1000)))
 
 
-def geometric(slope: float, lives: int, contacts: int, seed: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Lives whose first passages of h are e^(-slope h) apart, memoryless."""
-    rng = random.Random(seed)
-    out = []
-    for _ in range(lives):
-        at = [math.ceil(rng.expovariate(math.exp(-slope * h))) for h in THRESHOLDS]
-        out.append((contacts, tuple(number if number <= contacts else 0 for number in at)))
-    return out
+def test_a_bound_that_weighs_nothing_is_not_exceeded() -> None:
+    """Of what bots show less often than a kind may, a habit weighs 0."""
+    name, kind = next(
+        (name, SENDER_PROFILES[n])
+        for name, row in INDICATORS.items()
+        for n, bound in enumerate(row.usual)
+        if row.repeat and bound != ANY and not row.weights[n] and bound < 0.8
+    )
+    assert exceeded([a_life(100, 100, name, kind) for _ in range(20)]) == []
 
 
-def test_rare_passages_are_extrapolated() -> None:
-    """e^12 = 163,000 contacts, of 200,000 in all: one passage or so, which counting could not tell."""
-    found = [interval(geometric(1.0, 200, 1000, seed), THRESHOLDS, 12) for seed in range(20)]
-    assert {each.how for each in found} == {"extrapolated"}
-    assert sum(each.low < math.exp(12) < each.high for each in found) >= 17
-    assert all(0.2 < each.contacts / math.exp(12) < 5 for each in found)
+def test_passages_count_until_the_first() -> None:
+    found = passages([(1000, 10), (1000, 90), (900, 0)])
+    assert (found.passed, found.contacts) == (2, 500)
+    assert 1 / found.least == pytest.approx(0.0072, abs=1e-4)  # binom.test(2, 1000): 0.007205
+    none = passages([(1000, 0)] * 10)
+    assert none.contacts == math.inf
+    assert 2000 < none.least < 3500  # 10,000 / 3.7
 
 
-def test_frequent_passages_are_counted() -> None:
-    found = [interval(geometric(1.0, 200, 1000, seed), THRESHOLDS, 5) for seed in range(20)]
-    assert {each.how for each in found} == {"counted"}
-    assert sum(each.low < math.exp(5) < each.high for each in found) >= 17
+def test_rates_are_counted_as_the_detector_counts_them() -> None:
+    """Its own tallies say how often a rate fired and might have (they fade: here over few contacts)."""
+    listener, device = Listener(), Devices().get(b"\2\0\0\0\1\1", 0.0)
+    player = Player(listener)
+    sessions = itertools.islice(LEGITIMATE["mailing-list"](seeded("mailing-list", 1), 365), 60)
+    for session in sessions:
+        player.play(device, session)
+    player.until(math.inf)
+    counted = listener.life("list", "mailing-list")
+    assert counted.contacts <= 60
+    for name, tally in device.score.tallies.items():
+        if not INDICATORS[name].repeat:
+            faded = sum(0.97**n for n in range(round(counted.chances[name])))
+            assert tally.chances == pytest.approx(faded), name
+        elif name != "tls-too-short":
+            assert tally.count == round(counted.hits[name]) <= counted.chances[name], name
 
 
-def test_too_few_passages_give_a_bound_only() -> None:
-    found = interval([(1000, (0,) * len(THRESHOLDS))] * 10, THRESHOLDS, 9)
-    assert (found.contacts, found.high) == (math.inf, math.inf)
-    assert 2000 < found.low < 3500  # 10,000 / 3.7
-
-
-def test_a_line_does_not_outweigh_what_was_seen() -> None:
-    """Few devices that are quite unlike the others: nine pass all thresholds at once."""
-    lives = geometric(1.5, 400, 10_000, 1)[:-9] + [(10_000, (10,) * len(THRESHOLDS))] * 9
-    found = interval(lives, THRESHOLDS, 12)
-    assert found.contacts < 4_000_000 / 4  # binom.test(9, 4e6): 4.1 at least
-
-
-def test_drawn_lives_are_the_same_again() -> None:
-    for sender in SENDER_PROFILES:
-        one = life(sender, 1, 200, 0.5)
-        assert one == life(sender, 1, 200, 0.5)
-        assert one != life(sender, 2, 200, 0.5)
-        assert len(one.passed) == len(thresholds(sender))
-        assert thresholds(sender)[-1] == _NEEDED[SENDER_PROFILES.index(sender)]
-
-
-def test_drawn_lives_follow_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If bots were like mail servers, nothing would count for or against anybody."""
-    alike = {name: row._replace(weights=tuple(0.0 for _ in row.weights)) for name, row in INDICATORS.items()}
-    monkeypatch.setattr("tests.evaluate.calibrate_alarms.INDICATORS", alike)
-    monkeypatch.setattr("cpe_filter.detect.score.INDICATORS", alike)
-    monkeypatch.setattr("cpe_filter.detect.score._WEIGHTS", dict.fromkeys(alike, ()))
-    assert life("mta", 1, 200, 0.5).drift == 0.0
-    assert not any(life("mta", 1, 200, 0.5).passed)
-
-
-def test_no_simulated_weight_of_some_size_has_the_wrong_sign() -> None:
-    lives = [sender_life(*task) for task in tasks(SENDER_KINDS, QUICK.lives, QUICK.days)]
-    lives += [bot_life(*task) for task in tasks(BOT_KINDS, QUICK.lives, QUICK.connections)]
-    rates = observed(lives)
-    assert [wrong for wrong in wrong_signs(rates) if abs(wrong.weight) >= STRONG] == []
-    # The check can fail: bots and mail servers the other way round.
-    for of in rates.values():
-        of["bots"], of["mta"] = of["mta"], of["bots"]
-    wrong = {each.indicator for each in wrong_signs(rates) if abs(each.weight) >= STRONG}
-    assert {"unknown-user", "accepted", "dnsbl-listed"} <= wrong
+def test_lives_are_the_same_again_and_go_on_after_a_conviction() -> None:
+    for make, name in ((life, "tofsee"), (earlier_life, "script")):
+        assert make("appliance", name, 1, 120) == make("appliance", name, 1, 120)
+    bot = life("classic", "tofsee", 1, 120)
+    assert 0 < bot.suspected <= bot.convicted < bot.contacts
+    assert bot.highest > CONVICT_AT
 
 
 def test_a_quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "QUICK", QUICK._replace(drawn=6, lives=4, days=40))
+    monkeypatch.setattr(calibrate, "QUICK", calibrate.Sizes(2, 50))
     lines: list[str] = []
-    assert main(["--quick"], say=lines.append) == 0
-    text = "\n".join(lines)
+    assert main(["--quick", "--processes", "1"], say=lines.append) == 0
     rows = [line.split()[0] for line in lines if line and line.split()[0] in INDICATORS]
     assert rows[: len(INDICATORS)] == list(INDICATORS)
-    for sender, needed in zip(SENDER_PROFILES, _NEEDED, strict=True):
-        assert f"\n{sender}: at most one false conviction in " in text
-        assert f"{_number(math.exp(needed))} first contacts" in text
-    assert "not simulated" in text
+    text = "\n".join(lines)
+    for part in ("kind listed: no sender", "early-talk: nobody", f"{number(math.exp(CONVICT_AT))} to what convicts"):
+        assert part in text
+    for sender in IN_WORLD:
+        assert f"\n  {sender} " in text

@@ -53,6 +53,7 @@ LEGITIMATE = {
     "mx-check": legit_programs.mx_check,
     "cafe": legit_programs.cafe,
     "wrong-port": legit_programs.wrong_port,
+    "vpn-exit": legit_programs.vpn_exit,
     "office-port-25": legit_programs.office_port_25,
     "laptop-mta": legit_programs.laptop_with_mta,
     "server-and-things": legit_programs.server_beside_things,

@@ -269,6 +269,24 @@ def wrong_port(rng: random.Random, days: int) -> Attempts:
     return deliver(home, iter(sorted(mails(), key=lambda mail: mail.time)))
 
 
+def vpn_exit(rng: random.Random, days: int) -> Attempts:
+    """A traveller's mail program, by a VPN that ends in a program at home (a userspace exit node, a SOCKS server).
+
+    0.3 to 8 sessions a day on port 25 with AUTH to 1 or 2 providers; each answer takes 15 to 250 ms.
+    """
+    home = a_home(rng)
+    away = log_uniform(rng, 15, 250)
+    users = [_guest(home, 0.8, 1.0) for _ in range(rng.randint(1, 2))]
+    users = [(client._replace(operator=(away, 1.3 * away)), to, letter) for client, to, letter in users]
+
+    def mails() -> Iterator[Mail]:
+        for time in times(rng, days, log_uniform(rng, 0.3, 8), night=0.2, week=False):
+            client, to, letter = rng.choice(users)
+            yield Mail(time, to, letter._replace(size=log_size(rng)), client)
+
+    return deliver(home, mails())
+
+
 def office_port_25(rng: random.Random, days: int) -> Attempts:
     """3 to 12 PCs behind a second router that submit on port 25 with AUTH to 1 to 3 providers, 3 to 60 a day."""
     home = a_home(rng)
@@ -287,7 +305,7 @@ def office_port_25(rng: random.Random, days: int) -> Attempts:
 def laptop_with_mta(rng: random.Random, days: int) -> Attempts:
     """A laptop whose own Postfix or msmtp sends its owner's mail: 0.2 to 8 a day, HELO laptop.lan, asleep at night."""
     home = a_home(rng)
-    helo = rng.choice(("localhost", "[127.0.0.1]", "thinkpad", "laptop.fritz.box", "laptop.lan"))
+    helo = rng.choice(("localhost", "[127.0.0.1]", "thinkpad", "laptop.fritz.box", "laptop.lan", home.line.name))
     client = rng.choice((postfix(helo), msmtp(helo, "may"), msmtp(helo), exim(helo), smtplib(helo, "may")))
     mails = correspondence(
         home, days, log_uniform(rng, 0.2, 8), "me.example", contacts=(2, 40), aligned=0.3, dead=(0.0, 0.05)

@@ -168,7 +168,8 @@ def go(helo: str, tls: str = "may") -> Client:
 def appliance(rng: random.Random, helo: str) -> Client:
     """Firmware: some say HELO, some write `MAIL FROM: <`, few take TLS, 70 % never retry (the brief; rest J).
 
-    One in twenty takes a reply's first line for all of it (J).
+    One in twenty takes a reply's first line for all of it, as many send the message whatever the answers, one in sixty
+    does not wait for the greeting (J).
     """
     slow = 0.3 * 60 ** rng.random()
     retry = (
@@ -185,6 +186,8 @@ def appliance(rng: random.Random, helo: str) -> Client:
         retry=retry,
         mx=NO_LOOKUP,
         pace=(slow, 1.5 * slow),
+        early=rng.random() < 1 / 60,
+        blind=rng.random() < 0.05,
         naive=rng.random() < 0.05,
         goes_on=rng.random() < 0.5,
     )

@@ -13,6 +13,8 @@
 # make mutation  60 small changes to the code, of which the tests have to notice 55 (half an hour; MUTATE="report --changes 20")
 # make lines  the table of docs/lines.md: on which lines and routers mail is filtered, or reported as not watched (root; qemu;
 #             an hour; LINES="--only host --lines pppoe wireguard" for some)
+# make turnaround  the tables of docs/turnaround.md: how fast real programs answer, and the same behind a relay (root; 10
+#             minutes; TURNAROUND="--count 5 relayed" for some)
 # make vm     the live filter and its package in a kernel with nft's own queue, the whole of it (qemu; root; half an hour)
 # make evaluate the detector's goals, measured on simulated senders (an hour; EVALUATE=--quick for a quarter)
 # make calibrate the bounds of the detector's table next to what simulated senders show, and how near these come to a conviction
@@ -28,7 +30,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks lines mutation vm coverage pythons evaluate calibrate fleet record ipk dist peers lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks lines turnaround mutation vm coverage pythons evaluate calibrate fleet record ipk dist peers lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -102,6 +104,10 @@ pythons:
 mutation:
 	@.ci/setup test
 	@$(PYTHON) -m tools.mutate $(MUTATE)
+
+turnaround:
+	@.ci/setup test
+	@$(PYTHON) -m tests.lab.turnaround $(TURNAROUND)
 
 vm:
 	@.ci/setup test

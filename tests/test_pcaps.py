@@ -15,6 +15,7 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from tests.build import TYPE_A, TYPE_AAAA, TYPE_MX
 from tests.lab import devices, record, resolver, servers
 from tests.lab.net import RELAY4, RELAY6, mx4, mx6
+from tests.lab.turnaround.measure import of_capture
 
 NAMES = sorted(path.stem for path in record.PCAPS.glob("*.pcap"))
 
@@ -48,6 +49,29 @@ def test_standings(name: str) -> None:
     if "bot" in name:
         assert standings.pop("02:00:00:00:01:02") == COMPROMISED or name in EVADES
     assert set(standings.values()) <= MAY_BE.get(name, {CLEAR})
+
+
+# ── networks that take their time ───────────────────────────────────────────────────────────────────
+
+
+def test_turnaround_of_a_relay() -> None:
+    seen = of_capture(record.PCAPS / "relayed.pcap")
+    assert [session.turns for session in seen] == [5, 5, 3, 3]  # what TLS hides is not seen
+    assert {session.ahead for session in seen} == {3}
+    assert all(60 <= session.ms <= 70 for session in seen)
+
+
+def test_turnaround_of_wifi_that_sleeps() -> None:
+    """A connection may be slow; its device acknowledges no sooner than its program answers."""
+    seen = of_capture(record.PCAPS / "legit-power-saving.pcap")
+    assert [session.turns for session in seen] == [5, 5, 3, 3]
+    assert {session.ahead for session in seen} == {0}
+    assert sorted(session.ms for session in seen)[1] < 10
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("peer-", "bot-"))])
+def test_turnaround_of_programs_on_the_device(name: str) -> None:
+    assert all(session.ms < 5 for session in of_capture(record.PCAPS / f"{name}.pcap"))
 
 
 # ── whole devices: the recordings show what they are named after ────────────────────────────────────

@@ -48,12 +48,12 @@ from cpe_filter.enforce.ruleset_names import (
 )
 from cpe_filter.enforce.ruleset_parts import (
     ACKS,
+    EARLY,
     FEW,
     NO_END,
     PERMITTED,
     PERMITTED_BACK,
     REDIRECTED,
-    SECOND,
     SWITCH,
     SYN,
     acknowledgements,
@@ -124,7 +124,7 @@ def _observe(policy: Policy, log: bool) -> list[str]:
         *show,
         "\t}",
         "\tchain acknowledged {",
-        f"\t\t{SECOND} goto show_out",
+        f"\t\t{EARLY} goto show_out",
         "\t}",
         "\tchain observe_out {",
         *acknowledgements("goto acknowledged"),

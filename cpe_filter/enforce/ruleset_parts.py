@@ -74,9 +74,10 @@ def acknowledgements(action: str) -> list[str]:
 
 
 ACKS = tuple(acknowledgements("return"))
-#: The handshake's last packet, which shows how long the way to the device is. The kernel counts a connection's packets
-#: where net.netfilter.nf_conntrack_acct is set, as OpenWrt does; elsewhere this is never true.
-SECOND = "ct original packets 2"
+#: Acknowledgements from the handshake's last packet to the third answer of a client whose TCP acknowledges separately:
+#: they show how long the way to the device is, and how fast it answers. The kernel counts a connection's packets where
+#: net.netfilter.nf_conntrack_acct is set, as OpenWrt does; elsewhere this is never true.
+EARLY = "ct original packets 2-7"
 
 
 def blocked(action: str) -> list[str]:

@@ -82,13 +82,15 @@ class Event(NamedTuple):
     tls          -                its reply         -
     fingerprint  JA4              -                 -
     tls-bytes    -                -                 bytes the client sent after its ClientHello, to the end
-    turnaround   number of turns  -                 least time from a reply to the answer, without the path's, ms
+    turnaround   turns/ahead      -                 least time from a reply to the answer, without the path's, ms
     reply        verb             any other reply   -
     quit         -                -                 -
     violation    its name         -                 -
     quirk        its name         -                 -
     opaque       why              -                 -
     responder    the answer       -                 for "returned": seconds since the first attempt, 0 if unknown
+
+    turns/ahead: how many turns were seen, in how many of the first 3 the client's TCP acknowledged separately: 5/3.
 
     `responder` comes from connections to our responder alone (engine.responder_answers), and is what a client has
     answered to one of its tests. Each test has two answers; without one of them it was not asked, or was cut short.

@@ -333,7 +333,7 @@ class Session:
         turnaround, self._turnaround = self._turnaround, None
         milliseconds = turnaround.milliseconds if turnaround is not None else None
         if turnaround is not None and milliseconds is not None:
-            self.dialogue.timed(turnaround.turns, milliseconds)
+            self.dialogue.timed(turnaround.turns, turnaround.ahead, milliseconds)
 
     def _in_opaque(self, segment: Segment, from_client: bool) -> None:
         """A segment that is not read: only the numbers of its FIN count, for the bytes that passed in TLS."""

@@ -1100,9 +1100,9 @@ class Dialogue:
         """The client has sent `size` bytes after its ClientHello, and no more will come."""
         self._emit(Event("tls-bytes", "", None, size))
 
-    def timed(self, turns: int, milliseconds: int) -> None:
+    def timed(self, turns: int, ahead: int, milliseconds: int) -> None:
         """How fast the client answers, as `turnaround` has found it."""
-        self._emit(Event("turnaround", str(turns), None, milliseconds))
+        self._emit(Event("turnaround", f"{turns}/{ahead}", None, milliseconds))
 
     def close(self, closed: bool) -> None:
         """The connection has ended (`closed`), or is no longer watched."""

@@ -17,7 +17,7 @@ from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
 from tests.build import ACK, FIN, PSH, RST, SYN, Conversation, Packet
-from tests.evaluate.turns import with_turnaround
+from tests.evaluate.turns import is_ahead, with_turnaround
 
 DATA_GO = Reply(354, "354 End data with <CR><LF>.<CR><LF>")
 #: The least ClientHello that is one, of TLS 1.2: 32 bytes of chance, no session, two ciphers, no compression.
@@ -148,6 +148,9 @@ def as_packets(session: Session, client: str = "192.0.2.10", sport: int = 40000)
     answers = False
     for from_client, data in _grouped(turns) if session.pipelined else turns:
         if from_client and answers:
+            if is_ahead(session.turnaround):
+                wire.packet(True, ACK)
+                wire.time -= _STEP
             wire.time += session.turnaround / 1000
         answers = not from_client
         wire.packet(from_client, PSH | ACK, data)

@@ -7,7 +7,7 @@ beginning of a message. Must not know programs. It comes before what the fifth t
 from __future__ import annotations
 
 from cpe_filter.inspect.facts import Event
-from cpe_filter.inspect.turnaround import ENOUGH, LEAST
+from cpe_filter.inspect.turnaround import AHEAD_S, ENOUGH, LEAST
 
 #: Events that are a command of the client's with its reply.
 _COMMANDS = ("hello", "sender", "recipient", "tls", "fingerprint", "quit")
@@ -49,4 +49,10 @@ def with_turnaround(events: tuple[Event, ...], pipelined: bool, milliseconds: in
         if turns < LEAST:
             return events
         at = next((n for n, event in enumerate(events) if event.kind == "tls-bytes" or event.name == "no-quit"), at)
-    return (*events[:at], Event("turnaround", str(turns), None, milliseconds), *events[at:])
+    ahead = LEAST if is_ahead(milliseconds) else 0
+    return (*events[:at], Event("turnaround", f"{turns}/{ahead}", None, milliseconds), *events[at:])
+
+
+def is_ahead(milliseconds: int) -> bool:
+    """Whether the client's TCP acknowledges a reply before the client answers it."""
+    return milliseconds >= AHEAD_S * 1000

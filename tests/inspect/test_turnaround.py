@@ -71,8 +71,8 @@ def reported(session: Session) -> list[Event]:
     return [event for event in session.dialogue.events if event.kind == "turnaround"]
 
 
-def result(milliseconds: int, turns: int) -> list[Event]:
-    return [Event("turnaround", str(turns), None, milliseconds)]
+def result(milliseconds: int, turns: int, ahead: int = 0) -> list[Event]:
+    return [Event("turnaround", f"{turns}/{ahead}", None, milliseconds)]
 
 
 @pytest.mark.parametrize("own", [0.0, 0.0004, 0.012, 0.020, 0.060, 0.150, 0.400, 3.0])
@@ -208,7 +208,35 @@ def test_delayed_acknowledgements_do_not_lengthen_the_path() -> None:
     for reply, command in zip(REPLIES[:4], COMMANDS[:4], strict=True):
         talk.reply(reply).after(0.040).packet(True, ACK)
         talk.after(0.020).packet(True, PSH | ACK, command)
-    assert timed(talk) == result(56, 4)
+    assert timed(talk) == result(56, 4, ahead=3)
+
+
+@pytest.mark.parametrize(("after", "ahead"), [(0.0, 0), (0.001, 0), (0.0149, 0), (0.0151, 3), (0.060, 3), (2.0, 3)])
+def test_acknowledgements_ahead_of_the_answer_are_counted(after: float, ahead: int) -> None:
+    talk = Talk().open()
+    for reply, command in zip(REPLIES[:4], COMMANDS[:4], strict=True):
+        talk.reply(reply).after(LAN).packet(True, ACK)
+        talk.after(after).packet(True, PSH | ACK, command)
+    assert timed(talk) == result(round(after * 1000), 4, ahead)
+
+
+def test_wifi_that_sleeps_lifts_turns_without_acknowledgements_ahead() -> None:
+    """Both come when the device wakes up."""
+    talk = Talk(lan=0.002).open()
+    for reply, command in zip(REPLIES[:5], COMMANDS[:5], strict=True):
+        talk.reply(reply).after(0.130).packet(True, ACK)
+        talk.after(0.001).packet(True, PSH | ACK, command)
+    assert timed(talk) == result(129, 5, ahead=0)
+
+
+def test_an_acknowledgement_of_a_part_is_not_ahead() -> None:
+    """Every second segment is acknowledged, whether or not all has come."""
+    talk = Talk().open()
+    for reply, command in zip(REPLIES[:3], COMMANDS[:3], strict=True):
+        talk.reply(reply[:4]).after(LAN).packet(True, ACK)
+        talk.after(0.100).packet(False, PSH | ACK, reply[4:])
+        talk.answer(command, 0.0)
+    assert timed(talk) == result(0, 3, ahead=0)
 
 
 def test_pure_acknowledgements_show_a_path_that_the_handshake_did_not() -> None:
@@ -218,7 +246,7 @@ def test_pure_acknowledgements_show_a_path_that_the_handshake_did_not() -> None:
     talk.reply(REPLIES[0]).after(0.004).packet(True, ACK)
     talk.after(0.056).packet(True, PSH | ACK, COMMANDS[0])
     talk.reply(REPLIES[1]).answer(COMMANDS[1], 0.056)
-    assert timed(talk.reply(REPLIES[2]).answer(COMMANDS[2], 0.056)) == result(56, 3)
+    assert timed(talk.reply(REPLIES[2]).answer(COMMANDS[2], 0.056)) == result(56, 3, ahead=1)
 
 
 def test_without_the_handshakes_last_packet_there_is_no_result() -> None:

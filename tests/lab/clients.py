@@ -46,7 +46,7 @@ class Want(NamedTuple):
     pipelining: bool = False
 
 
-def swaks(lab: Lab, want: Want, letter: Letter) -> None:
+def swaks(lab: Lab, want: Want, letter: Letter, on: str = HOME) -> None:
     program = ["swaks", "--server", want.to, "--port", "25", "--helo", "swaks.home.example", "--data", "-"]
     program += ["-6"] if ":" in want.to else []
     program += ["--tls"] if want.tls else []
@@ -54,10 +54,10 @@ def swaks(lab: Lab, want: Want, letter: Letter) -> None:
     if want.auth:
         program += ["--auth", want.auth, "--auth-user", USER, "--auth-password", PASSWORD]
     program += ["--from", letter.sender or "<>", "--to", ",".join(letter.recipients)]
-    lab.run(HOME, program, letter.text(), check=False)
+    lab.run(on, program, letter.text(), check=False)
 
 
-def msmtp(lab: Lab, want: Want, letter: Letter) -> None:
+def msmtp(lab: Lab, want: Want, letter: Letter, on: str = HOME) -> None:
     program = ["msmtp", f"--host={want.to}", "--port=25", "--domain=msmtp.home.example", f"--from={letter.sender}"]
     program += ["--tls=on", "--tls-starttls=on", "--tls-certcheck=off"] if want.tls else ["--tls=off"]
     if want.auth:
@@ -65,10 +65,10 @@ def msmtp(lab: Lab, want: Want, letter: Letter) -> None:
         secret = lab.folder / "secret"
         secret.write_text(PASSWORD + "\n")
         program += [f"--auth={want.auth.lower()}", f"--user={USER}", f"--passwordeval=cat {secret}"]
-    lab.run(HOME, [*program, "--", *letter.recipients], letter.text(), check=False)
+    lab.run(on, [*program, "--", *letter.recipients], letter.text(), check=False)
 
 
-def curl(lab: Lab, want: Want, letter: Letter) -> None:
+def curl(lab: Lab, want: Want, letter: Letter, on: str = HOME) -> None:
     host = f"[{want.to}]" if ":" in want.to else want.to
     program = ["curl", "-sS", "--crlf", "--url", f"smtp://{host}/curl.home.example", "--upload-file", "-"]
     program += ["--ssl-reqd", "--insecure"] if want.tls else []
@@ -76,7 +76,7 @@ def curl(lab: Lab, want: Want, letter: Letter) -> None:
     program += ["--mail-from", letter.sender, "--mail-rcpt-allowfails"]
     for recipient in letter.recipients:
         program += ["--mail-rcpt", recipient]
-    lab.run(HOME, program, letter.text(), check=False)
+    lab.run(on, program, letter.text(), check=False)
 
 
 def smtplib(lab: Lab, want: Want, letters: tuple[Letter, ...]) -> None:

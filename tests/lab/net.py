@@ -173,6 +173,12 @@ class Lab:
             f"ip6 daddr {{ {', '.join(mx6(n) for n in range(9, 255, 10))} }} tcp dport 25 drop; }}; }}",
         )
 
+    def add_host(self, name: str) -> None:
+        """One more host, with no more than a loopback."""
+        _call("ip", "netns", "add", self.namespace(name))
+        self._names.append(name)
+        self._ip(name, "link set lo up")
+
     def add_behind(self, device: str, hosts: int = 2) -> list[str]:
         """Makes a device a second router without NAT. Host N behind it: 192.168.7.10N, 2001:db8:7::10N."""
         names = [f"host{n}" for n in range(1, hosts + 1)]

@@ -82,6 +82,10 @@ class Server(Protocol):
     def close(self) -> None: ...
 
 
+#: What a record of the lab's own servers has that a session of replay has, too.
+LOGGED = ("server", "helo", "tls", "auth", "transactions")
+
+
 class Aiosmtpd:
     """The lab's own servers, refusing by the envelope."""
 
@@ -95,8 +99,7 @@ class Aiosmtpd:
 
     def sessions(self) -> tuple[Sessions, int]:
         """What was logged. Sessions are logged when they end, so none is known to be open."""
-        keys = ("server", "helo", "tls", "auth", "transactions")
-        return [{key: record[key] for key in keys} for record in self._lab.mail()], 0
+        return [{key: record[key] for key in LOGGED} for record in self._lab.mail()], 0
 
     def close(self) -> None:
         """They end with the lab."""

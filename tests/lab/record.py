@@ -20,6 +20,8 @@ from cpe_filter.replay.replay import Options, replay
 from tests.lab import devices, peers
 from tests.lab.mtas import Sessions
 from tests.lab.net import PROJECT, PYTHON, RELAY4, RELAY6, Lab, mx4, mx6
+from tests.lab.peers import LOGGED
+from tests.lab.turnaround.play import DEVICE, OPERATOR, Scene
 
 PCAPS = PROJECT / "pcaps"
 
@@ -60,6 +62,23 @@ def _among_strangers(play: Callable[[Lab], None]) -> Callable[[Lab], Sessions]:
     return scenario
 
 
+def _timed(lan: str, host: str, operator_ms: float = 20.0) -> Callable[[Lab], Sessions]:
+    """smtplib on a host, twice in clear and twice by STARTTLS, over networks that take their time."""
+
+    def scenario(lab: Lab) -> Sessions:
+        scene = Scene(lab, tls=True)
+        try:
+            scene.network(lan, operator_ms)
+            for tls in (False, True):
+                scene.smtplib(host, 2, tls=tls)
+            time.sleep(0.5)
+        finally:
+            scene.close()
+        return [{key: record[key] for key in LOGGED} for record in lab.mail()]
+
+    return scenario
+
+
 #: Those with real programs, which may be missing.
 REAL = {**devices.SCENARIOS, **peers.SCENARIOS}
 #: A scenario plays and returns what the servers logged, in the shape of replay's sessions.
@@ -68,6 +87,8 @@ SCENARIOS: dict[str, Callable[[Lab], Sessions]] = {
     "bot-sprayer-ipv6": _among_strangers(bot_sprayer_ipv6),
     "legit-laptop": _among_strangers(legit_laptop),
     "home-bot-beside-laptop": _among_strangers(home_bot_beside_laptop),
+    "relayed": _timed("wired", OPERATOR, 60.0),
+    "legit-power-saving": _timed("power saving", DEVICE),
     **REAL,
 }
 

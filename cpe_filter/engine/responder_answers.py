@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cpe_filter.lean.clocks import PacketTime
 
-#: Seconds within which a queue has tried again at least once: RFC 5321 section 4.5.4.1 asks for 30 minutes, and mail
-#: programs wait for 1 to 60 (docs/notify.md). Who mails later than that, and has not tried again, did not return.
+#: Seconds within which a queue has tried again at least once: RFC 5321 section 4.5.4.1 asks for 30 minutes, and five
+#: mail programs took 1 to 30 (docs/notify.md). A device that mails later, and has not tried again, did not return.
 RETURN_WITHIN_S = 4 * 3600.0
 #: Devices, and deferred envelopes of a device, that are remembered. The responder defers three of each address.
 _DEVICES, _ENVELOPES = 64, 12

@@ -75,7 +75,7 @@ def _indicators(device: Device) -> tuple[str, ...]:
     against = [
         (tally.weight, name)
         for name, tally in device.score.tallies.items()
-        if tally.weight > 0 and INDICATORS[name].family != LEGITIMATE
+        if tally.count and tally.weight > 0 and INDICATORS[name].family != LEGITIMATE
     ]
     # More than are shown, because some mean the same in plain words.
     return tuple(name for _, name in sorted(against, reverse=True)[: 3 * NOTICED])

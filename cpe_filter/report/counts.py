@@ -64,5 +64,5 @@ def counts(device: Device) -> Counts:
         device.messages,
         device.recipients,
         device.refused,
-        {name: tally.count for name, tally in tallies.items() if name in _AGAINST},
+        {name: tally.count for name, tally in tallies.items() if tally.count and name in _AGAINST},
     )

@@ -88,4 +88,5 @@ def _evidence(device: Device) -> list[dict[str, Any]]:
             "weight": round(tally.weight, 2),
         }
         for name, tally in tallies
+        if tally.count
     ]

@@ -2,8 +2,8 @@
 
 Knows devices, scores and the form of the bytes. Must not know files or clocks. The bytes are read completely or not at
 all; then `CorruptStateError` says why. The detector continues as it would without a restart, except for what is not
-saved: which names a device has used (their hashes have a new key with every start), the last minute's new servers, the
-token buckets of mode limit, and connections that were running.
+saved: which names a device has used (their hashes have a new key with every start), the last minute's and hours' new
+servers, the token buckets of mode limit, and connections that were running.
 
     "cpe-filter state", version (1 byte), serial (varint), written (float64)
     names of the senders, names of the indicators: a count (1 byte), then each with its length (1 byte)
@@ -36,7 +36,7 @@ from cpe_filter.lean.named_tuple import NamedTuple
 _MAGIC = b"cpe-filter state"
 VERSION = 2
 _FORMER_VERSION = 1
-#: Longer files are not read. A device takes at most 1,700 bytes, so a full table of devices fits.
+#: Longer files are not read. A device takes at most 2,000 bytes, so a full table of devices fits.
 MOST_BYTES = 512 * 1024
 #: How many of each device's addresses are saved, the newest ones: no more are shown.
 ADDRESSES = 4
@@ -124,7 +124,8 @@ def decode(data: bytes, now: float) -> Saved:
 def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours, operators if any.
 
-    Tallies begin with a bit for each indicator, whether it ever fired; weights have their sign in the lowest bit.
+    Tallies begin with a bit for each indicator, whether it is there. A weight has its sign in the lowest bit, and in the
+    next whether a rate's hits and chances follow.
     key: the key that is written, if the device has another one by now.
     """
     score = device.score
@@ -158,8 +159,9 @@ def _device(device: Device, time: float, key: bytes = b"") -> bytes:
         if name in score.tallies:
             tally = score.tallies[name]
             weight = round((tally.weight - tally.loose) * _WEIGHT)
-            numbers = (tally.count, abs(weight) * 2 + (weight < 0), tally.chances * _WEIGHT, tally.hits * _WEIGHT)
-            out += (_varint(round(number)) for number in numbers)
+            out += (_varint(tally.count), _varint(abs(weight) * 4 + (tally.chances > 0) * 2 + (weight < 0)))
+            if tally.chances > 0:
+                out += (_float.pack(tally.chances), _float.pack(tally.hits))
     addresses = device.addresses[-ADDRESSES:]
     out += (bytes((len(addresses),)), *map(_short, addresses), table)
     if device.operators:
@@ -175,9 +177,10 @@ def _read_tallies(reader: _Reader, indicators: list[str], version: int) -> dict[
             count, weight = reader.varint(), reader.varint()
             if version == _FORMER_VERSION:
                 continue
-            tally = Tally(min(count, MANY), (-(weight >> 1) if weight & 1 else weight >> 1) / _WEIGHT)
-            tally.chances = min(1 / (1 - FADE), reader.varint() / _WEIGHT)
-            tally.hits = min(tally.chances, reader.varint() / _WEIGHT)
+            tally = Tally(min(count, MANY), (-(weight >> 2) if weight & 1 else weight >> 2) / _WEIGHT)
+            if weight & 2:
+                tally.chances = min(1 / (1 - FADE), reader.number())
+                tally.hits = min(tally.chances, reader.number())
             if name in INDICATORS:
                 tallies[name] = tally
     return tallies

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import math
 import random
 import statistics
 import struct
+import zlib
 from binascii import crc32
 from collections.abc import Callable
 
@@ -19,7 +21,7 @@ from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, Devices
 from cpe_filter.detect.saved import decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Tally
-from cpe_filter.detect.server_networks import SIZE, ServerNetworks
+from cpe_filter.detect.server_networks import SIZE, ServerNetworks, fingerprint
 from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.status.devices import device_facts
 from tests.evaluate.facts import Player, Session
@@ -64,13 +66,18 @@ def everything(device: Device) -> dict[str, object]:
         "server_networks",
         "score",
         "helos",
-        "sender_domains",
+        "seen_names",
         "burst",
+        "busy",
+        "hour",
         "buckets",
         "addresses",
     }
     rest = {name: getattr(device, name) for name in names}
-    tallies = {n: (tally.count, pytest.approx(tally.weight, abs=1 / 256)) for n, tally in device.score.tallies.items()}
+    tallies = {
+        n: (tally.count, pytest.approx(tally.weight, abs=1 / 256), tally.hits, tally.chances)
+        for n, tally in device.score.tallies.items()
+    }
     score = device.score
     return {
         **rest,
@@ -106,8 +113,8 @@ def test_size(capsys: pytest.CaptureFixture[str]) -> None:
             middle = statistics.median(found.values())
             print(f"\nbytes a device, {what}: median {middle:.0f}, max {found[most]} ({most})")
     assert statistics.median(sizes.values()) <= 1024
-    assert max(sizes.values()) <= 1056
-    assert max(quiet.values()) <= 512
+    assert max(sizes.values()) <= 1280
+    assert max(quiet.values()) <= 640
 
 
 def test_a_full_table_of_the_largest_devices_can_be_read() -> None:
@@ -121,7 +128,7 @@ def test_a_full_table_of_the_largest_devices_can_be_read() -> None:
         device.connections = device.sessions = device.messages = device.recipients = device.refused = 1 << 60
         devices.append(device)
     data = encode(devices, 3e9, (1 << 56) - 1)
-    assert len(data) / DEVICES < 1700
+    assert len(data) / DEVICES < 2000
     assert len(decode(data, 3e9).devices) == DEVICES
     home = Collective(0.0)
     assert decode(encode([*devices, home], 3e9, 1), 3e9).devices[-1].key == HOME
@@ -145,8 +152,9 @@ def play(name: str, history: list[Session], split: int, how: str) -> list[tuple[
                 device = again(device, session.time)
             else:
                 device.helos.clear()
-                device.sender_domains.clear()
+                device.seen_names = ([], [], [])
                 device.burst.clear()
+                device.hour, device.busy = (0.0, 0), []
                 device.score.loose = None
                 device.score._weigh()
         player.play(device, session)
@@ -178,7 +186,7 @@ def test_what_is_not_saved_changes_little() -> None:
             same += one == other
             differ += (restarted[-1][0] == COMPROMISED) != (through[-1][0] == COMPROMISED)
             later += one > other + 10
-    assert same / runs >= 0.95
+    assert same / runs >= 0.9
     assert differ / runs <= 0.01
     assert later / runs <= 0.01
 
@@ -208,7 +216,7 @@ def test_another_table_of_indicators_and_senders(monkeypatch: pytest.MonkeyPatch
 def test_codes_of_an_earlier_version_count_as_today_s(monkeypatch: pytest.MonkeyPatch) -> None:
     _, device, time = lived()
     earlier = {new: old for old, new in evidence.RENAMED.items()}
-    assert {"path-spaced", "dnsbl-listed", "rcpt-accepted"} <= set(device.score.tallies)
+    assert {"path-spaced", "dnsbl-listed", "no-quit"} <= set(device.score.tallies)
     with monkeypatch.context() as patch:
         patch.setattr(saved, "INDICATORS", {earlier.get(n, n): row for n, row in evidence.INDICATORS.items()})
         score = device.score
@@ -251,15 +259,29 @@ def test_times_that_make_no_sense_do_no_harm() -> None:
     assert found.suspected_at[0] > 1000.0 - 101 * 366 * DAY
 
 
-def test_a_state_with_the_former_names_of_profiles_keeps_its_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, device, time = lived()
-    assert any(device.score.sums)
-    with monkeypatch.context() as former:
-        former.setattr(saved, "SENDER_PROFILES", tuple(evidence.PROFILE_NAMES.values()))
-        data = encode([device], time, 1)
-    assert b"bouncing server" in data
-    (found,) = decode(data, time).devices
-    assert found.score.sums == device.score.sums
+#: A compromised device as version 1 wrote it, deflated: 2 connections at 1001 and 1002 s, to 2 unknown users.
+_VERSION_1 = (
+    b"c-nPRJ#Q2-5Z&DzcbEH)00|*LAQ1^gaRUt!1=~;{QP5KQ?Ae?ZukG05Bv-;8prZkaHYGoRf{x}CQA8A}kwA156e$qQ-rj|yV4C$C"
+    b"KfQhP#=-$Blt%D319F7)LjLk;QdM)UMBXuQ5Huj&H-qrXVb?=Y5)3M?n_2|~*&5qu1o-VCv6+N`%5YTH^u2J%xDeoowy|=<#?c2H"
+    b"3Tq4qWFCqbK%Qe%CD@3)324jY)bLV?8gMDeK&XN9YM(rh<{+BA$h9gI$j-b0rNe1W^tPHUi~<-5o~Rx)HRNE?SlkZ{IWtjfR`&;E"
+    b"PJaB-UN4$mV-E}?;Cs@9v1WAwgBnCr!_i7c#4ylWD6}OM;62Db>cG%i7ADqX2e{W$hFtHC#>AJ*DF<{=X6G_xf+WRwflDh~w~a*>"
+    b"N^~t_*<MuGbsQ%wI4($hK6Ax@iMBlnqVhoh(_wud{Fn(IU|4c9B{`v-BKdG}5rqnWn;UbX)lRqYwxqZsd08(HnYMN}x(=NR>p|_9"
+    b"_Hx_ZYC^%ir+su+GxdOedj2RHmH9r8IH}?i)lxPVYh`dqg9myoX)~){WI9Mb4U;U%Dny@$zwgZ}SyX=K^^cRmmFxNT?9KDplUcsG"
+    b"cRV>gJ<B(rHMZ_vd!OHaG5ZByk8}33|LE1#8%c60JGzyAUdz7pvXd;kpM4*ZEN1W8Y2(9D+M275l7A~r{#%cazcnAc{do2VbXgze"
+)
+
+
+def test_a_state_of_version_1_keeps_standing_and_counts_and_begins_the_score_anew() -> None:
+    (device,) = decode(zlib.decompress(base64.b85decode(_VERSION_1)), 1002.0).devices
+    assert device.key == b"\2\0\0\0\0\1"
+    assert device.addresses == [bytes((192, 168, 1, 7))]
+    assert (device.connections, device.recipients, device.networks) == (2, 2, 2)
+    assert device.server_networks.look(fingerprint(bytes((198, 51, 2, 25)))) >= 0
+    assert device.score.standing == COMPROMISED
+    assert device.compromised_at == (1002.0, 2)
+    assert not any(device.score.sums)
+    assert device.score.tallies == {}
+    assert decode(encode([device], 1002.0, 6), 1002.0).devices[0].score.standing == COMPROMISED
 
 
 # ── broken ──────────────────────────────────────────────────────────────────────────────────────────
@@ -320,7 +342,7 @@ def test_unknown_version() -> None:
     data = bytearray(encode([], 1.0, 1))
     data[16] += 1
     data[-4:] = checksum(data[:-4]).to_bytes(4, "big")
-    with pytest.raises(CorruptStateError, match="version 2; expected version 1"):
+    with pytest.raises(CorruptStateError, match="version 3; expected version 2"):
         decode(bytes(data), 1.0)
 
 

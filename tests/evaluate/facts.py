@@ -16,6 +16,7 @@ from cpe_filter.engine import LOST_AFTER_S
 from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
+from cpe_filter.inspect.turnaround import LEAST
 from tests.build import ACK, FIN, PSH, RST, SYN, Conversation, Packet
 from tests.evaluate.turns import is_ahead, with_turnaround
 
@@ -36,7 +37,9 @@ class Session(NamedTuple):
     phase `trying` stands for an attempt that our own filter refused: only the SYN was seen. `quit`: the client said
     QUIT where that could be read. `spam`: whether a bot made it. recipients: a number for each mailbox, in the order of
     the RCPT commands, known where TLS hides them, too. turnaround: the least time in ms between a reply and the next
-    command (0: a program on the device itself). pipelined: MAIL, RCPT and DATA were sent at once.
+    command (0: a program on the device itself). ahead: in how many of the first three turns the client's TCP
+    acknowledged ahead of the answer (-1: in all if turnaround is so long). pipelined: MAIL, RCPT and DATA were sent at
+    once.
     """
 
     time: float
@@ -47,12 +50,13 @@ class Session(NamedTuple):
     spam: bool = False
     recipients: tuple[int, ...] = ()
     turnaround: int = 0
+    ahead: int = -1
     pipelined: bool = False
 
     @property
     def told(self) -> tuple[Event, ...]:
         """The events, with what the client's speed adds to them."""
-        return with_turnaround(self.events, self.pipelined, self.turnaround)
+        return with_turnaround(self.events, self.pipelined, self.turnaround, self.ahead)
 
     @property
     def over_tls(self) -> bool:
@@ -144,11 +148,12 @@ def as_packets(session: Session, client: str = "192.0.2.10", sport: int = 40000)
         return wire.packets
     wire.packet(False, SYN | ACK)
     wire.packet(True, ACK)
-    turns = _turns(session.events, session.recipients)
-    answers = False
-    for from_client, data in _grouped(turns) if session.pipelined else turns:
+    told = _turns(session.events, session.recipients)
+    answers, turns = False, 0
+    for from_client, data in _grouped(told) if session.pipelined else told:
         if from_client and answers:
-            if is_ahead(session.turnaround):
+            turns += 1
+            if turns <= (LEAST if session.ahead < 0 and is_ahead(session.turnaround) else session.ahead):
                 wire.packet(True, ACK)
                 wire.time -= _STEP
             wire.time += session.turnaround / 1000

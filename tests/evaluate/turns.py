@@ -15,7 +15,9 @@ _COMMANDS = ("hello", "sender", "recipient", "tls", "fingerprint", "quit")
 _SENT = ("path-spaced", "lower-case", "sender-is-recipient")
 
 
-def with_turnaround(events: tuple[Event, ...], pipelined: bool, milliseconds: int) -> tuple[Event, ...]:
+def with_turnaround(
+    events: tuple[Event, ...], pipelined: bool, milliseconds: int, ahead: int = -1
+) -> tuple[Event, ...]:
     """`events` and, if there are turns enough, the event. milliseconds: the least that the client takes to answer."""
     turns, at, grouped = 0, len(events), False
     early = any(event.name == "early-talk" for event in events)
@@ -49,7 +51,8 @@ def with_turnaround(events: tuple[Event, ...], pipelined: bool, milliseconds: in
         if turns < LEAST:
             return events
         at = next((n for n, event in enumerate(events) if event.kind == "tls-bytes" or event.name == "no-quit"), at)
-    ahead = LEAST if is_ahead(milliseconds) else 0
+    if ahead < 0:
+        ahead = LEAST if is_ahead(milliseconds) else 0
     return (*events[:at], Event("turnaround", f"{turns}/{ahead}", None, milliseconds), *events[at:])
 
 

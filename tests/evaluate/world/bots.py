@@ -15,7 +15,7 @@ from tests.evaluate.mta import DAY, log_uniform
 from tests.evaluate.world.bot import Bot, run
 from tests.evaluate.world.delivery import Attempts, deliver, together
 from tests.evaluate.world.people import a_home, a_server_home, correspondence, own_domain
-from tests.evaluate.world.programs import GO, JAVA, OLD_OPENSSL, POSTFIX, SCHANNEL, SMTPLIB, Client, postfix
+from tests.evaluate.world.programs import GO, JAVA, OLD_OPENSSL, POSTFIX, SCHANNEL, SMTPLIB, WIFI, Client, postfix
 
 CLASSIC, CAREFUL, PROXYWARE_TLS, MIMIC_TLS, OTHER = "classic", "careful", "proxyware-TLS", "mimic-TLS", "other"
 #: To an operator far away, ms: least and most (facts/detection.md).
@@ -33,6 +33,11 @@ def _always(value: Kind) -> Callable[[random.Random], Kind]:
 def _operator(rng: random.Random) -> tuple[float, float]:
     round_trip = log_uniform(rng, *_FAR)
     return round_trip, round_trip * 1.3
+
+
+def _box(rng: random.Random) -> str:
+    """The network of a TV box: Wi-Fi for most."""
+    return rng.choices(("", WIFI), (0.4, 0.6))[0]
 
 
 def _list_domain(rng: random.Random) -> str:
@@ -168,7 +173,13 @@ def _badbox(rng: random.Random, tls: str) -> Attempts:
     far = _operator(rng)
     retry = (1800.0, 3600.0, 4 * 3600.0) if rng.random() < 0.5 else (0.0, 0.0, 0.0)
     client = Client(
-        home.line.name, tls=tls, ja4=rng.choice((GO, JAVA, SMTPLIB, OLD_OPENSSL)), quits=0.95, operator=far, retry=retry
+        home.line.name,
+        tls=tls,
+        ja4=rng.choice((GO, JAVA, SMTPLIB, OLD_OPENSSL)),
+        quits=0.95,
+        operator=far,
+        retry=retry,
+        network=_box(rng),
     )
     domains = [_brand(rng) for _ in range(6)]
     return run(home, Bot(
@@ -252,7 +263,8 @@ def badbox_tls(rng: random.Random) -> Attempts:
 def socks_exit(rng: random.Random) -> Attempts:
     """A SOCKS exit that 3 to 12 customers use, each with his program, list and sender; most with TLS."""
     home = a_home(rng)
-    customers = [_customer(rng) for _ in range(rng.randint(3, 12))]
+    network = _box(rng)
+    customers = [_customer(rng, network) for _ in range(rng.randint(3, 12))]
     streams = []
     for client, domain in customers:
         streams.append(run(home, Bot(
@@ -266,12 +278,12 @@ def socks_exit(rng: random.Random) -> Attempts:
 _ANY_TLS = (GO, JAVA, SMTPLIB, OLD_OPENSSL, SCHANNEL, POSTFIX)
 
 
-def _customer(rng: random.Random) -> tuple[Client, str]:
+def _customer(rng: random.Random, network: str) -> tuple[Client, str]:
     domain = _brand(rng)
     helo = rng.choice((f"mail.{domain}", _word(rng), "localhost", "[127.0.0.1]", f"WIN-{_word(rng).upper()}"))
     client = Client(
         helo, tls="may" if rng.random() < 0.8 else "none", ja4=rng.choice(_ANY_TLS),
-        quits=rng.choice((1.0, 0.7, 0.2)), operator=_operator(rng),
+        quits=rng.choice((1.0, 0.7, 0.2)), operator=_operator(rng), network=network,
     )  # fmt: skip
     return client, domain
 
@@ -281,7 +293,14 @@ def proxym(rng: random.Random) -> Attempts:
     home = a_home(rng)
     far = _operator(rng)
     helo = rng.choice((home.line.name, "localhost", _word(rng)))
-    client = Client(helo, tls="may", ja4=rng.choice((GO, JAVA, SMTPLIB)), quits=rng.choice((1.0, 0.5)), operator=far)
+    client = Client(
+        helo,
+        tls="may",
+        ja4=rng.choice((GO, JAVA, SMTPLIB)),
+        quits=rng.choice((1.0, 0.5)),
+        operator=far,
+        network=_box(rng),
+    )
     return run(home, Bot(
         400 / 24 * rng.uniform(0.6, 1.6), _always(client), lambda r: f"campaign{r.randrange(60)}.example",
         rng.uniform(0.05, 0.25), listed_after=log_uniform(rng, 50, 2000), aligned=rng.random(),

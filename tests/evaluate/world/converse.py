@@ -15,7 +15,7 @@ from cpe_filter.explain.questions import RETURNED, Asked
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
 from tests.evaluate.facts import Session
-from tests.evaluate.world import manners, replies
+from tests.evaluate.world import manners, pace, replies
 from tests.evaluate.world.internet import Host, Manners
 from tests.evaluate.world.line import Line
 from tests.evaluate.world.manners import Letter, Mailbox
@@ -104,7 +104,7 @@ def converse(
 ) -> Talk:
     """The whole connection, as the home's filter lets it be (`answer`)."""
     tags = tuple(box.number * 400009 + host.number for box in letter.to)
-    session = Session(time, address, TRYING, (), False, spam, tags, _turnaround(rng, client))
+    session = Session(time, address, TRYING, (), False, spam, tags)
     if answer == REFUSE:
         return Talk(session, LATER, letter.to)
     if answer == PASS:
@@ -117,19 +117,17 @@ def converse(
     course = _Course(rng, time, host, line, client, letter, memory, answer == EXPLAIN, asked)
     outcome = course.run()
     phase = RESET if course.cut else CLOSED
+    hidden = any(event.kind == "tls" for event in course.events)
+    turnaround, ahead = pace.draw(rng, client, hidden)
     session = session._replace(
-        phase=phase, events=tuple(course.events), quit=course.said_quit, pipelined=course.pipelined
+        phase=phase,
+        events=tuple(course.events),
+        quit=course.said_quit,
+        pipelined=course.pipelined,
+        turnaround=turnaround,
+        ahead=ahead,
     )
     return Talk(session, outcome, tuple(course.left))
-
-
-def _turnaround(rng: random.Random, client: Client) -> int:
-    """The least time in ms from a reply to the next command, beyond the TCP stack's own."""
-    least, most = client.operator
-    if not most:
-        return round(rng.uniform(*client.pace))
-    base = rng.uniform(least, min(most, least * 1.15))
-    return round(base + rng.expovariate(1 / (0.05 * base)))
 
 
 class _Course:

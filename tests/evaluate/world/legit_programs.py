@@ -32,7 +32,9 @@ from tests.evaluate.world.programs import (
     APPLE,
     NO_LOOKUP,
     SCHANNEL,
+    SLEEPING,
     THUNDERBIRD,
+    WIFI,
     Client,
     exim,
     go,
@@ -224,7 +226,8 @@ def _guest(home: Home, tls: float, right: float) -> tuple[Client, int, Letter]:
         ja4=rng.choice((ANDROID, APPLE, THUNDERBIRD, SCHANNEL)),
         quits=1.0 if rng.random() < 0.7 else 0.0,
         mx=NO_LOOKUP,
-        pace=(0.0, 25.0),
+        pace=(1.0, 0.0, 10.0),
+        network=rng.choice((WIFI, SLEEPING)),
     )
     to = rng.choice(_POPULAR) if rng.random() < 0.6 else stranger(rng)
     while home.internet.host(to).manners.kind not in ("hoster", "own") or home.internet.host(to).fate != "up":

@@ -34,6 +34,7 @@ MBEDTLS, WOLFSSL, OLD_OPENSSL = _made_up("t12i160600"), _made_up("t12d120500"), 
 ANDROID, APPLE, THUNDERBIRD = _made_up("t13d161100"), _made_up("t13d201100"), _made_up("t13d171300")
 
 
+WIFI, SLEEPING = "wifi", "sleeping"
 HOME_RESOLVER, OWN_RESOLVER, NO_LOOKUP = "home", "own", "none"
 
 
@@ -43,9 +44,9 @@ class Client(NamedTuple):
     second_mx: after a failure for now it asks another MX at once. banner_for_now: a 5yz banner is a failure for now.
     retry: first and longest pause, and for how long (0: never again). tls: none, may or must. blind: goes on to the
     message whatever the answers. hangs_up: share of sessions left without QUIT after a refusal. operator: round trip in
-    ms to whoever relays through the device (least, most); (0, 0) for programs of its own. pace: ms that the program
-    itself takes to answer, at its fastest in a session; measured for mail programs (0.01-0.09) and for people who type
-    (900-3,200), judgement for firmware and phones. mx: how it finds a domain's
+    ms to whoever relays through the device (least, most); (0, 0) for programs of its own. pace: share of
+    commands before which the program thinks, for so many ms (least, most): not mail programs (0.01-0.09 ms measured),
+    but people who type, firmware and phones. network: of the device, "" for a cable. mx: how it finds a domain's
     servers: by the home's resolver settings, by a resolver outside of its own, or without an MX question (a server's
     name is configured, or an operator has found it). naive: takes a reply's first line for all of it. goes_on: in the
     clear, where STARTTLS is refused.
@@ -67,7 +68,8 @@ class Client(NamedTuple):
     second_mx: bool = False
     banner_for_now: bool = False
     operator: tuple[float, float] = (0.0, 0.0)
-    pace: tuple[float, float] = (0.0, 0.5)
+    pace: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    network: str = ""
     mx: str = HOME_RESOLVER
     naive: bool = False
     goes_on: bool = False
@@ -165,13 +167,16 @@ def go(helo: str, tls: str = "may") -> Client:
     return Client(helo, tls=tls, ja4=GO)
 
 
+#: How firmware thinks, as tests.lab.turnaround plays it; how many devices do is judgement.
+_FIRMWARE = ((0.0, 0.0, 0.0), (1.0, 2.0, 15.0), (1.0, 5.0, 40.0), (0.3, 50.0, 300.0), (0.6, 50.0, 300.0))
+
+
 def appliance(rng: random.Random, helo: str) -> Client:
     """Firmware: some say HELO, some write `MAIL FROM: <`, few take TLS, 70 % never retry (the brief; rest J).
 
     One in twenty takes a reply's first line for all of it, as many send the message whatever the answers, one in sixty
     does not wait for the greeting (J).
     """
-    slow = 0.3 * 60 ** rng.random()
     retry = (
         (0.0, 0.0, 0.0) if rng.random() < 0.7 else (rng.choice((60.0, 300.0, 900.0)), HOUR, rng.uniform(0.2, 24) * HOUR)
     )
@@ -185,7 +190,8 @@ def appliance(rng: random.Random, helo: str) -> Client:
         quits=rng.choice((0.0, 0.5, 1.0, 1.0)),
         retry=retry,
         mx=NO_LOOKUP,
-        pace=(slow, 1.5 * slow),
+        pace=rng.choices(_FIRMWARE, (0.5, 0.3, 0.1, 0.05, 0.05))[0],
+        network=rng.choices(("", WIFI, SLEEPING), (0.45, 0.4, 0.15))[0],
         early=rng.random() < 1 / 60,
         blind=rng.random() < 0.05,
         naive=rng.random() < 0.05,
@@ -195,7 +201,7 @@ def appliance(rng: random.Random, helo: str) -> Client:
 
 def typed(helo: str) -> Client:
     """Somebody with telnet or nc."""
-    return Client(helo, ehlo=helo != "foo", quits=0.8, pace=(900.0, 3200.0))
+    return Client(helo, ehlo=helo != "foo", quits=0.8, pace=(1.0, 900.0, 3200.0))
 
 
 def windows_mailer(helo: str) -> Client:

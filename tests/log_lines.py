@@ -86,7 +86,7 @@ VALUES = {
 MADE_ELSEWHERE: dict[tuple[str, str], list[str] | str] = {
     ("report/reporter.py", "problem"): "problems",
     ("cli/main.py", "str(error)"): ["REASON why the program cannot start"],
-    ("cli/main.py", "error.strerror or str(error)"): [],
+    ("cli/main.py", "_with_file(error)"): ["PATH: ERROR"],
     ("cli/run.py", "text"): ["KEY: WHAT until the package PACKAGE is installed"],
     ("cli/commands.py", "str(error)"): ["no filter has made reports yet (there is no PATH)"],
     ("uci/prepare.py", "text"): ["KEY: WHAT until the package PACKAGE is installed"],

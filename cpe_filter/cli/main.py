@@ -48,12 +48,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = EXIT_OK
     except OSError as error:
         silence()
-        log(err(error.strerror or str(error)))
+        log(err(_with_file(error)))
         code = EXIT_UNUSABLE
     except KeyboardInterrupt:
         code = 130
     output.finish()
     sys.exit(code)
+
+
+def _with_file(error: OSError) -> str:
+    """An error and its file: where there are two, a file and what it was to replace, the second."""
+    from cpe_filter.inputs import printable
+
+    path = error.filename2 or error.filename
+    text = error.strerror or str(error)
+    return f"{printable(os.fsdecode(path))}: {text}" if isinstance(path, (str, bytes)) else text
 
 
 def _open_streams() -> None:

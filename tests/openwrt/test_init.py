@@ -759,3 +759,13 @@ def test_what_somebody_else_has_there_stays(router: Router) -> None:
     started(router, PAGE)
     started(router, "")
     assert (folder / "index.html").read_text() == "another page"
+
+
+@pytest.mark.parametrize("name", ["policy.toml", "service", "notes", "service.new"])
+def test_a_folder_in_the_place_of_a_file_is_named(router: Router, name: str) -> None:
+    (router.root / RUN[1:] / name / "inner").mkdir(parents=True)
+    script = router.root / "prepare.sh"
+    script.write_text(f"exec {router.root}/usr/bin/cpe-filter uci prepare\n")
+    done = router.ash(script)
+    assert done.returncode == 2
+    assert done.stderr.decode() == f"cpe-filter: {router.root}{RUN}/{name}: Is a directory\n"

@@ -1,7 +1,7 @@
 """A small procd: starts, respawns, signals and ends what the init script declares.
 
 `python -m tests.openwrt.procd FOLDER`; FOLDER is the stand-ins' (see stand_in/rc.common): messages/ is taken from, log
-is written to. Ends on SIGTERM, and all that it started with it.
+is written to, and so is running. Ends on SIGTERM, and all that it started with it.
 
 Knows what is documented about procd, as far as our script uses it. An instance whose description has changed is
 restarted. One that is no longer named is ended. One that ends on its own is restarted after its timeout, unless it has
@@ -124,9 +124,18 @@ class Procd:
             for one in self._instances.values():
                 one.turn()
             self._instances = {name: one for name, one in self._instances.items() if one.alive or not one.unwanted}
+            self._say_what_runs()
             self._scripts = [script for script in self._scripts if script.poll() is None]
             time.sleep(TURN_S)
         (self._folder / "procd.pid").unlink()
+
+    def _say_what_runs(self) -> None:
+        """What `service running` asks for: whether the first instance runs."""
+        first = next(iter(self._instances.values()), None)
+        said = "true" if first and first.alive else "false"
+        path = self._folder / "running"
+        if not path.exists() or path.read_text() != said:
+            path.write_text(said)
 
     def _take(self, message: Message) -> None:
         if message.verb == "set":

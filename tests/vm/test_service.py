@@ -1,8 +1,7 @@
 """The package as a service in a virtual machine: it filters, survives a flush of all rules, a kill, and a reboot.
 
-One short boot in `make test`: it installs, the kernel queues by itself, mail is filtered, and it fails closed. With
-VM=all (`make vm`) also two boots of one router, whose flash is a folder that outlives them. What is done in them is
-service_scene's.
+Two boots of one router, whose flash is a folder that outlives them; only with VM=all (`make vm`). service_scene has
+what is done in them. `test_life_in_guest` has a short boot for `make test`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.enforce.ruleset_names import NATIVE
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PYTHON
 from tests.openwrt import ipk, package
@@ -28,11 +26,6 @@ TIMEOUT_S = 1800
 Seen = dict[str, dict[str, Any]]
 
 whole = pytest.mark.skipif(not WHOLE, reason=ONLY_WHOLE)
-
-
-@pytest.fixture
-def flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_flash(tmp_path_factory)
 
 
 def make_flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,20 +73,6 @@ def refused(replies: list[str]) -> bool:
     return all(
         reply in ("refused", "reset") or reply.startswith("554 5.7.1 Your Internet provider") for reply in replies
     )
-
-
-def test_one_boot_filters_by_the_kernels_queue_and_fails_closed(flash: Path) -> None:
-    seen = boot(flash, "short")
-    log = seen["log"]["text"]
-    assert seen["started"] == {"running": True, "responder": True}, log
-    assert seen["queue"] == {"handoff": NATIVE, "native": True, "xtables": False}
-    assert seen["mail"]["laptop"], log
-    assert refused(seen["mail"]["bot"][8:])
-    assert seen["convicted"] == {"bot": "compromised", "laptop": "clear"}
-    assert refused(seen["refused"]["bot"])
-    assert seen["refused"]["delivered"] == 0
-    assert seen["stopped"] == {"laptop": False, "relay": True, "rules": True}
-    assert seen["again"] == {"running": True, "bot": "compromised", "laptop": True}
 
 
 @whole

@@ -19,6 +19,7 @@
 # make evaluate the detector's goals, measured on simulated senders (an hour; EVALUATE=--quick for a quarter)
 # make calibrate the bounds of the detector's table next to what simulated senders show, and how near these come to a conviction
 #             (10 minutes; CALIBRATE=--quick: two)
+# make gate TABLE=FILE  refuse a proposed table of rates that makes a goal of the evaluation worse (GATE=--quick: two minutes)
 # make fleet  a collector with its page, and simulated routers that report to it, until Ctrl-C (FLEET="--routers 500")
 # make record record pcaps/ again (root)
 # make coverage  the tests once more, with every line and branch counted (a third slower; fails below the floor)
@@ -30,7 +31,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks lines turnaround mutation vm coverage pythons evaluate calibrate fleet record ipk dist peers lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks lines turnaround mutation vm coverage pythons evaluate calibrate gate fleet record ipk dist peers lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -116,6 +117,11 @@ vm:
 evaluate:
 	@.ci/setup test
 	@$(PYTHON) -m tests.evaluate.world --mode all --published $(EVALUATE)
+
+# A table that `cpe-filter collector calibrate` has proposed.
+gate:
+	@.ci/setup test
+	@$(PYTHON) -m tests.evaluate.gate $(TABLE) $(GATE)
 
 calibrate:
 	@.ci/setup test

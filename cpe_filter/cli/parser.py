@@ -129,11 +129,13 @@ def _collector_command(commands: argparse._SubParsersAction[_Parser]) -> None:
             "rebuild",
             "webhook",
             "notice",
+            "calibrate",
         ),
         help="run (default): receive and store in one process; ingest, consume: the same in two, with NATS JetStream "
         "between them; migrate: update the schema; retain: delete old data; check: check the configuration; password: "
         "make a user of the fleet page; export xarf|intelmq|csv; rebuild: make all cases again; webhook list|retry; "
-        "notice: a text for the subscriber of a case",
+        "notice: a text for the subscriber of a case; calibrate: rates by indicator in cases closed as confirmed or "
+        "as a false alarm, and a proposed table",
     )
     collector.add_argument(
         "of", nargs="?", metavar="OF", help="for export: xarf, intelmq, csv; for webhook: list, retry"
@@ -145,7 +147,9 @@ def _collector_command(commands: argparse._SubParsersAction[_Parser]) -> None:
     collector.add_argument("--language", metavar="LANG", help="notice: en, nl, de or tr (default: [notice] language)")
     collector.add_argument("--format", metavar="FORMAT", help="notice: mail (default, RFC 5322) or json")
     collector.add_argument(
-        "--output", metavar="PATH", help="export: a file, or a folder for one file per incident (default: stdout)"
+        "--output",
+        metavar="PATH",
+        help="export: a file, or a folder for one file per incident (default: stdout); calibrate: the proposed table",
     )
     collector.add_argument("--mark", metavar="NAME", help="export: only what has not been exported with this mark")
     collector.set_defaults(work="collector")

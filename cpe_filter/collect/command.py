@@ -10,6 +10,7 @@ export   writes the incidents of cases: xarf, intelmq or csv
 rebuild  rebuilds all cases from incidents, actions and the subscriber map
 webhook  list: events that were given up, one JSON object a line;   retry: queues them again
 notice   the text for the subscriber of a case: --case ID --language de --format mail|json
+calibrate rates by indicator in cases closed as confirmed or false alarm, and a proposed table: --output FILE
 password asks for a name and a password for the fleet page, and prints the line for the configuration
 """
 

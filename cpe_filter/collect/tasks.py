@@ -1,4 +1,5 @@
-"""`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry, notice --case ID.
+"""`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry,
+notice --case ID, calibrate.
 
 Knows the options of the command line. Messages go to stderr; stdout has only the output of the task.
 """
@@ -11,7 +12,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from cpe_filter.collect.cases import notice, query, queue, worker
+from cpe_filter.collect.cases import calibration, notice, query, queue, rates, worker
 from cpe_filter.collect.cases.model import CaseError
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.export import exports
@@ -19,11 +20,12 @@ from cpe_filter.collect.export.export_rows import Selection
 from cpe_filter.collect.export.exports import ExportError
 from cpe_filter.collect.export.xarf import Reporter
 from cpe_filter.collect.store.base import Store
+from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.notice import LANGUAGES
 
-WORK = ("export", "rebuild", "webhook", "notice")
+WORK = ("export", "rebuild", "webhook", "notice", "calibrate")
 #: Options, and the tasks that accept them.
-_ACCEPTED = {"since": ("export",), "case": ("export", "notice"), "output": ("export",), "mark": ("export",),
+_ACCEPTED = {"since": ("export",), "case": ("export", "notice"), "output": ("export", "calibrate"), "mark": ("export",),
              "language": ("notice",), "format": ("notice",)}  # fmt: skip
 FORMATS = ("mail", "json")
 
@@ -72,6 +74,8 @@ async def run(config: Config, store: Store, work: str, options: Options) -> None
         await _webhook(store, options, now)
     elif work == "notice":
         await _notice(config, store, options)
+    elif work == "calibrate":
+        await _calibrate(store, options)
     elif work == "rebuild":
         async with worker.subscriber_map(config) as subscribers:
             updater = await worker.updater(config, store, subscribers, now)
@@ -138,6 +142,29 @@ async def _notice(config: Config, store: Store, options: Options) -> None:
         return
     sys.stdout.buffer.write(notice.message(made))
     sys.stdout.buffer.flush()
+
+
+async def _calibrate(store: Store, options: Options) -> None:
+    """Rates to stdout; the proposed table into the file of --output, with its digest."""
+    cases = await calibration.labelled(store)
+    for line in calibration.lines(cases):
+        print(line)
+    proposed = calibration.propose(cases)
+    text = rates.encode(proposed)
+    for name, row in proposed.items():
+        print(f"proposed: {name}: {INDICATORS[name].bot:.4f} -> {row.bot:.4f}")
+    print(f"proposed table: {len(proposed)} rows, SHA-256 {rates.digest(text)}")
+    if options.output is not None:
+        _leave(options.output, text)
+
+
+def _leave(path: str, text: bytes) -> None:
+    """Writes a new file; an old table may be in use."""
+    try:
+        with open(path, "xb") as file:
+            file.write(text)
+    except OSError as error:
+        raise BadArgumentsError(f"--output {path}: {error.strerror}") from None
 
 
 def moment(text: str) -> int:

@@ -31,7 +31,10 @@ CLOSED: Literal["closed"] = "closed"
 #: In these states the device is still compromised as far as is known, and the desk has to act.
 ACTIVE: tuple[State, ...] = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
 
-ActionKind = Literal["notified", "acknowledged", "closed", "reopened", "note"]
+ActionKind = Literal["notified", "acknowledged", "closed", "confirmed", "false-alarm", "reopened", "note"]
+#: These close a case and say what it was: `calibrate` learns from them.
+CONFIRMED: Literal["confirmed"] = "confirmed"
+FALSE_ALARM: Literal["false-alarm"] = "false-alarm"
 REOPENED: Literal["reopened"] = "reopened"
 NOTE: Literal["note"] = "note"
 
@@ -96,7 +99,8 @@ class History(NamedTuple):
 
 # The order of points with the same time. An end comes after a begin, so two incidents that touch are one episode.
 _BEGIN, _RAISE, _NOTIFIED, _ACKNOWLEDGED, _END, _CLOSE, _LATE, _REOPEN = range(8)
-_RANKS = {NOTIFIED: _NOTIFIED, ACKNOWLEDGED: _ACKNOWLEDGED, CLOSED: _CLOSE, REOPENED: _REOPEN}
+_CLOSING = (CLOSED, CONFIRMED, FALSE_ALARM)
+_RANKS = {NOTIFIED: _NOTIFIED, ACKNOWLEDGED: _ACKNOWLEDGED, **dict.fromkeys(_CLOSING, _CLOSE), REOPENED: _REOPEN}
 
 
 def fold(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
@@ -124,7 +128,7 @@ def fold(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
 def _begin(spell: Spell, actions: Iterable[Action]) -> tuple[int, int]:
     begun, rank = spell.begun, _BEGIN
     for action in actions:
-        unknown = action.kind == CLOSED and spell.incident not in action.known and begun <= action.at
+        unknown = action.kind in _CLOSING and spell.incident not in action.known and begun <= action.at
         if unknown and (spell.ended is None or spell.ended > action.at):
             begun, rank = action.at, _LATE
     return begun, rank

@@ -127,5 +127,7 @@ ALLOWED_FROM: dict[ActionKind, tuple[State, ...]] = {
     NOTIFIED: (history.OPEN, history.RECURRING),
     ACKNOWLEDGED: (history.OPEN, history.RECURRING, NOTIFIED),
     CLOSED: (*ACTIVE, history.CLEAN),
+    history.CONFIRMED: (*ACTIVE, history.CLEAN),
+    history.FALSE_ALARM: (*ACTIVE, history.CLEAN),
     REOPENED: (CLOSED,),
 }

@@ -23,6 +23,8 @@ from cpe_filter.texts.html import Column, note, shown, table
 ACTS: dict[str, ActionKind] = {
     "acknowledge": history.ACKNOWLEDGED,
     "notified": history.NOTIFIED,
+    "confirm": history.CONFIRMED,
+    "false-alarm": history.FALSE_ALARM,
     "close": history.CLOSED,
     "reopen": history.REOPENED,
     "note": history.NOTE,
@@ -31,6 +33,8 @@ ACTS: dict[str, ActionKind] = {
 DONE = {
     "acknowledge": "The case is acknowledged.",
     "notified": "The subscriber is marked as notified.",
+    "confirm": "The case is closed as confirmed.",
+    "false-alarm": "The case is closed as a false alarm.",
     "close": "The case is closed.",
     "reopen": "The case is open again.",
     "note": "The note is saved.",
@@ -38,7 +42,9 @@ DONE = {
 _BUTTONS = {
     "acknowledge": "Acknowledge",
     "notified": "Mark as notified",
-    "close": "Close case",
+    "confirm": "Close as confirmed",
+    "false-alarm": "Close as false alarm",
+    "close": "Close without a finding",
     "reopen": "Reopen case",
     "note": "Add note",
 }
@@ -57,6 +63,8 @@ _DID = {
     history.NOTIFIED: "Subscriber notified",
     history.ACKNOWLEDGED: "Acknowledged",
     history.CLOSED: "Closed",
+    history.CONFIRMED: "Closed as confirmed",
+    history.FALSE_ALARM: "Closed as a false alarm",
     history.REOPENED: "Reopened",
     history.NOTE: "Note",
 }

@@ -37,10 +37,7 @@ _RESPONDER_OFFERS = {
     for odd in (False, True)
 }
 
-_BANNERS = tuple(
-    Event("greeting", "", banner)
-    for banner in replies.replies("220 mx.example.net ESMTP Postfix", "220 mx.example.net ESMTP", "220 smtp ready")
-)
+_BY_RESPONDER = Event("greeting", "", replies.reply("220 gateway.invalid ESMTP"))
 _OK_HELO = replies.reply("250 mx.example.net")
 _TLS, _OPAQUE = Event("tls", "", replies.READY_FOR_TLS), Event("opaque", "tls")
 _QUIT = (Event("quit"), Event("reply", "QUIT", replies.BYE))
@@ -163,8 +160,10 @@ class _Course:
             return self._turned_away(refusal)
         if self.asked is not None and self.asked.patience:
             self.events.append(_IN_TWO_PARTS)
+        elif self.explained:
+            self.events.append(_BY_RESPONDER)
         else:
-            self.events.append(_BANNERS[self.manners.style % 3])
+            self.events.append(Event("greeting", "", self.manners.greeting))
         if client.lower:
             self.events.append(_LOWER)
         self._hello()

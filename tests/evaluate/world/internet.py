@@ -11,6 +11,7 @@ has, who checks HELO, sender and SPF, IPv6, and the mix of consumers' providers 
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import NamedTuple
 
 from cpe_filter.inspect.facts import Reply
@@ -41,21 +42,48 @@ class Manners(NamedTuple):
     filters: float = 0.7  # how much of what is unwanted it refuses
     ipv6: bool = False
 
+    name: str = "mx.example.net"  # in its greeting
+
     @property
     def offers(self) -> Reply:
-        return _OFFERS[self.pipelining, self.tls]
+        return offers(self.name, self.pipelining, self.tls)
+
+    @property
+    def greeting(self) -> Reply:
+        return greeting(self.name, self.program, self.style)
 
 
-_OFFERS = {
-    (pipelining, tls): reply(
-        "mx.example|"
-        + ("PIPELINING|" if pipelining else "")
-        + ("STARTTLS|" if tls else "")
-        + "SIZE 52428800|250 8BITMIME"
-    )
-    for pipelining in (False, True)
-    for tls in (False, True)
-}
+@lru_cache(4096)
+def offers(name: str, pipelining: bool, tls: bool) -> Reply:
+    """The reply to EHLO."""
+    extensions = ("PIPELINING|" if pipelining else "") + ("STARTTLS|" if tls else "")
+    return reply(f"{name}|{extensions}SIZE 52428800|250 8BITMIME")
+
+
+@lru_cache(4096)
+def greeting(name: str, program: str, style: int) -> Reply:
+    """A server's first reply; one in twenty names nobody."""
+    if program == "exim":
+        return reply(
+            f"{name} ESMTP Exim 4.98.2 #2 Sun, 29 Nov 2026 12:00:00 +0000|"
+            "We do not authorize the use of this system to transport unsolicited,|220 and/or bulk e-mail."
+        )
+    if style % 20 == 19 and program == "other":
+        return reply("220 smtp ready")
+    return reply(f"220 {name} {_PROGRAMS.get(program, 'ESMTP')}")
+
+
+#: What servers call themselves, and the names of the large ones.
+_PROGRAMS = {
+    "postfix": "ESMTP Postfix", "exchange": "Microsoft ESMTP MAIL Service ready", "gmail": "ESMTP a1si123.4 - gsmtp",
+    "outlook": "Microsoft ESMTP MAIL Service ready", "m365": "Microsoft ESMTP MAIL Service ready",
+    "yahoo": "ESMTP ready", "gmx": "Nemesis ESMTP Service ready",
+}  # fmt: skip
+_NAMES = {
+    "gmail": "mx.google.example", "outlook": "am7.olc.protection.outlook.example",
+    "m365": "am7.mail.protection.outlook.example", "yahoo": "mtaproxy511.yahoodns.example", "gmx": "gmx.example",
+    "tonline": "mx.t-online.example", "icloud": "mx01.mail.icloud.example",
+}  # fmt: skip
 
 
 class Host(NamedTuple):
@@ -152,7 +180,7 @@ class Internet:
         elif where < 0.80:
             manners, networks, first = self._provider(f"shared{rng.randrange(_SHARED)}", 1, 1)
         else:
-            manners, networks, first = self._draw("own"), (self._network(),), 1
+            manners, networks, first = self._draw("own", f"mail.{domain}"), (self._network(),), 1
         return Host(number, domain, networks, first, manners, fate if where >= 0.4 else "up")
 
     def _provider(self, name: str, total: int, preferred: int) -> tuple[Manners, tuple[int, ...], int]:
@@ -160,19 +188,19 @@ class Internet:
         if found is None:
             kind = "hoster" if name.startswith(("hoster", "shared")) else name
             networks = tuple(self._network() for _ in range(total))
-            found = self._providers[name] = (self._draw(kind), networks, preferred)
+            found = self._providers[name] = (self._draw(kind, f"mx1.{name}.example"), networks, preferred)
         return found
 
     def _network(self) -> int:
         self._next += 1
         return self._next
 
-    def _draw(self, kind: str) -> Manners:
+    def _draw(self, kind: str, name: str) -> Manners:
         rng = self._rng
         if kind in ("gmail", "outlook", "m365", "yahoo", "icloud", "gmx", "tonline"):
             return Manners(
                 kind, kind, rng.randrange(100), True, kind != "tonline", filters=_LARGE_FILTERS[kind],
-                ipv6=kind in ("gmail", "m365", "gmx"),
+                ipv6=kind in ("gmail", "m365", "gmx"), name=_NAMES[kind],
             )  # fmt: skip
         program = rng.choices(("postfix", "exim", "exchange", "other"), (0.50, 0.25, 0.07, 0.18))[0]
         hoster = kind == "hoster"
@@ -194,6 +222,7 @@ class Internet:
             catch_all=rng.random() < 0.1,
             filters=rng.uniform(0.2, 0.9),
             ipv6=rng.random() < 0.35,
+            name=name,
         )
 
 

@@ -10,9 +10,11 @@ import itertools
 import random
 from typing import NamedTuple
 
+from cpe_filter.detect import unusual
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import ROUTER, Device, Devices
-from cpe_filter.detect.score import COMPROMISED, SUSPECTED
+from cpe_filter.detect.names import registered_domain
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.ruleset_names import LIMITED_S
 from cpe_filter.engine.responder_answers import Answering, ResponderAnswers
@@ -171,11 +173,30 @@ class Gate:
                 self._limited = time + LIMITED_S
             session = attempt.meet(REFUSE)._replace(time=time)
             play(self.detector, device, session)
+        if session.events:
+            self._deals(session, decision.action == decide.EXPLAIN)
         if session.events and not self._proven:
             self._proven = True
             for foreign in self._lookups:
                 self.detector.on_mx_query(device, foreign, time)
         return session
+
+    def _deals(self, session: Session, explained: bool) -> None:
+        """Whom the device has dealt with, as engine.judge keeps it: it may pass for a mail server."""
+        device, time = self.device, self.time
+        for event in session.events:
+            operator = ""
+            if explained and event.kind == "recipient":
+                operator = registered_domain(event.name)
+            elif not explained and event.kind == "greeting" and event.reply is not None:
+                before = event.reply.before
+                operator = unusual.operator(before[0] if before else event.reply.text[4:])
+            if operator:
+                device.operators = unusual.contacted(device.operators, operator, time)
+        if device.score.standing == CLEAR and unusual.is_mail_server(device, time):
+            device.score.standing = UNUSUAL
+        elif device.score.standing == UNUSUAL and unusual.has_stopped(device, time):
+            device.score.standing = CLEAR
 
     def _asks(self, question: str) -> None:
         """An MX question that passes the router."""

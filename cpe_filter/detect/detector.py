@@ -162,7 +162,10 @@ class Connection:
 
 
 class Step(NamedTuple):
-    """One piece of evidence as it counted: what it added to the score (nats), and the score after it."""
+    """One piece of evidence as it counted: what it added to the score (nats), and the score after it.
+
+    Below 0 for an indicator that counts against devices: a rate that did not fire where it might have.
+    """
 
     time: float
     device: Device
@@ -527,8 +530,11 @@ class Detector:
         """A rate did not fire where it might have, once in a connection."""
         part = EXPLAINED_PART if connection.explained else 1.0
         device = connection.device
-        before = device.score.standing
-        device.score.lack(name, part)
+        score = device.score
+        before, value = score.standing, score.value
+        score.lack(name, part)
+        if self._trace is not None and score.value != value:
+            self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         self._judge(device, before, name, time)
 
     def _judge(self, device: Device, before: Standing, name: str, time: float) -> None:

@@ -62,7 +62,14 @@ def lines(track: Track, encoding: str | None) -> list[str]:
         out.append(f"(drawn to {moment(drawn.end, step)}; {went_on})")
     step = precision([track.first, track.last])
     rows = [
-        [moment(p.time, step), p.connection, p.indicator, f"{p.added:+.1f}", f"{p.score:.1f}", track.mark(p)]
+        [
+            moment(p.time, step),
+            p.connection,
+            p.called,
+            f"{p.added:+.1f}",
+            f"{p.score:.1f}",
+            track.mark(p),
+        ]
         for p in track.movers()
     ]
     titles = ["time", "connection", "indicator", "added", "score", ""]

@@ -197,7 +197,7 @@ def _timeline(track: Track, name: str) -> list[str]:
             standing = mark if mark in _WORST_FIRST else ""
             then = f'<br><span class="then">{pill(mark) if standing else mark}</span>' if mark else ""
             when = moment(point.time, step) + note(f"connection {point.connection:,}")
-            what = _meaning(point.indicator) + then
+            what = ("Not seen: " if point.absent else "") + _meaning(point.indicator) + then
             rows.append((standing, [when, what, signed(point.added), f"{point.score:.1f}"]))
         until = " until it was compromised" if COMPROMISED in track.standings else ""
         columns = [Column("Time", "nowrap"), Column("Evidence"), Column("Added", "n"), Column("Score", "n")]
@@ -234,7 +234,7 @@ def _points(track: Track) -> str:
     step = min(1.0, precision([track.first, track.last]))
     rows = []
     for point in points:
-        cells = [moment(point.time, step), f"{point.connection:,}", f"<code>{point.indicator}</code>"]
+        cells = [moment(point.time, step), f"{point.connection:,}", f"<code>{point.called}</code>"]
         rows.append(("", [*cells, signed(point.added, 2), f"{point.score:.2f}"]))
     kept = f", {len(points):,} that a drawing needs" if track.count > len(points) else ""
     columns = [Column("Time", "nowrap"), Column("Conn.", "n"), Column("Indicator"), Column("Added", "n")]

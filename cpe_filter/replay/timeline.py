@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cpe_filter.detect.detector import Step
 from cpe_filter.detect.device import Device
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from cpe_filter.detect.score import COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
 
 #: Devices with a timeline: those whose scores rose highest.
@@ -36,6 +37,15 @@ class Point(NamedTuple):
     indicator: str
     added: float
     score: float
+
+    @property
+    def absent(self) -> bool:
+        """Whether what it counts is that the indicator did not fire where it might have."""
+        return self.added < 0 and INDICATORS[self.indicator].family != LEGITIMATE
+
+    @property
+    def called(self) -> str:
+        return f"no {self.indicator}" if self.absent else self.indicator
 
 
 class Runs:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cpe_filter.detect.evidence import INDICATORS
+from cpe_filter.detect.score import SUSPECT_AT
 from cpe_filter.lean.output_file import OutputFile, OutputFileError
 from cpe_filter.replay import page as page_module
 from cpe_filter.replay.page import Page
@@ -94,8 +95,8 @@ def test_the_chart_in_words() -> None:
     text = page_of(judged(PROJECT / "pcaps" / "bot-sprayer.pcap"))
     words = re.search(r"<desc id=[^>]*>(.*?)</desc>", text)
     assert words
-    assert re.search(r"^From 0\.0 at 2026-11-23 .* Suspected at its connection 3, .* Compromised at its", words[1])
-    assert "Never reached 8 (suspected)." in page_of(judged(PROJECT / "pcaps" / "legit-laptop.pcap"))
+    assert re.search(r"^From 0\.0 at 2026-11-23 .* Suspected at its connection 4, .* Compromised at its", words[1])
+    assert f"Never reached {SUSPECT_AT:g} (suspected)." in page_of(judged(PROJECT / "pcaps" / "legit-laptop.pcap"))
 
 
 def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

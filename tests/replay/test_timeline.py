@@ -15,6 +15,7 @@ import pytest
 
 from cpe_filter.detect.detector import Step
 from cpe_filter.detect.device import Device
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from cpe_filter.detect.score import CLEAR, COMPROMISED, CONVICT_AT, SUSPECT_AT, SUSPECTED
 from cpe_filter.replay import chart
 from cpe_filter.replay.axis import axis, moment
@@ -175,8 +176,10 @@ def test_scores_stand_at_their_height() -> None:
 def test_thresholds_are_lines_with_labels() -> None:
     lines = chart.draw(axis(track([1.0, 1.3, 1.0])), chart.glyphs("utf-8"))
     assert lines[0].startswith(f"{CONVICT_AT:>4g} compromised │▁▁▁")
-    assert lines[3].startswith("     8 suspected │▁▁▁")
-    assert all("▁▁▁" not in line for line in (*lines[1:3], *lines[4:9]))
+    suspected = chart.ROWS - round(chart.ROWS * SUSPECT_AT / CONVICT_AT)
+    assert lines[suspected].startswith(f"{SUSPECT_AT:>6g} suspected │▁▁▁")
+    others = (*lines[1:suspected], *lines[suspected + 1 : chart.ROWS - 1])
+    assert all("▁▁▁" not in line for line in others)
 
 
 def test_scores_above_the_threshold_are_clipped_and_marked() -> None:
@@ -257,7 +260,7 @@ def test_recordings(path: Path) -> None:
         if kept is None:
             continue
         assert device["timeline"][-1]["score"] == device["score"]
-        assert kept.count == sum(item["count"] for item in device["evidence"])
+        assert kept.count >= sum(item["count"] for item in device["evidence"])  # and what was not seen
         point = kept.standings.get(COMPROMISED)
         at = device["compromised_at"]
         assert (point is None) == (at is None)
@@ -311,5 +314,18 @@ def test_timeline_as_json() -> None:
     assert [set(point) for point in timeline] == [{"time", "connection", "indicator", "added", "score"}] * len(timeline)
     first = next(point for point in timeline if point["score"] >= SUSPECT_AT)
     assert told["suspected_at"] == {"time": first["time"], "connection": first["connection"]}
-    assert {point["indicator"] for point in timeline} == {item["indicator"] for item in told["evidence"]}
+    assert {point["indicator"] for point in timeline} >= {item["indicator"] for item in told["evidence"]}
     assert timeline[-1]["score"] == told["score"]
+
+
+def test_what_was_not_seen_is_called_so() -> None:
+    """A rate's absence moves the score as its presence does, and the score is the sum of all steps."""
+    timeline = Timeline()
+    replay(str(PROJECT / "pcaps" / "bot-sprayer.pcap"), Options(timeline=True), lambda _: None, timeline)
+    (kept,) = timeline.tracks.values()
+    points = kept.points()
+    assert kept.count == len(points)
+    assert any(point.absent for point in points)
+    for before, point in pairwise(points):
+        assert point.score == pytest.approx(before.score + point.added)
+        assert not point.absent or INDICATORS[point.indicator].family != LEGITIMATE

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpe_filter.detect.detector import Detector, Step
+from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from tests.evaluate.intervals import quantile
 from tests.evaluate.world.measure import Gate, Task, attempts
 from tests.evaluate.world.sets import DEVELOPMENT, load
@@ -41,7 +42,8 @@ def count(task: Task) -> Counts:
     fired: dict[str, int] = {}
 
     def trace(step: Step) -> None:
-        fired[step.indicator] = fired.get(step.indicator, 0) + 1
+        if step.added >= 0 or INDICATORS[step.indicator].family == LEGITIMATE:  # else it did not fire
+            fired[step.indicator] = fired.get(step.indicator, 0) + 1
 
     gate.listen(Detector(trace))
     for attempt in itertools.islice(stream, task.cap):

@@ -108,7 +108,7 @@ _RATES: dict[str, tuple[str, float, str, float, str]] = {
     "helo-unqualified":      (IDENTITY,    0.25, ".1   _    _    .1   _    .1   _    .05  .1   _",    0.2,  SIMULATED),
     "helo-empty":            (IDENTITY,    0.03, ".005 .005 .02  .005 .01  .005 .005 .005 .005 .01",  0.3,  JUDGEMENT),
     "helo-rotates":          (IDENTITY,    0.4,  ".03  .02  .15  .03  _    .03  .03  .15  .03  .02",  0,    SIMULATED),
-    "helo-domain-rotates":   (IDENTITY,    0.4,  "_    _    .04  _    .5   _    _    _    _    _",    0,    SIMULATED),
+    "helo-domain-rotates":   (IDENTITY,    0.4,  "_    _    .04  _    _    _    _    _    _    _",    0,    SIMULATED),
     "sender-unrelated":      (IDENTITY,    0.5,  ".3   .3   _    .3   _    _    .3   _    .3   _",    0.3,  JUDGEMENT),
     "sender-rotates":        (IDENTITY,    0.4,  ".03  .015 .12  .03  _    _    .02  .3   .03  .25",  0,    SIMULATED),
     "new-pair":              (IDENTITY,    0.4,  "_    _    _    _    _    .05  _    _    _    .2",   0,    SIMULATED),

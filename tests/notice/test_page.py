@@ -250,9 +250,9 @@ def test_what_tells_a_device_apart(key: bytes, name: str, place: str, oui: str, 
 
 def test_findings_are_the_weightiest_against_it() -> None:
     device = made(bytes(6))
-    for name in ("accepted", "path-spaced", "unknown-user", "unknown-user"):
+    for name in ("accepted", "helo-dynamic", "sustained", "sustained"):
         device.score.add(name, 10.0)
-    assert entry(device, Policy(), "", ("", 0.0), 0.0).indicators[0] == "unknown-user"
+    assert entry(device, Policy(), "", ("", 0.0), 0.0).indicators[0] == "sustained"
     assert "accepted" not in entry(device, Policy(), "", ("", 0.0), 0.0).indicators
 
 

@@ -86,7 +86,7 @@ class Device:
         self.proven = False  # both ends have completed a handshake of its since the start
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.server_networks = ServerNetworks()
-        self.operators = b""  # whom it has dealt with, see detect.unusual
+        self.operators = b""  # of the servers it has dealt with, see detect.unusual
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.
         self.helos: list[int] = []  # of some HELO names, with how many new networks heard them in the last byte
         self.seen_names: tuple[list[int], list[int], list[int]] = ([], [], [])  # HELO, its domain, sender's domain

@@ -1,6 +1,6 @@
 """Whether a device passes for a mail server: the rule for the standing `unusual`. Pure.
 
-Knows a device's score and names, and whom it has dealt with. Must not know packets or policy.
+Knows a device's score and names, and the operators it has dealt with. Must not know packets or policy.
 
 What sets a mail server apart from a camera, a NAS or a script is breadth: it deals with many operators of mail servers,
 day after day, under one name. A server's operator is known by the registered domain in its greeting (RFC 5321 section

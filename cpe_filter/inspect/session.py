@@ -20,7 +20,7 @@ from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.inspect.states import COMMAND, HANDSHAKE, HELD, OPAQUE
 from cpe_filter.inspect.stream import FARTHEST, Chunk, Stream
 from cpe_filter.inspect.tls_volume import TlsVolume
-from cpe_filter.inspect.turnaround import ENOUGH, Turnaround
+from cpe_filter.inspect.turnaround import Turnaround
 from cpe_filter.lean.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -320,7 +320,7 @@ class Session:
             turnaround.spoke()
             return
         turnaround.answered(self.last)
-        if turnaround.turns >= ENOUGH:
+        if turnaround.enough:
             self._report_turnaround()
 
     @property

@@ -16,8 +16,8 @@ acknowledgement of what passed twice does not measure the path (Karn and Partrid
 
 from __future__ import annotations
 
-#: Turns that are enough, and without which there is no result. A dialogue in clear has 5 before the message is sent,
-#: one that begins TLS has 3 up to the ClientHello.
+#: Turns that are enough, and without which there is no result: enough, too, for a client that answers at once. A
+#: dialogue in clear has 5 before the message is sent, one that begins TLS has 3 up to the ClientHello.
 ENOUGH, LEAST = 5, 3
 #: Seconds by which an acknowledgement must be ahead of the answer. A device that wakes up sends both at once.
 AHEAD_S = 0.015
@@ -64,6 +64,13 @@ class Turnaround:
             self._floor = delay
         if self.turns <= LEAST and self._once and self._acknowledged >= 0.0 and time - self._acknowledged >= AHEAD_S:
             self.ahead += 1
+
+    @property
+    def enough(self) -> bool:
+        """Whether more turns would not matter. The floor only falls, so a low one is known early."""
+        if self.turns < LEAST:
+            return False
+        return self.turns >= ENOUGH or 0.0 <= self._path > self._floor - AHEAD_S
 
     def spoke(self) -> None:
         """The client sends data that answers nothing, or not all that was sent: what follows is not a turn."""

@@ -1,7 +1,7 @@
 """When a client answers its server: a dialogue's events -> the same with the event `turnaround`, where it comes.
 
 Knows which events are a turn of the client's (inspect.turnaround): a command or several sent at once, a login, the
-beginning of a message. Must not know programs. It comes before what the fifth turn causes, else at the end.
+beginning of a message. Must not know programs. It comes before what the last turn causes that it needs, else at the end.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def with_turnaround(
 ) -> tuple[Event, ...]:
     """`events` and, if there are turns enough, the event. milliseconds: the least that the client takes to answer."""
     turns, at, grouped = 0, len(events), False
+    enough = ENOUGH if is_ahead(milliseconds) else LEAST
     early = any(event.name == "early-talk" for event in events)
     ordered = False
     for number, event in enumerate(events):
@@ -42,8 +43,8 @@ def with_turnaround(
             more = 0 if grouped or ordered else 1
             grouped = ordered = False
         turns += more
-        if more and turns >= ENOUGH:
-            turns, at = ENOUGH, number
+        if more and turns >= enough:
+            turns, at = enough, number
             while at and events[at - 1].name in _SENT:
                 at -= 1
             break

@@ -135,7 +135,7 @@ def test_a_capture_s_end_tells_what_is_known() -> None:
 
 def test_order_of_events() -> None:
     told = [event.kind for event in watch(in_tls(begun()).close().packets).dialogue.events]
-    assert told == ["greeting", "hello", "tls", "fingerprint", "opaque", "turnaround", "tls-bytes"]
+    assert told == ["greeting", "hello", "tls", "turnaround", "fingerprint", "opaque", "tls-bytes"]
 
 
 def test_fingerprint_is_told_once() -> None:

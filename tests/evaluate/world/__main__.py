@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from tests.evaluate.world import table
-from tests.evaluate.world.measure import Life, Task, life
+from tests.evaluate.world.measure import Life, Task, life, remember_readings
 from tests.evaluate.world.sets import DEVELOPMENT, SETS, VALIDATION, AbsentError, Set, load, record
 
 MODES = ("monitor", "limit", "block", "all")
@@ -52,9 +52,10 @@ def run(options: argparse.Namespace, senders: Set, mode: str, say: Callable[[str
     begun = time.monotonic()
     work = tasks(options, senders, mode)
     if options.processes > 1:
-        with multiprocessing.Pool(options.processes) as pool:
+        with multiprocessing.Pool(options.processes, remember_readings) as pool:
             lives: list[Life] = pool.map(life, work, chunksize=2)
     else:
+        remember_readings()
         lives = [life(task) for task in work]
     say(f"\n{options.set}, mode {mode}: {len(lives)} devices, {time.monotonic() - begun:.0f} s")
     good, bad = [one for one in lives if not one.kind], [one for one in lives if one.kind]

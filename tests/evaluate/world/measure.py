@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import random
+from functools import lru_cache
 from typing import NamedTuple
 
-from cpe_filter.detect import unusual
+from cpe_filter.detect import replies, unusual
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import ROUTER, Device, Devices
 from cpe_filter.detect.names import registered_domain
@@ -75,6 +76,12 @@ class Life(NamedTuple):
     unusual: tuple[str, ...]
     why: str
     alarms: dict[str, float]
+
+
+def remember_readings() -> None:
+    """Servers here give some hundred replies: each is read once. The reading is pure, so nothing else changes."""
+    if not hasattr(replies.read, "cache_info"):
+        replies.read = lru_cache(8192)(replies.read)
 
 
 def attempts(task: Task) -> tuple[str, Attempts]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cpe_filter.detect.detector import Detector, Step
 from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from tests.evaluate.intervals import quantile
-from tests.evaluate.world.measure import Gate, Task, attempts
+from tests.evaluate.world.measure import Gate, Task, attempts, remember_readings
 from tests.evaluate.world.sets import DEVELOPMENT, load
 
 #: Devices that have met fewer networks, or made fewer connections, say too little.
@@ -86,7 +86,7 @@ def main() -> None:
         for name in (*senders.legitimate, *senders.bots)
         for seed in range(options.runs)
     ]
-    with multiprocessing.Pool(options.processes) as pool:
+    with multiprocessing.Pool(options.processes, remember_readings) as pool:
         found = pool.map(count, work, chunksize=2)
     for line in table(found, options.by == "network"):
         print(line)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -333,6 +335,16 @@ def test_a_set_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     said: list[str] = []
     assert main(["--set", "validation", "--reason", "release"], said.append) == 2
     assert said == ["no validation set"]
+
+
+def test_a_validation_set_has_two_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = "tests.evaluate.world.validation"
+    made: dict[str, dict[str, object]] = {"": {}, ".legit": {"LEGITIMATE": LEGITIMATE}, ".bots": {"BOTS": bots.BOTS}}
+    for name, names in made.items():
+        module = types.ModuleType(package + name)
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, package + name, module)
+    assert sets.load(sets.VALIDATION) == sets.load(sets.DEVELOPMENT)
 
 
 def test_each_use_of_the_validation_set_is_recorded(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 from cpe_filter.collect.config.keys import KEYS as COLLECTOR_KEYS
 from cpe_filter.collect.config.model import Config
+from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES, SENDER_PROFILES
+from cpe_filter.detect.score import Score
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.violations import VIOLATIONS
@@ -34,6 +36,10 @@ KEY_HEADER = "| key | default | allowed | meaning |\n|---|---|---|---|\n"
 LOG_HEADER = "| severity | program | line |\n|---|---|---|\n"
 
 VIOLATION_HEADER = "| violation | by | means | rule |\n|---|---|---|---|\n"
+
+KIND_HEADER = "| kind | what it is | takes, nats |\n|---|---|---|\n"
+_KINDS = " | ".join(SENDER_PROFILES)
+BOUND_HEADER = f"| indicator | family | repeat | bot | {_KINDS} | basis |\n{'|---' * (5 + len(SENDER_PROFILES))}|\n"
 
 
 def toml(value: Any) -> str:
@@ -69,6 +75,22 @@ def violation_table() -> str:
     return "\n".join(
         f"| `{name}` | {author} | {meaning} | {source} |" for name, (author, meaning, source) in VIOLATIONS.items()
     )
+
+
+def kind_table() -> str:
+    """The kinds of legitimate sender, and how much evidence rules each out."""
+    return "\n".join(
+        f"| {kind} | {PROFILE_NAMES[kind]} | {needed:.1f} |" for kind, _, needed in Score().profile_margins
+    )
+
+
+def bound_table() -> str:
+    """The table of indicators: a bot's share, and each kind's bound."""
+    rows = []
+    for name, row in INDICATORS.items():
+        bounds = " | ".join(f"{bound:g}" if bound else "-" for bound in row.usual)
+        rows.append(f"| `{name}` | {row.family} | {row.repeat:g} | {row.bot:g} | {bounds} | {row.basis} |")
+    return "\n".join(rows)
 
 
 def log_table() -> str:
@@ -130,3 +152,5 @@ if __name__ == "__main__":
     _write("openwrt.md", SIZE_HEADER, size_table())
     _write("log.md", LOG_HEADER, log_table())
     _write("replay.md", VIOLATION_HEADER, violation_table())
+    _write("detect.md", KIND_HEADER, kind_table())
+    _write("detect.md", BOUND_HEADER, bound_table())

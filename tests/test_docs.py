@@ -24,12 +24,16 @@ from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
 from tests.collect.running import answer
 from tests.documents import (
+    BOUND_HEADER,
     DOCS,
     KEY_HEADER,
+    KIND_HEADER,
     LOG_HEADER,
     REPLY_HEADER,
     VIOLATION_HEADER,
+    bound_table,
     collector_table,
+    kind_table,
     log_table,
     policy_table,
     reply_table,
@@ -81,6 +85,12 @@ def test_table_of_the_log_s_lines() -> None:
 
 def test_table_of_violations() -> None:
     assert table("replay.md", VIOLATION_HEADER) == violation_table()
+
+
+def test_tables_of_the_detector() -> None:
+    """`python -m tests.documents` writes them."""
+    assert table("detect.md", KIND_HEADER) == kind_table()
+    assert table("detect.md", BOUND_HEADER) == bound_table()
 
 
 def test_collectors_metrics() -> None:

@@ -430,7 +430,7 @@ class Detector:
             self._rotates(connection, "helo-domain-rotates", 1, connection.helo, time)
 
     def _breadth(self, connection: Connection, mark: int, time: float) -> None:
-        """To how many server networks a name was said."""
+        """At how many server networks a name was used."""
         helos = connection.device.helos
         mark &= ~0xFF
         for n, known in enumerate(helos):

@@ -10,7 +10,7 @@ smaller share, for what speaks for a sender). `ANY` means that such a sender may
 kind is not one point, but all that stays within these bounds; the bounds together are its least favourable member
 (Huber 1965), and the likelihood ratio against it, presence and absence counted, bounds that against every other.
 
-Two forms of rows: a *rate* is drawn anew at each contact that could have shown it, and its absence counts, too. A
+Two forms of rows: a *rate* is drawn again at each contact that could have shown it, and its absence counts, too. A
 *habit* is a property of a program (its HELO name, its dialect): it counts when it is seen, and each further time
 `repeat` times as much as the time before.
 

@@ -16,7 +16,7 @@ that it does not know, and a new sender begins at 0. Times are ages in ms before
 happened to the clock.
 
 A file of version 1 was written for another table of senders and by other weights: its standings and counts are taken
-over, and the scores begin anew.
+over, and the scores begin again.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ MANY = 65535
 _NO_PROOF = CONVICT_AT - 0.1
 #: A family supports a conviction when it gave at least so much.
 FAMILY_MINIMUM = 1.0
-#: Contacts that the table's rate of a bot is worth, beside the device's own; and what a contact is worth one later.
+#: Contacts that the table's rate of a bot is worth, next to the device's own; and what a contact is worth one later.
 STRENGTH, FADE = 1.0, 0.97
 #: No bot is taken to show an indicator more often than that.
 _SURE = 0.9

@@ -84,7 +84,8 @@ _BOUNDS = {
 class Tally:
     """How often an indicator fired on a device, and what it has added to the score in all (nats).
 
-    count: 0 for a rate that might have fired and did not. loose: the part of it that only one side has shown. hits, chances: how often a rate fired and might have, lately.
+    count: 0 for a rate that might have fired and did not. loose: the part of it that only one side has shown. hits,
+    chances: how often a rate fired and might have, lately.
     """
 
     __slots__ = ("chances", "count", "hits", "loose", "weight")

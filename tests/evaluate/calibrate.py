@@ -7,10 +7,11 @@ in which it could fire (`calibrate_rates`), over the kind's senders in the world
 and in the earlier evaluation, and a bot's rate next to those of each class of bots. `*` marks a kind one of whose
 senders is beyond the bound. `_` is `ANY`: no bound.
 
-Second, each bound that a simulated sender exceeds (what speaks for a sender: falls short of), beyond the sender's 95 %
-interval, if it weighs anything. What that costs is next to it: a rate counts at each chance, a habit that a sender
-always shows adds so many nats in all. Which kind a sender is of is our judgement, and it may be more like another: an
-exceeded bound is a question, and convicts nobody as long as another kind's sum is low.
+Second, each bound that a simulated sender exceeds beyond its 95 % interval, if it weighs anything. (Less of what speaks
+for a sender harms none, because the absence of habits does not count.) What it costs is next to it: a rate counts at
+each chance, a habit that a sender always shows adds so many nats in all. Which kind a sender is of is our judgement,
+and it may be more like another: an exceeded bound is a question, and convicts nobody as long as another kind's sum is
+low.
 
 Third, what nobody shows: indicators that no simulated sender fires, and kinds that no simulated sender is of. Their
 bounds are judgement, as are those of rows that say so.
@@ -66,11 +67,9 @@ class Exceeded(NamedTuple):
     most: float
 
 
-def is_beyond(legitimate: bool, bound: float, seen: Rate) -> bool:
-    """Whether a rate is on the wrong side of a bound, with its whole interval."""
-    if bound == ANY or seen.devices < _DEVICES or seen.contacts < _CASES:
-        return False
-    return seen.high < bound if legitimate else seen.low > bound
+def is_beyond(bound: float, seen: Rate) -> bool:
+    """Whether a rate is above a bound, with its whole interval."""
+    return bound != ANY and seen.devices >= _DEVICES and seen.contacts >= _CASES and seen.low > bound
 
 
 def exceeded(lives: Iterable[Life]) -> list[Exceeded]:
@@ -80,11 +79,12 @@ def exceeded(lives: Iterable[Life]) -> list[Exceeded]:
         senders.setdefault((one.group, one.sender), []).append(one)
     out = []
     for name, row in INDICATORS.items():
-        speaks_for = row.family == LEGITIMATE
+        if row.family == LEGITIMATE:
+            continue
         for (kind, sender), mine in senders.items():
             column = SENDER_PROFILES.index(kind)
             bound, weight, seen = row.usual[column], row.weights[column], rate(mine, name)
-            if is_beyond(speaks_for, bound, seen) and (weight or not row.repeat):
+            if is_beyond(bound, seen) and (weight or not row.repeat):
                 most = weight / (1 - row.repeat) if row.repeat < 1 else math.copysign(math.inf, weight)
                 out.append(Exceeded(name, kind, sender, bound, seen, weight, most))
     return out

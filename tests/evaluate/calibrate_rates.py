@@ -47,7 +47,8 @@ WORLD = {
     ),
     "verifier": ("verifying-server", "backscatter"),
     "guests": (
-        "two-servers", "dormitory", "behind-one-mac", "iot-hub", "cafe", "office-port-25", "server-and-things", "vpn-exit",
+        "two-servers", "dormitory", "behind-one-mac", "iot-hub", "cafe", "office-port-25", "server-and-things",
+        "vpn-exit",
     ),
     "forwarder": ("forwarder", "backup-mx"),
     "survey": ("tls-survey", "mx-check"),

@@ -166,7 +166,7 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "breadth": (
         "Lin (unique recipients); BotFlex",
-        "a HELO name is said to a new server network after it was said to two others",
+        "a HELO name is used at a new server network after it was used at two others",
         "one program on it writes to many mail servers",
         "One program on it writes to many different mail servers.",
         "One HELO name at more than 2 new destination networks.",
@@ -419,8 +419,8 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
     "relayed": (
         "measured in the lab and in captures (docs/turnaround.md)",
         "it answers no reply before 20 ms, though it acknowledges at once; nor does it take as long as a person",
-        "answers servers as late as if it asked somebody far away each time",
-        "It passes on mail for somebody else on the Internet, as proxy programs in apps do.",
+        "answers servers as late as if it asked a program far away each time",
+        "It passes on mail for a stranger on the Internet, as proxy programs in apps do.",
         "SMTP turnaround far above the LAN round trip: relayed for a remote operator.",
     ),
     "from-router": (

@@ -48,7 +48,7 @@ const SIGNS = {
 	'many-recipients': _('It writes to very many people at once.'),
 	'sender-is-recipient': _('It sends mail that claims to come from its recipient.'),
 	'helo-is-recipient': _('It pretends to be the mail server that it contacts.'),
-	'relayed': _('It passes on mail for somebody else on the Internet, as proxy programs in apps do.'),
+	'relayed': _('It passes on mail for a stranger on the Internet, as proxy programs in apps do.'),
 	'from-router': _('The router itself sends mail, which it never should.'),
 	'mx-lookup': _('It looks up mail servers as only mail servers do.'),
 	'mx-foreign': _('It looks up mail servers past your router.'),

@@ -26,6 +26,7 @@ from cpe_filter.inspect.address import NULL_SENDER
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.nat64 import server as behind_nat64
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET
+from cpe_filter.inspect.turnaround import LEAST
 from cpe_filter.lean.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -55,8 +56,9 @@ EXPLAINED_PART = 0.75
 OWN_PART = 0.25
 #: Bytes after the ClientHello: fewer hold no message, so many or more do (tests/evaluate/sealed.py measures them).
 EMPTY_FROM, EMPTY_BELOW, CARRIED_FROM = 120, 450, 1300
-#: Least and most turnaround of a relayed session: less is a program's own, more is a person who types.
-RELAYED_FROM_MS, RELAYED_TO_MS = 20, 800
+#: Least and most turnaround of a relayed session, each of whose first replies is acknowledged well ahead of the answer
+#: (docs/turnaround.md): less is a program's own, more is a person who types.
+RELAYED_FROM_MS, RELAYED_TO_MS = 25, 800
 #: In place of an indicator, if a standing changed because a person has released the device.
 RELEASED = "released"
 #: A domain's mark is a number of so many bits, and none of 0 and 1.
@@ -267,7 +269,7 @@ class Detector:
                 if not connection.null_sender:
                     self._accepted(connection, "accepted", time)
         elif kind == "turnaround":
-            if RELAYED_FROM_MS <= event.number <= RELAYED_TO_MS:
+            if RELAYED_FROM_MS <= event.number <= RELAYED_TO_MS and event.name.endswith(f"/{LEAST}"):
                 self._add(connection, "relayed", time)
         elif kind == "tls-bytes":
             self._tls_bytes(connection, event.number, time)

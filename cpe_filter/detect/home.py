@@ -21,7 +21,7 @@ behind one MAC share another, also of one device's size, because behind NAT they
 enforce.decide takes the tokens.)
 
 What strangers do is also evidence about a collective device (`Devices.home`): each of their connections is one of the
-home's, too, and the same score judges it. One stranger adds at most `MOST_EACH` nats to any sum. So it takes two to
+home's, too, and the same score judges it. One stranger adds at most `MOST_EACH` nats to its score. So it takes two to
 make the home suspected and three to convict it, and a single bot does not affect the others. Evidence for innocence is
 not bounded, because many legitimate guests must not convict the home by the little evidence against each. The home is
 also convicted when `CONVICTED` strangers are, which finds a bot that takes a new MAC after each conviction.
@@ -42,8 +42,8 @@ from cpe_filter.inspect.facts import Event
 
 #: Seconds from its first connection until a device without a lease may have a past; and how many devices may have one.
 PAST_S, PASTS = 86400.0, 16
-#: Nats that one stranger may add to each of the home's sums.
-MOST_EACH = 5.0
+#: Nats that one stranger may add to the home's score.
+MOST_EACH = 2.5
 #: So many convicted strangers convict the home.
 CONVICTED = 3
 #: New leases that count at once, and seconds until one more does.

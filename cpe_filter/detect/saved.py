@@ -16,7 +16,7 @@ that it does not know, and a new sender begins at 0. Times are ages in ms before
 happened to the clock.
 
 A file of version 1 was written for another table of senders and by other weights: its standings and counts are taken
-over, and the scores begin again.
+over, and the scores begin at nothing.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def decode(data: bytes, now: float) -> Saved:
 def _device(device: Device, time: float, key: bytes = b"") -> bytes:
     """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours, operators if any.
 
-    Tallies begin with a bit for each indicator, whether it is there. A weight has its sign in the lowest bit, and in
-    the next whether a rate's hits and chances follow.
+    Tallies begin with a bit for each indicator, whether it is there. A weight has its sign in the lowest bit,
+    and in the next whether a rate's hits and chances follow.
     key: the key that is written, if the device has another one by now.
     """
     score = device.score

@@ -43,14 +43,14 @@ COMPROMISED: Standing = "compromised"
 
 #: The false-alarm interval is measured: `python -m tests.evaluate.calibrate` prints how many contacts of each simulated
 #: sender lie between two times that its score comes to the threshold, next to Lorden's e^h.
-SUSPECT_AT = 7.0
-CONVICT_AT = 9.5
+SUSPECT_AT = 7.5
+CONVICT_AT = 10.5
 #: A suspicion ends below this.
 CLEAR_BELOW = 3.0
 #: The most that a sum may hold, so that legitimate mail can bring it down again.
 MOST = 20.0
-#: The most that one session may add: less than it takes to convict all but the rare senders.
-SESSION_CLIP = 10.0
+#: The most that one session may add to the score: less than convicts.
+SESSION_CLIP = 9.0
 #: After a release each sum begins with this share of what convicts.
 PROBATION = 0.4
 #: An indicator's firings are counted up to here.
@@ -60,13 +60,17 @@ _NO_PROOF = CONVICT_AT - 0.1
 #: A family supports a conviction when it gave at least so much.
 FAMILY_MINIMUM = 1.0
 #: Contacts that the table's rate of a bot is worth, next to the device's own; and what a contact is worth one later.
-STRENGTH, FADE = 1.0, 0.97
+STRENGTH, FADE = 1.0, 0.85
 #: No bot is taken to show an indicator more often than that.
 _SURE = 0.9
 
 #: What each sum has to reach for a conviction, and how much a nat of it adds to the score.
 _NEEDED = tuple(CONVICT_AT + math.log(share) for share in SHARES)
 _SCALES = tuple(CONVICT_AT / needed for needed in _NEEDED)
+#: So many steps to take back what raised the score too much.
+_FITS = 8
+#: One indicator raises the score by less than that.
+_ROOM_FOR_ALL = CLIP * max(_SCALES)
 #: A habit: the sums that it changes, with its weight. Most habits that show in every session change few.
 _WEIGHTS = {
     name: tuple((n, weight) for n, weight in enumerate(row.weights) if weight)
@@ -84,8 +88,8 @@ _BOUNDS = {
 class Tally:
     """How often an indicator fired on a device, and what it has added to the score in all (nats).
 
-    count: 0 for a rate that might have fired and did not. loose: the part of it that only one side has shown. hits,
-    chances: how often a rate fired and might have, lately.
+    count: 0 for a rate that might have fired and did not. loose: the part of the weight that only one side has shown.
+    hits, chances: how often a rate fired and might have, lately.
     """
 
     __slots__ = ("chances", "count", "hits", "loose", "weight")
@@ -112,7 +116,7 @@ class Score:
         self.tallies: dict[str, Tally] = {}
 
     def add(self, name: str, room: float, part: float = 1.0, proven: bool = True) -> float:
-        """An indicator fired in a session that may still add `room`. Returns what the session may add after it.
+        """An indicator fired in a session that may still add `room` to the score. Returns what it may add after that.
 
         part: of its weight, where something else explains the rest. proven: both ends of a connection show it.
         """
@@ -132,38 +136,54 @@ class Score:
         before = self.value
         if self.standing == COMPROMISED:  # one more suspicion changes nothing
             self.loose = None
-        if not proven and self.standing == COMPROMISED:
-            heaviest = 0.0
-        elif not proven:
+        start = [*self.sums] if room < _ROOM_FOR_ALL else None
+        if proven:
+            self._raise(changes, part)
+        elif self.standing != COMPROMISED:
             if self.loose is None:
                 self.loose = [*self.sums]
-            heaviest = _raise(self.loose, changes, part, room)
-        else:
-            heaviest = self._raise(changes, part, room)
+            _raise(self.loose, changes, part)
         self._weigh()
+        if start is not None and self.value - before > room:
+            self._fit(start, before, room)
         added = self.value - before
         tally.weight += added
         if not proven:
             tally.loose += added
-        return room - heaviest if heaviest < room else 0.0
+        return max(0.0, room - max(0.0, added))
+
+    def _fit(self, start: list[float], before: float, room: float) -> None:
+        """Takes back what raised the score by more than `room`, from all sums alike."""
+        for _ in range(_FITS):  # the least of the sums is another one on the way
+            share = room / (self.value - before)
+            if self.loose is not None:
+                self.loose = [one + share * (now - one) for one, now in zip(start, self.loose, strict=True)]
+            self.sums = [one + share * (now - one) for one, now in zip(start, self.sums, strict=True)]
+            self._weigh()
+            if self.value - before <= room:
+                return
+        self.sums, self.loose = start, None
+        self._weigh()
 
     def lack(self, name: str, part: float = 1.0) -> None:
         """A rate that might have fired at a contact did not. part: of its weight."""
         tally = self.tallies.get(name)
         if tally is None:
             tally = self.tallies[name] = Tally()
+        if not any(self.sums[n] for n, *_ in _BOUNDS[name]):
+            tally.hits = tally.chances = 0.0  # no change is under way: what comes is estimated again
+            return
         before = self.value
-        self._raise(_at_rate(name, tally, False), part, CLIP)
+        self._raise(_at_rate(name, tally, False), part)
         self._weigh()
         tally.weight += self.value - before
 
-    def _raise(self, changes: Changes, part: float, room: float) -> float:
-        heaviest = _raise(self.sums, changes, part, room)
+    def _raise(self, changes: Changes, part: float) -> None:
+        _raise(self.sums, changes, part)
         if self.loose is not None:
-            _raise(self.loose, changes, part, room)
+            _raise(self.loose, changes, part)
             if self.loose == self.sums:
                 self.loose = None
-        return heaviest
 
     def _weigh(self) -> None:
         """The score is the distance from the sender that it is nearest to, as a share of what convicts."""
@@ -229,6 +249,10 @@ class Score:
         return len(families) >= 2 and not UNSPOKEN.issuperset(families)
 
 
+#: What says nothing of several devices together: each has names and servers of its own.
+_OF_ONE = frozenset(("helo-rotates", "helo-domain-rotates", "sender-rotates", "new-pair", "breadth"))
+
+
 class SharedScore(Score):
     """A score to which several devices add. left: nats that the device with the current evidence may still add."""
 
@@ -239,10 +263,16 @@ class SharedScore(Score):
         self.left = 0.0
 
     def add(self, name: str, room: float, part: float = 1.0, proven: bool = True) -> float:
+        if name in _OF_ONE:
+            return room
         allowed = min(room, self.left)
         used = allowed - super().add(name, allowed, part, proven)
-        self.left -= used
-        return room - used
+        self.left = max(0.0, self.left - used)
+        return max(0.0, room - used)
+
+    def lack(self, name: str, part: float = 1.0) -> None:
+        if name not in _OF_ONE:
+            super().lack(name, part)
 
 
 if TYPE_CHECKING:
@@ -269,21 +299,11 @@ def _at_rate(name: str, tally: Tally, fired: bool) -> list[tuple[int, float]]:
     return changes
 
 
-def _raise(sums: list[float], changes: Changes, part: float, room: float) -> float:
-    """Adds weights to the sums. Returns the heaviest, 0 if no weight is against the device."""
-    heaviest = 0.0
+def _raise(sums: list[float], changes: Changes, part: float) -> None:
     for n, weight in changes:
-        change = weight * part
         # Plain comparisons, and as few as possible: this runs for every piece of evidence.
-        if change > 0:
-            if change > heaviest:  # noqa: PLR1730
-                heaviest = change
-            total = sums[n] + (change if change < room else room)
-            sums[n] = total if total < MOST else MOST
-        elif sums[n]:  # nothing takes from a sum of 0
-            total = sums[n] + change
-            sums[n] = total if total > 0 else 0.0
-    return heaviest
+        total = sums[n] + weight * part
+        sums[n] = total if 0 < total < MOST else 0.0 if total <= 0 else MOST
 
 
 def _value(sums: list[float]) -> float:

@@ -71,11 +71,11 @@ def _address(key: bytes) -> str:
 
 
 def _indicators(device: Device) -> tuple[str, ...]:
-    """The evidence against it."""
+    """The evidence against it, what tells most first: a habit tells once, a rate with each contact."""
     against = [
-        (tally.weight, name)
+        (max(INDICATORS[name].weights) * (1 if INDICATORS[name].repeat else min(tally.count, 4)), name)
         for name, tally in device.score.tallies.items()
-        if tally.count and tally.weight > 0 and INDICATORS[name].family != LEGITIMATE
+        if tally.count and any(INDICATORS[name].weights) and INDICATORS[name].family != LEGITIMATE
     ]
     # More than are shown, because some mean the same in plain words.
     return tuple(name for _, name in sorted(against, reverse=True)[: 3 * NOTICED])

@@ -9,6 +9,7 @@ import pytest
 
 from cpe_filter.detect import evidence, replies
 from cpe_filter.detect.evidence import (
+    ANY,
     CLIP,
     FROM_NAME,
     FROM_QUIRK,
@@ -45,21 +46,30 @@ def test_rates_and_weights(name: str, row: evidence.Indicator) -> None:
     assert row.family in FAMILIES
     assert 0 < row.bot < 1
     assert len(row.usual) == len(row.weights) == len(SENDER_PROFILES)
-    assert all(0 < rate < 1 for rate in row.usual)
-    assert 0 < row.repeat_discount <= 1
+    assert all(0 <= bound < 1 for bound in row.usual)
+    assert 0 <= row.repeat <= 1
     assert row.basis in (SIMULATED, JUDGEMENT)
-    for rate, weight in zip(row.usual, row.weights, strict=True):
-        assert weight == pytest.approx(max(-CLIP, min(CLIP, math.log(row.bot / rate))))
+    for bound, weight in zip(row.usual, row.weights, strict=True):
+        if bound == ANY:
+            assert weight == 0
+        elif row.family == LEGITIMATE:
+            assert weight == pytest.approx(max(-CLIP, min(0.0, math.log(row.bot / bound))))
+        else:
+            assert weight == pytest.approx(min(CLIP, max(0.0, math.log(row.bot / bound))))
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS)
-def test_only_legitimate_evidence_speaks_for_an_ordinary_mail_server(name: str, row: evidence.Indicator) -> None:
-    """But what PBL and greylisting say, which bots hear no more often."""
+def test_only_legitimate_evidence_speaks_for_a_sender(name: str, row: evidence.Indicator) -> None:
     if row.family == LEGITIMATE:
-        assert row.weights[0] < 0
         assert max(row.weights) <= 0, "it would count against somebody"
-    elif name not in ("residential-line", "deferred"):
-        assert row.weights[0] >= 0
+    else:
+        assert min(row.weights) >= 0
+
+
+def test_what_every_home_line_hears_is_no_evidence() -> None:
+    """PBL and the like prove a home line, and greylisting meets everyone."""
+    assert not any(INDICATORS["residential-line"].weights)
+    assert not any(INDICATORS["deferred"].weights)
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS)
@@ -77,12 +87,6 @@ def test_texts(name: str, row: evidence.Indicator) -> None:
         assert text[0].isupper() or text[0].isdigit()
     assert not (found := JARGON.search(row.subscriber)), found
     assert len(row.subscriber) <= 100
-
-
-def test_a_home_line_s_refusal_is_never_evidence_against_it() -> None:
-    """Nor is the contact that it ends: every server may be new, and refuse, to a mail server behind a home line."""
-    line, new = INDICATORS["residential-line"].weights, INDICATORS["new-destination"].weights
-    assert all(weight <= 0 and weight + other <= 1e-9 for weight, other in zip(line, new, strict=True))
 
 
 def test_jargon_is_found() -> None:

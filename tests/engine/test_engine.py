@@ -161,7 +161,7 @@ def test_a_bot_gives_itself_away_to_the_responder_and_gets_few_connections_of_it
         "MAIL FROM:<", "MAIL FROM: <"
     )
     text = text.split("C: QUIT")[0]
-    first = [explained(home, n, START + n, text)[0] for n in range(30)]
+    first = [explained(home, n, START + n, text.replace("a@a.example", f"a@d{n}.example"))[0] for n in range(30)]
     convicted = first.index(BLOCK_DEVICE)
     assert set(first[:convicted]) == {REDIRECT}
     assert set(first[convicted:]) == {BLOCK_DEVICE}
@@ -466,8 +466,11 @@ def test_refused_bounces_and_callouts_say_little() -> None:
             home.play(session(text, server=f"198.51.{n}.25", sport=40000 + n, time=START + n, step=0.01))
         return home
 
-    assert play("").device().score.standing != COMPROMISED
-    assert play("spam@offers.example").device().score.standing == COMPROMISED
+    bounces, mail = play("").device(), play("spam@offers.example").device()
+    assert bounces.score.standing != COMPROMISED
+    assert "unknown-user" not in bounces.score.tallies
+    assert mail.score.tallies["unknown-user"].count == 12
+    assert mail.score.sums[0] > bounces.score.sums[0]  # unlike an ordinary mail server
 
 
 # ── lookups ─────────────────────────────────────────────────────────────────────────────────────────

@@ -95,7 +95,7 @@ def test_the_chart_in_words() -> None:
     text = page_of(judged(PROJECT / "pcaps" / "bot-sprayer.pcap"))
     words = re.search(r"<desc id=[^>]*>(.*?)</desc>", text)
     assert words
-    assert re.search(r"^From 0\.0 at 2026-11-23 .* Suspected at its connection 4, .* Compromised at its", words[1])
+    assert re.search(r"^From 0\.0 at 2026-11-23 .* Suspected at its connection 5, .* Compromised at its", words[1])
     assert f"Never reached {SUSPECT_AT:g} (suspected)." in page_of(judged(PROJECT / "pcaps" / "legit-laptop.pcap"))
 
 

@@ -71,7 +71,7 @@ def _address(key: bytes) -> str:
 
 
 def _indicators(device: Device) -> tuple[str, ...]:
-    """The evidence against it, what tells most first: a habit tells once, a rate with each contact."""
+    """The evidence against it, the heaviest first: a habit weighs once, a rate with each contact."""
     against = [
         (max(INDICATORS[name].weights) * (1 if INDICATORS[name].repeat else min(tally.count, 4)), name)
         for name, tally in device.score.tallies.items()

@@ -106,7 +106,7 @@ function two(number) {
 
 return baseclass.extend({
 	/* Nats at which a device is suspected (cpe_filter/detect/score.py); the status has the threshold of a conviction. */
-	SUSPECT_AT: 7,
+	SUSPECT_AT: 7.5,
 
 	STANDINGS: STANDINGS,
 	SIGNS: SIGNS,

@@ -28,7 +28,8 @@ def draw(rng: random.Random, client: Client, hidden: bool) -> tuple[int, int]:
     if not most and not share and not client.network:
         return 0, 0
     if share and rng.random() < _BUSY:
-        return round(rng.uniform(10, 70)), LEAST
+        busy = rng.uniform(10, 70)
+        return round(busy), LEAST if busy >= _AHEAD_MS else 0
     base = rng.uniform(least, min(most, least * 1.15)) if most else 0.0
     floor, ahead = float("inf"), 0
     for turn in range(LEAST if hidden else ENOUGH):

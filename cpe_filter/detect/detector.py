@@ -58,7 +58,7 @@ OWN_PART = 0.25
 EMPTY_FROM, EMPTY_BELOW, CARRIED_FROM = 120, 450, 1300
 #: Least and most turnaround of a relayed session, each of whose first replies is acknowledged well ahead of the answer
 #: (docs/turnaround.md): less is a program's own, more is a person who types.
-RELAYED_FROM_MS, RELAYED_TO_MS = 25, 800
+RELAYED_FROM_MS, RELAYED_TO_MS = 20, 800
 #: In place of an indicator, if a standing changed because a person has released the device.
 RELEASED = "released"
 #: A domain's mark is a number of so many bits, and none of 0 and 1.

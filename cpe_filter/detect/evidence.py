@@ -162,14 +162,14 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "a HELO name is used at a new server network after it was used at two others",
         "one program on it writes to many mail servers",
         "One program on it writes to many different mail servers.",
-        "One HELO name at more than 2 new destination networks.",
+        "One HELO name at more than 1 new destination network.",
     ),
     "destination-burst": (
         "MikroTik and iungonetwork rules",
-        "more than 5 new server networks within a minute",
+        "more than 2 new server networks within a minute",
         "contacted many new mail servers within a minute",
         "It contacted many new mail servers within a minute.",
-        "More than 5 new destination networks within 60 s.",
+        "More than 2 new destination networks within 60 s.",
     ),
     "sustained": (
         "MikroTik and iungonetwork rules; ProxyM: 400 messages a day",
@@ -229,14 +229,14 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "helo-rotates": (
         "operators' rule: more than 2 a week",
-        "a HELO name after its third",
+        "a HELO name after its second",
         "says HELO under changing names",
         "It introduces itself under many different names.",
-        "More than 3 HELO names seen from one device.",
+        "More than 2 HELO names seen from one device.",
     ),
     "helo-domain-rotates": (
         "operators' rule: more than 2 a week",
-        "a HELO name of another Internet domain than the ones before",
+        "a HELO name of a third Internet domain, or a later one",
         "says HELO with names of many Internet domains",
         "It introduces itself with names of many different companies.",
         "HELO names of several registered domains from one device.",
@@ -250,10 +250,10 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "sender-rotates": (
         "judgement",
-        "a sender domain after its third",
+        "a sender domain after its second",
         "keeps changing its sender domain",
         "It sends under many different sender domains.",
-        "More than 3 MAIL FROM domains seen from one device.",
+        "More than 2 MAIL FROM domains seen from one device.",
     ),
     "new-pair": (
         "judgement; forwarders write to few servers in many names",

@@ -159,7 +159,7 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "breadth": (
         "Lin (unique recipients); BotFlex",
-        "a HELO name is used at a new server network after it was used at two others",
+        "a HELO name is used at a new server network after it was used at another one",
         "one program on it writes to many mail servers",
         "One program on it writes to many different mail servers.",
         "One HELO name at more than 1 new destination network.",

@@ -49,7 +49,8 @@ def test_a_conviction_survives(lab: Lab, how: str) -> None:
     # By a server that is new to it, at its first connection.
     attempts = bot(lab, 60, 6)
     assert {attempt["reply"] for attempt in attempts} == {"refused"}
-    assert len(lab.mail()) == before
+    # Sessions of before may have ended since.
+    assert not {seen["server"] for seen in lab.mail()[before:]} & {mx4(number) for number in range(60, 66)}
     device = again.device("device2")
     assert device is not None
     assert device["standing"] == "compromised"

@@ -492,7 +492,7 @@ def test_a_policy_that_cannot_be_written_leaves_the_one_before(router: Router) -
     router.path(f"{RUN}/policy.toml.new").mkdir()  # as where /var/run is full: the new file cannot be made
     router.config("cpe-filter", limits(4))
     assert router.init("reload")[0].instances == before
-    assert "<3>Is a directory" in router.log
+    assert "policy.toml.new: Is a directory" in router.log
     assert load(str(router.path(f"{RUN}/policy.toml"))).limits.messages_burst == 3
     router.path(f"{RUN}/policy.toml.new").rmdir()
     router.init("reload")

@@ -190,7 +190,7 @@ def test_acts_of_the_desk(with_store: WithStore, tmp_path: Path, caplog: pytest.
         token = await page.token(cookie)
         shown = read((await page.ask(f"/cases/{ids[0]}", cookie=cookie)).text)
         acts = [action.rpartition("/")[2] for action in shown.actions if action.startswith("/cases")]
-        assert acts == ["note", "acknowledge", "notified", "close", "note"]
+        assert acts == ["note", "acknowledge", "notified", "confirm", "false-alarm", "close", "note"]
         for act, state in (("notified", "notified"), ("acknowledge", "acknowledged"), ("note", "acknowledged"),
                            ("close", "closed"), ("reopen", "acknowledged")):  # fmt: skip
             form = {"token": token, "text": f" why {act}\r\n<b>second</b> line "}

@@ -133,7 +133,7 @@ _RATES: dict[str, tuple[str, float, str, float, str]] = {
     "many-recipients":       (VOLUME,      0.25, ".05  _    .05  .03  .05  .05  .02  .1   .05  .02",  0.3,  JUDGEMENT),
     "sender-is-recipient":   (DIALECT,     0.12, ".05  .03  .4   .02  .08  .05  .02  .05  .05  .4",   0.3,  JUDGEMENT),
     "helo-is-recipient":     (IDENTITY,    0.08, ".02  .02  .1   .02  .03  .02  .02  .02  .02  .05",  0.5,  JUDGEMENT),
-    "relayed":               (ORIGIN,      0.9,  ".03  .03  .35  .03  .15  .03  .05  .03  .03  .35",  0.6,  SIMULATED),
+    "relayed":               (ORIGIN,      0.9,  ".02  .02  .35  .02  .15  .02  .05  .02  .02  .1",   0.8,  SIMULATED),
     "from-router":           (ORIGIN,      0.3,  ".02  .01  .05  .02  .02  .02  .02  .02  .02  .02",  0.5,  JUDGEMENT),
     "mx-lookup":             (DNS,         0.5,  "_    _    .1   _    .1   _    _    _    _    .1",   0.3,  JUDGEMENT),
     "mx-foreign":            (DNS,         0.3,  "_    _    .05  _    .05  _    _    _    _    .05",  0.3,  JUDGEMENT),

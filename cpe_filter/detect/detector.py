@@ -103,6 +103,7 @@ class Connection:
         "device",
         "explained",
         "fired",
+        "lacked",
         "met",
         "new",
         "number",
@@ -123,7 +124,7 @@ class Connection:
         self.authenticated = False
         self.content = False  # it went on to DATA
         self.met = False  # counted among the networks that the device has met
-        self.fired = 0  # which indicators have: a bit each
+        self.fired = self.lacked = 0  # which indicators have, and which rates have not: a bit each
         self.room = SESSION_CLIP
         # Of the names of HELO and sender only whether they are equal matters: marks of their domains, in one number.
         self._domains = 0
@@ -327,7 +328,10 @@ class Detector:
 
         Any host can ask in its name. So it weighs little, once, and the caller reports only devices that have mailed.
         """
-        self._add(Connection(device, 0, False, MET), "mx-foreign" if foreign else "mx-lookup", time)
+        name = "mx-foreign" if foreign else "mx-lookup"
+        tally = device.score.tallies.get(name)
+        if tally is None or not tally.count:
+            self._add(Connection(device, 0, False, MET), name, time, proven=False)
 
     def release(self, device: Device, time: float) -> bool:
         """A person has released a compromised device: it is suspected from now on. False if it was not compromised.
@@ -345,6 +349,7 @@ class Detector:
         device.seen_names = ([], [], [])
         device.burst.clear()
         device.busy.clear()
+        device.operators, device.unusual_at = b"", None
         device.rejections_for_cause = device.rejections_for_line_type = 0.0
         device.suspected_at, device.compromised_at = (time, device.connections), None
         self.changes.append(StandingChanged(time, device, before, device.score.standing, device.connections, RELEASED))
@@ -530,6 +535,10 @@ class Detector:
 
     def _lack(self, connection: Connection, name: str, time: float) -> None:
         """A rate did not fire where it might have, once in a connection."""
+        bit = _BITS[name]
+        if (connection.fired | connection.lacked) & bit:
+            return
+        connection.lacked |= bit
         part = EXPLAINED_PART if connection.explained else 1.0
         device = connection.device
         score = device.score

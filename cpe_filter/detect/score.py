@@ -133,10 +133,10 @@ class Score:
             changes = _WEIGHTS[name]
         if tally.count < MANY:
             tally.count += 1
-        before = self.value
+        before, sure = self.value, _value(self.sums)
         if self.standing == COMPROMISED:  # one more suspicion changes nothing
             self.loose = None
-        start = [*self.sums] if room < _ROOM_FOR_ALL else None
+        start = ([*self.sums], None if self.loose is None else [*self.loose]) if room < _ROOM_FOR_ALL else None
         if proven:
             self._raise(changes, part)
         elif self.standing != COMPROMISED:
@@ -145,24 +145,26 @@ class Score:
             _raise(self.loose, changes, part)
         self._weigh()
         if start is not None and self.value - before > room:
-            self._fit(start, before, room)
+            self._fit(*start, before, room)
         added = self.value - before
-        tally.weight += added
-        if not proven:
+        if proven:  # for a conviction, whatever one side alone has shown
+            tally.weight += _value(self.sums) - sure
+        else:
+            tally.weight += added
             tally.loose += added
         return max(0.0, room - max(0.0, added))
 
-    def _fit(self, start: list[float], before: float, room: float) -> None:
-        """Takes back what raised the score by more than `room`, from all sums alike."""
+    def _fit(self, sums: list[float], loose: list[float] | None, before: float, room: float) -> None:
+        """Takes back what raised the score by more than `room`, from all sums alike. sums, loose: before it."""
         for _ in range(_FITS):  # the least of the sums is another one on the way
             share = room / (self.value - before)
             if self.loose is not None:
-                self.loose = [one + share * (now - one) for one, now in zip(start, self.loose, strict=True)]
-            self.sums = [one + share * (now - one) for one, now in zip(start, self.sums, strict=True)]
+                self.loose = [one + share * (now - one) for one, now in zip(loose or sums, self.loose, strict=True)]
+            self.sums = [one + share * (now - one) for one, now in zip(sums, self.sums, strict=True)]
             self._weigh()
             if self.value - before <= room:
                 return
-        self.sums, self.loose = start, None
+        self.sums, self.loose = sums, loose
         self._weigh()
 
     def lack(self, name: str, part: float = 1.0) -> None:
@@ -173,10 +175,10 @@ class Score:
         if not any(self.sums[n] for n, *_ in _BOUNDS[name]):
             tally.hits = tally.chances = 0.0  # no change is under way: what comes is estimated again
             return
-        before = self.value
+        sure = _value(self.sums)
         self._raise(_at_rate(name, tally, False), part)
         self._weigh()
-        tally.weight += self.value - before
+        tally.weight += _value(self.sums) - sure
 
     def _raise(self, changes: Changes, part: float) -> None:
         _raise(self.sums, changes, part)

@@ -127,6 +127,8 @@ class Judge:
         if answer:
             if answer == "took-tls":
                 flow.connection.offered_tls = False  # it has not declined it
+                if flow.shared is not None:
+                    flow.shared.offered_tls = False
             self._evidence(flow, Event("responder", answer), time)
         returned = self._answers.returned(flow.device.key, answering, event, time)
         if returned is not None:

@@ -100,9 +100,9 @@ def test_thresholds() -> None:
 def test_each_sum_gets_its_weight_and_less_each_time(name: str) -> None:
     row, score = INDICATORS[name], Score()
     for count in range(5):
-        score.sums = [10.0] * len(SENDER_PROFILES)
+        score.sums = [2.0] * len(SENDER_PROFILES)
         score.add(name, SESSION_CLIP)
-        expected = [10.0 + weight * row.repeat**count for weight in row.weights]
+        expected = [max(0.0, 2.0 + weight * row.repeat**count) for weight in row.weights]
         assert score.sums == pytest.approx(expected)
         assert score.tallies[name].count == count + 1
 
@@ -120,7 +120,7 @@ def test_a_rate_counts_by_presence_and_absence_and_learns(name: str) -> None:
     row, score = INDICATORS[name], Score()
     hits = chances = 0.0
     for fired in (True, True, False, True, False, False, False, True):
-        score.sums = [10.0] * len(SENDER_PROFILES)
+        score.sums = [2.0] * len(SENDER_PROFILES)
         q = min(0.9, (STRENGTH * row.bot + hits) / (STRENGTH + chances))
         if fired:
             score.add(name, SESSION_CLIP)
@@ -129,7 +129,7 @@ def test_a_rate_counts_by_presence_and_absence_and_learns(name: str) -> None:
         expected = []
         for p in row.usual:
             weight = 0.0 if not p or q <= p else math.log(q / p) if fired else math.log((1 - q) / (1 - p))
-            expected.append(10.0 + max(-CLIP, min(CLIP, weight)))
+            expected.append(max(0.0, 2.0 + max(-CLIP, min(CLIP, weight))))
         assert score.sums == pytest.approx(expected)
         hits, chances = hits * FADE + fired, chances * FADE + 1
     assert score.tallies[name].count == 4
@@ -263,11 +263,11 @@ def test_two_families_convict() -> None:
 
 def test_a_family_counts_from_its_minimum_on() -> None:
     score = Score()
-    score.tallies["unknown-user"] = Tally(3, FAMILY_MINIMUM - 0.01)
+    score.tallies["sustained"] = Tally(3, FAMILY_MINIMUM - 0.01)
     assert score.families == []
-    score.tallies["unknown-user"].weight = FAMILY_MINIMUM
-    score.tallies["accepted"] = score.tallies["unknown-user"]
-    assert score.families == ["reply"]  # what is legitimate is no evidence against
+    score.tallies["sustained"].weight = FAMILY_MINIMUM
+    score.tallies["accepted"] = score.tallies["sustained"]
+    assert score.families == ["volume"]  # what is legitimate is no evidence against
 
 
 @pytest.mark.parametrize("first", ["destination", "connect", "volume", "dns", "identity", "reply", "dialect", "origin"])
@@ -449,3 +449,23 @@ def test_after_release_one_family_still_does_not_convict() -> None:
     score = convict()
     score.release()
     never_convicted(score, [IDENTITIES] * 1000)
+
+
+def test_what_one_side_has_shown_hides_nothing() -> None:
+    plain, pinned = Score(), Score()
+    for _ in range(60):
+        pinned.add("sustained", SESSION_CLIP, proven=False)
+        pinned.judge()
+    assert sessions_until(pinned, COMPROMISED, *BOT) <= sessions_until(plain, COMPROMISED, *BOT)
+
+
+@pytest.mark.parametrize("room", [0.0, 0.1, 0.3])
+def test_evidence_against_never_lowers_the_score(room: float) -> None:
+    score = Score()
+    for _ in range(6):
+        score.add("sustained", SESSION_CLIP, proven=False)
+        score.add("connect-timeout", SESSION_CLIP, proven=False)
+    before = score.value
+    for name in ("no-quit", "dnsbl-listed", "path-spaced"):
+        score.add(name, room)
+        assert before - 1e-9 <= score.value <= before + 3 * room + 1e-9

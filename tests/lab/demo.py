@@ -112,7 +112,7 @@ def live(screen: Screen) -> list[str]:
             sender = threading.Thread(target=keep_sending, args=(lab, results, quiet))
             sender.start()
             screen.say("TV box", "a side-loaded app brings a spam bot; it begins to spray", "1")
-            bot = spray(lab, screen, 30)
+            bot = spray(lab, screen, 80)
             screen.say("TV box", "the bot tries IPv6", "1")
             bot6 = spray(lab, screen, 4, "--six")
             quiet.set()

@@ -120,9 +120,7 @@ class Score:
 
         part: of its weight, where something else explains the rest. proven: both ends of a connection show it.
         """
-        tally = self.tallies.get(name)
-        if tally is None:
-            tally = self.tallies[name] = Tally()
+        tally = self._tally(name)
         repeat = INDICATORS[name].repeat
         changes: Changes
         if not repeat:
@@ -167,11 +165,15 @@ class Score:
         self.sums, self.loose = sums, loose
         self._weigh()
 
-    def lack(self, name: str, part: float = 1.0) -> None:
-        """A rate that might have fired at a contact did not. part: of its weight."""
+    def _tally(self, name: str) -> Tally:
         tally = self.tallies.get(name)
         if tally is None:
             tally = self.tallies[name] = Tally()
+        return tally
+
+    def lack(self, name: str, part: float = 1.0) -> None:
+        """A rate that might have fired at a contact did not. part: of its weight."""
+        tally = self._tally(name)
         if not any(self.sums[n] for n, *_ in _BOUNDS[name]):
             tally.hits = tally.chances = 0.0  # no change is under way: what comes is estimated again
             return

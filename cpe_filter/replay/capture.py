@@ -1,8 +1,8 @@
-"""Capture files -> frames -> IP packets.
+"""Capture files -> frames.
 
-Knows pcap, pcapng and link layers. Must not know TCP or SMTP. dpkt reads pcap's headers. The walk from block to block
-and pcapng's options are read here, for three reasons: a damaged file must give what can be read, several interfaces of
-one pcapng must be distinguished, and no length field may decide how much memory or time is taken.
+Knows pcap and pcapng. Must not know link layers (`layers` does), TCP or SMTP. dpkt reads pcap's headers. The walk from
+block to block and pcapng's options are read here, for three reasons: a damaged file must give what can be read, several
+interfaces of one pcapng must be distinguished, and no length field may decide how much memory or time is taken.
 """
 
 from __future__ import annotations
@@ -13,21 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Literal, NamedTuple, cast
 
 MAX_RECORD = 1 << 20
-
-LINK_TYPES = {
-    0: "BSD loopback",
-    1: "Ethernet",
-    12: "raw IP",
-    14: "raw IP",
-    101: "raw IP",
-    108: "OpenBSD loopback",
-    113: "Linux cooked v1",
-    228: "raw IPv4",
-    229: "raw IPv6",
-    276: "Linux cooked v2",
-}
-_VLAN = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
-_IP = (b"\x08\x00", b"\x86\xdd")
 
 Warn = Callable[[str], None]
 
@@ -84,7 +69,6 @@ def _pcap(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
     if header.magic in (pcap.PMUDPCT_MAGIC, pcap.PMUDPCT_MAGIC_NANO, pcap.PACPDOM_MAGIC):
         header = pcap.LEFileHdr(head)
     link = header.linktype & 0x03FFFFFF  # the upper bits describe a frame check sequence
-    _supported(link)
     scale = 1e9 if nano else 1e6
     size = record.__hdr_len__
     number = 0
@@ -115,8 +99,6 @@ def _pcapng(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
     little = True
     interfaces: list[_Interface | None] = []  # None: described, but unreadable
     at = 0
-    any_good = False
-    skipped: set[int] = set()
     while head := file.read(8):
         if len(head) < 8 and at:
             return warn(f"cut off at byte {at}")
@@ -139,19 +121,10 @@ def _pcapng(file: BinaryIO, warn: Warn) -> Iterator[Frame]:
                 interfaces.append(None)
                 interfaces[-1] = _interface(block, little)
             elif kind in (2, 3, 6):
-                frame = _packet(kind, block, little, interfaces)
-                if frame.link not in LINK_TYPES:
-                    skipped.add(frame.link)
-                else:
-                    any_good = True
-                    yield frame
+                yield _packet(kind, block, little, interfaces)
         except _BlockError as error:
             warn(f"damaged block at byte {at} left out: {error}")
         at += len(block)
-    if skipped and not any_good:
-        _supported(min(skipped))
-    for link in sorted(skipped):
-        warn(f"packets of link type {link} left out; supported: {_supported_names()}")
 
 
 def _block(file: BinaryIO, head: bytes, at: int, order: Literal["little", "big"], warn: Warn) -> bytes | None:
@@ -224,38 +197,3 @@ def _packet(kind: int, block: bytes, little: bool, interfaces: list[_Interface |
     if not 0 <= time < 1e11:
         time = 0.0
     return Frame(time, interface.link, block[start : start + kept], max(length, kept))
-
-
-def _supported(link: int) -> None:
-    if link not in LINK_TYPES:
-        raise CaptureError(f"link type {link} is not supported; supported: {_supported_names()}")
-
-
-def _supported_names() -> str:
-    return ", ".join(dict.fromkeys(LINK_TYPES.values()))
-
-
-def network_layer(frame: Frame) -> tuple[bytes | None, bytes] | None:
-    """The sender's MAC (None if the link has none) and the IP packet; None for frames that are not IP."""
-    data, link = frame.data, frame.link
-    if link == 1:
-        at = 12
-        while data[at : at + 2] in _VLAN and at < 28:
-            at += 4
-        kind = data[at : at + 2]
-        if kind == b"\x88\x64":  # PPPoE session stage, RFC 2516
-            if data[at + 8 : at + 10] not in (b"\x00\x21", b"\x00\x57"):
-                return None
-            at += 8
-        elif kind not in _IP:
-            return None
-        return data[6:12], data[at + 2 :]
-    if link == 113:
-        mac = data[6:12] if data[2:6] == b"\x00\x01\x00\x06" else None
-        return (mac, data[16:]) if data[14:16] in _IP else None
-    if link == 276:
-        mac = data[12:18] if data[8:10] == b"\x00\x01" and data[11:12] == b"\x06" else None
-        return (mac, data[20:]) if data[:2] in _IP else None
-    if link in (0, 108):
-        return None, data[4:]
-    return None, data

@@ -16,7 +16,8 @@ from cpe_filter.inspect.facts import Limits, Transaction
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.policy.model import FilterTable, Network, Policy
-from cpe_filter.replay.capture import Frame, Warn, frames, network_layer
+from cpe_filter.replay.capture import CaptureError, Frame, Warn, frames
+from cpe_filter.replay.layers import LINK_TYPES, network_layer, supported_names
 from cpe_filter.replay.timeline import Timeline, Track, as_json
 from cpe_filter.status.devices import device_facts, why
 from cpe_filter.texts.terminal import clock, shorten, table
@@ -87,14 +88,22 @@ def _play(path: str, engine: Engine, warn: Warn) -> tuple[int, float | None, flo
     count = cut = 0
     start = end = None
     now = 0.0
+    unsupported: dict[int, int] = {}
     for frame in frames(path, warn):
         count += 1
+        if frame.link not in LINK_TYPES:
+            unsupported[frame.link] = unsupported.get(frame.link, 0) + 1
+            continue
         cut += len(frame.data) < frame.length
         start = frame.time if start is None else start
         end = frame.time if end is None else max(end, frame.time)
         now = max(now, frame.time)
         _feed(engine, frame, now)
     engine.finish(PacketTime(now))
+    for link, number in sorted(unsupported.items()):
+        if number == count:
+            raise CaptureError(f"link type {link} is not supported; supported: {supported_names()}")
+        warn(f"{number} packets of link type {link} left out; supported: {supported_names()}")
     if cut:
         warn(f"{cut} of {count} packets were cut off when captured; what is missing counts as lost data")
     for reason, number in sorted(engine.refusals.items()):

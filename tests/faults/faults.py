@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cpe_filter.inspect.packet import FIN, RST, SYN, parse
-from cpe_filter.replay.capture import frames, network_layer
+from cpe_filter.replay.capture import frames
+from cpe_filter.replay.layers import network_layer
 from tests.faults.probe import Probe
 from tests.faults.scene import (
     ADMITTED,

@@ -24,7 +24,8 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.saved import encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect.packet import parse
-from cpe_filter.replay.capture import CaptureError, frames, network_layer
+from cpe_filter.replay.capture import CaptureError, frames
+from cpe_filter.replay.layers import network_layer
 from tests.build import CLIENT, CLIENT6, OPT, SERVER, SERVER6, dns_query, tcp, udp
 from tests.conftest import captures_folder
 from tests.fuzz.targets import TARGETS, Target

@@ -16,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cpe_filter.inspect.packet import ACK, FIN, PSH, REFUSALS, RST, SYN, Segment, parse
-from cpe_filter.replay.capture import CaptureError, frames, network_layer
+from cpe_filter.replay.capture import CaptureError, frames
+from cpe_filter.replay.layers import network_layer
 from tests.inspect import captures
 
 Fields = tuple[bytes, bytes, int, int, int, int, int, bytes, int]

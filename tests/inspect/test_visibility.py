@@ -18,7 +18,8 @@ from cpe_filter.inspect.packet import ACK, FIN, PSH, RST, SYN, Segment, parse
 from cpe_filter.inspect.session import CLOSED, ENDS, EVERYTHING, NOTHING, OPEN, REPLIES, RESET
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay import replay
-from cpe_filter.replay.capture import frames, network_layer
+from cpe_filter.replay.capture import frames
+from cpe_filter.replay.layers import network_layer
 from cpe_filter.status.devices import device_facts
 from tests.build import LEGITIMATE, Conversation, Packet
 from tests.inspect import captures

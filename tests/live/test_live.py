@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cpe_filter.inspect.packet import parse
-from cpe_filter.replay.capture import frames, network_layer
+from cpe_filter.replay.capture import frames
+from cpe_filter.replay.layers import network_layer
 from tests.lab.mail import bot, send, sent
 from tests.lab.net import DEADLINE_S, PYTHON, RELAY4, RELAY6, Filter, Lab, mx4, mx6
 

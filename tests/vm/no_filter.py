@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cpe_filter.replay.capture import CaptureError, frames, network_layer
+from cpe_filter.replay.capture import CaptureError, frames
+from cpe_filter.replay.layers import network_layer
 from tests.lab.net import PATIENCE, PYTHON, RELAY4, Lab, mx4
 
 QUEUE = "25"

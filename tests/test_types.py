@@ -18,13 +18,15 @@ from cpe_filter.engine import Engine
 from cpe_filter.engine.verdicts import Verdict
 from cpe_filter.inspect.facts import Event
 from cpe_filter.inspect.session import Session
-from cpe_filter.lean.clocks import Mono, PacketTime, Posix, Uptime
+from cpe_filter.lean.clocks import Mono, PacketTime, Posix, Uptime, posix
+from cpe_filter.policy.exemptions import expired
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import schedule
 from cpe_filter.report.events import heartbeat
 from cpe_filter.report.spool_dir import uptime
+from cpe_filter.status.overview import describe
 
-plan = schedule.Plan("boot", 0.0)
+plan = schedule.Plan("boot", Uptime(0.0))
 policy = Policy()
 
 def wrong(device: Device, engine: Engine, session: Session, verdict: Verdict, now: PacketTime) -> object:
@@ -42,6 +44,9 @@ GOOD = (
     "engine.tick(PacketTime(1.0))",
     "now + 1.0",
     "schedule.own_second(uptime(), 7)",
+    'Device(b"", now)',
+    "describe({}, posix())",
+    "expired(policy.exempt[0], posix())",
     "schedule.delivered(plan, uptime(), Posix(time.time()), 7, False, None, None)",
 )
 WRONG = (
@@ -58,6 +63,11 @@ WRONG = (
     "engine.leases((), Posix(time.time()), now)",
     "schedule.delivered(plan, Posix(time.time()), uptime(), 7, False, None, None)",
     "heartbeat((), policy, time.time(), {})",
+    'Device(b"", Posix(time.time()))',
+    'Device(b"", time.time())',
+    "describe({}, now)",
+    "expired(policy.exempt[0], now)",
+    "schedule.own_second(Mono(time.monotonic()), 7)",
 )
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from datetime import date, datetime
 from typing import Any
 
 from cpe_filter.inputs import shown
+from cpe_filter.lean.clocks import posix
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.live import requests
 from cpe_filter.live.control_socket import NoAnswerError, NotRunningError, ask, listens
@@ -89,7 +89,7 @@ def exempt_add(
     filter_: Filter, policy: Policy, device: str, destination: str, until: str | None, lasts: str | None, reason: str
 ) -> int:
     """`cpe-filter exempt add`. `until` and `lasts` are as typed; at most one is given."""
-    now = time.time()
+    now = posix()
     try:
         end = moment(until) if until is not None else now + seconds(lasts) if lasts is not None else None
         request = {"do": "exempt", "device": device, "destination": destination, "until": end, "reason": reason}
@@ -159,7 +159,7 @@ def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> in
                 start = answer["next"]
         except NotRunningError:
             contents = exemptions_store.load(policy.state.exemptions_file)
-            rows = list(exemptions.rows(policy.exempt, path, contents, policy.state.exemptions_file, time.time()))
+            rows = list(exemptions.rows(policy.exempt, path, contents, policy.state.exemptions_file, posix()))
             complain(f"no filter is running ({filter_.path}); listed from the files")
         lines = [json.dumps(rows, ensure_ascii=False)] if as_json else _table(rows)
     except (PolicyError, RefusedError) as error:

@@ -32,6 +32,7 @@ from cpe_filter.lean.named_tuple import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cpe_filter.detect.score import Standing
+    from cpe_filter.lean.clocks import PacketTime
 
 #: More new servers than this within a minute is a burst.
 BURST = 2
@@ -79,7 +80,7 @@ class StandingChanged(NamedTuple):
     indicator: the one that changed it, or `RELEASED`.
     """
 
-    time: float
+    time: PacketTime
     device: Device
     before: Standing
     after: Standing
@@ -170,7 +171,7 @@ class Step(NamedTuple):
     Below 0 for an indicator that counts against devices: a rate that did not fire where it might have.
     """
 
-    time: float
+    time: PacketTime
     device: Device
     connection: int
     indicator: str
@@ -192,7 +193,7 @@ class Detector:
         self.nat64: tuple[IPv6Network, ...] = ()
         self._trace = trace
 
-    def opened(self, device: Device, server: bytes, time: float) -> Connection:
+    def opened(self, device: Device, server: bytes, time: PacketTime) -> Connection:
         """A device opens a connection to a server (packed address). So far only the connection counts."""
         device.connections += 1
         connection = self.joined(device, server)
@@ -206,7 +207,7 @@ class Detector:
         before = device.server_networks.look(number)
         return Connection(device, number, before < 0, max(before, MET))
 
-    def established(self, connection: Connection, time: float) -> None:
+    def established(self, connection: Connection, time: PacketTime) -> None:
         """Both ends have completed the handshake."""
         # If two connections at once go to a new network, the first that is established is the new one.
         new = connection.device.server_networks.meet(connection.number)
@@ -224,7 +225,7 @@ class Detector:
             connection.new, connection.met = new, True
             connection.device.networks += new
 
-    def unanswered(self, connection: Connection, phase: str, time: float) -> None:
+    def unanswered(self, connection: Connection, phase: str, time: PacketTime) -> None:
         """The SYN got no answer. phase: LOST or REFUSED, or TRYING: it was not waited for."""
         device = connection.device
         new = device.server_networks.attempt(connection.number)
@@ -235,7 +236,7 @@ class Detector:
             self._add(connection, "connect-timeout" if phase == LOST else "connect-refused", time, proven=False)
             device.server_networks.settle(connection.number, DEFERRED)
 
-    def _met(self, connection: Connection, time: float, proven: bool = True) -> None:
+    def _met(self, connection: Connection, time: PacketTime, proven: bool = True) -> None:
         """The device has met this network."""
         connection.met = True
         device = connection.device
@@ -252,7 +253,7 @@ class Detector:
             if device.busy_hour(time, _HOUR_S, _HOUR_NETWORKS, _DAY_S) >= _BUSY_HOURS:
                 self._add(connection, "sustained", time, proven=proven)
 
-    def event(self, connection: Connection, event: Event, time: float) -> None:
+    def event(self, connection: Connection, event: Event, time: PacketTime) -> None:
         """Something happened in the dialogue."""
         kind, reply = event.kind, event.reply
         if kind in _BY_REPLY and event.name not in ("AUTH", "private"):
@@ -282,7 +283,7 @@ class Detector:
         if kind != "reply" or event.name not in ("unknown", "private"):
             self._refused(connection, kind, reply, time)
 
-    def _other(self, connection: Connection, event: Event, time: float) -> None:
+    def _other(self, connection: Connection, event: Event, time: PacketTime) -> None:
         """Events that are indicators by their names alone, and replies that agree to more than mail."""
         kind, name, reply = event.kind, event.name, event.reply
         if kind == "opaque" and name == "not-smtp":
@@ -299,7 +300,7 @@ class Detector:
         elif kind == "reply" and name == "private" and reply is not None and reply.positive and connection.new:
             self._add(connection, "private-extension", time)
 
-    def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
+    def ended(self, connection: Connection, phase: str, quit_sent: bool, time: PacketTime) -> None:
         """An established connection has ended: counts what its end shows. `phase` as in inspect.session."""
         if connection.asked:
             self._writes(connection, 0, time)
@@ -323,7 +324,7 @@ class Detector:
             if connection.new and not connection.fired & _BITS["dnsbl-listed"]:
                 self._add(connection, "dnsbl-unlisted", time)
 
-    def on_mx_query(self, device: Device, foreign: bool, time: float) -> None:
+    def on_mx_query(self, device: Device, foreign: bool, time: PacketTime) -> None:
         """A device asked for a domain's MX itself, of a `foreign` resolver or of one in the home.
 
         Any host can ask in its name. So it weighs little, once, and the caller reports only devices that have mailed.
@@ -333,7 +334,7 @@ class Detector:
         if tally is None or not tally.count:
             self._add(Connection(device, 0, False, MET), name, time, proven=False)
 
-    def release(self, device: Device, time: float) -> bool:
+    def release(self, device: Device, time: PacketTime) -> bool:
         """A person has released a compromised device: it is suspected from now on. False if it was not compromised.
 
         All it does counts as new again. So its server networks are forgotten, too, because their answers are evidence
@@ -355,7 +356,7 @@ class Detector:
         self.changes.append(StandingChanged(time, device, before, device.score.standing, device.connections, RELEASED))
         return True
 
-    def _refused(self, connection: Connection, kind: str, reply: Reply, time: float) -> None:
+    def _refused(self, connection: Connection, kind: str, reply: Reply, time: PacketTime) -> None:
         """A reply of 4yz or 5yz. The first answers of a network are new; later ones are not."""
         if not connection.fresh or connection.refusals >= _READ:
             return
@@ -384,21 +385,21 @@ class Detector:
         outcome = DEFERRED if name in ("deferred", "residential-line") else TURNED_AWAY
         connection.device.server_networks.settle(connection.number, outcome)
 
-    def _ready(self, connection: Connection, time: float) -> None:
+    def _ready(self, connection: Connection, time: PacketTime) -> None:
         """A server accepted a recipient, and got no message: as good as accepting one (RFC 5321 section 3.3)."""
         if connection.null_sender:
             connection.device.server_networks.settle(connection.number, ACCEPTED)
         elif not connection.fired & _REFUSALS:
             self._accepted(connection, "accepted", time)
 
-    def _accepted(self, connection: Connection, name: str, time: float) -> None:
+    def _accepted(self, connection: Connection, name: str, time: PacketTime) -> None:
         if connection.fresh:
             self._add(connection, name, time)
             if connection.before == DEFERRED:
                 self._add(connection, "retry-accepted", time)
         connection.device.server_networks.settle(connection.number, ACCEPTED)
 
-    def _tls_bytes(self, connection: Connection, sent: int, time: float) -> None:
+    def _tls_bytes(self, connection: Connection, sent: int, time: PacketTime) -> None:
         """The bytes that a client sent in TLS show whether it delivered a message."""
         if sent >= EMPTY_BELOW and connection.before == MET:
             self._lack(connection, "tls-too-short", time)
@@ -413,7 +414,7 @@ class Detector:
             self._add(connection, "tls-too-short", time, part)
             connection.device.server_networks.settle(connection.number, DEFERRED)
 
-    def _hello(self, connection: Connection, event: Event, time: float) -> None:
+    def _hello(self, connection: Connection, event: Event, time: PacketTime) -> None:
         name = event.name.lower()
         connection.helo = _mark(registered_domain(name)) if name else 0
         kind = kind_of_name(name)
@@ -436,7 +437,7 @@ class Detector:
         if kind in ("plain", "dynamic") and connection.helo and "[" not in name:
             self._rotates(connection, "helo-domain-rotates", 1, connection.helo, time)
 
-    def _breadth(self, connection: Connection, mark: int, time: float) -> None:
+    def _breadth(self, connection: Connection, mark: int, time: PacketTime) -> None:
         """At how many server networks a name was used."""
         helos = connection.device.helos
         mark &= ~0xFF
@@ -455,7 +456,7 @@ class Detector:
         self._lack(connection, "breadth", time)
 
     def _rotates(
-        self, connection: Connection, name: str, which: int, mark: int, time: float, part: float = 1.0
+        self, connection: Connection, name: str, which: int, mark: int, time: PacketTime, part: float = 1.0
     ) -> bool:
         """A name of a kind (`Device.seen_names`), by its hash, may be new to its device. Returns whether it rotates."""
         if not connection.fresh:
@@ -470,7 +471,7 @@ class Detector:
                 return True
         return False
 
-    def _sender(self, connection: Connection, sender: str, time: float) -> None:
+    def _sender(self, connection: Connection, sender: str, time: PacketTime) -> None:
         domain = sender.rpartition("@")[2].lower()
         null_sender = sender == NULL_SENDER
         connection.sender = _NULL if null_sender else _mark(registered_domain(domain))
@@ -490,7 +491,7 @@ class Detector:
         else:
             self._add(connection, "unauthenticated", time)
 
-    def _writes(self, connection: Connection, to: int, time: float) -> None:
+    def _writes(self, connection: Connection, to: int, time: PacketTime) -> None:
         """The mark of the first recipient's domain is known (0: there was none): is the sender's domain a new one?
 
         Who writes to its own domain writes to itself: a scanner sends each user's scans in his name.
@@ -504,7 +505,7 @@ class Detector:
         elif connection.fresh and len(device.seen_names[2]) > _USUAL:
             self._lack(connection, "new-pair", time)
 
-    def _recipient(self, connection: Connection, event: Event, time: float) -> None:
+    def _recipient(self, connection: Connection, event: Event, time: PacketTime) -> None:
         connection.device.recipients += 1
         connection.recipients += 1
         if connection.recipients == CROWD:
@@ -517,7 +518,7 @@ class Detector:
         if domain and _mark(domain) == connection.helo != connection.sender:
             self._add(connection, "helo-is-recipient", time)
 
-    def _add(self, connection: Connection, name: str, time: float, part: float = 1.0, proven: bool = True) -> None:
+    def _add(self, connection: Connection, name: str, time: PacketTime, part: float = 1.0, proven: bool = True) -> None:
         """An indicator fires, once in a connection. part, proven: as in score."""
         bit = _BITS[name]
         if connection.fired & bit or (connection.before > DEFERRED and name != "relayed"):  # not fresh
@@ -533,7 +534,7 @@ class Detector:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         self._judge(device, before, name, time)
 
-    def _lack(self, connection: Connection, name: str, time: float) -> None:
+    def _lack(self, connection: Connection, name: str, time: PacketTime) -> None:
         """A rate did not fire where it might have, once in a connection."""
         bit = _BITS[name]
         if (connection.fired | connection.lacked) & bit:
@@ -548,7 +549,7 @@ class Detector:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         self._judge(device, before, name, time)
 
-    def _judge(self, device: Device, before: Standing, name: str, time: float) -> None:
+    def _judge(self, device: Device, before: Standing, name: str, time: PacketTime) -> None:
         score = device.score
         if (before == CLEAR and score.value < SUSPECT_AT) or not score.judge():  # the usual case without a call
             return

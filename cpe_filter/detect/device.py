@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 from cpe_filter.detect.score import CLEAR, COMPROMISED, Score, SharedScore
 from cpe_filter.detect.server_networks import ServerNetworks
+from cpe_filter.lean.clocks import PacketTime
 
 DEVICES = 256
 ADDRESSES = 32
@@ -73,7 +74,7 @@ class Device:
         "unusual_at",
     )
 
-    def __init__(self, key: bytes, time: float) -> None:
+    def __init__(self, key: bytes, time: PacketTime) -> None:
         self.key = key
         self.first_seen = self.last_seen = time
         self.addresses: list[bytes] = []
@@ -95,9 +96,9 @@ class Device:
         self.hour = (0.0, 0)  # when an hour began, and new networks in it
         self.busy: list[float] = []  # hours with many
         self.score = Score()
-        self.suspected_at: tuple[float, int] | None = None
-        self.compromised_at: tuple[float, int] | None = None
-        self.unusual_at: tuple[float, int] | None = None
+        self.suspected_at: tuple[PacketTime, int] | None = None
+        self.compromised_at: tuple[PacketTime, int] | None = None
+        self.unusual_at: tuple[PacketTime, int] | None = None
         self.buckets: Buckets = {}
         self.home: Collective | None = None
         self.shares: tuple[Buckets, ...] = ()
@@ -113,7 +114,7 @@ class Device:
         """The MAC that its packets carry: its own, or that of a router in front of it. None if there is none."""
         return self.key[:6] if len(self.key) in (6, *BEHIND) else None
 
-    def busy_hour(self, time: float, hour: float, many: int, past: float) -> int:
+    def busy_hour(self, time: PacketTime, hour: float, many: int, past: float) -> int:
         """A new network: how many hours within the `past` seconds had so many, if this one makes one; else 0."""
         begun, count = self.hour
         if not 0 <= time - begun < hour:
@@ -125,7 +126,7 @@ class Device:
         self.busy.append(time)
         return len(self.busy)
 
-    def seen(self, time: float, address: bytes) -> None:
+    def seen(self, time: PacketTime, address: bytes) -> None:
         """A packet of this device."""
         self.last_seen = time
         if address not in self.addresses:
@@ -139,7 +140,7 @@ class Collective(Device):
 
     __slots__ = ("shared",)
 
-    def __init__(self, time: float) -> None:
+    def __init__(self, time: PacketTime) -> None:
         super().__init__(HOME, time)
         self.score = self.shared = SharedScore()
 
@@ -163,7 +164,7 @@ class Devices:
 
     def __init__(self, limit: int = DEVICES) -> None:
         self.limit = limit
-        self.home = Collective(0.0)
+        self.home = Collective(PacketTime(0.0))
         self._devices: dict[bytes, Device] = {}
         self._silent: dict[bytes, None] = {}  # the strangers among them that had not spoken; the oldest first
         self._accused = False
@@ -187,7 +188,7 @@ class Devices:
     def find(self, key: bytes) -> Device | None:
         return self.home if key == HOME else self._devices.get(key)
 
-    def get(self, key: bytes, time: float, familiar: bool = True) -> Device:
+    def get(self, key: bytes, time: PacketTime, familiar: bool = True) -> Device:
         """The device of this key, or a new one. familiar: whether a new one may replace a known one."""
         device = self._devices.get(key)
         if device is None:

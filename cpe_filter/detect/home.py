@@ -39,6 +39,7 @@ from cpe_filter.detect.detector import Connection, Detector, StandingChanged
 from cpe_filter.detect.device import BEHIND, DEVICES, ROUTER, Buckets, Collective, Device, Devices
 from cpe_filter.detect.score import CLEAR, COMPROMISED, UNUSUAL
 from cpe_filter.inspect.facts import Event
+from cpe_filter.lean.clocks import PacketTime
 
 #: Seconds from its first connection until a device without a lease may have a past; and how many devices may have one.
 PAST_S, PASTS = 86400.0, 16
@@ -65,7 +66,7 @@ class Home:
 
     # ── which devices are strangers ─────────────────────────────────────────────────────────────
 
-    def leases(self, macs: Iterable[bytes], time: float) -> None:
+    def leases(self, macs: Iterable[bytes], time: PacketTime) -> None:
         """These are all MACs that have a lease now. At most `LEASES` of them count, and few new ones at once."""
         present = [mac for mac, _ in zip(macs, range(LEASES), strict=False)]
         if self._leased is None:
@@ -85,11 +86,11 @@ class Home:
 
     def restore(self) -> None:
         """The table of devices was restored after a restart: the oldest get their pasts back."""
-        now = max((device.last_seen for device in self._devices), default=0.0)
+        now = max((device.last_seen for device in self._devices), default=PacketTime(0.0))
         for device in sorted(self._devices, key=lambda device: device.first_seen):
             self.place(device, now)
 
-    def device(self, key: bytes, time: float) -> Device:
+    def device(self, key: bytes, time: PacketTime) -> Device:
         """The device of this key with its place found out; a new device if there is none."""
         known = self._devices.find(key)
         if known is not None and known.home is None and not known.shares and key not in self._behind:
@@ -100,13 +101,13 @@ class Home:
         self.place(device, time)
         return device
 
-    def unlisted(self, key: bytes, time: float) -> Device:
+    def unlisted(self, key: bytes, time: PacketTime) -> Device:
         """A device that is not in the table and is not added to it: nothing shows yet that it exists."""
         device = Device(key, time)
         self.place(device, time)
         return device
 
-    def place(self, device: Device, time: float) -> None:
+    def place(self, device: Device, time: PacketTime) -> None:
         """Finds out whether a device is a stranger now, and which devices share its limits."""
         if device is self._devices.home:
             return
@@ -128,7 +129,7 @@ class Home:
     def _is_leased(self, key: bytes) -> bool:
         return key == ROUTER or (self._leased is not None and key in self._leased)
 
-    def _has_past(self, device: Device, time: float) -> bool:
+    def _has_past(self, device: Device, time: PacketTime) -> bool:
         key = device.key
         if key in self._pasts:
             return True
@@ -151,7 +152,7 @@ class Home:
 
     # ── evidence ────────────────────────────────────────────────────────────────────────────────
 
-    def opened(self, connection: Connection, server: bytes, client: bytes, time: float) -> Connection | None:
+    def opened(self, connection: Connection, server: bytes, client: bytes, time: PacketTime) -> Connection | None:
         """The home's share in a connection that a device has opened to a server; None if the device is not a stranger.
 
         server, client: packed addresses.
@@ -166,21 +167,21 @@ class Home:
         self._end(stranger, home)
         return shared
 
-    def established(self, shared: Connection, connection: Connection, time: float) -> None:
+    def established(self, shared: Connection, connection: Connection, time: PacketTime) -> None:
         """Both ends of a stranger's connection have completed the handshake. As `event`."""
         stranger, home = connection.device, self._devices.home
         if self._begin(stranger, home):
             self._detector.established(shared, time)
             self._end(stranger, home)
 
-    def unanswered(self, shared: Connection, connection: Connection, phase: str, time: float) -> None:
+    def unanswered(self, shared: Connection, connection: Connection, phase: str, time: PacketTime) -> None:
         """A stranger's SYN got no answer: it may make the home suspected, and never convicts it."""
         stranger, home = connection.device, self._devices.home
         if self._begin(stranger, home):
             self._detector.unanswered(shared, phase, time)
             self._end(stranger, home)
 
-    def event(self, shared: Connection, connection: Connection, event: Event, time: float) -> None:
+    def event(self, shared: Connection, connection: Connection, event: Event, time: PacketTime) -> None:
         """Something happened in a stranger's connection. The detector has already counted it for the stranger."""
         stranger, home = connection.device, self._devices.home
         if self._begin(stranger, home):
@@ -188,7 +189,7 @@ class Home:
             self._detector.event(shared, event, time)
             self._end(stranger, home)
 
-    def ended(self, shared: Connection, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
+    def ended(self, shared: Connection, connection: Connection, phase: str, quit_sent: bool, time: PacketTime) -> None:
         """The connection has ended. As `event`."""
         stranger, home = connection.device, self._devices.home
         if self._begin(stranger, home):

@@ -24,6 +24,10 @@ from cpe_filter.detect.device import DEVICES, Devices
 from cpe_filter.detect.score import CLEAR, UNUSUAL
 from cpe_filter.lean.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
+
 #: Hosts that are distinguished behind one MAC.
 HOSTS = 32
 #: An address that is used again within so many seconds shows that the addresses used in between are other hosts.
@@ -76,7 +80,7 @@ class Identity:
             return routed
         return routed if len(client) == 4 and self._devices.find(routed) is not None else mac
 
-    def seen(self, hwaddr: bytes | None, client: bytes, time: float) -> bytes:
+    def seen(self, hwaddr: bytes | None, client: bytes, time: PacketTime) -> bytes:
         """As `key`, for a client that opens a connection now. Addresses that are used in turn become other hosts."""
         key = self.key(hwaddr, client)
         if len(key) != 6 or len(client) != 4 or self._networks[4]:
@@ -90,7 +94,7 @@ class Identity:
         number = int.from_bytes(client, "big")
         return any(number >> shift == prefix for shift, prefix in self._networks[len(client)])
 
-    def _use(self, mac: bytes, client: bytes, time: float) -> None:
+    def _use(self, mac: bytes, client: bytes, time: PacketTime) -> None:
         uses = self._uses.pop(mac, {})
         self._uses[mac] = uses
         if len(self._uses) > _MACS:
@@ -112,7 +116,7 @@ class Identity:
         if len(uses) > _USES:
             del uses[next(iter(uses))]
 
-    def _tell_apart(self, mac: bytes, client: bytes, since: list[bytes], clear: bool, time: float) -> None:
+    def _tell_apart(self, mac: bytes, client: bytes, since: list[bytes], clear: bool, time: PacketTime) -> None:
         """`client` and the addresses used since are different hosts. One keeps the MAC's device, others get new ones.
 
         A standing stays with the host that earned it: the last one that came into use while the device was still

@@ -20,11 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpe_filter.detect.device import Device, Devices
+from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.lean.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
 
 #: Leases that count; dnsmasq assigns at most 1,000 by default.
 LEASES = 1024
@@ -48,14 +50,14 @@ class Lease(NamedTuple):
     addresses: tuple[bytes, ...]
     name: str
     client_id: bytes
-    expires: float
+    expires: Posix
     length: float = 0.0
 
 
 class DeviceRekeyed(NamedTuple):
     """`device` had the key `before` and continues under its current key. why: what the leases have in common."""
 
-    time: float
+    time: PacketTime
     device: Device
     before: bytes
     why: str
@@ -69,9 +71,9 @@ class LeaseHistory:
 
     __slots__ = ("client_id", "ended", "first", "name", "renewed", "until")
 
-    def __init__(self, time: float) -> None:
+    def __init__(self, time: PacketTime) -> None:
         self.first = self.renewed = time
-        self.ended: float | None = None
+        self.ended: PacketTime | None = None
         self.until = time
         self.name = ""
         self.client_id = b""
@@ -95,7 +97,7 @@ class MacRotation:
     def __len__(self) -> int:
         return len(self._tenures)
 
-    def leases(self, leases: Iterable[Lease], time: float, wall: float) -> list[DeviceRekeyed]:
+    def leases(self, leases: Iterable[Lease], time: PacketTime, wall: Posix) -> list[DeviceRekeyed]:
         """Takes all current leases. Returns the devices that now continue under another MAC.
 
         time: the engine's clock; wall: POSIX seconds, the clock of the leases' expiry.
@@ -116,7 +118,7 @@ class MacRotation:
                     moves.append(move)
         return moves
 
-    def _note(self, leases: Iterable[Lease], time: float, wall: float) -> None:
+    def _note(self, leases: Iterable[Lease], time: PacketTime, wall: Posix) -> None:
         live: dict[bytes, Lease] = {}
         for lease in leases:
             if len(lease.hwaddr) == 6 and lease.hwaddr[0] & 3 == 2 and len(live) < LEASES:
@@ -130,17 +132,17 @@ class MacRotation:
                 if self._devices.find(mac) is None:
                     del self._tenures[mac]
 
-    def _note_lease(self, mac: bytes, lease: Lease, time: float, wall: float) -> None:
+    def _note_lease(self, mac: bytes, lease: Lease, time: PacketTime, wall: Posix) -> None:
         tenure = self._tenures.get(mac)
         is_known = tenure is not None and tenure.ended is None
         if tenure is None or not is_known:
             tenure = self._tenures[mac] = LeaseHistory(time)
         if lease.length:
             # It may have been renewed just now, and has been within its length.
-            until = time + lease.length
-            tenure.renewed = max(tenure.renewed, time - lease.length)
+            until = PacketTime(time + lease.length)
+            tenure.renewed = max(tenure.renewed, PacketTime(time - lease.length))
         else:
-            until = time + lease.expires - wall if lease.expires else float("inf")
+            until = PacketTime(time + lease.expires - wall if lease.expires else float("inf"))
             if is_known and until > tenure.until + _RENEWED_S:
                 tenure.renewed = time
         tenure.until = until
@@ -156,7 +158,7 @@ class MacRotation:
             _remember(self._shared, identity, _SHARED)
 
     def _move(
-        self, mac: bytes, tenure: LeaseHistory, bearers: dict[tuple[str, bytes], list[bytes]], time: float
+        self, mac: bytes, tenure: LeaseHistory, bearers: dict[tuple[str, bytes], list[bytes]], time: PacketTime
     ) -> DeviceRekeyed | None:
         for identity in tenure.identities():
             others = [other for other in bearers[identity] if other != mac]

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from cpe_filter.lean.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
+
 KEYS = 256
 #: Seconds that a device is remembered after its last lookup. A bot resolves just before it sends.
 KEEP_S = 3600.0
@@ -21,7 +25,7 @@ class MxQueries(NamedTuple):
     """queries: how many in all. last: the last of them, at most `KEPT`, as (seconds, whether of a foreign resolver)."""
 
     queries: int
-    last: list[tuple[float, bool]]
+    last: list[tuple[PacketTime, bool]]
 
 
 class RecentMx:
@@ -34,7 +38,7 @@ class RecentMx:
     def __len__(self) -> int:
         return len(self._asked)
 
-    def add(self, key: bytes, foreign: bool, time: float) -> None:
+    def add(self, key: bytes, foreign: bool, time: PacketTime) -> None:
         """A device that has never mailed asked for MX records."""
         earlier = self._take_fresh(key, time)
         queries, last = earlier or (0, [])
@@ -42,11 +46,11 @@ class RecentMx:
             del self._asked[next(iter(self._asked))]
         self._asked[key] = MxQueries(queries + 1, [*last[1 - KEPT :], (time, foreign)])
 
-    def take(self, key: bytes, time: float) -> MxQueries | None:
+    def take(self, key: bytes, time: PacketTime) -> MxQueries | None:
         """The questions of a device that mails now, returned once; None if it asked nothing in the last hour."""
         return self._take_fresh(key, time) if self._asked else None
 
-    def _take_fresh(self, key: bytes, time: float) -> MxQueries | None:
+    def _take_fresh(self, key: bytes, time: PacketTime) -> MxQueries | None:
         asked = self._asked.pop(key, None)
         if asked is None or time - asked.last[-1][0] > KEEP_S:
             return None

@@ -31,6 +31,7 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, FADE, MANY, SUSPECTED, U
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks
 from cpe_filter.detect.unusual import is_record
 from cpe_filter.lean.checksum import CorruptStateError, checksum, is_checksum
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.named_tuple import NamedTuple
 
 _MAGIC = b"cpe-filter state"
@@ -62,12 +63,12 @@ class Saved(NamedTuple):
     devices: list[Device]
 
 
-def encode(devices: Iterable[Device], time: float, serial: int) -> bytes:
+def encode(devices: Iterable[Device], time: PacketTime, serial: int) -> bytes:
     """All devices (at most `DEVICES`, and the home's collective one) as bytes. time: now, seconds of the engine's."""
     return b"".join(pieces(devices, time, serial))
 
 
-def pieces(devices: Iterable[Device], time: float, serial: int) -> Iterator[bytes]:
+def pieces(devices: Iterable[Device], time: PacketTime, serial: int) -> Iterator[bytes]:
     """The same in pieces: the part before the devices, each device, the part behind them.
 
     The devices and their keys are fixed at once; what is known of each is read when its piece is made. So a file is
@@ -76,7 +77,7 @@ def pieces(devices: Iterable[Device], time: float, serial: int) -> Iterator[byte
     return _pieces([(device.key, device) for device in devices], time, serial)
 
 
-def _pieces(known: list[tuple[bytes, Device]], time: float, serial: int) -> Iterator[bytes]:
+def _pieces(known: list[tuple[bytes, Device]], time: PacketTime, serial: int) -> Iterator[bytes]:
     head = [_MAGIC, bytes((VERSION,)), _varint(serial), _float.pack(time), _names(SENDER_PROFILES), _names(INDICATORS)]
     piece = b"".join((*head, _varint(len(known))))
     check = checksum(piece)
@@ -88,7 +89,7 @@ def _pieces(known: list[tuple[bytes, Device]], time: float, serial: int) -> Iter
     yield check.to_bytes(4, "big")
 
 
-def decode(data: bytes, now: float) -> Saved:
+def decode(data: bytes, now: PacketTime) -> Saved:
     """What was encoded. now: seconds of the current clock. Raises `CorruptStateError`."""
     if len(data) > MOST_BYTES:
         raise CorruptStateError("too large")
@@ -102,7 +103,7 @@ def decode(data: bytes, now: float) -> Saved:
     reader = _Reader(data[len(_MAGIC) + 1 : -4])
     serial, written = reader.varint(), reader.number()
     # If the clock was wrong, the time between writing and reading is unknown.
-    base = written if 0 <= now - written <= BELIEVED_S else now
+    base = PacketTime(written) if 0 <= now - written <= BELIEVED_S else now
     senders = list(reader.names())
     indicators = [current(name) for name in reader.names()]
     count = reader.varint()
@@ -121,7 +122,7 @@ def decode(data: bytes, now: float) -> Saved:
     return Saved(serial, list(devices.values()))
 
 
-def _device(device: Device, time: float, key: bytes = b"") -> bytes:
+def _device(device: Device, time: PacketTime, key: bytes = b"") -> bytes:
     """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours, operators if any.
 
     Tallies begin with a bit for each indicator, whether it is there. A weight has its sign in the lowest bit,
@@ -194,7 +195,7 @@ def _read_addresses(reader: _Reader) -> list[bytes]:
 
 
 def _read_device(
-    reader: _Reader, base: float, senders: list[str], indicators: list[str], version: int = VERSION
+    reader: _Reader, base: PacketTime, senders: list[str], indicators: list[str], version: int = VERSION
 ) -> Device:
     key = reader.short()
     if len(key) not in _KEYS and key not in RESERVED:
@@ -260,7 +261,7 @@ def _names(names: Iterable[str]) -> bytes:
     return bytes((len(packed),)) + b"".join(packed)
 
 
-def _age(time: float, then: float) -> bytes:
+def _age(time: PacketTime, then: float) -> bytes:
     return _varint(min(_OLDEST_MS, max(0, round((time - then) * 1000))))
 
 
@@ -322,11 +323,11 @@ class _Reader:
             raise CorruptStateError("not a number")
         return value
 
-    def time(self, base: float) -> float:
+    def time(self, base: PacketTime) -> PacketTime:
         age = self.varint()
         if age > _OLDEST_MS:
             raise CorruptStateError("older than a hundred years")
-        return base - age / 1000
+        return PacketTime(base - age / 1000)
 
     def names(self) -> list[str]:
         return [self.short().decode("ascii", "replace") for _ in range(self.byte())]

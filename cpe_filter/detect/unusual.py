@@ -27,6 +27,10 @@ from cpe_filter.detect.names import registered_domain
 from cpe_filter.detect.score import CLEAR, UNUSUAL
 from cpe_filter.lean.checksum import checksum
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
+
 #: Operators, and days with a contact, that make a mail server; days that count; HELO names that it may have.
 OPERATORS, ACTIVE_DAYS, WINDOW_DAYS, NAMES = 5, 3, 30, 3
 #: With fewer operators than this it is none any more.
@@ -51,7 +55,7 @@ def operator(greeting: str) -> str:
     return registered_domain(name) if "." in name and name.rpartition(".")[2].isalpha() else ""
 
 
-def contacted(record: bytes, domain: str, time: float) -> bytes:
+def contacted(record: bytes, domain: str, time: PacketTime) -> bytes:
     """The record after a contact with this operator. time: seconds of the engine's clock."""
     day = _day(time)
     last, days = _head.unpack_from(record) if record else (day, 0)
@@ -65,7 +69,7 @@ def contacted(record: bytes, domain: str, time: float) -> bytes:
     return b"".join((_head.pack(day, days), *others[1 - _MOST :], entry))
 
 
-def is_mail_server(device: Device, time: float) -> bool:
+def is_mail_server(device: Device, time: PacketTime) -> bool:
     """Whether a device passes for a mail server. Evidence against it comes first: one that is suspected does not."""
     record = device.operators
     if not record or device.key in RESERVED or device.score.standing not in (CLEAR, UNUSUAL):
@@ -77,7 +81,7 @@ def is_mail_server(device: Device, time: float) -> bool:
     return _recent(record, time) >= OPERATORS and bin(days).count("1") >= ACTIVE_DAYS
 
 
-def has_stopped(device: Device, time: float) -> bool:
+def has_stopped(device: Device, time: PacketTime) -> bool:
     """Whether an unusual device has not dealt with servers as a mail server does for `WINDOW_DAYS`."""
     return _recent(device.operators, time) < FEWEST
 
@@ -88,7 +92,7 @@ def is_record(data: bytes) -> bool:
     return not data or (0 < rest <= _MOST * _entry.size and rest % _entry.size == 0)
 
 
-def _recent(record: bytes, time: float) -> int:
+def _recent(record: bytes, time: PacketTime) -> int:
     """Operators with a contact in the last `WINDOW_DAYS`."""
     first = _day(time) - WINDOW_DAYS
     return sum([_entry.unpack(entry)[1] > first for entry in _entries(record)])
@@ -98,5 +102,5 @@ def _entries(record: bytes) -> list[bytes]:
     return [record[at : at + _entry.size] for at in range(_head.size, len(record), _entry.size)]
 
 
-def _day(time: float) -> int:
+def _day(time: PacketTime) -> int:
     return min(_LAST_DAY, max(0, int(time // _DAY_S)))

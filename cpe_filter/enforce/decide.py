@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from cpe_filter.detect.score import Standing
+    from cpe_filter.lean.clocks import PacketTime
 
     Action = Literal["pass", "refuse", "limit", "explain", "block"]
 
@@ -77,8 +78,8 @@ class Index:
             if not found or _until(rule) > _until(rules[found[-1]]):
                 found.append(position)
 
-    def find(self, mac: bytes | None, server: bytes, wall: float) -> Exemption | None:
-        """The first that covers a device and a server (packed address) at POSIX time `wall`."""
+    def find(self, mac: bytes | None, server: bytes, time: PacketTime) -> Exemption | None:
+        """The first that covers a device and a server (packed address) at `time`."""
         if not self._tables:
             return None
         number, size = int.from_bytes(server, "big"), len(server)
@@ -90,16 +91,16 @@ class Index:
                     self.lookups += 1
                     found = table.get(number >> shift if bytes_ else 0)
                     if found:
-                        first = min(first, self._in_force(found, wall))
+                        first = min(first, self._in_force(found, time))
         return self.rules[first] if first < len(self.rules) else None
 
-    def _in_force(self, positions: list[int], wall: float) -> int:
+    def _in_force(self, positions: list[int], time: PacketTime) -> int:
         """The first of these that has not expired; past the end if all have."""
         low, high = 0, len(positions)
         while low < high:
             self.lookups += 1
             middle = (low + high) // 2
-            if wall > _until(self.rules[positions[middle]]):
+            if time > _until(self.rules[positions[middle]]):
                 low = middle + 1
             else:
                 high = middle
@@ -143,17 +144,17 @@ def effective_mode(policy: Policy, device: Device) -> str:
     return table.mode
 
 
-def exempt(policy: Policy, device: Device, server: bytes, wall: float) -> Decision | None:
-    """The exemption that covers device and server at POSIX time `wall`, as a decision; None if there is none.
+def exempt(policy: Policy, device: Device, server: bytes, time: PacketTime) -> Decision | None:
+    """The exemption that covers device and server at `time`, as a decision; None if there is none.
 
     It is the first in the policy's order. For a host behind a second router the MAC counts, as in the kernel's
     exemptions. A server behind NAT64 is covered by its IPv4 address, too.
     """
     found = index(policy)
-    rule = found.find(device.mac, server, wall)
+    rule = found.find(device.mac, server, time)
     if rule is None and len(server) == 16:
         behind = nat64.embedded(server, policy.network.nat64)
-        rule = found.find(device.mac, behind, wall) if behind else None
+        rule = found.find(device.mac, behind, time) if behind else None
     if rule is None:
         return None
     return Decision(PASS, f"exempt: {rule.reason}" if rule.reason else "exempt")
@@ -165,7 +166,7 @@ def exempt_everywhere(policy: Policy, device: Device) -> bool:
     return any(rule.device is not None and rule.device == mac and not rule.destination for rule in policy.exempt)
 
 
-def on_connection(policy: Policy, device: Device, server: bytes, new_server: bool, time: float) -> Decision:
+def on_connection(policy: Policy, device: Device, server: bytes, new_server: bool, time: PacketTime) -> Decision:
     """A device opens a connection. `time` is also the wall's, for exemptions."""
     free = exempt(policy, device, server, time)
     if free:
@@ -203,20 +204,20 @@ def give_back(policy: Policy, device: Device, decision: Decision) -> None:
                 pool[name] = (min(float(burst), level + 1.0), since)
 
 
-def on_message(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
+def on_message(policy: Policy, device: Device, server: bytes, time: PacketTime) -> Decision | None:
     """A MAIL in a running session. Returns a decision only if it ends the session."""
     limits = policy.limits
     return _on_command(policy, device, server, time, "messages", limits.messages_per_hour, limits.messages_burst)
 
 
-def on_recipient(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
+def on_recipient(policy: Policy, device: Device, server: bytes, time: PacketTime) -> Decision | None:
     """A RCPT in a running session. Returns a decision only if it ends the session."""
     limits = policy.limits
     return _on_command(policy, device, server, time, "recipients", limits.recipients_per_hour, limits.recipients_burst)
 
 
 def _on_command(
-    policy: Policy, device: Device, server: bytes, time: float, name: str, per_hour: int, burst: int
+    policy: Policy, device: Device, server: bytes, time: PacketTime, name: str, per_hour: int, burst: int
 ) -> Decision | None:
     if effective_mode(policy, device) != "limit":
         return None
@@ -225,7 +226,7 @@ def _on_command(
 
 
 def on_sight(
-    policy: Policy, device: Device, server: bytes, messages: int, recipients: int, time: float
+    policy: Policy, device: Device, server: bytes, messages: int, recipients: int, time: PacketTime
 ) -> Decision | None:
     """So many MAIL and RCPT wait for their replies. Returns a decision only if there are fewer tokens."""
     if effective_mode(policy, device) != "limit" or exempt(policy, device, server, time):
@@ -240,7 +241,7 @@ def on_sight(
     return None
 
 
-def on_running(policy: Policy, device: Device, server: bytes, time: float) -> Decision | None:
+def on_running(policy: Policy, device: Device, server: bytes, time: PacketTime) -> Decision | None:
     """A connection runs whose start was not seen, or whose device's standing has just risen.
 
     Returns a decision only if it ends the connection. It is too late for an explanation.
@@ -258,7 +259,7 @@ def _why_blocked(policy: Policy, device: Device) -> str:
     return _COMPROMISED_HOME if by_home else "mode block: no direct mail"
 
 
-def _over(device: Device, name: str, per_hour: int, burst: int, time: float, unit: str = "") -> str:
+def _over(device: Device, name: str, per_hour: int, burst: int, time: PacketTime, unit: str = "") -> str:
     """Takes one token from the device's bucket of `burst` that fills at `per_hour`, and from each that it shares.
 
     It takes from all, or from none; then it returns the reason, else "". unit: the name of what is counted, if it is

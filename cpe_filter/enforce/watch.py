@@ -25,6 +25,10 @@ from cpe_filter.lean.log import Line, Log, err, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.netlink import attributes, name
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
+
 #: Seconds between two checks, between two repairs, and between checks if the kernel does not notify.
 LOOK_S, MEND_S, BLIND_S = 1.0, 2.0, 5.0
 #: The most seconds to the next try; the time doubles after each repair that failed.
@@ -204,7 +208,7 @@ class Watch:
         """While held, nothing is checked and no repair begins, because the filter changes what is guarded."""
         self._held = held
 
-    def serve(self, now: float) -> None:
+    def serve(self, now: PacketTime) -> None:
         """Reads the kernel's notifications, and checks what is guarded if they concern it; ends repairs."""
         if self._socket is not None:
             try:
@@ -228,7 +232,7 @@ class Watch:
             if watched.guarded.concerns(change):
                 watched.due = self._concerned = True
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: PacketTime) -> None:
         """Checks what had to wait; everything if the kernel does not notify."""
         for watched in self._watched:
             if self._socket is None and now - watched.looked >= BLIND_S:
@@ -250,7 +254,7 @@ class Watch:
             self._socket.close()
             self._socket = None
 
-    def _advance(self, now: float) -> None:
+    def _advance(self, now: PacketTime) -> None:
         for watched in self._watched:
             if watched.call is not None:
                 if not self._end_repair(watched, watched.call, now):
@@ -273,7 +277,7 @@ class Watch:
         watched.call, watched.fd = call, call.fd
         self._poll.register(call.fd, select.POLLIN)
 
-    def _end_repair(self, watched: _Watched, call: BackgroundCall, now: float) -> bool:
+    def _end_repair(self, watched: _Watched, call: BackgroundCall, now: PacketTime) -> bool:
         """Whether the repair is done."""
         done = call.poll()
         if call.fd < 0:
@@ -298,7 +302,7 @@ class Watch:
             self._poll.unregister(watched.fd)
             watched.fd = -1
 
-    def _failed(self, watched: _Watched, problem: str, error: Exception, now: float) -> None:
+    def _failed(self, watched: _Watched, problem: str, error: Exception, now: PacketTime) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         watched.due = True
         text = f"{watched.guarded.title} {problem} and could not be restored: {reason}"
@@ -306,7 +310,7 @@ class Watch:
         watched.rest = min(LONGEST_REST_S, max(MEND_S, 2 * watched.rest))
         watched.rests_until = now + watched.rest
 
-    def _log_repair(self, watched: _Watched, now: float, line: Line) -> None:
+    def _log_repair(self, watched: _Watched, now: PacketTime, line: Line) -> None:
         """One line a minute; `tick` logs how many more there were."""
         if now - watched.logged_at < SAY_S:
             watched.unlogged += 1
@@ -316,7 +320,7 @@ class Watch:
         self._log(line)
         watched.logged_at = now
 
-    def _log_rest(self, watched: _Watched, now: float) -> None:
+    def _log_rest(self, watched: _Watched, now: PacketTime) -> None:
         self._log(warning(f"{watched.guarded.title}: repeated within a minute and not logged: {watched.unlogged}"))
         watched.logged_at, watched.unlogged = now, 0
 

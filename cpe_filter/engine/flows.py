@@ -129,7 +129,7 @@ class FlowTable:
         self._forgotten = forgotten
         self._explained: dict[bytes, bytes] = {}  # client's address and port -> key of the flow
 
-    def add(self, flow: Flow, time: float) -> None:
+    def add(self, flow: Flow, time: PacketTime) -> None:
         key = flow.session.key  # the same bytes, kept once
         self.flows[key] = flow
         if flow.session.phase == TRYING:
@@ -174,7 +174,7 @@ class FlowTable:
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 
-    def lost(self, time: float) -> tuple[list[Flow], bool]:
+    def lost(self, time: PacketTime) -> tuple[list[Flow], bool]:
         """Attempts without an answer, no longer `trying`. Whether there may be more.
 
         Oldest first. After a flood thousands are due at once, and other packets must not wait for all of them.
@@ -190,7 +190,7 @@ class FlowTable:
                 found.append(flow)
         return found, len(keys) >= SWEEP
 
-    def stale(self, time: float) -> tuple[list[tuple[bytes, Flow]], bool]:
+    def stale(self, time: PacketTime) -> tuple[list[tuple[bytes, Flow]], bool]:
         """Connections that have been silent for longer than their patience, as `lost`."""
         found = [(key, flow) for key, flow in self.flows.items() if time - flow.session.last > flow.patience]
         return found[:SWEEP], len(found) >= SWEEP

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from cpe_filter.detect.mac_rotation import Lease
 from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.clocks import Posix
 from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Leases of one file.
@@ -81,7 +82,7 @@ class _Head(NamedTuple):
 class _Tail(NamedTuple):
     """Its end: `until assigned length address/length...`."""
 
-    until: float
+    until: Posix
     addresses: tuple[bytes, ...]
     words: int  # before it
 
@@ -190,7 +191,7 @@ def _tail(fields: list[str], least: int, is_whole: bool) -> _Tail | None:
     until = _number(fields[end - 3])
     if until is None or not (addresses or is_whole):
         return None
-    return _Tail(until, tuple(addresses[: -_MAX_ADDRESSES - 1 : -1]), end - 3)
+    return _Tail(Posix(until), tuple(addresses[: -_MAX_ADDRESSES - 1 : -1]), end - 3)
 
 
 def _is_same_family(head: _Head, tail: _Tail) -> bool:
@@ -214,7 +215,7 @@ def _is_forged(raw: _RawName, head: _Head | None, tail: _Tail | None, fields: li
 
 
 def _lease(head: _Head, tail: _Tail, name: str) -> Lease:
-    until = _EXPIRED if head.hwaddr and tail.until == 0 else max(0.0, tail.until)
+    until = Posix(_EXPIRED) if head.hwaddr and not tail.until else max(Posix(0.0), tail.until)
     return Lease(head.hwaddr, tail.addresses, _unescape(name), head.client_id, until)
 
 
@@ -241,7 +242,7 @@ def _dnsmasq(fields: list[str], is_whole: bool) -> Lease | None:
         return None
     client_id = _identifier(fields[4], hwaddr) if is_whole else b""  # it may be cut
     length = number if 0 < number < _FIRST_TIME else 0.0
-    expires = 0.0 if length or number >= _ENDLESS else number
+    expires = Posix(0.0 if length or number >= _ENDLESS else number)
     return Lease(hwaddr, (address,), clean(fields[3]), client_id, expires, length)
 
 

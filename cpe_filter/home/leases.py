@@ -15,6 +15,10 @@ from cpe_filter.detect.mac_rotation import Lease
 from cpe_filter.home.lease_file import MAX_LEASES, NAME_LENGTH, clean, parse
 from cpe_filter.lean.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
+
 __all__ = ["INTERVAL_S", "MAX_BYTES", "MAX_LEASES", "NAME_LENGTH", "Leases", "clean", "parse"]
 
 #: Seconds between two looks at the files.
@@ -45,7 +49,7 @@ class Leases:
     def __iter__(self) -> Iterator[Lease]:
         return (lease for file in self._files.values() for lease in file.leases)
 
-    def refresh(self, time: float) -> bool:
+    def refresh(self, time: PacketTime) -> bool:
         """Checks the files, at most every `INTERVAL_S`, and reads those that have changed. False: it was too soon."""
         if time < self._next:
             return False

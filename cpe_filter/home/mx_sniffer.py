@@ -22,6 +22,10 @@ from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.log import Log, LogOnce, warning
 from cpe_filter.policy.interfaces import is_pattern, matches
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
+
 #: Frames read from a socket in one turn, and from all sockets within a second. A flood costs no more than that.
 TURN = 32
 FRAMES_PER_S = 128
@@ -169,7 +173,7 @@ class Lookups:
     def __len__(self) -> int:
         return len(self._sockets)
 
-    def tick(self, time: float) -> None:
+    def tick(self, time: PacketTime) -> None:
         """A second has passed: reads on if the last second's share was used up, and looks for missing interfaces."""
         self._left = FRAMES_PER_S
         if self._resting:

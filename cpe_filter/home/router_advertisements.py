@@ -18,6 +18,10 @@ from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.log import Log, LogOnce, warning
 from cpe_filter.policy.interfaces import matches
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
+
 #: Prefixes that are kept.
 MOST = 8
 #: Messages read in one turn, and within a second. A flood costs no more than that.
@@ -72,7 +76,7 @@ class Advertisements:
         """The prefixes whose lifetime had not ended at the last tick, at most `MOST`."""
         return tuple(self._ends)
 
-    def tick(self, time: float) -> None:
+    def tick(self, time: PacketTime) -> None:
         """A second has passed. time: of a clock that never goes back, in seconds."""
         self._now = time
         self._left = MESSAGES_PER_S

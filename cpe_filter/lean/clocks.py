@@ -6,6 +6,8 @@ times, or a time plus some seconds, is a plain float again. A value gets its typ
 
 from __future__ import annotations
 
+import time
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NewType
@@ -21,3 +23,8 @@ if TYPE_CHECKING:
     PacketTime = NewType("PacketTime", float)
 else:
     Posix = Mono = Uptime = PacketTime = float
+
+
+def posix() -> Posix:
+    """What people's clock says now."""
+    return Posix(time.time())

@@ -11,13 +11,13 @@ meanwhile. Until a request is done no other is handled: the control socket does 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.inputs import shown
+from cpe_filter.lean.clocks import PacketTime, Posix, posix
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import Log, err, notice
 from cpe_filter.live.control_socket import Peer
@@ -50,7 +50,7 @@ class Control:
         path: str,
         host: FilterHost,
         log: Log,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], Posix] = posix,
     ) -> None:
         """policy: as read from the file `path`. wall: POSIX time, which may jump."""
         self._path = path
@@ -89,7 +89,7 @@ class Control:
         """SIGHUP: a reload without an answer."""
         return self._start(self._reload("SIGHUP", {}))
 
-    def due(self, now: float) -> Callable[[], Answer | Job] | None:
+    def due(self, now: PacketTime) -> Callable[[], Answer | Job] | None:
         """Work that is due, when there is no request: exemptions expire. now: the engine's seconds."""
         if self._job is not None and not self._job.is_done:
             return None  # what it has read must not change before it is in effect

@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar
 
+    from cpe_filter.lean.clocks import PacketTime
+
     _Done = TypeVar("_Done")
 
     class Later(Protocol):
@@ -99,7 +101,7 @@ class ControlSocket:
         """Whether an answer is still to come."""
         return self._later is not None
 
-    def tick(self, time: float) -> None:
+    def tick(self, time: PacketTime) -> None:
         """Disconnects late clients. time: seconds, never going back."""
         self._time = time
         if self._later is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from cpe_filter.detect.device import Device
+    from cpe_filter.lean.clocks import PacketTime, Posix
     from cpe_filter.live.job import Answer, Steps
 
     class FilterHost(Protocol):
@@ -61,7 +62,7 @@ class ExemptionControl:
     policy: the policy as its file says, without the exemptions of the other file. wall: POSIX time, which may jump.
     """
 
-    def __init__(self, policy: Policy, path: str, host: FilterHost, log: Log, wall: Callable[[], float]) -> None:
+    def __init__(self, policy: Policy, path: str, host: FilterHost, log: Log, wall: Callable[[], Posix]) -> None:
         self.policy = policy
         self._path = path
         self._file = policy.state.exemptions_file
@@ -70,7 +71,7 @@ class ExemptionControl:
         self._wall = wall
         self._contents = Contents()
         self._expired: frozenset[Exemption] = frozenset()
-        self._expired_since: dict[int, float] = {}  # by id, of those in the file; the engine's seconds
+        self._expired_since: dict[int, PacketTime] = {}  # by id, of those in the file; the engine's seconds
         self._retry_at = float("-inf")
 
     def begin(self) -> Policy:
@@ -190,7 +191,7 @@ class ExemptionControl:
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 
-    def due(self, now: float) -> Steps[Answer] | None:
+    def due(self, now: PacketTime) -> Steps[Answer] | None:
         """Work that is due: exemptions expire, and leave the file later. now: the engine's seconds."""
         expired = self._expired_now(self._contents)
         if expired != self._expired and now >= self._retry_at:
@@ -204,7 +205,7 @@ class ExemptionControl:
         wall = self._wall()
         return frozenset(each for each in _all(self.policy, contents) if exemptions.expired(each, wall))
 
-    def _expire(self, expired: frozenset[Exemption], now: float) -> Steps[Answer]:
+    def _expire(self, expired: frozenset[Exemption], now: PacketTime) -> Steps[Answer]:
         """Some have expired, or are in force again because the clock was set back."""
         try:
             yield from self._host.apply(self.effective(self.policy, self._contents))
@@ -223,7 +224,7 @@ class ExemptionControl:
         self._expired = expired
         return {"lines": []}
 
-    def _clear_out(self, gone: list[int], now: float) -> Steps[Answer]:
+    def _clear_out(self, gone: list[int], now: PacketTime) -> Steps[Answer]:
         """Removes those that expired a while ago from the file."""
         try:
             _, after = yield from self._write(lambda contents: exemptions.without(contents, gone))

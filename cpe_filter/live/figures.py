@@ -9,6 +9,7 @@ import os
 import time
 
 from cpe_filter.engine import Engine
+from cpe_filter.lean.clocks import posix
 from cpe_filter.live.part import Part
 from cpe_filter.live.rules_in_kernel import RulesInKernel
 from cpe_filter.policy.model import Policy
@@ -47,7 +48,7 @@ class Figures:
 
     def counted(self) -> dict[str, Any]:
         """For the metrics file."""
-        return status.counted(self._engine, self.facts(), time.time())
+        return status.counted(self._engine, self.facts(), posix())
 
 
 def memory() -> int:

@@ -10,7 +10,6 @@ No failure here lets mail out: a packet that waits and raises an exception, or c
 from __future__ import annotations
 
 import select
-import time
 from collections.abc import Callable, Iterable
 
 from cpe_filter.detect.detector import StandingChanged
@@ -35,6 +34,7 @@ from cpe_filter.enforce.sets import Sets
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.engine.verdicts import BYPASS, INSPECT_ALL, LIMIT_DEVICE, REFUSALS, SKIP_CONTENT, SKIP_TO_FIN
 from cpe_filter.inspect.session import TRYING
+from cpe_filter.lean.clocks import PacketTime, Posix, posix
 from cpe_filter.lean.log import Log
 from cpe_filter.live.part import Part
 
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from cpe_filter.detect.mac_rotation import DeviceRekeyed
     from cpe_filter.engine.verdicts import Verdict
-    from cpe_filter.lean.clocks import PacketTime
 
 #: Which sets a connection is in, as bits of `Flow.elements`.
 _BITS = {REFUSED: 1, CONTENT: 2, ENDS: 4}
@@ -85,7 +84,7 @@ class Gate(Part):
     ) -> None:
         self.failures = 0
         self.last_failure = ""
-        self.lost_at: float | None = None  # POSIX seconds
+        self.lost_at: Posix | None = None  # POSIX seconds
         self.sets = Sets(log)
         self._engine = engine
         self._queue = queue
@@ -170,7 +169,7 @@ class Gate(Part):
                 break
             self._show(shown)
         if log.lost != lost:
-            self.lost_at = time.time()
+            self.lost_at = posix()
         return done
 
     def _show(self, packets: list[Found]) -> None:

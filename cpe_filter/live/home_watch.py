@@ -6,7 +6,6 @@ Knows how often each is read. Must not know how it is read (home) or what follow
 from __future__ import annotations
 
 import select
-import time
 from collections.abc import Callable
 
 from cpe_filter.engine import Engine
@@ -16,7 +15,7 @@ from cpe_filter.home.leases import Leases
 from cpe_filter.home.mx_sniffer import Lookups
 from cpe_filter.home.router_advertisements import Advertisements
 from cpe_filter.inspect.nat64 import WELL_KNOWN
-from cpe_filter.lean.clocks import PacketTime, Posix
+from cpe_filter.lean.clocks import PacketTime, posix
 from cpe_filter.lean.log import Log, LogOnce, info, warning
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import Policy
@@ -71,7 +70,7 @@ class HomeWatch(Part):
         except OSError:
             pass  # those of the last look
         if self._leases.refresh(now):
-            self._engine.leases(self._leases, now, Posix(time.time()))
+            self._engine.leases(self._leases, now, posix())
 
     def _look_for_prefixes(self) -> None:
         """Learnt from others, so these prefixes change how servers are counted, and never what passes."""

@@ -6,6 +6,7 @@ Knows the fields of a request. Must not know the daemon: `cpe-filter exempt` use
 from __future__ import annotations
 
 from cpe_filter.home.leases import clean
+from cpe_filter.lean.clocks import Posix
 from cpe_filter.policy import exemptions
 from cpe_filter.policy.exemptions import Contents, Kept, describe
 from cpe_filter.policy.model import Exemption, Policy, PolicyError, parse_exemption
@@ -27,7 +28,7 @@ def asker(uid: int, sudo: object) -> str:
     return f"uid {uid}"
 
 
-def wanted(request: Answer, wall: float) -> Exemption:
+def wanted(request: Answer, wall: Posix) -> Exemption:
     """The requested exemption: device, destination, until (POSIX time or none), reason. Raises `PolicyError`."""
     reason, until = request.get("reason"), request.get("until")
     if not isinstance(reason, str) or not reason.strip():
@@ -40,8 +41,10 @@ def wanted(request: Answer, wall: float) -> Exemption:
         raise PolicyError("exempt add: invalid --until; use a date before the year 10000")
     if until <= wall:
         now = exemptions.clock(wall)
-        raise PolicyError(f"exempt add: --until {exemptions.clock(until)} UTC is in the past; now it is {now} UTC")
-    return exemption._replace(until=float(int(until)))
+        raise PolicyError(
+            f"exempt add: --until {exemptions.clock(Posix(until))} UTC is in the past; now it is {now} UTC"
+        )
+    return exemption._replace(until=Posix(int(until)))
 
 
 def unwanted(request: Answer, contents: Contents, policy: Policy, path: str) -> list[int]:

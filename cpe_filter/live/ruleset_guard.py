@@ -7,12 +7,12 @@ child process restores the rules. No failure here stops the filter.
 from __future__ import annotations
 
 import select
-import time
 from collections.abc import Callable
 
 from cpe_filter.enforce import nftables, offload
 from cpe_filter.enforce.nfqueue import queue_state
 from cpe_filter.enforce.watch import Counters, Ruleset, Watch
+from cpe_filter.lean.clocks import PacketTime, Posix, posix
 from cpe_filter.lean.log import Log, err
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import Policy
@@ -20,8 +20,6 @@ from cpe_filter.policy.model import Policy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from cpe_filter.lean.clocks import PacketTime
 
 
 class RulesetGuard(Part):
@@ -35,7 +33,7 @@ class RulesetGuard(Part):
         self,
         policy: Callable[[], Policy],
         poll: select.poll,
-        now: Callable[[], float],
+        now: Callable[[], PacketTime],
         install: Callable[[], None],
         installed_again: Callable[[], None],
         log: Log,
@@ -45,7 +43,7 @@ class RulesetGuard(Part):
         self._log = log
         self._counters = Counters()
         self._ruleset = Ruleset(install, installed_again)
-        self._unobserved_at: float | None = None
+        self._unobserved_at: Posix | None = None
         self.rules_changed()
         try:
             offload.install(policy())
@@ -103,7 +101,7 @@ class RulesetGuard(Part):
         except OSError:
             pass  # those of the last time then
         if self._counters.totals.get("unobserved", (0, 0)) > before:
-            self._unobserved_at = time.time()
+            self._unobserved_at = posix()
         return {
             "unobserved_at": self._unobserved_at,
             "kernel": {name: list(counted) for name, counted in self._counters.totals.items()},

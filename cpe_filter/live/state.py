@@ -21,6 +21,7 @@ from cpe_filter.detect.device import Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.files import make_folder, read, replace
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import Log, LogOnce, err, info
@@ -42,17 +43,17 @@ class State:
         self._log = log
         self._log_once = LogOnce(log)
         self._serial = 0
-        self._changed_at: float | None = None  # when the first standing changed that is not on flash yet
+        self._changed_at: PacketTime | None = None  # when the first standing changed that is not on flash yet
         self._flash_after = self._recent_after = float("-inf")
         self._file: AtomicFile | None = None  # the recent one, while it is written
         self._pieces: Iterator[bytes] = iter(())
         self._call: BackgroundCall | None = None  # to flash
-        self._call_for: float | None = None  # the `_changed_at` that it takes there
+        self._call_for: PacketTime | None = None  # the `_changed_at` that it takes there
         #: Other files on flash that are written together with this one: the suffix of the name, and a function that
         #: returns the content for a time. The child calls it.
-        self.companions: dict[str, Callable[[float], bytes]] = {}
+        self.companions: dict[str, Callable[[PacketTime], bytes]] = {}
 
-    def load(self, now: float) -> list[Device]:
+    def load(self, now: PacketTime) -> list[Device]:
         """The devices as they were last written; none if no file can be used."""
         on_flash, recent = self._read(self._flash, now), self._read(self._recent, now)
         found = [(content, path) for content, path in ((on_flash, self._flash), (recent, self._recent)) if content]
@@ -68,19 +69,19 @@ class State:
             self._log(info(f"{len(newest.devices)} devices known from {path}, {compromised} of them compromised"))
         return newest.devices
 
-    def changed(self, device: Device, now: float) -> None:
+    def changed(self, device: Device, now: PacketTime) -> None:
         """The device's standing has changed, or the key of a device that is not clear."""
         if self._changed_at is None:
             self._changed_at = now
         if device.score.standing == COMPROMISED:
             self._recent_after = float("-inf")  # once a device, so that no device can make us write all the time
 
-    def at_once(self, now: float) -> None:
+    def at_once(self, now: PacketTime) -> None:
         """A person has changed a standing: both files are written from the next tick on, without the usual delay."""
-        self._changed_at = now - SETTLE_S
+        self._changed_at = PacketTime(now - SETTLE_S)
         self._flash_after = self._recent_after = float("-inf")
 
-    def tick(self, devices: Iterable[Device], now: float) -> bool:
+    def tick(self, devices: Iterable[Device], now: PacketTime) -> bool:
         """Does a slice of what is due. True: there is more; call it again as soon as waiting packets are served."""
         if self._call is not None:
             self._look_for_call()
@@ -92,15 +93,15 @@ class State:
             self._send_to_flash(devices, now)
         return self._file is not None or self._is_recent_due(now) or self._is_flash_due(now)
 
-    def _is_recent_due(self, now: float) -> bool:
+    def _is_recent_due(self, now: PacketTime) -> bool:
         # If both are one file, only one process may write it.
         return now >= self._recent_after and not (self._call and self._flash == self._recent)
 
-    def _is_flash_due(self, now: float) -> bool:
+    def _is_flash_due(self, now: PacketTime) -> bool:
         since = self._changed_at
         return since is not None and self._call is None and now >= max(since + SETTLE_S, self._flash_after)
 
-    def close(self, devices: Iterable[Device], now: float) -> None:
+    def close(self, devices: Iterable[Device], now: PacketTime) -> None:
         """The filter stops: writes what is not written yet."""
         devices = list(devices)  # for both files: they may come from an iterator
         if self._file is not None:
@@ -121,7 +122,7 @@ class State:
 
     # ── in memory ───────────────────────────────────────────────────────────────────────────────
 
-    def _begin_recent(self, devices: Iterable[Device], now: float) -> None:
+    def _begin_recent(self, devices: Iterable[Device], now: PacketTime) -> None:
         self._recent_after = now + RECENT_S
         try:
             make_folder(self._recent)
@@ -147,7 +148,7 @@ class State:
 
     # ── on flash ────────────────────────────────────────────────────────────────────────────────
 
-    def _send_to_flash(self, devices: Iterable[Device], now: float) -> None:
+    def _send_to_flash(self, devices: Iterable[Device], now: PacketTime) -> None:
         self._flash_after = now + FLASH_S  # also after a failure: trying again does not help a full file system
         serial = self._next_serial()
 
@@ -173,7 +174,7 @@ class State:
             failed = [(self._flash, f"state not written: {self._flash}: {error}")]
         self._flash_written(failed, self._call_for)
 
-    def _write_flash(self, devices: Iterable[Device], now: float, serial: int) -> list[tuple[str, str]]:
+    def _write_flash(self, devices: Iterable[Device], now: PacketTime, serial: int) -> list[tuple[str, str]]:
         """Writes all files on flash, in a child or at the end. Returns the paths that failed, and why."""
         failed = []
         contents = {"": lambda now: saved.encode(devices, now, serial), **self.companions}
@@ -186,7 +187,7 @@ class State:
                 failed.append((path, f"{what}: {path}: {error.strerror}"))
         return failed
 
-    def _flash_written(self, failed: list[tuple[str, str]], changed_at: float | None) -> None:
+    def _flash_written(self, failed: list[tuple[str, str]], changed_at: PacketTime | None) -> None:
         """Logs failures. changed_at: of the standings that were written, or have to be written again."""
         paths = [path for path, _ in failed]
         for ending in ("", *self.companions):
@@ -204,7 +205,7 @@ class State:
 
     # ── reading, and the log ────────────────────────────────────────────────────────────────────
 
-    def _read(self, path: str, now: float) -> saved.Saved | None:
+    def _read(self, path: str, now: PacketTime) -> saved.Saved | None:
         try:
             return saved.decode(read(path, saved.MOST_BYTES + 1), now)
         except FileNotFoundError:

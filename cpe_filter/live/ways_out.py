@@ -15,6 +15,7 @@ from collections.abc import Callable
 from cpe_filter.enforce.unwatched import mail_left
 from cpe_filter.home.default_routes import Changes, Way, default_routes
 from cpe_filter.inputs import printable
+from cpe_filter.lean.clocks import PacketTime, Posix, posix
 from cpe_filter.lean.log import LogOnce, notice, warning
 from cpe_filter.lean.token_bucket import level as token_level
 from cpe_filter.live.part import Part
@@ -25,7 +26,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cpe_filter.lean.clocks import PacketTime
     from cpe_filter.lean.log import Line, Log
     from cpe_filter.lean.token_bucket import Bucket
 
@@ -50,13 +50,13 @@ class _Unwatched:
 
     __slots__ = ("connections", "counted", "last", "mail", "route", "since")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: Posix) -> None:
         self.since = since
         self.route = ""
         self.mail = False  # the kernel has seen mail leave there, in the last day
         self.connections = 0
         self.counted = 0  # as the kernel's element had it last
-        self.last: float | None = None
+        self.last: Posix | None = None
 
 
 class WaysOut(Part):
@@ -152,7 +152,7 @@ class WaysOut(Part):
             if found is None:
                 continue
             found.connections += connections - (found.counted if connections >= found.counted else 0)
-            found.counted, found.last, found.mail = connections, now - ago_s, True
+            found.counted, found.last, found.mail = connections, Posix(now - ago_s), True
 
     def _is_way_out(self, interface: str) -> bool:
         return any((interface, family, False) in self._ways for family in (4, 6))
@@ -163,7 +163,7 @@ class WaysOut(Part):
     def _way(self, key: Key) -> _Unwatched | None:
         """The way, new or known; None if there are too many."""
         if key not in self._ways and len(self._ways) < MOST:
-            self._ways[key] = _Unwatched(time.time())
+            self._ways[key] = _Unwatched(posix())
         return self._ways.get(key)
 
     def _forget(self) -> None:

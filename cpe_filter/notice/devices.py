@@ -12,6 +12,7 @@ from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
 from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
 from cpe_filter.detect.score import COMPROMISED, UNUSUAL
 from cpe_filter.enforce.decide import effective_mode
+from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Policy
 
@@ -32,14 +33,14 @@ class Entry(NamedTuple):
     tail: str
     standing: str
     mode: str
-    first: float | None
-    last: float
+    first: Posix | None
+    last: Posix
     past: str
-    past_at: float
+    past_at: Posix
     indicators: tuple[str, ...]
 
 
-def entry(device: Device, policy: Policy, name: str, past: tuple[str, float], shift: float) -> Entry:
+def entry(device: Device, policy: Policy, name: str, past: tuple[str, PacketTime], shift: float) -> Entry:
     """shift: from the engine's time to the wall's, seconds."""
     key = device.key
     own = key if len(key) == 6 else b""  # the MAC of a host behind a second router is that router's
@@ -53,10 +54,10 @@ def entry(device: Device, policy: Policy, name: str, past: tuple[str, float], sh
         own[4:].hex(":").upper(),
         standing,
         effective_mode(policy, device),
-        None if at is None else at[0] + shift,
-        device.last_seen + shift,
+        None if at is None else Posix(at[0] + shift),
+        Posix(device.last_seen + shift),
         past[0],
-        past[1] + shift,
+        Posix(past[1] + shift),
         _indicators(device),
     )
 

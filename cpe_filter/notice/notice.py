@@ -19,6 +19,7 @@ from cpe_filter.detect.detector import RELEASED as BY_HAND
 from cpe_filter.detect.device import HOME, Device
 from cpe_filter.detect.score import CLEAR, COMPROMISED, UNUSUAL
 from cpe_filter.lean import files
+from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import Log, LogOnce, err
 from cpe_filter.policy.model import Policy
@@ -50,7 +51,7 @@ class Notice:
 
     def __init__(self, named: Callable[[Device], str], log: Log) -> None:
         self._named = named
-        self._past: dict[bytes, tuple[str, float]] = {}
+        self._past: dict[bytes, tuple[str, PacketTime]] = {}
         self._due = True
         self._not_before = self._next = float("-inf")
         self._shows = 0
@@ -59,7 +60,7 @@ class Notice:
         self._failed = False
         self._log_once = LogOnce(log)
 
-    def changed(self, device: Device, indicator: str, now: float) -> None:
+    def changed(self, device: Device, indicator: str, now: PacketTime) -> None:
         """The device has another standing, because of this indicator."""
         standing = device.score.standing
         if indicator == BY_HAND:
@@ -82,7 +83,7 @@ class Notice:
         """The policy is another one."""
         self._due = True
 
-    def tick(self, devices: Iterable[Device], policy: Policy, now: float) -> None:
+    def tick(self, devices: Iterable[Device], policy: Policy, now: PacketTime) -> None:
         """Writes the page when it is time; returns at once. devices: read at once."""
         if self._call is not None and not self._is_done(self._call):
             return
@@ -141,8 +142,8 @@ def _make(
     devices: list[Device],
     policy: Policy,
     named: Callable[[Device], str],
-    past: dict[bytes, tuple[str, float]],
-    now: float,
+    past: dict[bytes, tuple[str, PacketTime]],
+    now: PacketTime,
 ) -> None:
     """In the child: makes and writes the page. Raises `NoticeError`."""
     from cpe_filter.notice import devices as notice_devices
@@ -160,12 +161,12 @@ def _make(
     )
     shift = time.time() - now  # the engine's clock does not follow the wall's when that is set
     entries = [
-        notice_devices.entry(device, policy, named(device), past.get(device.key, ("", 0.0)), shift)
+        notice_devices.entry(device, policy, named(device), past.get(device.key, ("", PacketTime(0.0))), shift)
         for device in devices
         # The unknown device of the home is on the page only where there is something to do.
         if device.key != HOME or device.score.standing == COMPROMISED or device.key in past
     ]
-    write(policy.notice.page, notice_page.page(about, entries, now + shift))
+    write(policy.notice.page, notice_page.page(about, entries, Posix(now + shift)))
 
 
 def write(path: str, text: str) -> None:

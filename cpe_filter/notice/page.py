@@ -18,6 +18,10 @@ from cpe_filter.notice.style import HASH, STYLE
 from cpe_filter.texts.html import escape, shown
 from cpe_filter.texts.notice import Words
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import Posix
+
 #: How many devices are shown in full, and how many are only named.
 SHOWN, NAMED = 32, 64
 _POLICY = f"default-src 'none'; style-src '{HASH}'; base-uri 'none'; form-action 'none'"
@@ -38,7 +42,7 @@ class About(NamedTuple):
     names: bool
 
 
-def page(about: About, entries: Sequence[Entry], now: float) -> str:
+def page(about: About, entries: Sequence[Entry], now: Posix) -> str:
     """now: POSIX seconds. Times are shown in local time."""
     words = Words(about.language, about.provider)
     groups: tuple[list[Entry], ...] = ([], [], [])
@@ -186,12 +190,12 @@ def _marks(words: Words, one: Entry) -> str:
     return f'<p class="marks">{" &middot; ".join(marks)}</p>' if marks else ""
 
 
-def _as_of(words: Words, now: float) -> str:
+def _as_of(words: Words, now: Posix) -> str:
     local = time.localtime(now)
     return _said(words, "as_of", time=words.moment(local), zone=local.tm_zone or "?")
 
 
-def _local(words: Words, seconds: float | None) -> str:
+def _local(words: Words, seconds: Posix | None) -> str:
     return escape(words.moment(time.localtime(seconds or 0.0)))
 
 

@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterable, Iterator
 
 from cpe_filter.inputs import shown
+from cpe_filter.lean.clocks import Posix
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Exemption, Network, PolicyError, parse_exemption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
 
 #: More than a home will ever have.
 MAX_KEPT = 256
@@ -30,7 +32,7 @@ class Kept(NamedTuple):
 
     id: int
     exemption: Exemption
-    added: float | None
+    added: Posix | None
     by: str
 
 
@@ -41,7 +43,7 @@ class Contents(NamedTuple):
     kept: tuple[Kept, ...] = ()
 
 
-def toml_time(seconds: float) -> str:
+def toml_time(seconds: Posix) -> str:
     """POSIX seconds as TOML's date and time, UTC."""
     moment = time.gmtime(min(max(seconds, EARLIEST), LATEST))
     return f"{moment[0]:04}-{moment[1]:02}-{moment[2]:02}T{moment[3]:02}:{moment[4]:02}:{moment[5]:02}Z"
@@ -50,19 +52,19 @@ def toml_time(seconds: float) -> str:
 # ── changes ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def added(contents: Contents, exemption: Exemption, now: float, by: str) -> tuple[Contents, Kept, bool]:
+def added(contents: Contents, exemption: Exemption, now: Posix, by: str) -> tuple[Contents, Kept, bool]:
     """Adds one. Returns the file, the new one, and whether it replaces one of the same device and destination.
 
     now: POSIX time. Raises `PolicyError` if there are too many.
     """
     for place, one in enumerate(contents.kept):
         if one.exemption[:2] == exemption[:2]:
-            new = Kept(one.id, exemption, float(int(now)), by)
+            new = Kept(one.id, exemption, Posix(int(now)), by)
             kept = (*contents.kept[:place], new, *contents.kept[place + 1 :])
             return contents._replace(kept=kept), new, True
     if len(contents.kept) >= MAX_KEPT:
         raise PolicyError(f"there are {MAX_KEPT} exemptions, the most that are kept; remove one first")
-    new = Kept(contents.next, exemption, float(int(now)), by)
+    new = Kept(contents.next, exemption, Posix(int(now)), by)
     return Contents(contents.next + 1, (*contents.kept, new)), new, False
 
 
@@ -72,12 +74,12 @@ def without(contents: Contents, ids: Iterable[int]) -> Contents:
     return contents._replace(kept=tuple(one for one in contents.kept if one.id not in gone))
 
 
-def expired(exemption: Exemption, wall: float) -> bool:
+def expired(exemption: Exemption, wall: Posix) -> bool:
     """Whether it has expired at POSIX time `wall`."""
     return exemption.until is not None and wall > exemption.until
 
 
-def in_force(exemptions: Iterable[Exemption], wall: float) -> tuple[Exemption, ...]:
+def in_force(exemptions: Iterable[Exemption], wall: Posix) -> tuple[Exemption, ...]:
     """Those that have not expired, without their end: their holder must ask again.
 
     The wall clock decides when they expire, and it may jump. The engine's clock does not, so the engine cannot decide.
@@ -107,16 +109,16 @@ def describe(exemption: Exemption) -> str:
     return f"device {device_text(exemption.device)}, destination {destination}, {until}{reason}"
 
 
-def clock(seconds: float) -> str:
+def clock(seconds: Posix) -> str:
     """POSIX seconds as `2027-01-31 23:59:59`, UTC."""
     return toml_time(seconds).replace("T", " ").rstrip("Z")
 
 
 def rows(
-    policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: float
+    policy: Iterable[Exemption], path: str, contents: Contents, file: str, wall: Posix
 ) -> Iterator[dict[str, Any]]:
     """All exemptions, those of the policy file `path` first, as objects for `exempt list`."""
-    listed: list[tuple[str, Exemption, float | None, str, str]]
+    listed: list[tuple[str, Exemption, Posix | None, str, str]]
     listed = [(f"policy-{number}", one, None, "", path) for number, one in enumerate(policy, 1)]
     listed += [(str(one.id), one.exemption, one.added, one.by, file) for one in contents.kept]
     for name, exemption, added, by, where in listed:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cpe_filter import toml_file
 from cpe_filter.inputs import found, shown
+from cpe_filter.lean.clocks import Posix
 from cpe_filter.policy.interfaces import overlap
 from cpe_filter.policy.keys import AT_START, BY_TABLE, KEYS, OF_RESPONDER
 from cpe_filter.policy.kinds import MAX_LIST
@@ -93,7 +94,7 @@ def timed_exemption(entry: dict[str, Any], where: str) -> Exemption:
     return parse_exemption(entry, where)._replace(until=None if until is None else moment(until, f"{where} until"))
 
 
-def moment(value: Any, where: str) -> float:
+def moment(value: Any, where: str) -> Posix:
     """The last second of a date, or a date and time, as POSIX time. Raises `PolicyError`."""
     if not hasattr(value, "timetuple"):  # a TOML date or date-time
         raise PolicyError(f"{where} is {found(value)}; allowed: a date such as 2027-01-31, or a date and time")
@@ -102,4 +103,4 @@ def moment(value: Any, where: str) -> float:
         utc = value.utctimetuple() if hasattr(value, "utctimetuple") else None
     except OverflowError:  # in UTC it lies outside the years 1 to 9999
         raise PolicyError(f"{where} is {value}; allowed: a date from the years 1 to 9999") from None
-    return float(calendar.timegm(utc)) if utc else float(calendar.timegm(value.timetuple())) + 86399.0
+    return Posix(calendar.timegm(utc)) if utc else Posix(calendar.timegm(value.timetuple()) + 86399)

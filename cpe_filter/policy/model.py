@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cpe_filter.lean.clocks import Posix
+
 Network = IPv4Network | IPv6Network
 
 #: Characters of an exemption's reason.
@@ -36,7 +38,7 @@ class Exemption(NamedTuple):
 
     device: bytes | None
     destination: Network | None
-    until: float | None
+    until: Posix | None
     reason: str
 
 

@@ -69,7 +69,7 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     }
     if options.leases:
         leases = Leases(options.leases)
-        leases.refresh(max(0.0, end or 0.0))
+        leases.refresh(PacketTime(max(0.0, end or 0.0)))
         for facts, device in zip(result["devices"], engine.devices, strict=True):
             facts["name"] = leases.name(device) or None
     if timeline:

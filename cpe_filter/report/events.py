@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from cpe_filter.detect.device import Device
-    from cpe_filter.lean.clocks import Uptime
+    from cpe_filter.lean.clocks import PacketTime, Uptime
     from cpe_filter.policy.model import Policy
     from cpe_filter.report.incident import EndReason, Incident
 
@@ -42,7 +42,7 @@ _MAX_NUMBER = (1 << 32) - 1
 _MAX_WAYS, _MAX_NAME = 8, 15
 
 
-def incident_event(kind: EventKind, incident: Incident, now: float, booted: float) -> Wire:
+def incident_event(kind: EventKind, incident: Incident, now: PacketTime, booted: PacketTime) -> Wire:
     """now, booted: the engine's time, and that of the router's start."""
     counts = incident.counts
     event: Wire = {"up": max(0, _up(now, booted)), "kind": kind, "id": incident.id, "dev": incident.dev}
@@ -110,7 +110,7 @@ def _interface(one: dict[str, Any]) -> Wire:
     }
 
 
-def _up(time: float, booted: float) -> int:
+def _up(time: PacketTime, booted: PacketTime) -> int:
     """Seconds since boot; negative before it."""
     return min(_MAX_NUMBER, max(-_MAX_NUMBER, math.floor(time - booted)))
 

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from cpe_filter.lean.clocks import PacketTime
+
     #: Why an incident ended; "" while it is open.
     EndReason = Literal["", "cleared", "released", "expired", "exempt", "merged"]
 
@@ -25,7 +27,7 @@ MAX_NAME = 64
 class Example(NamedTuple):
     """A connection, for networks that share addresses. time: when it began; port: on the WAN side; family: 4 or 6."""
 
-    time: float
+    time: PacketTime
     port: int
     family: int
 
@@ -61,7 +63,7 @@ class Incident:
         "standing",
     )
 
-    def __init__(self, number: str, key: bytes, dev: str, first: float, base: Counts) -> None:
+    def __init__(self, number: str, key: bytes, dev: str, first: PacketTime, base: Counts) -> None:
         self.id = number
         self.key = key
         self.dev = dev
@@ -76,7 +78,7 @@ class Incident:
         self.last_sent_examples = 0
         self.arrived = 0
         self.examples: list[Example] = []
-        self.examined: list[tuple[float, int]] = []  # began, client's port
+        self.examined: list[tuple[PacketTime, int]] = []  # began, client's port
         self.resend = self.rekeyed = False
         self.reason: EndReason = ""
 
@@ -85,11 +87,11 @@ class Incident:
         """Whether there is more to report than in the last event."""
         return self.counts != self.last_sent_counts or len(self.examples) > self.last_sent_examples
 
-    def sent(self, now: float) -> None:
+    def sent(self, now: PacketTime) -> None:
         """An event has just reported all this."""
         self.last_sent_counts, self.last_sent_at, self.last_sent_examples = self.counts, now, len(self.examples)
 
-    def examine(self, connection: tuple[float, int], example: Example | None) -> None:
+    def examine(self, connection: tuple[PacketTime, int], example: Example | None) -> None:
         """A connection (began, client's port) was examined. example: the result, if there is one."""
         self.examined = [*self.examined[1 - EXAMINED :], connection]
         if example is not None and len(self.examples) < EXAMPLES:

@@ -16,6 +16,7 @@ from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.lean import json_text
 from cpe_filter.lean.checksum import CorruptStateError, with_checksum, without_checksum
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.report.counts import Counts
 from cpe_filter.report.events import CLEARED, EXEMPT, EXPIRED, MERGED, RELEASED
 from cpe_filter.report.incident import EXAMPLES, MAX_NAME, Example, Incident
@@ -36,7 +37,7 @@ _END_REASONS: dict[str, EndReason] = {reason: reason for reason in ("", CLEARED,
 _KEYS = (4, 6, *BEHIND, 16)
 
 
-def encode(incidents: IncidentTracker, boot: str, seq: int, now: float) -> bytes:
+def encode(incidents: IncidentTracker, boot: str, seq: int, now: PacketTime) -> bytes:
     """All of it. boot: the kernel's boot_id; seq: that of the next event; now: the engine's time."""
     content = {
         "boot": boot,
@@ -80,7 +81,7 @@ class SavedIncidents:
         except (KeyError, TypeError, ValueError):
             return {}
 
-    def restore(self, incidents: IncidentTracker, boot: str, now: float, lost: bool) -> None:
+    def restore(self, incidents: IncidentTracker, boot: str, now: PacketTime, lost: bool) -> None:
         """Restores them into an empty tracker. lost: sent events may not have arrived. Raises `CorruptStateError`."""
         if self.boot == boot:
             shift = incidents.booted - self._booted
@@ -119,21 +120,21 @@ def _loaded(content: dict[str, Any], shift: float) -> Incident:
     key = bytes.fromhex(content["key"])
     if len(key) not in _KEYS and key not in RESERVED:
         raise ValueError
-    first, base = _finite(content["first"]) + shift, _counts(content["base"])
+    first, base = PacketTime(_finite(content["first"]) + shift), _counts(content["base"])
     incident = Incident(_hex(content["id"]), key, _hex(content["dev"]), first, base)
     incident.name = _name(content["name"])
     # Earlier versions had incidents of suspected devices; the tracker closes these.
     incident.standing = _one_of(content["standing"], (CLEAR, UNUSUAL, SUSPECTED, COMPROMISED))
     incident.act = _one_of(content["act"], ("monitor", "limit", "explain", "reset"))
     incident.reason = _END_REASONS[content["why"]]
-    incident.last = _finite(content["last"]) + shift
+    incident.last = PacketTime(_finite(content["last"]) + shift)
     incident.counts = incident.last_sent_counts = _counts(content["counts"])
-    incident.last_sent_at = _finite(content["told_at"]) + shift
+    incident.last_sent_at = PacketTime(_finite(content["told_at"]) + shift)
     incident.arrived = int(content["known"]) & 3
     for time, port, family in content["examples"][:EXAMPLES]:
         if not 0 <= port <= 65535 or family not in (4, 6):
             raise ValueError
-        incident.examples.append(Example(_finite(time) + shift, int(port), int(family)))
+        incident.examples.append(Example(PacketTime(_finite(time) + shift), int(port), int(family)))
     incident.last_sent_examples = len(incident.examples)
     return incident
 

@@ -15,6 +15,7 @@ from cpe_filter.enforce.conntrack import wan_port
 from cpe_filter.engine import Engine, Flow
 from cpe_filter.lean import files
 from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.log import Log, LogOnce, err, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Policy
@@ -29,6 +30,7 @@ from cpe_filter.report.tracker import IncidentTracker
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
 
 #: Suffixes of the state file's name: the open incidents on flash, and the secret of the pseudonyms.
 INCIDENTS_SUFFIX, KEY_SUFFIX = ".incidents", ".key"
@@ -125,7 +127,7 @@ class Reporter:
         named: Callable[[Device], str],
         figures: Callable[[], dict[str, Any]],
         log: Log,
-        now: float,
+        now: PacketTime,
         saved: Saved,
     ) -> None:
         """named: a device's name of its own; figures: for heartbeats (see report.events). Raises OSError."""
@@ -136,7 +138,9 @@ class Reporter:
         self._log = log
         self._log_once = LogOnce(log)
         self._boot = spool_dir.boot_id()
-        self._incidents = IncidentTracker(lambda device: key.pseudonym(saved.secret, device), now - uptime())
+        self._incidents = IncidentTracker(
+            lambda device: key.pseudonym(saved.secret, device), PacketTime(now - uptime())
+        )
         self._writer = self._spool_writer()
         self._writer.make()
         self._next_arrived = self._next_write = self._next_example = float("-inf")
@@ -152,7 +156,7 @@ class Reporter:
 
     # ── across restarts ─────────────────────────────────────────────────────────────────────────
 
-    def _restored(self, saved: Saved, now: float) -> Spool:
+    def _restored(self, saved: Saved, now: PacketTime) -> Spool:
         """Restores the spool and the incidents; after a reboot only the incidents."""
         recent = SavedIncidents(saved.recent) if saved.recent is not None else None
         # No seq may come twice in a boot. If none is known, assume an event a second, which is more than there were.
@@ -170,7 +174,7 @@ class Reporter:
                 self._log(warning(f"open incidents are not known any more: {error}"))
         return spool
 
-    def encoded(self, now: float) -> bytes:
+    def encoded(self, now: PacketTime) -> bytes:
         """The open incidents, for the file on flash."""
         return encode(self._incidents, self._boot, self._spool.next, now)
 
@@ -195,7 +199,7 @@ class Reporter:
         if device is not None:  # else it has been forgotten since, and its incident ends
             self._incidents.rekeyed(before, device)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: PacketTime) -> None:
         """Does what is due."""
         if now >= self._next_arrived:
             self._next_arrived = now + ARRIVED_S
@@ -207,13 +211,13 @@ class Reporter:
         if self._spool.changed and now >= self._next_write:
             self._write(now)
 
-    def close(self, now: float) -> None:
+    def close(self, now: PacketTime) -> None:
         """The filter stops, or does not report any more."""
         self._take_arrived(now)
         self._look(now)
         self._write(now)
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: PacketTime) -> None:
         devices, policy = self._engine.devices, self._policy
 
         def opening(incident: Incident, device: Device) -> None:
@@ -223,14 +227,14 @@ class Reporter:
             self._spool.add(event)
         self._seek_more(now)
 
-    def _take_arrived(self, now: float) -> None:
+    def _take_arrived(self, now: PacketTime) -> None:
         for event in self._spool.arrived(self._writer.arrived(self._boot)):
             if event.kind == HEARTBEAT:
                 self._next_beat = now + BEAT_S
             else:
                 self._incidents.arrived(event.number, event.kind)
 
-    def _write(self, now: float) -> None:
+    def _write(self, now: PacketTime) -> None:
         policy = self._policy
         try:
             # In this order: after a crash the seq shows what the spool lacks, and it is reported again.
@@ -245,7 +249,7 @@ class Reporter:
 
     # ── examples of connections ─────────────────────────────────────────────────────────────────
 
-    def _seek_more(self, now: float) -> None:
+    def _seek_more(self, now: PacketTime) -> None:
         """Looks for examples for one of the active incidents that lack them, in turns."""
         lacking = [one for one in self._incidents if len(one.examples) < EXAMPLES and now - one.last < _LATELY_S]
         if lacking:
@@ -254,7 +258,7 @@ class Reporter:
             if device is not None:
                 self._seek(incident, device, now)
 
-    def _seek(self, incident: Incident, device: Device, now: float) -> None:
+    def _seek(self, incident: Incident, device: Device, now: PacketTime) -> None:
         """Asks conntrack for the ports of a few of its connections, once a second for all devices together."""
         if now < self._next_example:
             return
@@ -262,14 +266,15 @@ class Reporter:
         asked = 0
         for flow in self._engine.flows_of(device):
             session = flow.session
-            connection = session.start, session.client_port
+            start = PacketTime(session.start)
+            connection = start, session.client_port
             if not _went_out(flow) or connection in incident.examined:
                 continue
             port = wan_port(session.client, session.client_port, session.server, session.server_port)
             if port is None and len(session.client) == 16:
                 port = session.client_port
             family = 4 if len(session.client) == 4 else 6
-            example = Example(session.start, port, family) if port is not None else None
+            example = Example(start, port, family) if port is not None else None
             incident.examine(connection, example)
             asked += 1
             if asked >= EXAMPLES or len(incident.examples) >= EXAMPLES:

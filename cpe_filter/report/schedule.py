@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from cpe_filter.lean.clocks import Posix, Uptime
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.report.events import HEARTBEAT
 from cpe_filter.report.spool import Waiting
@@ -24,7 +25,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cpe_filter.lean.clocks import Posix, Uptime
 
 #: Seconds: the splay until the collector sets another, and the range it may set.
 SPLAY_S, MOST_SPLAY_S = 3600, 86400
@@ -51,43 +51,43 @@ class Plan(NamedTuple):
     """
 
     boot: str
-    due: float
-    beat: float = 0.0
+    due: Uptime
+    beat: Uptime = Uptime(0.0)
     failures: int = 0
     splay: int = SPLAY_S
     policy: str = ""
 
 
-def begin(boot: str, up: float, random: Random) -> Plan:
+def begin(boot: str, up: Uptime, random: Random) -> Plan:
     """The first of a boot."""
-    return Plan(boot, up + random() * SPLAY_S)
+    return Plan(boot, Uptime(up + random() * SPLAY_S))
 
 
 def known(content: Any, boot: str) -> Plan | None:
     """A plan in its written form; None for anything else, and for a plan of another boot."""
     try:
         boot_of, due, beat, failures, splay, policy = content
-        plan = Plan(str(boot_of), float(due), float(beat), int(failures), int(splay), str(policy))
+        plan = Plan(str(boot_of), Uptime(due), Uptime(beat), int(failures), int(splay), str(policy))
     except (TypeError, ValueError):
         return None
     good = 0 <= plan.due < 1e12 and 0 <= plan.beat < 1e12 and plan.failures >= 0 and 0 <= plan.splay <= MOST_SPLAY_S
     return plan if plan.boot == boot and good else None
 
 
-def next_at(plan: Plan, events: Iterable[Waiting], slot: int) -> float | None:
+def next_at(plan: Plan, events: Iterable[Waiting], slot: int) -> Uptime | None:
     """When the next exchange is due; None if nothing waits. slot: this router's second of the day."""
-    reports = [event.up for event in events if event.kind != HEARTBEAT]
+    reports = [Uptime(event.up) for event in events if event.kind != HEARTBEAT]
     times = [own_second(min(reports), slot)] if reports else []
     times += [plan.beat for event in events if event.kind == HEARTBEAT]
     return max(plan.due, min(times)) if times else None
 
 
-def own_second(up: float, slot: int) -> float:
+def own_second(up: Uptime, slot: int) -> Uptime:
     """The first time from `up` on that is at the router's own second of a minute."""
-    return up + (slot - up) % MINUTE_S
+    return Uptime(up + (slot - up) % MINUTE_S)
 
 
-def to_send(plan: Plan, events: Iterable[Waiting], up: float) -> list[Waiting]:
+def to_send(plan: Plan, events: Iterable[Waiting], up: Uptime) -> list[Waiting]:
     """The events to send: all except a heartbeat that is not due."""
     return [event for event in events if event.kind != HEARTBEAT or up >= plan.beat]
 
@@ -96,11 +96,11 @@ def delivered(
     plan: Plan, up: Uptime, wall: Posix, slot: int, beat: bool, splay: int | None, policy: str | None
 ) -> Plan:
     """The plan after a success. wall: POSIX time; beat: a heartbeat was among the events."""
-    plan = plan._replace(due=own_second(up + PAUSE_S, slot), failures=0)
+    plan = plan._replace(due=own_second(Uptime(up + PAUSE_S), slot), failures=0)
     if beat:
         # The next time of day that is ours, and not within half a day: the clock may have been set since.
         wait = (slot - wall) % DAY_S
-        plan = plan._replace(beat=up + (wait if wait >= HALF_DAY_S else wait + DAY_S))
+        plan = plan._replace(beat=Uptime(up + (wait if wait >= HALF_DAY_S else wait + DAY_S)))
     return tuned(plan, splay, policy)
 
 
@@ -111,16 +111,16 @@ def tuned(plan: Plan, splay: int | None, policy: str | None) -> Plan:
     return plan if policy is None else plan._replace(policy=policy)
 
 
-def failed(plan: Plan, up: float, after: float, random: Random) -> Plan:
+def failed(plan: Plan, up: Uptime, after: float, random: Random) -> Plan:
     """The plan after a failure: the collector was not reached, or asked to try again `after` so many seconds."""
     failures = plan.failures + 1
     window = min(CAP_S, BASE_S * 2 ** min(failures, 16))
     if failures >= OUTAGE:
         window = max(window, float(plan.splay))
-    return plan._replace(due=up + max(0.0, min(MOST_AFTER_S, after)) + random() * window, failures=failures)
+    return plan._replace(due=Uptime(up + max(0.0, min(MOST_AFTER_S, after)) + random() * window), failures=failures)
 
 
-def refused(plan: Plan, up: float, random: Random) -> Plan:
+def refused(plan: Plan, up: Uptime, random: Random) -> Plan:
     """The plan after the collector refused this router, or did not understand it."""
     window = min(DAY_S, SLOW_S * 2 ** min(plan.failures, 8))
-    return plan._replace(due=up + window / 2 + random() * window / 2, failures=plan.failures + 1)
+    return plan._replace(due=Uptime(up + window / 2 + random() * window / 2), failures=plan.failures + 1)

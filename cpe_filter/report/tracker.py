@@ -44,6 +44,7 @@ from cpe_filter.report.incident import MAX_NAME, Incident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import PacketTime
     from cpe_filter.lean.token_bucket import Bucket
     from cpe_filter.report.events import EventKind, Wire
     from cpe_filter.report.incident import EndReason
@@ -67,14 +68,14 @@ class IncidentTracker:
     """
 
     def __init__(
-        self, pseudonym: Callable[[bytes], str], booted: float, random: Callable[[int], bytes] = os.urandom
+        self, pseudonym: Callable[[bytes], str], booted: PacketTime, random: Callable[[int], bytes] = os.urandom
     ) -> None:
         self._pseudonym = pseudonym
         self.booted = booted
         self._random = random
         self._open: dict[bytes, Incident] = {}
         self._closed: dict[str, Incident] = {}
-        self._notes: dict[bytes, tuple[float, Counts]] = {}
+        self._notes: dict[bytes, tuple[PacketTime, Counts]] = {}
         self._noted_at = float("-inf")
         self._openings: Bucket | None = None
 
@@ -90,7 +91,7 @@ class IncidentTracker:
 
     # ── what happens ────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, devices: Iterable[Device], now: float) -> None:
+    def begin(self, devices: Iterable[Device], now: PacketTime) -> None:
         """Devices that were known before a restart: what they did until now does not begin a new incident."""
         for device in devices:
             if device.score.standing in (CLEAR, UNUSUAL):
@@ -100,7 +101,7 @@ class IncidentTracker:
         self,
         devices: Iterable[Device],
         policy: Policy,
-        now: float,
+        now: PacketTime,
         named: Callable[[Device], str] = lambda device: "",
         opening: Callable[[Incident, Device], None] = lambda incident, device: None,
     ) -> list[Wire]:
@@ -132,7 +133,7 @@ class IncidentTracker:
             self._note(present, now)
         return events
 
-    def _closed_again(self, now: float) -> list[Wire]:
+    def _closed_again(self, now: PacketTime) -> list[Wire]:
         """The ends that may not have arrived before a restart."""
         events = []
         for incident in self._closed.values():
@@ -175,7 +176,7 @@ class IncidentTracker:
 
     # ── one device ──────────────────────────────────────────────────────────────────────────────
 
-    def _end_reason(self, incident: Incident | None, device: Device, policy: Policy, now: float) -> EndReason:
+    def _end_reason(self, incident: Incident | None, device: Device, policy: Policy, now: PacketTime) -> EndReason:
         """Why this device has no incident, or no longer; "" if it has one."""
         standing, reported = device.score.standing, incident.standing if incident is not None else CLEAR
         if standing != COMPROMISED == reported:
@@ -190,7 +191,7 @@ class IncidentTracker:
         self,
         device: Device,
         policy: Policy,
-        now: float,
+        now: PacketTime,
         named: Callable[[Device], str],
         opening: Callable[[Incident, Device], None],
     ) -> list[Wire]:
@@ -208,7 +209,7 @@ class IncidentTracker:
         incident: Incident,
         device: Device,
         policy: Policy,
-        now: float,
+        now: PacketTime,
         opening: Callable[[Incident, Device], None],
     ) -> list[Wire]:
         raised = device.score.standing == COMPROMISED and incident.standing != COMPROMISED
@@ -225,7 +226,7 @@ class IncidentTracker:
             return [self._event(UPDATED, incident, now)]
         return []
 
-    def _close(self, incident: Incident, device: Device | None, reason: EndReason, now: float) -> Wire:
+    def _close(self, incident: Incident, device: Device | None, reason: EndReason, now: PacketTime) -> Wire:
         incident.reason, incident.resend = reason, False
         del self._open[incident.key]
         if device is not None:
@@ -251,18 +252,18 @@ class IncidentTracker:
         incident.last = device.last_seen
         incident.count(counts(device))
 
-    def _event(self, kind: EventKind, incident: Incident, now: float) -> Wire:
+    def _event(self, kind: EventKind, incident: Incident, now: PacketTime) -> Wire:
         incident.sent(now)
         return incident_event(kind, incident, now, self.booted)
 
-    def _may_open(self, now: float) -> bool:
+    def _may_open(self, now: PacketTime) -> bool:
         """Takes a token for one more incident, if there is one."""
         tokens = token_level(self._openings, float(OPEN_BURST), 3600.0 / OPEN_EVERY_S, now)
         enough = tokens >= 1.0
         self._openings = (tokens - 1.0 if enough else tokens, now)
         return enough
 
-    def _note(self, devices: dict[bytes, Device], now: float) -> None:
+    def _note(self, devices: dict[bytes, Device], now: PacketTime) -> None:
         """Keeps the counts of devices with nothing against them."""
         self._noted_at = now
         self._notes = {key: note for key, note in self._notes.items() if key in devices}

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cpe_filter.lean.checksum import CorruptStateError
-from cpe_filter.lean.clocks import Posix
+from cpe_filter.lean.clocks import Uptime, posix
 from cpe_filter.lean.log import Line, err, info, log, warning
 from cpe_filter.policy.model import Policy
 from cpe_filter.privileges import PrivilegeError, act_as
@@ -49,7 +49,6 @@ __all__ = ["CannotSendError", "NoReportsError", "Sender", "batches", "check_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cpe_filter.lean.clocks import Uptime
     from cpe_filter.send.upstream import Answer, Collector
 
     #: Exit code, the plan from now on, and what happened, for people.
@@ -169,7 +168,7 @@ class Sender:
         if ready is None:
             return DONE
         about, events = ready
-        self._reader.write(PLAN, plan._replace(due=uptime() + schedule.MINUTE_S))
+        self._reader.write(PLAN, plan._replace(due=Uptime(uptime() + schedule.MINUTE_S)))
         collector = self._give_up(self._collector)
         try:
             code, plan, text = self._exchange(collector, plan, about, events)
@@ -250,7 +249,7 @@ class Sender:
                 return self._refused(plan, f"{answered}: it does not take reports from here")
         if not so_far.answered_for:
             return self._refused(plan, f"{collector.host} takes none of {len(events)} events")
-        plan = schedule.delivered(plan, uptime(), Posix(time.time()), self._slot, so_far.heartbeat, None, None)
+        plan = schedule.delivered(plan, uptime(), posix(), self._slot, so_far.heartbeat, None, None)
         return DONE if so_far.delivered else UNDELIVERED, plan, so_far.text
 
     def _take(self, answer: Answer, batch: list[Waiting], so_far: _SoFar) -> bool:

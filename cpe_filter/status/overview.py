@@ -13,6 +13,10 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.status.devices import why
 from cpe_filter.texts.terminal import clock, shorten, table
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.lean.clocks import Posix
+
 _WORST_FIRST = (COMPROMISED, UNUSUAL, SUSPECTED, CLEAR)
 #: Exemptions that are shown.
 _EXEMPTIONS = 8
@@ -22,7 +26,7 @@ _COUNTED = ("observed", "queued", "known", "refused", "blocked", "limited", "exp
 
 def describe(
     content: dict[str, Any],
-    now: float,
+    now: Posix,
     width: int | None = None,
     config_error: str | None = None,
     notes: Sequence[str] = (),

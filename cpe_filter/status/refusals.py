@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.log import Line, Log, notice
 
 #: Devices with lines of their own within a minute; the others are counted together.
@@ -46,9 +47,9 @@ class Refusals:
         self._log = log
         self._minutes: dict[bytes, _Minute] = {}
         self._others = _Others()
-        self._time = 0.0
+        self._time = PacketTime(0.0)
 
-    def refused(self, time: float, device: bytes, called: str, server: bytes, port: int, reason: str) -> None:
+    def refused(self, time: PacketTime, device: bytes, called: str, server: bytes, port: int, reason: str) -> None:
         """A connection was refused. device: its key; called: its name for people; server: packed address."""
         self.counts[kind(reason)] += 1
         self.tick(time)
@@ -61,7 +62,7 @@ class Refusals:
         else:
             self._others.add(time, device)
 
-    def tick(self, time: float) -> None:
+    def tick(self, time: PacketTime) -> None:
         """Logs the counts of minutes that have ended."""
         self._time = time
         for device in [key for key, minute in self._minutes.items() if time - minute.since >= MINUTE_S]:
@@ -92,7 +93,7 @@ class _Minute:
 
     __slots__ = ("called", "count", "reasons", "servers", "since")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: PacketTime) -> None:
         self.since = since
         self.called = ""
         self.count = 0
@@ -108,7 +109,7 @@ class _Minute:
             reason = "other reasons"
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
-    def line(self, time: float) -> Line:
+    def line(self, time: PacketTime) -> Line:
         servers = len(self.servers)
         if servers == 1:
             to = str(ip_address(next(iter(self.servers))))
@@ -128,17 +129,17 @@ class _Others:
     __slots__ = ("count", "devices", "since")
 
     def __init__(self) -> None:
-        self.since = 0.0
+        self.since = PacketTime(0.0)
         self.count = 0
         self.devices: set[bytes] = set()
 
-    def add(self, time: float, device: bytes) -> None:
+    def add(self, time: PacketTime, device: bytes) -> None:
         self.since = self.since if self.count else time
         self.count += 1
         if len(self.devices) <= OTHERS:
             self.devices.add(device)
 
-    def line(self, time: float) -> Line:
+    def line(self, time: PacketTime) -> Line:
         devices = _number(len(self.devices), OTHERS)
         text = f"{devices} other device{'' if devices == '1' else 's'}"
         return notice(f"refused {_connections(self.count)} of {text} in {_period(time - self.since)}")

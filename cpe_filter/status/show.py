@@ -14,6 +14,7 @@ import sys
 import time
 
 from cpe_filter.inputs import printable
+from cpe_filter.lean.clocks import posix
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.outcome import complain
 from cpe_filter.status.overview import describe
@@ -76,7 +77,7 @@ def _text(path: str, as_json: bool, columns: int | None) -> tuple[str, str]:
         more = {**({"config_error": error} if error else {}), **({"notes": notes} if notes else {})}
         return (f"{json.dumps(more)[:-1]},{text.lstrip()[1:]}" if more else text), which
     try:
-        return "\n".join(describe(content, time.time(), columns, error, notes)), which
+        return "\n".join(describe(content, posix(), columns, error, notes)), which
     except _WRONG:
         raise NotRunningError(f"{path}: not a status file") from None
 

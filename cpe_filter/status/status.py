@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from collections.abc import Callable, Iterator
 
 from cpe_filter.detect.device import Device
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
 from cpe_filter.lean.atomic_file import AtomicFile
+from cpe_filter.lean.clocks import Posix, posix
 from cpe_filter.lean.json_text import encode
 from cpe_filter.lean.log import Log, err
 from cpe_filter.policy.model import Policy
@@ -26,6 +26,7 @@ from cpe_filter.status.devices import device_facts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
 
 VERSION = 1
 #: Written by the router's service: the filter's process as other programs see it.
@@ -42,7 +43,7 @@ class NotRunningError(Exception):
     """No running filter has a status; the text says why."""
 
 
-def head(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
+def head(engine: Engine, about: dict[str, Any], now: Posix) -> dict[str, Any]:
     """The status object without its devices. `about`: what the router adds (pid, since, handoff, counters); `now`:
     POSIX seconds."""
     return {
@@ -58,7 +59,7 @@ def head(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
     }
 
 
-def counted(engine: Engine, about: dict[str, Any], now: float) -> dict[str, Any]:
+def counted(engine: Engine, about: dict[str, Any], now: Posix) -> dict[str, Any]:
     """The status object for metrics, which only count: it has only the standing of each device."""
     return {**head(engine, about, now), "devices": ({"standing": one.score.standing} for one in engine.devices)}
 
@@ -137,7 +138,7 @@ class Writer:
                 if not self._asked:
                     return False
                 self._asked = False
-                self._pieces = self._made(encode(head(self._engine, self._about(), time.time())))
+                self._pieces = self._made(encode(head(self._engine, self._about(), posix())))
                 self._file = AtomicFile(self._path, 0o640)
                 return True
             if self._file.write_slice(self._pieces):

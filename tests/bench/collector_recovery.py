@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cpe_filter.lean.clocks import Uptime
 from cpe_filter.report import schedule
 from cpe_filter.report.schedule import DAY_S, Plan
 
@@ -36,12 +37,12 @@ class Result(NamedTuple):
 
 
 #: When a router that failed comes again: plan, now, Retry-After -> plan.
-Again = Callable[[Plan, float, float, Callable[[], float]], Plan]
+Again = Callable[[Plan, Uptime, float, Callable[[], float]], Plan]
 
 
-def fixed(plan: Plan, up: float, after: float, draw: Callable[[], float]) -> Plan:
+def fixed(plan: Plan, up: Uptime, after: float, draw: Callable[[], float]) -> Plan:
     """What a program does that was written for one router: again after 30 s."""
-    return plan._replace(due=up + 30.0, failures=plan.failures + 1)
+    return plan._replace(due=Uptime(up + 30.0), failures=plan.failures + 1)
 
 
 def recover(

@@ -22,6 +22,7 @@ from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.evidence import INDICATORS, SENDER_PROFILES
 from cpe_filter.detect.score import CONVICT_AT, SUSPECT_AT
 from cpe_filter.inspect.facts import Event
+from cpe_filter.lean.clocks import PacketTime
 from tests.evaluate.facts import Player
 from tests.evaluate.intervals import clopper_pearson
 from tests.evaluate.legit import LEGITIMATE
@@ -131,13 +132,13 @@ class Listener(Detector):
         self.highest, self.nearest = 0.0, SENDER_PROFILES[0]
         self._seen: dict[Connection, set[str]] = {}
 
-    def opened(self, device: Device, server: bytes, time: float) -> Connection:
+    def opened(self, device: Device, server: bytes, time: PacketTime) -> Connection:
         connection = super().opened(device, server, time)
         self._seen[connection] = set()
         self.contacts += connection.fresh
         return connection
 
-    def event(self, connection: Connection, event: Event, time: float) -> None:
+    def event(self, connection: Connection, event: Event, time: PacketTime) -> None:
         seen = self._seen[connection]
         seen.add(HEARD)
         if event.kind in _KINDS:
@@ -146,11 +147,11 @@ class Listener(Detector):
             seen.add("in tls")
         super().event(connection, event, time)
 
-    def unanswered(self, connection: Connection, phase: str, time: float) -> None:
+    def unanswered(self, connection: Connection, phase: str, time: PacketTime) -> None:
         super().unanswered(connection, phase, time)
         self._count(connection)
 
-    def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
+    def ended(self, connection: Connection, phase: str, quit_sent: bool, time: PacketTime) -> None:
         super().ended(connection, phase, quit_sent, time)
         self._count(connection)
 
@@ -162,13 +163,13 @@ class Listener(Detector):
             self.shown.update((ALL, *((NEW,) if connection.new else ())))
             self.shown[READ] += HEARD in seen and "in tls" not in seen
 
-    def _add(self, connection: Connection, name: str, time: float, part: float = 1.0, proven: bool = True) -> None:
+    def _add(self, connection: Connection, name: str, time: PacketTime, part: float = 1.0, proven: bool = True) -> None:
         fired = connection.fired
         super()._add(connection, name, time, part, proven)
         if connection.fired != fired:
             self.hits[name] = self.hits.get(name, 0.0) + part
 
-    def _lack(self, connection: Connection, name: str, time: float) -> None:
+    def _lack(self, connection: Connection, name: str, time: PacketTime) -> None:
         super()._lack(connection, name, time)
         self.lacks[name] += 1
         self._look(connection.device)

@@ -33,7 +33,7 @@ class Listening(Detector):
         super().__init__()
         self.told: list[Event | str] = []
 
-    def event(self, connection: Connection, event: Event, time: float) -> None:
+    def event(self, connection: Connection, event: Event, time: PacketTime) -> None:
         self.told.append(event)
         super().event(connection, event, time)
 
@@ -41,11 +41,11 @@ class Listening(Detector):
         self.told.append("trying")
         super().refused(connection)
 
-    def unanswered(self, connection: Connection, phase: str, time: float) -> None:
+    def unanswered(self, connection: Connection, phase: str, time: PacketTime) -> None:
         self.told.append(phase)
         super().unanswered(connection, phase, time)
 
-    def ended(self, connection: Connection, phase: str, quit_sent: bool, time: float) -> None:
+    def ended(self, connection: Connection, phase: str, quit_sent: bool, time: PacketTime) -> None:
         self.told.append(f"{phase} {quit_sent}")
         super().ended(connection, phase, quit_sent, time)
 

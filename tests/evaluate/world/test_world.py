@@ -191,7 +191,7 @@ def test_the_gate_hears_what_the_responder_learns() -> None:
     class Hearing(Detector):
         heard: set[str]
 
-        def event(self, connection: Connection, event: Event, time: float) -> None:
+        def event(self, connection: Connection, event: Event, time: PacketTime) -> None:
             if event.kind == "responder":
                 self.heard.add(event.name)
             super().event(connection, event, time)

@@ -84,8 +84,8 @@ def test_wrong_usage(arguments: list[str]) -> None:
 # ── replay: unusable input ──────────────────────────────────────────────────────────────────────
 
 UNUSABLE: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "the file is empty"),
-    "text": (b"Dear Sir or Madam, this is no capture at all.\n", "not a capture: neither pcap nor pcapng"),
+    "empty": (b"", "the input is empty"),
+    "text": (b"Dear Sir or Madam, this is no capture at all.\n", "not a capture that replay reads: this is text"),
     "link type": (build.pcap([(1.0, b"802.11")], link=105), "link type 105 is not supported; supported: BSD loopback"),
     "short": (b"\xd4\xc3\xb2\xa1", "not a capture: too short"),
     "gzip": (b"\x1f\x8b\x08\x00", "damaged gzip data"),
@@ -110,7 +110,7 @@ def test_one_bad_among_good_captures(good: Path, tmp_path: Path) -> None:
     ran = cli("replay", "--json", good, bad, good)
     assert ran.code == 2
     assert [line["capture"] for line in ran.lines] == [str(good), str(good)]
-    assert ran.err == f"cpe-filter: {bad}: the file is empty\n"
+    assert ran.err == f"cpe-filter: {bad}: the input is empty\n"
 
 
 def test_a_damaged_capture_is_judged_as_far_as_it_goes(good: Path, tmp_path: Path) -> None:

@@ -385,22 +385,21 @@ def test_huge_lengths_take_no_memory(size: int, order: str, write: Write) -> Non
 
 
 @pytest.mark.parametrize("length", [0, 4, 8, 11, 13, 30])
-def test_impossible_block_lengths_end_the_reading(length: int, write: Write) -> None:
-    got, warnings = read(
-        write(Ng().interface().enhanced(1, b"x").data + struct.pack("<II", 6, length) + b"x" * 100),
-    )
+def test_impossible_block_lengths_are_counted(length: int, write: Write) -> None:
+    start = Ng().interface().enhanced(1, b"x").data
+    got, warnings = read(write(start + struct.pack("<II", 6, length) + b"x" * 100))
     assert len(got) == 1
-    assert warnings == [f"damaged at byte {len(Ng().interface().enhanced(1, b'x').data)}: a block of {length} bytes"]
+    assert warnings == [f"108 bytes from byte {len(start)} could not be read: a block of {length} bytes"]
 
 
 NOT_CAPTURES = {
     "empty": (b"", "empty"),
-    "text": (b"From: alice@example.org\nSubject: this is no capture\n", "neither pcap nor pcapng"),
+    "text": (b"From: alice@example.org\nSubject: this is no capture\n", "text, such as tcpdump prints"),
     "short": (b"\xd4\xc3\xb2\xa1\x02\x00", "too short"),
     "old magic": (struct.pack("<IHHiIII", 0xA1B2C3D5, 2, 4, 0, 0, 0, 1), "neither pcap nor pcapng"),
     "no byte order": (b"\x0a\x0d\x0d\x0a" + bytes(24), "byte order"),
     "huge header": (b"\x0a\x0d\x0d\x0a\xfc\xff\xff\xff\x4d\x3c\x2b\x1a" + bytes(24), "4294967292 bytes"),
-    "gzip of text": (gzip.compress(b"no capture, but longer than the header of one"), "neither pcap nor pcapng"),
+    "gzip of text": (gzip.compress(b"no capture, but longer than the header of one"), "text"),
     "gzip of nothing": (gzip.compress(b""), "empty"),
     "gzip, two bytes of it": (b"\x1f\x8b", "gzip"),
     "gzip of another method": (b"\x1f\x8b\x07" + bytes(20), "gzip"),
@@ -507,3 +506,162 @@ def assert_builder_agrees_with_dpkt(packet: Packet) -> None:
     assert (ip.src, ip.dst) == (build.packed(expected[0]), build.packed(expected[1]))
     assert isinstance(ip.data, dpkt.tcp.TCP)
     assert (ip.data.dport if packet.from_client else ip.data.sport) == 25
+
+
+# ── blocks and records of any length ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("size", [1 << 20, 3 << 20, (1 << 22) + 4])
+@pytest.mark.parametrize("kind", [4, 9, 10, 0xBAD, 0x40000BAD, 0x80000001])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_blocks_of_any_length_are_stepped_over(order: str, kind: int, size: int, write: Write) -> None:
+    ng = Ng(order).block(kind, bytes(size)).interface().enhanced(1, TIMED[0][1]).block(kind, b"\xa5" * size)
+    path = write(ng.enhanced(2, TIMED[1][1]).data)
+    tracemalloc.start()
+    got, warnings = read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ([frame.data for frame in got], warnings) == ([TIMED[0][1], TIMED[1][1]], [])
+    assert peak < 5 << 20
+
+
+def test_packets_and_interfaces_with_a_long_comment_are_read(write: Write) -> None:
+    many = struct.pack("<HH", 1, 60000) + b"c" * 60000
+    frame = TIMED[0][1]
+    body = struct.pack("<IIIII", 0, 0, 7, len(frame), len(frame)) + frame + bytes(-len(frame) % 4) + many * 20
+    ng = Ng().block(1, struct.pack("<HHI", 1, 0, 0) + many * 20).block(6, body).enhanced(8, TIMED[1][1])
+    got, warnings = read(write(ng.data))
+    assert ([frame.data for frame in got], warnings) == ([TIMED[0][1], TIMED[1][1]], [])
+
+
+def test_a_giant_packet_is_cut(write: Write) -> None:
+    ng = Ng().interface().enhanced(1, bytes(3 << 20)).enhanced(2, b"next")
+    got, warnings = read(write(ng.data))
+    assert [(len(frame.data) <= 1 << 20, frame.length) for frame in got] == [(True, 3 << 20), (True, 4)]
+    assert warnings == []
+
+
+def test_blocks_of_unknown_types_are_counted(write: Write) -> None:
+    ng = Ng().interface().block(0x0C0C, b"abcd").block(0x0C0C, b"").enhanced(1, b"x")
+    got, warnings = read(write(ng.data))
+    assert len(got) == 1
+    assert warnings == ["2 blocks of type 3084 were left out; what is in them is not known"]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_what_the_capturing_machine_lost_is_said(order: str, write: Write) -> None:
+    def statistics(interface: int, dropped: int, by_system: int) -> bytes:
+        drops = b"".join(
+            struct.pack(f"{order}HHQ", code, 8, number) for code, number in ((4, 99), (5, dropped), (7, by_system))
+        )
+        return struct.pack(f"{order}III", interface, 0, 0) + drops + bytes(4)
+
+    ng = Ng(order).interface().interface().enhanced(1, b"x")
+    ng.block(5, statistics(0, 3, 0)).block(5, statistics(0, 5, 2)).block(5, statistics(1, 1, 0))
+    ng.section(order).interface().block(5, statistics(0, 2, 0)).block(5, statistics(7, 9, 9))
+    assert read(write(ng.data))[1] == ["10 packets were lost when this was captured, by the capture's own statistics"]
+
+
+# ── what follows damage is found ────────────────────────────────────────────────────────────────
+
+MANY = [(TIMED[0][0] + number / 4, TIMED[number % len(TIMED)][1]) for number in range(200)]
+
+
+def damaged(data: bytes, at: int, bytes_: bytes) -> bytes:
+    return data[:at] + bytes_ + data[at + len(bytes_) :]
+
+
+@pytest.mark.parametrize("kind", build.PCAP_KINDS)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bad", [b"\xff" * 16, b"\xff" * 40, bytes(range(200, 216)), b"\x5a" * 300])
+def test_pcap_goes_on_behind_damage(kind: str, order: str, bad: bytes, write: Write) -> None:
+    size = build.PCAP_KINDS[kind][2]
+    at = 24 + sum(size + len(frame) for _, frame in MANY[:50])
+    got, warnings = read(write(damaged(build.pcap(MANY, kind=kind, order=order), at, bad)))
+    lost = (
+        1
+        if len(bad) <= size
+        else 1 + next(n for n in range(1, 9) if sum(size + len(frame) for _, frame in MANY[50 : 50 + n]) >= len(bad))
+    )
+    assert [frame.data for frame in got[:50]] == [frame for _, frame in MANY[:50]]
+    assert 200 - lost - 1 <= len(got) < 200
+    assert got[-100:] == [Frame(when, 1, frame, len(frame)) for when, frame in MANY[-100:]]
+    assert len(warnings) == 1
+    assert f"bytes from byte {at} could not be read: packet 51 with a length of" in warnings[0]
+
+
+def test_a_length_that_is_too_small_does_not_derail(write: Write) -> None:
+    at = 24 + sum(16 + len(frame) for _, frame in MANY[:50])
+    got, warnings = read(write(damaged(build.pcap(MANY), at + 8, struct.pack("<I", 5))))
+    assert len(got) == 200
+    assert len(warnings) == 1
+    assert [frame.data for frame in got[51:]] == [frame for _, frame in MANY[51:]]
+
+
+@pytest.mark.parametrize("gap", [86400 * 3, 86400 * 3650, -86400 * 400])
+def test_a_clock_that_jumps_is_not_damage(gap: float, write: Write) -> None:
+    later = [(when + gap, frame) for when, frame in MANY[:5]]
+    got, warnings = read(write(build.pcap([*MANY[:5], *later, *MANY[5:8]])))
+    assert (len(got), warnings) == (13, [])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bad", [b"\xff" * 8, bytes(8), b"\x5a" * 300, b"\0\0\0\6\0\0\0\6" * 3])
+def test_pcapng_goes_on_behind_damage(order: str, bad: bytes, write: Write) -> None:
+    ng = Ng(order).interface()
+    ends = []
+    for when, frame in MANY:
+        ends.append(len(ng.enhanced(int(when * TICKS), frame).data))
+    got, warnings = read(write(damaged(ng.data, ends[49], bad)))
+    lost = sum(ends[49] <= end - 1 < ends[49] + len(bad) or ends[49] < end <= ends[49] + len(bad) for end in ends) + 1
+    assert 200 - lost - 1 <= len(got) < 200
+    assert got[-100:] == [Frame(when, 1, frame, len(frame)) for when, frame in MANY[-100:]]
+    assert len(warnings) == 1
+    assert f"bytes from byte {ends[49]} could not be read: a block" in warnings[0]
+
+
+def test_a_block_whose_lengths_differ_is_damage(write: Write) -> None:
+    start = len(Ng().interface().enhanced(1, b"abcd").data)
+    data = Ng().interface().enhanced(1, b"abcd").enhanced(2, b"efgh").enhanced(3, b"ijkl").data
+    got, warnings = read(write(damaged(data, start + 4, struct.pack("<I", 32))))
+    assert [frame.data for frame in got] == [b"abcd", b"ijkl"]
+    size = (len(data) - start) // 2
+    assert warnings == [f"{size} bytes from byte {start} could not be read: a block whose two lengths differ"]
+
+
+def test_a_huge_length_behind_the_end_hides_nothing(write: Write) -> None:
+    """The file is too short for the block, so its length is wrong; by a pipe that is only known at its end."""
+    start = Ng().interface().enhanced(1, b"abcd").data
+    rest = Ng().interface().enhanced(2, b"efgh").data[len(Ng().interface().data) :]
+    data = start + struct.pack("<II", 4, 1 << 30) + b"names of hosts.." + rest
+    got, warnings = read(write(data))
+    assert [frame.data for frame in got] == [b"abcd", b"efgh"]
+    assert len(warnings) == 1
+    with gzip.open(write(b""), "wb") as file:
+        file.write(data)
+    got, warnings = read(str(file.name))
+    assert [frame.data for frame in got] == [b"abcd"]
+    size = len(data) - len(start)
+    assert warnings == [
+        f"{size} bytes from byte {len(start)} could not be read: cut off within a block of {1 << 30} bytes"
+    ]
+
+
+def test_many_damages_are_few_lines(write: Write) -> None:
+    data = build.pcap(MANY)
+    at = 24
+    for number, (_, frame) in enumerate(MANY):
+        if number % 4 == 3:
+            data = damaged(data, at + 8, b"\xff" * 4)
+        at += 16 + len(frame)
+    got, warnings = read(write(data))
+    assert len(got) >= 150
+    assert len(warnings) == 11
+    assert "in 40 more places could not be read" in warnings[-1]
+
+
+def test_lengths_of_old_versions_are_the_other_way_round(write: Write) -> None:
+    frame = TIMED[3][1]
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 2, 0, 0, 65535, 1)
+    got, warnings = read(write(head + struct.pack("<IIII", 1000, 5, len(frame), 40) + frame[:40]))
+    assert (got, warnings) == ([Frame(1000.000005, 1, frame[:40], len(frame))], [])

@@ -68,8 +68,10 @@ class Device:
         "refused",
         "score",
         "seen_names",
+        "served_at",
         "sessions",
         "shares",
+        "submissions",
         "suspected_at",
         "unusual_at",
     )
@@ -87,6 +89,8 @@ class Device:
         self.proven = False  # both ends have completed a handshake of its since the start
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.server_networks = ServerNetworks()
+        self.served_at = 0.0  # when it last answered mail from outside, as far as is known
+        self.submissions = (0, 0, 0)  # at submission ports, in a day: servers, connections, failures
         self.operators = b""  # of the servers it has dealt with, see detect.unusual
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.
         self.helos: list[int] = []  # of some HELO names, with how many new networks heard them in the last byte

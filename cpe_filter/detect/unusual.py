@@ -9,9 +9,10 @@ one mailbox never has more than one, in however many networks that provider's se
 in place of the server, the recipient's domain counts as the operator.
 
 A device is unusual when it is clear, has dealt with `OPERATORS` operators within `WINDOW_DAYS`, and on `ACTIVE_DAYS` of
-these days, under at most `NAMES` HELO names. It stops to be when fewer than `FEWEST` operators are left of the last
-`WINDOW_DAYS`. The numbers are judgement: a family's Postfix writes to five providers within days, and a device with a
-fixed list of one or two servers to no third one.
+these days, under at most `NAMES` HELO names. If it takes mail from outside (it has answered a connection to one of the
+ports of mail, through a port forward or by IPv6), `FEWEST` operators on one day are enough. It stops to be when fewer
+than `FEWEST` operators are left of the last `WINDOW_DAYS`. The numbers are judgement: a family's Postfix writes to five
+providers within days, and a device with a fixed list of one or two servers to no third one.
 
 A record is bytes, empty before the first contact: the day of the last contact (days of the engine's clock, 2 bytes); a
 bit for each of the last 30 days with a contact, the last day's the lowest (4 bytes); then up to `_MOST` operators, the
@@ -74,11 +75,13 @@ def is_mail_server(device: Device, time: PacketTime) -> bool:
     record = device.operators
     if not record or device.key in RESERVED or device.score.standing not in (CLEAR, UNUSUAL):
         return False
-    if len(record) < _head.size + OPERATORS * _entry.size or len(device.helos) > NAMES:
+    serves = bool(device.served_at) and time - device.served_at < WINDOW_DAYS * _DAY_S
+    operators, active = (FEWEST, 1) if serves else (OPERATORS, ACTIVE_DAYS)
+    if len(record) < _head.size + operators * _entry.size or len(device.helos) > NAMES:
         return False
     last, days = _head.unpack_from(record)
     days = days << min(max(0, _day(time) - last), WINDOW_DAYS) & _WINDOW
-    return _recent(record, time) >= OPERATORS and bin(days).count("1") >= ACTIVE_DAYS
+    return _recent(record, time) >= operators and bin(days).count("1") >= active
 
 
 def has_stopped(device: Device, time: PacketTime) -> bool:

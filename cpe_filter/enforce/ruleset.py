@@ -68,6 +68,7 @@ from cpe_filter.enforce.ruleset_parts import (
 )
 from cpe_filter.enforce.ruleset_responder import responder_chains
 from cpe_filter.enforce.ruleset_sets import sets, static_sets
+from cpe_filter.enforce.ruleset_submission import counting_chains, counting_rules
 from cpe_filter.policy.model import Policy
 
 
@@ -102,6 +103,7 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
         *(_leaving_block(policy, log) if policy.filter.mode == "block" else _leaving(policy, log)),
         *_returning(),
         *_unwatched(policy),
+        *counting_chains(policy),
         *_hooks(policy, log),
         *(responder_chains(policy, log) if policy.filter.refusal == "explain" else []),
         "}",
@@ -352,6 +354,7 @@ def _hooks(policy: Policy, log: bool) -> list[str]:
         "\t\tmeta l4proto != tcp return",
         f"\t\tth dport {ports} jump forward_out",
         f"\t\tth sport {ports} jump forward_in",
+        *counting_rules(policy),
         "\t}",
         *([*base_chain("output", "output", str(LAST)), *output, "\t}"] if output else []),
         *([*base_chain("input", "input", str(LAST)), *arriving, "\t}"] if arriving else []),

@@ -52,6 +52,14 @@ UNCLEAR = "unclear"
 ELSEWHERE, UNWATCHED = "elsewhere", "unwatched"
 #: Interfaces in neither list from which mail comes that leaves by a watched one, with a count of the connections.
 UNLISTED = "unlisted"
+#: The chain of submission, and its sets by device: connections, servers, answered, short. Devices that take mail.
+SUBMISSIONS = "submission"
+SUBMITTED = ("submission_connections", "submission_servers", "submission_answered", "submission_short")
+SERVING = "serving"
+#: Seconds that a count stays without a packet; seconds in which a server counts once for a device, and such pairs.
+SUBMISSION_S, PAIR_S, SUBMISSION_PAIRS = 7200, 86400, 1024
+#: A client that has sent no more, headers included, has sent no message (docs/detect.md has what was measured).
+SHORT_PACKETS, SHORT_BYTES = 14, 3000
 BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
 SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED, UNCLEAR)

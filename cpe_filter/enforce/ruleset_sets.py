@@ -29,6 +29,7 @@ from cpe_filter.enforce.ruleset_names import (
     WAY_S,
     WAYS,
 )
+from cpe_filter.enforce.ruleset_submission import counting_sets
 from cpe_filter.inspect import nat64
 from cpe_filter.policy.model import Network, Policy
 
@@ -117,6 +118,8 @@ def sets(policy: Policy) -> list[str]:
         lines += _meter(name, "type ether_addr")
     for name in ("quiet", ELSEWHERE):
         lines += _set(name, "typeof ct id", "dynamic,timeout", [f"\t\tsize {PAIRS}", f"\t\ttimeout {QUIET_S}s"])
+    for name, kind, more in counting_sets():
+        lines += _set(name, kind, "dynamic,timeout", more)
     lines += [f"\tcounter {name} {{ }}" for name in COUNTERS]
     return lines
 

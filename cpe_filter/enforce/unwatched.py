@@ -35,11 +35,11 @@ def mail_left() -> dict[tuple[str, int, bool], Left]:
                 interface = name(dict(attributes(given.get(_KEY, b""))).get(_VALUE, b"")).decode("utf-8", "replace")
                 remaining_ms = int.from_bytes(given.get(_EXPIRATION, b""), "big")
                 ago_s = max(0.0, WAY_S - remaining_ms / 1000)
-                found[interface, int(family), came] = Left(_counted(given), ago_s)
+                found[interface, int(family), came] = Left(counted(given), ago_s)
     return found
 
 
-def _counted(element: dict[int, bytes]) -> int:
+def counted(element: dict[int, bytes]) -> int:
     """The packets of an element's counter, which is its one expression or the first in a list of them."""
     expression = element.get(_EXPRESSION) or dict(attributes(element.get(_EXPRESSIONS, b""))).get(_LIST_ELEMENT, b"")
     counter = dict(attributes(dict(attributes(expression)).get(_DATA, b"")))

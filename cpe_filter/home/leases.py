@@ -62,6 +62,10 @@ class Leases:
             self._macs = frozenset(lease.hwaddr for lease in self if lease.hwaddr)
         return True
 
+    def name_of(self, mac: bytes) -> str:
+        """The name that the device with this MAC chose, "" if none is known."""
+        return self._by_mac.get(mac, "")
+
     def name(self, device: Device) -> str:
         """The name that this device chose, with `?` for anything but letters, digits and `-_.`."""
         if device.key in RESERVED:

@@ -37,6 +37,7 @@ from cpe_filter.live.rules_in_kernel import RulesInKernel
 from cpe_filter.live.ruleset_guard import RulesetGuard
 from cpe_filter.live.state import State
 from cpe_filter.live.status_files import MetricsFile, StatusFile
+from cpe_filter.live.submissions import Submissions
 from cpe_filter.live.ways_out import WaysOut
 from cpe_filter.policy.model import Policy
 from cpe_filter.status import status
@@ -80,6 +81,7 @@ class Daemon:
     events: EventLog
     control_socket: ControlSocket
     ways: WaysOut
+    submissions: Submissions
 
     def __init__(self, policy: Policy, path: str) -> None:
         self.policy = policy  # with the exemptions that are in force
@@ -179,9 +181,11 @@ class Daemon:
             log,
         )
         self.ways = WaysOut(self.policy, self._poll, self._set_unclear, log)
+        self.submissions = Submissions(self.policy, self.engine.devices, self.leases.name_of, log)
         self._parts += [
             self.guard,
             self.ways,
+            self.submissions,
             MetricsFile(lambda: self.policy, self._figures.counted, log),
             StatusFile(lambda: self.policy, self._status),
             StatePart(self.state, self.engine),
@@ -359,6 +363,7 @@ class Daemon:
             "restored": self.guard.restored,
             "ways": self.ways.unwatched(),
             "unlisted": self.ways.unlisted(),
+            "submission": self.submissions.many(),
         }
 
     # ── what the control needs (exemption_control.FilterHost) ───────────────────────────────────────────

@@ -60,6 +60,8 @@ KEYS: tuple[Key, ...] = (
     flag("detect", "watch_dns", "Count what devices in the LAN ask DNS for mail servers (MX). No names are kept."),
     flag("detect", "read_known",
         "Read, too, what a clear device says to networks of servers that have answered it before: only to count it."),
+    flag("detect", "submission",
+        "Count devices' connections to submission ports (465, 587, 2525) and their servers: reported, never blocked."),
     _of("replies", "detect", "replies",
         "Wordings of servers' refusals and what they mean; these come before the built-in ones (replies.md)."),
     _of("text", "status", "status_file", "Where the running filter writes what it knows."),

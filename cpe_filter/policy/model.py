@@ -89,6 +89,7 @@ class DetectTable(NamedTuple):
 
     watch_dns: bool = True
     read_known: bool = False
+    submission: bool = True
     replies: tuple[str, ...] = ()  # rows, as detect.replies reads them
 
 

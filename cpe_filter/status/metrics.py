@@ -115,6 +115,13 @@ def _metrics(status: dict[str, Any]) -> Iterable[tuple[Metric, Samples]]:
     )
     came = None if unlisted is None else sum(network["connections"] for network in unlisted)
     yield one("unlisted_connections_total", "counter", came, "Connections of mail of such interfaces.")
+    submission = status.get("submission")
+    yield one(
+        "submission_devices",
+        "gauge",
+        None if submission is None else sum(each["many"] for each in submission),
+        "Devices with many submission servers within a day.",
+    )
     yield one("exemptions", "gauge", status.get("exempt_count"), "Exemptions in force.")
     yield one("ruleset_restored_total", "counter", status.get("restored"), "Rules put back after others' changes.")
     yield one("policy_read_time_seconds", "gauge", policy.get("read"), "When the policy in force was read, POSIX time.")

@@ -66,6 +66,8 @@ def _fares(content: dict[str, Any]) -> list[str]:
         *_kernel(content),
         *(_way_out(way) for way in content.get("unwatched") or ()),
         *(_unlisted(network) for network in content.get("unlisted") or ()),
+        *(_submission(one) for one in content.get("submission") or () if one["many"]),
+        *(_serving(one) for one in content.get("serving") or ()),
         *_queue(content),
         *_rules_and_policy(content),
         *_exempt(content),
@@ -144,6 +146,20 @@ def _unlisted(network: dict[str, Any]) -> str:
     families = " and ".join([f"IPv{family}" for family in network["families"]])
     last = f"{network['connections']} connections, last {clock(network['last'])} UTC"
     return f"not watched: {families} mail of {network['interface']}, since {clock(network['since'])} UTC; {last}"
+
+
+def _submission(one: dict[str, Any]) -> str:
+    """A device with many submission servers."""
+    name = f" ({one['name']})" if one.get("name") else ""
+    return (
+        f"submission (ports 465, 587, 2525): {one['device']}{name}, since {clock(one['since'])} UTC: "
+        f"{one['servers']} servers, {one['failures']} of {one['connections']} connections failed; nothing is blocked"
+    )
+
+
+def _serving(one: dict[str, Any]) -> str:
+    """A device that takes mail from outside."""
+    return f"takes mail from outside: {one['device']}, last {clock(one['last'])} UTC"
 
 
 def _not_observed(content: dict[str, Any]) -> str:

@@ -65,6 +65,21 @@ def test_one_run_of_a_newsletter_is_none() -> None:
     assert not any(contact(device, f"list{number}.example", START + number) for number in range(500))
 
 
+def test_a_device_that_takes_mail_from_outside_within_a_day() -> None:
+    device = made()
+    for number in range(FEWEST):
+        assert not contact(device, PROVIDERS[number], START)
+    device.served_at = START - DAY
+    assert is_mail_server(device, START)
+    assert not has_stopped(device, START + DAY)
+    assert not is_mail_server(device, START + (WINDOW_DAYS + 1) * DAY)
+    device.score.standing = SUSPECTED
+    assert not is_mail_server(device, START)
+    nas = made()
+    nas.served_at = START
+    assert not any(contact(nas, PROVIDERS[number % 2], START + number) for number in range(500))
+
+
 def mail_server() -> Device:
     device = made()
     for day in range(ACTIVE_DAYS):

@@ -88,6 +88,27 @@ def status(*devices: dict[str, Any], **more: Any) -> dict[str, Any]:
         "unlisted": [
             {"interface": "br-guest", "families": [4], "connections": 5, "since": UPDATED - 600, "last": UPDATED - 60}
         ],
+        "submission": [
+            {
+                "device": "02:00:00:00:01:05",
+                "name": "tv-box",
+                "since": UPDATED - 7200,
+                "servers": 64,
+                "connections": 130,
+                "failures": 120,
+                "many": True,
+            },
+            {
+                "device": "02:00:00:00:01:06",
+                "name": None,
+                "since": UPDATED - 7200,
+                "servers": 2,
+                "connections": 9,
+                "failures": 1,
+                "many": False,
+            },
+        ],
+        "serving": [{"device": "02:00:00:00:01:07", "connections": 12, "last": UPDATED - 60}],
         "policy": {"file": "/etc/cpe-filter/policy.toml", "read": UPDATED - 3000, "refused": None},
         "exempt_count": 1,
         "exempt": [

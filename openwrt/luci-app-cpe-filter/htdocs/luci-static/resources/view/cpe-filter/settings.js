@@ -81,6 +81,8 @@ const SECTIONS = [
 			_('Count what devices in the LAN ask DNS for mail servers (MX). No names are kept.') ],
 		[ 'read_known', kinds.flag, '0', _('Read mail to known servers, too'),
 			_('Read, too, what a clear device says to networks of servers that have answered it before: only to count it.') ],
+		[ 'submission', kinds.flag, '1', _('Count connections to submission servers'),
+			_('Count devices\' connections to submission ports (465, 587, 2525) and their servers: reported, never blocked.') ],
 		[ 'replies', kinds.replies, [], _('Wordings of refusals'),
 			_('Wordings of servers\' refusals and what they mean; these come before the built-in ones (replies.md).') ]
 	] ],

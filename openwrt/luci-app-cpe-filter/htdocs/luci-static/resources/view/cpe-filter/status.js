@@ -65,6 +65,14 @@ function networks(status) {
 	});
 }
 
+/* Devices that log in at many servers that take mail from their own users: counted, never blocked. */
+function submitters(status) {
+	return (Array.isArray(status.submission) ? status.submission : []).filter(function(one) { return one.many; }).map(function(one) {
+		return _('%s: %d servers since %s; of %d connections %d failed.').format(
+			words.short(one), one.servers, words.time(one.since), one.connections, one.failures);
+	});
+}
+
 function list(kind, sentences) {
 	return E(kind, {}, sentences.map(function(sentence) {
 		return E('li', {}, [ sentence ]);
@@ -197,7 +205,7 @@ return view.extend({
 
 	render: function(answer) {
 		style.use();
-		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), notes = place('div'), all = place('div'), elsewhere = place('div'), unlisted = place('div');
+		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), notes = place('div'), all = place('div'), elsewhere = place('div'), unlisted = place('div'), submission = place('div');
 		const suspects = E('div'), rest = place('div'), figures = place('div'), age = place('p');
 		let cards = {};
 
@@ -230,6 +238,13 @@ return view.extend({
 				return missing.length ? [ E('div', { 'class': 'alert-message notice' }, [
 					E('h4', {}, [ _('Mail of a network is not watched') ]), list('ul', missing),
 					E('p', {}, [ _('If this is intended, nothing has to be done. To filter this mail, too, add the network under Settings, Networks of the home.') ])
+				]) ] : [];
+			});
+			const many = status ? submitters(status) : [];
+			submission.put(many.join('\n'), function() {
+				return many.length ? [ E('div', { 'class': 'alert-message notice' }, [
+					E('h4', {}, [ _('A device logs in at many mail services') ]), list('ul', many),
+					E('p', {}, [ _('Nothing is blocked. If you do not know why it does so, check this device: a program on it may try stolen passwords.') ])
 				]) ] : [];
 			});
 			const noted = typeof(answer.notes) == 'string' ? answer.notes : '';
@@ -276,7 +291,7 @@ return view.extend({
 		return E('div', {}, [
 			E('h2', {}, [ _('Mail filter') ]),
 			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
-			first.root, wrong.root, notes.root, elsewhere.root, unlisted.root, all.root, suspects, rest.root, figures.root, age.root
+			first.root, wrong.root, notes.root, elsewhere.root, unlisted.root, submission.root, all.root, suspects, rest.root, figures.root, age.root
 		]);
 	}
 });

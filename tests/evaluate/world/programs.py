@@ -1,8 +1,9 @@
 """How client programs talk: dialect, TLS, patience.
 
 Knows programs. Must not know who is a bot. Dialects and JA4 of Postfix, Exim, OpenSMTPD, msmtp, swaks, curl and smtplib
-are those of the recordings in `pcaps`; other fingerprints (`_made_up`) only stand for a library that differs from
-these. Retry times: Postfix qmgr(8), Exim's default retry rule, Exchange's and sendmail's documentation; where a
+are those of the recordings in `pcaps`; JA4 of Go, Java, Node, PHP and of OpenSSL without TLS 1.3 are measured
+(tests.lab.tls); other fingerprints (`_made_up`) only stand for a library that differs from these. Retry times: Postfix
+qmgr(8), Exim's default retry rule, Exchange's and sendmail's documentation; where a
 program's are not documented they are judgement.
 """
 
@@ -28,9 +29,11 @@ def _made_up(start: str) -> str:
     return f"{start}_{digits[:12]}_{digits[12:24]}"
 
 
-#: Go's net/smtp, Windows' Schannel, Java, embedded TLS stacks, Android: shapes only, no recordings.
-GO, SCHANNEL, JAVA = _made_up("t13d130900"), _made_up("t12d210700"), _made_up("t13d491000")
-MBEDTLS, WOLFSSL, OLD_OPENSSL = _made_up("t12i160600"), _made_up("t12d120500"), _made_up("t10i220400")
+GO, JAVA = "t13d190900_9dc949149365_97f8aa674fd9", "t13i371100_db35923f8641_7c76daad20ec"
+NODE, PHP = "t13i590900_a33745022dd6_1f22a2ca17c4", "t13d751100_479067518aa3_d41ae481755e"
+OLD_OPENSSL = "t12i280600_d943125447b4_e7e480e5a997"
+#: Windows' Schannel, embedded TLS stacks, Android: shapes only, no recordings.
+SCHANNEL, MBEDTLS, WOLFSSL = _made_up("t12d210700"), _made_up("t12i160600"), _made_up("t12d120500")
 ANDROID, APPLE, THUNDERBIRD = _made_up("t13d161100"), _made_up("t13d201100"), _made_up("t13d171300")
 
 
@@ -154,12 +157,12 @@ def swaks(helo: str, tls: str = "none") -> Client:
 
 def php(helo: str, tls: str = "may") -> Client:
     """PHPMailer and the like straight to an MX."""
-    return Client(helo, tls=tls, ja4=SWAKS)
+    return Client(helo, tls=tls, ja4=PHP)
 
 
 def node(helo: str, tls: str = "may") -> Client:
     """Nodemailer: STARTTLS where offered, its own host's name or [127.0.0.1]."""
-    return Client(helo, tls=tls, ja4=_made_up("t13d591100"))
+    return Client(helo, tls=tls, ja4=NODE)
 
 
 def go(helo: str, tls: str = "may") -> Client:

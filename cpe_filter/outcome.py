@@ -11,6 +11,8 @@ import sys
 from cpe_filter.lean.log_output import one_line
 
 EXIT_OK, EXIT_UNUSABLE = 0, 2
+#: The answer holds for a part of the input only.
+EXIT_INCOMPLETE = 3
 
 
 class UsageError(Exception):

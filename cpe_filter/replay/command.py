@@ -13,7 +13,7 @@ import sys
 from ipaddress import ip_network
 
 from cpe_filter.lean.output_file import OutputFile, OutputFileError
-from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain, silence
+from cpe_filter.outcome import EXIT_INCOMPLETE, EXIT_OK, EXIT_UNUSABLE, UsageError, complain, silence
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import CaptureError
 from cpe_filter.replay.page import Page
@@ -73,6 +73,8 @@ def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -
             if page:
                 page.failed(path, str(reason))
             continue
+        if not result["accounting"]["complete"]:
+            code = code or EXIT_INCOMPLETE
         if page:
             page.add(result, timeline, warnings)
         try:

@@ -1,53 +1,113 @@
-"""Frames -> IP packets.
+"""Frames -> IP packets: walks from the link layer to the innermost packet, and accounts for every frame.
 
-Knows link layers. Must not know files, TCP or SMTP.
+Knows which table has which layer. Must not know files, mail or how layers are laid out. Each frame is read, or counted
+by the reason why it cannot be looked into; frames of which fragments are missing wait, and are counted at the end.
 """
 
 from __future__ import annotations
 
+import struct
+from typing import NamedTuple
+
+from cpe_filter.replay import links, network, tunnels, wireless
 from cpe_filter.replay.capture import Frame
+from cpe_filter.replay.fragments import Fragments
+from cpe_filter.replay.links import LINK_TYPES
+from cpe_filter.replay.walk import DONE, FRAGMENT, TCP, Layer, UnreadError, Walk
 
-LINK_TYPES = {
-    0: "BSD loopback",
-    1: "Ethernet",
-    12: "raw IP",
-    14: "raw IP",
-    101: "raw IP",
-    108: "OpenBSD loopback",
-    113: "Linux cooked v1",
-    228: "raw IPv4",
-    229: "raw IPv6",
-    276: "Linux cooked v2",
-}
-_VLAN = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
-_IP = (b"\x08\x00", b"\x86\xdd")
+LAYERS: dict[str, Layer] = {**links.LAYERS, **wireless.LAYERS, **network.LAYERS, **tunnels.LAYERS}
+#: Layers of one frame. A hostile one may have thousands of tags.
+DEEPEST = 32
+#: Reasons that are counted separately; each may have a number behind it, and a hostile capture has all of them.
+REASONS = 64
+OTHER = "other"
 
 
-def supported_names() -> str:
-    return ", ".join(dict.fromkeys(LINK_TYPES.values()))
+class Packet(NamedTuple):
+    """The innermost IP packet of a frame. hwaddr, to_hwaddr: MACs of sender and receiver, None where it has none.
+
+    data: from the IP header on. tcp: whether it carries TCP. outgoing: whether a cooked capture says that its host sent
+    it; None: not known. path: the layers, outermost first.
+    """
+
+    hwaddr: bytes | None
+    to_hwaddr: bytes | None
+    data: bytes
+    tcp: bool = True
+    outgoing: bool | None = None
+    path: tuple[str, ...] = ()
 
 
-def network_layer(frame: Frame) -> tuple[bytes | None, bytes] | None:
-    """The sender's MAC (None if the link has none) and the IP packet; None for frames that are not IP."""
-    data, link = frame.data, frame.link
-    if link == 1:
-        at = 12
-        while data[at : at + 2] in _VLAN and at < 28:
-            at += 4
-        kind = data[at : at + 2]
-        if kind == b"\x88\x64":  # PPPoE session stage, RFC 2516
-            if data[at + 8 : at + 10] not in (b"\x00\x21", b"\x00\x57"):
-                return None
-            at += 8
-        elif kind not in _IP:
+class Layers:
+    """Reads the frames of one capture. `read` counts frames that were looked into, `unread` the others by reason."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.unread: dict[str, int] = {}
+        self._fragments = Fragments()
+
+    def packet(self, frame: Frame) -> Packet | None:
+        """The packet in a frame. None if there is none, or not yet, or if it cannot be looked into.
+
+        Raises nothing, whatever the bytes.
+        """
+        data = frame.data
+        # Nearly every frame is this: Ethernet, IPv4 without options, TCP, no fragment.
+        if (
+            frame.link == 1
+            and data[12:15] == b"\x08\0\x45"
+            and data[23:24] == b"\x06"
+            and not data[20] & 0x3F
+            and not data[21]
+        ):
+            self.read += 1
+            return Packet(data[6:12], data[:6], data[14:])
+        link = LINK_TYPES.get(frame.link)
+        walk = Walk(data, len(data) < frame.length)
+        try:
+            if link is None:
+                raise UnreadError("link type", frame.link)
+            found = self._walk(walk, link[1], frame.time)
+        except UnreadError as error:
+            self.count_unread(reason_of(error), walk.frames)
             return None
-        return data[6:12], data[at + 2 :]
-    if link == 113:
-        mac = data[6:12] if data[2:6] == b"\x00\x01\x00\x06" else None
-        return (mac, data[16:]) if data[14:16] in _IP else None
-    if link == 276:
-        mac = data[12:18] if data[8:10] == b"\x00\x01" and data[11:12] == b"\x06" else None
-        return (mac, data[20:]) if data[:2] in _IP else None
-    if link in (0, 108):
-        return None, data[4:]
-    return (None, data) if link in LINK_TYPES else None
+        except (IndexError, struct.error):
+            self.count_unread("cut" if walk.cut else "damaged", walk.frames)
+            return None
+        self.read += walk.frames
+        return found
+
+    def count_unread(self, reason: str, frames: int) -> None:
+        if frames:
+            if reason not in self.unread and len(self.unread) >= REASONS:
+                reason = OTHER
+            self.unread[reason] = self.unread.get(reason, 0) + frames
+
+    def finish(self) -> None:
+        """No frame follows: counts those that still wait."""
+        self.count_unread("fragment", self._fragments.finish())
+
+    def _walk(self, walk: Walk, layer: str, time: float) -> Packet | None:
+        at = 0
+        for _ in range(DEEPEST):
+            walk.path.append(layer)
+            layer, at = LAYERS[layer](walk, walk.data, at)
+            if layer == FRAGMENT:
+                whole, walk.frames = self._fragments.add(walk.packet[walk.at :], walk.frames, time)
+                if whole is None:
+                    return None
+                walk.data, layer, at = whole, "ip", 0
+            if layer in (TCP, DONE):
+                if walk.at < 0:
+                    return None
+                data = walk.packet[walk.at :] if walk.at else walk.packet
+                return Packet(walk.hwaddr, walk.to_hwaddr, data, layer == TCP, walk.outgoing, tuple(walk.path))
+        raise UnreadError("too-deep")
+
+
+def reason_of(error: UnreadError) -> str:
+    reason, *number = error.args
+    return " ".join([reason, *(f"0x{n:04x}" if reason in _HEX else str(n) for n in number)])
+
+
+_HEX = frozenset(("ethertype", "PPP protocol", "GRE protocol", "SNAP OUI", "LLC", "NLPID"))

@@ -10,14 +10,15 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.engine import DOUBTED, FORWARD, Engine, Flow
+from cpe_filter.engine import DOUBTED, Engine, Flow
 from cpe_filter.home.leases import Leases
 from cpe_filter.inspect.facts import Limits, Transaction
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.policy.model import FilterTable, Network, Policy
-from cpe_filter.replay.capture import CaptureError, Frame, Warn, frames
-from cpe_filter.replay.layers import LINK_TYPES, network_layer, supported_names
+from cpe_filter.replay.capture import CaptureError, Warn, frames
+from cpe_filter.replay.feed import Feed
+from cpe_filter.replay.links import LINK_TYPES
 from cpe_filter.replay.timeline import Timeline, Track, as_json
 from cpe_filter.status.devices import device_facts, why
 from cpe_filter.texts.terminal import clock, shorten, table
@@ -58,11 +59,13 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     engine = Engine(options.policy, limits, options.lan, _FLOWS, ended=flows.append, trace=trace, checksums=DOUBTED)
     # A capture may hold more devices and servers than a home.
     engine.devices.limit = engine.recent_mx.limit = 1 << 16
-    count, start, end = _play(path, engine, warn)
+    feed = Feed(engine)
+    start, end = _play(path, feed, engine, warn)
     result: dict[str, Any] = {
         "capture": path,
-        "packets": count,
+        "packets": feed.count,
         "smtp_packets": engine.mail_packets,
+        "accounting": feed.account(),
         "start": _time(start),
         "end": _time(end),
         "devices": [device_facts(device) for device in engine.devices],
@@ -83,46 +86,36 @@ def replay(path: str, options: Options, warn: Warn, timeline: Timeline | None = 
     return result
 
 
-def _play(path: str, engine: Engine, warn: Warn) -> tuple[int, float | None, float | None]:
-    """Feeds the engine with a capture. Returns how many packets it holds, and the times of the first and the last."""
-    count = cut = 0
+def _play(path: str, feed: Feed, engine: Engine, warn: Warn) -> tuple[float | None, float | None]:
+    """Feeds the engine with a capture. Returns the times of the first and the last packet."""
     start = end = None
     now = 0.0
-    unsupported: dict[int, int] = {}
-    for frame in frames(path, warn):
-        count += 1
-        if frame.link not in LINK_TYPES:
-            unsupported[frame.link] = unsupported.get(frame.link, 0) + 1
-            continue
-        cut += len(frame.data) < frame.length
+
+    def damaged(text: str) -> None:
+        feed.damaged = True
+        warn(text)
+
+    for frame in frames(path, damaged):
         start = frame.time if start is None else start
         end = frame.time if end is None else max(end, frame.time)
         now = max(now, frame.time)
-        _feed(engine, frame, now)
+        feed.frame(frame, now)
+    feed.finish()
     engine.finish(PacketTime(now))
-    for link, number in sorted(unsupported.items()):
-        if number == count:
-            raise CaptureError(f"link type {link} is not supported; supported: {supported_names()}")
-        warn(f"{number} packets of link type {link} left out; supported: {supported_names()}")
-    if cut:
-        warn(f"{cut} of {count} packets were cut off when captured; what is missing counts as lost data")
-    for reason, number in sorted(engine.refusals.items()):
-        if reason != "not-tcp":
-            warn(f"{number} packets could not be read: {reason}")
-    return count, start, end
+    _warn(feed, warn)
+    return start, end
 
 
-def _feed(engine: Engine, frame: Frame, now: float) -> None:
-    found = network_layer(frame)
-    if found is None:
-        return
-    hwaddr, packet = found
-    # Ethernet also names the receiver; the other link types do not.
-    to_hwaddr = frame.data[:6] if frame.link == 1 else None
-    mail = engine.mail_packets
-    engine.packet(PacketTime(now), FORWARD, hwaddr, packet, to_hwaddr)
-    if engine.mail_packets == mail:
-        engine.on_mx_query(PacketTime(now), hwaddr, packet)
+def _warn(feed: Feed, warn: Warn) -> None:
+    """Raises `CaptureError` where no packet has a link type that can be read."""
+    unread = feed.account()["unread"]
+    if unread and all(item["reason"].startswith("link type") for item in unread) and not feed.layers.read:
+        names = ", ".join(dict.fromkeys(name for name, _ in LINK_TYPES.values()))
+        raise CaptureError(f"{unread[0]['reason']} is not supported; supported: {names}")
+    if feed.cut:
+        warn(f"{feed.cut} of {feed.count} packets were cut off when captured; what is missing counts as lost data")
+    for item in unread:
+        warn(f"{item['packets']} of {feed.count} packets could not be looked into: {item['meaning']}; {item['advice']}")
 
 
 def _time(value: float | None) -> float | None:
@@ -174,9 +167,11 @@ def show(
     packets, mail = result["packets"], result["smtp_packets"]
     when = f", {clock(result['start'])} to {clock(result['end'])} UTC" if result["start"] is not None else ""
     out(f"{one_line(result['capture'])}: {packets} packets, {mail} of mail{when}")
+    for line in _account_lines(result):
+        out(f"  {line}")
     if not result["devices"]:
         seen = bool(result.get("sessions"))
-        out("  of no connection the beginning is here" if seen else "  no device sent mail here")
+        out(f"  {'of no connection the beginning is here' if seen else _nothing(result)}")
         if seen:
             _show_sessions(result["sessions"], out)
         return
@@ -205,6 +200,38 @@ def show(
         out(f"  Of these devices the {timeline.limit} whose scores rose highest have timelines.")
     if "sessions" in result:
         _show_sessions(result["sessions"], out)
+
+
+def _account_lines(result: dict[str, Any]) -> list[str]:
+    """What could not be looked into, and what was left out."""
+    account, packets = result["accounting"], result["packets"]
+    lines = []
+    unread = sum(item["packets"] for item in account["unread"])
+    if unread:
+        reasons = ", ".join(f"{item['packets']} {item['meaning']}" for item in account["unread"])
+        lines.append(f"{unread} of {packets} packets ({_share(unread, packets)}) could not be looked into: {reasons}")
+    if account["damaged"]:
+        lines.append("the capture is damaged; what follows the damage is not known")
+    if account["copies"]:
+        lines.append(f"{account['copies']} packets are copies of others, and do not count again")
+    return lines
+
+
+def _share(part: int, whole: int) -> str:
+    """Of 100 %, never rounded to nothing or to all."""
+    share = 100 * part / whole
+    if part < whole:
+        return "less than 0.1%" if share < 0.1 else f"{min(share, 99.9):.1f}%"
+    return "all"
+
+
+def _nothing(result: dict[str, Any]) -> str:
+    """The result where no device is known."""
+    if result["accounting"]["complete"]:
+        return "no device sent mail here"
+    if result["accounting"]["read"]:
+        return "no device sent mail in what could be looked into; what the rest holds is not known"
+    return "nothing could be looked into; whether a device sent mail here is not known"
 
 
 def _show_device(device: dict[str, Any], out: Callable[[str], None]) -> None:

@@ -19,8 +19,8 @@ import dpkt
 from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay.capture import frames
-from cpe_filter.replay.layers import network_layer
 from tests.conftest import captures_folder
+from tests.ip_packets import network_layer
 from tests.lab.net import PROJECT
 from tests.policies import make_policy
 

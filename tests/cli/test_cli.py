@@ -86,7 +86,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
 UNUSABLE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "the input is empty"),
     "text": (b"Dear Sir or Madam, this is no capture at all.\n", "not a capture that replay reads: this is text"),
-    "link type": (build.pcap([(1.0, b"802.11")], link=105), "link type 105 is not supported; supported: BSD loopback"),
+    "link type": (build.pcap([(1.0, b"usb")], link=220), "link type 220 is not supported; supported: BSD loopback"),
     "short": (b"\xd4\xc3\xb2\xa1", "not a capture: too short"),
     "gzip": (b"\x1f\x8b\x08\x00", "damaged gzip data"),
 }
@@ -117,7 +117,8 @@ def test_a_damaged_capture_is_judged_as_far_as_it_goes(good: Path, tmp_path: Pat
     cut = tmp_path / "cut"
     cut.write_bytes(good.read_bytes()[:-10])
     ran = cli("replay", "--json", cut)
-    assert ran.code == 0
+    assert ran.code == 3
+    assert ran.lines[0]["accounting"]["damaged"]
     assert ran.lines[0]["packets"] == len(build.session())
     assert f"cpe-filter: {cut}: warning: cut off within packet {len(build.session())}\n" in ran.err
 
@@ -516,6 +517,7 @@ CAPTURE = {
     "capture": str,
     "packets": int,
     "smtp_packets": int,
+    "accounting": dict,
     "start": NUMBER,
     "end": NUMBER,
     "devices": list,
@@ -621,6 +623,7 @@ def test_json_of_a_capture_without_mail(tmp_path: Path) -> None:
         "capture": str(path),
         "packets": 0,
         "smtp_packets": 0,
+        "accounting": {"complete": True, "read": 0, "copies": 0, "cut": 0, "damaged": False, "unread": []},
         "start": None,
         "end": None,
         "devices": [],

@@ -15,7 +15,7 @@ import pytest
 
 from cpe_filter.inspect.packet import SYN, Segment, parse
 from cpe_filter.replay.capture import frames
-from cpe_filter.replay.layers import network_layer
+from tests.ip_packets import network_layer
 from tests.lab.mail import bot, send, sent
 from tests.lab.net import DEADLINE_S, PYTHON, RELAY4, RELAY6, Lab, mx4, mx6
 

@@ -39,7 +39,7 @@ from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import SYN, Segment, parse
 from cpe_filter.inspect.session import Session
 from cpe_filter.replay.capture import frames
-from cpe_filter.replay.layers import network_layer
+from tests.ip_packets import network_layer
 from tests.lab import boxes
 from tests.lab.clients import HOME, ONE_BY_ONE, Letter, Want
 from tests.lab.mtas import Mta

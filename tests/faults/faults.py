@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from cpe_filter.inspect.packet import FIN, RST, SYN, parse
 from cpe_filter.replay.capture import frames
-from cpe_filter.replay.layers import network_layer
 from tests.faults.probe import Probe
 from tests.faults.scene import (
     ADMITTED,
@@ -30,6 +29,7 @@ from tests.faults.scene import (
     Scene,
 )
 from tests.faults.shim import set_ahead
+from tests.ip_packets import network_layer
 from tests.lab.net import BOUNDS, PYTHON, mx4, mx6, within
 from tests.lab.netns import inside
 

@@ -25,11 +25,11 @@ from cpe_filter.detect.saved import encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect.packet import parse
 from cpe_filter.replay.capture import CaptureError, frames
-from cpe_filter.replay.layers import network_layer
 from tests.build import CLIENT, CLIENT6, OPT, SERVER, SERVER6, dns_query, tcp, udp
 from tests.conftest import captures_folder
 from tests.fuzz.targets import TARGETS, Target
 from tests.home.test_lease_file import DNSMASQ, ODHCPD
+from tests.ip_packets import network_layer
 from tests.lab.net import PROJECT
 
 WORDS = [

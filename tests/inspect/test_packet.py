@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from cpe_filter.inspect.packet import ACK, FIN, PSH, REFUSALS, RST, SYN, Segment, parse
 from cpe_filter.replay.capture import CaptureError, frames
-from cpe_filter.replay.layers import network_layer
 from tests.inspect import captures
+from tests.ip_packets import network_layer
 
 Fields = tuple[bytes, bytes, int, int, int, int, int, bytes, int]
 

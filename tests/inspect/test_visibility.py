@@ -19,12 +19,12 @@ from cpe_filter.inspect.session import CLOSED, ENDS, EVERYTHING, NOTHING, OPEN, 
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay import replay
 from cpe_filter.replay.capture import frames
-from cpe_filter.replay.layers import network_layer
 from cpe_filter.status.devices import device_facts
 from tests.build import LEGITIMATE, Conversation, Packet
 from tests.inspect import captures
 from tests.inspect.transcript import WAYS, play, read_all, wanted
 from tests.inspect.watched import watch
+from tests.ip_packets import network_layer
 from tests.lab.net import PROJECT
 from tests.policies import make_policy
 

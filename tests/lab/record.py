@@ -102,8 +102,9 @@ def expected(path: Path) -> dict[str, Any]:
     """What replay sees, whole addresses included (all of them are the lab's own)."""
     warnings: list[str] = []
     result = replay(str(path), Options(sessions=True, addresses=True), warnings.append)
-    if warnings:
-        raise RuntimeError(f"{path}: {warnings}")
+    account = result.pop("accounting")
+    if warnings or not account["complete"] or account["copies"]:
+        raise RuntimeError(f"{path}: {warnings} {account}")
     result["capture"] = path.name
     return result
 

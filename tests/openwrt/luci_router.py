@@ -27,9 +27,9 @@ from cpe_filter.live.control_socket import ControlSocket
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.capture import frames
-from cpe_filter.replay.layers import network_layer
 from cpe_filter.report.reporter import Reporter, Saved, read_saved
 from cpe_filter.status import status
+from tests.ip_packets import network_layer
 from tests.lab.net import DEADLINE_S, PROJECT
 from tests.openwrt.package import BUSYBOX, shell
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from cpe_filter.replay.capture import CaptureError, frames
-from cpe_filter.replay.layers import network_layer
+from tests.ip_packets import network_layer
 from tests.lab.net import PATIENCE, PYTHON, RELAY4, Lab, mx4
 
 QUEUE = "25"

@@ -35,6 +35,8 @@ DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN, LEGITIMATE 
     "origin",
     "legitimate",
 )
+#: The families whose evidence counts against a device. State files hold numbers in this order: new ones come last.
+FAMILIES = (DESTINATION, CONNECT, IDENTITY, VOLUME, REPLY, DIALECT, DNS, ORIGIN)
 #: Seen without a word of SMTP. These alone can make a device suspected, and never convict it.
 UNSPOKEN = frozenset((DESTINATION, CONNECT, VOLUME, DNS))
 #: The kinds of legitimate senders that a device is compared with, the ordinary one first.

@@ -26,7 +26,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sized
 
 from cpe_filter.detect.device import BEHIND, DEVICES, HOME, RESERVED, Collective, Device
-from cpe_filter.detect.evidence import INDICATORS, SENDER_PROFILES, current
+from cpe_filter.detect.evidence import FAMILIES, INDICATORS, SENDER_PROFILES, current
 from cpe_filter.detect.score import CLEAR, COMPROMISED, FADE, MANY, SUSPECTED, UNUSUAL, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks
 from cpe_filter.detect.unusual import is_record
@@ -45,12 +45,14 @@ ADDRESSES = 4
 BELIEVED_S = 366 * 86400.0
 
 _STANDINGS = (CLEAR, SUSPECTED, COMPROMISED, UNUSUAL)  # in the order of their numbers on flash
-_SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE, _OPERATORS, _UNUSUAL_AT = 4, 8, 16, 32, 64
+_SUSPECTED_AT, _COMPROMISED_AT, _WHOLE_TABLE, _OPERATORS, _UNUSUAL_AT, _CREDITS = 4, 8, 16, 32, 64, 128
 _KEYS = (4, 6, *BEHIND, 16)
 _OLDEST_MS = 100 * 366 * 86400 * 1000
 _MOST_COUNT = (1 << 56) - 1
-#: A tally's weight is saved in parts of a nat, because it is only shown, and compared with 1 nat. The sums are exact.
+#: A tally's weight is saved in parts of a nat, because it is only shown. The sums are exact.
 _WEIGHT = 256
+#: A family's credit is a byte, in parts of a nat: it is only compared with 1 nat.
+_CREDIT = 12
 _float = struct.Struct(">d")
 #: A table of neighbours, a number for each bucket of four (`WAYS`).
 _buckets = struct.Struct(f">{BUCKETS}Q")
@@ -123,7 +125,7 @@ def decode(data: bytes, now: PacketTime) -> Saved:
 
 
 def _device(device: Device, time: PacketTime, key: bytes = b"") -> bytes:
-    """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours, operators if any.
+    """A device: key, standing and flags, ages, counts, sums, tallies, addresses, neighbours, operators and credits.
 
     Tallies begin with a bit for each indicator, whether it is there. A weight has its sign in the lowest bit,
     and in the next whether a rate's hits and chances follow.
@@ -137,6 +139,8 @@ def _device(device: Device, time: PacketTime, key: bytes = b"") -> bytes:
     flags |= _WHOLE_TABLE if len(table) == SIZE else 0
     flags |= _OPERATORS if device.operators else 0
     flags |= _UNUSUAL_AT if device.unusual_at else 0
+    credits = bytes(min(255, int(credit * _CREDIT)) for credit in score.credits)
+    flags |= _CREDITS if any(credits) else 0
     out = [_short(key or device.key), bytes((flags,)), _age(time, device.last_seen), _age(time, device.first_seen)]
     for when in (device.suspected_at, device.compromised_at, device.unusual_at):
         if when:
@@ -167,6 +171,8 @@ def _device(device: Device, time: PacketTime, key: bytes = b"") -> bytes:
     out += (bytes((len(addresses),)), *map(_short, addresses), table)
     if device.operators:
         out.append(_short(device.operators))
+    if any(credits):
+        out.append(credits)
     return b"".join(out)
 
 
@@ -201,8 +207,6 @@ def _read_device(
     if len(key) not in _KEYS and key not in RESERVED:
         raise CorruptStateError("device without a key")
     flags = reader.byte()
-    if flags >= 2 * _UNUSUAL_AT:
-        raise CorruptStateError("unknown standing")
     device = Collective(base) if key == HOME else Device(key, base)
     device.last_seen = reader.time(base)
     device.first_seen = min(reader.time(base), device.last_seen)
@@ -231,6 +235,8 @@ def _read_device(
         device.operators = reader.short()
         if not is_record(device.operators):
             raise CorruptStateError("operators of a wrong length")
+    if flags & _CREDITS and version != _FORMER_VERSION:
+        device.score.credits = [credit / _CREDIT for credit in reader.take(len(FAMILIES))]
     return device
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 
-from cpe_filter.detect.evidence import CLIP, INDICATORS, LEGITIMATE, SENDER_PROFILES, SHARES, UNSPOKEN
+from cpe_filter.detect.evidence import CLIP, FAMILIES, INDICATORS, LEGITIMATE, SENDER_PROFILES, SHARES, UNSPOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +57,10 @@ PROBATION = 0.4
 MANY = 65535
 #: The most that evidence of one side alone can come to.
 _NO_PROOF = CONVICT_AT - 0.1
-#: A family supports a conviction when it gave at least so much.
+#: A family supports a conviction when it gave at least so much (`Score.credits`).
 FAMILY_MINIMUM = 1.0
+#: The family of each indicator as a place in `FAMILIES`; evidence for a sender is no family's.
+_FAMILY = {name: FAMILIES.index(row.family) for name, row in INDICATORS.items() if row.family in FAMILIES}
 #: Contacts that the table's rate of a bot is worth, next to the device's own; and what a contact is worth one later.
 STRENGTH, FADE = 1.0, 0.85
 #: No bot is taken to show an indicator more often than that.
@@ -104,13 +106,16 @@ class Score:
     """One device's evidence. `sums`: nats, in the order of `SENDER_PROFILES`; `tallies`: by indicator.
 
     loose: the same, including what only one side has shown; None if that adds nothing.
+    credits: what each of `FAMILIES` has added to the score or to the ordinary mail server's sum, whichever is more,
+    since that sum was last 0; empty: nothing.
     """
 
-    __slots__ = ("loose", "standing", "sums", "tallies", "value")
+    __slots__ = ("credits", "loose", "standing", "sums", "tallies", "value")
 
     def __init__(self) -> None:
         self.sums = [0.0] * len(SENDER_PROFILES)
         self.loose: list[float] | None = None
+        self.credits: list[float] = []
         self.value = 0.0
         self.standing: Standing = CLEAR
         self.tallies: dict[str, Tally] = {}
@@ -146,7 +151,9 @@ class Score:
             self._fit(*start, before, room)
         added = self.value - before
         if proven:  # for a conviction, whatever one side alone has shown
-            tally.weight += _value(self.sums) - sure
+            gained = _value(self.sums) - sure
+            tally.weight += gained
+            self._credit(name, max(gained, _first(changes) * part))
         else:
             tally.weight += added
             tally.loose += added
@@ -178,9 +185,12 @@ class Score:
             tally.hits = tally.chances = 0.0  # no change is under way: what comes is estimated again
             return
         sure = _value(self.sums)
-        self._raise(_at_rate(name, tally, False), part)
+        changes = _at_rate(name, tally, False)
+        self._raise(changes, part)
         self._weigh()
-        tally.weight += _value(self.sums) - sure
+        gained = _value(self.sums) - sure
+        tally.weight += gained
+        self._credit(name, min(gained, _first(changes) * part))
 
     def _raise(self, changes: Changes, part: float) -> None:
         _raise(self.sums, changes, part)
@@ -188,6 +198,17 @@ class Score:
             _raise(self.loose, changes, part)
             if self.loose == self.sums:
                 self.loose = None
+
+    def _credit(self, name: str, nats: float) -> None:
+        """A family has added to the score, or to the ordinary mail server's sum. It counts where sums are full, too."""
+        if not self.sums[0]:
+            if self.credits:
+                self.credits = []
+        elif nats and name in _FAMILY:
+            if not self.credits:
+                self.credits = [0.0] * len(FAMILIES)
+            place = _FAMILY[name]
+            self.credits[place] = min(MOST, max(0.0, self.credits[place] + nats))
 
     def _weigh(self) -> None:
         """The score is the distance from the sender that it is nearest to, as a share of what convicts."""
@@ -208,12 +229,9 @@ class Score:
     @property
     def families(self) -> list[str]:
         """The families that gave enough evidence against the device to count, from what both ends show."""
-        sums: dict[str, float] = {}
-        for name, tally in self.tallies.items():
-            family = INDICATORS[name].family
-            if family != LEGITIMATE:
-                sums[family] = sums.get(family, 0.0) + tally.weight - tally.loose
-        return sorted(family for family, weight in sums.items() if weight >= FAMILY_MINIMUM)
+        return sorted(
+            family for family, credit in zip(FAMILIES, self.credits, strict=False) if credit >= FAMILY_MINIMUM
+        )
 
     def judge(self) -> bool:
         """Brings the standing up to date; True if it changed. A conviction stays."""
@@ -235,6 +253,7 @@ class Score:
         """
         self.sums = [PROBATION * scale for scale in _NEEDED]
         self.loose = None
+        self.credits = []
         self.tallies.clear()
         self._weigh()
         self.standing = SUSPECTED
@@ -243,6 +262,7 @@ class Score:
         """Sets the score to what it was before a restart. sums: in the order of `SENDER_PROFILES`."""
         self.sums = [min(MOST, max(0.0, value)) for value in sums]
         self.loose = None
+        self.credits = []
         self.tallies = tallies
         self._weigh()
         self.standing = standing
@@ -301,6 +321,13 @@ def _at_rate(name: str, tally: Tally, fired: bool) -> list[tuple[int, float]]:
     tally.hits = tally.hits * FADE + fired
     tally.chances = tally.chances * FADE + 1
     return changes
+
+
+def _first(changes: Changes) -> float:
+    """What they add to the first sum, the ordinary mail server's."""
+    for n, weight in changes:  # in order
+        return 0.0 if n else weight
+    return 0.0
 
 
 def _raise(sums: list[float], changes: Changes, part: float) -> None:

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from cpe_filter.detect import evidence, saved
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, Devices
+from cpe_filter.detect.evidence import SENDER_PROFILES
 from cpe_filter.detect.saved import decode, encode
-from cpe_filter.detect.score import CLEAR, COMPROMISED, Tally
+from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SESSION_CLIP, Tally
 from cpe_filter.detect.server_networks import SIZE, ServerNetworks, fingerprint
 from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.status.devices import device_facts
@@ -101,6 +102,17 @@ def test_all_of_a_device_comes_back() -> None:
                 assert other == (pytest.approx(one[0], abs=1e-3), one[1])
         assert after == before
         assert again(device, time).score.families == device.score.families
+
+
+def test_credits_are_kept_although_the_sums_are_full() -> None:
+    device = Device(b"\2\0\0\0\0\1", 5.0)
+    device.score.sums = [MOST] * len(SENDER_PROFILES)
+    for _ in range(3):
+        device.score.add("sender-rotates", SESSION_CLIP)
+    assert device.score.families == ["identity"]
+    (same,) = decode(encode([device], 5.0, 1), 5.0).devices
+    assert same.score.families == ["identity"]
+    assert same.score.credits == pytest.approx(device.score.credits, abs=0.1)
 
 
 def test_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +328,7 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
         (lambda record: record + record, "duplicate device"),
         (lambda record: record + b"\0", "trailing bytes"),
         (lambda record: b"\5" + bytes(5) + record[7:], "without a key"),
-        (lambda record: record[:7] + b"\x80" + record[8:], "unknown standing"),
+        (lambda record: record[:7] + b"\x80" + record[8:], "truncated"),
         (lambda record: record[:8] + b"\xff" * 8 + record[9:], "unterminated number"),
         (lambda record: record[:8] + b"\xff" * 7 + record[9:], "older than a hundred years"),
         (lambda record: record[:17] + struct.pack(">d", math.nan) + record[25:], "not a number"),

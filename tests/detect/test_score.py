@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpe_filter.detect.evidence import CLIP, IDENTITY, INDICATORS, LEGITIMATE, SENDER_PROFILES, SHARES, UNSPOKEN
+from cpe_filter.detect.evidence import (
+    CLIP,
+    FAMILIES,
+    IDENTITY,
+    INDICATORS,
+    LEGITIMATE,
+    SENDER_PROFILES,
+    SHARES,
+    UNSPOKEN,
+)
 from cpe_filter.detect.score import (
     _NEEDED,
     CLEAR,
@@ -26,7 +35,6 @@ from cpe_filter.detect.score import (
     SUSPECT_AT,
     SUSPECTED,
     Score,
-    Tally,
 )
 
 NAMES = sorted(INDICATORS)
@@ -263,11 +271,43 @@ def test_two_families_convict() -> None:
 
 def test_a_family_counts_from_its_minimum_on() -> None:
     score = Score()
-    score.tallies["sustained"] = Tally(3, FAMILY_MINIMUM - 0.01)
+    score.credits = [0.0] * len(FAMILIES)
+    score.credits[FAMILIES.index("volume")] = FAMILY_MINIMUM - 0.01
     assert score.families == []
-    score.tallies["sustained"].weight = FAMILY_MINIMUM
-    score.tallies["accepted"] = score.tallies["sustained"]
-    assert score.families == ["volume"]  # what is legitimate is no evidence against
+    score.credits[FAMILIES.index("volume")] = FAMILY_MINIMUM
+    assert score.families == ["volume"]
+
+
+def test_a_family_counts_although_another_has_filled_all_sums() -> None:
+    """A bot in mode block, whose bursts come first: what else it shows must not be lost."""
+    score = Score()
+    for _ in range(45):
+        session(score, "sustained")
+    assert min(score.sums) == MOST
+    assert score.families == ["volume"]
+    assert score.standing == SUSPECTED
+    session(score, "sender-rotates")
+    assert score.families == ["identity", "volume"]
+    assert score.standing == COMPROMISED
+
+
+def test_what_speaks_for_a_sender_is_no_family() -> None:
+    score = Score()
+    score.sums = [5.0] * len(SENDER_PROFILES)
+    for name in RELIEF:
+        score.add(name, SESSION_CLIP)
+    assert score.families == []
+
+
+def test_families_begin_anew_with_the_ordinary_senders_sum() -> None:
+    """What an old episode has shown supports no later conviction."""
+    score = Score()
+    session(score, "sender-rotates", "refused")
+    assert score.families == ["identity", "reply"]
+    for _ in range(40):
+        session(score, "accepted", "quit")
+    assert score.sums[0] == 0
+    assert score.families == []
 
 
 @pytest.mark.parametrize("first", ["destination", "connect", "volume", "dns", "identity", "reply", "dialect", "origin"])
@@ -279,7 +319,7 @@ def test_conviction_takes_two_families_one_of_them_spoken(first: str, second: st
     for name in NAMES:
         if INDICATORS[name].family in families:
             score.add(name, SESSION_CLIP)
-            score.tallies[name].weight = 50.0
+    score.credits = [FAMILY_MINIMUM * (family in families) for family in FAMILIES]
     score.sums = [MOST] * len(SENDER_PROFILES)
     score._weigh()
     assert score.families == sorted(families)

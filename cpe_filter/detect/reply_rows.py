@@ -221,6 +221,7 @@ h_dns_t2_
 h_c_rdns_
 mnemesis+listed
 maproblemoccurred+postmaster
+mnonebadreputation
 m_nowl_
 mpartoftheirnetwork
 m_s3140_

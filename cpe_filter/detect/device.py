@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
-from cpe_filter.detect.score import CLEAR, COMPROMISED, Score, SharedScore
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, Score, SharedScore
 from cpe_filter.detect.server_networks import ServerNetworks
 from cpe_filter.lean.clocks import PacketTime
 
@@ -266,4 +266,4 @@ def _usefulness(device: Device) -> tuple[bool, bool, bool, bool, float, float]:
 
 def _badness(device: Device) -> tuple[bool, bool, float, float]:
     standing = device.score.standing
-    return standing == COMPROMISED, standing != CLEAR, device.score.value, device.last_seen
+    return standing == COMPROMISED, standing == SUSPECTED, device.score.value, device.last_seen

@@ -15,8 +15,12 @@ than `FEWEST` operators are left of the last `WINDOW_DAYS`. The numbers are judg
 providers within days, and a device with a fixed list of one or two servers to no third one.
 
 A record is bytes, empty before the first contact: the day of the last contact (days of the engine's clock, 2 bytes); a
-bit for each of the last 30 days with a contact, the last day's the lowest (4 bytes); then up to `_MOST` operators, the
-latest at the end: mark and day of the last contact (2 bytes each). 41 bytes of content at most.
+bit for each of the last 30 days with a contact, the last day's the lowest, and the top bit for more than `NAMES` HELO
+names (4 bytes); then up to `_MOST` operators, the latest at the end: mark and day of the last contact (2 bytes each).
+38 bytes at most. HELO names themselves do not survive a restart, so the record says that there were too many.
+
+A record from the future was written by a wrong clock. The next contact moves it to its own day; if it is more than
+`WINDOW_DAYS` ahead, the device counts as one that has stopped.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ _MOST = 8
 _DAY_S = 86400.0
 _LAST_DAY = 0xFFFF
 _WINDOW = (1 << WINDOW_DAYS) - 1
+_MANY_NAMES = 1 << 31
 _head = struct.Struct(">HI")
 _entry = struct.Struct(">HH")
 #: Bytes of the longest record.
@@ -56,12 +61,16 @@ def operator(greeting: str) -> str:
     return registered_domain(name) if "." in name and name.rpartition(".")[2].isalpha() else ""
 
 
-def contacted(record: bytes, domain: str, time: PacketTime) -> bytes:
-    """The record after a contact with this operator. time: seconds of the engine's clock."""
+def contacted(record: bytes, domain: str, time: PacketTime, names: int = 1) -> bytes:
+    """The record after a contact with this operator. time: seconds of the engine's clock. names: HELO names so far."""
     day = _day(time)
     last, days = _head.unpack_from(record) if record else (day, 0)
+    if last > day + 1:
+        record = _moved(record, last - day)
+        last = day
     day = max(day, last)  # a clock that was set back does not make days
-    days = (days << min(day - last, WINDOW_DAYS) | 1) & _WINDOW
+    many = _MANY_NAMES if names > NAMES else days & _MANY_NAMES
+    days = (days << min(day - last, WINDOW_DAYS) | 1) & _WINDOW | many
     mark = checksum(domain.encode("utf-8", "replace")) & 0xFFFF
     entry = _entry.pack(mark, day)
     if record[: _head.size] == _head.pack(day, days) and entry in _entries(record):  # the usual case
@@ -77,16 +86,17 @@ def is_mail_server(device: Device, time: PacketTime) -> bool:
         return False
     serves = bool(device.served_at) and time - device.served_at < WINDOW_DAYS * _DAY_S
     operators, active = (FEWEST, 1) if serves else (OPERATORS, ACTIVE_DAYS)
-    if len(record) < _head.size + operators * _entry.size or len(device.helos) > NAMES:
-        return False
     last, days = _head.unpack_from(record)
+    if len(record) < _head.size + operators * _entry.size or len(device.helos) > NAMES or days & _MANY_NAMES:
+        return False
     days = days << min(max(0, _day(time) - last), WINDOW_DAYS) & _WINDOW
     return _recent(record, time) >= operators and bin(days).count("1") >= active
 
 
 def has_stopped(device: Device, time: PacketTime) -> bool:
     """Whether an unusual device has not dealt with servers as a mail server does for `WINDOW_DAYS`."""
-    return _recent(device.operators, time) < FEWEST
+    record = device.operators
+    return _recent(record, time) < FEWEST or _head.unpack_from(record)[0] > _day(time) + WINDOW_DAYS
 
 
 def is_record(data: bytes) -> bool:
@@ -99,6 +109,13 @@ def _recent(record: bytes, time: PacketTime) -> int:
     """Operators with a contact in the last `WINDOW_DAYS`."""
     first = _day(time) - WINDOW_DAYS
     return sum([_entry.unpack(entry)[1] > first for entry in _entries(record)])
+
+
+def _moved(record: bytes, days: int) -> bytes:
+    """The record as if all had happened so many days before."""
+    last, contacts = _head.unpack_from(record)
+    entries = [_entry.pack(mark, max(0, day - days)) for mark, day in map(_entry.unpack, _entries(record))]
+    return b"".join((_head.pack(last - days, contacts), *entries))
 
 
 def _entries(record: bytes) -> list[bytes]:

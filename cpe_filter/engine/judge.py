@@ -227,7 +227,7 @@ class Judge:
             operator = unusual.operator(reply.before[0] if reply.before else reply.text[4:]) if reply else ""
         device = flow.device
         if operator:
-            device.operators = unusual.contacted(device.operators, operator, time)
+            device.operators = unusual.contacted(device.operators, operator, time, len(device.helos))
             if device.score.standing == CLEAR and self._is_mail_server(device, time):
                 self.events.append(self._unusual(device, CLEAR, time))
 

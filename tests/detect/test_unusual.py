@@ -139,6 +139,27 @@ def test_a_clock_that_was_set_back_makes_no_days() -> None:
     )
 
 
+def test_a_record_from_the_future_moves_to_its_next_contact() -> None:
+    """The clock was ten years ahead, and was set right: nothing sticks, and nothing is lost."""
+    device = made()
+    for day in range(ACTIVE_DAYS):
+        for number in range(OPERATORS):
+            contact(device, PROVIDERS[number], START + (3650 + day) * DAY)
+    assert has_stopped(device, START)  # it never writes again
+    assert contact(device, PROVIDERS[0], START)
+    assert not has_stopped(device, START + (WINDOW_DAYS - 4) * DAY)
+    assert has_stopped(device, START + WINDOW_DAYS * DAY)
+
+
+def test_that_there_were_too_many_names_survives_a_restart() -> None:
+    device = mail_server()
+    device.operators = contacted(device.operators, PROVIDERS[0], START + 2 * DAY, NAMES + 1)
+    assert is_record(device.operators)
+    device.helos = []  # a restart
+    assert not is_mail_server(device, START + 2 * DAY)
+    assert not contact(device, PROVIDERS[0], START + 3 * DAY)
+
+
 @pytest.mark.parametrize(
     ("greeting", "expected"),
     [

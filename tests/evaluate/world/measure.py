@@ -199,7 +199,7 @@ class Gate:
                 before = event.reply.before
                 operator = unusual.operator(before[0] if before else event.reply.text[4:])
             if operator:
-                device.operators = unusual.contacted(device.operators, operator, time)
+                device.operators = unusual.contacted(device.operators, operator, time, len(device.helos))
         if device.score.standing == CLEAR and unusual.is_mail_server(device, time):
             device.score.standing = UNUSUAL
         elif device.score.standing == UNUSUAL and unusual.has_stopped(device, time):

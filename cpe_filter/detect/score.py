@@ -59,7 +59,7 @@ MANY = 65535
 _NO_PROOF = CONVICT_AT - 0.1
 #: A family supports a conviction when it gave at least so much (`Score.credits`).
 FAMILY_MINIMUM = 1.0
-#: The family of each indicator as a place in `FAMILIES`; evidence for a sender is no family's.
+#: The family of each indicator as a place in `FAMILIES`; evidence for a sender belongs to none.
 _FAMILY = {name: FAMILIES.index(row.family) for name, row in INDICATORS.items() if row.family in FAMILIES}
 #: Contacts that the table's rate of a bot is worth, next to the device's own; and what a contact is worth one later.
 STRENGTH, FADE = 1.0, 0.85

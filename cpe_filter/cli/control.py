@@ -43,7 +43,7 @@ class Filter:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def asked(self, request: dict[str, Any]) -> dict[str, Any]:
+    def send(self, request: dict[str, Any]) -> dict[str, Any]:
         """Its answer. Raises `NotRunningError`, and `RefusedError` with its reason."""
         try:
             answer = ask(self.path, {**request, "sudo": sudo()})
@@ -56,7 +56,7 @@ class Filter:
     def do(self, request: dict[str, Any]) -> int:
         """Sends a request, and prints the answer."""
         try:
-            answer = self.asked(request)
+            answer = self.send(request)
         except NotRunningError as error:
             complain(f"no filter is running: {error}; use --socket for another control socket")
             return EXIT_NOT_RUNNING
@@ -95,7 +95,7 @@ def exempt_add(
         request = {"do": "exempt", "device": device, "destination": destination, "until": end, "reason": reason}
         exemption = requests.wanted(request, now)
         try:
-            _print(filter_.asked(request))
+            _print(filter_.send(request))
             return EXIT_OK
         except NotRunningError:
             pass
@@ -125,7 +125,7 @@ def exempt_remove(
 
     try:
         try:
-            _print(filter_.asked(request))
+            _print(filter_.send(request))
             return EXIT_OK
         except NotRunningError:
             pass
@@ -139,7 +139,7 @@ def _written(filter_: Filter, policy: Policy, lines: list[str]) -> int:
     """The file was changed without a filter. One that has started meanwhile may have read it before."""
     print("\n".join(lines))
     try:
-        filter_.asked({"do": "reread"})
+        filter_.send({"do": "reread"})
     except NotRunningError:
         print(f"saved to {one_line(policy.state.exemptions_file)}; takes effect when the filter starts")
     except RefusedError as error:
@@ -154,7 +154,7 @@ def exempt_list(filter_: Filter, policy: Policy, path: str, as_json: bool) -> in
         try:
             start: int | None = 0
             while start is not None:
-                answer = filter_.asked({"do": "exemptions", "from": start})
+                answer = filter_.send({"do": "exemptions", "from": start})
                 rows += answer["items"]
                 start = answer["next"]
         except NotRunningError:

@@ -62,7 +62,7 @@ def main(path: str, work: str, **options: str | None) -> int:
         config = load(path)
         log.set_up(config.log.level)
         for renamed in config.renamed:
-            _log.warning("old name in the configuration", extra={"about": {"file": path, "why": renamed}})
+            _log.warning("old name in the configuration", extra={"fields": {"file": path, "why": renamed}})
         if work == "check":
             return _check(config, path)
         asyncio.run(_SERVICES[work](config) if work in _SERVICES else _task(config, work, given))

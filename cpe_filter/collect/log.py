@@ -1,4 +1,4 @@
-"""Log lines as JSON objects on stderr: `{"time","level","event",...}`, and the caller's `about`: no secrets."""
+"""Log lines as JSON objects on stderr: `{"time","level","event",...}`, and the caller's `fields`: no secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Lines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
-        line.update(getattr(record, "about", {}))
+        line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
@@ -40,14 +40,14 @@ class Sparing(logging.Filter):
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        about: dict[str, Any] = getattr(record, "about", {})
-        if record.levelno < logging.WARNING and "reason" not in about:
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        if record.levelno < logging.WARNING and "reason" not in fields:
             return True  # an action, not a refusal
-        thing = record.getMessage(), str(about.get("reason", ""))
+        thing = record.getMessage(), str(fields.get("reason", ""))
         began, count = self._seen.get(thing, (float("-inf"), 0))
         if self._clock() - began >= 60:
             if count > MAX_PER_MINUTE:
-                record.about = {**about, "left_out": count - MAX_PER_MINUTE}
+                record.fields = {**fields, "left_out": count - MAX_PER_MINUTE}
             began, count = self._clock(), 0
         self._seen[thing] = began, count + 1
         return count < MAX_PER_MINUTE

@@ -128,7 +128,7 @@ async def _serve(config: Config, metrics: Metrics, sink: Sink | Feed, pages: Seq
         loop.add_signal_handler(number, stop.set)
     tasks = [asyncio.create_task(job) for job in jobs]
     serving = asyncio.create_task(server.serve()) if server is not None else None
-    _log.info("started", extra={"about": {"addresses": server.addresses if server else [], "pid": os.getpid()}})
+    _log.info("started", extra={"fields": {"addresses": server.addresses if server else [], "pid": os.getpid()}})
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *tasks, *([serving] if serving else [])], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -158,7 +158,7 @@ async def _retain(store: Store, config: Config, metrics: Metrics) -> None:
             for what, count in counts.items():
                 metrics.retained.labels(what).inc(count)
         except StoreError as error:
-            _log.error("retention", extra={"about": {"why": str(error)}})
+            _log.error("retention", extra={"fields": {"why": str(error)}})
         await asyncio.sleep(config.retention.every_minutes * 60)
 
 
@@ -170,7 +170,7 @@ async def retain_once(store: Store, config: Config) -> dict[str, int]:
     counts = await age_tables.run(store, age_tables.Terms(keep.evidence_days, keep.case_days), now)
     terms = retention.Terms(keep.evidence_days, keep.incident_days, keep.silent_days)
     counts |= await retention.run(store, terms, now)
-    _log.info("retention", extra={"about": counts})
+    _log.info("retention", extra={"fields": counts})
     return counts
 
 

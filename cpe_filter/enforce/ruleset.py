@@ -57,12 +57,12 @@ from cpe_filter.enforce.ruleset_parts import (
     SWITCH,
     SYN,
     acknowledgements,
-    asked,
     base_chain,
     blocked,
     connection,
     exempt,
     leaves_elsewhere,
+    limited_devices,
     port_set,
     quoted,
 )
@@ -221,8 +221,8 @@ def _leaving_block(policy: Policy, log: bool) -> list[str]:
 def _leaving(policy: Policy, log: bool) -> list[str]:
     """Modes monitor and limit: blocked devices are refused; packets of others are shown, or wait for a verdict."""
     closed, limit = policy.filter.fail == "closed", policy.filter.mode == "limit"
-    opening = ["\t\tgoto ask"] if limit or closed else [*asked("ask"), "\t\tgoto observe_out"]
-    running = ["\t\tgoto running"] if limit else [*asked("running"), "\t\tgoto observe_out"]
+    opening = ["\t\tgoto ask"] if limit or closed else [*limited_devices("ask"), "\t\tgoto observe_out"]
+    running = ["\t\tgoto running"] if limit else [*limited_devices("running"), "\t\tgoto observe_out"]
     pairs = []
     if not limit:
         pairs = [f"\t\tether saddr . {ip} daddr @{KNOWN}{family} goto known" for family, ip in FAMILIES]

@@ -91,7 +91,7 @@ def blocked(action: str) -> list[str]:
     ]
 
 
-def asked(chain: str) -> list[str]:
+def limited_devices(chain: str) -> list[str]:
     """To `chain` with the packets of devices whose standing, or their home's, limits them."""
     return [
         f"\t\tether saddr @{ASKED} goto {chain}",

@@ -76,7 +76,7 @@ class Sets:
         self._log_once = LogOnce(log, _ERRORS_LOGGED)
         self._transactions = Transactions()
         self._waiting: list[tuple[bool, Element, float]] = []
-        self._made = True  # whether early flushes succeeded
+        self._problem: str | None = None  # of early flushes
         self.failures = 0
 
     # ── connections: collected ──────────────────────────────────────────────────────────────────
@@ -102,22 +102,23 @@ class Sets:
     def _later(self, add: bool, element: Element, seconds: float) -> None:
         self._waiting.append((add, element, seconds))
         if len(self._waiting) >= _WAITING:
-            self._made = self.flush()
+            self._problem = self.flush()
 
-    def flush(self) -> bool:
+    def flush(self) -> str | None:
         """Makes the changes that wait. If the kernel refuses some, the others are made all the same.
 
-        Returns whether all of them were made.
+        Returns why one was refused, None if all were made.
         """
-        before, self._made = self._made, True
+        problem, self._problem = self._problem, None
         if not self._waiting:
-            return before
+            return problem
         changes, self._waiting = self._waiting, []
-        if self._commit(_requests(changes)):
-            return before
+        if self._commit(_requests(changes)) is None:
+            return problem
         # One of them is refused: a full set, perhaps.
-        made = [self._commit(_requests([change]), quiet=False) for change in changes]
-        return before and all(made)
+        for change in changes:
+            problem = self._commit(_requests([change]), quiet=False) or problem
+        return problem
 
     # ── devices and switches: at once ───────────────────────────────────────────────────────────
 
@@ -149,12 +150,13 @@ class Sets:
     def release(self, key: bytes) -> None:
         """Removes a device (packed MAC or address) from all sets that refuse it. Raises `KernelError`."""
         names = (BLOCKED, ASKED, LIMITED) if len(key) == 6 else (ADDRESS_BLOCKED + ("4" if len(key) == 4 else "6"),)
-        refused = [name for name in names if not self._take_out(name, key)]
-        if refused:
-            raise KernelError("the kernel did not take it out of its sets")
+        problems = [self._take_out(name, key) for name in names]
+        for problem in problems:
+            if problem:
+                raise KernelError(f"the kernel did not take it out of its sets: {problem}")
 
-    def _take_out(self, name: str, key: bytes) -> bool:
-        """Whether the kernel did so; a missing device is not an error."""
+    def _take_out(self, name: str, key: bytes) -> str | None:
+        """Why the kernel did not do so, or None; a missing device is not an error."""
         return self._commit(_requests([(False, (name, key), 1.0)]), quiet=False)
 
     def forget_pairs(self) -> None:
@@ -179,22 +181,23 @@ class Sets:
     def _each(self, elements: list[Element], seconds: float) -> None:
         for at in range(0, len(elements), _TOGETHER):
             some = elements[at : at + _TOGETHER]
-            if not self._commit(_refresh(some, seconds)):
+            if self._commit(_refresh(some, seconds)):
                 for element in some:
                     self._commit(_refresh([element], seconds), quiet=False)
 
-    def _commit(self, requests: list[Request], quiet: bool = True) -> bool:
+    def _commit(self, requests: list[Request], quiet: bool = True) -> str | None:
+        """All of them or none. Returns why the kernel refused, or None. quiet: that is not counted and not logged."""
         try:
             self._transactions.commit(requests)
         except OSError as error:
+            text = error.strerror or str(error)
             if not quiet:
                 self.failures += 1
-                text = error.strerror or str(error)
                 # Without the ruleset there is nothing to log: the guard of the ruleset restores it.
                 if error.errno != errno.ENOENT:
                     self._log_once.first(text, err(f"the kernel refused a set element: {text}"))
-            return False
-        return True
+            return text
+        return None
 
 
 def _requests(changes: list[tuple[bool, Element, float]]) -> list[Request]:

@@ -6,7 +6,7 @@ clock; nothing that a client says is kept.
 
 from __future__ import annotations
 
-from cpe_filter.explain.questions import LATER, NOW, Asked
+from cpe_filter.explain.questions import LATER, NOW, ConnectionTests
 
 #: RFC 5321 sections 4.5.3.1.4 and 4.5.3.1.5. A client may have that many before its CR LF; a reply has it in all.
 MAX_LINE_BYTES = 512
@@ -60,11 +60,11 @@ def fold(code: int, status: str, text: str) -> bytes:
 
     text: printable US-ASCII, no word longer than 400 bytes. One line if it fits, because some clients show only one.
     """
-    room = MAX_LINE_BYTES - len(f"{code} {status} \r\n")
+    width = MAX_LINE_BYTES - len(f"{code} {status} \r\n")
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
-        if len(longer) <= room:
+        if len(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(word)
@@ -95,15 +95,15 @@ class Dialogue:
     """
 
     __slots__ = (
-        *("is_closed", "refused", "_texts", "_asked", "_rest", "_sender", "_buffer", "_bytes"),
+        *("is_closed", "refused", "_texts", "_tests", "_rest", "_sender", "_buffer", "_bytes"),
         *("_commands", "_mistakes", "_mail", "_swallow", "_long"),
     )
 
-    def __init__(self, texts: Texts, asked: Asked | None = None) -> None:
+    def __init__(self, texts: Texts, tests: ConnectionTests | None = None) -> None:
         self.is_closed = False
         self.refused = 0
         self._texts = texts
-        self._asked = asked
+        self._tests = tests
         self._rest = b""  # of a reply that has begun
         self._sender = b""  # what followed MAIL; while a recipient may be deferred
         self._buffer = bytearray()
@@ -118,7 +118,7 @@ class Dialogue:
 
     def greeting(self) -> bytes:
         """The first reply, or its beginning."""
-        if self._asked is None or not self._asked.patience:
+        if self._tests is None or not self._tests.patience:
             return GREETING
         self._rest = GREETING
         return _GREETING_BEGINS
@@ -185,20 +185,20 @@ class Dialogue:
             return self._end(_BYE if verb == b"QUIT" else b"")
         if verb == b"NOOP" or verb == b"HELP":
             return _OK if verb == b"NOOP" else self._texts.help
-        if verb == b"STARTTLS" and self._asked is not None and self._asked.starttls:
-            self._asked.took_tls = True
+        if verb == b"STARTTLS" and self._tests is not None and self._tests.starttls:
+            self._tests.took_tls = True
             return self._texts.no_tls
         return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
 
     def _extensions(self) -> bytes:
         """EHLO."""
-        asked = self._asked
+        tests = self._tests
         rest = _EHLO
-        if asked is not None:
-            asked.ehlo = True
-            rest = (_STARTTLS if asked.starttls else b"") + (_ODD if asked.odd else b"") + _EHLO
-            if asked.slowly:
-                asked.slowly = False  # once
+        if tests is not None:
+            tests.ehlo = True
+            rest = (_STARTTLS if tests.starttls else b"") + (_ODD if tests.odd else b"") + _EHLO
+            if tests.slowly:
+                tests.slowly = False  # once
                 self._rest = rest
                 return _EHLO_BEGINS
         return _EHLO_BEGINS + rest
@@ -206,8 +206,8 @@ class Dialogue:
     def _refusal(self, rest: bytes) -> bytes:
         """RCPT."""
         how = NOW
-        if self._asked is not None and self._mail:
-            how = self._asked.refusal(self._sender, rest)
+        if self._tests is not None and self._mail:
+            how = self._tests.refusal(self._sender, rest)
         return self._texts.now if how == NOW else self._texts.later if how == LATER else self._texts.returned
 
     def _mail_from(self, rest: bytes) -> bytes:
@@ -217,10 +217,10 @@ class Dialogue:
         if rest[:4].upper() != b"FROM":
             return self._mistake(_MALFORMED)
         self._mail = True
-        if self._asked is None:
+        if self._tests is None:
             return _SENDER_OK
-        self._sender, self._asked.mail = rest, True
-        return _SENDER_OK_ODD if self._asked.odd else _SENDER_OK
+        self._sender, self._tests.mail = rest, True
+        return _SENDER_OK_ODD if self._tests.odd else _SENDER_OK
 
     def _bdat(self, rest: bytes) -> bytes:
         """The chunk comes in any case (RFC 3030 section 2). One that is too large ends the connection at its end."""

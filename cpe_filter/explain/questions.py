@@ -70,7 +70,7 @@ class Questions:
         self._return_after_s = return_after_s
         self._clients: dict[bytes, _Client] = {}
 
-    def of(self, address: bytes, alone: bool, now: Mono) -> Asked | None:
+    def of(self, address: bytes, alone: bool, now: Mono) -> ConnectionTests | None:
         """What a new connection from this address is asked; None: nothing.
 
         alone: it may be made to wait, because the client has no other connection, and there is room for others.
@@ -79,11 +79,11 @@ class Questions:
             return None
         client = self._client(address, now)
         if client is None:
-            return Asked(self, None, False, self._replies, False, False)
+            return ConnectionTests(self, None, False, self._replies, False, False)
         waits = alone and (self._patience or self._replies) and client.waits < MOST_WAITS
         client.waits += waits
         tls = self._starttls and client.tls != _OMIT
-        return Asked(self, client, self._patience and waits, self._replies, self._replies and waits, tls)
+        return ConnectionTests(self, client, self._patience and waits, self._replies, self._replies and waits, tls)
 
     def _client(self, address: bytes, now: Mono) -> _Client | None:
         clients = self._clients
@@ -114,8 +114,8 @@ class Questions:
         return RETURNED
 
 
-class Asked:
-    """What one connection is asked: patience, odd replies, these with a pause (`slowly`), STARTTLS.
+class ConnectionTests:
+    """What one connection is tested for: patience, odd replies, these with a pause (`slowly`), STARTTLS.
 
     The dialogue sets how far it came: EHLO, STARTTLS although it is refused, MAIL. The responder sets the time of what
     it reads.

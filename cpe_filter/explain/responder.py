@@ -25,7 +25,7 @@ from cpe_filter.lean.log import Log, info, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cpe_filter.explain.questions import Asked
+    from cpe_filter.explain.questions import ConnectionTests
     from cpe_filter.policy.model import Policy
 
 #: Seconds without a byte from a client, or of a connection in all.
@@ -54,7 +54,12 @@ class _Connection:
     __slots__ = ("socket", "dialogue", "out", "began", "active", "groups", "asked", "resumes")
 
     def __init__(
-        self, sock: socket.socket, dialogue: Dialogue, now: Mono, groups: tuple[bytes, ...], asked: Asked | None
+        self,
+        sock: socket.socket,
+        dialogue: Dialogue,
+        now: Mono,
+        groups: tuple[bytes, ...],
+        asked: ConnectionTests | None,
     ) -> None:
         self.socket = sock
         self.dialogue = dialogue

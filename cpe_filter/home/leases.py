@@ -103,8 +103,8 @@ def _read(path: str, known: _File | None) -> _File:
     """The file as it is now, read only if it has changed. Raises OSError, also for folders and FIFOs."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO in its place must not block us
     try:
-        about = os.fstat(handle)
-        stamp = (about.st_mtime_ns, about.st_size, about.st_ino)
+        status = os.fstat(handle)
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if known is not None and known.stamp == stamp:
             return known
         return _File(stamp, parse(os.pread(handle, MAX_BYTES, 0)))

@@ -151,7 +151,7 @@ class Lookups:
         self,
         interfaces: tuple[str, ...],
         poll: select.poll,
-        tell: Callable[[bytes | None, bytes], None],
+        on_query: Callable[[bytes | None, bytes], None],
         log: Log,
         retry_s: float = RETRY_S,
     ) -> None:
@@ -159,7 +159,7 @@ class Lookups:
         self.failures = 0
         self._wanted = interfaces
         self._poll = poll
-        self._tell = tell
+        self._on_query = on_query
         self._log_once = LogOnce(log)
         self._retry_s = retry_s
         self._next_try = 0.0
@@ -199,7 +199,7 @@ class Lookups:
             self.seen += 1
             hwaddr = address[4]
             try:
-                self._tell(hwaddr if len(hwaddr) == 6 else None, packet)
+                self._on_query(hwaddr if len(hwaddr) == 6 else None, packet)
             except Exception as error:  # a defect; mail still needs its verdicts
                 self.failures += 1
                 self._log_once.first("failure", warning(f"a lookup could not be read: {type(error).__name__}: {error}"))

@@ -18,10 +18,10 @@ def read(path: str, most: int) -> bytes:
     # Not blocking: a pipe in its place must not hold us up.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file")
-        if about.st_uid not in (0, os.geteuid()) or about.st_mode & 0o022:
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
             raise OSError(errno.EPERM, "Others can write to it")
         return file.read(most)
 
@@ -38,9 +38,9 @@ def make_folder(path: str) -> None:
     """The folder of the file `path`. Raises OSError, also if other users can write to the folder."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    about = os.stat(folder)
-    foreign = about.st_uid not in (0, os.geteuid())
-    if foreign or (about.st_mode & 0o022 and not about.st_mode & stat.S_ISVTX):
+    status = os.stat(folder)
+    foreign = status.st_uid not in (0, os.geteuid())
+    if foreign or (status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX):
         raise OSError(errno.EPERM, "Others can write to its folder")
 
 

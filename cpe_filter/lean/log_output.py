@@ -183,13 +183,13 @@ def _kind_of_stderr() -> str:
     if chosen in ("stderr", "syslog"):
         return chosen
     try:
-        about = os.fstat(2)
+        status = os.fstat(2)
     except OSError:
         return "syslog"
-    if os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}":
+    if os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
         return "journal"
     # A person who has sent stderr elsewhere has a terminal left.
-    if stat.S_ISREG(about.st_mode) or any(os.isatty(number) for number in range(3)):
+    if stat.S_ISREG(status.st_mode) or any(os.isatty(number) for number in range(3)):
         return "stderr"
     return "syslog"
 

@@ -68,7 +68,7 @@ class Control:
             "unexempt": self._exemptions.remove,
             "reread": self._exemptions.reread,
             "exemptions": self._exemptions.page,
-            "status": lambda requester, request: self.about(),
+            "status": lambda requester, request: self.policy_facts(),
         }
         self.begin = self._exemptions.begin
         self.in_force = self._exemptions.in_force
@@ -101,7 +101,7 @@ class Control:
         if self._job is not None and not self._job.is_done:
             self._job.stop(CLOSE_S)
 
-    def about(self) -> Answer:
+    def policy_facts(self) -> Answer:
         """The policy file, when it was read (POSIX time), and why the last reload was refused, if it was."""
         return {"file": self._path, "read": round(self._read_at, 3), "refused": self._refused or None}
 

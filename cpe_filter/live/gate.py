@@ -151,10 +151,10 @@ class Gate(Part):
             for event in self._engine.events[events:]:
                 if isinstance(event, StandingChanged):
                     self.standing(event.device)
-        made = self.sets.flush()
+        problem = self.sets.flush()
         if asking:
             # A rule refuses a connection that is in a set. If it could not be added, the packet is dropped.
-            self._queue.answer(answers if made else [(n, DROP if v == REPEAT else v) for n, v in answers])
+            self._queue.answer(answers if problem is None else [(n, DROP if v == REPEAT else v) for n, v in answers])
 
     def _read_shown(self) -> bool:
         """Reads what has been shown, within one turn. Returns whether that was all."""

@@ -42,7 +42,7 @@ class ControlPart(Part):
                 self._socket.between(work)
 
     def facts(self) -> dict[str, Any]:
-        return {"policy": self._control.about(), **status.exemptions(*self._control.in_force(status.EXEMPT))}
+        return {"policy": self._control.policy_facts(), **status.exemptions(*self._control.in_force(status.EXEMPT))}
 
     def close(self) -> None:
         self._socket.close()

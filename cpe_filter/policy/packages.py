@@ -33,14 +33,14 @@ def provided(policy: Policy, program: str = _PROGRAM) -> tuple[Policy, tuple[str
 
 def _asked(policy: Policy) -> list[tuple[str, str, str, str, str]]:
     """What the policy asks for: folder, table, key, the key's value without that folder, and the line that says so."""
-    asked, language = [], policy.notice.language
+    changes, language = [], policy.notice.language
     if policy.filter.refusal == "explain":
         why = "refusals are resets, without a reason, until the package cpe-filter-explain is installed"
-        asked.append(("explain", "filter", "refusal", "reset", f"[filter] refusal: {why}"))
+        changes.append(("explain", "filter", "refusal", "reset", f"[filter] refusal: {why}"))
     if policy.report.url:
         why = "nothing is reported until the package cpe-filter-report is installed"
-        asked.append(("report", "report", "url", "", f"[report] url: {why}"))
+        changes.append(("report", "report", "url", "", f"[report] url: {why}"))
     if language != "en":
         why = f"texts are in English until the package cpe-filter-lang-{language} is installed"
-        asked.append((os.path.join("texts", language), "notice", "language", "en", f"[notice] language: {why}"))
-    return asked
+        changes.append((os.path.join("texts", language), "notice", "language", "en", f"[notice] language: {why}"))
+    return changes

@@ -165,16 +165,16 @@ def _device(device: dict[str, Any], track: Track | None, name: str) -> str:
 
 
 def _standing(device: dict[str, Any]) -> str:
-    said = [f"Score {device['score']:.1f}."]
+    sentences = [f"Score {device['score']:.1f}."]
     for standing in (UNUSUAL, SUSPECTED, COMPROMISED):
         at = device[f"{standing}_at"]
         if at:
-            said.append(f"{standing.title()} at its connection {at['connection']:,}, {clock(at['time'])}.")
+            sentences.append(f"{standing.title()} at its connection {at['connection']:,}, {clock(at['time'])}.")
     if device["families"]:
-        said.append(f"Families of evidence against it: {', '.join(device['families'])}.")
+        sentences.append(f"Families of evidence against it: {', '.join(device['families'])}.")
     reason = why(device)
-    said.append(shown(f"{reason[:1].upper()}{reason[1:]}.", 400))
-    return " ".join(said)
+    sentences.append(shown(f"{reason[:1].upper()}{reason[1:]}.", 400))
+    return " ".join(sentences)
 
 
 def _timeline(track: Track, name: str) -> list[str]:
@@ -240,8 +240,8 @@ def _points(track: Track) -> str:
     columns = [Column("Time", "nowrap"), Column("Conn.", "n"), Column("Indicator"), Column("Added", "n")]
     caption = f"{count(track.count, 'piece')} of evidence{kept}"
     listed = table(caption, [*columns, Column("Score", "n")], rows)
-    said = f'<p class="note">{description(track)}</p>'
-    return f"<details><summary>The chart in words and as a table</summary>{said}{listed}</details>"
+    sentences = f'<p class="note">{description(track)}</p>'
+    return f"<details><summary>The chart in words and as a table</summary>{sentences}{listed}</details>"
 
 
 def _sessions(sessions: Sequence[dict[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from cpe_filter.report import key, spool_dir
 from cpe_filter.report.events import HEARTBEAT, heartbeat
 from cpe_filter.report.incident import EXAMPLES, Example, Incident
 from cpe_filter.report.persistence import SavedIncidents, encode, parse
-from cpe_filter.report.spool import MOST_BYTES, About, Spool, Waiting
+from cpe_filter.report.spool import MOST_BYTES, Spool, SpoolHeader, Waiting
 from cpe_filter.report.spool_dir import uptime
 from cpe_filter.report.tracker import IncidentTracker
 
@@ -110,11 +110,11 @@ def _spool_in(data: bytes | None, boot: str, problems: list[str]) -> Any:
     from cpe_filter.report.spool_file import decode
 
     try:
-        about, events = decode(data)
+        header, events = decode(data)
     except CorruptStateError as error:
         problems.append(f"reports that waited are lost: the spool is {error}")
         return None
-    return (tuple(about), [tuple(event) for event in events]) if about.boot == boot else None
+    return (tuple(header), [tuple(event) for event in events]) if header.boot == boot else None
 
 
 class Reporter:
@@ -163,9 +163,9 @@ class Reporter:
         seq = recent.seq if recent else max(1, int(uptime()))
         spool, whole = Spool(self._boot, seq), False
         if saved.spool is not None:
-            about, events = About(*saved.spool[0]), [Waiting(*event) for event in saved.spool[1]]
-            whole = recent is not None and about.next >= recent.seq
-            spool.restore(about, events)
+            header, events = SpoolHeader(*saved.spool[0]), [Waiting(*event) for event in saved.spool[1]]
+            whole = recent is not None and header.next >= recent.seq
+            spool.restore(header, events)
         incidents = recent or (SavedIncidents(saved.flash) if saved.flash is not None else None)
         if incidents is not None:
             try:
@@ -263,7 +263,7 @@ class Reporter:
         if now < self._next_example:
             return
         self._next_example = now + 1.0
-        asked = 0
+        lookups = 0
         for flow in self._engine.flows_of(device):
             session = flow.session
             start = PacketTime(session.start)
@@ -276,8 +276,8 @@ class Reporter:
             family = 4 if len(session.client) == 4 else 6
             example = Example(start, port, family) if port is not None else None
             incident.examine(connection, example)
-            asked += 1
-            if asked >= EXAMPLES or len(incident.examples) >= EXAMPLES:
+            lookups += 1
+            if lookups >= EXAMPLES or len(incident.examples) >= EXAMPLES:
                 break
 
 

@@ -44,7 +44,7 @@ class Waiting(NamedTuple):
     line: bytes
 
 
-class About(NamedTuple):
+class SpoolHeader(NamedTuple):
     """What all events have in common. next: the seq of the next event; dropped: since boot; pol, ver: versions."""
 
     boot: str
@@ -71,10 +71,10 @@ class Spool:
     def events(self) -> list[Waiting]:
         return list(self._events.values())
 
-    def restore(self, about: About, events: Iterable[Waiting]) -> None:
+    def restore(self, header: SpoolHeader, events: Iterable[Waiting]) -> None:
         """Restores what was written in this boot, before a restart of the filter."""
-        self.next = max(self.next, about.next)
-        self.dropped = about.dropped
+        self.next = max(self.next, header.next)
+        self.dropped = header.dropped
         for event in events:
             self._put(event)
         self._bound()
@@ -97,8 +97,8 @@ class Spool:
         return [event for event in map(self._take, seqs) if event is not None]
 
     def encode(self, pol: str, ver: str) -> bytes:
-        about = About(self.boot, self.next, self.dropped, pol, ver)
-        head = json_text.encode(about._asdict()).encode() + b"\n"
+        header = SpoolHeader(self.boot, self.next, self.dropped, pol, ver)
+        head = json_text.encode(header._asdict()).encode() + b"\n"
         return with_checksum(head + b"".join(event.line for event in self._events.values()))
 
     def _put(self, event: Waiting) -> None:

@@ -107,8 +107,8 @@ class SpoolWriter:
         """The seqs that have arrived, if that has changed since the last call. Their writer is not trusted."""
         path = os.path.join(self._path, SENT, ARRIVED)
         try:
-            about = os.stat(path, follow_symlinks=False)
-            stamp = about.st_mtime_ns, about.st_ino
+            status = os.stat(path, follow_symlinks=False)
+            stamp = status.st_mtime_ns, status.st_ino
             if stamp == self._stamp:
                 return set()
             self._stamp = stamp

@@ -9,17 +9,17 @@ import json
 from typing import Any
 
 from cpe_filter.lean.checksum import CorruptStateError, without_checksum
-from cpe_filter.report.spool import MOST, MOST_BYTES, ORDER, About, Waiting
+from cpe_filter.report.spool import MOST, MOST_BYTES, ORDER, SpoolHeader, Waiting
 
 
-def decode(data: bytes) -> tuple[About, list[Waiting]]:
+def decode(data: bytes) -> tuple[SpoolHeader, list[Waiting]]:
     """What `Spool.encode` wrote. Raises `CorruptStateError`."""
     if len(data) > 2 * MOST_BYTES:
         raise CorruptStateError("too large")
     head, *lines = without_checksum(data).split(b"\n")
     try:
         content = json.loads(head)
-        about = About(
+        header = SpoolHeader(
             str(content["boot"]),
             _number(content["next"]),
             _number(content["dropped"]),
@@ -29,7 +29,7 @@ def decode(data: bytes) -> tuple[About, list[Waiting]]:
         events = [_waiting(line) for line in lines if line]
     except (KeyError, TypeError, ValueError, RecursionError):
         raise CorruptStateError("not a spool of cpe-filter") from None
-    return about, events
+    return header, events
 
 
 def _waiting(line: bytes) -> Waiting:

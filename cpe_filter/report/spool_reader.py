@@ -13,7 +13,7 @@ from typing import Any
 
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.checksum import CorruptStateError
-from cpe_filter.report.spool import MOST_BYTES, About, Waiting
+from cpe_filter.report.spool import MOST_BYTES, SpoolHeader, Waiting
 from cpe_filter.report.spool_dir import ARRIVED, INCIDENTS, MOST_SENT, SENT, SPOOL, listed, read, seqs_of
 from cpe_filter.report.spool_file import decode
 
@@ -48,24 +48,24 @@ class SpoolReader:
     def stamp(self) -> tuple[int, int]:
         """Changes when the spool does."""
         try:
-            about = os.stat(SPOOL, dir_fd=self._folder, follow_symlinks=False)
+            status = os.stat(SPOOL, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
             return 0, 0
-        return about.st_mtime_ns, about.st_ino
+        return status.st_mtime_ns, status.st_ino
 
-    def spool(self, boot: str) -> tuple[About, list[Waiting]] | None:
+    def spool(self, boot: str) -> tuple[SpoolHeader, list[Waiting]] | None:
         """What waits to be sent and has not arrived; None if nothing was written in this boot.
 
         Raises OSError, `CorruptStateError`.
         """
         try:
-            about, events = decode(read(SPOOL, 2 * MOST_BYTES, self._folder))
+            header, events = decode(read(SPOOL, 2 * MOST_BYTES, self._folder))
         except FileNotFoundError:
             return None
-        if about.boot != boot:
+        if header.boot != boot:
             return None
         have = self.arrived(boot)
-        return about, [event for event in events if event.seq not in have]
+        return header, [event for event in events if event.seq not in have]
 
     def incidents(self) -> bytes:
         """The file by which `run` continues after a restart; only for root. Raises OSError."""

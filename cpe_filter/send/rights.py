@@ -25,13 +25,13 @@ def check_files(policy: Policy) -> Certificate:
         ("key", policy.report.key, 0o037),
     ):
         try:
-            about = os.stat(path)
+            status = os.stat(path)
             with open(path, "rb"):
                 pass
         except OSError as error:
             raise CannotSendError(f"[report] {name}: {path}: {error.strerror}") from None
-        if about.st_mode & others:
-            mode = stat.S_IMODE(about.st_mode)
+        if status.st_mode & others:
+            mode = stat.S_IMODE(status.st_mode)
             what = "others can read or change it" if others == 0o037 else "others can change it"
             allowed = "0600 or 0640" if others == 0o037 else "0644"
             raise CannotSendError(f"[report] {name}: {path}: {what} (mode {mode:04o}); allowed: {allowed}")

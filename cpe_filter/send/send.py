@@ -38,7 +38,7 @@ from cpe_filter.privileges import PrivilegeError, act_as
 from cpe_filter.report import schedule, spool_dir
 from cpe_filter.report.events import HEARTBEAT
 from cpe_filter.report.schedule import Plan
-from cpe_filter.report.spool import About, Waiting
+from cpe_filter.report.spool import SpoolHeader, Waiting
 from cpe_filter.report.spool_dir import LAST, PLAN, uptime
 from cpe_filter.report.spool_reader import SpoolReader
 from cpe_filter.send.certificate import Certificate
@@ -167,11 +167,11 @@ class Sender:
         ready = self._wait(plan)
         if ready is None:
             return DONE
-        about, events = ready
+        header, events = ready
         self._reader.write(PLAN, plan._replace(due=Uptime(uptime() + schedule.MINUTE_S)))
         collector = self._give_up(self._collector)
         try:
-            code, plan, text = self._exchange(collector, plan, about, events)
+            code, plan, text = self._exchange(collector, plan, header, events)
         finally:
             collector.close()
         self._reader.write(PLAN, plan)
@@ -191,7 +191,7 @@ class Sender:
         except upstream.TlsSetupError as error:
             raise CannotSendError(str(error)) from None
 
-    def _wait(self, plan: Plan) -> tuple[About, list[Waiting]] | None:
+    def _wait(self, plan: Plan) -> tuple[SpoolHeader, list[Waiting]] | None:
         """The events to send if it is time; else None."""
         begun = uptime()
         most = {"wait": LONG_S, "once": 0.0}.get(self._how, SHORT_S)
@@ -213,7 +213,7 @@ class Sender:
                 return None
             time.sleep(min(LOOK_S, left, max(0.05, due - up) if due is not None else LOOK_S))
 
-    def _exchange(self, collector: Collector, plan: Plan, about: About, events: list[Waiting]) -> _Done:
+    def _exchange(self, collector: Collector, plan: Plan, header: SpoolHeader, events: list[Waiting]) -> _Done:
         """Sends the events in as many reports as necessary."""
         from cpe_filter.send import upstream
 
@@ -222,7 +222,7 @@ class Sender:
             if not waiting:
                 break
             batch = waiting.popleft()
-            body = report(about, batch, uptime())
+            body = report(header, batch, uptime())
             try:
                 answer = collector.post(upstream.compress(body))
             except upstream.UnreachableError as error:
@@ -312,22 +312,22 @@ def batches(events: Iterable[Waiting]) -> list[list[Waiting]]:
     return made
 
 
-def report(about: About, events: Iterable[Waiting], up: Uptime) -> bytes:
+def report(header: SpoolHeader, events: Iterable[Waiting], up: Uptime) -> bytes:
     """The JSON text; it has the events byte for byte as in the spool."""
     now = time.time()
     content: dict[str, Any] = {
         "v": 1,
-        "boot": about.boot,
+        "boot": header.boot,
         "up": int(up),
         "t": int(now) if 0 <= now < 253402300799 else None,
         "synced": synchronised(),
-        "pol": about.pol,
-        "ver": about.ver,
+        "pol": header.pol,
+        "ver": header.ver,
     }
     model = _model()
     if model:
         content["model"] = model
-    content["dropped"] = about.dropped
+    content["dropped"] = header.dropped
     head = json.dumps(content, separators=(",", ":")).encode()
     return head[:-1] + b',"events":[' + b",".join(event.line.rstrip() for event in events) + b"]}"
 

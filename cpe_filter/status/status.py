@@ -43,7 +43,7 @@ class NotRunningError(Exception):
     """No running filter has a status; the text says why."""
 
 
-def head(engine: Engine, about: dict[str, Any], now: Posix) -> dict[str, Any]:
+def head(engine: Engine, figures: dict[str, Any], now: Posix) -> dict[str, Any]:
     """The status object without its devices. `about`: what the router adds (pid, since, handoff, counters); `now`:
     POSIX seconds."""
     return {
@@ -55,13 +55,13 @@ def head(engine: Engine, about: dict[str, Any], now: Posix) -> dict[str, Any]:
         "unread_packets": engine.refusals,
         "flows": engine.flow_count,
         "evicted_flows": engine.evicted_flows,
-        **about,
+        **figures,
     }
 
 
-def counted(engine: Engine, about: dict[str, Any], now: Posix) -> dict[str, Any]:
+def counted(engine: Engine, figures: dict[str, Any], now: Posix) -> dict[str, Any]:
     """The status object for metrics, which only count: it has only the standing of each device."""
-    return {**head(engine, about, now), "devices": ({"standing": one.score.standing} for one in engine.devices)}
+    return {**head(engine, figures, now), "devices": ({"standing": one.score.standing} for one in engine.devices)}
 
 
 def exemptions(count: int, first: list[dict[str, Any]]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def exemptions(count: int, first: list[dict[str, Any]]) -> dict[str, Any]:
 class Writer:
     """Keeps the file. Call `ask` for a new one, `step` in each turn of the loop, `write` if it must exist at once.
 
-    path: the file. about: what the router adds to it. named: a device's host name, "" if none is known. log: takes a
+    path: the file. figures: what the router adds to it. named: a device's host name, "" if none is known. log: takes a
     line, once for each kind of failure.
 
     A device that has not changed is not encoded again. Its text is copied from the previous file, which stays open for
@@ -84,13 +84,13 @@ class Writer:
         self,
         engine: Engine,
         path: str,
-        about: Callable[[], dict[str, Any]],
+        figures: Callable[[], dict[str, Any]],
         named: Callable[[Device], str],
         log: Log,
     ) -> None:
         self._engine = engine
         self._path = path
-        self._about = about
+        self._figures = figures
         self._named = named
         self._log = log
         self._asked = False
@@ -138,7 +138,7 @@ class Writer:
                 if not self._asked:
                     return False
                 self._asked = False
-                self._pieces = self._made(encode(head(self._engine, self._about(), posix())))
+                self._pieces = self._made(encode(head(self._engine, self._figures(), posix())))
                 self._file = AtomicFile(self._path, 0o640)
                 return True
             if self._file.write_slice(self._pieces):

@@ -61,9 +61,9 @@ def _tried(jail: Jail) -> str:
     words = [places.at(places.UJAIL), "-t", "5", "-n", "cpe-filter-try", "-C", places.at(places.CAPABILITIES), "-c"]
     words += ["-p", *(word for path in jail.mounts for word in ("-r", path))]
     words += [*(word for path in jail.writable for word in ("-w", path)), "--", sys.executable, "-c", _TRIAL]
-    asked = f"{' '.join(words)} {places.read(places.run(places.INSTALLED)).decode('ascii', 'replace')}".strip()
+    command = f"{' '.join(words)} {places.read(places.run(places.INSTALLED)).decode('ascii', 'replace')}".strip()
     known, _, reason = places.read(places.run(places.JAIL)).decode("utf-8", "replace").partition("\n")
-    if known == asked:
+    if known == command:
         return reason.strip()
     try:
         done = process.run(*words, timeout_s=TRIAL_S)
@@ -73,13 +73,13 @@ def _tried(jail: Jail) -> str:
     except OSError as error:
         reason = f"ujail: {error.strerror}"
     with open(places.run(places.JAIL), "w", encoding="utf-8") as file:
-        file.write(f"{asked}\n{reason}\n")
+        file.write(f"{command}\n{reason}\n")
     return reason
 
 
-def _reason(said: bytes) -> str:
+def _reason(output: bytes) -> str:
     """The line that says why: the last error of Python's or the loader's, else the first line of ujail's."""
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower() and not line.startswith("jail: ")]
     line = (errors[-1:] or lines[:1] or [""])[0].removeprefix("jail: ")
     return printable(line)[:_LONGEST]

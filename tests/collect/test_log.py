@@ -9,9 +9,9 @@ from typing import Any
 from cpe_filter.collect.log import MAX_PER_MINUTE, Lines, Sparing
 
 
-def record(event: str, level: int = logging.WARNING, **about: Any) -> logging.LogRecord:
+def record(event: str, level: int = logging.WARNING, **fields: Any) -> logging.LogRecord:
     made = logging.LogRecord("x", level, "f.py", 1, event, (), None)
-    made.about = about
+    made.fields = fields
     return made
 
 

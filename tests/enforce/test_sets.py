@@ -111,7 +111,8 @@ def test_one_that_is_refused_does_not_keep_others_out(sets: Sets, log: list[str]
     sets.add_connection("content", key(*IPV4))
     sets._later(True, ("blocked", MAC), 60)
     sets.add_connection("refused", key(*IPV6))
-    sets.flush()
+    assert sets.flush() == "Too many open files in system"  # ENFILE: the set is full
+    assert sets.flush() is None
     assert "192.168.1.101" in listed("content4")
     assert "2001:db8:1::101" in listed("refused6")
 
@@ -124,6 +125,9 @@ def test_without_a_ruleset_only_a_release_raises(sets: Sets, log: list[str]) -> 
     sets.put("blocked", [MAC], 60)
     sets.add_connection("content", key(*IPV4))
     sets.forget_pairs()
+    for port in range(1000, 2000):  # so many that they are not all kept until they are asked about
+        sets.add_connection("ends", key(*IPV4, port=port))
+    assert sets.flush() == "No such file or directory"
     sets.flush()
     assert sets.failures
     assert log == []  # whoever watches the ruleset says so

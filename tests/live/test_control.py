@@ -166,7 +166,7 @@ def test_a_good_policy_takes_effect(running: Running) -> None:
     assert (running.policy.filter.mode, running.policy.network.ports) == ("monitor", (25, 26))
     assert running.exempt() == [("any", "::1")]
     assert running.log == [f"reload by uid 0: {answer['lines'][0]}"]
-    assert running.control.about() == {"file": str(running.path), "read": START + 60, "refused": None}
+    assert running.control.policy_facts() == {"file": str(running.path), "read": START + 60, "refused": None}
     assert "nothing in it has changed" in running.ask("reload")["lines"][0]
 
 

@@ -70,9 +70,9 @@ class Sets:
         self.full = False
 
     def __getattr__(self, name: str) -> Any:
-        def note(*arguments: Any) -> bool:
+        def note(*arguments: Any) -> str | None:
             self.told.append((name, *arguments))
-            return not self.full
+            return "the set is full" if self.full else None
 
         return note
 

@@ -211,7 +211,7 @@ class Filter:
             "queue": self.policy.filter.queue,
             "handoff": "nft's queue",
             "fail": self.policy.filter.fail,
-            "policy": self.control.about(),
+            "policy": self.control.policy_facts(),
             **status.exemptions(*self.control.in_force(status.EXEMPT)),
             "failures": 0,
             "lookup_packets": 0,

@@ -151,4 +151,4 @@ class CaseUpdater:
             try:
                 await self._store.write(plan)
             except UnstorableError as error:
-                self._log.error("case", extra={"about": {"router": router, "dev": dev, "why": str(error)}})
+                self._log.error("case", extra={"fields": {"router": router, "dev": dev, "why": str(error)}})

@@ -157,9 +157,9 @@ class Sender:
         outcome = self._outcome(answer, now - row["made_at"])
         if self._metrics is not None:
             self._metrics.webhook.labels(outcome).inc()
-        about = {"event": row["id"], "case": row["case_id"], "status": answer.status, "why": answer.why}
+        fields = {"event": row["id"], "case": row["case_id"], "status": answer.status, "why": answer.why}
         level = logging.INFO if outcome == DELIVERED else logging.WARNING
-        _log.log(level, _LOGGED[outcome], extra={"about": about})
+        _log.log(level, _LOGGED[outcome], extra={"fields": fields})
         if outcome == DELIVERED:
             # First this: the event may be sent twice, but the case must record that its subscriber was notified.
             if self._terms.notified and row["kind"] in (OPENED, RECURRING):
@@ -220,7 +220,7 @@ class Sender:
     async def _give_up_old(self, now: int) -> None:
         count = await queue.give_up_old(self._store, now, self._terms.give_up_s, self._terms.queue)
         if count:
-            _log.error("deliveries given up", extra={"about": {"count": count, "why": "too old, or too many waiting"}})
+            _log.error("deliveries given up", extra={"fields": {"count": count, "why": "too old, or too many waiting"}})
             if self._metrics is not None:
                 self._metrics.webhook.labels(DEAD).inc(count)
 
@@ -231,7 +231,7 @@ async def run(sender: Sender, every_s: float = 2.0) -> None:
         try:
             await sender.step()
         except StoreError as error:
-            _log.error("webhook", extra={"about": {"why": str(error)}})
+            _log.error("webhook", extra={"fields": {"why": str(error)}})
         except Exception:  # a bug here must not keep routers from reporting
             _log.exception("webhook failed")
         await asyncio.sleep(every_s)

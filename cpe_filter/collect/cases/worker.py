@@ -154,7 +154,7 @@ async def _work(config: Config, store: Store, metrics: Metrics, subscribers: Sub
             try:
                 await worker.step(time.time())
             except StoreError as error:
-                _log.error("cases", extra={"about": {"why": str(error)}})
+                _log.error("cases", extra={"fields": {"why": str(error)}})
             except Exception:  # a bug here must not keep routers from reporting
                 _log.exception("cases failed")
             await asyncio.sleep(config.cases.every_s)
@@ -219,7 +219,7 @@ class _Worker:
         self._metrics.subscribers_failed.set(1 if wrong else 0)
         if wrong != self._logged:
             if wrong:
-                _log.error("subscriber map", extra={"about": {"why": wrong}})
+                _log.error("subscriber map", extra={"fields": {"why": wrong}})
             else:
                 _log.info("subscriber map good again")
             self._logged = wrong

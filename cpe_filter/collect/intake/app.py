@@ -71,11 +71,11 @@ class _Reports:
 
     async def __call__(self, request: Request) -> Response:
         begun = time.monotonic()
-        about: dict[str, Any] = {"peer": request.client.host if request.client else "unix"}
+        fields: dict[str, Any] = {"peer": request.client.host if request.client else "unix"}
         try:
-            response = await self._receive(request, about)
+            response = await self._receive(request, fields)
         except (_RefusalError, RefusedError) as error:
-            response = self._refusal(error, about)
+            response = self._refusal(error, fields)
         except ClientDisconnect:
             self._metrics.refused.labels("gone").inc()
             response = Response(status_code=400)  # the client has disconnected
@@ -83,7 +83,7 @@ class _Reports:
         self._metrics.request_seconds.observe(time.monotonic() - begun)
         return response
 
-    def _refusal(self, error: _RefusalError | RefusedError, about: dict[str, Any]) -> Response:
+    def _refusal(self, error: _RefusalError | RefusedError, fields: dict[str, Any]) -> Response:
         headers = {}
         if isinstance(error, _RefusalError):
             if error.retry_after:
@@ -92,11 +92,11 @@ class _Reports:
                 headers["connection"] = "close"
         self._metrics.refused.labels(error.reason).inc()
         level = logging.WARNING if error.status != 429 else logging.INFO
-        details = {**about, "status": error.status, "reason": error.reason, "why": str(error)}
-        self._log.log(level, "refused", extra={"about": details})
+        details = {**fields, "status": error.status, "reason": error.reason, "why": str(error)}
+        self._log.log(level, "refused", extra={"fields": details})
         return _json({"why": str(error)}, error.status, headers)
 
-    async def _receive(self, request: Request, about: dict[str, Any]) -> Response:
+    async def _receive(self, request: Request, fields: dict[str, Any]) -> Response:
         received = int(time.time())
         # Exactly this path: no other spelling, and no query.
         if request.scope.get("raw_path", b"") != PATH.encode() or request.scope.get("query_string"):
@@ -108,7 +108,7 @@ class _Reports:
         except RefusedError as error:
             await self._drain(request)
             raise error
-        about["router"] = router
+        fields["router"] = router
         # Before the body: a body that never ends costs the router as much as a report.
         wait = self._limits.reports.take(router, 1, time.monotonic())
         if wait:
@@ -125,8 +125,8 @@ class _Reports:
         await self._store(report)
         if rejected:
             self._metrics.events.labels("rejected").inc(len(rejected))
-            details = {**about, "count": len(rejected), "why": rejected[0].why}
-            self._log.warning("events rejected", extra={"about": details})
+            details = {**fields, "count": len(rejected), "why": rejected[0].why}
+            self._log.warning("events rejected", extra={"fields": details})
         return _json(
             {
                 "acked": [event["seq"] for event in report.events],
@@ -141,7 +141,7 @@ class _Reports:
             await self._sink.put(report)
         except StoreUnavailableError as error:
             # The reason is logged, not sent.
-            self._log.error("store unavailable", extra={"about": {"why": str(error)}})
+            self._log.error("store unavailable", extra={"fields": {"why": str(error)}})
             # Spread: routers that were refused together must not return together.
             spread = self._terms.retry_after_s
             raise _RefusalError(
@@ -149,7 +149,7 @@ class _Reports:
             ) from None
         except UnstorableError as error:
             self._log.error(
-                "report refused by the store", extra={"about": {"router": report.router, "why": str(error)}}
+                "report refused by the store", extra={"fields": {"router": report.router, "why": str(error)}}
             )
             raise _RefusalError(400, "unstorable", "the store refuses this report") from None
 
@@ -209,7 +209,7 @@ def application(identify: Identify, sink: Sink, terms: Terms, limits: Limits, me
         metrics.requests.labels(str(status)).inc()
         metrics.refused.labels("path" if status == 404 else "method").inc()
         peer = request.client.host if request.client else "unix"
-        log.warning("refused", extra={"about": {"peer": peer, "status": status, "reason": "path or method"}})
+        log.warning("refused", extra={"fields": {"peer": peer, "status": status, "reason": "path or method"}})
         allow = {"allow": "POST"} if status == 405 else {}
         return _json({"why": "expected POST /v1/reports"}, status, {"connection": "close", **allow})
 

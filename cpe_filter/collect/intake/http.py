@@ -84,7 +84,7 @@ class Protocol(H11Protocol):
 
     def _on_slow_head(self) -> None:
         peer = self.client[0] if self.client else "unix"
-        _log.warning("refused", extra={"about": {"peer": peer, "reason": "slow-head"}})
+        _log.warning("refused", extra={"fields": {"peer": peer, "reason": "slow-head"}})
         self.transport.abort()
 
 

@@ -104,7 +104,7 @@ class Link:
         self._last = _text(error)
         if time.monotonic() - self._logged_at > _LOG_EVERY_S:
             self._logged_at = time.monotonic()
-            _log.warning("queue", extra={"about": {"why": self._last}})
+            _log.warning("queue", extra={"fields": {"why": self._last}})
 
     async def _ensure(self) -> None:
         context = self._client.jetstream(timeout=START_S)
@@ -231,7 +231,7 @@ class Feed:
             except (asyncio.TimeoutError, TimeoutError):  # nothing there
                 continue
             except (NatsError, OSError) as error:
-                _log.error("queue unavailable", extra={"about": {"why": _text(error)}})
+                _log.error("queue unavailable", extra={"fields": {"why": _text(error)}})
                 await asyncio.sleep(1)
                 continue
             await self._keep(messages)
@@ -264,7 +264,7 @@ class Feed:
                     await self._add([pair])
                 return
             except StoreError as error:
-                _log.error("store unavailable", extra={"about": {"why": str(error)}})
+                _log.error("store unavailable", extra={"fields": {"why": str(error)}})
                 await asyncio.sleep(pause)
                 pause = min(10.0, pause * 2)
                 await self._each([message.in_progress() for message, _ in pairs])
@@ -276,7 +276,7 @@ class Feed:
     async def _poison(self, message: Msg, why: str) -> None:
         """Drops a message that would return without end. Only a bug here makes one: `ingest` has checked everything."""
         self._metrics.poison.inc()
-        _log.error("message dropped", extra={"about": {"why": why, "bytes": len(message.data)}})
+        _log.error("message dropped", extra={"fields": {"why": why, "bytes": len(message.data)}})
         await self._each([message.term()])
 
     @staticmethod

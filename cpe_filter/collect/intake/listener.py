@@ -114,7 +114,7 @@ def _raise_descriptor_limit(connections: int) -> None:
     needed = connections + _OTHER_FILES
     if hard != resource.RLIM_INFINITY and hard < needed:
         log = logging.getLogger("cpe_filter.collect.intake.listener")
-        log.warning("few descriptors", extra={"about": {"limit": hard, "needed": needed}})
+        log.warning("few descriptors", extra={"fields": {"limit": hard, "needed": needed}})
         needed = hard
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

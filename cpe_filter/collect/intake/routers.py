@@ -98,14 +98,14 @@ async def _watch(
             expired = revoked.next_update is not None and revoked.next_update < time.time()
             if expired and not was_expired:
                 # Refusing all routers would be worse than a list that is a little old.
-                _log.error("revocation list expired", extra={"about": {"file": config.listen.crl}})
+                _log.error("revocation list expired", extra={"fields": {"file": config.listen.crl}})
             was_expired = expired
         if reloader is not None:
             try:
                 if reloader.check():
                     _log.info("server certificate reloaded")
             except ListenError as error:
-                _log.error("server certificate", extra={"about": {"why": str(error)}})
+                _log.error("server certificate", extra={"fields": {"why": str(error)}})
         await asyncio.sleep(_CHECK_S)
 
 
@@ -113,9 +113,9 @@ def _read_list(revoked: identity.Revoked, config: Config, metrics: Metrics) -> N
     try:
         if revoked.read():
             metrics.crl_failed.set(0)
-            _log.info("revocation list read", extra={"about": {"entries": len(revoked)}})
+            _log.info("revocation list read", extra={"fields": {"entries": len(revoked)}})
     except identity.RevocationListError as error:
         metrics.crl_failed.set(1)
-        _log.error("revocation list", extra={"about": {"why": str(error), "file": config.listen.crl}})
+        _log.error("revocation list", extra={"fields": {"why": str(error), "file": config.listen.crl}})
     metrics.crl_entries.set(len(revoked))
     metrics.crl_next_update.set(revoked.next_update or 0)

@@ -116,7 +116,7 @@ class _Acceptor:
             try:
                 connection, peer = await loop.sock_accept(self._socket)
             except OSError as error:  # the peer has disconnected, or no descriptors are left
-                _log.error("accept failed", extra={"about": {"why": error.strerror}})
+                _log.error("accept failed", extra={"fields": {"why": error.strerror}})
                 await asyncio.sleep(PAUSE_S)
                 continue
             if reason := self._full(peer):
@@ -176,8 +176,8 @@ class _Acceptor:
 
     def _refused(self, peer: Any, reason: str, why: str) -> None:
         self._metrics.refused.labels(reason).inc()
-        about = {"peer": peer[0] if isinstance(peer, tuple) else "unix", "reason": reason, "why": why}
-        _log.warning("refused", extra={"about": about})
+        fields = {"peer": peer[0] if isinstance(peer, tuple) else "unix", "reason": reason, "why": why}
+        _log.warning("refused", extra={"fields": fields})
 
 
 def _source(peer: Any) -> str:

@@ -70,4 +70,4 @@ async def _watch(config: Config, context: ssl.SSLContext) -> None:
             if reloader.check():
                 _log.info("page certificate reloaded")
         except ListenError as error:
-            _log.error("page certificate", extra={"about": {"why": str(error)}})
+            _log.error("page certificate", extra={"fields": {"why": str(error)}})

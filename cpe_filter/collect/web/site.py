@@ -263,8 +263,8 @@ class Site:
             self._cookie, secret, max_age=lasts_s, path="/", secure=self._terms.secure, httponly=True, samesite="lax"
         )
 
-    def _log_event(self, event: str, request: Request, level: int, **about: Any) -> None:
-        self._log.log(level, event, extra={"about": {"peer": self._address(request), **about}})
+    def _log_event(self, event: str, request: Request, level: int, **fields: Any) -> None:
+        self._log.log(level, event, extra={"fields": {"peer": self._address(request), **fields}})
 
     def _address(self, request: Request) -> str:
         return self._terms.address_of(request.client.host if request.client else None, request.scope["headers"])

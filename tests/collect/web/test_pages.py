@@ -210,7 +210,7 @@ def test_acts_of_the_desk(with_store: WithStore, tmp_path: Path, caplog: pytest.
 
     with caplog.at_level("INFO"):
         run(with_store, tmp_path, work)
-    said = [record.about for record in caplog.records if record.getMessage() == "case"]  # type: ignore[attr-defined]
+    said = [record.fields for record in caplog.records if record.getMessage() == "case"]  # type: ignore[attr-defined]
     assert [one["act"] for one in said] == ["notified", "acknowledge", "note", "close", "reopen"]
     assert {one["user"] for one in said} == {"anna"}
     assert "why" not in str(said)

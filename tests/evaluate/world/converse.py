@@ -11,7 +11,7 @@ import random
 from typing import NamedTuple
 
 from cpe_filter.explain.questions import LATER as PUT_OFF
-from cpe_filter.explain.questions import RETURNED, Asked
+from cpe_filter.explain.questions import RETURNED, ConnectionTests
 from cpe_filter.inspect.facts import Event, Reply
 from cpe_filter.inspect.session import CLOSED, LOST, REFUSED, RESET, TRYING
 from tests.evaluate.facts import Session
@@ -97,7 +97,7 @@ def converse(
     memory: Memory,
     answer: str = PASS,
     spam: bool = False,
-    asked: Asked | None = None,
+    asked: ConnectionTests | None = None,
 ) -> Talk:
     """The whole connection, as the home's filter lets it be (`answer`)."""
     tags = tuple(box.number * 400009 + host.number for box in letter.to)
@@ -140,7 +140,7 @@ class _Course:
         letter: Letter,
         memory: Memory,
         explained: bool,
-        asked: Asked | None,
+        asked: ConnectionTests | None,
     ) -> None:
         self.rng, self.time, self.host, self.line, self.client, self.letter = rng, time, host, line, client, letter
         self.memory = memory

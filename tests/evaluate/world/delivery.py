@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush, merge
 from typing import NamedTuple
 
-from cpe_filter.explain.questions import Asked
+from cpe_filter.explain.questions import ConnectionTests
 from tests.evaluate.facts import Session
 from tests.evaluate.world.converse import BOUNCED, DONE, LATER, NOBODY, PASS, Memory, Talk, converse
 from tests.evaluate.world.internet import Host, Internet
@@ -60,7 +60,7 @@ class Attempt:
         self.outcome = BOUNCED
         self.left = letter.to
 
-    def meet(self, answer: str = PASS, asked: Asked | None = None) -> Session:
+    def meet(self, answer: str = PASS, asked: ConnectionTests | None = None) -> Session:
         """Makes the connection; answer: what the home's filter does with it. asked: the responder's tests."""
         home = self.home
         talk: Talk = converse(

@@ -48,11 +48,14 @@ from cpe_filter.inspect.envelope import Envelope
 from cpe_filter.inspect.facts import Event, Facts, Limits, Reply, Transaction
 from cpe_filter.inspect.reply import ReplyReader
 from cpe_filter.inspect.states import (
+    ANSWERS,
     AUTH_LINE,
     CHUNK,
+    CHUNKING,
     COMMAND,
     COMMANDS,
     CONTENT,
+    EXTENSIONS,
     HANDSHAKE,
     HELD,
     MAIL,
@@ -61,8 +64,11 @@ from cpe_filter.inspect.states import (
     OPAQUE,
     OTHERS_THAT_WAIT,
     PASSED_OVER,
+    PIPELINING,
     REFUSED,
+    TO_STRAY,
     TURNS,
+    UNIMPLEMENTED,
     WORDLESS,
 )
 from cpe_filter.inspect.tls import HANDSHAKE_RECORD
@@ -124,6 +130,7 @@ class _ClientInput:
     __slots__ = (
         "bad_lines",
         "bare_lf",
+        "chunk",
         "chunk_left",
         "data_refused",
         "guessed",
@@ -139,7 +146,9 @@ class _ClientInput:
         self.bad_lines = 0
         #: A command line ended without CR. Set by `_command`; stays.
         self.bare_lf = False
-        #: Bytes of a chunk that are still to come. Set by `_bdat`; falls in `_chunk` and `client_gap`.
+        #: The command whose chunk is being sent, or was sent last. Set by `_bdat`, `_on_private`.
+        self.chunk: Pending | None = None
+        #: Bytes of that chunk that are still to come. Falls in `_chunk`, `_rest_of_chunk` and `client_gap`.
         self.chunk_left = 0
         #: DATA was refused, and no command has come since. Set by `_content_refused`; ends in `_command`.
         self.data_refused = False
@@ -185,7 +194,7 @@ class Dialogue:
         "facts",
         "greeted",
         "mode",
-        "pipelining",
+        "offered",
         "quit_sent",
         "server_seen",
     )
@@ -200,8 +209,9 @@ class Dialogue:
         self.events = NO_EVENTS
         #: What was found out besides. Set where it is found, by way of `_own_facts`.
         self.facts = NO_FACTS
-        #: The server offered PIPELINING. Set by the reply to EHLO; ends with a pretence of TLS.
-        self.pipelining = False
+        #: The extensions that the server offered, of `EXTENSIONS`. Set by the reply to EHLO; ends with a pretence of
+        #: TLS and with XCLIENT.
+        self.offered = 0
         #: The greeting has come or was passed over. Set by `_on_greeting`, `_pass_over`.
         self.greeted = not greeting_expected
         #: The client has sent QUIT. Set by `_command`, or by a reply that only QUIT gets.
@@ -361,7 +371,7 @@ class Dialogue:
     def _reply(self, reply: Reply) -> None:
         waiting = self._waiting
         item: Pending | None
-        if waiting and not waiting.lost and waiting[0].verb not in _IN_DOUBT:  # nearly always
+        if waiting and not waiting.lost and waiting[0].verb not in _IN_DOUBT and reply.code not in ANSWERS:  # mostly
             item, early = waiting.next(), False
         else:
             item, early = self._answered(reply)
@@ -376,9 +386,9 @@ class Dialogue:
             if reply.code == 221:
                 self._dismiss()
         elif item.verb in TURNS:
-            if self.mode == HELD:
+            if self.mode == HELD and not waiting:
                 self.mode = COMMAND
-            if self._input.held:
+            if self._input.held and self.mode != HELD:
                 self._release()
 
     # ── which command a reply answers ────────────────────────────────────────────────────────────────
@@ -389,7 +399,7 @@ class Dialogue:
         Also returns whether the reply refuses content before its end was seen.
         """
         waiting, early = self._waiting, False
-        if waiting.lost or (waiting and waiting[0].verb in PASSED_OVER):
+        if waiting.lost or (waiting and (waiting[0].verb in PASSED_OVER or reply.code in ANSWERS)):
             self._pass_over(reply)
         if waiting:
             if waiting[0].verb in MAY_BE_OUTRUN and self._answers_unseen(waiting[0], reply):
@@ -419,8 +429,11 @@ class Dialogue:
             self.greeted = True
         if waiting.lost:
             self._resynchronise(reply)
-        if waiting and waiting[0].verb == "stray" and reply.code < 500:
-            waiting.take()  # a line of content in place of a command can only be refused
+        if waiting and waiting[0].verb == "stray" and reply.code not in TO_STRAY:
+            waiting.take()  # a line of content is no command, and is refused as such
+        if reply.code in ANSWERS and waiting and waiting[0].verb not in ANSWERS[reply.code]:
+            for _ in range(waiting.first_of(ANSWERS[reply.code])):
+                self._settle(waiting.take(), None)  # the server has left these without a reply
 
     def _resynchronise(self, reply: Reply) -> None:
         """Replies were lost: the commands before the one that this reply answers have been answered unseen."""
@@ -460,11 +473,14 @@ class Dialogue:
     def _answers_unseen(self, item: Pending, reply: Reply) -> bool:
         """If client bytes were not seen: does the reply answer a command among them, and not this one?
 
-        It does if it agrees with DATA without being a 354, or if it would answer QUIT without being a 221.
+        It does if it agrees with DATA without being a 354, if it would answer QUIT without being a 221, or if it would
+        answer a line that is not a command as RCPT is answered.
         """
         gaps = self._gaps
         if item.verb == "DATA":
             return (gaps.unseen or gaps.hidden) and 200 <= reply.code <= 299
+        if item.verb == "unknown":
+            return gaps.hidden and (reply.code in (250, 251) or 550 <= reply.code <= 553)
         return gaps.hidden and item.verb == "QUIT" and reply.code not in (221, 421)
 
     def _unasked(self, reply: Reply) -> None:
@@ -472,6 +488,8 @@ class Dialogue:
         if (self.mode == CHUNK and reply.code != 421) or (self.mode == REFUSED and reply.positive):
             # What we take for a chunk, or for refused content, the server takes for commands.
             self.mode = COMMAND
+            if self._input.chunk_left:
+                self._input.chunk_left = 0
             self._own_gaps().hidden = self._own_gaps().client_lost = True
         if self._gaps.hidden and reply.code != 421:
             self._answers_hidden(reply)
@@ -560,14 +578,15 @@ class Dialogue:
 
     def _announced(self, reply: Reply | None) -> None:
         """Each line of EHLO's reply after the first names an extension (RFC 5321 section 4.1.1.1)."""
-        offered = (*reply.before[1:], reply.text[4:]) if reply is not None and reply.before else ()
-        self.pipelining = False
+        lines = (*reply.before[1:], reply.text[4:]) if reply is not None and reply.before else ()
+        offered = 0
         private: tuple[str, ...] = ()
-        for line in offered:
-            if line[:10].upper() == "PIPELINING" and line[10:11] in ("", " "):
-                self.pipelining = True
-            elif line[:1] == "X" or line[:1] == "x":
+        for line in lines:
+            if line[:1] == "X" or line[:1] == "x":
                 private += (private_name(line.encode()),)
+            else:
+                offered |= EXTENSIONS.get(line.partition(" ")[0].upper(), 0)
+        self.offered = offered
         if private or self._input.private_names:
             self._own_input().private_names = private
 
@@ -619,20 +638,55 @@ class Dialogue:
         self._emit(Event("reply", "DATA", reply))
 
     def _on_bdat(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
-        envelope = self.envelope
+        envelope, size = self.envelope, item.size
+        if self._input.chunk is item and self._input.chunk_left:  # not all of its bytes have passed, or been read
+            size = self._chunk_refused(item, reply) if not agreed else self._chunk_goes_on(item, reply)
+        elif size and reply is not None and reply.code in UNIMPLEMENTED:
+            self._waiting.stray(UNCOUNTED, first=True)  # its bytes may have been commands
+        if reply is not None and reply.code in UNIMPLEMENTED:
+            self._emit(Event("reply", "BDAT", reply))
+            return
         if not agreed and envelope.current is None:
             envelope.content_refused()
             self._emit(Event("reply", "BDAT", reply))
             return
         if envelope.current is None:
             envelope.open(None)
-        envelope.count_content(item.size)
+        envelope.count_content(size)
         if item.last:
             envelope.content_ends()
             self._emit(envelope.finish(reply))
         elif not agreed:
             envelope.content_refused()
             self._emit(Event("reply", "BDAT", reply))
+
+    def _chunk_goes_on(self, item: Pending, reply: Reply | None) -> int:
+        """A chunk was agreed to before its end (None: nothing shows otherwise). Returns how many bytes of it count."""
+        state = self._input
+        if self.mode == HELD:
+            self.mode = CHUNK
+            return item.size if reply is not None or not self.server_seen else min(item.size, len(state.held))
+        return item.size if reply is not None else item.size - state.chunk_left
+
+    def _chunk_refused(self, item: Pending, reply: Reply | None) -> int:
+        """A chunk was refused before its end. Returns how many bytes of it have passed.
+
+        A server that has the command drops the rest of it (RFC 3030 section 2). For another one its bytes are commands.
+        """
+        state, left = self._input, self._input.chunk_left
+        if self.unneeded:
+            self._own_gaps().hidden = self._own_gaps().resuming = True
+        self.mode = REFUSED
+        if reply is not None and reply.code in UNIMPLEMENTED:
+            state.chunk_left = 0
+            state.data_refused = left < item.size or state.held != b""
+            if left < item.size:
+                self._waiting.stray(UNCOUNTED)
+            else:
+                self.mode = COMMAND
+        elif item.size <= len(state.held) and (reply is None or reply.code != 503):
+            self.mode, left = CHUNK, 0  # it has waited for the end
+        return item.size - left
 
     def _on_content(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
         self._emit(self.envelope.finish(reply))
@@ -670,12 +724,15 @@ class Dialogue:
         self._emit(Event("reply", "private", reply))
         state = self._own_input()
         code = reply.code if reply is not None else 0
+        if not agreed and state.chunk is item and state.chunk_left:
+            self._chunk_refused(item, reply)
         if code == 334 or code == 235:
             self._on_auth(item, reply, agreed)
         elif code == 354 and item.size:
             state.chunk_left = item.size
             self.mode = CHUNK
-            self._waiting.add(_NAMELESS["private"])  # for the reply to the chunk
+            state.chunk = Pending("private")  # for the reply to the chunk
+            self._waiting.add(state.chunk)
         elif code == 354:
             self._begin_content(None)
         elif code == 220:
@@ -704,7 +761,7 @@ class Dialogue:
             mode = self.mode
             if mode == COMMAND and data[at] == HANDSHAKE_RECORD and self._tls_may_begin():
                 pass  # the mode has changed
-            elif mode == COMMAND or mode == AUTH_LINE or mode == REFUSED:
+            elif mode == COMMAND or mode == AUTH_LINE or (mode == REFUSED and not self._input.chunk_left):
                 at = self._client_line_at(data, at)
             elif mode == CONTENT:
                 at = self._in_content(data, at)
@@ -714,6 +771,8 @@ class Dialogue:
                 at = self._hold(data, at)
             elif mode == HANDSHAKE:
                 at = self._handshake(data, at)
+            elif mode == REFUSED:
+                at = self._rest_of_chunk(data, at)
             else:
                 self._own_facts().after_hello += len(data) - at
                 return
@@ -748,7 +807,7 @@ class Dialogue:
             self._content.forget()
             gaps.hidden = gaps.hidden or left_out
             return
-        if self.mode == CHUNK:
+        if self._input.chunk_left and self.mode != HELD:
             size = self._chunk_gap(size, left_out)
             if not size:
                 return
@@ -762,6 +821,8 @@ class Dialogue:
             return
         if state.held and self.mode == HELD:
             # Without its continuation the held part is useless; the reply will still say how to go on.
+            if state.chunk_left:
+                state.chunk_left = max(0, state.chunk_left - len(state.held) - size)
             state.held = b""
         self.violate("lost-data")
         gaps.unseen = True
@@ -887,7 +948,7 @@ class Dialogue:
             return
         if not self.greeted:
             self.violate("early-talk")
-        elif self._waiting and self._waiting[-1].verb != "stray" and not self.pipelining:
+        elif self._waiting and self._waiting[-1].verb != "stray" and not self.offered & PIPELINING:
             self.violate("blind-pipelining")
 
     def _path(self, verb: str, rest: bytes) -> None:
@@ -936,29 +997,41 @@ class Dialogue:
             self._sent("unknown")
             return
         size, last = chunk
-        self._sent("BDAT", size=size, last=last)
-        if size and self.mode == COMMAND:
-            self._own_input().chunk_left = size
+        if not size:
+            self._sent("BDAT", last=last, turns=False)
+            return
+        state = self._own_input()
+        state.chunk_left = size
+        # Octets that a server is not known to expect may be commands for it: these wait for its reply.
+        known = self.server_seen and (self.offered & CHUNKING or self._gaps.unseen)
+        state.chunk = self._sent("BDAT", size=size, last=last, turns=not known)
+        if self.mode == COMMAND:
             self.mode = CHUNK
 
-    def _sent(self, verb: str, name: str = "", size: int = 0, last: bool = False) -> None:
-        """A command was sent: it waits for its reply, or is settled at once if no server is seen."""
+    def _sent(self, verb: str, name: str = "", size: int = 0, last: bool = False, turns: bool | None = None) -> Pending:
+        """A command was sent: it waits for its reply, or is settled at once if no server is seen. Returns it.
+
+        turns: its reply decides how the client's next bytes are read (None: as `TURNS` has it).
+        """
         item = Pending(verb, name, size, last) if name or size or last else _NAMELESS[verb]
+        if turns is None:
+            turns = verb in TURNS
         if self._input.tls_reply is not None:
             self._input.tls_reply = None
         if not self.server_seen:
             self._own_gaps().assumed = True
-            if verb in TURNS:
+            if turns:
                 self.mode = HELD
                 self._waiting.add(item)
             else:
                 self._settle(item, None)
-            return
+            return item
         self._waiting.add(item)
         if len(self._waiting) > self._limits.waiting or self._waiting.bytes > self._limits.waiting_bytes:
             self.become_opaque("too-many-commands")
-        elif verb in TURNS:
+        elif turns:
             self.mode = HELD
+        return item
 
     # ── bytes that depend on a reply ─────────────────────────────────────────────────────────────────
 
@@ -974,12 +1047,15 @@ class Dialogue:
         state.held += data[at : at + room]
         if len(data) - at <= room:
             return len(data)
-        if verb != "DATA":
+        if verb != "DATA" and verb != "BDAT":
             self.become_opaque("too-much-held")
             return len(data)
         # No reply for so long: read it as content; the reply will show whether that was right.
-        state.guessed = True
-        self._start_content()
+        if verb == "BDAT":
+            self.mode = CHUNK
+        else:
+            state.guessed = True
+            self._start_content()
         self._release()
         return at + room
 
@@ -1003,10 +1079,20 @@ class Dialogue:
         elif verb in ("AUTH", "auth-line"):
             if not is_command(state.held):
                 self.mode = AUTH_LINE
+        elif verb == "BDAT":
+            self._guess_chunk(item)
         elif verb == "DATA" and not is_no_content(state.held.rstrip(b"\r\n")):
             self._settle(item, None)
         self._release()
         return end
+
+    def _guess_chunk(self, item: Pending) -> None:
+        """The reply to BDAT was not seen: a chunk follows, or a command because it was refused."""
+        if is_no_prose(self._input.held.rstrip(b"\r\n")):
+            self._input.chunk_left = 0
+        else:
+            self.mode = HELD
+            self._settle(item, None)
 
     def _guess_private(self, item: Pending) -> None:
         """The reply to a private-use command was not seen: TLS, a command, a chunk or an authentication follows."""
@@ -1014,7 +1100,7 @@ class Dialogue:
         if state.held[0] == HANDSHAKE_RECORD or is_command(state.held) or private_name(state.held.rstrip(b"\r\n")):
             self._settle(item, None)
         elif item.size:
-            state.chunk_left, self.mode = item.size, CHUNK
+            state.chunk, state.chunk_left, self.mode = item, item.size, CHUNK
         else:
             self.mode = AUTH_LINE
 
@@ -1053,7 +1139,7 @@ class Dialogue:
         self.envelope.reset()
         self.envelope.state = NEW
         self._hello_sent = False
-        self.pipelining = False
+        self.offered = 0
         if self._input.private_names:
             self._input.private_names = ()
 
@@ -1084,9 +1170,34 @@ class Dialogue:
             self.mode = COMMAND
         return at + taken
 
+    def _rest_of_chunk(self, data: bytes, at: int) -> int:
+        """A chunk was refused before its end. Its rest may come, or commands: then the server does not wait for it."""
+        state = self._own_input()
+        stop = min(data.find(b"\n", at) + 1 or len(data), at + LINE - len(state.line))
+        line = state.line + data[at:stop]
+        if line[-1] != 0x0A and len(line) < LINE:
+            state.line = line
+            return stop
+        state.line = b""
+        text, left = line.rstrip(b"\r\n"), state.chunk_left
+        if self._gaps.client_lost or self._gaps.resuming:
+            self._resumes(text)
+        if line[-1] == 0x0A and is_no_prose(text):
+            left = 0
+        elif len(line) <= left:
+            self._waiting.stray()  # a server that reads commands answers it
+        state.chunk_left = max(0, left - len(line))
+        if not state.chunk_left:
+            self.mode = COMMAND
+            if left < len(line):
+                self.client(line[left:])
+        return stop
+
     def _chunk_gap(self, size: int, left_out: bool) -> int:
         """Lost bytes of a chunk. Returns how many were lost behind it."""
         state = self._input
+        if state.line:  # of a chunk that was refused
+            state.chunk_left, state.line = max(0, state.chunk_left - len(state.line)), b""
         taken = min(size, state.chunk_left)
         state.chunk_left -= taken
         if not state.chunk_left:

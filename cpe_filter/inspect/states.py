@@ -19,6 +19,10 @@ The rules:
 6. Content that follows a refused DATA may be answered line by line. These replies have a place of their own in the
    queue ("stray").
 7. Message content is counted and passes; no byte of it is kept.
+   A chunk's octets come without a reply to BDAT (RFC 3030). Where CHUNKING was offered they are read as octets at once,
+   elsewhere they are held. A refusal (`UNIMPLEMENTED`) shows that for the server they are commands, and changes nothing
+   else. After any other refusal the rest of the chunk may come and be dropped by the server, or a command may come: the
+   next line that is a command ends the chunk. Else its size does.
 8. A word that begins with X is a command if the server has named it in its reply to EHLO, or may have, unseen. Whatever
    it means, the code of its reply says how the client goes on: 220, TLS may follow; 334, lines of an authentication;
    354, as many bytes as the command announced, or content. Thus Exchange's X-ANONYMOUSTLS is read as STARTTLS, X-EXPS
@@ -28,7 +32,8 @@ The modes, in which the client's bytes are read:
 
     COMMAND ──DATA 354──► CONTENT ──CRLF.CRLF──► COMMAND        DATA refused, message sent anyway:
        │  ▲                                                      COMMAND ──► REFUSED ──line "."──► COMMAND
-       │  └──n bytes── CHUNK ◄──BDAT n                           DATA, STARTTLS, AUTH sent: HELD until the reply
+       │  └──n bytes── CHUNK ◄──BDAT n, CHUNKING offered         DATA, STARTTLS, AUTH sent: HELD until the reply, and
+       │                  └──refused──► REFUSED                    BDAT where CHUNKING was not offered
        ├──AUTH 334──► AUTH_LINE (one line) ──334──► AUTH_LINE …
        ├──STARTTLS 220──► HANDSHAKE ──TLS record──► OPAQUE (for good); anything else: COMMAND, in the clear
        ├──private-use command 220, then a TLS record──► HANDSHAKE
@@ -98,8 +103,11 @@ OTHERS_THAT_WAIT: dict[str, str] = {
     "private": "private",  # a private-use command
     "stray": "stray",  # lines of refused content that the server may take for commands
 }
-#: Commands whose reply decides how the client's next bytes are read.
-TURNS = frozenset(("DATA", "STARTTLS", "AUTH", "auth-line", "private"))
+#: Commands whose reply decides how the client's next bytes are read. BDAT does where CHUNKING was not offered.
+TURNS = frozenset(("DATA", "BDAT", "STARTTLS", "AUTH", "auth-line", "private"))
+#: Extensions in a reply to EHLO that matter here -> a bit each. The octets of BDAT follow at once (RFC 3030 section 2).
+PIPELINING, CHUNKING = 1, 2
+EXTENSIONS = {"PIPELINING": PIPELINING, "CHUNKING": CHUNKING}
 
 # ── replies ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,9 +120,13 @@ ANSWERS: dict[int, tuple[str, ...]] = {
 }
 #: The reply that agrees with one of these has a code of its own: a 250 answers none of them.
 AGREE_BY_OWN_CODE = ("DATA", "AUTH", "auth-line", "QUIT")
+#: The server does not have the command, or its parameter (RFC 5321 section 4.2.4): the envelope stays as it is.
+UNIMPLEMENTED = (500, 502, 504)
+#: What a line of content gets that is taken for a command.
+TO_STRAY = (500, 501, 502, 504)
 #: Agreement with these says no more than its code. EHLO is not among them: each line of its reply counts.
 WORDLESS = frozenset(("MAIL", "RCPT", "DATA", "content", "RSET", "QUIT"))
 #: A reply may answer what waits behind one of these: theirs may never come.
 PASSED_OVER = ("connect", "stray")
 #: A reply may answer a command that was sent before one of these and not seen.
-MAY_BE_OUTRUN = ("DATA", "QUIT")
+MAY_BE_OUTRUN = ("DATA", "QUIT", "unknown")

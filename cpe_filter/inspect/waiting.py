@@ -54,11 +54,16 @@ class Waiting(list[Pending]):
         self.bytes = 0
         return commands
 
-    def stray(self, lines: int = 1) -> None:
-        """The server may take `lines` more lines of content for commands and answer each of them."""
-        if self and self[-1].verb == "stray":
-            lines += self.take(-1).size
+    def stray(self, lines: int = 1, first: bool = False) -> None:
+        """The server may take `lines` more lines of content for commands and answer each of them.
+
+        They come after all that waits, or (first) before it.
+        """
+        if self and self[0 if first else -1].verb == "stray":
+            lines += self.take(0 if first else -1).size
         self.add(Pending("stray", size=lines))
+        if first:
+            self.insert(0, self.pop())
 
     def next(self) -> Pending:
         """Removes and returns the command that a reply answers; of several strays one."""
@@ -70,13 +75,20 @@ class Waiting(list[Pending]):
             self.bytes -= len(command.name) + WAITING_COST
         return command
 
+    def first_of(self, verbs: tuple[str, ...]) -> int:
+        """How many commands wait before the first with one of these verbs; 0 if there is none."""
+        for index, command in enumerate(self):
+            if command.verb in verbs:
+                return index
+        return 0
+
     def unanswered_before(self, reply: Reply) -> int:
         """Replies were lost: how many commands are before the one that this reply answers."""
         waiting = min(self.lost, len(self))
         expected = ANSWERS.get(reply.code, ())
-        agreed_to = [command.verb in expected for command in self]
-        if any(agreed_to):
-            return agreed_to.index(True)
+        for index, command in enumerate(self):
+            if command.verb in expected:
+                return index
         # The last one that it can answer.
         index = waiting - 1
         while index > 0 and reply.positive and self[index].verb in AGREE_BY_OWN_CODE:

@@ -248,7 +248,8 @@ def test_a_quit_behind_the_message_is_told_from_it() -> None:
 
 
 def test_a_chunk_takes_no_more_packets() -> None:
-    talk = Conversation().open().say(LEGITIMATE.split("C: DATA", maxsplit=1)[0] + f"C: BDAT {1448 * 300} LAST")
+    envelope = LEGITIMATE.split("C: DATA", maxsplit=1)[0].replace("250-PIPELINING", "250-CHUNKING")
+    talk = Conversation().open().say(f"{envelope}C: BDAT {1448 * 300} LAST")
     for _ in range(300):
         talk.packet(True, PSH | ACK, b"x" * 1448)
     judged = shown_of(talk.say("S: 250 queued\nC: QUIT\nS: 221 Bye").close().packets)

@@ -6,7 +6,8 @@
 #             (root; 12 minutes; BENCH=--quick: 4)
 # make icount what a short dialogue costs in instructions, in a virtual machine that counts them (5 minutes;
 #             ICOUNT="--dialogues 300": 2)
-# make fuzz   14 million inputs (hours); FUZZ_RUNS=5000 make fuzz for fewer
+# make fuzz   16 million inputs, and a million packets of mail in layers that scapy builds (hours); FUZZ_RUNS=5000
+#             FUZZ_PACKETS=5000 make fuzz for fewer
 # make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 10 minutes; FAULTS="kill flood")
 # make attacks every variant of every attack on the live filter, and a table of them (root; an hour;
 #             ATTACK="-k fragments" for some; `make test` has a few of each)
@@ -38,6 +39,7 @@ TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice
 	tests/report/test_reporter.py tests/bench/test_bench.py tests/bench/test_cost.py
 
 FUZZ_RUNS ?= 2000000
+FUZZ_PACKETS ?= 1000000
 
 demo:
 	@.ci/setup demo
@@ -73,10 +75,11 @@ icount:
 	@$(PYTHON) -m tests.vm.kernel
 	@$(PYTHON) -m tests.vm.cost $(ICOUNT)
 
-# Six targets, so many inputs each.
+# Eight targets, so many inputs each.
 fuzz:
 	@.ci/setup test
 	@$(PYTHON) -m tests.fuzz.run --runs $(FUZZ_RUNS)
+	@$(PYTHON) -m tests.fuzz.encapsulated --count $(FUZZ_PACKETS)
 
 faults:
 	@.ci/setup test

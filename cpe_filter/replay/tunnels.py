@@ -138,10 +138,14 @@ def l2tpv3(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     return _pseudowire(walk, data, at + 4)
 
 
+#: What `looks_like_ethernet` returns for a frame with an IP packet in it.
+_SURE = 2
+
+
 def _pseudowire(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     walk.routed()
     for size in (0, 4, 8, 12):
-        if looks_like_ethernet(data, at + size):
+        if looks_like_ethernet(data, at + size) == _SURE:
             return "ethernet", at + size
         if data[at + size : at + size + 2] == b"\xff\x03" and looks_like_ip(data, at + size + 4):
             return "ppp", at + size
@@ -164,11 +168,14 @@ def mpls(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     else:
         raise UnreadError("too-deep")
     nibble = data[at] >> 4
-    if nibble in (4, 6) and (looks_like_ip(data, at) or not looks_like_ethernet(data, at)):
+    plain = looks_like_ethernet(data, at)
+    if nibble in (4, 6) and (looks_like_ip(data, at) or not plain):
         return "ip", at
-    if nibble == 0 and not looks_like_ethernet(data, at):
-        return "ethernet", at + 4
-    if nibble == 1 and not looks_like_ethernet(data, at):
+    if nibble == 0:
+        # Behind a VLAN tag both make sense: then the bits that RFC 4448 reserves decide.
+        control = looks_like_ethernet(data, at + 4)
+        return "ethernet", at + 4 if control > plain or (control == plain and not u16(data, at)[0]) else at
+    if nibble == 1 and not plain:
         return DONE, at  # an associated channel: tests of the path
     return "ethernet", at
 

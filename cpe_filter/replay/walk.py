@@ -209,9 +209,13 @@ def looks_like_ip(data: bytes, at: int) -> bool:
     return False
 
 
+#: Tags that `looks_like_type` follows.
+_TAGS = 10
+
+
 def looks_like_type(data: bytes, at: int) -> bool:
     """Whether an ethertype is at `at`, and what it announces follows."""
-    for _ in range(4):
+    for _ in range(_TAGS):
         if at + 4 > len(data):
             return False
         kind = u16(data, at)[0]
@@ -221,11 +225,22 @@ def looks_like_type(data: bytes, at: int) -> bool:
             return data[at + 2 : at + 8] == b"\x00\x01\x08\x00\x06\x04"
         if kind == 0x8864:
             return data[at + 2 : at + 4] == b"\x11\x00" and data[at + 8 : at + 10] in (b"\x00\x21", b"\x00\x57")
-        if kind not in VLAN_TYPES:
+        if kind in VLAN_TYPES:
+            at += 4
+        elif data[at + 2 : at + 8] == b"\xaa\xaa\x03\0\0\0":
+            at += 8
+        else:
             return False
-        at += 4
     return False
 
 
-def looks_like_ethernet(data: bytes, at: int) -> bool:
-    return looks_like_type(data, at + 12)
+def looks_like_ethernet(data: bytes, at: int) -> int:
+    """How much an Ethernet frame seems to begin at `at`: 2 if it makes sense to the IP packet, 1 if its type does."""
+    if looks_like_type(data, at + 12):
+        return 2
+    if at + 17 > len(data):
+        return 0
+    kind = u16(data, at + 12)[0]
+    if kind in ETHERTYPES or kind in QUIET_ETHERTYPES:
+        return 1
+    return int(data[at + 14 : at + 17] in (b"\xaa\xaa\x03", b"\x42\x42\x03"))

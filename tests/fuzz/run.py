@@ -1,4 +1,4 @@
-"""Runs the fuzz targets: `python -m tests.fuzz.run [TARGET...] [--runs N] [--seed S]`; `make fuzz` runs 14 million.
+"""Runs the fuzz targets: `python -m tests.fuzz.run [TARGET...] [--runs N] [--seed S]`; `make fuzz` runs 16 million.
 
 Inputs are mutations of seeds: the lab's captures, those of the captures folder where present, and SMTP's own words;
 inputs that reach new lines of the code are kept as seeds (coverage by sys.settrace on a sample, so that most inputs
@@ -27,6 +27,8 @@ from cpe_filter.inspect.packet import parse
 from cpe_filter.replay.capture import CaptureError, frames
 from tests.build import CLIENT, CLIENT6, OPT, SERVER, SERVER6, dns_query, tcp, udp
 from tests.conftest import captures_folder
+from tests.fuzz.encapsulated import Generator
+from tests.fuzz.targets import LINKS as LINK_TYPE_NUMBERS
 from tests.fuzz.targets import TARGETS, Target
 from tests.home.test_lease_file import DNSMASQ, ODHCPD
 from tests.ip_packets import network_layer
@@ -99,6 +101,12 @@ def seeds(target: str) -> Iterator[bytes]:
             yield b"".join(len(p).to_bytes(2, "big") + b"\x04\x09" + p for p in packets[:24])[:LONGEST]
         elif target == "smtp":
             yield dialogue_of(packets)[:LONGEST]
+    if target == "layers":
+        generator = Generator(1)
+        for _ in range(400):
+            case = generator.case()
+            link = LINK_TYPE_NUMBERS.index(case.link).to_bytes(1, "big")
+            yield b"".join(link + len(f).to_bytes(2, "big") + f for f in case.frames)[:LONGEST]
     if target == "saved":
         for count in (0, 1, 3):
             yield encode(itertools.islice(known_devices(), count), 1e9, 7)

@@ -22,6 +22,11 @@ from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.lean.clocks import PacketTime
+from cpe_filter.replay.capture import Frame
+from cpe_filter.replay.copies import Copies
+from cpe_filter.replay.layers import DEEPEST, Layers
+from cpe_filter.replay.links import LINK_TYPES
+from cpe_filter.replay.reasons import meaning
 from cpe_filter.replay.violations import VIOLATIONS
 from cpe_filter.status.devices import device_facts
 from tests.policies import make_policy
@@ -255,6 +260,35 @@ def fuzz_leases(data: bytes) -> None:
             raise Wrong(f"a name without the beginning of a line makes a lease: {lease}")
 
 
+LINKS = sorted((*LINK_TYPES, 220))
+
+
+def fuzz_layers(data: bytes) -> None:
+    """`layers.Layers` and `copies.Copies`: frames with link type and length; each is read or counted, copies too."""
+    layers, copies = Layers(), Copies((25,))
+    count = packets = passed = at = 0
+    while at + 3 <= len(data):
+        link, size = LINKS[data[at] % len(LINKS)], data[at + 1] << 8 | data[at + 2]
+        frame = data[at + 3 : at + 3 + size]
+        at += 3 + size
+        count += 1
+        found = layers.packet(Frame(count / 64, link, frame, size))
+        if found is None:
+            continue
+        if len(found.path) > DEEPEST or not found.data:
+            raise Wrong(f"{len(found.path)} layers, {len(found.data)} bytes")
+        packets += 1
+        passed += sum(1 for _ in copies.originals(found, count / 64))
+    layers.finish()
+    copies.finish()
+    if layers.read + sum(layers.unread.values()) != count:
+        raise Wrong(f"{count} frames, {layers.read} read, {layers.unread}")
+    if passed + copies.count != packets:
+        raise Wrong(f"{packets} packets, {passed} passed on, {copies.count} copies")
+    for reason in layers.unread:
+        meaning(reason)
+
+
 TARGETS: dict[str, Target] = {
     "packet": fuzz_packet,
     "dns": fuzz_dns,
@@ -263,4 +297,5 @@ TARGETS: dict[str, Target] = {
     "engine": fuzz_engine,
     "saved": fuzz_saved,
     "leases": fuzz_leases,
+    "layers": fuzz_layers,
 }

@@ -8,7 +8,7 @@ import pytest
 
 from cpe_filter.inspect.facts import Facts, Limits
 from cpe_filter.inspect.smtp import Dialogue
-from tests.fuzz import run
+from tests.fuzz import encapsulated, run
 from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
 
 
@@ -16,12 +16,18 @@ from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
     ("name", "runs"),
     [
         *(("packet", 20000), ("dns", 10000), ("stream", 2000), ("smtp", 10000), ("engine", 7000), ("saved", 7000)),
-        ("leases", 5000),
+        *(("leases", 5000), ("layers", 5000)),
     ],
 )
 def test_fuzz(name: str, runs: int, tmp_path: Path) -> None:
     figures = run.fuzz(name, runs, seed=7, folder=tmp_path)
     assert figures["inputs"] == runs
+
+
+def test_mail_in_layers_is_read_or_counted() -> None:
+    seen = encapsulated.run(4000, seed=7)
+    assert seen["read"] + seen["counted"] == 4000
+    assert seen["counted"] > 50
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))

@@ -49,6 +49,7 @@ from cpe_filter.inspect.facts import Event, Facts, Limits, Reply, Transaction
 from cpe_filter.inspect.reply import ReplyReader
 from cpe_filter.inspect.states import (
     ANSWERS,
+    AS_MAIL,
     AUTH_LINE,
     CHUNK,
     CHUNKING,
@@ -93,6 +94,8 @@ _CLOSING_ROUNDS = 4
 _NAMELESS = {verb: Pending(verb) for verb in (*COMMANDS, "content", "auth-line", "unknown", "private")}
 _CONNECT = Pending("connect")
 #: A reply that comes while one of these has waited longest may answer another command.
+#: Replies that say more than yes or no.
+_SPECIAL = frozenset((*ANSWERS, 421))
 _IN_DOUBT = frozenset((*PASSED_OVER, *MAY_BE_OUTRUN))
 #: In place of a reader while no content is being sent.
 _NO_CONTENT = ContentReader(False)
@@ -103,7 +106,17 @@ NO_EVENTS: list[Event] = []
 class _Gaps:
     """What was not seen of a dialogue, and what follows from that."""
 
-    __slots__ = ("assumed", "client_lost", "hidden", "resuming", "unmeasured", "unseen", "watch_all")
+    __slots__ = (
+        "assumed",
+        "client_lost",
+        "closing",
+        "hidden",
+        "resuming",
+        "unmeasured",
+        "unread_greeting",
+        "unseen",
+        "watch_all",
+    )
 
     def __init__(self) -> None:
         #: A command was taken as agreed to without a reply. Set by `_sent` while no server is seen.
@@ -111,6 +124,8 @@ class _Gaps:
         #: Bytes of the client are missing before what comes next. Set by `client_gap`, `_unasked`; ends with a line
         #: that is a command (`_resumes`).
         self.client_lost = False
+        #: The command that waits behind one that was answered with 421. Set by `_answered`.
+        self.closing: Pending | None = None
         #: Content passed unseen, and with it there may have been commands. Set by `client_gap`, `_ends_content`.
         self.hidden = False
         #: Nothing of the client was seen since such content. Set by `client_gap`, `_ends_content`; ends as
@@ -118,6 +133,8 @@ class _Gaps:
         self.resuming = False
         #: The transaction whose size may count a QUIT. Set by `_ends_content`; ends with the next hidden reply.
         self.unmeasured: Transaction | None = None
+        #: A line without a code came before the greeting, or in its place. Set by `server`.
+        self.unread_greeting = False
         #: Bytes may have passed that were not seen. Set if the beginning or any byte is missing; stays.
         self.unseen = False
         #: The client hides commands behind content: all of it must be seen. Set by `_answers_hidden`; stays.
@@ -136,8 +153,11 @@ class _ClientInput:
         "guessed",
         "held",
         "line",
+        "lmtp",
         "private_names",
+        "replies",
         "skipped",
+        "taken",
         "tls_reply",
     )
 
@@ -160,6 +180,11 @@ class _ClientInput:
         #: A line whose end has not come, and how many bytes of it were dropped. Set by `_join_line`.
         self.line = b""
         self.skipped = 0
+        #: LHLO was agreed to. Set by `_on_hello`.
+        self.lmtp = False
+        #: Replies to the last message, and the first of these that agrees, or the first. Set by `_finish`.
+        self.replies = 0
+        self.taken: Reply | None = None
         #: Private-use commands that the server has named. Set by the reply to EHLO; ends with a pretence of TLS.
         self.private_names: tuple[str, ...] = ()
         #: The 220 to a private-use command: TLS may follow. Set by `_on_private`; ends with the client's next line.
@@ -354,6 +379,9 @@ class Dialogue:
                 if self._quotable and (keeps or reply.code >= 400):  # else its text is not read
                     reply = hide_words(reply, self._quotable)
                 self._reply(reply)
+            elif not (self.greeted or reader.begun):
+                # A line without a code, before the greeting or in its place: the client's next line shows which.
+                self._own_gaps().unread_greeting = True
         self._replies = reader if reader.begun else None
 
     def server_gap(self, size: int) -> None:
@@ -371,7 +399,7 @@ class Dialogue:
     def _reply(self, reply: Reply) -> None:
         waiting = self._waiting
         item: Pending | None
-        if waiting and not waiting.lost and waiting[0].verb not in _IN_DOUBT and reply.code not in ANSWERS:  # mostly
+        if waiting and not waiting.lost and waiting[0].verb not in _IN_DOUBT and reply.code not in _SPECIAL:  # mostly
             item, early = waiting.next(), False
         else:
             item, early = self._answered(reply)
@@ -412,7 +440,10 @@ class Dialogue:
         else:
             self._unasked(reply)
             return None, False
-        return waiting.next(), early
+        item = waiting.next()
+        if reply.code == 421 and waiting:
+            self._own_gaps().closing = waiting[0]
+        return item, early
 
     def _pass_over(self, reply: Reply) -> None:
         """The first waiting command may not be the one that is answered: its own reply never comes, or was lost."""
@@ -430,7 +461,7 @@ class Dialogue:
         if waiting.lost:
             self._resynchronise(reply)
         if waiting and waiting[0].verb == "stray" and reply.code not in TO_STRAY:
-            waiting.take()  # a line of content is no command, and is refused as such
+            waiting.take()  # a line of content is not a command, and is refused as such
         if reply.code in ANSWERS and waiting and waiting[0].verb not in ANSWERS[reply.code]:
             for _ in range(waiting.first_of(ANSWERS[reply.code])):
                 self._settle(waiting.take(), None)  # the server has left these without a reply
@@ -565,9 +596,17 @@ class Dialogue:
         self._emit(Event("greeting", "", reply))
 
     def _on_hello(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
-        extended = item.verb == "EHLO"
+        extended = item.verb != "HELO"
+        if reply is not None and reply.code == 220 and self._gaps.unread_greeting:
+            # The greeting, behind a line without a code that the client had taken for it.
+            self._gaps.unread_greeting = False
+            self._waiting.again(item)
+            self._emit(Event("greeting", "", reply))
+            return
         if agreed:
             self.envelope.greeted()
+            if item.verb == "LHLO" or self._input.lmtp:
+                self._own_input().lmtp = item.verb == "LHLO"
             if reply is not None:
                 self._announced(reply if extended else None)
         if self._limits.names and (agreed or self.facts.helo is None):
@@ -655,7 +694,7 @@ class Dialogue:
         envelope.count_content(size)
         if item.last:
             envelope.content_ends()
-            self._emit(envelope.finish(reply))
+            self._finish(item._replace(size=0), reply)
         elif not agreed:
             envelope.content_refused()
             self._emit(Event("reply", "BDAT", reply))
@@ -689,6 +728,19 @@ class Dialogue:
         return item.size - left
 
     def _on_content(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        self._finish(item, reply)
+
+    def _finish(self, item: Pending, reply: Reply | None) -> None:
+        """The reply to a whole message. LMTP has one for each recipient that was accepted (RFC 2033 section 4.2)."""
+        state, transaction = self._input, self.envelope.current
+        if state.lmtp and transaction is not None and reply is not None and reply.code != 421:
+            state.replies += 1
+            if state.taken is None or reply.positive:
+                state.taken = reply
+            if state.replies < transaction.accepted:
+                self._waiting.again(item)
+                return
+            reply, state.replies, state.taken = state.taken, 0, None
         self._emit(self.envelope.finish(reply))
 
     def _on_rset(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
@@ -704,6 +756,18 @@ class Dialogue:
         if held and held[0] != HANDSHAKE_RECORD:
             self.violate("data-before-tls")
         self._begin_tls(reply)
+
+    def _on_xclient(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        """220: the session begins again, with another client (postfix.org/XCLIENT_README)."""
+        if agreed and reply is not None:
+            self._starts_again()
+        self._emit(Event("reply", item.verb, reply))
+
+    def _on_turn(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
+        """The server is the client from now on (RFC 2645 section 4)."""
+        self._emit(Event("reply", item.verb, reply))
+        if agreed and reply is not None:
+            self.become_opaque("turned")
 
     def _begin_tls(self, reply: Reply | None) -> None:
         self._own_facts().tls = True
@@ -741,8 +805,13 @@ class Dialogue:
             self._begin_tls(None)
 
     def _on_unknown(self, item: Pending, reply: Reply | None, agreed: bool) -> None:
-        if reply is not None and reply.code == 354:
+        code = reply.code if reply is not None else 0
+        if code == 354 and item.size:  # XEXCH50, which the server has not named
+            self._on_private(item, reply, agreed)
+        elif code == 354:
             self._begin_content(None)  # what we could not read was DATA for the server
+        elif code == 334 and not self._waiting and self.mode == COMMAND:
+            self.mode = AUTH_LINE
         else:
             self._emit(Event("reply", "unknown", reply))
 
@@ -885,6 +954,7 @@ class Dialogue:
 
     def _command(self, line: bytes, bare: bool, total: int) -> None:
         verb, rest, quirks = parse_command(line)
+        name = ""
         if not verb:
             if self._is_private(name := private_name(line)):
                 verb, rest, quirks = parse_private(line, name)
@@ -903,7 +973,7 @@ class Dialogue:
             self._in_turn()
         if not verb:
             self.violate("unknown-command")
-            self._sent("unknown")
+            self._sent("unknown", size=announced_size(line[len(name) :]) if name else 0)
             return
         if self._input.data_refused:
             self._input.data_refused = False
@@ -924,7 +994,7 @@ class Dialogue:
         """The effects of a command before its reply comes."""
         if verb == "MAIL" or verb == "RCPT":
             self._path(verb, rest)
-        elif verb == "HELO" or verb == "EHLO":
+        elif verb == "HELO" or verb == "EHLO" or verb == "LHLO":
             name = readable(rest.strip())
             self._hello_sent = True
             if not name:
@@ -932,6 +1002,10 @@ class Dialogue:
             self._sent(verb, name if self._limits.local_parts else hide_local_parts(name))
         elif verb == "BDAT":
             self._bdat(rest)
+        elif verb in AS_MAIL:
+            self._path("MAIL", rest)
+        elif verb == "BURL":
+            self._sent(verb, last=rest.upper().endswith(b" LAST"))
         else:
             if verb == "QUIT":
                 self.quit_sent = True
@@ -946,6 +1020,8 @@ class Dialogue:
             self._give_up_waiting()
         if not self.server_seen:
             return
+        if self._gaps.unread_greeting and not self.greeted:
+            self._settle(self._waiting.take(), None)
         if not self.greeted:
             self.violate("early-talk")
         elif self._waiting and self._waiting[-1].verb != "stray" and not self.offered & PIPELINING:
@@ -1136,6 +1212,9 @@ class Dialogue:
     def _goes_on_in_the_clear(self) -> None:
         """STARTTLS was agreed to and no TLS came: a decrypted capture, or a pretence. The state is reset (RFC 3207)."""
         self.mode = COMMAND
+        self._starts_again()
+
+    def _starts_again(self) -> None:
         self.envelope.reset()
         self.envelope.state = NEW
         self._hello_sent = False
@@ -1221,8 +1300,9 @@ class Dialogue:
             self.server(b"\n")  # the last line of a server that disconnected without ending it
         # Commands that were never answered count as the client intended them.
         for _ in range(_CLOSING_ROUNDS):
+            closing = self._gaps.closing is not None and self._waiting and self._waiting[0] is self._gaps.closing
             for item in self._waiting.take_all():
-                if item.verb != "connect":
+                if item.verb != "connect" and not closing:  # after 421 nothing more is done (RFC 5321 section 3.8)
                     self._settle(item, None)
             if self.mode == HELD:
                 self.mode = COMMAND

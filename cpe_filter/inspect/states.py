@@ -78,10 +78,15 @@ _ANY = (NEW, READY, MAIL, RCPT)
 COMMANDS: dict[str, tuple[tuple[EnvelopeState, ...], str]] = {
     "HELO": (_ANY, "hello"),
     "EHLO": (_ANY, "hello"),
+    "LHLO": (_ANY, "hello"),  # of LMTP (RFC 2033), sent to a mail server by mistake
     "MAIL": ((NEW, READY), "mail"),
+    "SEND": ((NEW, READY), "mail"),  # these three: RFC 821 section 3.4
+    "SOML": ((NEW, READY), "mail"),
+    "SAML": ((NEW, READY), "mail"),
     "RCPT": ((MAIL, RCPT), "rcpt"),
     "DATA": ((RCPT,), "data"),
     "BDAT": ((RCPT,), "bdat"),
+    "BURL": ((RCPT,), "bdat"),  # a chunk without octets (RFC 4468)
     "RSET": (_ANY, "rset"),
     "STARTTLS": ((NEW, READY), "starttls"),
     "AUTH": ((NEW, READY), "auth"),
@@ -91,9 +96,13 @@ COMMANDS: dict[str, tuple[tuple[EnvelopeState, ...], str]] = {
     "HELP": (_ANY, "other"),
     "NOOP": (_ANY, "other"),
     "ETRN": (_ANY, "other"),
-    "XCLIENT": (_ANY, "other"),
+    "TURN": (_ANY, "turn"),  # RFC 821 section 3.8
+    "ATRN": (_ANY, "turn"),  # RFC 2645
+    "XCLIENT": (_ANY, "xclient"),
     "XFORWARD": (_ANY, "other"),
 }
+#: Commands that begin a transaction as MAIL does, and wait as MAIL.
+AS_MAIL = ("SEND", "SOML", "SAML")
 #: What waits for a reply without being a command -> what its reply does.
 OTHERS_THAT_WAIT: dict[str, str] = {
     "connect": "greeting",  # the connection itself, answered by the greeting
@@ -104,7 +113,7 @@ OTHERS_THAT_WAIT: dict[str, str] = {
     "stray": "stray",  # lines of refused content that the server may take for commands
 }
 #: Commands whose reply decides how the client's next bytes are read. BDAT does where CHUNKING was not offered.
-TURNS = frozenset(("DATA", "BDAT", "STARTTLS", "AUTH", "auth-line", "private"))
+TURNS = frozenset(("DATA", "BDAT", "STARTTLS", "AUTH", "auth-line", "private", "TURN", "ATRN", "XCLIENT"))
 #: Extensions in a reply to EHLO that matter here -> a bit each. The octets of BDAT follow at once (RFC 3030 section 2).
 PIPELINING, CHUNKING = 1, 2
 EXTENSIONS = {"PIPELINING": PIPELINING, "CHUNKING": CHUNKING}

@@ -42,6 +42,11 @@ class Waiting(list[Pending]):
         self.append(command)
         self.bytes += len(command.name) + WAITING_COST
 
+    def again(self, command: Pending) -> None:
+        """Adds a command that was answered, and to which more replies will come: it comes first."""
+        self.add(command)
+        self.insert(0, self.pop())
+
     def take(self, index: int = 0) -> Pending:
         """Removes and returns the command that has waited longest (or with -1 the last)."""
         command = self.pop(index)
@@ -61,9 +66,7 @@ class Waiting(list[Pending]):
         """
         if self and self[0 if first else -1].verb == "stray":
             lines += self.take(0 if first else -1).size
-        self.add(Pending("stray", size=lines))
-        if first:
-            self.insert(0, self.pop())
+        (self.again if first else self.add)(Pending("stray", size=lines))
 
     def next(self) -> Pending:
         """Removes and returns the command that a reply answers; of several strays one."""

@@ -57,6 +57,7 @@ class Metrics:
             "cases": gauge("cases", "Cases, by state.", "state"),
             "unmapped": gauge("unmapped_routers", "Routers with cases that are not in the subscriber map."),
             "ways": gauge("unwatched_routers", "Routers where mail leaves by or comes from an unwatched interface."),
+            "submitters": gauge("submission_devices", "Devices with many submission servers, by the last heartbeats."),
             "exported": gauge("exported_incidents", "Incidents exported under marks.", "format"),
             "held": gauge("held_incidents", "Incidents that the last export held back, by reason.", "format", "reason"),
             "webhook_events": gauge("webhook_events", "Events for the webhook, by state.", "state"),

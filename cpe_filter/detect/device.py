@@ -90,7 +90,7 @@ class Device:
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.server_networks = ServerNetworks()
         self.served_at = 0.0  # when it last answered mail from outside, as far as is known
-        self.submissions = (0, 0, 0)  # at submission ports, in a day: servers, connections, failures
+        self.submissions = (0, 0, 0)  # if many: servers, connections and failures at submission ports
         self.operators = b""  # of the servers it has dealt with, see detect.unusual
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.
         self.helos: list[int] = []  # of some HELO names, with how many new networks heard them in the last byte

@@ -84,13 +84,17 @@ def is_mail_server(device: Device, time: PacketTime) -> bool:
     record = device.operators
     if not record or device.key in RESERVED or device.score.standing not in (CLEAR, UNUSUAL):
         return False
-    serves = bool(device.served_at) and time - device.served_at < WINDOW_DAYS * _DAY_S
-    operators, active = (FEWEST, 1) if serves else (OPERATORS, ACTIVE_DAYS)
+    operators, active = (FEWEST, 1) if takes_mail(device, time) else (OPERATORS, ACTIVE_DAYS)
     last, days = _head.unpack_from(record)
     if len(record) < _head.size + operators * _entry.size or len(device.helos) > NAMES or days & _MANY_NAMES:
         return False
     days = days << min(max(0, _day(time) - last), WINDOW_DAYS) & _WINDOW
     return _recent(record, time) >= operators and bin(days).count("1") >= active
+
+
+def takes_mail(device: Device, time: PacketTime) -> bool:
+    """Whether a device has taken mail from outside within `WINDOW_DAYS`, as far as is known."""
+    return bool(device.served_at) and time - device.served_at < WINDOW_DAYS * _DAY_S
 
 
 def has_stopped(device: Device, time: PacketTime) -> bool:

@@ -37,6 +37,9 @@ SHOWN, REPORTED, MOST_SERVING = 32, 8, 64
 LINES_BURST, LINES_PER_HOUR = 8, 4
 
 
+NONE = (0, 0, 0)
+
+
 class _Submitter:
     """A device's counts since `began` (the engine's time; since: POSIX). kernel: what was read last.
 
@@ -114,7 +117,7 @@ class Submissions(Part):
         self._counts = policy.detect.submission
         if not self._counts:
             for mac in self._table:
-                self._mark(mac, (0, 0, 0))
+                self._mark(mac, NONE)
             self._table.clear()
 
     def _count(self, kernel: dict[bytes, tuple[int, ...]], with_bytes: bool, now: float) -> None:
@@ -124,7 +127,7 @@ class Submissions(Part):
             if now - one.began >= WINDOW_S:
                 if not one.connections and mac not in kernel:
                     del self._table[mac]
-                    self._mark(mac, (0, 0, 0))
+                    self._mark(mac, NONE)
                 else:
                     one.begin(now)
         for mac, counts in kernel.items():
@@ -135,14 +138,15 @@ class Submissions(Part):
                 known = self._table[mac] = _Submitter(now)
             if counts != known.kernel:
                 known.add(counts, with_bytes)
-            self._mark(mac, known.counts)
             if known.is_many and not known.many:
                 known.many = True
                 if not known.before:
                     self._say(mac, known, now)
+            _, shown, many = known.shown
+            self._mark(mac, shown if many else NONE)
 
     def _mark(self, mac: bytes, counts: tuple[int, int, int]) -> None:
-        """For a device that sends mail straight to servers, too: its incidents have the counts."""
+        """For a device that sends mail straight to servers, too: its incidents have the counts if they are many."""
         device = self._devices.find(mac)
         if device is not None:
             device.submissions = counts

@@ -10,6 +10,7 @@ import math
 
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import COMPROMISED, SUSPECTED, UNUSUAL
+from cpe_filter.detect.unusual import takes_mail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ EXEMPT: EndReason = "exempt"
 MERGED: EndReason = "merged"
 
 _MAX_NUMBER = (1 << 32) - 1
-#: Unwatched ways in a heartbeat, as many networks, and bytes of an interface's name (IFNAMSIZ without the NUL).
+#: Unwatched ways in a heartbeat, as many networks, and as many devices at submission ports; bytes of an interface's
+#: name (IFNAMSIZ without the NUL).
 _MAX_WAYS, _MAX_NAME = 8, 15
 
 
@@ -64,6 +66,7 @@ def incident_event(kind: EventKind, incident: Incident, now: PacketTime, booted:
         ind={name: _number(counts.indicators[name]) for name in INDICATORS if counts.indicators.get(name)},
         act=incident.act,
     )
+    event.update(incident.about)
     if incident.examples:
         event["sp"] = [
             {"up": _up(example.time, booted), "port": example.port, "family": example.family}
@@ -72,9 +75,23 @@ def incident_event(kind: EventKind, incident: Incident, now: PacketTime, booted:
     return event
 
 
+def about(device: Device, now: PacketTime) -> Wire:
+    """What an event says of a device besides its mail. Where it has nothing, it has no field for it."""
+    found: Wire = {}
+    if device.submissions[0]:
+        found["sub"] = _submission(device.submissions)
+    if takes_mail(device, now):
+        found["serves"] = True
+    return found
+
+
+def _submission(counts: Iterable[int]) -> Wire:
+    return dict(zip(("servers", "conns", "fails"), map(_number, counts), strict=True))
+
+
 def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: dict[str, Any]) -> Wire:
     """The daily heartbeat. figures: exempt, packets, failures, restored; ways and unlisted, as in the status (there
-    `unwatched`, `unlisted`).
+    `unwatched`, `unlisted`); submission: pseudonym and counts of each device with many servers.
 
     Where there is none it has no field for them, nor for unusual devices, so that collectors that do not know the field
     accept the heartbeat.
@@ -82,6 +99,7 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
     standings = [device.score.standing for device in devices]
     unusual = standings.count(UNUSUAL)
     ways = [{**_interface(way), "route": bool(way["default_route"])} for way in figures.get("ways", ())]
+    submission = [{"dev": dev, **_submission(counts)} for dev, *counts in figures.get("submission", ())]
     unlisted = [_interface(network) for network in figures.get("unlisted", ())]
     return {
         "up": int(up),
@@ -96,6 +114,7 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
         "failures": _number(figures["failures"]),
         "restored": _number(figures["restored"]),
         **({"unusual": unusual} if unusual else {}),
+        **({"sub": submission[:_MAX_WAYS]} if submission else {}),
         **({"ways": ways[:_MAX_WAYS]} if ways else {}),
         **({"unlisted": unlisted[:_MAX_WAYS]} if unlisted else {}),
     }

@@ -12,7 +12,7 @@ from cpe_filter.report.counts import NOTHING, Counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Any, Literal
 
     from cpe_filter.lean.clocks import PacketTime
 
@@ -37,10 +37,12 @@ class Incident:
 
     base: the device's counts when the incident began; counts: those since then. last_sent_*: the content of the last
     event, and its time. arrived: which of its events the collector has (bits, see tracker). resend: the last events may
-    be lost, so they are sent again. rekeyed: the device has another key since the counts were taken.
+    be lost, so they are sent again. about: what else is known of the device, as the wire format has it. rekeyed: the
+    device has another key since the counts were taken.
     """
 
     __slots__ = (
+        "about",
         "act",
         "arrived",
         "base",
@@ -69,6 +71,7 @@ class Incident:
         self.dev = dev
         self.oui = _oui(key)
         self.name = ""
+        self.about: dict[str, Any] = {}
         self.standing = UNUSUAL
         self.act = "monitor"
         self.first = self.last = first

@@ -138,9 +138,8 @@ class Reporter:
         self._log = log
         self._log_once = LogOnce(log)
         self._boot = spool_dir.boot_id()
-        self._incidents = IncidentTracker(
-            lambda device: key.pseudonym(saved.secret, device), PacketTime(now - uptime())
-        )
+        self._pseudonym = lambda device: key.pseudonym(saved.secret, device)
+        self._incidents = IncidentTracker(self._pseudonym, PacketTime(now - uptime()))
         self._writer = self._spool_writer()
         self._writer.make()
         self._next_arrived = self._next_write = self._next_example = float("-inf")
@@ -207,9 +206,14 @@ class Reporter:
         self._look(now)
         if self._policy.report.heartbeat and now >= self._next_beat:
             self._next_beat = now + FRESH_BEAT_S
-            self._spool.add(heartbeat(self._engine.devices, self._policy, uptime(), self._figures()))
+            self._spool.add(self._heartbeat())
         if self._spool.changed and now >= self._next_write:
             self._write(now)
+
+    def _heartbeat(self) -> dict[str, Any]:
+        figures = self._figures()
+        submission = [(self._pseudonym(mac), *counts) for mac, *counts in figures.get("submission", ())]
+        return heartbeat(self._engine.devices, self._policy, uptime(), {**figures, "submission": submission})
 
     def close(self, now: PacketTime) -> None:
         """The filter stops, or does not report any more."""

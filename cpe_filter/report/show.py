@@ -131,6 +131,7 @@ def _words(event: Any, devices: dict[str, str]) -> str:
             return (
                 f"{what}: {_many(int(event['devices']), 'device')}, {int(event.get('unusual', 0))} unusual, "
                 f"{int(event['suspected'])} suspected, {int(event['compromised'])} compromised"
+                + "".join([f"; {_submission(one, devices)}" for one in event.get("sub", ())])
             )
         dev = str(event["dev"])
         why = f", {_WHYS[event['why']]}" if "why" in event else ""
@@ -151,6 +152,14 @@ def _words(event: Any, devices: dict[str, str]) -> str:
         return f"{what}{why}: {device}: {counted}, {int(event['refused'])} refused{'; it ' + seen if seen else ''}"
     except (AttributeError, KeyError, TypeError, ValueError):
         return "an event of another version"
+
+
+def _submission(one: Any, devices: dict[str, str]) -> str:
+    """A device with many submission servers."""
+    dev = str(one["dev"])
+    called = devices.get(dev) or f"the one called {printable(dev)}"
+    failed = f"{int(one['fails'])} of {_many(int(one['conns']), 'connection')} failed"
+    return f"{called}: {_many(int(one['servers']), 'submission server')}, {failed}"
 
 
 def _many(number: int, what: str) -> str:

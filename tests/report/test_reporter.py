@@ -59,7 +59,7 @@ class Router:
         return self.ports.get(client_port)
 
     def started(self) -> Reporter:
-        figures = {"exempt": 0, "packets": 1, "failures": 0, "restored": 0}
+        figures = {"exempt": 0, "packets": 1, "failures": 0, "restored": 0, "submission": [(MAC, 64, 130, 120)]}
         engine, log, saved = self.home.engine, self.log.append, Saved(*read_saved(self.policy))
         return Reporter(self.policy, engine, lambda device: "annas-tv", lambda: figures, log, self.now, saved)
 
@@ -224,6 +224,9 @@ def test_heartbeats(router: Router) -> None:
     assert router.kinds(30) == []
     (first,) = router.tick(30)
     assert first["kind"] == "heartbeat"
+    (one,) = first["sub"]
+    assert (one["servers"], one["conns"], one["fails"]) == (64, 130, 120)
+    assert MAC.hex() not in str(first)
     (fresh,) = router.tick(3600)
     assert fresh["seq"] > first["seq"]
     router.arrive(fresh["seq"])

@@ -77,6 +77,13 @@ def test_only_the_router_knows_whose_a_pseudonym_is(desk: Desk) -> None:
     assert f"00:17:c8:11:22:33, called {known.dev}" in shown(desk)
 
 
+def test_a_heartbeat_with_submission(desk: Desk) -> None:
+    beat = {**BEAT, "sub": [{"dev": "ab" * 8, "servers": 64, "conns": 130, "fails": 120}]}
+    desk.leave(beat)
+    text = "the one called abababababababab: 64 submission servers, 120 of 130 connections failed"
+    assert text in shown(desk)
+
+
 def test_what_could_not_be_sent(desk: Desk) -> None:
     desk.policy = changed_policy(desk.policy, report_url="https://no-such-host.invalid")
     desk.leave(incident("opened"))

@@ -473,7 +473,7 @@ def test_heartbeat() -> None:
     check_event({"seq": 1, **beat})
     assert (beat["up"], beat["devices"], beat["unusual"], beat["compromised"]) == (77, 4, 1, 1)
     assert (beat["packets"], beat["restored"]) == ((1 << 32) - 1, 2)
-    assert not {"ways", "unlisted"} & set(beat)  # a collector that does not know the fields takes the heartbeat
+    assert not {"ways", "unlisted", "sub"} & set(beat)  # a collector that does not know the fields takes the heartbeat
 
 
 def test_heartbeat_names_unwatched_ways() -> None:
@@ -487,6 +487,35 @@ def test_heartbeat_names_unwatched_ways() -> None:
     assert len(beat["ways"]) == 8
     assert beat["ways"][0] == {"if": "wg0", "families": [4, 6], "conns": (1 << 32) - 1, "route": True}
     assert beat["ways"][1] == {"if": "??b?", "families": [4, 6], "conns": (1 << 32) - 1, "route": False}
+
+
+def test_heartbeat_counts_devices_with_many_submission_servers() -> None:
+    """By pseudonym, at most eight."""
+    home = Home()
+    figures = {
+        "exempt": 0,
+        "packets": 0,
+        "failures": 0,
+        "restored": 0,
+        "submission": [("0" * 16, 64, 1 << 40, 120)] * 9,
+    }
+    beat = heartbeat(home.devices.values(), home.policy, Uptime(1.0), figures)
+    check_event({"seq": 1, **beat})
+    assert beat["sub"] == [{"dev": "0" * 16, "servers": 64, "conns": (1 << 32) - 1, "fails": 120}] * 8
+
+
+def test_an_incident_says_what_else_is_known_of_the_device() -> None:
+    home = Home()
+    device = home.device()
+    device.submissions, device.served_at = (64, 130, 120), home.now
+    home.works(device, COMPROMISED)
+    (event,) = home.look()
+    assert (event["sub"], event["serves"]) == ({"servers": 64, "conns": 130, "fails": 120}, True)
+    other = home.device(bytes((2, 0, 0, 0, 0, 9)))
+    other.served_at = home.now - 31 * 86400
+    home.works(other, COMPROMISED)
+    (event,) = home.look()
+    assert not {"sub", "serves", "class"} & set(event)
 
 
 def test_heartbeat_names_networks_that_are_not_listed() -> None:

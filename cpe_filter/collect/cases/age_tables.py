@@ -148,6 +148,7 @@ async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
     queue = await store.read("SELECT state, COUNT(*) AS n FROM desk_event GROUP BY state")
     unknown = await store.read("SELECT COUNT(DISTINCT router) AS n FROM desk_case WHERE subscriber = ''")
     ways = await store.read("SELECT COUNT(*) AS n FROM router_state WHERE ways > 0")
+    submitters = await store.read("SELECT COALESCE(SUM(submitters), 0) AS n FROM router_state")
     exported = await store.read("SELECT mark, COUNT(*) AS n FROM desk_export WHERE done = 1 GROUP BY mark")
     held = await store.read("SELECT name, value FROM desk_mark WHERE name LIKE :held", held="held %")
     kinds: dict[tuple[str, ...], int] = defaultdict(int)
@@ -159,6 +160,7 @@ async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
         "cases": {(state,): found.get(state, 0) for state in history.STATES},
         "unmapped": {(): unknown[0]["n"]},
         "ways": {(): ways[0]["n"]},
+        "submitters": {(): int(submitters[0]["n"])},
         "exported": dict(kinds),
         "held": {tuple(row["name"].split()[1:]): row["value"] for row in held},
         "webhook_events": {(state,): waiting.get(state, 0) for state in EVENT_STATES},

@@ -27,6 +27,7 @@ class MailServer(NamedTuple):
     conns: int
     nets: int
     msgs: int
+    serves: int | None
 
     @property
     def proposal(self) -> str:
@@ -37,7 +38,7 @@ class MailServer(NamedTuple):
 async def listed(store: Store) -> list[MailServer]:
     """Those that look like mail servers now, the busiest first. Raises `StoreError`."""
     rows = await store.read(
-        "SELECT router, dev, oui, name, opened_at, last_at, act, conns, nets, msgs FROM incident"
+        "SELECT router, dev, oui, name, opened_at, last_at, act, conns, nets, msgs, serves FROM incident"
         " WHERE standing = 'unusual' AND closed_at IS NULL AND raised_at IS NULL"
         " ORDER BY conns DESC, router, dev LIMIT :most",
         most=MOST,

@@ -112,6 +112,8 @@ class Listed:
 class Detail:
     """incidents: rows of `incident`, newest first (`ind` and `sp` parsed). reports: single events that are still kept,
     newest first (`body` parsed). episodes, actions, events: rows of their tables, oldest first (events without body).
+    submission: the device's counts at submission ports, as the router's last heartbeat or its latest incident has them;
+    None if they are not many.
     """
 
     case: Case
@@ -120,6 +122,7 @@ class Detail:
     reports: list[Row] = field(default_factory=list)
     actions: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
+    submission: Row | None = None
 
 
 #: In which states each action is allowed.

@@ -82,6 +82,10 @@ async def detail(store: Store, number: str, most: int = 100) -> Detail | None:
         " JOIN report p ON p.router = d.router AND p.incident = d.incident"
         " WHERE d.case_id = :id ORDER BY p.at DESC, p.boot, p.seq DESC LIMIT :most", **of, most=most,
     )  # fmt: skip
+    router = await store.read("SELECT submission FROM router_state WHERE router = :router", router=case.router)
+    beat = json.loads(router[0]["submission"] or "[]") if router else []
+    counts = [one for one in beat if one["dev"] == case.dev]
+    counts += [json.loads(row["sub"]) for row in incidents if row["sub"]]
     return Detail(
         case,
         await store.read("SELECT * FROM desk_episode WHERE case_id = :id ORDER BY number", **of),
@@ -94,6 +98,7 @@ async def detail(store: Store, number: str, most: int = 100) -> Detail | None:
             "SELECT id, kind, at, made_at, state, tries, next_at, done_at, status, why FROM desk_event"
             " WHERE case_id = :id ORDER BY n", **of,
         ),
+        counts[0] if counts else None,
     )  # fmt: skip
 
 

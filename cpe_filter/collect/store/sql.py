@@ -32,7 +32,7 @@ _STATE = (
     "ind", "address", "boot", "seq", "updated_at", "closed_at",
 )  # fmt: skip
 #: Columns that only some events have: the latest value stays.
-_OPTIONAL = ("oui", "name", "sp")
+_OPTIONAL = ("oui", "name", "sp", "sub", "serves", "class")
 _ALL = ("router", "id", *_STATE, *_OPTIONAL, "opened_at", "raised_at", "changed_at")
 
 
@@ -80,7 +80,7 @@ WHERE (excluded.boot = router_state.boot AND excluded.up >= router_state.up)
 HEARTBEAT = """
 UPDATE router_state SET heartbeat_at = :at, devices = :devices, suspected = :suspected, compromised = :compromised,
     exempt = :exempt, mode = :mode, fail = :fail, packets = :packets, failures = :failures, restored = :restored,
-    ways = :ways, unusual = :unusual
+    ways = :ways, unusual = :unusual, submitters = :submitters, submission = :submission
 WHERE router = :router AND (heartbeat_at IS NULL OR heartbeat_at <= :at)
 """
 
@@ -144,6 +144,9 @@ def _incident_row(report: Report, event: Event) -> dict[str, Any]:
         "refused": event["refused"],
         "ind": _json(indicators.counts(event["ind"])),
         "sp": _json(examples) if examples else None,
+        "sub": _json(event["sub"]) if "sub" in event else None,
+        "serves": int(event["serves"]) if "serves" in event else None,
+        "class": event.get("class"),
         "address": report.address,
         "boot": report.boot,
         "seq": event["seq"],
@@ -178,6 +181,8 @@ def _heartbeat(report: Report, event: Event) -> dict[str, Any]:
         "exempt": event.get("exempt"),
         "ways": len(event.get("ways", ())) + len(event.get("unlisted", ())),
         "unusual": event.get("unusual", 0),
+        "submitters": len(event.get("sub", ())),
+        "submission": _json(event["sub"]) if "sub" in event else None,
         **{name: event[name] for name in names},
     }
 

@@ -114,7 +114,7 @@ async def page(store: Store, number: str, person: Person) -> str | None:
             f'<h1>{title}</h1><p class="lead">Case <span class="code">{shown(case.id)}</span>, ',
             f"{state(case.state)}. {_sentence(case)}</p>",
             '<div class="both"><div>',
-            _facts(case),
+            _facts(found),
             _indicators(case),
             "</div><div>",
             _form(case, person),
@@ -136,7 +136,8 @@ def _sentence(case: Case) -> str:
     return f"Closed {when(case.closed_at)}{f': {by}' if by else ''}."
 
 
-def _facts(case: Case) -> str:
+def _facts(found: Detail) -> str:
+    case = found.case
     facts: list[tuple[str, str]] = [
         ("Subscriber", shown(case.subscriber) if case.subscriber else "unknown"),
         ("Contact", shown(case.contact) if case.contact else "&ndash;"),
@@ -151,9 +152,22 @@ def _facts(case: Case) -> str:
         ("Found compromised", f"{case.episodes:,} times" if case.episodes != 1 else "once"),
         ("Connections", f"{case.conns:,}, {case.refused:,} of them refused"),
         ("Messages", f"{case.msgs:,} accepted by servers; {case.rcpts:,} recipients"),
+        *_about(found),
     ]
     rows = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in facts)
     return f'<section class="card"><h2>Facts</h2><dl class="facts even">{rows}</dl></section>'
+
+
+def _about(found: Detail) -> list[tuple[str, str]]:
+    """What is known of the device besides its direct mail, where there is anything."""
+    facts = []
+    if any(row["serves"] for row in found.incidents):
+        facts.append(("Mail from outside", "it answers connections to ports 25, 465 or 587"))
+    counts = found.submission
+    if counts is not None:
+        text = f"{counts['servers']:,} servers in a day; {counts['fails']:,} of {counts['conns']:,} connections failed"
+        facts.append(("Submission", f"{text} (ports 465, 587, 2525; never blocked)"))
+    return facts
 
 
 def _indicators(case: Case) -> str:

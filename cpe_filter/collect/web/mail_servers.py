@@ -27,7 +27,9 @@ def page(servers: Sequence[MailServer]) -> str:
             "",
             [
                 f'<span class="code">{shown(one.router)}</span>',
-                device(one.dev, one.oui) + (note(shown(one.name)) if one.name else ""),
+                device(one.dev, one.oui)
+                + (note(shown(one.name)) if one.name else "")
+                + (note("answers mail from outside") if one.serves else ""),
                 when(one.since),
                 when(one.last),
                 f"{one.conns:,}",

@@ -191,9 +191,14 @@ def test_figures(with_store: WithStore) -> None:
         await ours(notify=True)(store).catch_up(NOW)
         way = {"if": "wg0", "families": [4, 6], "conns": 7, "route": False}
         network = {"if": "br-guest", "families": [4], "conns": 7}
-        await store.add([report(heartbeat(3, ways=[way])), report(heartbeat(1), router="r9")])
-        await store.add([report(heartbeat(4, unlisted=[network]), router="r8")])
+        counts = {"servers": 64, "conns": 130, "fails": 120}
+        await store.add(
+            [report(heartbeat(3, ways=[way], sub=[{"dev": "0" * 16, **counts}] * 2)), report(heartbeat(1), router="r9")]
+        )
+        one = {"dev": "0" * 16, **counts}
+        await store.add([report(heartbeat(4, unlisted=[network], sub=[one]), router="r8")])
         found = await age_tables.figures(store)
+        assert found["submitters"] == {(): 3}
         assert found["ways"] == {(): 2}
         assert found["cases"][("open",)] == 2
         assert found["cases"][("closed",)] == 0

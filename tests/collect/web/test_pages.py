@@ -77,16 +77,42 @@ def test_every_page_is_sound(with_store: WithStore, tmp_path: Path) -> None:
     run(with_store, tmp_path, work)
 
 
+def test_a_case_shows_submission_and_mail_from_outside(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(page: Page, ids: list[str], store: Store) -> None:
+        cookie = await page.log_in()
+
+        async def text() -> str:
+            return read((await page.ask(f"/cases/{ids[0]}", cookie=cookie)).text).text
+
+        assert not {"Submission", "Mail from outside"} & set((await text()).split("\n"))
+        sub = {"servers": 64, "conns": 130, "fails": 120}
+        one = incident(3, up=1001, number=0, dev="0" * 16, sub=sub, serves=True)
+        await store.add([report(one, router="r0", received=NOW)])
+        assert "64 servers in a day; 120 of 130 connections failed" in await text()
+        assert "it answers connections to ports 25, 465 or 587" in await text()
+        # The latest heartbeat is newer; those of other devices are not this one's.
+        beat = heartbeat(4, up=1002, sub=[{"dev": "1" * 16, **sub}, {"dev": "0" * 16, **sub, "servers": 99}])
+        await store.add([report(beat, router="r0", received=NOW)])
+        assert "99 servers in a day" in await text()
+        await store.add([report(heartbeat(5, up=1003), router="r0", received=NOW)])
+        assert "64 servers in a day" in await text()
+
+    run(with_store, tmp_path, work)
+
+
 def test_devices_that_look_like_mail_servers(with_store: WithStore, tmp_path: Path) -> None:
     async def work(page: Page, _ids: list[str], store: Store) -> None:
         cookie = await page.log_in()
         assert "None." in read((await page.ask("/mail-servers", cookie=cookie)).text).text
         for number, standing in enumerate(("unusual", "suspected"), 20):
-            one = incident(1, kind="opened", number=number, dev=f"{number:016x}", standing=standing, name=HOSTILE_NAME)
+            one = incident(
+                1, kind="opened", number=number, dev=f"{number:016x}", standing=standing, name=HOSTILE_NAME, serves=True
+            )
             await store.add([report(one, router=f"r{number}", received=NOW)])
         answer = await page.ask("/mail-servers", cookie=cookie)
         found = read(answer.text).text
         assert "1 device that may be a mail server" in found
+        assert "answers mail from outside" in found
         assert f"{20:016x}" in found
         assert HOSTILE_NAME not in answer.text
         assert "cpe-filter exempt add --device MAC" in found

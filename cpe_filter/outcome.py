@@ -13,6 +13,8 @@ from cpe_filter.lean.log_output import one_line
 EXIT_OK, EXIT_UNUSABLE = 0, 2
 #: The answer holds for a part of the input only.
 EXIT_INCOMPLETE = 3
+#: Ctrl-C: 128 and the number of SIGINT, as shells have it.
+EXIT_INTERRUPTED = 130
 
 
 class UsageError(Exception):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.replay.replay import Options, replay, show
+from cpe_filter.replay.replay import Options, replay
+from cpe_filter.replay.text import show
 from tests.lab import boxes, clients, mtas, peers, record
 from tests.lab.net import Lab
 

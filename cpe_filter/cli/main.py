@@ -1,7 +1,8 @@
 """The program's entry point: exit codes, where output goes, and the way to the commands.
 
 Exit codes: 0 done; 1 the filter is not running (status, reload, release), nothing was delivered (send); 2 unusable
-input or surroundings, one line on stderr saying what, where, and what is allowed.
+input or surroundings, one line on stderr saying what, where, and what is allowed; 3 a part of the input could not be
+looked into (replay); 130 Ctrl-C.
 
 `run` stays in a router's memory, so it does not use argparse, which takes 1.4 MB. All other commands, and `run` with
 anything unusual, are in `commands`.
@@ -14,7 +15,7 @@ import os
 import sys
 
 from cpe_filter.lean.log import err, log, output
-from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, silence
+from cpe_filter.outcome import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSABLE, UsageError, silence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         log(err(_with_file(error)))
         code = EXIT_UNUSABLE
     except KeyboardInterrupt:
-        code = 130
+        code = EXIT_INTERRUPTED
     output.finish()
     sys.exit(code)
 

@@ -34,27 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--version", action="version", version=f"cpe-filter {__version__}")
     run.set_defaults(work="run")
 
-    replay = commands.add_parser("replay", help="analyse capture files")
-    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="a pcap or pcapng file")
-    replay.add_argument("--json", action="store_true", help="print one JSON object per capture, each on a line")
-    replay.add_argument("--sessions", action="store_true", help="also list SMTP sessions")
-    replay.add_argument("--addresses", action="store_true", help="show complete addresses instead of domains")
-    replay.add_argument(
-        "--lan", action="append", default=[], metavar="CIDR", help="treat only clients in this network as devices"
-    )
-    replay.add_argument(
-        "--leases",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="take device names from this lease file of a router",
-    )
-    replay.add_argument("--port", action="append", default=[], metavar="N", help="also treat this port as mail")
-    replay.add_argument("--policy", metavar="FILE", help="policy file (default: mode monitor, with escalation)")
-    replay.add_argument("--timeline", action="store_true", help="draw how the score of each device developed")
-    replay.add_argument("--html", metavar="FILE", help="write an HTML page with all of this, and more, to FILE")
-    replay.set_defaults(work="replay")
-
+    _replay_command(commands)
     _control_commands(commands)
 
     rules = commands.add_parser("rules", help="print the nftables ruleset that run installs, or remove it")
@@ -107,6 +87,50 @@ def make_parser() -> argparse.ArgumentParser:
 
     _collector_command(commands)
     return parser
+
+
+def _replay_command(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """Captures, in whatever form they come."""
+    replay = commands.add_parser("replay", help="analyse captures: files, folders, pipes")
+    replay.add_argument(
+        "captures", nargs="+", metavar="CAPTURE", help="a pcap or pcapng file, a folder of them, a pipe, or - for stdin"
+    )
+    replay.add_argument(
+        "--join", action="store_true", help="judge all files as one capture, in the order of their first packets"
+    )
+    replay.add_argument(
+        "--follow", action="store_true", help="print verdicts as they come, while a pipe or file is still written to"
+    )
+    replay.add_argument(
+        "--format",
+        choices=("table", "json", "csv", "html"),
+        help="table (default); json: one object per capture, each on a line; csv: a row for each device, or with "
+        "--sessions for each session; html: a page",
+    )
+    replay.add_argument("--json", action="store_true", help="the same as --format json")
+    replay.add_argument("--sessions", action="store_true", help="also list SMTP sessions")
+    replay.add_argument("--addresses", action="store_true", help="show complete addresses instead of domains")
+    replay.add_argument(
+        "--lan", action="append", default=[], metavar="CIDR", help="treat only clients in this network as devices"
+    )
+    replay.add_argument(
+        "--leases",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="take device names from this lease file of a router",
+    )
+    replay.add_argument("--port", action="append", default=[], metavar="N", help="also treat this port as mail")
+    replay.add_argument("--policy", metavar="FILE", help="policy file (default: mode monitor, with escalation)")
+    replay.add_argument("--timeline", action="store_true", help="draw how the score of each device developed")
+    replay.add_argument("--html", metavar="FILE", help="write an HTML page with all of this, and more, to FILE")
+    replay.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colours (default: auto, in a terminal, unless NO_COLOR is set)",
+    )
+    replay.set_defaults(work="replay")
 
 
 def _collector_command(commands: argparse._SubParsersAction[_Parser]) -> None:

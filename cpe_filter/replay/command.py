@@ -1,23 +1,38 @@
-"""`cpe-filter replay`: checks its options and judges its captures one after the other.
+"""`cpe-filter replay`: checks its options and judges its captures one after the other, or as one.
 
-Not in a router's package.
+Knows the options, and in which form results are shown. Must not know formats of captures. Not in a router's package.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_network
+from typing import Any
 
 from cpe_filter.lean.output_file import OutputFile, OutputFileError
-from cpe_filter.outcome import EXIT_INCOMPLETE, EXIT_OK, EXIT_UNUSABLE, UsageError, complain, silence
+from cpe_filter.outcome import (
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_UNUSABLE,
+    UsageError,
+    complain,
+    silence,
+)
 from cpe_filter.policy.model import Policy
-from cpe_filter.replay.capture import CaptureError
+from cpe_filter.replay.capture import CaptureError, Frame, NoCaptureError, Warn, frames
+from cpe_filter.replay.follow import verdicts
+from cpe_filter.replay.interrupt import Interrupt
+from cpe_filter.replay.output import Output, make_output
 from cpe_filter.replay.page import Page
-from cpe_filter.replay.replay import DEFAULT_POLICY, Options, replay, show
+from cpe_filter.replay.progress import Progress, on_terminal
+from cpe_filter.replay.replay import DEFAULT_POLICY, Options, replay
+from cpe_filter.replay.sources import FolderError, Joined, Source, expand
+from cpe_filter.replay.stream import Reading, label
 from cpe_filter.replay.timeline import Timeline
 
 
@@ -36,56 +51,147 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
     for path in options.leases:
         if not os.path.isfile(path):
             raise UsageError(f"--leases {path}: no such file")
+    form = _form(options)
     how = Options(policy, lan, options.addresses, options.sessions, options.timeline, tuple(options.leases))
-    if options.json and isinstance(sys.stdout, io.TextIOWrapper):
+    if form != "table" and isinstance(sys.stdout, io.TextIOWrapper):
         # RFC 8259 section 8.1. Bytes of a file name that are not UTF-8 become \udcXX, which is valid in JSON, too.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    if options.html is None:
-        return _replay_each(options, how, None)
-    try:
-        with OutputFile(options.html, begins=b"<!DOCTYPE html>") as file:
-            page = Page()
-            code = _replay_each(options, how, page)
-            file.text = page.text()
-    except OutputFileError as error:
-        raise UsageError(f"--html {options.html}: {error}") from None
+    page = Page() if options.html is not None or form == "html" else None
+    output = make_output(form, options.timeline, options.sessions, options.color)
+    with Interrupt() as interrupt:
+        judging = _Judging(options, how, output, page, interrupt)
+        if options.html is None:
+            code = judging.run()
+        else:
+            try:
+                with OutputFile(options.html, begins=b"<!DOCTYPE html>") as file:
+                    code = judging.run()
+                    assert page is not None  # noqa: S101
+                    file.text = page.text()
+            except OutputFileError as error:
+                raise UsageError(f"--html {options.html}: {error}") from None
+    if form == "html" and page is not None:
+        sys.stdout.write(page.text())
     return code
 
 
-def _replay_each(options: argparse.Namespace, how: Options, page: Page | None) -> int:
-    """Judges and shows one capture after the other; `page`, if there is one, gets each result."""
-    code = EXIT_OK
-    for number, path in enumerate(options.captures):
+def _form(options: argparse.Namespace) -> str:
+    """The form of the output; checks what cannot go together. Raises `UsageError`."""
+    form: str = options.format or ("json" if options.json else "table")
+    if options.json and form != "json":
+        raise UsageError(f"--json and --format {form} exclude each other")
+    if options.captures.count("-") > 1:
+        raise UsageError("standard input (-) can be read only once")
+    if options.follow and len(options.captures) > 1:
+        raise UsageError("--follow takes one input, such as a pipe or the file that tcpdump writes")
+    if options.follow and os.path.isdir(options.captures[0]):
+        raise UsageError(f"--follow: {options.captures[0]} is a folder; expected a pipe or a file")
+    if options.follow and form in ("csv", "html"):
+        raise UsageError(f"--follow writes a table or JSON, not {form}")
+    return form
+
+
+class _Judging:
+    """All captures of one call. page: gets each result, too, if there is one."""
+
+    def __init__(
+        self, options: argparse.Namespace, how: Options, output: Output, page: Page | None, interrupt: Interrupt
+    ) -> None:
+        self._options, self._how, self._output, self._page = options, how, output, page
+        self._interrupt = interrupt
+        quiet = options.json or options.format == "json" or options.follow
+        self._progress: Progress | None = None if quiet else on_terminal()
+        self._reading = Reading(options.follow, interrupt, self._progress)
+        self._code = EXIT_OK
+
+    def run(self) -> int:
+        """Judges and shows all; the exit code. Raises `UsageError`, and `OSError` of a folder."""
+        try:
+            sources = expand(self._options.captures, self._skipped)
+        except FolderError as error:
+            raise UsageError(str(error)) from None
+        if self._options.join:
+            self._judge_joined(sources)
+        else:
+            for source in sources:
+                if not self._interrupt.happened:
+                    self._judge(source)
+        if self._interrupt.happened:
+            self._say("interrupted; this is what was found so far")
+            return EXIT_INTERRUPTED
+        return self._code
+
+    def _judge(self, source: Source) -> None:
+        path = source.path
+        self._show(path, lambda warn: frames(path, warn, self._reading), lambda error: self._failed(source, error))
+
+    def _judge_joined(self, sources: Sequence[Source]) -> None:
+        joined = Joined(sources, self._reading, self._failed)
+        first, more = sources[0].path, len(sources) - 1
+        name = f"{label(first)} and {more} more" if more else first
+
+        def all_frames(warn: Warn) -> Iterable[Frame]:
+            yield from joined.frames(lambda path, text: warn(text if path == name else f"{label(path)}: {text}"))
+
+        def failed(error: Exception) -> None:
+            self._code = EXIT_UNUSABLE
+            self._say(f"--join: {error}")
+
+        self._show(name, all_frames, failed)
+        for text in joined.notes:
+            self._say(f"--join: {text}")
+
+    def _show(self, path: str, source: Callable[[Warn], Iterable[Frame]], failed: Callable[[Exception], None]) -> None:
+        """Judges one capture and shows the result."""
         warnings: list[str] = []
 
-        def warn(text: str, path: str = path, warnings: list[str] = warnings) -> None:
+        def warn(text: str) -> None:
             warnings.append(text)
-            complain(f"{path}: warning: {text}")
+            self._say(f"{label(path)}: warning: {text}")
 
+        timeline = Timeline()
+        traced = timeline if self._options.timeline or self._page else None
+        watch = verdicts(self._output.as_json, _flushed) if self._options.follow else None
         try:
-            timeline = Timeline()
-            traced = timeline if options.timeline or page else None
-            result = replay(path, how, warn, traced)
+            result = replay(path, self._how, warn, traced, source, watch)
         except (CaptureError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            complain(f"{path}: {reason}")
-            code = EXIT_UNUSABLE
-            if page:
-                page.failed(path, str(reason))
-            continue
+            failed(error)
+            return
         if not result["accounting"]["complete"]:
-            code = code or EXIT_INCOMPLETE
-        if page:
-            page.add(result, timeline, warnings)
+            self._code = self._code or EXIT_INCOMPLETE
+        if self._page:
+            self._page.add(result, timeline, warnings)
+        self._write(result, timeline)
+
+    def _write(self, result: dict[str, Any], timeline: Timeline) -> None:
+        if self._progress:
+            self._progress.clear()
         try:
-            if options.json:
-                print(json.dumps(result, ensure_ascii=False))
-            else:
-                if number:
-                    print()
-                show(result, print, timeline if options.timeline else None, sys.stdout.encoding)
+            self._output.add(result, timeline)
         except BrokenPipeError:
-            if page is None:
+            if self._page is None:
                 raise
             silence()  # the page is written all the same
-    return code
+
+    def _failed(self, source: Source, error: Exception) -> None:
+        """An input cannot be used. In a folder there may be other files."""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if source.found and isinstance(error, NoCaptureError):
+            self._skipped(source.path, reason)
+            return
+        self._code = EXIT_UNUSABLE
+        self._say(f"{label(source.path)}: {reason}")
+        if self._page:
+            self._page.failed(source.path, reason)
+
+    def _skipped(self, path: str, reason: str) -> None:
+        self._say(f"{path}: skipped: {reason}")
+
+    def _say(self, text: str) -> None:
+        if self._progress:
+            self._progress.clear()
+        complain(text)
+
+
+def _flushed(text: str) -> None:
+    print(text, flush=True)

@@ -16,12 +16,20 @@ _EXPORT = "export the packets themselves as pcapng"
 
 
 class Format(NamedTuple):
-    """magics: one of these stands at byte `at`. remedy: what to do, None if there is nothing to be done."""
+    """magics: one of these stands at byte `at`. remedy: what to do. packets: whether packets may be in it."""
 
     name: str
     magics: tuple[bytes, ...]
     remedy: str | None = None
     at: int = 0
+    packets: bool = True
+
+
+class Described(NamedTuple):
+    """text: what it is, and what to do. holds_packets: whether packets may be in it."""
+
+    text: str
+    holds_packets: bool
 
 
 FORMATS = (
@@ -49,10 +57,10 @@ FORMATS = (
     Format("compressed with lzop", (b"\x89LZO\0\r\n\x1a\n",), _PIPED.format("lzop -dc FILE")),
     Format("compressed with snappy", (b"\xff\x06\0\0sNaPpY",), _PIPED.format("snzip -dc FILE")),
     Format("compressed with lz4 in its legacy format", (b"\x02\x21\x4c\x18",), _PIPED.format("lz4 -dc FILE")),
-    Format("a SQLite database", (b"SQLite format 3\0",)),
-    Format("a PDF document", (b"%PDF-",)),
-    Format("a program", (b"\x7fELF", b"MZ\x90\0")),
-    Format("a picture", (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8")),
+    Format("a SQLite database", (b"SQLite format 3\0",), packets=False),
+    Format("a PDF document", (b"%PDF-",), packets=False),
+    Format("a program", (b"\x7fELF", b"MZ\x90\0"), packets=False),
+    Format("a picture", (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8"), packets=False),
 )
 _TEXTS = (
     ("an HTML page", (b"<!doctype html", b"<html"), "download the capture itself"),
@@ -61,16 +69,18 @@ _TEXTS = (
 )
 
 
-def described(head: bytes) -> str | None:
-    """What an input is that begins with `head`, and what to do, in words; None if nothing is known of it."""
+def described(head: bytes) -> Described | None:
+    """What an input is that begins with `head`; None if nothing is known of it."""
     for form in FORMATS:
         if head.startswith(form.magics, form.at):
-            return f"{form.name}; {form.remedy}" if form.remedy else form.name
+            return Described(f"{form.name}; {form.remedy}" if form.remedy else form.name, form.packets)
     if _is_etl(head):
-        return "an event trace of Windows (.etl); convert it: etl2pcapng FILE NEW, or pktmon etl2pcap FILE"
+        text = "an event trace of Windows (.etl); convert it: etl2pcapng FILE NEW, or pktmon etl2pcap FILE"
+        return Described(text, True)
     if _is_erf(head):
-        return f"an ERF capture of a DAG card; {_EDITCAP}"
-    return _text(head)
+        return Described(f"an ERF capture of a DAG card; {_EDITCAP}", True)
+    known = _text(head)
+    return Described(known, False) if known else None
 
 
 def _text(head: bytes) -> str | None:

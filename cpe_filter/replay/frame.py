@@ -20,6 +20,10 @@ class CaptureError(ValueError):
     """An input that cannot be used as a capture at all."""
 
 
+class NoCaptureError(CaptureError):
+    """An input that is something else, and has no packets."""
+
+
 class Frame(NamedTuple):
     """time: POSIX seconds. link: LINKTYPE number. data: what was kept of the frame. length: on the wire."""
 

@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from cpe_filter.replay.interrupt import Interrupt
+
 #: Bytes that are read at once, from a file and from compressed data.
 CHUNK, PACKED = 1 << 16, 1 << 13
 #: How often an input may be compressed: `.pcap.gz` in `.xz` is two.
@@ -242,14 +244,26 @@ def unpacked(stream: Stream, warn: Callable[[str], None]) -> Stream:
     raise InputError(f"compressed more than {LAYERS} times")
 
 
+class Reading(NamedTuple):
+    """How inputs are read.
+
+    follow: at the end of a file more is waited for, as in `tail -F`. interrupt: ends it. progress: called for each
+    piece that was read.
+    """
+
+    follow: bool = False
+    interrupt: Interrupt | None = None
+    progress: Callable[[Input], None] | None = None
+
+
 class Input:
     """An open input. stream: its bytes, as they are. size: of the file in bytes, None for a pipe. taken: read so far.
 
-    follow: at the end of a file more is waited for, as in `tail -F`; a file that has got another name is left for
-    the new one. Raises `OSError`, and `InputError` for a terminal.
+    replaced: it was followed, and its name is another file's by now.
+    Raises `OSError`, and `InputError` for a terminal.
     """
 
-    def __init__(self, path: str, follow: bool = False) -> None:
+    def __init__(self, path: str, reading: Reading = Reading()) -> None:  # noqa: B008
         self.path = path
         self._file = open(0, "rb", 0, closefd=False) if path == "-" else open(path, "rb", 0)  # noqa: SIM115
         if self._file.isatty():
@@ -257,14 +271,29 @@ class Input:
             raise InputError("it is a terminal; pipe a capture into it, as in `tcpdump -U -w - | cpe-filter replay -`")
         status = os.fstat(self._file.fileno())
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
-        self._follow = follow and self.size is not None
+        self._reading = reading
+        self._follow = reading.follow and self.size is not None
+        if reading.follow:
+            self.size = None
         self.taken = 0
+        self.replaced = False
         self.stream = Stream(self._read_some)
+
+    @property
+    def interrupted(self) -> bool:
+        return self._reading.interrupt is not None and self._reading.interrupt.happened
 
     def close(self) -> None:
         self._file.close()
 
     def _read_some(self, size: int) -> bytes:
+        interrupt = self._reading.interrupt
+        piece = interrupt.waiting(lambda: self._wait(size)) if interrupt else self._wait(size)
+        if self._reading.progress:
+            self._reading.progress(self)
+        return piece
+
+    def _wait(self, size: int) -> bytes:
         while True:
             piece = self._file.read(size)
             if piece:
@@ -272,19 +301,20 @@ class Input:
                 return piece
             if piece is None:  # whoever has started us left the pipe non-blocking
                 select.select([self._file], [], [])
-            elif self._follow and not self._replaced():
+            elif self._follow and not self._is_replaced():
                 time.sleep(_POLL_S)
             else:
                 return b""
 
-    def _replaced(self) -> bool:
+    def _is_replaced(self) -> bool:
         """Whether the name is another file's by now, or the file was cut to its beginning: this one has ended."""
         ours = os.fstat(self._file.fileno())
         try:
             there = os.stat(self.path)
         except OSError:
             return False  # between two names
-        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino) or ours.st_size < self.taken
+        self.replaced = (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino) or ours.st_size < self.taken
+        return self.replaced
 
 
 def label(path: str) -> str:

@@ -100,7 +100,7 @@ def test_unusable_captures(name: str, tmp_path: Path) -> None:
 
 
 def test_directory_and_missing_file(tmp_path: Path) -> None:
-    refused(cli("replay", tmp_path), f"{tmp_path}: Is a directory")
+    refused(cli("replay", tmp_path), f"{tmp_path}: no files in this folder")
     refused(cli("replay", "--json", tmp_path / "none"), f"{tmp_path / 'none'}: No such file or directory")
 
 
@@ -487,7 +487,7 @@ def test_no_path_reaches_the_terminal_raw(good: Path, tmp_path: Path) -> None:
         refused(cli(*arguments, path), shown)
     refused(cli("status", "--file", path), shown, code=1)
     path.write_bytes(good.read_bytes())
-    assert cli("replay", path).out.startswith(f"{tmp_path}/{shown}: ")
+    assert cli("replay", path).out.startswith(f"{tmp_path}/{shown}:")
     ran = cli("status", "--policy", "a", "\x1b[2J")
     assert ran.code == 2
     assert ran.err.splitlines()[-1] == "cpe-filter: error: unrecognized arguments: \\x1b[2J"

@@ -25,6 +25,7 @@ from cpe_filter.engine import Engine
 from cpe_filter.inspect.facts import Event
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.policy.model import Policy
+from cpe_filter.replay.capture import frames
 from cpe_filter.replay.feed import Feed
 from cpe_filter.replay.replay import _play
 from tests.lab import boxes
@@ -253,7 +254,7 @@ def read(path: Path, policy: Policy, seen: Seen) -> None:
         passed(connection, event, time)
 
     detector.event = event  # type: ignore[method-assign]
-    _play(str(path), Feed(engine), engine, lambda line: None)
+    _play(lambda warn: frames(str(path), warn), Feed(engine), engine, lambda line: None)
 
 
 def play(names: list[str], minutes: float = 0.0) -> dict[str, tuple[list[str], str]]:

@@ -67,11 +67,12 @@ KNOWN = {
 @pytest.mark.parametrize("name", KNOWN)
 def test_other_formats_are_named_with_a_remedy(name: str) -> None:
     data, says, remedy = KNOWN[name]
-    text = foreign.described(data[: foreign.HEAD])
-    assert text is not None
-    assert says in text
-    assert remedy in text
-    assert "\n" not in text
+    found = foreign.described(data[: foreign.HEAD])
+    assert found is not None
+    assert says in found.text
+    assert remedy in found.text
+    assert "\n" not in found.text
+    assert found.holds_packets == bool(remedy and "-w" not in remedy and remedy not in ("download", "pcapng"))
 
 
 def test_what_is_nothing_is_not_named() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.replay.replay import DEFAULT_POLICY, Options, replay, show
+from cpe_filter.replay.replay import DEFAULT_POLICY, Options, replay
+from cpe_filter.replay.text import show
 from tests.build import (
     CLIENT,
     CLIENT6,

@@ -21,7 +21,7 @@ import pytest
 
 from cpe_filter.replay import stream
 from cpe_filter.replay.capture import CaptureError, frames
-from cpe_filter.replay.stream import COMPRESSIONS, Input, InputError, Stream, unpacked
+from cpe_filter.replay.stream import COMPRESSIONS, Input, InputError, Reading, Stream, unpacked
 from tests import build
 
 #: Compresses a little, so that a member has several pieces.
@@ -238,7 +238,7 @@ def test_a_terminal_is_refused() -> None:
 def test_a_file_is_followed_while_it_grows_and_until_it_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "growing"
     path.write_bytes(CAPTURE[:100])
-    source = Input(str(path), follow=True)
+    source = Input(str(path), Reading(follow=True))
     assert source.stream.read(100) == CAPTURE[:100]
     with written(str(path), CAPTURE, 200):  # opened anew: cut, and written again
         pass

@@ -14,6 +14,7 @@ from typing import Any
 
 from cpe_filter.collect.cases.attribution import Held, Source
 from cpe_filter.collect.export.export_rows import ExportRow
+from cpe_filter.replay.spreadsheet import inert
 
 COLUMNS = (
     "case", "state", "subscriber", "contact", "region", "line", "model", "asn", "router", "device", "vendor_oui",
@@ -21,9 +22,6 @@ COLUMNS = (
     "networks", "messages", "recipients", "refused", "action", "indicators", "source", "source_port", "source_time",
     "held",
 )  # fmt: skip
-
-#: What begins a formula in Excel, LibreOffice or Google Sheets; full-width forms, too.
-_FORMULA = tuple("=+-@|%\t\r\n＝＋－＠")
 
 
 def text(items: Iterable[ExportRow], header: bool = True) -> str:
@@ -34,16 +32,6 @@ def text(items: Iterable[ExportRow], header: bool = True) -> str:
     for item in items:
         writer.writerow([inert(value) for value in _row(item)])
     return out.getvalue()
-
-
-def inert(value: Any) -> Any:
-    """Numbers as they are; text that no spreadsheet evaluates, without control characters and unusual spaces."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return value
-    clean = "".join(letter if letter.isprintable() or letter in "\t\r\n" else "\ufffd" for letter in value)
-    return "'" + clean if clean.lstrip(" ").startswith(_FORMULA) else clean
 
 
 def _row(item: ExportRow) -> list[Any]:

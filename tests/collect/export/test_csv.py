@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpe_filter.collect.cases.attribution import Held
-from cpe_filter.collect.export.csv import COLUMNS, inert, text
+from cpe_filter.collect.export.csv import COLUMNS, text
+from cpe_filter.replay.spreadsheet import inert
 from tests.collect.exported import item
 
 

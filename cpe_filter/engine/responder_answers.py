@@ -26,13 +26,13 @@ _ODD_ASKED, _TLS_ASKED, _TLS_TAKEN, _EARLY, _HASTY, _MAILED = 1, 2, 4, 8, 16, 32
 
 
 class Answering:
-    """One connection. sender: its sender's domain."""
+    """One connection. sender: a hash of its sender's domain."""
 
     __slots__ = ("_bits", "sender")
 
     def __init__(self) -> None:
         self._bits = 0
-        self.sender = ""
+        self.sender = 0
 
     def event(self, event: Event) -> str:
         """What this event of the dialogue answers; "" if nothing."""
@@ -47,7 +47,7 @@ class Answering:
             self._bits = self._bits & ~_TLS_ASKED | _TLS_TAKEN
             return "took-tls"
         elif kind == "sender":
-            self.sender = name.rpartition("@")[2].lower()
+            self.sender = hash(name.rpartition("@")[2].lower())
             self._bits |= _MAILED
             if self._bits & _TLS_ASKED:
                 self._bits &= ~_TLS_ASKED
@@ -101,6 +101,8 @@ class ResponderAnswers:
                 deferred.setdefault(envelope, time)
         elif reply.text[4:9] == _RETURNED:
             since = deferred.pop(envelope, None) if deferred else None
+            if deferred is not None and not deferred:
+                del self._deferred[device]
             return Event("responder", "returned", None, 0 if since is None else int(time - since))
         return None
 

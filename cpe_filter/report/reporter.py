@@ -138,7 +138,7 @@ class Reporter:
         self._log = log
         self._log_once = LogOnce(log)
         self._boot = spool_dir.boot_id()
-        self._pseudonym = lambda device: key.pseudonym(saved.secret, device)
+        self._pseudonym: Callable[[bytes], str] = lambda device: key.pseudonym(saved.secret, device)
         self._incidents = IncidentTracker(self._pseudonym, PacketTime(now - uptime()))
         self._writer = self._spool_writer()
         self._writer.make()

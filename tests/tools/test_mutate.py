@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tools.mutate import ROOMS, changes, sample, suites
+from pathlib import Path
+
+from tools.mutate import ROOMS, _fails_without, changes, run, sample, suites
 
 TEXT = '''"""Head."""
 TYPE_CHECKING = False
@@ -44,6 +46,21 @@ def test_the_sample_is_the_same_each_time_and_of_every_room() -> None:
 
 
 def test_a_modules_own_tests_come_first() -> None:
-    first, rest = suites("cpe_filter/enforce/nftables.py")
+    first, rest, live = suites("cpe_filter/enforce/nftables.py")
     assert "tests/enforce/test_nftables.py" in first
-    assert rest[0] == "tests/enforce"
+    assert rest[:3] == ["-m", "not live", "tests/enforce"]
+    assert live[:3] == ["-m", "live", "tests/enforce"]
+
+
+def test_a_test_that_fails_without_the_change_has_noticed_nothing(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    (tmp_path / "test_module.py").write_text(
+        "from module import VALUE\n\n\ndef test_value() -> None:\n    assert VALUE == 1\n\n\n"
+        "def test_that_always_fails() -> None:\n    assert VALUE == 3\n"
+    )
+    module.write_text("VALUE = 2\n")
+    by = run(tmp_path, ["test_module.py"], 60.0)
+    assert by.startswith("FAILED test_module.py::test_value")
+    assert not _fails_without(by, tmp_path, module, "VALUE = 1\n", 60.0)
+    always = by.replace("test_value", "test_that_always_fails")
+    assert _fails_without(always, tmp_path, module, "VALUE = 1\n", 60.0)

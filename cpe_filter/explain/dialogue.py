@@ -165,33 +165,29 @@ class Dialogue:
         words = line.split(None, 1)
         verb = words[0].upper() if words else b""
         rest = words[1] if len(words) > 1 else b""
-        if verb == b"RCPT":
-            # In order or not, well-formed or not: the explanation is the purpose of the dialogue.
-            self.refused += 1
-            return self._refusal(rest)
-        if verb == b"EHLO":
-            self._mail, self._sender = False, b""
-            return self._extensions()
+        if verb in _WITH_PARAMETERS:
+            return _WITH_PARAMETERS[verb](self, rest)
         if verb in _RESETS:
             self._mail, self._sender = False, b""
             return _RESETS[verb]
-        if verb == b"MAIL":
-            return self._mail_from(rest)
         if verb == b"DATA":
             return _NO_RECIPIENTS if self._mail else self._mistake(_OUT_OF_ORDER)
-        if verb == b"BDAT":
-            return self._bdat(rest)
-        if verb == b"QUIT" or verb in _HTTP:
-            return self._end(_BYE if verb == b"QUIT" else b"")
-        if verb == b"NOOP" or verb == b"HELP":
-            return _OK if verb == b"NOOP" else self._texts.help
+        if verb == b"QUIT":
+            return self._end(_BYE)
+        if verb in _HTTP:
+            return self._end(b"")
+        if verb == b"NOOP":
+            return _OK
+        if verb == b"HELP":
+            return self._texts.help
         if verb == b"STARTTLS" and self._tests is not None and self._tests.starttls:
             self._tests.took_tls = True
             return self._texts.no_tls
         return self._mistake(_NOT_HERE if verb in _UNAVAILABLE else _UNKNOWN)
 
-    def _extensions(self) -> bytes:
+    def _extensions(self, rest: bytes) -> bytes:
         """EHLO."""
+        self._mail, self._sender = False, b""
         tests = self._tests
         rest = _EHLO
         if tests is not None:
@@ -204,7 +200,8 @@ class Dialogue:
         return _EHLO_BEGINS + rest
 
     def _refusal(self, rest: bytes) -> bytes:
-        """RCPT."""
+        """RCPT, in order or not, well-formed or not: the explanation is the purpose of the dialogue."""
+        self.refused += 1
         how = NOW
         if self._tests is not None and self._mail:
             how = self._tests.refusal(self._sender, rest)
@@ -239,3 +236,11 @@ class Dialogue:
         self._rest = b""
         self._buffer.clear()
         return reply
+
+
+_WITH_PARAMETERS = {
+    b"EHLO": Dialogue._extensions,
+    b"MAIL": Dialogue._mail_from,
+    b"RCPT": Dialogue._refusal,
+    b"BDAT": Dialogue._bdat,
+}

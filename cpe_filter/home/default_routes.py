@@ -116,20 +116,27 @@ def _rules(kernel: socket.socket, family: int, lan: tuple[str, ...]) -> _Rules:
     blind = set()
     body = _ROUTE.pack(_FAMILIES[family], 0, 0, 0, 0, 0, 0, 0, 0)
     for number, content in enumerate(_dump(kernel, _GETRULE, _NEWRULE, body, _ROUTE.size)):
-        table, action, flags = content[4], content[7], _number(content[8:12])
-        given = dict(attributes(content[_ROUTE.size :]))
-        table = _number(given[_TABLE]) if len(given.get(_TABLE, b"")) == 4 else table
-        incoming = name(given.get(_RULE_INPUT, b"")).decode("utf-8", "replace")
-        suppressed = given.get(_SUPPRESS_LENGTH, b"\xff\xff\xff\xff") != b"\xff\xff\xff\xff"
-        of_others = incoming != "" and not matches(incoming, lan) and not flags & _INVERTED
         if number >= MOST_RULES or len(tables) >= MOST_TABLES:
             break
-        if action != _TO_TABLE or table == _LOCAL_TABLE or suppressed or of_others or _RULE_OUTPUT in given:
-            continue
-        tables[table] = None
-        if incoming or content[3] or given.keys() & {_PROTOCOL, _SOURCE_PORTS, _PORTS}:
-            blind.add(table)
+        table, some_only = _rule(content, lan)
+        if table is not None:
+            tables[table] = None
+            if some_only:
+                blind.add(table)
     return _Rules(tuple(tables) or _USUAL_TABLES, frozenset(blind))
+
+
+def _rule(content: bytes, lan: tuple[str, ...]) -> tuple[int | None, bool]:
+    """The table to which a rule leads packets of the home, and whether only some of them; None if it leads to none."""
+    action, flags = content[7], _number(content[8:12])
+    given = dict(attributes(content[_ROUTE.size :]))
+    table = _number(given[_TABLE]) if len(given.get(_TABLE, b"")) == 4 else content[4]
+    incoming = name(given.get(_RULE_INPUT, b"")).decode("utf-8", "replace")
+    suppressed = given.get(_SUPPRESS_LENGTH, b"\xff\xff\xff\xff") != b"\xff\xff\xff\xff"
+    of_others = incoming != "" and not matches(incoming, lan) and not flags & _INVERTED
+    if action != _TO_TABLE or table == _LOCAL_TABLE or suppressed or of_others or _RULE_OUTPUT in given:
+        return None, False
+    return table, bool(incoming or content[3] or given.keys() & {_PROTOCOL, _SOURCE_PORTS, _PORTS})
 
 
 def _of_table(family: int, table: int, links: dict[int, str], blind: bool) -> list[Way]:

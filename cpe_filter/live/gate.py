@@ -205,19 +205,22 @@ class Gate(Part):
                     return number, ACCEPT if engine.key else DROP
                 if sight == INSPECT_ALL or flow is None:
                     return number, DROP
-            if flow is not None and flow.session.phase != TRYING:
-                repeat = self._refuse(flow)
-            elif not engine.opening:
-                repeat = False  # this connection was not admitted
-            else:
-                repeat = bool(engine.key)
-                self.sets.add_connection(REFUSED_NEW, engine.key)
-                if flow is not None and verdict == LIMIT_DEVICE and len(flow.device.key) == 6:
-                    self.sets.limit(flow.device.key)
-            return number, REPEAT if repeat else DROP
+            return number, REPEAT if self._put_refused(verdict, flow) else DROP
         except Exception as error:  # whatever it is: the packet must get its verdict
             self._failed(error)
             return number, DROP
+
+    def _put_refused(self, verdict: Verdict, flow: Flow | None) -> bool:
+        """Adds the last packet's connection to a set that refuses it. False: no rule can refuse it."""
+        engine = self._engine
+        if flow is not None and flow.session.phase != TRYING:
+            return self._refuse(flow)
+        if not engine.opening:
+            return False  # this connection was not admitted
+        self.sets.add_connection(REFUSED_NEW, engine.key)
+        if flow is not None and verdict == LIMIT_DEVICE and len(flow.device.key) == 6:
+            self.sets.limit(flow.device.key)
+        return bool(engine.key)
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1

@@ -63,14 +63,17 @@ class Devices:
             if made:
                 return made if len(made) <= _LONGEST else ""
             device = (section.text("device") or section.text("ifname")) if section else ""
-            if device.startswith("@"):
-                name = device[1:]
-                continue
-            if device.startswith("/"):
-                return self.seen.get(name, "") or self._modem(device)
-            words = device.split()
-            return words[0] if words else self.seen.get(name, "") or (network.device if network else "")
+            if not device.startswith("@"):
+                return self._configured(name, device)
+            name = device[1:]
         return ""
+
+    def _configured(self, name: str, device: str) -> str:
+        """The device of a network that is down. device: as its section has it."""
+        if device.startswith("/"):
+            return self.seen.get(name, "") or self._modem(device)
+        words, network = device.split(), self.dump.get(name)
+        return words[0] if words else self.seen.get(name, "") or (network.device if network else "")
 
     def _made(self, name: str, proto: str, section: Section | None) -> str:
         if proto in ("ppp", "pppoe", "pppoa", "pptp", "l2tp", "sstp", "3g") and section and section.text("pppname"):

@@ -56,21 +56,30 @@ def sides(sections: list[Section], protocols: Mapping[str, str]) -> Sides:
     """Which zone is what. protocols: of the logical networks, by name."""
     all_zones = zones(sections)
     ways = _ways(sections, [zone.name for zone in all_zones])
-    sources = {source for source, _ in ways}
     targets = {target for _, target in ways}
     vpns = {zone.name for zone in all_zones if _is_vpn(zone, protocols)}
+    outside = _outside(all_zones, ways, vpns)
+    vpn = (targets & vpns) - outside - _sources(ways, outside)
+    home = _sources(ways, outside | vpns) - outside - vpn
+    if not home:
+        home = {zone.name for zone in all_zones if zone.name.lower() == "lan"} - outside
+    return Sides(*(tuple(zone for zone in all_zones if zone.name in names) for names in (home, outside, vpn)))
+
+
+def _outside(all_zones: list[Zone], ways: set[tuple[str, str]], vpns: set[str]) -> set[str]:
+    """The names of the Internet's zones."""
+    targets = {target for _, target in ways}
     outside = {zone.name for zone in all_zones if zone.name.lower() == "wan" or _UPLINKS & {*zone.networks}}
     # Further uplinks: the firewall translates there, other zones may forward there, and nothing goes on from there.
     translated = {zone.name for zone in all_zones if zone.masquerades and zone.name in targets} - vpns
     outside |= {name for name in translated if not _goes_on(name, ways)}
-    if not outside:  # the Internet's zone lets some in; or the router does not translate
-        outside = translated or targets - sources - vpns
-    home = {source for source, target in ways if target in outside or target in vpns} - outside
-    vpn = (targets & vpns) - outside - {source for source, target in ways if target in outside}
-    home -= vpn
-    if not home:
-        home = {zone.name for zone in all_zones if zone.name.lower() == "lan"} - outside
-    return Sides(*(tuple(zone for zone in all_zones if zone.name in names) for names in (home, outside, vpn)))
+    # Without any, the Internet's zone lets some in; or the router does not translate.
+    return outside or translated or targets - _sources(ways, targets) - vpns
+
+
+def _sources(ways: set[tuple[str, str]], targets: set[str]) -> set[str]:
+    """Where mail to these zones may come from."""
+    return {source for source, target in ways if target in targets}
 
 
 def _goes_on(name: str, ways: set[tuple[str, str]]) -> bool:

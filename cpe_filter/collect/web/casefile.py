@@ -203,8 +203,13 @@ def _form(case: Case, person: Person) -> str:
     return f'<section class="card"><h2>Actions</h2>{made}</section>'
 
 
-def _timeline(found: Detail) -> str:
-    moments: list[tuple[int, int, str, str, str]] = []
+#: Time, the place among those of one time, CSS class, title, and more as HTML.
+_Moment = tuple[int, int, str, str, str]
+
+
+def _moments(found: Detail) -> list[_Moment]:
+    """What happened, the latest first."""
+    moments: list[_Moment] = []
     for row in found.incidents:
         if row["raised_at"] is None or row["opened_at"] < row["raised_at"]:
             moments.append((row["opened_at"], 0, "opened", "First reported", ""))
@@ -219,8 +224,14 @@ def _timeline(found: Detail) -> str:
         text = f'<span class="text">{lines(row["text"])}</span>' if row["text"] else ""
         moments.append((row["at"], 3, "act", f"{_DID.get(row['what'], '?')}, by {shown(row['who'], 64)}", text))
     for row in found.events:
-        moments.append((row["done_at"] or row["at"], 5, "told", f"Notification: {shown(row['kind'])}", _delivery(row)))
-    moments.sort(key=lambda one: (-one[0], -one[1]))
+        moments.append(
+            (row["done_at"] or row["at"], 5, "notified", f"Notification: {shown(row['kind'])}", _delivery(row))
+        )
+    return sorted(moments, key=lambda one: (-one[0], -one[1]))
+
+
+def _timeline(found: Detail) -> str:
+    moments = _moments(found)
     items = "".join(
         f'<li class="{kind}">{when(at)}<strong>{title}</strong>{f"<br>{text}" if text else ""}</li>'
         for at, _, kind, title, text in moments[:_SHOWN_MOMENTS]

@@ -7,7 +7,7 @@ text is in pixels, so that a narrow chart is as readable as a wide one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cpe_filter.texts.html import Column, table
@@ -114,13 +114,17 @@ def _svg(chart: Chart) -> str:
         parts.append(f'<svg width="100%" height="{_HEIGHT}" viewBox="0 0 1000 {_HEIGHT}" preserveAspectRatio="none">')
         parts.append(f'<path class="area" d="{line}V{_n(zero)}H0Z"/><path class="line" d="{line}"/></svg>')
     parts += _labels(chart, count, wide)
+    return "".join([*parts, *_areas(chart, wide), "</svg>"])
+
+
+def _areas(chart: Chart, wide: float) -> Iterator[str]:
+    """What shows its numbers as a pointer is over it, one for each label. wide: per cent."""
     for at, label in enumerate(chart.labels):
         text = [f"{s.values[at]:,} {s.title.lower()}" for s in (chart.outline, *chart.stacked) if s]
-        parts.append(
+        yield (
             f'<rect class="touch" x="{_n(at * wide)}%" width="{_n(wide)}%" height="{_HEIGHT}">'
             f"<title>{label}: {', '.join(text)}</title></rect>"
         )
-    return "".join([*parts, "</svg>"])
 
 
 def _across(series: Sequence[Series], count: int) -> list[list[int]]:

@@ -46,6 +46,7 @@ from cpe_filter.enforce.ruleset_names import (
     UNLISTED,
     UNWATCHED,
 )
+from cpe_filter.enforce.ruleset_notice import notice_chains
 from cpe_filter.enforce.ruleset_parts import (
     ACKS,
     EARLY,
@@ -106,6 +107,7 @@ def _table(policy: Policy, handoff: str, log: bool) -> str:
         *counting_chains(policy),
         *_hooks(policy, log),
         *(responder_chains(policy, log) if policy.filter.refusal == "explain" else []),
+        *(notice_chains(policy) if policy.notice.show != "off" else []),
         "}",
     ]
     return "\n".join(lines) + "\n"

@@ -23,6 +23,9 @@ SYNS_MORE = 4
 #: New connections a second of all strangers together (no lease, no past). A flood with made-up MACs must not take the
 #: queue, conntrack or the responder from the devices of the home.
 STRANGERS_PER_SECOND = 100
+#: New HTTP connections a second of a device that lead to the notice; more go where they were meant to. And those of all
+#: devices that reach the server, redirected or not; more are dropped.
+NOTICED_PER_SECOND, SERVED_PER_SECOND = 10, 50
 #: Connections that a set holds: more than the engine follows, so the engine's bound is reached first.
 CONNECTIONS = 8192
 DEVICES = 1024
@@ -60,14 +63,16 @@ SERVING = "serving"
 SUBMISSION_S, PAIR_S, SUBMISSION_PAIRS = 7200, 86400, 1024
 #: A client that has sent no more, headers included, has sent no message (docs/detect.md has what was measured).
 SHORT_PACKETS, SHORT_BYTES = 14, 3000
-BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR)
+#: Devices whose plain HTTP leads to the notice; and the switch that says that the server answers.
+NOTICED, NOTICE_SERVED = "noticed", "notice_served"
+BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR, NOTICED)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
-SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED, UNCLEAR)
+SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED, UNCLEAR, NOTICE_SERVED)
 
 #: The named counters. observed: packets shown to the filter; queued: those that waited for its verdict. unobserved:
 #: passed unseen, beyond the rate guard. refused, blocked, limited: resets. undecided: dropped without a decision.
 #: explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of strangers
-#: beyond the guard, dropped.
+#: beyond the guard, dropped. led: HTTP connections that were led to the notice.
 COUNTERS = (
     "observed",
     "queued",
@@ -79,6 +84,7 @@ COUNTERS = (
     "explained",
     "known",
     "flooded",
+    "led",
 )
 
 #: Families: the end of a set's name, and the protocol's name in rules.

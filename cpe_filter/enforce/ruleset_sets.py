@@ -114,7 +114,7 @@ def sets(policy: Policy) -> list[str]:
         ways = [f"\t\tsize {WAYS}", f"\t\ttimeout {WAY_S}s", "\t\tcounter"]
         for name in (UNWATCHED, UNLISTED):
             lines += _set(name + family, "type ifname", "dynamic,timeout", ways)
-    for name in ("explained", "syns", "guard"):
+    for name in ("explained", "syns", "guard", "led_rate", "served_rate"):
         lines += _meter(name, "type ether_addr")
     for name in ("quiet", ELSEWHERE):
         lines += _set(name, "typeof ct id", "dynamic,timeout", [f"\t\tsize {PAIRS}", f"\t\ttimeout {QUIET_S}s"])

@@ -26,6 +26,7 @@ from cpe_filter.enforce.ruleset_names import (
     KNOWN,
     LIMITED,
     LIMITED_S,
+    NOTICED,
     REFUSED,
     REFUSED_NEW,
     TABLE,
@@ -158,6 +159,14 @@ class Sets:
     def _take_out(self, name: str, key: bytes) -> str | None:
         """Why the kernel did not do so, or None; a missing device is not an error."""
         return self._commit(_requests([(False, (name, key), 1.0)]), quiet=False)
+
+    def show_notice(self, macs: Iterable[bytes], seconds: float) -> None:
+        """Leads the plain HTTP of these devices to the notice, for so many seconds from now on."""
+        self.put(NOTICED, macs, seconds)
+
+    def end_notice(self, mac: bytes) -> None:
+        """Leads a device's HTTP there no longer."""
+        self._take_out(NOTICED, mac)
 
     def forget_pairs(self) -> None:
         """Ends letting pairs alone: the packets of all are shown again, including those of running connections."""

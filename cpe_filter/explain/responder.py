@@ -19,9 +19,10 @@ from cpe_filter.explain.dialogue import SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dial
 from cpe_filter.explain.questions import RETURN_AFTER_S, Questions
 from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.explain.text import explanation
+from cpe_filter.explain.web import Web
 from cpe_filter.lean.clocks import Mono
 from cpe_filter.lean.listener import Listener
-from cpe_filter.lean.log import Log, info, output
+from cpe_filter.lean.log import Log, err, info, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,13 +100,27 @@ class Responder:
         self._stop = False
         self._poll = select.poll()
         self._listener = Listener(self._poll)
+        self._explains = policy.filter.refusal == "explain" or policy.notice.show == "off"
+        self._web = Web(policy, self._poll, log) if policy.notice.show != "off" else None
         self._wake_read, self.wake = os.pipe()
         for fd in (self._wake_read, self.wake):
             os.set_blocking(fd, False)
         self._poll.register(self._wake_read, select.POLLIN)
 
     def bind(self) -> None:
-        """Takes the port, IPv4 and IPv6. Raises `ExplainError`. No client is answered before `listen`."""
+        """Takes the port, IPv4 and IPv6. Raises `ExplainError`. No client is answered before `listen`.
+
+        A notice that cannot be served is logged; HTTP then goes where it was meant to.
+        """
+        if self._web is not None:
+            try:
+                self._web.bind()
+            except OSError as error:
+                self._log(err(f"notice not served: {error}"))
+                self._web.close()
+                self._web = None
+        if not self._explains:
+            return
         for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
             try:
                 listener = socket.socket(family, socket.SOCK_STREAM)
@@ -128,6 +143,11 @@ class Responder:
 
     def listen(self) -> None:
         """Lets clients in. Raises `ExplainError`."""
+        if self._web is not None:
+            try:
+                self._web.listen()
+            except OSError as error:
+                self._log(err(f"notice not served: {error}"))
         for listener in self._bound:
             try:
                 listener.listen(_BACKLOG)
@@ -152,13 +172,13 @@ class Responder:
                 self._tick(now)
                 next_tick = now + 1.0
             if next_log is None:
-                next_log = now + LOG_EVERY_S if any(self._counts) else None
+                next_log = now + LOG_EVERY_S if self._has_counts else None
             elif now >= next_log:
                 self._log_counts()
                 next_log = None
             # Without connections and counts it sleeps without a limit, to leave the CPU alone.
             wait = None
-            if self._connections or self._listener.is_paused or output.is_waiting:
+            if self._connections or self._listener.is_paused or output.is_waiting or self._is_web_busy:
                 wait = next_tick - now
             elif next_log is not None:
                 wait = next_log - now
@@ -175,6 +195,8 @@ class Responder:
         self._listener.close()
         for listener in self._bound:
             listener.close()
+        if self._web is not None:
+            self._web.close()
         for fd in (self._wake_read, self.wake):
             os.close(fd)
 
@@ -202,6 +224,8 @@ class Responder:
                 pass
             except OSError:
                 self._close(connection)
+        elif self._web is not None and fd in self._web:
+            self._web.serve(fd, event, now)
         elif fd == self._wake_read:
             os.read(fd, 512)
 
@@ -259,6 +283,8 @@ class Responder:
         """Each second: ends what takes too long."""
         output.flush()
         self._listener.resume()
+        if self._web is not None:
+            self._web.tick(now)
         for connection in list(self._connections.values()):
             if now - connection.active > self._idle_s or now - connection.began > self._total_s:
                 self._counts[3] += 1
@@ -291,7 +317,17 @@ class Responder:
         self._counts[1] += connection.dialogue.refused
         self._shares.give_back(connection.groups)
 
+    @property
+    def _is_web_busy(self) -> bool:
+        return self._web is not None and self._web.is_busy
+
+    @property
+    def _has_counts(self) -> bool:
+        return any(self._counts) or (self._web is not None and any(self._web.counts))
+
     def _log_counts(self) -> None:
+        if self._web is not None:
+            self._web.log_counts()
         if any(self._counts):
             connections, recipients, turned_away, timed_out = self._counts
             self._log(

@@ -85,6 +85,21 @@ class Control:
             return {"error": str(error)}
         return answer if isinstance(answer, dict) else self._start(answer)
 
+    def ask(self, verb: str, requester: str, request: Answer, done: Callable[[Answer], None]) -> Answer | Job:
+        """A request of the filter's own parts. done: gets its answer."""
+
+        def steps() -> Steps[Answer]:
+            answer = self._verbs[verb](requester, request)
+            answered = answer if isinstance(answer, dict) else (yield from answer)
+            return answered
+
+        def reported() -> Steps[Answer]:
+            answer = yield from _answered(steps())
+            done(answer)
+            return answer
+
+        return self._start(reported())
+
     def hang_up(self) -> Answer | Job:
         """SIGHUP: a reload without an answer."""
         return self._start(self._reload("SIGHUP", {}))

@@ -109,6 +109,7 @@ class Daemon:
         self._optional: dict[str, tuple[Callable[[Policy], bool], Callable[[], Part]]] = {
             "mx": (lambda policy: policy.detect.watch_dns, self._make_mx_watch),
             "reports": (lambda policy: bool(policy.report.url), self._make_reports),
+            "desk": (lambda policy: policy.notice.show != "off", self._make_notice_desk),
             # Once made it stays: it removes the page, and knows the history of devices.
             "notice": (lambda policy: bool(policy.notice.page) or "notice" in self._running, self._make_notice_page),
         }
@@ -354,6 +355,22 @@ class Daemon:
         from cpe_filter.live import reports
 
         return reports.make_notice_page(self.engine, self.leases.name, log)
+
+    def _make_notice_desk(self) -> Part:
+        from cpe_filter.live import reports
+
+        return reports.make_notice_desk(
+            self.engine, self.gate, self.home.neighbours, self.leases.name, self._ask_control, self._poll, log
+        )
+
+    def _ask_control(
+        self, verb: str, requester: str, request: dict[str, Any], done: Callable[[dict[str, Any]], None]
+    ) -> bool:
+        """Has the control do something, between requests of commands. False: it is busy."""
+        if self.control_socket.is_busy:
+            return False
+        self.control_socket.between(lambda: self.control.ask(verb, requester, request, done))
+        return True
 
     def _heartbeat_figures(self) -> dict[str, Any]:
         return {

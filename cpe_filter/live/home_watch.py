@@ -50,6 +50,10 @@ class HomeWatch(Part):
         """Whether a packed MAC has answered, or has a lease."""
         return mac in self._neighbours or self._leases.holds(mac)
 
+    def neighbours(self) -> set[bytes]:
+        """The MACs of the home that the kernel has seen answer."""
+        return self._neighbours
+
     def __contains__(self, fd: int) -> bool:
         return fd == self._advertisements.fd
 

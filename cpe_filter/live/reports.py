@@ -1,6 +1,6 @@
-"""Reports to the ISP and the subscriber's page, as parts of the daemon.
+"""Reports to the ISP, the subscriber's page, and the notice in the subscriber's way, as parts of the daemon.
 
-Knows when each is called. Must not know their content (report, notice). Loaded only if the policy needs one.
+Knows when each is called. Must not know their content (report, notice, notify). Loaded only if the policy needs one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from cpe_filter.policy.model import Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from typing import Any
 
+    from cpe_filter.live.gate import Gate
+    from cpe_filter.live.notify.desk import Ask, NoticeDesk
     from cpe_filter.notice.notice import Notice
     from cpe_filter.report.reporter import Reporter
 
@@ -153,3 +156,17 @@ def make_notice_page(engine: Engine, host_name: Callable[[Device], str], log: Lo
     from cpe_filter.notice.notice import Notice
 
     return NoticePage(Notice(host_name, log), engine)
+
+
+def make_notice_desk(
+    engine: Engine,
+    gate: Gate,
+    neighbours: Callable[[], set[bytes]],
+    host_name: Callable[[Device], str],
+    ask: Ask,
+    poll: select.poll,
+    log: Log,
+) -> NoticeDesk:
+    from cpe_filter.live.notify.desk import NoticeDesk
+
+    return NoticeDesk(engine, gate, neighbours, host_name, ask, poll, log)

@@ -98,8 +98,19 @@ KEYS: tuple[Key, ...] = (
     word("notice", "language", LANGUAGES, "The language of texts for subscribers: page and refusals."),
     _of("title", "notice", "provider", "The Internet provider's name, as subscribers know it."),
     _of("url", "notice", "help_url", "Where the provider helps and takes objections. Nothing else is linked to."),
+    _of("title", "notice", "help_phone", "The number that subscribers call for help, as texts show it."),
     _of("file", "notice", "page",
         "Where the running filter writes the subscriber's page, in tmpfs, for uhttpd; empty: nowhere."),
+    word("notice", "show", ("off", "device", "home"),
+        "Whose plain HTTP (port 80) leads to the notice: no device's; a compromised device's, until it is answered "
+        "there; also that of the home's other devices, now and then."),
+    number("notice", "show_port", "TCP port", 1, 65535, "Where the responder serves it."),
+    _of("hours", "notice", "hours", "At which hours of the day (local time) HTTP leads there."),
+    number("notice", "times_a_day", "times/day", 1, 24, "With `home`: how often for each of the other devices."),
+    _of("macs", "notice", "emergency", "Devices that must always work: their HTTP never leads there."),
+    number("notice", "self_release", "releases/30 days", 0, 20,
+        "How often people may release a device themselves, on the notice served to it; then the ISP does."),
+    flag("notice", "self_exempt", "Let people exempt their mail server themselves there; off: it is an objection."),
 )  # fmt: skip
 BY_TABLE = by_table(KEYS)
 
@@ -116,12 +127,14 @@ AT_START = _keys(
     status=("status_file", "control_socket"),
     state=("state_file", "exemptions_file"),
     explain=("port",),
+    notice=("show_port",),
 )
 #: Those that the responder, a process of its own, reads when it starts.
 OF_RESPONDER = _keys(
+    status=("status_file",),
     explain=(
         *("text", "url", "port", "max_connections", "user", "tests"),
         *("test_patience", "test_replies", "test_starttls", "test_retry"),
     ),
-    notice=("language", "provider", "help_url"),
+    notice=("language", "provider", "help_url", "help_phone", "page", "show", "show_port"),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from cpe_filter.inputs import found
 from cpe_filter.inspect.nat64 import LENGTHS
-from cpe_filter.policy.model import NETWORK, Network, parse_network
+from cpe_filter.policy.model import NETWORK, Network, parse_mac, parse_network
 from cpe_filter.policy.reply_patterns import read as read_reply
 from cpe_filter.toml_file import NotAllowedError, valid, whole
 
@@ -25,7 +25,7 @@ MAX_PROVIDER = 60
 MAX_SOCKET = 107
 INTERFACES = "interface names of 1 to 15 letters, digits, . _ - @, or their beginning and a *"
 #: Entries in a list.
-MAX_LIST, MAX_PATHS, MAX_PORTS, MAX_REPLIES = 1024, 8, 8, 200
+MAX_LIST, MAX_PATHS, MAX_PORTS, MAX_REPLIES, MAX_MACS = 1024, 8, 8, 200, 64
 #: Prefixes of NAT64: each IPv4 network that passes has one of each in the kernel.
 MAX_PREFIXES = 8
 #: People send mail by submission; RFC 5068 section 3.1 forbids blocking it.
@@ -57,6 +57,14 @@ def _is_url(text: str) -> bool:
         and all(label and all(c.isalnum() or c == "-" for c in label) for label in labels)
         and (port.isdecimal() if ":" in host else True)
     )
+
+
+def is_hours(text: str) -> bool:
+    """`8-22`: from one hour to another, which may be on the next day."""
+    first, dash, last = text.partition("-")
+    ends = (first, last)
+    whole = all(part.isascii() and part.isdecimal() and len(part) <= 2 and int(part) <= 24 for part in ends)
+    return dash == "-" and whole and int(first) != int(last)
 
 
 def _is_user(text: str) -> bool:
@@ -145,6 +153,16 @@ def _networks(value: Any) -> tuple[Network, ...]:
     return tuple(out)
 
 
+def _macs(value: Any) -> tuple[str, ...]:
+    out: dict[str, None] = {}
+    for item in _entries(value, MAX_MACS):
+        mac = parse_mac(item)
+        if mac is None:
+            raise NotAllowedError(f"has {found(item)}; allowed: MACs such as 02:00:00:12:34:56")
+        out[mac.hex(":")] = None
+    return tuple(out)
+
+
 def _prefixes(value: Any) -> tuple[IPv6Network, ...]:
     out: dict[IPv6Network, None] = {}
     for item in _entries(value, MAX_PREFIXES):
@@ -176,11 +194,13 @@ KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "sentence": (_text(_is_sentence), f"one line of US-ASCII, at most {MAX_TEXT} characters, or empty"),
     "title": (_text(_is_title), f"one line of at most {MAX_PROVIDER} characters, or empty"),
     "url": (_text(_is_url), "an https URL, or empty"),
+    "hours": (_text(is_hours), "two hours of the day such as 8-22"),
     "user": (_text(_is_user), "a user name, not root"),
     "interfaces": (_interfaces, "a list of interface names; `*` at the end means any end"),
     "ports": (_ports, f"a list of 1 to {MAX_PORTS} ports from 1 to 65535"),
     "networks": (_networks, "a list of IPv4 and IPv6 addresses and networks"),
     "prefixes": (_prefixes, f"a list of at most {MAX_PREFIXES} IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits"),
+    "macs": (_macs, f"a list of at most {MAX_MACS} MACs such as 02:00:00:12:34:56"),
     "paths": (_paths, f"a list of at most {MAX_PATHS} absolute paths"),
     "replies": (_replies, f'a list of at most {MAX_REPLIES} wordings such as "unknown-user: no such person"'),
 }

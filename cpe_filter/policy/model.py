@@ -139,12 +139,20 @@ class ReportTable(NamedTuple):
 
 
 class NoticeTable(NamedTuple):
-    """[notice]: what subscribers read."""
+    """[notice]: what subscribers read, what is put in a compromised device's way, and how they may answer."""
 
     language: str = "en"
     provider: str = ""
     help_url: str = ""
+    help_phone: str = ""
     page: str = ""
+    show: str = "device"
+    show_port: int = 2580
+    hours: str = "0-24"
+    times_a_day: int = 1
+    emergency: tuple[str, ...] = ()
+    self_release: int = 2
+    self_exempt: bool = False
 
 
 class Policy(NamedTuple):

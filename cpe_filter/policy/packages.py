@@ -37,6 +37,9 @@ def _asked(policy: Policy) -> list[tuple[str, str, str, str, str]]:
     if policy.filter.refusal == "explain":
         why = "refusals are resets, without a reason, until the package cpe-filter-explain is installed"
         changes.append(("explain", "filter", "refusal", "reset", f"[filter] refusal: {why}"))
+    if policy.notice.show != "off":
+        why = "no HTTP leads to the notice until the package cpe-filter-explain is installed"
+        changes.append(("explain", "notice", "show", "off", f"[notice] show: {why}"))
     if policy.report.url:
         why = "nothing is reported until the package cpe-filter-report is installed"
         changes.append(("report", "report", "url", "", f"[report] url: {why}"))

@@ -5,7 +5,7 @@ Knows the policy's fields and the programs besides `run`. Must not know procd or
 writes it, with what it knows besides (see prepare).
 
     run DIGEST         the filter; the digest changes if a reload is not sufficient
-    explain DIGEST     the responder, if the policy can refuse with an explanation
+    explain DIGEST     the responder, if the policy can refuse with an explanation, or shows the notice
     send FILE          the sender, if reports are made: what waits is in this file
     fail WORD          open or closed
     nat64 FILE         where the filter reads the addresses that the router's resolver has for `ipv4only.arpa`
@@ -31,7 +31,8 @@ from cpe_filter.toml_file import Key
 def lines(policy: Policy) -> list[str]:
     """The lines, programs first. Folders are named once. Characters that cannot be printed become `?`."""
     wanted = [f"run {_digest(policy, AT_START)}"]
-    if policy.filter.refusal == "explain" and (policy.filter.mode == "block" or policy.filter.escalate):
+    explains = policy.filter.refusal == "explain" and (policy.filter.mode == "block" or policy.filter.escalate)
+    if explains or policy.notice.show != "off":
         wanted.append(f"explain {_digest(policy, OF_RESPONDER)}")
     if policy.report.url:
         wanted.append(f"send {printable(_spool(policy))}")

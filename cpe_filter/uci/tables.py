@@ -18,7 +18,7 @@ from cpe_filter.uci.ways import Chosen
 
 #: The options of the section `main`.
 MAIN = ("enabled", "policy_file", "jail")
-_LISTS = frozenset(("networks", "prefixes", "paths", "interfaces", "ports", "replies"))
+_LISTS = frozenset(("networks", "prefixes", "paths", "interfaces", "ports", "replies", "macs"))
 _NUMBERS = frozenset(("number", "ports"))
 #: A number of more digits is not a number of anything.
 _MOST_DIGITS = 15

@@ -30,7 +30,10 @@ class Program:
     def __init__(self, folder: Path, text: str, descriptors: int, user: int | None, python: str) -> None:
         self.port = free_port()
         self.policy = folder / "policy.toml"
-        self.policy.write_text(f'[explain]\ntext = "{TEXT}"\nurl = "{URL}"\nport = {self.port}\ntests = false\n{text}')
+        self.policy.write_text(
+            f'[explain]\ntext = "{TEXT}"\nurl = "{URL}"\nport = {self.port}\ntests = false\n{text}\n'
+            '[notice]\nshow = "off"\n'
+        )
         limit = f"ulimit -n {descriptors};" if descriptors else ""
         command = [python, "-m", "cpe_filter", "explain", "--policy", "/dev/stdin"]  # others may not read the file
         self.process = subprocess.Popen(

@@ -17,7 +17,10 @@ APART: dict[str, dict[str, tuple[str, ...]]] = {
         "cpe_filter.uci.service": ("_spool",),
         "cpe_filter.live.reports": ("make_reports",),
     },
-    "cpe-filter-explain": {"cpe_filter.cli.commands": ("_explain",)},
+    "cpe-filter-explain": {
+        "cpe_filter.cli.commands": ("_explain",),
+        "cpe_filter.live.reports": ("make_notice_desk",),
+    },
     "none": {"cpe_filter.cli.commands": ("_command_replay", "_command_collector")},
 }
 #: Modules that are named at run time: who names them, and the beginning of their names.

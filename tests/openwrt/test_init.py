@@ -92,6 +92,8 @@ def test_the_responder_runs_where_the_policy_can_block(
     router: Router, mode: str, escalate: str, refusal: str, there: bool
 ) -> None:
     config = f"config filter\n\toption mode {mode}\n\toption escalate {escalate}\n\toption refusal {refusal}\n"
+    assert "explain" in started(router, config)  # it serves the notice
+    config += "config notice\n\toption show off\n"
     assert ("explain" in started(router, config)) is there
 
 

@@ -25,7 +25,7 @@ from tests.texts.browser import PROGRAM, Browser
 
 pytestmark = pytest.mark.skipif(not (PROGRAM and BUSYBOX), reason="no chromium or no busybox here")
 
-LISTS = ("interfaces", "ports", "networks", "prefixes", "paths", "replies")
+LISTS = ("interfaces", "ports", "networks", "prefixes", "paths", "replies", "macs")
 #: What the service has beside the policy's keys (cpe_filter/uci), and what it has of an exemption.
 SERVICE = {
     ("main", "enabled"): "1",

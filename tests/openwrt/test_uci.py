@@ -89,7 +89,9 @@ def test_the_shipped_configuration_is_every_default_but_the_page(router: Router)
     shipped = (FILES / "cpe-filter.config").read_text()
     assert policy(router, shipped) == changed_policy(SHIPPED, mode="monitor")
     said = re.sub(r"^#(?=\toption|\tlist)", "", shipped[: shipped.index("#config exempt")], flags=re.MULTILINE)
-    said = re.sub(r"^\toption policy_file.*\n|^\tlist (?:relays|nat64|replies).*\n", "", said, flags=re.MULTILINE)
+    said = re.sub(
+        r"^\toption policy_file.*\n|^\tlist (?:relays|nat64|replies|emergency).*\n", "", said, flags=re.MULTILINE
+    )
     assert policy(router, said) == SHIPPED
 
 
@@ -133,11 +135,14 @@ def samples(key: Key) -> Sequence[tuple[str | list[str], Any]]:
         return [(path, path) for path in ("/", "/a \"b\" $(id) `id` \\n'c'", "/grüße/\U0001f4ee", "/tab\there")]
     if key.kind == "sentence":
         return [('"quoted", \\backslash\\ and $HOME `id` it\'s', '"quoted", \\backslash\\ and $HOME `id` it\'s')]
-    return {
+    others: dict[str, Sequence[tuple[str | list[str], Any]]] = {
         "user": [("mail_9", "mail_9")],
+        "hours": [("22-6", "22-6")],
+        "macs": [(["02-00-00-12-34-5A"], ("02:00:00:12:34:5a",)), ("", ())],
         "version": [("2026.11-a+b", "2026.11-a+b"), ("007", "007")],
         "title": [('Müller & Söhne "Netz" \\o/', 'Müller & Söhne "Netz" \\o/')],
-    }[key.kind]
+    }
+    return others[key.kind]
 
 
 @pytest.mark.parametrize("table", BY_TABLE)

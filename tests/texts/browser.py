@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ _QUIET = (
 class Browser:
     """One tab. `events` collects what it reported, as (method, parameters)."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: Sequence[str] = ()) -> None:
+        """prefix: a command that runs it elsewhere (`ip netns exec`)."""
         self.events: list[tuple[str, dict[str, Any]]] = []
         self._number = 0
         self._session: str | None = None
@@ -56,7 +58,7 @@ class Browser:
             os.dup2(high[1], 4)
 
         self._process = subprocess.Popen(
-            [PROGRAM, *_QUIET, f"--user-data-dir={self._folder}", "about:blank"],
+            [*prefix, PROGRAM, *_QUIET, f"--user-data-dir={self._folder}", "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -12,7 +12,7 @@
 /* Bytes of a Unix socket's path; characters of a text, an address on the web, a version, a provider's name and a reason. */
 const SOCKET = 107, TEXT = 400, URL_LENGTH = 200, VERSION = 64, PROVIDER = 60, REASON = 200;
 /* Items of a list of paths, of ports, and of any list. */
-const PATHS = 8, PREFIXES = 8, PORTS = 8, REPLIES = 200, ITEMS = 1024;
+const PATHS = 8, PREFIXES = 8, PORTS = 8, REPLIES = 200, MACS = 64, ITEMS = 1024;
 /* Classes of refusals, characters of a pattern, its parts (cpe_filter/policy/reply_patterns.py). */
 const CLASSES = [
 	'unknown-user', 'residential-line', 'dnsbl-listed', 'unnamed-list', 'mixed-list', 'sender-rejected', 'content', 'policy',
@@ -154,6 +154,13 @@ return baseclass.extend({
 		prefixes: kind('DynamicList', function(text) {
 			return text.indexOf(':') >= 0 && /\/(32|40|48|56|64|96)$/.test(text) && network(text);
 		}, _('prefixes of 32, 40, 48, 56, 64 or 96 bits, such as 64:ff9b:1::/96'), counted(0, PREFIXES)),
+		hours: kind('Value', function(text) {
+			const ends = text.split('-');
+			return ends.length == 2 && +ends[0] != +ends[1] && ends.every(function(end) { return /^[0-9]{1,2}$/.test(end) && +end <= 24; });
+		}, _('two hours of the day, such as 8-22')),
+		macs: kind('DynamicList', function(text) {
+			return /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(text);
+		}, _('hardware addresses such as 02:00:00:12:34:56'), counted(0, MACS)),
 		paths: kind('DynamicList', path, absolute, counted(0, PATHS)),
 		replies: kind('DynamicList', reply, _('a class, a colon and a pattern, such as unknown-user: no such person'), counted(0, REPLIES))
 	},

@@ -151,8 +151,24 @@ const SECTIONS = [
 			_('The Internet provider\'s name, as subscribers know it.') ],
 		[ 'help_url', kinds.url, '', _('Help page of the provider'),
 			_('Where the provider helps and takes objections. Nothing else is linked to.') ],
+		[ 'help_phone', kinds.title, '', _('Help by phone'),
+			_('The number that subscribers call for help, as texts show it.') ],
 		[ 'page', kinds.file, '', _('File of the notice page'),
-			_('Where the running filter writes the subscriber\'s page, in tmpfs, for uhttpd; empty: nowhere.') ]
+			_('Where the running filter writes the subscriber\'s page, in tmpfs, for uhttpd; empty: nowhere.') ],
+		[ 'show', word([ [ 'off', _('No device\'s') ], [ 'device', _('The compromised device\'s') ], [ 'home', _('All devices\', now and then') ] ]), 'device', _('Whose web pages lead to the notice'),
+			_('Whose plain HTTP (port 80) leads to the notice: no device\'s; a compromised device\'s, until it is answered there; also that of the home\'s other devices, now and then.') ],
+		[ 'show_port', number(1, 65535), '2580', _('Port of the notice'),
+			_('Where the responder serves it.') ],
+		[ 'hours', kinds.hours, '0-24', _('Hours of the day'),
+			_('At which hours of the day (local time) HTTP leads there.') ],
+		[ 'times_a_day', number(1, 24), '1', _('Times a day'),
+			_('With `home`: how often for each of the other devices.') ],
+		[ 'emergency', kinds.macs, '', _('Devices for emergencies'),
+			_('Devices that must always work: their HTTP never leads there.') ],
+		[ 'self_release', number(0, 20), '2', _('Releases by people themselves'),
+			_('How often people may release a device themselves, on the notice served to it; then the ISP does.') ],
+		[ 'self_exempt', kinds.flag, '0', _('People may exempt mail servers'),
+			_('Let people exempt their mail server themselves there; off: it is an objection.') ]
 	] ]
 ];
 

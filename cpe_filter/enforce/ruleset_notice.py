@@ -1,0 +1,49 @@
+"""The chains that lead a compromised device's plain HTTP to the notice, as text.
+
+Knows nft's language, the notice's port, and the set of devices that the filter fills. Must not know why a device is in
+it. Only new connections to TCP port 80 of the Internet are led away, before the routing; HTTPS, other ports, the router
+and the home's own hosts are not touched. What fails, fails to the side of the Internet: without the server's switch,
+which the filter refreshes only while the server answers, HTTP goes where it was meant to. So does what is more than the
+server should have to answer.
+"""
+
+from __future__ import annotations
+
+from cpe_filter.enforce.ruleset_names import NOTICE_SERVED, NOTICED, NOTICED_PER_SECOND, SERVED_PER_SECOND
+from cpe_filter.enforce.ruleset_parts import REDIRECTED, SWITCH, base_chain, leaves_elsewhere, one_of, quoted
+from cpe_filter.enforce.ruleset_sets import PRIVATE4, PRIVATE6
+from cpe_filter.policy.model import Policy
+
+_PORT = 80
+
+
+def notice_chains(policy: Policy) -> list[str]:
+    port, lan = policy.notice.show_port, quoted(policy.network.lan)
+    over = f"limit rate over {NOTICED_PER_SECOND}/second burst {4 * NOTICED_PER_SECOND} packets"
+    all_over = f"limit rate over {SERVED_PER_SECOND}/second burst {2 * SERVED_PER_SECOND} packets"
+    return [
+        "\tchain to_notice {",
+        f"\t\tip daddr {one_of(list(PRIVATE4))} return",
+        f"\t\tip6 daddr {one_of(list(PRIVATE6))} return",
+        *leaves_elsewhere(policy),
+        f"\t\tupdate @led_rate {{ ether saddr {over} }} return",
+        f"\t\t{all_over} return",
+        f"\t\tmeta l4proto tcp counter name led redirect to :{port}",
+        "\t}",
+        # Before the router's own port forwards. Only new connections come here.
+        "\tchain notice_prerouting {",
+        "\t\ttype nat hook prerouting priority -105; policy accept;",
+        f"\t\ttcp dport {_PORT} iifname {lan} ether saddr @{NOTICED} {SWITCH} @{NOTICE_SERVED} jump to_notice",
+        "\t}",
+        # People of the home may open it at the router's address, too.
+        *base_chain("notice_input", "input", "filter - 5"),
+        f"\t\ttcp dport {port} ct state new jump at_notice",
+        "\t}",
+        "\tchain at_notice {",
+        f"\t\tiifname != {quoted(policy.network.lan, ['lo'])} reject with tcp reset",
+        # Those that were led here have been counted.
+        f"\t\t{REDIRECTED} return",
+        f"\t\tupdate @served_rate {{ ether saddr {over} }} drop",
+        f"\t\t{all_over} drop",
+        "\t}",
+    ]

@@ -1,0 +1,257 @@
+"""The notice in the subscriber's way, as a part of the daemon: whose HTTP leads there, and what follows from an answer.
+
+Knows devices, the gate's sets, the channel to the server, and requests to the control. Must not know HTTP or words
+(explain), or when a device is shown it (showing). Loaded only while `[notice] show` is not off.
+
+A device is known by its MAC, which the kernel's table of neighbours has for the client's address: no field of a request
+says who asks. The elements in the kernel last for seconds and are refreshed only while the server answers, so if the
+filter or the server is gone, HTTP goes where it was meant to.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from cpe_filter.detect.device import HOME, ROUTER, Device
+from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.enforce.ruleset_names import NOTICE_SERVED
+from cpe_filter.home import neighbour_table
+from cpe_filter.lean import plain_socket as socket
+from cpe_filter.lean.log import Log, notice
+from cpe_filter.live.device_search import called
+from cpe_filter.live.notify.channel import NAME, NoticeChannel
+from cpe_filter.live.notify.showing import ANSWERS, Showing
+from cpe_filter.live.part import Part
+from cpe_filter.policy.model import parse_mac
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import select
+    from typing import Any
+
+    from cpe_filter.detect.detector import StandingChanged
+    from cpe_filter.detect.mac_rotation import DeviceRekeyed
+    from cpe_filter.engine import Engine
+    from cpe_filter.lean.clocks import PacketTime
+    from cpe_filter.live.gate import Gate
+    from cpe_filter.live.notify.showing import Notified
+    from cpe_filter.policy.model import Policy
+
+    Answer = dict[str, Any]
+    #: (verb, who asks, request, what gets the answer) -> whether the control has time for it.
+    Ask = Callable[[str, str, Answer, Callable[[Answer], None]], bool]
+
+#: Seconds that elements in the kernel last, and between two refreshes.
+LASTS_S, REFRESH_S = 8.0, 2.0
+#: Devices that are named to another device of the home.
+MOST_NAMED = 8
+
+
+class NoticeDesk(Part):
+    """neighbours: the MACs of the home now. ask: has the control do something."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        gate: Gate,
+        neighbours: Callable[[], set[bytes]],
+        host_name: Callable[[Device], str],
+        ask: Ask,
+        poll: select.poll,
+        log: Log,
+    ) -> None:
+        self.showing = Showing()
+        self._engine = engine
+        self._gate = gate
+        self._neighbours = neighbours
+        self._host_name = host_name
+        self._ask = ask
+        self._log = log
+        folder = os.path.dirname(engine.policy.status.status_file)
+        self._channel = NoticeChannel(os.path.join(folder, NAME), poll, self._handle, log)
+        self._led: set[bytes] = set()
+        self._next = 0.0
+        self._now = 0.0
+        self._serves = False
+        self._counts = dict.fromkeys(("shown", "shown_to_others", "refused", *ANSWERS), 0)
+
+    def __contains__(self, fd: int) -> bool:
+        return fd >= 0 and fd == self._channel.fd
+
+    def serve(self, fd: int) -> None:
+        self._channel.serve()
+
+    # ── whose HTTP leads there ──────────────────────────────────────────────────────────────────
+
+    def tick(self, now: PacketTime) -> None:
+        self._now = now
+        self._channel.tick(now)
+        if now >= self._next or self._channel.answers != self._serves:
+            self._look()
+
+    def standing_changed(self, event: StandingChanged) -> None:
+        self._now = max(self._now, event.time)
+        self._look()
+
+    def device_rekeyed(self, event: DeviceRekeyed) -> None:
+        self.showing.rekeyed(event.before, event.device.key)
+        self._look()
+
+    def reload(self, policy: Policy) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        """Brings the kernel's elements up to date, and refreshes them."""
+        now, engine, sets = self._now, self._engine, self._gate.sets
+        self._next = now + REFRESH_S
+        policy = engine.policy
+        compromised = [device for device in engine.devices if device.score.standing == COMPROMISED]
+        self.showing.look([(device.key, (device.compromised_at or (0.0,))[0]) for device in compromised], now)
+        spared = {rule.device for rule in policy.exempt if rule.device and not rule.destination}
+        spared.update(filter(None, map(parse_mac, policy.notice.emergency)))
+        alone = {one.key for one in compromised if len(one.key) == 6 and not engine.devices.behind(one.key)} - spared
+        alone -= {ROUTER, HOME}
+        others = self._neighbours() - spared if policy.notice.show == "home" and compromised else set()
+        self._serves = self._channel.answers
+        led = set()
+        if self._serves and compromised:
+            led = self.showing.led_devices(policy.notice, alone, others, time.localtime().tm_hour, now)
+        for mac in self._led - led:
+            sets.end_notice(mac)
+        if led:
+            sets.switch(NOTICE_SERVED, True, LASTS_S)
+            sets.show_notice(led, LASTS_S)
+        elif self._led:
+            sets.switch(NOTICE_SERVED, False, 1.0)
+        self._led = led
+
+    # ── requests of the server ──────────────────────────────────────────────────────────────────
+
+    def _handle(self, request: Answer) -> Answer | None:
+        """led: a request was led there; page: the page is opened; else an answer of people's."""
+        mac, verb = self._mac(request.get("client")), request.get("do")
+        if verb == "led":
+            if mac:
+                self.showing.led(mac, self._now)
+            return None
+        answer: Answer | None = None
+        if verb == "page":
+            one = self.showing.opened(mac, self._now) if mac else None
+            self._counts["shown" if one is not None else "shown_to_others"] += 1
+            answer = self._page(mac, one)
+        elif verb in ANSWERS:
+            answer = self._answer(mac, verb, request.get("id"))
+        if answer is None:
+            return None
+        answer["id"] = request.get("id")
+        if verb != "page" or self._engine.policy.notice.show == "home":
+            self._look()
+        return answer
+
+    def _mac(self, client: object) -> bytes:
+        """The MAC that has this address; b"" if none has."""
+        if not isinstance(client, str) or len(client) > 64:
+            return b""
+        text = client.partition("%")[0]
+        try:
+            packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+            return neighbour_table.mac_of(packed, self._engine.policy.network.lan)
+        except (OSError, ValueError):
+            return b""
+
+    def _page(self, mac: bytes, one: Notified | None) -> Answer:
+        """What the page needs to know: `own` at a compromised device; `other` at one that may see it, too."""
+        policy = self._engine.policy.notice
+        if one is not None:
+            device = self._engine.devices.find(mac)
+            left = self.showing.releases_left(mac, policy.self_release, self._now)
+            about = {"releases": left, "exempt": policy.self_exempt, "answer": one.answer}
+            return {"to": "own", "devices": [self._about(device)] if device else [], **about}
+        notified = self.showing.notified
+        if policy.show == "home" and notified and mac:
+            found = [self._engine.devices.find(key) for key in list(notified)[:MOST_NAMED]]
+            return {"to": "other", "devices": [self._about(device) for device in found if device]}
+        return {"to": "none", "devices": []}
+
+    def _about(self, device: Device) -> Answer:
+        since = device.compromised_at
+        own = device.key if len(device.key) == 6 else b""
+        return {
+            "name": self._host_name(device),
+            "place": "router" if device.key == ROUTER else "home" if device.key == HOME else "",
+            "tail": own[4:].hex(":").upper(),
+            "since": round(since[0] + time.time() - self._now) if since else None,
+        }
+
+    def _answer(self, mac: bytes, answer: Any, number: Any) -> Answer | None:
+        """An answer of people's. None: it takes a moment."""
+        if not mac or not self.showing.may_answer(mac, self._now):
+            self._counts["refused"] += 1
+            return {"result": "busy" if mac else "refused"}
+        if mac not in self.showing.notified:
+            if self._engine.policy.notice.show != "home" or answer != "seen" or not self.showing.notified:
+                self._counts["refused"] += 1
+                return {"result": "refused"}
+            self.showing.seen_by_other()
+            self._counts["seen"] += 1
+            self._log(notice("the notice was seen at another device of the home"))
+            return {"result": "seen"}
+        device = self._engine.devices.find(mac)
+        if device is None:
+            return {"result": "refused"}
+        self._counts[answer] += 1
+        name = called(device, self._host_name(device))
+        self._log(notice(f"device {name} answers the notice: {answer}"))
+        self.showing.answer(mac, answer, self._now)
+        policy = self._engine.policy.notice
+        if answer == "cleaned" and self.showing.releases_left(mac, policy.self_release, self._now):
+            self.showing.released(mac, self._now)
+            request = {"device": mac.hex(":"), "reason": "cleaned, by the notice"}
+            return self._have_done("release", "released", mac, request, number)
+        if answer == "server" and policy.self_exempt:
+            request = {"device": mac.hex(":"), "reason": "a mail server, by the notice"}
+            return self._have_done("exempt", "exempted", mac, request, number)
+        return {"result": answer}
+
+    def _have_done(self, verb: str, result: str, mac: bytes, request: Answer, number: Any) -> Answer | None:
+        def done(answer: Answer) -> None:
+            self._look()
+            self._channel.send({"id": number, "result": "failed" if "error" in answer else result})
+
+        if not self._ask(verb, f"the device {mac.hex(':')} itself", request, done):
+            return {"result": "failed"}
+        return None
+
+    # ── the end, and the status ─────────────────────────────────────────────────────────────────
+
+    def facts(self) -> dict[str, Any]:
+        shift = time.time() - self._now
+        devices = []
+        for key, one in self.showing.notified.items():
+            device = self._engine.devices.find(key)
+            times = {
+                "led": one.led_at,
+                "first_shown": one.first_shown_at,
+                "shown": one.shown_at,
+                "answered": one.answered_at,
+            }
+            devices.append(
+                {
+                    "device": device.name if device else "",
+                    "leads": key in self._led,
+                    "times_shown": one.shown,
+                    "answer": one.answer or None,
+                    **{f"{name}_at": round(at + shift, 3) if at else None for name, at in times.items()},
+                }
+            )
+        return {"notice": {"served": self._serves, "led": len(self._led), "counts": self._counts, "devices": devices}}
+
+    def close(self) -> None:
+        sets = self._gate.sets
+        if self._led:
+            sets.switch(NOTICE_SERVED, False, 1.0)
+        for mac in self._led:
+            sets.end_notice(mac)
+        self._channel.close()

@@ -1,0 +1,138 @@
+"""Whose HTTP leads to the notice, and when: devices, hours, times a day, answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from cpe_filter.live.notify.showing import ANSWERS, MOST, MOST_ANSWERS, RELEASES_S, SHOWING_S, Showing, is_within
+from cpe_filter.policy.model import NoticeTable
+
+BOT, OTHER, THIRD = b"\2botbo", b"\2other", b"\2third"
+DEVICE, HOME = NoticeTable(show="device"), NoticeTable(show="home")
+DAY = 86400.0
+
+
+def shown(*compromised: bytes, since: float = 10.0) -> Showing:
+    showing = Showing()
+    showing.look([(key, since) for key in compromised], 10.0)
+    return showing
+
+
+def led(showing: Showing, notice: NoticeTable, now: float = 20.0, hour: int = 12) -> set[bytes]:
+    return showing.led_devices(notice, {BOT}, {BOT, OTHER, THIRD}, hour, now)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_device_s_until_it_answers(answer: str) -> None:
+    showing = shown(BOT)
+    assert led(showing, DEVICE) == {BOT}
+    showing.opened(BOT, 30.0)
+    assert led(showing, DEVICE, 40 * DAY) == {BOT}
+    showing.answer(BOT, answer, 50.0)  # type: ignore[arg-type]
+    assert led(showing, DEVICE) == set()
+
+
+def test_convicted_again_it_is_told_again() -> None:
+    showing = shown(BOT)
+    showing.answer(BOT, "seen", 20.0)
+    showing.look([(BOT, 10.0)], 30.0)
+    assert led(showing, DEVICE) == set()
+    showing.look([], 40.0)
+    showing.look([(BOT, 50.0)], 60.0)
+    assert led(showing, DEVICE) == {BOT}
+
+
+def test_off_is_nobody_s_and_a_shared_mac_is_not_led() -> None:
+    assert led(shown(BOT), NoticeTable(show="off")) == set()
+    assert shown(BOT).led_devices(DEVICE, (), (), 12, 20.0) == set()
+    assert led(shown(), HOME) == set()
+
+
+@pytest.mark.parametrize(
+    ("hours", "within"),
+    [
+        ("0-24", set(range(24))),
+        ("8-22", set(range(8, 22))),
+        ("22-6", {22, 23, 0, 1, 2, 3, 4, 5}),
+        ("0-1", {0}),
+        ("24-3", {0, 1, 2}),
+    ],
+)
+def test_hours(hours: str, within: set[int]) -> None:
+    assert {hour for hour in range(24) if is_within(hours, hour)} == within
+    notice = NoticeTable(show="home", hours=hours)
+    assert {hour for hour in range(24) if led(shown(BOT), notice, hour=hour)} == within
+
+
+def test_the_others_of_a_home_once_a_day_until_they_have_opened_it() -> None:
+    showing = shown(BOT)
+    assert led(showing, DEVICE) == {BOT}
+    assert led(showing, HOME) == {BOT, OTHER, THIRD}
+    assert showing.opened(OTHER, 100.0) is None
+    assert led(showing, HOME, 101.0) == {BOT, THIRD}
+    assert led(showing, HOME, 100.0 + DAY - 1) == {BOT, THIRD}
+    assert led(showing, HOME, 100.0 + DAY) == {BOT, OTHER, THIRD}
+    often = NoticeTable(show="home", times_a_day=4)
+    assert OTHER not in led(showing, often, 100.0 + DAY / 4 - 1)
+    assert OTHER in led(showing, often, 100.0 + DAY / 4)
+
+
+def test_a_device_without_a_screen_is_let_go() -> None:
+    showing = shown(BOT)
+    showing.led(OTHER, 100.0)
+    showing.led(OTHER, 200.0)
+    assert OTHER in led(showing, HOME, 100.0 + SHOWING_S - 1)
+    assert OTHER not in led(showing, HOME, 100.0 + SHOWING_S)
+    assert OTHER not in led(showing, HOME, 100.0 + DAY)
+    assert OTHER in led(showing, HOME, 100.0 + SHOWING_S + DAY)
+
+
+def test_who_has_seen_it_ends_it_for_the_others_and_not_for_the_bot() -> None:
+    showing = shown(BOT)
+    showing.seen_by_other()
+    assert led(showing, HOME) == {BOT}
+    showing.look([(BOT, 10.0), (THIRD, 30.0)], 31.0)  # another one
+    assert OTHER in led(showing, HOME)
+
+
+def test_releases_are_counted_for_a_month() -> None:
+    showing = shown(BOT)
+    assert showing.releases_left(BOT, 2, 0.0) == 2
+    showing.released(BOT, 0.0)
+    showing.released(BOT, 100.0)
+    assert showing.releases_left(BOT, 2, 200.0) == 0
+    assert showing.releases_left(OTHER, 2, 200.0) == 2
+    assert showing.releases_left(BOT, 2, RELEASES_S) == 1
+    assert showing.releases_left(BOT, 0, RELEASES_S) == 0
+    showing.look([], 200.0)
+    assert showing.releases_left(BOT, 2, 200.0) == 0
+
+
+def test_answers_are_bounded() -> None:
+    showing = shown(BOT)
+    assert [showing.may_answer(BOT, 100.0) for _ in range(MOST_ANSWERS + 2)] == [True] * MOST_ANSWERS + [False] * 2
+    assert showing.may_answer(OTHER, 100.0)
+    assert showing.may_answer(BOT, 100.0 + 3600.0)
+
+
+def test_it_follows_a_new_key() -> None:
+    showing = shown(BOT)
+    showing.answer(BOT, "seen", 20.0)
+    showing.released(BOT, 20.0)
+    showing.rekeyed(BOT, THIRD)
+    showing.look([(THIRD, 10.0)], 30.0)
+    assert showing.led_devices(DEVICE, {THIRD}, (), 12, 30.0) == set()
+    assert showing.releases_left(THIRD, 2, 30.0) == 1
+
+
+def test_all_tables_are_bounded() -> None:
+    showing = Showing()
+    many = [number.to_bytes(6, "big") for number in range(3 * MOST)]
+    showing.look([(mac, 1.0) for mac in many], 2.0)
+    assert len(showing.notified) == MOST
+    for mac in many:
+        showing.opened(mac, 3.0)
+        showing.may_answer(mac, 3.0)
+        showing.released(mac, 3.0)
+    sizes = [len(value) for value in vars(showing).values() if isinstance(value, dict)]
+    assert sizes == [MOST] * 4

@@ -82,6 +82,9 @@ def about(device: Device, now: PacketTime) -> Wire:
         found["sub"] = _submission(device.submissions)
     if takes_mail(device, now):
         found["serves"] = True
+    shown, answer = device.notice
+    if shown or answer:
+        found["notice"] = {"shown": _number(shown), **({"answer": answer} if answer else {})}
     return found
 
 

@@ -55,6 +55,7 @@ class Incident:
         "key",
         "last",
         "last_sent_at",
+        "last_sent_answer",
         "last_sent_counts",
         "last_sent_examples",
         "name",
@@ -79,11 +80,18 @@ class Incident:
         self.counts = self.last_sent_counts = NOTHING
         self.last_sent_at = first
         self.last_sent_examples = 0
+        self.last_sent_answer = ""
         self.arrived = 0
         self.examples: list[Example] = []
         self.examined: list[tuple[PacketTime, int]] = []  # began, client's port
         self.resend = self.rekeyed = False
         self.reason: EndReason = ""
+
+    @property
+    def answer(self) -> str:
+        """People's last answer to the notice, "" if there is none."""
+        answer: str = self.about.get("notice", {}).get("answer", "")
+        return answer
 
     @property
     def has_news(self) -> bool:
@@ -92,6 +100,7 @@ class Incident:
 
     def sent(self, now: PacketTime) -> None:
         """An event has just reported all this."""
+        self.last_sent_answer = self.answer
         self.last_sent_counts, self.last_sent_at, self.last_sent_examples = self.counts, now, len(self.examples)
 
     def examine(self, connection: tuple[PacketTime, int], example: Example | None) -> None:

@@ -223,6 +223,8 @@ class IncidentTracker:
         if raised:
             opening(incident, device)
             return [self._event(RAISED, incident, now)]
+        if incident.answer != incident.last_sent_answer:  # the desk waits for it
+            return [self._event(UPDATED, incident, now)]
         if incident.has_news and now - incident.last_sent_at >= policy.report.update_minutes * 60:
             return [self._event(UPDATED, incident, now)]
         return []
@@ -291,7 +293,9 @@ class IncidentTracker:
 
 def _has_changed(incident: Incident, device: Device) -> bool:
     """Whether the device has changed since the incident's counts were taken."""
-    return device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed
+    if device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed:
+        return True
+    return device.notice[1] != incident.answer
 
 
 def _first_event(incident: Incident) -> EventKind:

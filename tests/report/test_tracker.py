@@ -511,6 +511,7 @@ def test_an_incident_says_what_else_is_known_of_the_device() -> None:
     home.works(device, COMPROMISED)
     (event,) = home.look()
     assert (event["sub"], event["serves"]) == ({"servers": 64, "conns": 130, "fails": 120}, True)
+    assert "notice" not in event
     other = home.device(bytes((2, 0, 0, 0, 0, 9)))
     other.served_at = home.now - 31 * 86400
     home.works(other, COMPROMISED)
@@ -709,3 +710,20 @@ def test_devices_are_known_by_their_pseudonyms() -> None:
     home.device(MAC, COMPROMISED)
     (raised,) = home.look()
     assert SavedIncidents(parse(encode(home.incidents, "a", 7, home.now))).devices() == {raised["dev"]: MAC}
+
+
+def test_an_answer_to_the_notice_is_reported_at_once() -> None:
+    home = Home()
+    device = home.device()
+    home.works(device, COMPROMISED)
+    assert [event["kind"] for event in home.look()] == ["raised"]
+    device.notice = (1, "")
+    assert home.look() == []  # with the next event
+    device.notice = (2, "mistake")
+    (event,) = home.look()
+    assert (event["kind"], event["notice"]) == ("updated", {"shown": 2, "answer": "mistake"})
+    assert home.look() == []
+    device.notice = (3, "cleaned")
+    device.score.release()
+    (event,) = home.look()
+    assert (event["kind"], event["why"], event["notice"]) == ("closed", "released", {"shown": 3, "answer": "cleaned"})

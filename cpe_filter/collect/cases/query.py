@@ -89,7 +89,15 @@ async def detail(store: Store, number: str, most: int = 100) -> Detail | None:
     return Detail(
         case,
         await store.read("SELECT * FROM desk_episode WHERE case_id = :id ORDER BY number", **of),
-        [{**row, "ind": indicators.read(row["ind"]), "sp": json.loads(row["sp"] or "[]")} for row in incidents],
+        [
+            {
+                **row,
+                "ind": indicators.read(row["ind"]),
+                "sp": json.loads(row["sp"] or "[]"),
+                "notice": json.loads(row["notice"] or "null"),
+            }
+            for row in incidents
+        ],
         [{**row, "body": _event(row["body"])} for row in reports],
         await store.read(
             "SELECT id, at, who, what, text FROM desk_case_action WHERE case_id = :id ORDER BY at, id", **of

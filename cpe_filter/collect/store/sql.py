@@ -32,7 +32,7 @@ _STATE = (
     "ind", "address", "boot", "seq", "updated_at", "closed_at",
 )  # fmt: skip
 #: Columns that only some events have: the latest value stays.
-_OPTIONAL = ("oui", "name", "sp", "sub", "serves", "class")
+_OPTIONAL = ("oui", "name", "sp", "sub", "serves", "class", "notice")
 _ALL = ("router", "id", *_STATE, *_OPTIONAL, "opened_at", "raised_at", "changed_at")
 
 
@@ -147,6 +147,7 @@ def _incident_row(report: Report, event: Event) -> dict[str, Any]:
         "sub": _json(event["sub"]) if "sub" in event else None,
         "serves": int(event["serves"]) if "serves" in event else None,
         "class": event.get("class"),
+        "notice": _json(event["notice"]) if "notice" in event else None,
         "address": report.address,
         "boot": report.boot,
         "seq": event["seq"],

@@ -68,6 +68,13 @@ _DID = {
     history.REOPENED: "Reopened",
     history.NOTE: "Note",
 }
+#: Answers to the notice on the router, in words.
+_ANSWERS = {
+    "seen": "read",
+    "cleaned": "the device has been cleaned",
+    "server": "it is a mail server (objection)",
+    "mistake": "it is a mistake (objection)",
+}
 _ACTED = {
     "monitor": "monitored only",
     "limit": "limited",
@@ -163,6 +170,11 @@ def _about(found: Detail) -> list[tuple[str, str]]:
     facts = []
     if any(row["serves"] for row in found.incidents):
         facts.append(("Mail from outside", "it answers connections to ports 25, 465 or 587"))
+    notices = [row["notice"] for row in found.incidents if row["notice"]]
+    if notices:
+        times = sum(one["shown"] for one in notices)
+        answers = [_ANSWERS[one["answer"]] for one in notices if "answer" in one]
+        facts.append(("Notice on the router", f"opened {times:,} times; {', '.join(answers) or 'not answered yet'}"))
     counts = found.submission
     if counts is not None:
         text = f"{counts['servers']:,} servers in a day; {counts['fails']:,} of {counts['conns']:,} connections failed"

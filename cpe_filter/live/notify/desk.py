@@ -109,6 +109,9 @@ class NoticeDesk(Part):
         policy = engine.policy
         compromised = [device for device in engine.devices if device.score.standing == COMPROMISED]
         self.showing.look([(device.key, (device.compromised_at or (0.0,))[0]) for device in compromised], now)
+        for device in compromised:
+            one = self.showing.notified.get(device.key)
+            device.notice = (one.shown, one.answer) if one is not None else (0, "")
         spared = {rule.device for rule in policy.exempt if rule.device and not rule.destination}
         spared.update(filter(None, map(parse_mac, policy.notice.emergency)))
         alone = {one.key for one in compromised if len(one.key) == 6 and not engine.devices.behind(one.key)} - spared
@@ -205,6 +208,7 @@ class NoticeDesk(Part):
         name = called(device, self._host_name(device))
         self._log(notice(f"device {name} answers the notice: {answer}"))
         self.showing.answer(mac, answer, self._now)
+        device.notice = (self.showing.notified[mac].shown, answer)  # before a release closes its incident
         policy = self._engine.policy.notice
         if answer == "cleaned" and self.showing.releases_left(mac, policy.self_release, self._now):
             self.showing.released(mac, self._now)

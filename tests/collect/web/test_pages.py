@@ -100,6 +100,21 @@ def test_a_case_shows_submission_and_mail_from_outside(with_store: WithStore, tm
     run(with_store, tmp_path, work)
 
 
+def test_a_case_shows_the_notice_and_its_answer(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(page: Page, ids: list[str], store: Store) -> None:
+        cookie = await page.log_in()
+
+        async def text(number: int, **notice: Any) -> str:
+            one = incident(number, up=1000 + number, number=0, dev="0" * 16, notice=notice)
+            await store.add([report(one, router="r0", received=NOW)])
+            return read((await page.ask(f"/cases/{ids[0]}", cookie=cookie)).text).text
+
+        assert "opened 1 times; not answered yet" in await text(3, shown=1)
+        assert "opened 2 times; it is a mistake (objection)" in await text(4, shown=2, answer="mistake")
+
+    run(with_store, tmp_path, work)
+
+
 def test_devices_that_look_like_mail_servers(with_store: WithStore, tmp_path: Path) -> None:
     async def work(page: Page, _ids: list[str], store: Store) -> None:
         cookie = await page.log_in()

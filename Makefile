@@ -11,6 +11,7 @@
 # make faults what becomes of mail while the filter is killed, stopped, flooded... (root; 10 minutes; FAULTS="kill flood")
 # make attacks every variant of every attack on the live filter, and a table of them (root; an hour;
 #             ATTACK="-k fragments" for some; `make test` has a few of each)
+# make live   every combination in the live tests, and 60 drawn cases of what counts as refused (root; half an hour)
 # make mutation  60 small changes to the code, of which the tests have to notice 55 (half an hour; MUTATE="report --changes 20")
 # make lines  the table of docs/lines.md: on which lines and routers mail is filtered, or reported as not watched (root; qemu;
 #             an hour; LINES="--only host --lines pppoe wireguard" for some)
@@ -32,7 +33,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks lines turnaround mutation vm coverage pythons evaluate calibrate gate fleet record ipk dist peers lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm coverage pythons evaluate calibrate gate fleet record ipk dist peers lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -88,6 +89,10 @@ faults:
 attacks:
 	@.ci/setup test
 	@ATTACKS=all $(PYTHON) -m pytest --tb=line tests/attacks $(ATTACK)
+
+live:
+	@.ci/setup test
+	@ATTACKS=all $(PYTHON) -m pytest --tb=short -n auto tests/live
 
 lines:
 	@.ci/setup test

@@ -27,7 +27,7 @@ LONGEST = (
     "tests/bench/",
 )
 #: Workers for each core: most tests wait for a process, a timer or a network.
-WORKERS_PER_CORE = 2
+WORKERS_PER_CORE = 3
 
 
 def file_of(nodeid: str) -> str:

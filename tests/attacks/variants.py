@@ -1,4 +1,4 @@
-"""How much of an attack is tried: all combinations with ATTACKS=all (`make attacks`), else each value at least once."""
+"""How much is tried: all combinations with ATTACKS=all (`make attacks`, `make live`), else each value at least once."""
 
 from __future__ import annotations
 

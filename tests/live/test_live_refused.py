@@ -18,7 +18,7 @@ from tests.lab.net import Lab
 
 pytestmark = pytest.mark.live
 
-SEEDS = range(60) if ALL else range(5)
+SEEDS = range(60) if ALL else range(3)
 FOR_DEVICE = {"IPv4": "ip saddr 192.168.1.10{}", "IPv6": "ip6 saddr 2001:db8:1::10{}"}
 #: Hook and priority of another table, and whether it comes before the filter's own look at the packet.
 PLACES = [

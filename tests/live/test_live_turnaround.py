@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.attacks.variants import variants
 from tests.lab.net import DEADLINE_S, PYTHON, Filter, Lab
 from tests.lab.turnaround.measure import Session
 from tests.lab.turnaround.play import DEVICE, OPERATOR, Scene
@@ -21,9 +22,9 @@ OPERATOR_MS, COLLECTED_MS = 150, 20
 COUNT = 4
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["clear", "starttls"])
-@pytest.mark.parametrize("mode", ["monitor", "limit"])
-def test_a_relay_is_slow_and_a_program_is_not(live: None, mode: str, tls: bool) -> None:
+@variants(mode=("monitor", "limit"), session=("clear", "starttls"))
+def test_a_relay_is_slow_and_a_program_is_not(live: None, mode: str, session: str) -> None:
+    tls = session == "starttls"
     with Lab(devices=1) as lab:
         policy, notes, log = lab.policy(f'[filter]\nmode = "{mode}"\n'), lab.folder / "notes", lab.folder / "log"
         scene = Scene(lab, tls)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacks.variants import variants
 from tests.lab.mail import bot, sent
 from tests.lab.net import DEADLINE_S, PYTHON, RELAY4, Filter, Lab, mx4, mx6
 
@@ -134,20 +135,22 @@ def by_halves(lab: Lab) -> None:
     ip(lab, "router", "-6 route add 2000::/3 via 2001:db8:9::1")
 
 
-ROUTINGS = [by_source, by_mark, by_connection_mark, by_port, by_interface, by_destination, by_halves]
+ROUTINGS: dict[str, Callable[[Lab], None]] = {
+    each.__name__: each
+    for each in (by_source, by_mark, by_connection_mark, by_port, by_interface, by_destination, by_halves)
+}
 
 
-@pytest.mark.parametrize("refusal", ["reset", "explain"])
-@pytest.mark.parametrize("routing", ROUTINGS, ids=lambda one: one.__name__)
-def test_mail_of_policy_routing_is_left_alone(lab: Lab, routing: Callable[[Lab], None], refusal: str) -> None:
+@variants(routing=ROUTINGS, refusal=("reset", "explain"))
+def test_mail_of_policy_routing_is_left_alone(lab: Lab, routing: str, refusal: str) -> None:
     """Mode block, with and without the responder: the rules before the routing must not take it either."""
     add_way(lab)
-    routing(lab)
+    ROUTINGS[routing](lab)
     path = lab.policy(policy("block", refusal))
     running = lab.start_filter(path)
     if refusal == "explain":
         lab.start_responder(path)
-    if routing is not by_destination:
+    if routing != "by_destination":
         running.wait_for(f"IPv6 leaves by {WAY}")
         running.wait_for(f"IPv4 leaves by {WAY}")
     assert sent(lab, mx4(0))

@@ -2,7 +2,8 @@
 # make test   the tests, on all cores (root for the live ones; without it they are skipped and say why; PYTEST="-x tests/live")
 # make lint   ruff, mypy, the contracts of who may know whom (import-linter), spelling and style of all text (tools/style.py)
 # make docs   write the documents' tables that are made from the code
-# make bench  what the engine costs, that it stays linear, what the collector takes, and what the live filter costs
+# make bench  what the engine costs, that it stays linear, what memory replay takes for 300 MB, what the collector takes, and
+#             what the live filter costs
 #             (root; 12 minutes; BENCH=--quick: 4)
 # make icount what a short dialogue costs in instructions, in a virtual machine that counts them (5 minutes;
 #             ICOUNT="--dialogues 300": 2)
@@ -66,6 +67,7 @@ bench:
 	@.ci/setup test
 	@$(PYTHON) -m tests.bench.engine
 	@$(PYTHON) -m tests.bench.linear
+	@$(PYTHON) -m tests.bench.replay_memory
 	@$(PYTHON) -m tests.bench.collector $(BENCH)
 	@$(PYTHON) -m tests.bench.cost $(BENCH)
 	@$(PYTHON) -m tests.bench.conviction

@@ -158,10 +158,8 @@ def _command_collector(options: argparse.Namespace) -> int:
 
 def _command_replay(options: argparse.Namespace) -> int:
     try:
-        import dpkt  # noqa: F401
-
         from cpe_filter.replay import command
-    except ImportError as error:  # a router's package has neither
+    except ImportError as error:  # a router's package does not have it
         raise UsageError(f"replay needs {error.name}: pip install 'cpe-filter[replay]'") from None
     policy = policy_of(options.policy) if options.policy else None
     return command.run(options, policy, tuple(map(port, options.port)))

@@ -1,4 +1,4 @@
 """Runs capture files through the engine and shows the result: at a terminal, as JSON, as an HTML page. Not on a router.
 
-Knows captures (with dpkt) and the engine's results. Must not judge, and must not know the live filter.
+Knows captures and the engine's results. Must not judge, and must not know the live filter.
 """

@@ -28,12 +28,15 @@ from cpe_filter.replay.capture import CaptureError, Frame, NoCaptureError, Warn,
 from cpe_filter.replay.follow import verdicts
 from cpe_filter.replay.interrupt import Interrupt
 from cpe_filter.replay.output import Output, make_output
-from cpe_filter.replay.page import Page
 from cpe_filter.replay.progress import Progress, on_terminal
 from cpe_filter.replay.replay import DEFAULT_POLICY, Options, replay
 from cpe_filter.replay.sources import FolderError, Joined, Source, expand
 from cpe_filter.replay.stream import Reading, label
 from cpe_filter.replay.timeline import Timeline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpe_filter.replay.page import Page
 
 
 def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ...]) -> int:
@@ -56,7 +59,11 @@ def run(options: argparse.Namespace, policy: Policy | None, ports: tuple[int, ..
     if form != "table" and isinstance(sys.stdout, io.TextIOWrapper):
         # RFC 8259 section 8.1. Bytes of a file name that are not UTF-8 become \udcXX, which is valid in JSON, too.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    page = Page() if options.html is not None or form == "html" else None
+    page = None
+    if options.html is not None or form == "html":
+        from cpe_filter.replay.page import Page  # and OpenSSL, 5 MB
+
+        page = Page()
     output = make_output(form, options.timeline, options.sessions, options.color)
     with Interrupt() as interrupt:
         judging = _Judging(options, how, output, page, interrupt)

@@ -5,8 +5,6 @@ Knows the object of `replay --json` and standard output. Must not judge.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import sys
@@ -85,6 +83,9 @@ class _Csv(Output):
         self._begun = True
 
     def _write(self, rows: Sequence[Sequence[Any]]) -> None:
+        import csv
+        import io
+
         out = io.StringIO()
         csv.writer(out, lineterminator="\r\n").writerows([[inert(cell) for cell in row] for row in rows])
         sys.stdout.write(out.getvalue())

@@ -161,6 +161,8 @@ class _Judging:
         watch = verdicts(self._output.as_json, _flushed) if self._options.follow else None
         try:
             result = replay(path, self._how, warn, traced, source, watch)
+        except BrokenPipeError:  # of a verdict; inputs are only read
+            raise
         except (CaptureError, OSError) as error:
             failed(error)
             return

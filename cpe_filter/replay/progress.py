@@ -36,7 +36,8 @@ class Progress:
         if now < self._next:
             return
         self._next = now + _EVERY_S
-        width = min(os.get_terminal_size(self._out.fileno()).columns if self._out.isatty() else 80, 80) - 1
+        columns = os.get_terminal_size(self._out.fileno()).columns if self._out.isatty() else 0
+        width = min(columns or 80, 80) - 1  # some terminals do not know theirs
         self._out.write(f"\r{line(source, now - self._began, width).ljust(width)}")
         self._out.flush()
         self._shown = True

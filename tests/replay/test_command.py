@@ -262,6 +262,12 @@ def test_verdicts_come_while_the_pipe_is_open() -> None:
     assert device(ran) == WHOLE
 
 
+def test_verdicts_into_a_pipe_that_is_closed() -> None:
+    command = f"cat {BOT} | {sys.executable} -m cpe_filter replay --follow - | true; exit ${{PIPESTATUS[1]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, timeout=DEADLINE_S)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_ctrl_c_shows_what_was_found_so_far() -> None:
     following = Following()
     head, packets = records()

@@ -144,6 +144,15 @@ def test_a_rate_counts_by_presence_and_absence_and_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RATES)
+def test_absence_counts_in_what_an_indicator_has_added(name: str) -> None:
+    score = Score()
+    score.sums = [2.0] * len(SENDER_PROFILES)
+    score.lack(name)
+    assert score.tallies[name].weight == pytest.approx(score.value - 2.0)
+    assert score.tallies[name].weight < 0
+
+
+@pytest.mark.parametrize("name", RATES)
 def test_no_sender_within_a_bound_gains_by_a_rate_on_average(name: str) -> None:
     """The mean of the likelihood ratio is 1 at the bound and less below it, whatever has been learnt."""
     row = INDICATORS[name]

@@ -89,6 +89,13 @@ def test_a_group_that_is_taken(namespace: str) -> None:
     assert run(namespace, program) == "NFLOG group 7 is in use by another program"
 
 
+@pytest.mark.live
+def test_the_kernel_keeps_what_comes_in_a_burst(namespace: str) -> None:
+    """Whatever net.core.rmem_max allows to others. The kernel counts its own overhead and doubles the number."""
+    program = "import socket\nlog = PacketLog(7)\nprint(log._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))"
+    assert int(run(namespace, program)) == 2 * (1 << 22)
+
+
 # ── messages ────────────────────────────────────────────────────────────────────────────────────────
 
 MAC = bytes.fromhex("020000000102")

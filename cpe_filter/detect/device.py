@@ -51,6 +51,7 @@ class Device:
         "busy",
         "compromised_at",
         "connections",
+        "dhcp_class",
         "rejections_for_line_type",
         "first_seen",
         "helos",
@@ -90,6 +91,7 @@ class Device:
         self.proven = False  # both ends have completed a handshake of its since the start
         self.networks = 0  # new neighbourhoods of servers; a large number counts those forgotten again
         self.server_networks = ServerNetworks()
+        self.dhcp_class = ""  # what it is by its DHCP request (home.dhcp_class): shown, never evidence
         self.served_at = 0.0  # when it last answered mail from outside, as far as is known
         self.submissions = (0, 0, 0)  # if many: servers, connections and failures at submission ports
         self.notice = (0, "")  # how often people have opened the notice at it, and their last answer (live.notify)

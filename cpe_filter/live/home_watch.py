@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from cpe_filter.engine import Engine
 from cpe_filter.home import neighbour_table, translators
+from cpe_filter.home.dhcp_class import DeviceClasses
 from cpe_filter.home.lan_networks import on_link
 from cpe_filter.home.leases import Leases
 from cpe_filter.home.mx_sniffer import Lookups
@@ -44,6 +45,7 @@ class HomeWatch(Part):
         self._answers_file = translators.answers_file(policy.status.status_file)
         self._advertisements = Advertisements(policy.network.wan, policy.network.lan, poll, log)
         self._log_once = LogOnce(log, _PREFIXES_LOGGED)
+        self._classes = DeviceClasses(policy.status.status_file)
         self._next_look = 0.0
 
     def knows(self, mac: bytes) -> bool:
@@ -75,6 +77,9 @@ class HomeWatch(Part):
             pass  # those of the last look
         if self._leases.refresh(now):
             self._engine.leases(self._leases, now, posix())
+        self._classes.refresh()
+        for device in self._engine.devices:
+            device.dhcp_class = self._classes.of(device.key)
 
     def _look_for_prefixes(self) -> None:
         """Learnt from others, so these prefixes change how servers are counted, and never what passes."""

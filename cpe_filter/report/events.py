@@ -85,6 +85,8 @@ def about(device: Device, now: PacketTime) -> Wire:
     shown, answer = device.notice
     if shown or answer:
         found["notice"] = {"shown": _number(shown), **({"answer": answer} if answer else {})}
+    if device.dhcp_class:
+        found["class"] = device.dhcp_class
     return found
 
 

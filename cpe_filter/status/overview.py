@@ -226,7 +226,8 @@ def _held_against(device: dict[str, Any]) -> list[str]:
     unusual = device["standing"] == UNUSUAL
     at = device.get("unusual_at") if unusual else device["compromised_at"]
     since = f" since {clock(at['time'])} UTC, its connection {at['connection']}" if at else ""
-    known = ", ".join([*([device["name"]] if device.get("name") else []), *device["addresses"][:4]])
+    kind = f"{device['class']} by DHCP" if device.get("class") else ""
+    known = ", ".join([part for part in (device.get("name"), kind, *device["addresses"][:4]) if part])
     lines = [f"{device['device']} ({known}) is {device['standing']}{since}:", f"  {why(device)}"]
     if unusual:
         mac = device["device"].partition(" ")[0]  # of a host behind a second router: that router's

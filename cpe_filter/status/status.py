@@ -193,6 +193,7 @@ class Writer:
                     text = b""
         if not text:
             facts = {**device_facts(device), "mode": mode, "refused": device.refused, "name": name or None}
+            facts["class"] = device.dhcp_class or None
             text = encode(facts).encode("ascii")
         self._places[device.key] = _place.pack(stamp, at, len(text))
         return text
@@ -216,6 +217,7 @@ def _shown(device: Device) -> tuple[Any, ...]:
         device.recipients,
         device.mx_queries,
         device.refused,
+        device.dhcp_class,
         device.suspected_at,
         device.compromised_at,
         device.unusual_at,

@@ -34,6 +34,7 @@ INSTALL: dict[str, tuple[str, int]] = {
     "cpe-filter.init": ("/etc/init.d/cpe-filter", 0o755),
     "cpe-filter.config": ("/etc/config/cpe-filter", 0o600),
     "cpe-filter.defaults": ("/etc/uci-defaults/90-cpe-filter", 0o755),
+    "cpe-filter.dhcp": ("/etc/hotplug.d/dhcp/50-cpe-filter", 0o644),
     "cpe-filter.keep": ("/lib/upgrade/keep.d/cpe-filter", 0o644),
     "cpe-filter.capabilities": ("/etc/capabilities/cpe-filter.json", 0o644),
     "cpe-filter-send": ("/usr/libexec/cpe-filter-send", 0o755),

@@ -507,11 +507,12 @@ def test_heartbeat_counts_devices_with_many_submission_servers() -> None:
 def test_an_incident_says_what_else_is_known_of_the_device() -> None:
     home = Home()
     device = home.device()
-    device.submissions, device.served_at = (64, 130, 120), home.now
+    device.submissions, device.served_at, device.dhcp_class = (64, 130, 120), home.now, "android"
     home.works(device, COMPROMISED)
     (event,) = home.look()
     assert (event["sub"], event["serves"]) == ({"servers": 64, "conns": 130, "fails": 120}, True)
     assert "notice" not in event
+    assert event["class"] == "android"
     other = home.device(bytes((2, 0, 0, 0, 0, 9)))
     other.served_at = home.now - 31 * 86400
     home.works(other, COMPROMISED)

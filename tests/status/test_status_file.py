@@ -64,7 +64,8 @@ class Written:
         out = []
         for one in self.devices:
             mode, name = effective_mode(self.engine.policy, one), self.names.get(one.key)
-            out.append({**device_facts(one), "mode": mode, "refused": one.refused, "name": name})
+            more = {"mode": mode, "refused": one.refused, "name": name, "class": one.dhcp_class or None}
+            out.append({**device_facts(one), **more})
         found: list[dict[str, Any]] = json.loads(json.dumps(out))
         return found
 

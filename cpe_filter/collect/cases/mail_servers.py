@@ -15,7 +15,7 @@ MOST = 500
 
 
 class MailServer(NamedTuple):
-    """A device. since: POSIX seconds. The counts are those of its incident."""
+    """A device. kind: what it is by DHCP. since: POSIX seconds. The counts are those of its incident."""
 
     router: str
     dev: str
@@ -28,6 +28,7 @@ class MailServer(NamedTuple):
     nets: int
     msgs: int
     serves: int | None
+    kind: str | None
 
     @property
     def proposal(self) -> str:
@@ -38,7 +39,7 @@ class MailServer(NamedTuple):
 async def listed(store: Store) -> list[MailServer]:
     """Those that look like mail servers now, the busiest first. Raises `StoreError`."""
     rows = await store.read(
-        "SELECT router, dev, oui, name, opened_at, last_at, act, conns, nets, msgs, serves FROM incident"
+        "SELECT router, dev, oui, name, opened_at, last_at, act, conns, nets, msgs, serves, class FROM incident"
         " WHERE standing = 'unusual' AND closed_at IS NULL AND raised_at IS NULL"
         " ORDER BY conns DESC, router, dev LIMIT :most",
         most=MOST,

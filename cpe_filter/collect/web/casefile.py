@@ -14,7 +14,7 @@ from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, D
 from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, QUEUED, SKIPPED
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web.access import Person
-from cpe_filter.collect.web.caselist import device, state
+from cpe_filter.collect.web.caselist import by_dhcp, device, state
 from cpe_filter.collect.web.layout import form, link, span, when
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, note, shown, table
@@ -168,6 +168,9 @@ def _facts(found: Detail) -> str:
 def _about(found: Detail) -> list[tuple[str, str]]:
     """What is known of the device besides its direct mail, where there is anything."""
     facts = []
+    kind = next((row["class"] for row in found.incidents if row["class"]), None)
+    if kind is not None:
+        facts.append(("Kind of device", by_dhcp(kind)))
     if any(row["serves"] for row in found.incidents):
         facts.append(("Mail from outside", "it answers connections to ports 25, 465 or 587"))
     notices = [row["notice"] for row in found.incidents if row["notice"]]

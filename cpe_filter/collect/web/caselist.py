@@ -167,6 +167,24 @@ def state(name: str) -> str:
     return f'<span class="state {known}">{shown(name)}</span>'
 
 
+#: What a device is by its DHCP request (home.dhcp_class).
+CLASSES = {
+    "android": "Android phone, tablet or TV box",
+    "apple": "iPhone, iPad or Apple TV",
+    "console": "game console",
+    "embedded": "small Linux device: camera, NAS, set-top box",
+    "linux": "Linux computer",
+    "mac": "Mac",
+    "printer": "printer",
+    "windows": "Windows PC",
+}
+
+
+def by_dhcp(kind: str) -> str:
+    """A class for people. A router of another version may have a word that is not known here."""
+    return f"{shown(CLASSES.get(kind, kind))} (by DHCP)"
+
+
 def device(dev: str, oui: str | None) -> str:
     """A device: its pseudonym and its vendor."""
     maker = note(f"vendor {shown(':'.join(oui[i : i + 2] for i in (0, 2, 4)))}") if oui else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cpe_filter.collect.cases.mail_servers import MOST, MailServer
-from cpe_filter.collect.web.caselist import device
+from cpe_filter.collect.web.caselist import by_dhcp, device
 from cpe_filter.collect.web.layout import when
 from cpe_filter.texts.html import Column, count, note, shown, table
 
@@ -29,6 +29,7 @@ def page(servers: Sequence[MailServer]) -> str:
                 f'<span class="code">{shown(one.router)}</span>',
                 device(one.dev, one.oui)
                 + (note(shown(one.name)) if one.name else "")
+                + (note(by_dhcp(one.kind)) if one.kind else "")
                 + (note("answers mail from outside") if one.serves else ""),
                 when(one.since),
                 when(one.last),

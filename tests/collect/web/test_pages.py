@@ -86,9 +86,10 @@ def test_a_case_shows_submission_and_mail_from_outside(with_store: WithStore, tm
 
         assert not {"Submission", "Mail from outside"} & set((await text()).split("\n"))
         sub = {"servers": 64, "conns": 130, "fails": 120}
-        one = incident(3, up=1001, number=0, dev="0" * 16, sub=sub, serves=True)
+        one = incident(3, up=1001, number=0, dev="0" * 16, sub=sub, serves=True, **{"class": "android"})
         await store.add([report(one, router="r0", received=NOW)])
         assert "64 servers in a day; 120 of 130 connections failed" in await text()
+        assert "Android phone, tablet or TV box (by DHCP)" in await text()
         assert "it answers connections to ports 25, 465 or 587" in await text()
         # The latest heartbeat is newer; those of other devices are not this one's.
         beat = heartbeat(4, up=1002, sub=[{"dev": "1" * 16, **sub}, {"dev": "0" * 16, **sub, "servers": 99}])
@@ -121,13 +122,21 @@ def test_devices_that_look_like_mail_servers(with_store: WithStore, tmp_path: Pa
         assert "None." in read((await page.ask("/mail-servers", cookie=cookie)).text).text
         for number, standing in enumerate(("unusual", "suspected"), 20):
             one = incident(
-                1, kind="opened", number=number, dev=f"{number:016x}", standing=standing, name=HOSTILE_NAME, serves=True
+                1,
+                kind="opened",
+                number=number,
+                dev=f"{number:016x}",
+                standing=standing,
+                name=HOSTILE_NAME,
+                serves=True,
+                **{"class": "toaster"},
             )
             await store.add([report(one, router=f"r{number}", received=NOW)])
         answer = await page.ask("/mail-servers", cookie=cookie)
         found = read(answer.text).text
         assert "1 device that may be a mail server" in found
         assert "answers mail from outside" in found
+        assert "toaster (by DHCP)" in found  # a router of another version
         assert f"{20:016x}" in found
         assert HOSTILE_NAME not in answer.text
         assert "cpe-filter exempt add --device MAC" in found

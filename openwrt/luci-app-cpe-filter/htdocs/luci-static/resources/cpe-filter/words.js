@@ -9,6 +9,18 @@
 /* The name in the status of devices that change their address all the time (cpe_filter/detect/device.py). */
 const HOME = 'an unknown device of this home';
 
+/* What a device is by its DHCP request (cpe_filter/home/dhcp_class.py); it may have made that up. */
+const CLASSES = {
+	'android': _('Android phone, tablet or TV box'),
+	'apple': _('iPhone, iPad or Apple TV'),
+	'console': _('Game console'),
+	'embedded': _('Camera, NAS, set-top box or other small device'),
+	'linux': _('Linux computer'),
+	'mac': _('Mac'),
+	'printer': _('Printer'),
+	'windows': _('Windows PC')
+};
+
 /* By indicator, with the words of the filter's own notice (cpe_filter/detect/evidence.py); a test compares the two. */
 const SIGNS = {
 	'new-destination': _('It contacted mail servers all over the world that it had never used before.'),
@@ -172,6 +184,8 @@ return baseclass.extend({
 			else
 				out.push(_('Maker code %s').format(found[1].substr(0, 8).toUpperCase()));
 		}
+		if (CLASSES.hasOwnProperty(device.class))
+			out.push(_('%s, as it says itself').format(CLASSES[device.class]));
 		if (Array.isArray(device.addresses) && device.addresses.length)
 			out.push(_('Network addresses: %s').format(device.addresses.slice(0, 4).join(', ')));
 		return out;

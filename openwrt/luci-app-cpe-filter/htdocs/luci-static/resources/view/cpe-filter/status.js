@@ -153,7 +153,7 @@ function card(device) {
 
 /* What cards stay as they are for. */
 function identity(device) {
-	return JSON.stringify([ device.device, device.name, device.standing, device.mode, device.addresses, words.since(device) ]);
+	return JSON.stringify([ device.device, device.name, device.standing, device.mode, device.addresses, device.class, words.since(device) ]);
 }
 
 function others(devices) {

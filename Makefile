@@ -30,11 +30,13 @@
 # make ipk    the OpenWrt packages, without an SDK, for a router's Python (PYTHON=3.11)
 # make dist   the release's source archive, and the recipe that downloads it, for OpenWrt's packages feed
 # make lock   requirements/ anew, within pyproject.toml's ranges (uv; needs a package registry)
+# make conformance  what replay reads in captures next to what tshark reads, session by session, and why they differ (Debian's
+#             tshark; CPE_FILTER_CAPTURES=FOLDER: more captures; 4 minutes; CONFORMANCE=--quiet: only what has no explanation)
 # make peers  real mail programs talk through the lab, and their logs are compared with what the filter saw (root; Debian)
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm coverage pythons evaluate calibrate gate fleet record ipk dist peers lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm coverage pythons evaluate calibrate gate fleet record ipk dist peers conformance lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -153,6 +155,10 @@ ipk:
 dist:
 	@.ci/setup ipk
 	@.venv/bin/python -m tools.dist
+
+conformance:
+	@.ci/setup conformance
+	@$(PYTHON) -m tests.conformance $(CONFORMANCE)
 
 peers:
 	@.ci/setup test

@@ -71,25 +71,31 @@ _ETHERNET = 1  # ARPHRD_ETHER, linux/if_arp.h
 def ethernet(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     kind = u16(data, at + 12)[0]
     walk.to_hwaddr, walk.hwaddr = data[at : at + 6], data[at + 6 : at + 12]
-    if kind in ETHERTYPES or kind in QUIET_ETHERTYPES:
+    if kind in ETHERTYPES or (kind >= _LEAST_QUIET and kind in QUIET_ETHERTYPES):
         return by_ethertype(kind, at + 14)
+    # A tag of a switch chip may look like a length, or like a type that is rare on Ethernet.
+    size = _switch_tag(data, at + 12)
+    if size:
+        return by_ethertype(u16(data, at + 12 + size)[0], at + 14 + size)
     rest = len(data) - at - 14
     # IEEE 802.3: a length. Short frames are padded to 60 bytes; a check sequence may follow.
-    if kind <= 1500 and (walk.cut or kind <= rest <= max(kind, 46) + 4) and kind >= 3:
+    if 3 <= kind <= 1500 and (walk.cut or kind <= rest <= max(kind, 46) + 4):
         return "llc", at + 14
-    return _switch_tag(data, at + 12, kind)
+    return by_ethertype(kind, at + 14)
 
 
+#: Ethertypes below are CDP's and others that occur on Ethernet behind LLC.
+_LEAST_QUIET = 0x6000
 #: How many bytes the tags of switch chips take between the addresses and the ethertype.
 _TAG_SIZES = (2, 4, 6, 8)
 
 
-def _switch_tag(data: bytes, at: int, kind: int) -> tuple[str, int]:
-    """A tag without an ethertype (MediaTek, Qualcomm, Broadcom, Marvell DSA), if exactly one size of it makes sense."""
-    fitting = [size for size in _TAG_SIZES if looks_like_type(data, at + size)]
-    if len(fitting) != 1:
-        raise UnreadError("ethertype", kind)
-    return by_ethertype(u16(data, at + fitting[0])[0], at + fitting[0] + 2)
+def _switch_tag(data: bytes, at: int) -> int:
+    """The size of a tag without an ethertype (MediaTek, Qualcomm, Broadcom, Marvell DSA); 0 if none makes sense.
+
+    Where a VLAN tag follows, a size makes sense with it and without it; the packet is the same.
+    """
+    return next((size for size in _TAG_SIZES if looks_like_type(data, at + size)), 0)
 
 
 def _tag(size: int) -> Layer:

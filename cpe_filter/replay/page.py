@@ -42,9 +42,11 @@ class Page:
         self._contents: list[str] = []
         self._sections: list[str] = []
         self._standings: list[str] = []
+        self._complete = True
 
     def failed(self, path: str, reason: str) -> None:
         """A capture that could not be used."""
+        self._complete = False
         self._contents.append(f"<li>{shown(path)} <span>could not be used</span></li>")
         self._sections.append(
             f'<section class="capture"><h2>{shown(path)}</h2>'
@@ -57,7 +59,9 @@ class Page:
         devices = sorted(result["devices"], key=lambda d: (_WORST_FIRST.index(d["standing"]), -d["score"]))
         standings = [device["standing"] for device in devices]
         self._standings += standings
-        worst = pill(standings[0]) if standings else '<span class="soft">no device sent mail</span>'
+        self._complete &= result["accounting"]["complete"]
+        nothing = "no device sent mail" if result["accounting"]["complete"] else "no device known; not all was read"
+        worst = pill(standings[0]) if standings else f'<span class="soft">{nothing}</span>'
         link = f'<a href="#c{number}">{shown(result["capture"])}</a>'
         found = f'<span class="found">{count(len(devices), "device")} <span>{worst}</span></span>'
         self._contents.append(f"<li>{link} {found}</li>")
@@ -77,7 +81,7 @@ class Page:
         self._sections.append("".join([*parts, "</section>"]))
 
     def text(self) -> str:
-        headline = _headline(self._standings)
+        headline = _headline(self._standings, self._complete)
         contents = f'<nav aria-label="Captures"><ul class="contents">{"".join(self._contents)}</ul></nav>'
         return "".join(
             [
@@ -100,7 +104,8 @@ class Page:
         )
 
 
-def _headline(standings: Sequence[str]) -> str:
+def _headline(standings: Sequence[str], complete: bool) -> str:
+    """complete: all captures could be looked into. If not, a good finding holds for a part."""
     for standing in _WORST_FIRST[:3]:
         number = standings.count(standing)
         if number:
@@ -109,9 +114,10 @@ def _headline(standings: Sequence[str]) -> str:
             more = standings.count(SUSPECTED) if standing == COMPROMISED else 0
             also = f", {more} suspected" if more else ""
             return f"{number} of {len(standings)} devices {'is' if number == 1 else 'are'} {standing}{also}"
+    part = "" if complete else ", in what could be looked into"
     if not standings:
-        return "No device sent mail"
-    return "One device, clear" if len(standings) == 1 else f"All {len(standings)} devices are clear"
+        return f"No device sent mail{part}"
+    return f"One device, clear{part}" if len(standings) == 1 else f"All {len(standings)} devices are clear{part}"
 
 
 def _facts(result: dict[str, Any]) -> str:

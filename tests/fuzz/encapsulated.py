@@ -156,6 +156,8 @@ class Generator:
             inner, readable = self._hidden(inner), False
         if readable and rng.random() < 0.05 and inner.kind == IP4 and inner.path:
             return self._fragmented(inner, segment)
+        if inner.kind in (IP4, IP6) and rng.random() < 0.2:
+            inner = switch_tag(self, inner)
         link, frame, mac = self._link(inner)
         return Case(link, [frame], segment, mac, readable, (*inner.path, str(link)))
 
@@ -307,6 +309,25 @@ def vlan(g: Generator, inner: Inner) -> Inner:
     tpid = g.rng.choice(TPIDS)
     layer = "dot1ad" if tpid == AD else "dot1q"
     return g.put(inner, tpid, f"vlan-{tpid:x}", layer, inner.kind, g.rng.randrange(1, 5))
+
+
+def switch_tag(g: Generator, inner: Inner) -> Inner:
+    """A frame between a switch chip and its host, outside of all else; scapy has none of these tags."""
+    rng, mac = g.rng, packed(DEVICE) if inner.mac is None else inner.mac
+    tags = {
+        "mediatek": bytes([0, 1 << rng.randrange(7), 0, 0]),
+        "qualcomm": bytes([0x80, rng.randrange(1, 7)]),
+        "broadcom": bytes([rng.choice((0, 0x20)), 0, 0, rng.randrange(1, 9)]),
+        "dsa": bytes([rng.choice((0x00, 0x40, 0xC0)) | rng.randrange(8), rng.randrange(8) << 3, 0, 1]),
+        "edsa": bytes.fromhex("dada0000c0100001"),
+        "realtek-4": bytes.fromhex("8899a001"),
+        "realtek-8": bytes.fromhex("8899040000000001"),
+    }
+    name = rng.choice(sorted(tags))
+    ends = packed(DEVICE) + packed(OTHER) if inner.mac is None else packed(OUTER[0]) + packed(OUTER[1])
+    ends = ends[6:] + ends[:6]
+    data = ends + tags[name] + struct.pack("!H", int(inner.kind)) + inner.data
+    return Inner("frame", data, mac, (*inner.path, name))
 
 
 def macsec(g: Generator, inner: Inner) -> Inner:

@@ -19,8 +19,10 @@ from cpe_filter.replay.layers import Packet
 
 #: Seconds between a packet and its copy.
 APART_S, QUESTIONS_APART_S = 1.0, 0.5
-#: SYNs and questions that are remembered; copied connections, and those that are not sure yet, and packets kept of one.
-_RECENT, _COPIED, _UNSURE, _KEPT = 4096, 1 << 16, 512, 12
+#: SYNs and questions that are remembered; copied connections; those that are not sure yet.
+_RECENT, _COPIED, _UNSURE = 4096, 1 << 16, 4096
+#: Packets that are kept of one that is not sure, and bytes of all of them.
+_KEPT, _KEPT_BYTES = 12, 4 << 20
 #: The routers between two copies.
 _HOPS = 8
 #: Different segments of the client after which two connections are not the same.
@@ -70,8 +72,10 @@ class Copies:
         self.count = 0
         self._ports = frozenset(port.to_bytes(2, "big") for port in ports)
         self._syns: dict[bytes, _Syn] = {}
-        self._copied: dict[bytes, _Copy | None] = {}  # by client and server; None: sure
-        self._originals: dict[bytes, _Copy] = {}  # of the unsure ones
+        self._copied: dict[bytes, None] = {}  # by client and server: these are copies
+        self._unsure: dict[bytes, _Copy] = {}  # these may be
+        self._originals: dict[bytes, list[_Copy]] = {}  # by the other connection: the unsure ones
+        self._kept = 0
         self._questions: dict[bytes, float] = {}
 
     def originals(self, packet: Packet, time: float) -> Iterable[Packet]:
@@ -93,17 +97,15 @@ class Copies:
         peers = source + target if from_client else target + source
         if from_client and data[start + 13] & _SYN_MASK == _SYN:
             self._syn(packet, peers, start, time)
-        if not self._copied:
-            return (packet,)
-        return self._follow(packet, peers, start, from_client)
+        if peers in self._copied:
+            self.count += 1
+            return ()
+        return self._follow(packet, peers, start, from_client) if self._unsure else (packet,)
 
-    def finish(self) -> Iterable[Packet]:
+    def finish(self) -> None:
         """Nothing follows: what was kept of connections that nothing has shown to be different is copies."""
-        for copy in self._copied.values():
-            if copy is not None:
-                self.count += len(copy.kept)
-        self._copied.clear()
-        return ()
+        self.count += sum(len(copy.kept) for copy in self._unsure.values())
+        self._unsure.clear()
 
     def _syn(self, packet: Packet, peers: bytes, start: int, time: float) -> None:
         data = packet.data
@@ -127,44 +129,55 @@ class Copies:
             del self._syns[next(iter(self._syns))]
 
     def _begin(self, peers: bytes, of: bytes) -> None:
-        if peers in self._copied or of in self._copied:
+        if peers in self._copied or peers in self._unsure:
             return
-        copy = _Copy(peers, of)
-        self._copied[peers] = self._originals[of] = copy
-        if len(self._copied) > _COPIED:
-            self._end(next(iter(self._copied)))
-        if len(self._originals) > _UNSURE:
-            self._confirm(next(iter(self._originals.values())))
+        copy = self._unsure[peers] = _Copy(peers, of)
+        self._originals.setdefault(of, []).append(copy)
+        if len(self._unsure) > _UNSURE:
+            self._settle(next(iter(self._unsure.values())))
 
     def _end(self, peers: bytes) -> None:
-        copy = self._copied.pop(peers, None)
+        self._copied.pop(peers, None)
+        copy = self._unsure.get(peers)
         if copy is not None:
-            self.count += len(copy.kept)
-            self._originals.pop(copy.of, None)
+            self._settle(copy)
+
+    def _settle(self, copy: _Copy) -> None:
+        """What was kept of it is copies; what follows is read."""
+        self.count += len(copy.kept)
+        self._drop(copy)
+
+    def _drop(self, copy: _Copy) -> None:
+        self._kept -= sum(len(packet.data) for packet in copy.kept)
+        del self._unsure[copy.peers]
+        copies = self._originals[copy.of]
+        copies.remove(copy)
+        if not copies:
+            del self._originals[copy.of]
 
     def _confirm(self, copy: _Copy) -> None:
-        self.count += len(copy.kept)
+        self._settle(copy)
         self._copied[copy.peers] = None
-        self._originals.pop(copy.of, None)
+        if len(self._copied) > _COPIED:
+            del self._copied[next(iter(self._copied))]
 
     def _follow(self, packet: Packet, peers: bytes, start: int, from_client: bool) -> Iterable[Packet]:
-        original = self._originals.get(peers)
-        if original is not None and from_client:
-            self._compare(original, original.there, original.here, packet.data, start)
-        if peers not in self._copied:
+        if from_client:
+            for copy in tuple(self._originals.get(peers, ()))[:_HOPS]:
+                self._compare(copy, copy.there, copy.here, packet.data, start)
+        own = self._unsure.get(peers)
+        if own is None:
             return (packet,)
-        copy = self._copied[peers]
-        if copy is None:
-            self.count += 1
+        own.kept.append(packet)
+        self._kept += len(packet.data)
+        if from_client and self._compare(own, own.here, own.there, packet.data, start):
             return ()
-        copy.kept.append(packet)
-        if from_client and self._compare(copy, copy.here, copy.there, packet.data, start):
-            return ()
-        if len(copy.here) < _DIFFERENT and len(copy.kept) < _KEPT:
-            return ()
-        del self._copied[peers]
-        self._originals.pop(copy.of, None)
-        return copy.kept
+        if len(own.here) >= _DIFFERENT or len(own.kept) >= _KEPT:
+            self._drop(own)
+            return own.kept
+        if self._kept > _KEPT_BYTES:
+            self._settle(next(iter(self._unsure.values())))
+        return ()
 
     def _compare(self, copy: _Copy, mine: set[int], others: set[int], data: bytes, start: int) -> bool:
         """Notes a segment with content; whether the other connection has carried it, too."""

@@ -71,7 +71,7 @@ _ETHERNET = 1  # ARPHRD_ETHER, linux/if_arp.h
 def ethernet(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     kind = u16(data, at + 12)[0]
     walk.to_hwaddr, walk.hwaddr = data[at : at + 6], data[at + 6 : at + 12]
-    if kind in ETHERTYPES or (kind >= _LEAST_QUIET and kind in QUIET_ETHERTYPES):
+    if kind in ETHERTYPES or (kind in QUIET_ETHERTYPES and kind not in _BEHIND_LLC):
         return by_ethertype(kind, at + 14)
     # A tag of a switch chip may look like a length, or like a type that is rare on Ethernet.
     size = _switch_tag(data, at + 12)
@@ -81,11 +81,11 @@ def ethernet(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     # IEEE 802.3: a length. Short frames are padded to 60 bytes; a check sequence may follow.
     if 3 <= kind <= 1500 and (walk.cut or kind <= rest <= max(kind, 46) + 4):
         return "llc", at + 14
-    return by_ethertype(kind, at + 14)
+    raise UnreadError("ethertype", kind)
 
 
-#: Ethertypes below are CDP's and others that occur on Ethernet behind LLC.
-_LEAST_QUIET = 0x6000
+#: Types that occur on Ethernet behind LLC alone. CDP's looks like a tag of Broadcom's.
+_BEHIND_LLC = frozenset((0x2000, 0x2001))
 #: How many bytes the tags of switch chips take between the addresses and the ethertype.
 _TAG_SIZES = (2, 4, 6, 8)
 
@@ -159,10 +159,17 @@ def llc(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
         return "ip", at + 3
     if dsap == 0xFE and ssap == 0xFE and control == 3:
         return _nlpid(data, at + 3)
-    if dsap in (0xAA, 6):
-        raise UnreadError("LLC", dsap)
-    # Other service access points are other protocols' own: spanning tree, IPX, NetBIOS, SNA, LAN management.
-    return DONE, at
+    if dsap in _QUIET_ACCESS_POINTS or control & 0xEF in _TESTS:
+        return DONE, at
+    raise UnreadError("LLC", dsap)
+
+
+#: Of protocols that carry no device's mail: SNA, spanning tree, Banyan, IPX, NetBIOS, LAN management, ISO, and others.
+_QUIET_ACCESS_POINTS = frozenset(
+    bytes.fromhex("02 03 04 05 08 0c 0e 18 42 4e 7e 80 86 8e 98 bc c8 d4 dc e0 ec f0 f4 f5 f8 fa fc fe ff")
+)
+#: XID and TEST, without the poll bit.
+_TESTS = (0xAF, 0xE3)
 
 
 def _nlpid(data: bytes, at: int) -> tuple[str, int]:

@@ -19,6 +19,7 @@ from cpe_filter.policy.model import FilterTable, Network, Policy
 from cpe_filter.replay.capture import CaptureError, Frame, Warn, frames
 from cpe_filter.replay.feed import Feed
 from cpe_filter.replay.links import LINK_TYPES
+from cpe_filter.replay.order import in_order
 from cpe_filter.replay.packet_clock import PacketClock
 from cpe_filter.replay.timeline import Timeline, as_json
 from cpe_filter.status.devices import device_facts
@@ -129,7 +130,9 @@ def _play(
         feed.damaged = True
         warn(text)
 
-    for frame in source(damaged):
+    # Who follows a live capture must not wait for frames that come later.
+    given = source(damaged)
+    for frame in given if watch else in_order(given):
         time = frame.time
         if end is None or time > end:
             start = time if start is None else start

@@ -164,7 +164,7 @@ def llc(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     raise UnreadError("LLC", dsap)
 
 
-#: Of protocols that carry no device's mail: SNA, spanning tree, Banyan, IPX, NetBIOS, LAN management, ISO, and others.
+#: Protocols that carry no device's mail: SNA, spanning tree, Banyan, IPX, NetBIOS, LAN management, ISO, and others.
 _QUIET_ACCESS_POINTS = frozenset(
     bytes.fromhex("02 03 04 05 08 0c 0e 18 42 4e 7e 80 86 8e 98 bc c8 d4 dc e0 ec f0 f4 f5 f8 fa fc fe ff")
 )

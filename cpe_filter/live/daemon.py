@@ -360,7 +360,14 @@ class Daemon:
         from cpe_filter.live import reports
 
         return reports.make_notice_desk(
-            self.engine, self.gate, self.home.neighbours, self.leases.name, self._ask_control, self._poll, log
+            self.engine,
+            self.gate,
+            self.home.neighbours,
+            self.leases.name,
+            self._ask_control,
+            self.state,
+            self._poll,
+            log,
         )
 
     def _ask_control(

@@ -164,9 +164,10 @@ def make_notice_desk(
     neighbours: Callable[[], set[bytes]],
     host_name: Callable[[Device], str],
     ask: Ask,
+    state: State,
     poll: select.poll,
     log: Log,
 ) -> NoticeDesk:
     from cpe_filter.live.notify.desk import NoticeDesk
 
-    return NoticeDesk(engine, gate, neighbours, host_name, ask, poll, log)
+    return NoticeDesk(engine, gate, neighbours, host_name, ask, state, poll, log)

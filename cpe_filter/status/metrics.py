@@ -122,6 +122,15 @@ def _metrics(status: dict[str, Any]) -> Iterable[tuple[Metric, Samples]]:
         None if submission is None else sum(each["many"] for each in submission),
         "Devices with many submission servers within a day.",
     )
+    notice = status.get("notice") or {}
+    yield one(
+        "notice_served", "gauge", int(notice["served"]) if notice else None, "Whether the notice's server answers."
+    )
+    yield one("notice_led_devices", "gauge", notice.get("led"), "Devices whose HTTP leads to the notice.")
+    yield (
+        Metric("notice_total", "counter", "Pages of the notice that were opened, and answers to it.", "event"),
+        sorted(notice.get("counts", {}).items()),
+    )
     yield one("exemptions", "gauge", status.get("exempt_count"), "Exemptions in force.")
     yield one("ruleset_restored_total", "counter", status.get("restored"), "Rules put back after others' changes.")
     yield one("policy_read_time_seconds", "gauge", policy.get("read"), "When the policy in force was read, POSIX time.")

@@ -71,6 +71,7 @@ def _fares(content: dict[str, Any]) -> list[str]:
         *_queue(content),
         *_rules_and_policy(content),
         *_exempt(content),
+        *_notice(content),
         *_devices(content),
     ]
 
@@ -115,6 +116,22 @@ def _exempt(content: dict[str, Any]) -> list[str]:
     more = content.get("exempt_count", 0) - len(exempt)
     if more > 0:
         lines.append(f"exempt: {more} more (cpe-filter exempt list)")
+    return lines
+
+
+def _notice(content: dict[str, Any]) -> list[str]:
+    """To which compromised devices the notice was shown, when, and what was answered."""
+    lines = []
+    notice = content.get("notice") or {}
+    if notice and not notice["served"]:
+        lines.append("notice: not served (cpe-filter explain does not answer)")
+    for one in notice.get("devices", ())[:_EXEMPTIONS]:
+        shown = (
+            f"opened {one['times_shown']} times, last {clock(one['shown_at'])} UTC" if one["shown_at"] else "not opened"
+        )
+        answer = f"answered {clock(one['answered_at'])} UTC: {one['answer']}" if one["answer"] else "not answered"
+        leads = ", its HTTP leads there" if one["leads"] else ""
+        lines.append(f"notice: device {one['device']}: {shown}, {answer}{leads}")
     return lines
 
 

@@ -236,6 +236,22 @@ def test_it_releases_twice_and_then_the_isp_does(lab: Lab) -> None:
     assert way.code(BOT) == 200
 
 
+def test_an_answer_outlives_the_filter(lab: Lab) -> None:
+    way = Way(lab, "self_release = 1")
+    way.convict()
+    way.wait(BOT, 302)
+    assert "Thank you" in way.answer(BOT, "seen", way.token(BOT))
+    way.filter.stop()
+    way.filter = lab.start_filter(way.policy)
+    end = time.monotonic() + DEADLINE_S
+    while not way.filter.status().get("notice", {}).get("served"):
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    status = way.filter.status()["notice"]["devices"]
+    assert [(one["answer"], one["leads"]) for one in status] == [("seen", False)]
+    assert way.code(BOT) == 200
+
+
 def test_a_mail_server_is_exempt_where_the_policy_lets_people_do_so(lab: Lab) -> None:
     way = Way(lab, "self_exempt = true")
     way.convict()

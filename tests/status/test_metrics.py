@@ -177,3 +177,12 @@ def test_each_metric_is_in_the_documents() -> None:
     text = (PROJECT / "docs" / "operate.md").read_text()
     names = {name.removeprefix("cpe_filter_") for name, _ in read(exposition(HOME))}
     assert not {name for name in names if f"`{name}`" not in text and f"`{name}{{" not in text}
+
+
+def test_the_notice_is_counted() -> None:
+    notice = {"served": True, "led": 2, "counts": {"shown": 3, "seen": 1}, "devices": []}
+    found = read(exposition({**HOME, "notice": notice}))
+    assert found["cpe_filter_notice_served", ""] == 1
+    assert found["cpe_filter_notice_led_devices", ""] == 2
+    assert found["cpe_filter_notice_total", "shown"] == 3
+    assert ("cpe_filter_notice_served", "") not in read(exposition(HOME))

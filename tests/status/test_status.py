@@ -97,6 +97,16 @@ def test_refused_reload_and_many_exemptions() -> None:
     assert "exempt: 92 more (cpe-filter exempt list)" in text
 
 
+def test_the_notice_is_there_by_device() -> None:
+    one = {"device": "02:00:00:00:01:02", "leads": True, "times_shown": 0, "answer": None}
+    one |= {"shown_at": None, "answered_at": None}
+    other = {**one, "leads": False, "times_shown": 2, "answer": "mistake", "shown_at": UPDATED, "answered_at": UPDATED}
+    text = shown({**HOME, "notice": {"served": True, "led": 1, "counts": {}, "devices": [one, other]}})
+    assert "notice: device 02:00:00:00:01:02: not opened, not answered, its HTTP leads there" in text
+    assert "opened 2 times, last 2026-11-23 12:01:00 UTC, answered 2026-11-23 12:01:00 UTC: mistake" in text
+    assert "notice: not served" in shown({**HOME, "notice": {"served": False, "devices": []}})
+
+
 def test_networks_that_are_not_watched_are_named() -> None:
     network = {"families": [4, 6], "connections": 7, "since": UPDATED - 60, "last": UPDATED}
     text = shown({**HOME, "unlisted": [{"interface": "br-guest", **network}]})

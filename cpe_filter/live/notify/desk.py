@@ -19,7 +19,10 @@ from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.ruleset_names import NOTICE_SERVED
 from cpe_filter.home import neighbour_table
 from cpe_filter.lean import plain_socket as socket
-from cpe_filter.lean.log import Log, notice
+from cpe_filter.lean.clocks import PacketTime
+from cpe_filter.lean.files import read
+from cpe_filter.lean.json_text import decode, encode
+from cpe_filter.lean.log import Log, err, notice
 from cpe_filter.live.device_search import called
 from cpe_filter.live.notify.channel import NAME, NoticeChannel
 from cpe_filter.live.notify.showing import ANSWERS, Showing
@@ -34,9 +37,9 @@ if TYPE_CHECKING:
     from cpe_filter.detect.detector import StandingChanged
     from cpe_filter.detect.mac_rotation import DeviceRekeyed
     from cpe_filter.engine import Engine
-    from cpe_filter.lean.clocks import PacketTime
     from cpe_filter.live.gate import Gate
     from cpe_filter.live.notify.showing import Notified
+    from cpe_filter.live.state import State
     from cpe_filter.policy.model import Policy
 
     Answer = dict[str, Any]
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 #: Seconds that elements in the kernel last, and between two refreshes.
 LASTS_S, REFRESH_S = 8.0, 2.0
+#: The end of the name under which the state keeps the answers; the most bytes of them.
+SUFFIX, MOST_BYTES = ".notice", 1 << 16
 #: Devices that are named to another device of the home.
 MOST_NAMED = 8
 
@@ -59,6 +64,7 @@ class NoticeDesk(Part):
         neighbours: Callable[[], set[bytes]],
         host_name: Callable[[Device], str],
         ask: Ask,
+        state: State,
         poll: select.poll,
         log: Log,
     ) -> None:
@@ -73,9 +79,22 @@ class NoticeDesk(Part):
         self._channel = NoticeChannel(os.path.join(folder, NAME), poll, self._handle, log)
         self._led: set[bytes] = set()
         self._next = 0.0
-        self._now = 0.0
+        self._now = PacketTime(0.0)
         self._serves = False
+        self._state = state
+        self._saved = engine.policy.state.state_file + SUFFIX
+        self._load()
+        state.companions[SUFFIX] = lambda now: encode(self.showing.plain()).encode()
         self._counts = dict.fromkeys(("shown", "shown_to_others", "refused", *ANSWERS), 0)
+
+    def _load(self) -> None:
+        """What was answered before a restart."""
+        try:
+            self.showing.restore(decode(read(self._saved, MOST_BYTES).decode()))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            self._log(err(f"answers to the notice not read: {self._saved}: {error}"))
 
     def __contains__(self, fd: int) -> bool:
         return fd >= 0 and fd == self._channel.fd
@@ -198,6 +217,10 @@ class NoticeDesk(Part):
                 self._counts["refused"] += 1
                 return {"result": "refused"}
             self.showing.seen_by_other()
+            for key in self.showing.notified:
+                other = self._engine.devices.find(key)
+                if other is not None:
+                    self._state.changed(other, self._now)
             self._counts["seen"] += 1
             self._log(notice("the notice was seen at another device of the home"))
             return {"result": "seen"}
@@ -208,6 +231,7 @@ class NoticeDesk(Part):
         name = called(device, self._host_name(device))
         self._log(notice(f"device {name} answers the notice: {answer}"))
         self.showing.answer(mac, answer, self._now)
+        self._state.changed(device, self._now)
         device.notice = (self.showing.notified[mac].shown, answer)  # before a release closes its incident
         policy = self._engine.policy.notice
         if answer == "cleaned" and self.showing.releases_left(mac, policy.self_release, self._now):
@@ -259,3 +283,4 @@ class NoticeDesk(Part):
         for mac in self._led:
             sets.end_notice(mac)
         self._channel.close()
+        self._state.companions.pop(SUFFIX, None)

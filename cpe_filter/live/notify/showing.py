@@ -14,7 +14,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Literal
+    from typing import Any, Literal
 
     from cpe_filter.policy.model import NoticeTable
 
@@ -29,6 +29,8 @@ SHOWING_S = 900.0
 RELEASES_S, ANSWERS_S, MOST_ANSWERS = 30 * 86400.0, 3600.0, 10
 #: Compromised devices and other devices that are remembered.
 MOST = 256
+#: Seconds between two convictions at least; released devices take longer.
+SAME_S = 5.0
 _DAY_S = 86400.0
 
 
@@ -71,7 +73,8 @@ class Showing:
         found: dict[bytes, Notified] = {}
         for key, since in compromised:
             known = self.notified.get(key)
-            if known is None or known.since != since:
+            # A restart may move times by a little.
+            if known is None or abs(known.since - since) > SAME_S:
                 known = Notified(since)
             if len(found) < MOST:
                 found[key] = known
@@ -165,6 +168,33 @@ class Showing:
         if mac not in self._releases and len(self._releases) >= MOST:
             del self._releases[next(iter(self._releases))]
         self._releases[mac] = [*self._releases.get(mac, [])[-31:], now]
+
+    # ── across restarts ─────────────────────────────────────────────────────────────────────────
+
+    def plain(self) -> list[Any]:
+        """What must outlive a restart, for JSON: answers, so that nothing is shown again, and releases."""
+        answered = [
+            [key.hex(), one.since, one.shown, one.shown_at, one.answer, one.answered_at, one.by_other]
+            for key, one in self.notified.items()
+            if one.shown or one.answer or one.by_other
+        ]
+        return [answered, [[key.hex(), *times] for key, times in self._releases.items()]]
+
+    def restore(self, plain: Any) -> None:
+        """Takes what `plain` has given. Raises ValueError if it is anything else."""
+        try:
+            answered, releases = plain
+            for key, since, shown, shown_at, answer, answered_at, by_other in answered[:MOST]:
+                one = Notified(float(since))
+                one.shown, one.shown_at, one.first_shown_at = int(shown), float(shown_at), float(shown_at)
+                one.answer, one.answered_at = (answer if answer in ANSWERS else ""), float(answered_at)
+                one.by_other = bool(by_other)
+                self.notified[bytes.fromhex(key)] = one
+            for key, *times in releases[:MOST]:
+                self._releases[bytes.fromhex(key)] = [float(time) for time in times[-32:]]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"not what was saved: {error}") from None
+        self._releases = {key: times for key, times in self._releases.items() if times}
 
     def rekeyed(self, before: bytes, after: bytes) -> None:
         """A device continues under another key."""

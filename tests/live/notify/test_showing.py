@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cpe_filter.live.notify.showing import ANSWERS, MOST, MOST_ANSWERS, RELEASES_S, SHOWING_S, Showing, is_within
@@ -136,3 +138,24 @@ def test_all_tables_are_bounded() -> None:
         showing.released(mac, 3.0)
     sizes = [len(value) for value in vars(showing).values() if isinstance(value, dict)]
     assert sizes == [MOST] * 4
+
+
+def test_answers_and_releases_outlive_a_restart() -> None:
+    before = shown(BOT, OTHER)
+    before.opened(BOT, 20.0)
+    before.answer(BOT, "mistake", 30.0)
+    before.released(BOT, 30.0)
+    after = Showing()
+    after.restore(json.loads(json.dumps(before.plain())))
+    after.look([(BOT, 11.0), (OTHER, 10.0)], 40.0)
+    assert (after.notified[BOT].shown, after.notified[BOT].answer) == (1, "mistake")
+    assert led(after, DEVICE) == set()
+    assert after.releases_left(BOT, 2, 40.0) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, [], [[]], [[["zz", 1, 1, 1, "", 1, 0]], []], [[[1]], []], [[], [["02", "x"]]], 7]
+)
+def test_what_was_not_saved_so_is_refused(wrong: object) -> None:
+    with pytest.raises(ValueError, match="not what was saved"):
+        Showing().restore(wrong)

@@ -94,6 +94,19 @@ function place(tag, attributes) {
 	};
 }
 
+/* What has become of the notice that is in the way of a compromised device. */
+function noticed(device, status) {
+	const notice = status.notice && Array.isArray(status.notice.devices) ? status.notice.devices : [];
+	return notice.filter(function(one) { return one.device == device.device; }).map(function(one) {
+		const shown = one.shown_at ? _('The notice was opened on it %d times, last %s.').format(one.times_shown, words.time(one.shown_at)) : _('The notice has not been opened on it.');
+		const answers = {
+			seen: _('Answer: I have seen this.'), cleaned: _('Answer: I have cleaned this device.'),
+			server: _('Answer: This is my mail server.'), mistake: _('Answer: This is a mistake.')
+		};
+		return shown + ' ' + (answers[one.answer] || _('It has not been answered.'));
+	});
+}
+
 /* A device that is compromised, or that looks like a mail server. `update` takes it from a newer status. */
 function card(device) {
 	const standing = words.standing(device), mac = words.mac(device.device);
@@ -141,7 +154,10 @@ function card(device) {
 		update: function(device, status) {
 			const text = _('First seen %s, last seen %s. Connections: %d, of them refused: %d. Messages: %d, to %d recipients.').format(
 				words.time(device.first_seen), words.time(device.last_seen), device.connections, device.refused, device.messages, device.recipients);
-			counts.put(text, function() { return [ text ]; });
+			const notice = noticed(device, status);
+			counts.put([ text ].concat(notice).join('\n'), function() {
+				return [ text ].concat(notice.map(function(line) { return E('div', {}, [ line ]); }));
+			});
 			const against = words.signs(device, true), mild = words.signs(device, false);
 			why.put(against.concat('', mild).join('\n'), function() {
 				return [ list('ul', against) ].concat(mild.length ? [ E('p', {}, [ _('In its favour:') ]), list('ul', mild) ] : []);

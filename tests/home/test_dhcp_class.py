@@ -132,7 +132,8 @@ def test_real_clients_at_a_real_dnsmasq(lab: Lab) -> None:
     ask = ["udhcpc", "-i", "eth0", "-n", "-q", "-t", "30", "-T", "1", "-s", "/bin/true"]
     lab.run("device1", [*ask, "-V", "android-dhcp-9"])
     lab.run("device2", ask)
-    end, found = time.monotonic() + DEADLINE_S, {}
+    end = time.monotonic() + DEADLINE_S
+    found: dict[bytes, str] = {}
     while len(found) < 2 and time.monotonic() < end:
         time.sleep(0.1)
         found = parse((lab.folder / "dhcp").read_bytes()) if (lab.folder / "dhcp").exists() else {}

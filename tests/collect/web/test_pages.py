@@ -86,7 +86,7 @@ def test_a_case_shows_submission_and_mail_from_outside(with_store: WithStore, tm
 
         assert not {"Submission", "Mail from outside"} & set((await text()).split("\n"))
         sub = {"servers": 64, "conns": 130, "fails": 120}
-        one = incident(3, up=1001, number=0, dev="0" * 16, sub=sub, serves=True, **{"class": "android"})
+        one = incident(3, up=1001, number=0, dev="0" * 16, sub=sub, serves=True, **{**CLASS, "class": "android"})
         await store.add([report(one, router="r0", received=NOW)])
         assert "64 servers in a day; 120 of 130 connections failed" in await text()
         assert "Android phone, tablet or TV box (by DHCP)" in await text()
@@ -129,7 +129,7 @@ def test_devices_that_look_like_mail_servers(with_store: WithStore, tmp_path: Pa
                 standing=standing,
                 name=HOSTILE_NAME,
                 serves=True,
-                **{"class": "toaster"},
+                **CLASS,
             )
             await store.add([report(one, router=f"r{number}", received=NOW)])
         answer = await page.ask("/mail-servers", cookie=cookie)
@@ -148,6 +148,8 @@ def test_devices_that_look_like_mail_servers(with_store: WithStore, tmp_path: Pa
     run(with_store, tmp_path, work)
 
 
+#: A class that this collector does not know.
+CLASS: dict[str, Any] = {"class": "toaster"}
 HOSTILE_NAME = "<img src=x onerror=alert(1)>"
 
 

@@ -309,7 +309,7 @@ def other(value: Any) -> str:
         return str(not value).lower()
     if isinstance(value, int):
         return str(value + 1)
-    words = {"open": "closed", "nobody": "other", "en": "nl", "": "https://isp.example"}
+    words = {"open": "closed", "nobody": "other", "en": "nl", "device": "home", "": "https://isp.example"}
     return f'"{words.get(value, "/other" if value.startswith("/") else "Other.")}"'
 
 
@@ -332,7 +332,8 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named(running: Running, key
 
 @pytest.mark.parametrize("key", [key for key in OF_RESPONDER if key not in AT_START], ids=lambda key: key.name)
 def test_what_the_responder_reads_is_named(running: Running, key: Any) -> None:
-    running.write(f"[{key.table}]\n{key.name} = {other(key.value(Policy()))}\n")
+    value = '"/other"' if key.kind == "file" else other(key.value(Policy()))
+    running.write(f"[{key.table}]\n{key.name} = {value}\n")
     line = f"only after a restart of the responder (cpe-filter explain): [{key.table}] {key.name}"
     assert running.ask("reload")["lines"][1:] == [line]
 

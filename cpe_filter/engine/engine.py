@@ -171,9 +171,10 @@ class Engine:
         self.flow = self.skipped = None
         self.key = b""
         self.opening = False
-        verdict = self._ordinary(time, data)
-        if verdict:
-            return verdict
+        if time < self._next_sweep:
+            verdict = self._ordinary(time, data)
+            if verdict:
+                return verdict
         segment = parse(data)
         if isinstance(segment, str):
             self.refusals[segment] = self.refusals.get(segment, 0) + 1
@@ -188,27 +189,30 @@ class Engine:
         if time >= self._next_sweep:
             self.tick(time)
         flow = self._flows.get(key)
-        if to_mail and self._checksums != IGNORED and not self._fits(flow, segment, data):
+        if to_mail and not self._fits(flow, segment, data):
             return ACCEPT
         former = None
         if flow is not None:
-            if flow.former is not None:
-                flow = self._table.which(flow, key, segment, to_mail)
-            if segment.flags & SYN and to_mail and flow.session.is_new_attempt(segment):
-                former = self._table.former_of(flow)
-                if former is not flow:
-                    self._table.forget(key, flow)
-                flow = None
+            flow, former = self._current(flow, key, segment, to_mail)
         if flow is None:
-            if not _may_begin(segment) or not (to_mail or self._joined_by_replies):
-                return ACCEPT
-            begun = self._begin(segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
-            if begun is None:
+            flow = self._begin(segment, time, hook, hwaddr if to_mail else to_hwaddr, to_mail)
+            if flow is None:
                 return ACCEPT if self.skipped is None else BYPASS
-            flow = begun
             flow.former = former
         self.flow = flow
         return self._advance(flow, key, segment, time, to_mail)
+
+    def _current(self, flow: Flow, key: bytes, segment: Segment, to_mail: bool) -> tuple[Flow | None, Flow | None]:
+        """Which of the connections with these addresses and ports a segment is of, None for a new one; and the former
+        one, which is still remembered."""
+        if flow.former is not None:
+            flow = self._table.which(flow, key, segment, to_mail)
+        if not (segment.flags & SYN and to_mail and flow.session.is_new_attempt(segment)):
+            return flow, None
+        former = self._table.former_of(flow)
+        if former is not flow:
+            self._table.forget(key, flow)
+        return None, former
 
     def _key(self, segment: Segment) -> tuple[bytes, bool] | None:
         """The key of a segment's connection, and whether the client sent it; None if it is not mail."""
@@ -254,66 +258,66 @@ class Engine:
         and passes, and both ends of which have completed the handshake; or a FIN after QUIT and 221. This does the same
         as `packet`, so it must leave everything else to it. It reads no headers with options, and makes no segments.
         """
-        size = len(data)
-        if size >= 40 and data[0] == 0x45:
-            total, fragment, ttl, protocol, peers, seq, ack, offset, flags = _ordinary4(data)
-            start = 20
-        elif size >= 60 and data[0] >> 4 == 6:
-            total, protocol, ttl, peers, seq, ack, offset, flags = _ordinary6(data)
-            start, fragment = 40, 0
-            total += 40
-        else:
+        headers = _ordinary_headers(data)
+        if headers is None:
             return None
+        start, at, ttl, peers, seq, ack = headers
         # A client's packet contains its flow's key, if the IP header has no options.
         flow = self._flows.get(peers)
         from_client = flow is not None
         if flow is None:
-            flow = self._flows.get(self._answers.get(peers) or self._answer(peers))
-        rest = size - start - (offset >> 2 & 60)
-        if (
-            flow is None
-            or not flow.ordinary
-            or total != size
-            or fragment & 0x3FFF
-            or protocol != _TCP
-            or offset < 0x50
-            or rest < 0
-            or flags & (SYN | RST | ACK) != ACK
-            or flow.former is not None
-            or flow.decision.action != PASS
-            or time >= self._next_sweep
-        ):
+            flow = self._flows.get(self._answer(peers))
+        if flow is None or not flow.ordinary or flow.former is not None or flow.decision.action != PASS:
             return None
-        # Sums as `checksum` does; addresses and segment are contiguous. A wrong sum goes the long way.
-        if (
-            from_client
-            and self._checksums != IGNORED
-            and ((_number(data[12 if start == 20 else 8 :], "big") << (size & 1) * 8) + _TCP + size - start) % 0xFFFF
-        ):
-            return None
-        session = flow.session
-        if rest:
-            if flags & FIN or not session.goes_on(time, from_client, seq, ack, ttl, data[size - rest :]):
+        if from_client and not self._sum_is_right(data, start):
+            return None  # a wrong sum goes the long way
+        session, payload = flow.session, data[at:]
+        if not payload:
+            return self._ordinary_end(time, flow, from_client)
+        if from_client:
+            if not session.client_goes_on(time, seq, ack, ttl, payload):
                 return None
-        elif flow.last_visibility != NOTHING or flow.buffered or session.dialogue.events:
-            return None  # there may be something to see
+        elif not session.server_goes_on(time, seq, ack, payload):
+            return None
         session.last = time
         self.mail_packets += 1
         key = self.key = session.key
         self.flow = flow
         if from_client:
             flow.connection.device.last_seen = time
-        if not rest:
-            return ACCEPT
         buffered = session.dialogue.buffered
         if buffered != flow.buffered:
             self._table.count_buffered(flow, buffered)
         return self._after(flow, key, time, False)
 
+    def _sum_is_right(self, data: bytes, start: int) -> bool:
+        """Sums as `checksum` does; addresses and segment are contiguous. start: where TCP begins."""
+        if self._checksums == IGNORED:
+            return True
+        size = len(data)
+        at = 12 if start == 20 else 8
+        return not ((_number(data[at:], "big") << (size & 1) * 8) + _TCP + size - start) % 0xFFFF
+
+    def _ordinary_end(self, time: PacketTime, flow: Flow, from_client: bool) -> Verdict | None:
+        """As `_ordinary`, of a packet without a payload: a FIN or an acknowledgement once all has been said."""
+        session = flow.session
+        if flow.last_visibility != NOTHING or flow.buffered or session.dialogue.events:
+            return None  # there may be something to see
+        session.last = time
+        self.mail_packets += 1
+        self.key = session.key
+        self.flow = flow
+        if from_client:
+            flow.connection.device.last_seen = time
+        return ACCEPT
+
     def _answer(self, peers: bytes) -> bytes:
         """The key of the connection of a packet from server to client: with addresses and ports swapped."""
-        size = len(peers) // 2 - 2
         answers = self._answers
+        key = answers.get(peers)
+        if key is not None:
+            return key
+        size = len(peers) // 2 - 2
         if len(answers) >= _ANSWERS:
             answers.clear()
         key = answers[peers] = peers[size:-4] + peers[:size] + peers[-2:] + peers[-4:-2]
@@ -450,7 +454,9 @@ class Engine:
     def _begin(
         self, segment: Segment, time: PacketTime, hook: int, hwaddr: bytes | None, from_client: bool
     ) -> Flow | None:
-        """A connection to follow; None if it is not the home's, or if it is `skipped`."""
+        """A connection to follow; None if it cannot begin here, if it is not the home's, or if it is `skipped`."""
+        if not (from_client or self._joined_by_replies) or not _may_begin(segment):
+            return None
         client = segment.src if from_client else segment.dst
         server = segment.dst if from_client else segment.src
         if self._lan and not _within(client, self._lan):
@@ -468,12 +474,27 @@ class Engine:
         if self._skips(connection, decision):
             self.skipped = device, server
             return None
+        return self._follow(segment, time, from_client, connection, shared, decision)
+
+    def _follow(
+        self,
+        segment: Segment,
+        time: PacketTime,
+        from_client: bool,
+        connection: Connection,
+        shared: Connection | None,
+        decision: Decision,
+    ) -> Flow:
+        """Takes a connection into the table."""
+        syn = from_client and segment.flags & SYN != 0
         evicted = self._table.least_useful()
         if evicted is not None:
             self._judge.cut_short(evicted, time)
             self._table.forget(evicted.session.key, evicted)
             self._table.evicted += 1
-        flow = Flow(Session(segment, time, self._limits, from_client), connection, decision, device.connections)
+        flow = Flow(
+            Session(segment, time, self._limits, from_client), connection, decision, connection.device.connections
+        )
         flow.shared = shared
         flow.opened = syn
         self._table.add(flow, time)
@@ -554,12 +575,7 @@ class Engine:
         elif trying and session.phase != TRYING:
             trying.pop(key, None)
         if flow.decision.action != PASS and not (flow.explained and session.phase != TRYING):
-            if flow.refusal is None:
-                flow.refusal = self._refusal(flow)
-                # If this packet has ended it, the kernel may have nothing left to refuse.
-                if not session.closed:
-                    self._judge.refuse(flow, time)
-            return flow.refusal
+            return flow.refusal or self._refuse(flow, time)
         # Nearly always all packets must still be seen.
         if flow.last_visibility == EVERYTHING and session.dialogue.mode == COMMAND and not session.closed:
             return ACCEPT
@@ -568,6 +584,14 @@ class Engine:
             flow.last_visibility = visibility
             return BY_VISIBILITY[visibility]
         return ACCEPT
+
+    def _refuse(self, flow: Flow, time: PacketTime) -> Refusal:
+        """A connection is refused from now on."""
+        refusal = flow.refusal = self._refusal(flow)
+        # If this packet has ended it, the kernel may have nothing left to refuse.
+        if not flow.session.closed:
+            self._judge.refuse(flow, time)
+        return refusal
 
     def _explains(self, decision: Decision) -> bool:
         """Whether a new connection with this decision goes to the responder."""
@@ -587,7 +611,7 @@ class Engine:
 
     def _fits(self, flow: Flow | None, segment: Segment, data: bytes) -> bool:
         """Whether a client's packet may be read with its checksum."""
-        if not (segment.payload or segment.flags & (SYN | FIN | RST)):
+        if self._checksums == IGNORED or not (segment.payload or segment.flags & (SYN | FIN | RST)):
             return True
         required = self._checksums == REQUIRED
         if required or segment.flags & SYN or (flow is not None and flow.session.judges_sums):
@@ -596,6 +620,29 @@ class Engine:
                 self.unfit += 1
                 return False
         return True
+
+
+def _ordinary_headers(data: bytes) -> tuple[int, int, int, bytes, int, int] | None:
+    """Of a TCP packet without fragments and IP options, with ACK and without SYN and RST, and without FIN if it has a
+    payload: where TCP and the payload begin, TTL, addresses with ports, TCP's numbers. None of any other packet."""
+    size = len(data)
+    if size >= 40 and data[0] == 0x45:
+        total, fragment, ttl, protocol, peers, seq, ack, offset, flags = _ordinary4(data)
+        start = 20
+        if fragment & 0x3FFF:
+            return None
+    elif size >= 60 and data[0] >> 4 == 6:
+        total, protocol, ttl, peers, seq, ack, offset, flags = _ordinary6(data)
+        start = 40
+        total += 40
+    else:
+        return None
+    if total != size or protocol != _TCP or offset < 0x50 or flags & (SYN | RST | ACK) != ACK:
+        return None
+    at = start + (offset >> 2 & 60)
+    if at < size:
+        return None if flags & FIN else (start, at, ttl, peers, seq, ack)
+    return (start, at, ttl, peers, seq, ack) if at == size else None
 
 
 def _may_begin(segment: Segment) -> bool:

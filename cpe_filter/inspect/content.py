@@ -53,3 +53,7 @@ class ContentReader:
             self._tail = (tail + data[at:])[-4:] if len(data) - at < 4 else data[-4:]
             return -1, len(data) - at
         return end, end - at - dot
+
+
+#: In place of a reader while no content is being sent.
+NO_CONTENT = ContentReader(False)

@@ -1,13 +1,13 @@
 """The state machine of an SMTP dialogue, as tables: states, commands, and what a reply to each command does.
 
-Everything that decides what may follow what stands here. `smtp.Dialogue` carries the tables out. This module knows
-RFC 5321 with PIPELINING (2920), CHUNKING (3030), STARTTLS (3207) and AUTH (4954), and what private-use commands have in
-common (RFC 5321 section 4.1.5). It must not know bytes.
+Everything that decides what may follow what stands here. `smtp` carries the tables out, and says where. This module
+knows RFC 5321 with PIPELINING (2920), CHUNKING (3030), STARTTLS (3207) and AUTH (4954), and what private-use commands
+have in common (RFC 5321 section 4.1.5). It must not know bytes.
 
 The rules:
 
 1. An observer sees what both sides see, a little earlier or later. A command waits in a queue until its reply comes.
-   **Only the reply changes the envelope**, by the method that `COMMANDS` names.
+   **Only the reply changes the envelope**, by the function that `COMMANDS` names.
 2. Replies come in the order of the commands (RFC 5321 section 2.4). `ANSWERS` lists the replies that only some commands
    get: by these the observer finds its place again after lost replies.
 3. The reply to some commands decides how the client's next bytes must be read (`TURNS`). Behind such a command the
@@ -74,7 +74,7 @@ _ANY = (NEW, READY, MAIL, RCPT)
 
 # ── commands ────────────────────────────────────────────────────────────────────────────────────────
 
-#: verb -> (states in which the client may send it, what its reply does: `Dialogue._on_...`).
+#: verb -> (states in which the client may send it, what its reply does: `effects.on_...`).
 COMMANDS: dict[str, tuple[tuple[EnvelopeState, ...], str]] = {
     "HELO": (_ANY, "hello"),
     "EHLO": (_ANY, "hello"),
@@ -139,3 +139,7 @@ WORDLESS = frozenset(("MAIL", "RCPT", "DATA", "content", "RSET", "QUIT"))
 PASSED_OVER = ("connect", "stray")
 #: A reply may answer a command that was sent before one of these and not seen.
 MAY_BE_OUTRUN = ("DATA", "QUIT", "unknown")
+#: A reply that comes while one of these has waited longest may answer another command.
+IN_DOUBT = frozenset((*PASSED_OVER, *MAY_BE_OUTRUN))
+#: Replies that say more than yes or no.
+SPECIAL = frozenset((*ANSWERS, 421))

@@ -8,7 +8,7 @@ the bounds of `facts.Limits`.
 from __future__ import annotations
 
 from cpe_filter.inspect.facts import Reply
-from cpe_filter.inspect.states import AGREE_BY_OWN_CODE, ANSWERS
+from cpe_filter.inspect.states import AGREE_BY_OWN_CODE, ANSWERS, COMMANDS
 from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Bytes that a waiting command takes besides its text.
@@ -27,6 +27,10 @@ class Pending(NamedTuple):
     name: str = ""
     size: int = 0
     last: bool = False
+
+
+#: A waiting command of which only the verb is remembered. Shared, because it is never changed.
+NAMELESS = {verb: Pending(verb) for verb in (*COMMANDS, "content", "auth-line", "unknown", "private")}
 
 
 class Waiting(list[Pending]):

@@ -8,10 +8,11 @@ import tracemalloc
 import pytest
 
 from cpe_filter.engine import BUFFERED, FORWARD, Engine
+from cpe_filter.inspect.client_data import HELD_BYTES
+from cpe_filter.inspect.command import LINE
 from cpe_filter.inspect.facts import Limits
 from cpe_filter.inspect.packet import Segment, parse
 from cpe_filter.inspect.session import Session
-from cpe_filter.inspect.smtp import HELD_BYTES, LINE
 from cpe_filter.lean.clocks import PacketTime
 from tests.bench.engine import tcp
 from tests.build import Conversation as Talk

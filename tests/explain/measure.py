@@ -235,7 +235,7 @@ class _Engine(Engine):
     def packet(self, time: PacketTime, *packet: Any) -> Verdict:
         verdict = super().packet(time, *packet)
         flow = self.flow
-        if flow is not None and not flow.session.dialogue.greeted and flow.session.dialogue._replies is not None:
+        if flow is not None and not flow.session.dialogue.greeted and flow.session.dialogue.replies is not None:
             self.begun.setdefault(flow.connection, time)
         return verdict
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cpe_filter.inspect import smtp
+from cpe_filter.inspect.dialogue_state import ClientInput, Gaps
 from cpe_filter.inspect.facts import Facts, Limits
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.inspect.states import ANSWERS, COMMANDS, MAY_BE_OUTRUN, OTHERS_THAT_WAIT, PASSED_OVER, TURNS, WORDLESS
@@ -24,8 +25,8 @@ def test_no_dialogue_sets_what_all_share() -> None:
     for data in run.seeds("smtp"):
         fuzz(Dialogue(), data)
     assert _attributes(smtp.NO_FACTS) == _attributes(Facts())
-    assert _attributes(smtp._NO_GAPS) == _attributes(smtp._Gaps())
-    assert _attributes(smtp._NO_INPUT) == _attributes(smtp._ClientInput())
+    assert _attributes(smtp.NO_GAPS) == _attributes(Gaps())
+    assert _attributes(smtp.NO_INPUT) == _attributes(ClientInput())
     assert smtp.NO_EVENTS == []
 
 
@@ -43,8 +44,8 @@ def test_an_ordinary_dialogue_has_no_more_than_the_shared_objects() -> None:
         (dialogue.client if client else dialogue.server)(data)
     assert dialogue.dismissed
     assert dialogue.envelope.messages == 1
-    shared = smtp.NO_FACTS, smtp._NO_GAPS, smtp._NO_INPUT
-    assert (dialogue.facts, dialogue._gaps, dialogue._input) == shared
+    shared = smtp.NO_FACTS, smtp.NO_GAPS, smtp.NO_INPUT
+    assert (dialogue.facts, dialogue.gaps, dialogue.input) == shared
 
 
 @pytest.mark.parametrize("table", [TURNS, WORDLESS, PASSED_OVER, MAY_BE_OUTRUN, *ANSWERS.values()])

@@ -153,13 +153,14 @@ def _collector_command(commands: argparse._SubParsersAction[_Parser]) -> None:
             "rebuild",
             "webhook",
             "notice",
+            "bounce",
             "calibrate",
         ),
         help="run (default): receive and store in one process; ingest, consume: the same in two, with NATS JetStream "
         "between them; migrate: update the schema; retain: delete old data; check: check the configuration; password: "
         "make a user of the fleet page; export xarf|intelmq|csv; rebuild: make all cases again; webhook list|retry; "
-        "notice: a text for the subscriber of a case; calibrate: rates by indicator in cases closed as confirmed or "
-        "as a false alarm, and a proposed table",
+        "notice: a text for the subscriber of a case; bounce: record a returned notice (on stdin) in its case; "
+        "calibrate: rates by indicator in cases closed as confirmed or as a false alarm, and a proposed table",
     )
     collector.add_argument(
         "of", nargs="?", metavar="OF", help="for export: xarf, intelmq, csv; for webhook: list, retry"

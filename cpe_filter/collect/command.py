@@ -10,6 +10,7 @@ export   writes the incidents of cases: xarf, intelmq or csv
 rebuild  rebuilds all cases from incidents, actions and the subscriber map
 webhook  list: events that were given up, one JSON object a line;   retry: queues them again
 notice   the text for the subscriber of a case: --case ID --language de --format mail|json
+bounce   reads one message from the bounce address on stdin, and records it in its case
 calibrate rates by indicator in cases closed as confirmed or false alarm, and a proposed table: --output FILE
 password asks for a name and a password for the fleet page, and prints the line for the configuration
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 
 from cpe_filter.collect import log, service, tasks, users
 from cpe_filter.collect.cases import worker
@@ -27,6 +29,7 @@ from cpe_filter.collect.intake import identity, routers
 from cpe_filter.collect.intake.http import UvicornError
 from cpe_filter.collect.intake.listener import ListenError
 from cpe_filter.collect.intake.tls import router_context
+from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.store.base import StoreError
 from cpe_filter.collect.web import listener as page
 from cpe_filter.outcome import UsageError
@@ -44,6 +47,9 @@ _ERRORS = (
     worker.SetupError,
     tasks.BadArgumentsError,
 )
+
+#: sysexits.h: a mail system that has started the program tries again later.
+EX_TEMPFAIL = 75
 
 _log = logging.getLogger("cpe_filter.collect")
 
@@ -67,6 +73,9 @@ def main(path: str, work: str, **options: str | None) -> int:
             return _check(config, path)
         asyncio.run(_SERVICES[work](config) if work in _SERVICES else _task(config, work, given))
     except _ERRORS as error:
+        if work == "bounce" and isinstance(error, StoreError):
+            print(f"collector bounce: {error}", file=sys.stderr)
+            return EX_TEMPFAIL
         raise UsageError(str(error)) from None
     return 0
 
@@ -78,6 +87,7 @@ def _check(config: Config, path: str) -> int:
         places.append(f"TLS at {config.listen.address}")
     revoked = routers.revocation_list(config)
     worker.check(config)
+    mail.check(config)
     if config.page.address:
         page.tls(config)
         places.append(f"the page at {config.page.address}")

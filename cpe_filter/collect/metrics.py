@@ -50,6 +50,9 @@ class Metrics:
         self.webhook = counter(
             "webhook", "Delivery attempts: delivered, failed (repeated) or dead (given up).", "outcome"
         )
+        self.mail = counter(
+            "mail", "Notices by e-mail: sent, deferred, failed, skipped, bounced, delayed or other messages.", "outcome"
+        )
         self.cases_built = counter("cases_built", "Devices whose cases were updated.")
         self.subscribers_failed = gauge("subscribers_failed", "1 while the subscriber map cannot be used.")
         #: Read from the store, so the same in each process.
@@ -61,6 +64,7 @@ class Metrics:
             "exported": gauge("exported_incidents", "Incidents exported under marks.", "format"),
             "held": gauge("held_incidents", "Incidents that the last export held back, by reason.", "format", "reason"),
             "webhook_events": gauge("webhook_events", "Events for the webhook, by state.", "state"),
+            "mail_messages": gauge("mail_messages", "Notices by e-mail, by state.", "state"),
         }
         self.poison = counter("queue_poison", "Messages of the queue that were not reports, or that the store refused.")
 

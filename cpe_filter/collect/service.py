@@ -28,6 +28,7 @@ from cpe_filter.collect.intake.inbox import Inbox, Sink
 from cpe_filter.collect.intake.jetstream import Feed, Link, Queue
 from cpe_filter.collect.intake.listener import Listener
 from cpe_filter.collect.intake.server import Server, Times
+from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import retention
 from cpe_filter.collect.store.base import Store, StoreError
@@ -98,9 +99,12 @@ async def _linked(config: Config) -> AsyncIterator[Link]:
 
 
 def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Listener], Jobs]:
-    """What runs in each process that has a store: the fleet page, cases, notifications and retention."""
-    pages, page_jobs = page.listeners(config, store, metrics)
-    return pages, [_retain(store, config, metrics), *worker.jobs(config, store, metrics), *page_jobs]
+    """What runs in each process that has a store: the fleet page, cases, notifications, mail and retention."""
+    subscribers = worker.subscribers(config)  # read once, for all of them
+    pages, page_jobs = page.listeners(config, store, metrics, mail.desk(config, store, subscribers))
+    mail_jobs = mail.jobs(config, store, metrics, subscribers)
+    case_jobs = worker.jobs(config, store, metrics, subscribers)
+    return pages, [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs]
 
 
 async def _serve(config: Config, metrics: Metrics, sink: Sink | Feed, pages: Sequence[Listener], jobs: Jobs) -> None:

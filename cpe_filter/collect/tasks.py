@@ -1,5 +1,5 @@
 """`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry,
-notice --case ID, calibrate.
+notice --case ID, bounce, calibrate.
 
 Knows the options of the command line. Messages go to stderr; stdout has only the output of the task.
 """
@@ -19,11 +19,13 @@ from cpe_filter.collect.export import exports
 from cpe_filter.collect.export.export_rows import Selection
 from cpe_filter.collect.export.exports import ExportError
 from cpe_filter.collect.export.xarf import Reporter
+from cpe_filter.collect.mail import bounce
+from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.store.base import Store
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.notice import LANGUAGES
 
-WORK = ("export", "rebuild", "webhook", "notice", "calibrate")
+WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate")
 #: Options, and the tasks that accept them.
 _ACCEPTED = {"since": ("export",), "case": ("export", "notice"), "output": ("export", "calibrate"), "mark": ("export",),
              "language": ("notice",), "format": ("notice",)}  # fmt: skip
@@ -74,6 +76,8 @@ async def run(config: Config, store: Store, work: str, options: Options) -> None
         await _webhook(store, options, now)
     elif work == "notice":
         await _notice(config, store, options)
+    elif work == "bounce":
+        await _bounce(config, store, now)
     elif work == "calibrate":
         await _calibrate(store, options)
     elif work == "rebuild":
@@ -128,12 +132,8 @@ async def _notice(config: Config, store: Store, options: Options) -> None:
     terms = worker.notice_terms(config)
     if options.language is not None:
         terms = terms._replace(language=options.language)
-    name = next((row["name"] for row in found.incidents if row["name"]), "")
-    facts = notice.Facts(
-        case.id, case.state, case.standing, case.act, case.oui, name, case.begun_at, case.last_at
-    )  # fmt: skip
     try:
-        made = notice.notice(facts, terms)
+        made = notice.notice(notice.facts_of(found), terms)
     except notice.NoNoticeError as error:
         raise BadArgumentsError(str(error)) from None
     if options.format == "json":
@@ -142,6 +142,17 @@ async def _notice(config: Config, store: Store, options: Options) -> None:
         return
     sys.stdout.buffer.write(notice.message(made))
     sys.stdout.buffer.flush()
+
+
+async def _bounce(config: Config, store: Store, now: int) -> None:
+    """One message on stdin. Whatever it is, it is dealt with: a mail system must not return it."""
+    if not config.mail.bounce_address:
+        raise BadArgumentsError("collector bounce needs [mail] bounce_address, which is empty")
+    key = mail.bounce_key(config)
+    raw = sys.stdin.buffer.read(bounce.MAX_MESSAGE)
+    while sys.stdin.buffer.read(1 << 16):  # a writer would get SIGPIPE
+        pass
+    await bounce.apply(store, bounce.read(raw, config.mail.bounce_address, key), None, now)
 
 
 async def _calibrate(store: Store, options: Options) -> None:

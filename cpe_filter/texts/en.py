@@ -114,6 +114,7 @@ TEXTS = {
     "mail_unnamed": "its name is shown on your router's own page",
     "mail_case": "Case number",
     "mail_page": "Your router's own page (“Mail filter”) names the device and says what was noticed.",
+    "mail_below": "The text in English follows below.",
     "mail_safety": "This message asks for no password and leads to no login page. If you doubt it, call {provider} "
     "at the number that you know.",
     "mail_bye": "Kind regards",

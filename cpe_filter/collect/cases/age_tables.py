@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from cpe_filter.collect.cases import history
-from cpe_filter.collect.cases.notifications import EVENT_STATES, QUEUED
+from cpe_filter.collect.cases.notifications import EVENT_STATES, MAIL_STATES, QUEUED
 from cpe_filter.collect.cases.plan import delete_related
 from cpe_filter.collect.cases.query import MODEL_OF
 from cpe_filter.collect.store.base import Row, Statement, Store
@@ -146,6 +146,7 @@ async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
     """For /metrics: metric -> labels' values -> value."""
     states = await store.read("SELECT state, COUNT(*) AS n FROM desk_case GROUP BY state")
     queue = await store.read("SELECT state, COUNT(*) AS n FROM desk_event GROUP BY state")
+    mails = await store.read("SELECT state, COUNT(*) AS n FROM desk_mail GROUP BY state")
     unknown = await store.read("SELECT COUNT(DISTINCT router) AS n FROM desk_case WHERE subscriber = ''")
     ways = await store.read("SELECT COUNT(*) AS n FROM router_state WHERE ways > 0")
     submitters = await store.read("SELECT COALESCE(SUM(submitters), 0) AS n FROM router_state")
@@ -156,6 +157,7 @@ async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
         kinds[(row["mark"].partition("/")[0],)] += row["n"]
     found = {row["state"]: row["n"] for row in states}
     waiting = {row["state"]: row["n"] for row in queue}
+    mailed = {row["state"]: row["n"] for row in mails}
     return {
         "cases": {(state,): found.get(state, 0) for state in history.STATES},
         "unmapped": {(): unknown[0]["n"]},
@@ -164,4 +166,5 @@ async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
         "exported": dict(kinds),
         "held": {tuple(row["name"].split()[1:]): row["value"] for row in held},
         "webhook_events": {(state,): waiting.get(state, 0) for state in EVENT_STATES},
+        "mail_messages": {(state,): mailed.get(state, 0) for state in MAIL_STATES},
     }

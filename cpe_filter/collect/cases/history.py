@@ -31,12 +31,16 @@ CLOSED: Literal["closed"] = "closed"
 #: In these states the device is still compromised as far as is known, and the desk has to act.
 ACTIVE: tuple[State, ...] = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
 
-ActionKind = Literal["notified", "acknowledged", "closed", "confirmed", "false-alarm", "reopened", "note"]
+ActionKind = Literal["notified", "acknowledged", "closed", "confirmed", "false-alarm", "reopened", "note", "bounced"]
 #: These close a case and say what it was: `calibrate` learns from them.
 CONFIRMED: Literal["confirmed"] = "confirmed"
 FALSE_ALARM: Literal["false-alarm"] = "false-alarm"
 REOPENED: Literal["reopened"] = "reopened"
 NOTE: Literal["note"] = "note"
+#: The notice by e-mail came back: the subscriber has not been notified after all.
+BOUNCED: Literal["bounced"] = "bounced"
+#: The user of actions that the collector's own mail does.
+MAIL = "mail"
 
 #: The standing of a device (report-v1.schema.json).
 Standing = Literal["clear", "unusual", "suspected", "compromised"]
@@ -98,9 +102,15 @@ class History(NamedTuple):
 
 
 # The order of points with the same time. An end comes after a begin, so two incidents that touch are one episode.
-_BEGIN, _RAISE, _NOTIFIED, _ACKNOWLEDGED, _END, _CLOSE, _LATE, _REOPEN = range(8)
+_BEGIN, _RAISE, _NOTIFIED, _BOUNCED, _ACKNOWLEDGED, _END, _CLOSE, _LATE, _REOPEN = range(9)
 _CLOSING = (CLOSED, CONFIRMED, FALSE_ALARM)
-_RANKS = {NOTIFIED: _NOTIFIED, ACKNOWLEDGED: _ACKNOWLEDGED, **dict.fromkeys(_CLOSING, _CLOSE), REOPENED: _REOPEN}
+_RANKS = {
+    NOTIFIED: _NOTIFIED,
+    BOUNCED: _BOUNCED,
+    ACKNOWLEDGED: _ACKNOWLEDGED,
+    **dict.fromkeys(_CLOSING, _CLOSE),
+    REOPENED: _REOPEN,
+}
 
 
 def fold(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
@@ -121,7 +131,7 @@ def fold(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
         if isinstance(point, Spell):
             state.spell(at, rank, point)
         elif state.episodes:
-            state.action(at, rank)
+            state.action(at, rank, point.user)
     return History(state.state, state.episodes, frozenset(state.active))
 
 
@@ -139,6 +149,7 @@ class _Fold:
         self.state: State = OPEN
         self.episodes: list[Episode] = []
         self.active: set[str] = set()
+        self.notified_by = ""
 
     def spell(self, at: int, rank: int, spell: Spell) -> None:
         if rank in (_BEGIN, _LATE):
@@ -170,10 +181,13 @@ class _Fold:
         elif self.state != CLOSED:
             episode.closed_at, episode.why, self.state = at, why, CLOSED
 
-    def action(self, at: int, rank: int) -> None:
+    def action(self, at: int, rank: int, user: str) -> None:
         episode = self.episodes[-1]
         if rank == _NOTIFIED and self.state in (OPEN, RECURRING):
-            episode.notified_at, self.state = at, NOTIFIED
+            episode.notified_at, self.state, self.notified_by = at, NOTIFIED, user
+        elif rank == _BOUNCED and self.state == NOTIFIED and self.notified_by == user:
+            # A person or another system that has notified the subscriber did so whatever comes back by mail.
+            episode.notified_at, self.state = None, RECURRING if episode.number else OPEN
         elif rank == _ACKNOWLEDGED and self.state in (OPEN, RECURRING, NOTIFIED):
             episode.acknowledged_at, self.state = at, ACKNOWLEDGED
         elif rank == _CLOSE and self.state != CLOSED:

@@ -133,4 +133,5 @@ ALLOWED_FROM: dict[ActionKind, tuple[State, ...]] = {
     history.CONFIRMED: (*ACTIVE, history.CLEAN),
     history.FALSE_ALARM: (*ACTIVE, history.CLEAN),
     REOPENED: (CLOSED,),
+    history.BOUNCED: (NOTIFIED,),
 }

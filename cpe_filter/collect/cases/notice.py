@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from cpe_filter.collect.cases.history import ACTIVE
+from cpe_filter.collect.cases.model import Detail
 from cpe_filter.texts.notice import Words
 
 VERSION = 1
@@ -71,8 +72,16 @@ class Notice(NamedTuple):
         return {"v": VERSION, **self._asdict()}
 
 
-def notice(facts: Facts, terms: Terms) -> Notice:
-    """Raises `NoNoticeError`."""
+def facts_of(found: Detail) -> Facts:
+    """What a case says to its subscriber, with the name of the device if a router has reported it."""
+    case = found.case
+    name = next((row["name"] for row in found.incidents if row["name"]), "")
+    return Facts(case.id, case.state, case.standing, case.act, case.oui, name, case.begun_at, case.last_at)
+
+
+def notice(facts: Facts, terms: Terms, flowed: bool = False) -> Notice:
+    """flowed: lines that go on end in a space (RFC 3676), so that a narrow screen wraps them as it needs. Raises
+    `NoNoticeError`."""
     if facts.state not in ACTIVE:
         raise NoNoticeError(f"case {facts.case} is {facts.state}: there is no notice for it")
     if facts.standing != "compromised":
@@ -95,7 +104,9 @@ def notice(facts: Facts, terms: Terms) -> Notice:
         words("mail_safety"),
         f"{words('mail_bye')}\n{words('signature')}",
     ]
-    body = "\n\n".join("\n".join(map(_wrapped, paragraph.split("\n"))) for paragraph in paragraphs)
+    body = "\n\n".join(
+        "\n".join(map(_flowed if flowed else _wrapped, paragraph.split("\n"))) for paragraph in paragraphs
+    )
     return Notice(terms.language, words("mail_subject"), f"{body}\n", words.short_message())
 
 
@@ -123,6 +134,10 @@ def _wrapped(line: str) -> str:
     return textwrap.fill(
         line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )  # fmt: skip
+
+
+def _flowed(line: str) -> str:
+    return " \n".join(textwrap.wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def message(one: Notice) -> bytes:

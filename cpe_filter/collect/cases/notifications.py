@@ -36,6 +36,11 @@ DELIVERED: Literal["delivered"] = "delivered"
 DEAD: Literal["dead"] = "dead"
 SKIPPED: Literal["skipped"] = "skipped"
 
+#: The state of a notice by e-mail in desk_mail. `sent`: the relay has accepted it. `failed`: given up. `skipped`: the
+#: case had ended before.
+MailState = Literal["queued", "sent", "failed", "bounced", "skipped"]
+MAIL_STATES: tuple[MailState, ...] = get_args(MailState)
+
 VERSION = 1
 
 #: The columns of a case -> the text for its subscriber (notice.Notice.plain), or None if there is none.

@@ -191,7 +191,7 @@ def _follow(old: dict[str, Row], members: dict[str, list[Row]], had: dict[str, R
 
 
 def _move(gone: str, into: str) -> list[Statement]:
-    """Moves actions, events and aliases to the case that replaces this one; "" deletes them."""
+    """Moves actions, events, mails and aliases to the case that replaces this one; "" deletes them."""
     both = {"gone": gone, "into": into}
     plan: list[Statement] = [
         ("DELETE FROM desk_case WHERE id = :gone", {"gone": gone}),
@@ -201,6 +201,7 @@ def _move(gone: str, into: str) -> list[Statement]:
         plan += [
             ("UPDATE desk_case_action SET case_id = :into WHERE case_id = :gone", both),
             ("UPDATE desk_event SET case_id = :into WHERE case_id = :gone", both),
+            ("UPDATE desk_mail SET case_id = :into WHERE case_id = :gone", both),
             ("DELETE FROM desk_case_alias WHERE old = :into", {"into": into}),
             ("UPDATE desk_case_alias SET id = :into WHERE id = :gone", both),
             (
@@ -215,8 +216,13 @@ def _move(gone: str, into: str) -> list[Statement]:
 
 
 def delete_related(number: str) -> list[Statement]:
-    """Deletes the actions, events and aliases of a case."""
-    tables = (("desk_case_action", "case_id"), ("desk_event", "case_id"), ("desk_case_alias", "id"))
+    """Deletes the actions, events, mails and aliases of a case."""
+    tables = (
+        ("desk_case_action", "case_id"),
+        ("desk_event", "case_id"),
+        ("desk_mail", "case_id"),
+        ("desk_case_alias", "id"),
+    )
     return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]
 
 

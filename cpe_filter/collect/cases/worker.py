@@ -40,10 +40,15 @@ class SetupError(Exception):
     """A file that the configuration names cannot be used. One line, or one for each error."""
 
 
-def jobs(config: Config, store: Store, metrics: Metrics) -> list[Coroutine[Any, Any, None]]:
-    """The jobs of a process with a store. They run until they are cancelled, and never raise. Raises `SetupError`."""
+def jobs(
+    config: Config, store: Store, metrics: Metrics, whose: Subscribers | None = None
+) -> list[Coroutine[Any, Any, None]]:
+    """The jobs of a process with a store. They run until they are cancelled, and never raise. Raises `SetupError`.
+
+    whose: the subscriber map, if others use it, too; these jobs refresh and close it.
+    """
     sender_ = sender(config, store, metrics) if config.webhook.url else None
-    made = [_work(config, store, metrics, subscribers(config))]
+    made = [_work(config, store, metrics, whose if whose is not None else subscribers(config))]
     return [*made, webhook.run(sender_)] if sender_ is not None else made
 
 
@@ -52,14 +57,14 @@ def subscribers(config: Config) -> Subscribers:
     if config.subscribers.url:
         headers = {}
         if config.subscribers.token_file:
-            headers["authorization"] = f"Bearer {_secret(config.subscribers.token_file)}"
+            headers["authorization"] = f"Bearer {read_secret(config.subscribers.token_file)}"
         return Lookup(
             config.subscribers.url,
             config.subscribers.timeout_s,
             config.subscribers.known_minutes * 60,
             config.subscribers.unknown_minutes * 60,
             headers,
-            _authority(config.subscribers.ca),
+            authority(config.subscribers.ca),
         )
     return File(config.subscribers.file) if config.subscribers.file else EmptyMap()
 
@@ -88,10 +93,10 @@ def sender(config: Config, store: Store, metrics: Metrics | None) -> webhook.Sen
         config.webhook.notified,
     )
     try:
-        key = webhook.secret(_secret(config.webhook.secret_file))
+        key = webhook.secret(read_secret(config.webhook.secret_file))
     except webhook.SecretError as error:
         raise SetupError(f"{config.webhook.secret_file}: {error}") from None
-    return webhook.Sender(store, terms, key, metrics, _authority(config.webhook.ca))
+    return webhook.Sender(store, terms, key, metrics, authority(config.webhook.ca))
 
 
 def check(config: Config) -> None:
@@ -106,9 +111,9 @@ def check(config: Config) -> None:
     else:
         subscribers(config)
     if config.webhook.url:
-        _authority(config.webhook.ca)
+        authority(config.webhook.ca)
         try:
-            webhook.secret(_secret(config.webhook.secret_file))
+            webhook.secret(read_secret(config.webhook.secret_file))
         except webhook.SecretError as error:
             raise SetupError(f"{config.webhook.secret_file}: {error}") from None
 
@@ -225,7 +230,8 @@ class _Worker:
             self._logged = wrong
 
 
-def _secret(path: str) -> str:
+def read_secret(path: str) -> str:
+    """One line of a file that only its owner and group can read. Raises `SetupError`."""
     try:
         with open(path, encoding="ascii") as file:
             text = file.read(4096).strip()
@@ -240,7 +246,7 @@ def _secret(path: str) -> str:
     return text
 
 
-def _authority(path: str) -> Any:
+def authority(path: str) -> Any:
     """For httpx: the authority in a file, or the system's."""
     try:
         return ssl.create_default_context(cafile=path or None)

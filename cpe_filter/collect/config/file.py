@@ -13,6 +13,9 @@ from cpe_filter import toml_file
 from cpe_filter.collect.config.keys import RENAMED, TABLES
 from cpe_filter.collect.config.model import Config
 
+#: With `+` and a token of 32 characters a local-part of 64 (RFC 5321 section 4.5.3.1.1).
+_MAX_BOUNCE_NAME = 31
+
 
 class ConfigError(ValueError):
     """A file that cannot be used. The text names file, table, key, finding and what is allowed."""
@@ -101,6 +104,25 @@ def _check_cases(config: Config) -> str | None:
     return None
 
 
+def _check_mail(config: Config) -> str | None:
+    mail = config.mail
+    if not mail.relay:
+        return "[mail] automatic needs relay, which is empty" if mail.automatic else None
+    if not mail.from_address:
+        return "[mail] from_address is missing"
+    if bool(mail.user) != bool(mail.password_file):
+        return "[mail] user and password_file go together; one is missing"
+    if mail.user and mail.starttls != "required":
+        return f'[mail] user needs starttls = "required", but it is "{mail.starttls}": the password would be readable'
+    if bool(mail.bounce_address) != bool(mail.key_file):
+        return "[mail] bounce_address and key_file go together; one is missing"
+    if mail.bounce_maildir and not mail.key_file:
+        return "[mail] bounce_maildir needs bounce_address and key_file"
+    if len(mail.bounce_address.partition("@")[0].encode()) > _MAX_BOUNCE_NAME:
+        return f"[mail] bounce_address has a local-part of more than {_MAX_BOUNCE_NAME} characters; a token follows it"
+    return None
+
+
 def _check_page(config: Config) -> str | None:
     page = config.page
     if not page.address:
@@ -120,4 +142,4 @@ def _check_page(config: Config) -> str | None:
 
 
 #: What one key asks of another: each returns what is wrong, "" if nothing.
-_CHECKS = (_check_listen, _check_store, _check_cases, _check_page)
+_CHECKS = (_check_listen, _check_store, _check_cases, _check_mail, _check_page)

@@ -12,8 +12,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cpe_filter.collect import users
-from cpe_filter.collect.config.model import Engine, HeaderHolds, IdFrom, Level, LoginBy
+from cpe_filter.collect import mail_address, users
+from cpe_filter.collect.config.model import Engine, HeaderHolds, IdFrom, Level, LoginBy, StartTls
 from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
 from cpe_filter.toml_file import Key, by_table, flag, number, valid, word
@@ -85,6 +85,24 @@ def _is_zone(value: Any) -> bool:
         return isinstance(value, str) and 0 < len(value) <= 64 and bool(ZoneInfo(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
+
+
+def _is_mail_address(value: Any) -> bool:
+    """Of the ISP: US-ASCII before the @, so that each relay takes it."""
+    if not isinstance(value, str):
+        return False
+    return value == "" or (value.partition("@")[0].isascii() and mail_address.problem(value) is None)
+
+
+def _is_relay(value: Any) -> bool:
+    """`host:port`; the host a name or an IP address."""
+    if not isinstance(value, str) or len(value) > 260:
+        return False
+    host, _, port = value.rpartition(":")
+    name = re.fullmatch(r"[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?", host)
+    return value == "" or (name is not None and port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536) or (
+        host.startswith("[") and _is_address(value) and not value.endswith(":0")
+    )  # fmt: skip
 
 
 _ADDRESSES = "192.0.2.1:8443, [::]:8443, unix:/path, or empty for none"
@@ -188,6 +206,32 @@ KEYS: tuple[Key, ...] = (
           "Where the ISP offers help and accepts objections."),
     _key("notice", "zone", "zone", _is_zone, "a time zone such as Europe/Amsterdam",
         "The time zone of times in the text."),
+    _key("mail", "relay", "relay", _is_relay, "smtp.isp.example:587, [2001:db8::1]:25, or empty for none",
+        "The SMTP relay of the ISP: notices are sent to subscribers by it."),
+    word("mail", "starttls", get_args(StartTls),
+          "TLS with the relay. required: a verified certificate or no mail; opportunistic: unverified, if offered."),
+    _file("mail", "ca", "The certificate authority of the relay, PEM. Empty: those of the system."),
+    _text("mail", "user", r"[!-~]{0,200}", "at most 200 printable US-ASCII characters, no space",
+          "The user name at the relay (SMTP AUTH). Empty: no login."),
+    _file("mail", "password_file", "A file with the password at the relay."),
+    number("mail", "timeout_s", "seconds", 1, 300, "How long the relay may take for a reply."),
+    _key("mail", "from_address", "e-mail address", _is_mail_address, "an e-mail address",
+        "The sender in From. The name in it is [notice] provider."),
+    _key("mail", "reply_to", "e-mail address", _is_mail_address, "an e-mail address, or empty",
+        "Where replies of subscribers go. Empty: to the sender."),
+    _key("mail", "bounce_address", "e-mail address", _is_mail_address, "an e-mail address, or empty",
+        "The envelope sender. With key_file `+` and a signed token follow its local-part, for bounces."),
+    _file("mail", "key_file", "A file with `whsec_` and 24 to 64 random bytes in Base64, to sign tokens of bounces."),
+    _file("mail", "bounce_maildir", "A maildir with bounces; messages are read and deleted. Empty: none."),
+    word("mail", "second_language", ("", *LANGUAGES),
+          "A second language of notices, for subscribers without a language in the map."),
+    flag("mail", "automatic", "A new case is sent its notice. Otherwise the desk sends notices by hand."),
+    _text("mail", "quiet_hours", r"(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?",
+          "21:00-07:00, or empty", "No automatic notice is sent in these hours, in [notice] zone."),
+    number("mail", "per_day", "messages", 1, 1_000_000, "Notices sent in 24 hours; others wait."),
+    number("mail", "per_subscriber", "messages", 1, 100, "Notices sent to one subscriber in 24 hours; others wait."),
+    number("mail", "per_case", "messages", 1, 100, "Notices of one case, from its beginning to its deletion."),
+    number("mail", "give_up_hours", "hours", 1, 720, "A notice that the relay refuses for this long is given up."),
     _key("metrics", "address", "address", _is_address, _ADDRESSES, "Where /metrics and /healthz are, in plain HTTP."),
     _key("page", "address", "address", _is_address, _ADDRESSES, "Where browsers connect to the fleet page."),
     _file("page", "certificate", "Its certificate with the chain, PEM. Empty: plain HTTP, on this machine only."),

@@ -13,6 +13,7 @@ HeaderHolds = Literal["certificate", "id"]
 Engine = Literal["sqlite", "postgresql"]
 LoginBy = Literal["password", "proxy"]
 Level = Literal["info", "debug", "warning", "error"]
+StartTls = Literal["required", "opportunistic", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,30 @@ class NoticeTable:
 
 
 @dataclass(frozen=True, slots=True)
+class MailTable:
+    """[mail]: how notices are sent to subscribers by e-mail."""
+
+    relay: str = ""
+    starttls: StartTls = "required"
+    ca: str = ""
+    user: str = ""
+    password_file: str = ""
+    timeout_s: int = 30
+    from_address: str = ""
+    reply_to: str = ""
+    bounce_address: str = ""
+    key_file: str = ""
+    bounce_maildir: str = ""
+    second_language: str = ""
+    automatic: bool = False
+    quiet_hours: str = ""
+    per_day: int = 1000
+    per_subscriber: int = 2
+    per_case: int = 3
+    give_up_hours: int = 72
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsTable:
     """[metrics]: where /metrics and /healthz are."""
 
@@ -203,6 +228,7 @@ class Config:
     export: ExportTable = ExportTable()
     webhook: WebhookTable = WebhookTable()
     notice: NoticeTable = NoticeTable()
+    mail: MailTable = MailTable()
     metrics: MetricsTable = MetricsTable()
     page: PageTable = PageTable()
     log: LogTable = LogTable()

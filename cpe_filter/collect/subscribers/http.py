@@ -1,10 +1,10 @@
 """The subscriber map over HTTP: one request for each router, with a cache.
 
 Knows HTTP. `GET url`, with the router's id in place of `{router}`. 200 with JSON `{"rows":[{"subscriber",...}]}`, each
-with the columns of `subscribers` but `router` (text or numbers; `address` may be a list): all lines of the router,
-past ones too. 404: unknown, repeated after a while. Anything else is a failure. After `FAILURES` in a row no request is
-made for a time that doubles (full jitter); then one attempt decides. No redirects, no proxies from the environment, at
-most `MAX_BODY` bytes, uncompressed, within `timeout_s`.
+with the columns of `subscribers` but `router` (text or numbers; `address` and `language` may be lists): all lines of
+the router, past ones too. 404: unknown, repeated after a while. Anything else is a failure. After `FAILURES` in a row
+no request is made for a time that doubles (full jitter); then one attempt decides. No redirects, no proxies from the
+environment, at most `MAX_BODY` bytes, uncompressed, within `timeout_s`.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _values(values: Any) -> dict[str, str]:
     out = {}
     for name in COLUMNS:
         value = values.get(name)
-        if isinstance(value, list) and name == "address" and all(isinstance(item, str) for item in value):
+        if isinstance(value, list) and name in ("address", "language") and all(isinstance(item, str) for item in value):
             value = " ".join(value)
         if isinstance(value, bool) or not isinstance(value, str | int | None):
             raise MapError(f"{name} is not text")

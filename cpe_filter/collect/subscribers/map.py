@@ -10,6 +10,8 @@ empty or missing:
     router      the router id, as in its certificate
     subscriber  the ISP's own, opaque id
     region, line, model, contact   what the desk filters by, and a reference to a contact
+    email       where notices are sent ([mail]); kept nowhere else, and never logged
+    language    of notices: ISO 639-1, the first one first, separated by spaces
     asn         number of the autonomous system
     address     public addresses or prefixes of the line, separated by spaces
     ports       1024-2047: the line shares its address with others and has these source ports
@@ -26,7 +28,10 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Protocol
 
-COLUMNS = ("router", "subscriber", "region", "line", "model", "contact", "asn", "address", "ports", "since", "until")
+COLUMNS = (
+    "router", "subscriber", "region", "line", "model", "contact", "asn", "address", "ports", "since", "until", "email",
+    "language",
+)  # fmt: skip
 #: Characters of one field.
 MAX_FIELD = 256
 #: Rows of one router.
@@ -65,6 +70,8 @@ class Row:
     places: tuple[Owned, ...]
     since: int
     until: int
+    email: str = ""
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +85,13 @@ class Line:
     contact: str
     asn: int | None
     places: tuple[Owned, ...]
+    #: As the map has it; it may be unusable (mail_address.problem).
+    email: str = ""
+    languages: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """Changes with anything that a case shows."""
+        """Changes with anything that the columns of a case have from the map."""
         return "\x1f".join([self.subscriber, self.region, self.line, self.model, self.contact, str(self.asn)])
 
 
@@ -112,7 +122,17 @@ def line_at(rows: Iterable[Row], at: int) -> Line | None:
         return None
     last = holding[-1]
     places = dict.fromkeys(place for row in holding for place in row.places)
-    return Line(last.subscriber, last.region, last.line, last.model, last.contact, last.asn, tuple(places))
+    return Line(
+        last.subscriber,
+        last.region,
+        last.line,
+        last.model,
+        last.contact,
+        last.asn,
+        tuple(places),
+        last.email,
+        last.languages,
+    )
 
 
 # ── one row ─────────────────────────────────────────────────────────────────────────────────────
@@ -142,6 +162,8 @@ def row(values: dict[str, str]) -> Row:
         places,
         since,
         until,
+        text["email"],
+        _languages(text["language"]),
     )
 
 
@@ -164,6 +186,14 @@ def _text(name: str, value: str) -> str:
     if not value.isprintable():
         raise MapError(f"{name} has characters that cannot be printed")
     return value
+
+
+def _languages(text: str) -> tuple[str, ...]:
+    """`de tr`, also `de-AT`: a language without texts is passed over when a notice is made."""
+    found = tuple(dict.fromkeys(word.lower().partition("-")[0] for word in text.split()))
+    if not all(len(word) in (2, 3) and word.isascii() and word.isalpha() for word in found):
+        raise MapError("language is not like de, or de tr")
+    return found
 
 
 def _ports(text: str) -> tuple[int, int] | None:

@@ -5,16 +5,20 @@ Knows cases and how they are shown. Strings of subscribers and routers are hosti
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import time
+from typing import Any
 
 from cpe_filter.collect.cases import actions, history, query
 from cpe_filter.collect.cases.actions import MAX_TEXT
 from cpe_filter.collect.cases.history import ActionKind
 from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, Detail, InvalidStateError
 from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, QUEUED, SKIPPED
+from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.store.base import Row, Store
+from cpe_filter.collect.web import mailform
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import by_dhcp, device, state
+from cpe_filter.collect.web.http import Refusal
 from cpe_filter.collect.web.layout import form, link, span, when
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, note, shown, table
@@ -38,6 +42,7 @@ DONE = {
     "close": "The case is closed.",
     "reopen": "The case is open again.",
     "note": "The note is saved.",
+    "mail": "The notice is queued. It is sent within a minute, unless a bound is reached.",
 }
 _BUTTONS = {
     "acknowledge": "Acknowledge",
@@ -67,6 +72,7 @@ _DID = {
     history.FALSE_ALARM: "Closed as a false alarm",
     history.REOPENED: "Reopened",
     history.NOTE: "Note",
+    history.BOUNCED: "The notice came back: the subscriber is not notified",
 }
 #: Answers to the notice on the router, in words.
 _ANSWERS = {
@@ -81,13 +87,6 @@ _ACTED = {
     "explain": "refused, with an explanation",
     "reset": "refused",
 }
-
-
-class Refusal(NamedTuple):
-    """Why an action was not done: the HTTP status, and a sentence."""
-
-    status: int
-    why: str
 
 
 async def act(store: Store, number: str, name: str, who: str, text: str, now: int) -> Refusal | None:
@@ -108,12 +107,15 @@ async def act(store: Store, number: str, name: str, who: str, text: str, now: in
     return None
 
 
-async def page(store: Store, number: str, person: Person) -> str | None:
+async def page(
+    store: Store, number: str, person: Person, mail: Desk | None = None, now: int | None = None
+) -> str | None:
     """The content of the page; None if the case does not exist. Raises `StoreError`."""
     found = await query.detail(store, number)
     if found is None:
         return None
     case = found.case
+    letter = await mail.letter(found, int(time.time()) if now is None else now) if mail is not None else None
     title = shown(case.subscriber, 60) if case.subscriber else f"router {shown(case.router)}"
     return "".join(
         [
@@ -125,8 +127,9 @@ async def page(store: Store, number: str, person: Person) -> str | None:
             _indicators(case),
             "</div><div>",
             _form(case, person),
-            _timeline(found),
+            _timeline(found, letter.sent if letter else []),
             "</div></div>",
+            mailform.section(letter, case.id, person) if letter else "",
             _incidents(found),
             _ports(found),
         ]
@@ -222,7 +225,7 @@ def _form(case: Case, person: Person) -> str:
 _Moment = tuple[int, int, str, str, str]
 
 
-def _moments(found: Detail) -> list[_Moment]:
+def _moments(found: Detail, mails: list[Row]) -> list[_Moment]:
     """What happened, the latest first."""
     moments: list[_Moment] = []
     for row in found.incidents:
@@ -242,11 +245,12 @@ def _moments(found: Detail) -> list[_Moment]:
         moments.append(
             (row["done_at"] or row["at"], 5, "notified", f"Notification: {shown(row['kind'])}", _delivery(row))
         )
+    moments += [(at, 5, "notified", title, text) for at, title, text in mailform.moments(mails)]
     return sorted(moments, key=lambda one: (-one[0], -one[1]))
 
 
-def _timeline(found: Detail) -> str:
-    moments = _moments(found)
+def _timeline(found: Detail, mails: list[Row]) -> str:
+    moments = _moments(found, mails)
     items = "".join(
         f'<li class="{kind}">{when(at)}<strong>{title}</strong>{f"<br>{text}" if text else ""}</li>'
         for at, _, kind, title, text in moments[:_SHOWN_MOMENTS]

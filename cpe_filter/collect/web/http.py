@@ -6,7 +6,7 @@ Must not know stores, sessions or how a page looks.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import MutableHeaders
@@ -41,6 +41,13 @@ class HttpError(Exception):
     def __init__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(why)
         self.status, self.headers = status, headers
+
+
+class Refusal(NamedTuple):
+    """Why an action was not done: the HTTP status, and a sentence."""
+
+    status: int
+    why: str
 
 
 async def read_form(request: Request) -> Form:

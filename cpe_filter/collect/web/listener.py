@@ -16,6 +16,7 @@ from cpe_filter.collect import users
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake.listener import Listener, ListenError
 from cpe_filter.collect.intake.tls import Reloader, browser_context
+from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web import site
@@ -29,7 +30,9 @@ _CHECK_S = 10.0
 _log = logging.getLogger("cpe_filter.collect.web")
 
 
-def listeners(config: Config, store: Store, metrics: Metrics) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
+def listeners(
+    config: Config, store: Store, metrics: Metrics, mail: Desk | None = None
+) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
     """The listener of the page and the jobs for it; none if the configuration has no page. Raises `ListenError`."""
     if not config.page.address:
         return [], []
@@ -38,7 +41,7 @@ def listeners(config: Config, store: Store, metrics: Metrics) -> tuple[list[List
     trusted = tuple(ip_network(text) for text in config.page.trusted)
     address_of = AddressOf(trusted, config.page.address_header.encode())
     terms = site.Terms(secure, config.page.url, config.page.session_hours * 3600, address_of)
-    application = site.application(store, access(config), terms, metrics)
+    application = site.application(store, access(config), terms, metrics, mail=mail)
     listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     return [listener], [] if context is None else [_watch(config, context)]
 

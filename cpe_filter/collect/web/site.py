@@ -23,9 +23,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from cpe_filter.collect.cases import mail_servers
+from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
-from cpe_filter.collect.web import casefile, caselist, login, overview, style
+from cpe_filter.collect.web import casefile, caselist, login, mailform, overview, style
 from cpe_filter.collect.web import mail_servers as mail_servers_page
 from cpe_filter.collect.web.access import (
     Access,
@@ -76,8 +77,10 @@ class Site:
         terms: Terms,
         metrics: Metrics,
         now: Callable[[], float],
+        mail: Desk | None = None,
     ) -> None:
         self._store, self._access, self._terms, self._metrics, self._now = store, access, terms, metrics, now
+        self._mail = mail
         self._figures = Figures(store)
         self._log = logging.getLogger("cpe_filter.collect.web")
         # Browsers accept a cookie with this prefix only from this host, and only over TLS (RFC 6265bis).
@@ -89,6 +92,8 @@ class Site:
             Route("/cases", self._page(self._cases), methods=["GET"]),
             Route("/mail-servers", self._page(self._mail_servers), methods=["GET"]),
             Route("/cases/{number}", self._page(self._case), methods=["GET"]),
+            Route("/cases/{number}/mail", self._page(self._mail_form, desk=True), methods=["GET"]),
+            Route("/cases/{number}/mail", self._page(self._send_mail, desk=True), methods=["POST"]),
             Route("/cases/{number}/{act}", self._page(self._act, desk=True), methods=["POST"]),
             Route("/login", self._guarded(self._login), methods=["GET", "POST"]),
             Route("/logout", self._page(self._logout), methods=["POST"]),
@@ -183,7 +188,7 @@ class Site:
 
     async def _case(self, request: Request, person: Person) -> Response:
         number = _number(request)
-        body = await casefile.page(self._store, number, person)
+        body = await casefile.page(self._store, number, person, self._mail, int(self._now()))
         if body is None:
             raise HttpError(404, "No such case.")
         message = casefile.DONE.get(request.query_params.get("done", ""), "")
@@ -199,6 +204,26 @@ class Site:
             raise HttpError(refusal.status, refusal.why)
         self._log_event("case", request, logging.INFO, user=person.name, case=number, act=act)
         return _redirect(f"/cases/{number}?done={act}")
+
+    async def _mail_form(self, request: Request, person: Person) -> Response:
+        """Shows the notice and asks for a confirmation."""
+        number = _number(request)
+        body = await mailform.page(self._store, self._mail, number, person, int(self._now())) if self._mail else None
+        if body is None:
+            raise HttpError(404, "No such case.")
+        return self._html(f"Notice of case {number}", body, person, "/cases")
+
+    async def _send_mail(self, request: Request, person: Person) -> Response:
+        number = _number(request)
+        form = await self._own_form(request, person)
+        if self._mail is None:
+            raise HttpError(404, "No such page.")
+        place = form.get(mailform.PLACE, "")
+        refusal = await mailform.send(self._store, self._mail, number, place, person.name, int(self._now()))
+        if refusal:
+            raise HttpError(refusal.status, refusal.why)
+        self._log_event("case", request, logging.INFO, user=person.name, case=number, act="mail")
+        return _redirect(f"/cases/{number}?done=mail")
 
     async def _mail_servers(self, request: Request, person: Person) -> Response:
         body = mail_servers_page.page(await mail_servers.listed(self._store))
@@ -287,10 +312,15 @@ def _redirect(path: str) -> Response:
 
 
 def application(
-    store: Store, access: Access, terms: Terms, metrics: Metrics, now: Callable[[], float] = time.time
+    store: Store,
+    access: Access,
+    terms: Terms,
+    metrics: Metrics,
+    now: Callable[[], float] = time.time,
+    mail: Desk | None = None,
 ) -> Callable[..., Any]:
-    """The page behind its listener. now: POSIX seconds, called for each request."""
-    site = Site(store, access, terms, metrics, now)
+    """The page behind its listener. now: POSIX seconds, called for each request. mail: shows and sends notices."""
+    site = Site(store, access, terms, metrics, now, mail)
     log = logging.getLogger("cpe_filter.collect.web")
 
     async def wrong(request: Request, error: Exception) -> Response:

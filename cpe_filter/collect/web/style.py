@@ -147,6 +147,10 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
 .timeline li.clean::before { background: var(--clear); }
 .timeline time { color: var(--soft); font-size: .82rem; display: block; }
 .timeline .text { white-space: pre-line; overflow-wrap: anywhere; }
+.letter {
+  margin-top: 1rem; padding: 1rem 1.1rem; max-width: 46rem; border: 1px solid var(--rule); border-radius: 6px;
+  background: var(--field); white-space: pre-wrap; overflow-wrap: anywhere;
+}
 .acts { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem; }
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
 .none { color: var(--soft); padding: 1.2rem 0 .4rem; }

@@ -127,6 +127,7 @@ TEXTS = {
     "mail_unnamed": "der Name steht auf der Seite Ihres Routers",
     "mail_case": "Vorgangsnummer",
     "mail_page": "Die Seite Ihres Routers („Mailfilter“) nennt das Gerät beim Namen und sagt, was bemerkt wurde.",
+    "mail_below": "Der Text auf Deutsch folgt weiter unten.",
     "mail_safety": "Diese Nachricht fragt nach keinem Passwort und führt zu keiner Anmeldeseite. Wenn Sie Zweifel "
     "haben, rufen Sie den Anbieter ({provider}) unter der Ihnen bekannten Nummer an.",
     "mail_bye": "Freundliche Grüße",

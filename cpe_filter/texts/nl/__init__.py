@@ -124,6 +124,7 @@ TEXTS = {
     "mail_unnamed": "de naam staat op de pagina van uw router",
     "mail_case": "Zaaknummer",
     "mail_page": "Op de pagina van uw router (“Mailfilter”) staan de naam van het apparaat en wat er is opgemerkt.",
+    "mail_below": "De tekst in het Nederlands staat verderop.",
     "mail_safety": "Dit bericht vraagt niet om een wachtwoord en leidt niet naar een inlogpagina. Twijfelt u? Bel "
     "{provider} op het nummer dat u kent.",
     "mail_bye": "Met vriendelijke groet",

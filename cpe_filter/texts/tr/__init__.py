@@ -125,6 +125,7 @@ TEXTS = {
     "mail_unnamed": "adı, yönlendiricinizin sayfasında yazıyor",
     "mail_case": "Kayıt numarası",
     "mail_page": "Yönlendiricinizin sayfasında (“Posta filtresi”) cihazın adı ve neyin fark edildiği yazıyor.",
+    "mail_below": "Türkçe metin aşağıdadır.",
     "mail_safety": "Bu ileti sizden parola istemez ve bir giriş sayfasına yönlendirmez. Şüpheniz varsa sağlayıcıyı "
     "({provider}) bildiğiniz numaradan arayın.",
     "mail_bye": "Saygılarımızla",

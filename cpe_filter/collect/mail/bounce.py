@@ -66,8 +66,10 @@ class Report(NamedTuple):
 
 def read(raw: bytes, bounce_address: str, key: bytes) -> Report | None:
     """A message that came to the bounce address; None if it has no token that this key has signed."""
+    # The parser splits only the older type into groups of fields; the newer one (RFC 6533) has the same groups.
+    raw = re.sub(rb"(?i)message/global-delivery-status", b"message/delivery-status", raw[:MAX_MESSAGE])
     try:
-        mail = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(raw[:MAX_MESSAGE])
+        mail = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(raw)
         addresses = [str(value) for name in _ADDRESSES for value in (mail.get_all(name) or [])[:10]]
         number = token.find(bounce_address, key, " ".join(addresses)[:20_000])
         return _report(mail, number) if number is not None else None
@@ -93,10 +95,7 @@ def _recipients(mail: Message) -> Iterator[Message]:
     if mail.get_content_type() != "multipart/report" or not isinstance(mail.get_payload(), list):
         return
     for part in list(mail.get_payload())[:MAX_PARTS]:
-        if isinstance(part, Message) and part.get_content_type() in (
-            "message/delivery-status",
-            "message/global-delivery-status",  # RFC 6533
-        ):
+        if isinstance(part, Message) and part.get_content_type() == "message/delivery-status":
             groups = part.get_payload()
             yield from (group for group in list(groups)[:MAX_RECIPIENTS] if isinstance(group, Message))
             return

@@ -5,7 +5,8 @@ frame of a random link type; some frames are of a kind that nobody can look into
 frame must be read to that very segment, with the device's MAC or without one, or be counted by a reason where it
 cannot be. What is neither is a silent drop. `--tshark N` also gives N frames to tshark, and compares what it finds.
 
-scapy is told the number of each next layer by the table of chains, and a share of the frames is dissected by it again.
+scapy builds headers only, and is told the number of each next layer by the table of chains: the chain itself is what is
+expected. Headers that scapy does not have (L2TP, GTP, Teredo, EtherIP, switch tags, PPP, HDLC, NFLOG) are written here.
 """
 
 from __future__ import annotations

@@ -62,10 +62,10 @@ class DeviceClasses:
         return self._by_mac.get(mac, "")
 
     def refresh(self) -> None:
-        """Reads the file if it has changed. Raises nothing; without a file, or if others can write it, none is known."""
+        """Reads the file if it has changed. Never raises; without a file, or if others can write it, none is known."""
         try:
-            about = os.stat(self._path)
-            stamp = (about.st_mtime_ns, about.st_size, about.st_ino)
+            status = os.stat(self._path)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp != self._stamp:
                 self._by_mac = parse(read(self._path, LONGEST))
                 self._stamp = stamp

@@ -122,7 +122,7 @@ def test_real_clients_at_a_real_dnsmasq(lab: Lab) -> None:
         "#!/bin/sh\ncase $1 in add) ACTION=add ;; old) ACTION=update ;; del) ACTION=remove ;; esac\n"
         f"export ACTION MACADDR=$2 IPADDR=$3 HOSTNAME=$4\nexec busybox ash -c '. {script}'\n"
     )
-    os.chmod(lab.folder / "dhcp-script", 0o755)
+    os.chmod(lab.folder / "dhcp-script", 0o700)
     leases.unlink()
     words = ["--dhcp-range=192.168.1.150,192.168.1.199,1h", "--port=0", "--interface=br-lan", "--bind-interfaces"]
     lab.start("router", [

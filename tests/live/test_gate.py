@@ -314,8 +314,11 @@ def few(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Kernel:
 def test_commands_that_nobody_has_answered_count_before_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = few(monkeypatch, messages_burst=2, messages_per_hour=1)
     conversation = opened(kernel)
+    assert kernel.ask(conversation.packet(True, PSH | ACK, b"EHLO me.example\r\n").data) == ACCEPT
+    offer = b"250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+    kernel.show(conversation.packet(False, PSH | ACK, offer).data, mac=None)
     one = b"MAIL FROM:<a@me.example>\r\nRCPT TO:<b@there.example>\r\nBDAT 3 LAST\r\nhi\r\n"[:-1]
-    assert kernel.ask(conversation.packet(True, PSH | ACK, b"EHLO me.example\r\n" + one * 2).data) == ACCEPT
+    assert kernel.ask(conversation.packet(True, PSH | ACK, one * 2).data) == ACCEPT
     assert kernel.ask(conversation.packet(True, PSH | ACK, one).data) == REPEAT
     assert "add_connection refused" in kernel.sets.names()
     (event,) = kernel.engine.events

@@ -154,13 +154,16 @@ def test_check_says_what_is_asked_for_and_not_installed(root: Path, read: Read, 
         (
             "cpe-filter-explain",
             "explain",
-            "[filter] refusal: refusals are resets, without a reason, until the package",
+            (
+                "[filter] refusal: refusals are resets, without a reason, until the package",
+                "[notice] show: no HTTP leads to the notice until the package",
+            ),
         ),
-        ("cpe-filter-report", "send", "[report] url: nothing is reported until the package"),
-        ("cpe-filter-lang-nl", "", "[notice] language: texts are in English until the package"),
+        ("cpe-filter-report", "send", ("[report] url: nothing is reported until the package",)),
+        ("cpe-filter-lang-nl", "", ("[notice] language: texts are in English until the package",)),
     ]
     while lacking:
-        assert checked()[1:] == [f"{line} {package} is installed" for package, _, line in lacking]
+        assert checked()[1:] == [f"{line} {package} is installed" for package, _, lines in lacking for line in lines]
         package, program, _ = lacking.pop(0)
         assert program not in [line.split()[0] for line in checked("--service")]
         read(package).unpack(root)
@@ -171,7 +174,7 @@ def test_check_says_what_is_asked_for_and_not_installed(root: Path, read: Read, 
 def test_run_says_what_it_cannot_do(root: Path, tmp_path: Path) -> None:
     """As far as a machine takes it without a router's rights: all its modules are loaded by then."""
     policy = tmp_path / "policy.toml"
-    network = '[network]\nlan = ["none0"]\nwan = ["none1"]\n[filter]\nrefusal = "reset"\n'
+    network = '[network]\nlan = ["none0"]\nwan = ["none1"]\n[filter]\nrefusal = "reset"\n[notice]\nshow = "off"\n'
     policy.write_text(f'{network}[status]\nstatus_file = "{tmp_path}/s.json"\n')
     done = light.run(root, LIGHT, "run", "--policy", str(policy))
     assert done.returncode == 2

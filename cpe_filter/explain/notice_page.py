@@ -109,6 +109,7 @@ def _form(words: Words, language: str, token: str, about: dict[str, Any], own: b
 
 def _steps(words: Words) -> str:
     steps = "".join(f"<li>{_said(words, key)}</li>" for key in ("step_1", "step_2"))
+    steps += f"<li><q>{_said(words, 'answer_cleaned')}</q></li>"
     return f'<section><h2>{_said(words, "h_steps")}</h2><ol class="steps">{steps}</ol></section>'
 
 

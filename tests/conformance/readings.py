@@ -5,14 +5,17 @@ Knows replay, and how to look into its dialogues. Must not know tshark.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 from unittest import mock
 
 from cpe_filter.engine import Flow
+from cpe_filter.inspect import client_lines
 from cpe_filter.inspect import session as sessions
+from cpe_filter.inspect.dialogue_state import DialogueState
 from cpe_filter.inspect.facts import Limits, Reply
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.inspect.waiting import Pending
@@ -69,36 +72,58 @@ class _Recorded(Dialogue):
 
     def __init__(self, limits: Limits = Limits(), greeting_expected: bool = True) -> None:  # noqa: B008
         self.lines: list[str] = []
-        self.sent: list[tuple[str, str]] = []
+        self.named: list[tuple[str, str]] = []
         self.codes: list[int] = []
         self.octets = 0
+        self._inside = False  # what it reads now has been counted
         super().__init__(limits, greeting_expected)
 
     def client(self, data: bytes) -> None:
-        self.octets += len(data)
-        super().client(data)
+        self.octets += 0 if self._inside else len(data)
+        with self._counted():
+            super().client(data)
 
     def client_gap(self, size: int) -> None:
         self.octets += size
-        super().client_gap(size)
+        with self._counted():
+            super().client_gap(size)
 
-    def _release(self) -> None:
-        self.octets -= len(self._input.held)  # they come again
-        super()._release()
+    def server(self, data: bytes) -> None:
+        with self._counted():
+            super().server(data)
 
-    def _command(self, line: bytes, bare: bool, total: int) -> None:
-        before = len(self.sent)
-        super()._command(line, bare, total)
-        if len(self.sent) > before:
-            self.lines.append(text_of(line))
+    def close(self, closed: bool) -> None:
+        with self._counted():
+            super().close(closed)
 
-    def _sent(self, verb: str, name: str = "", size: int = 0, last: bool = False, turns: bool | None = None) -> Pending:
-        self.sent.append((verb, name))
-        return super()._sent(verb, name, size, last, turns)
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Bytes that waited for a reply come again."""
+        before, self._inside = self._inside, True
+        try:
+            yield
+        finally:
+            self._inside = before
+
+    def sent(self, verb: str, name: str = "", size: int = 0, last: bool = False, turns: bool | None = None) -> Pending:
+        self.named.append((verb, name))
+        return super().sent(verb, name, size, last, turns)
 
     def _reply(self, reply: Reply) -> None:
         self.codes.append(reply.code)
         super()._reply(reply)
+
+
+def _read_command(dialogue: DialogueState, line: bytes, bare: bool, total: int) -> None:
+    """As `client_lines.read_command`, and notes a line that was read as a command."""
+    assert isinstance(dialogue, _Recorded)
+    before = len(dialogue.named)
+    _AS_IT_IS(dialogue, line, bare, total)
+    if len(dialogue.named) > before:
+        dialogue.lines.append(text_of(line))
+
+
+_AS_IT_IS = client_lines.read_command
 
 
 def text_of(line: bytes) -> str:
@@ -122,7 +147,11 @@ def of_replay(path: str, ports: Sequence[int] = PORTS) -> list[Reading]:
         return shown(flow)
 
     quiet: Callable[[str], None] = lambda _: None  # noqa: E731
-    with mock.patch.object(sessions, "Dialogue", _Recorded), mock.patch.object(replay, "_session", note):
+    with (
+        mock.patch.object(sessions, "Dialogue", _Recorded),
+        mock.patch.object(client_lines, "read_command", _read_command),
+        mock.patch.object(replay, "_session", note),
+    ):
         replay.replay(path, options, quiet)
     return found
 
@@ -145,7 +174,7 @@ def _reading(flow: Flow) -> Reading:
     if isinstance(dialogue, _Recorded):
         names: dict[str, list[str]] = {"HELO": reading.hello, "MAIL": reading.mail, "RCPT": reading.rcpt}
         names["EHLO"] = reading.hello
-        for verb, name in dialogue.sent:
+        for verb, name in dialogue.named:
             if verb in names:
                 names[verb].append(name)
         reading.lines, reading.replies, reading.octets = dialogue.lines, dialogue.codes, dialogue.octets

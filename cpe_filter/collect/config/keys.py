@@ -94,6 +94,10 @@ def _is_mail_address(value: Any) -> bool:
     return value == "" or (value.partition("@")[0].isascii() and mail_address.problem(value) is None)
 
 
+def _is_language(value: Any) -> bool:
+    return isinstance(value, str) and value in ("", *LANGUAGES)
+
+
 def _is_relay(value: Any) -> bool:
     """`host:port`; the host a name or an IP address."""
     if not isinstance(value, str) or len(value) > 260:
@@ -223,8 +227,8 @@ KEYS: tuple[Key, ...] = (
         "The envelope sender. With key_file `+` and a signed token follow its local-part, for bounces."),
     _file("mail", "key_file", "A file with `whsec_` and 24 to 64 random bytes in Base64, to sign tokens of bounces."),
     _file("mail", "bounce_maildir", "A maildir with bounces; messages are read and deleted. Empty: none."),
-    word("mail", "second_language", ("", *LANGUAGES),
-          "A second language of notices, for subscribers without a language in the map."),
+    _key("mail", "second_language", "language", _is_language, f"{', '.join(LANGUAGES)}, or empty",
+        "A second language of notices, for subscribers without a language in the map."),
     flag("mail", "automatic", "A new case is sent its notice. Otherwise the desk sends notices by hand."),
     _text("mail", "quiet_hours", r"(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?",
           "21:00-07:00, or empty", "No automatic notice is sent in these hours, in [notice] zone."),

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.users import User
@@ -160,12 +161,13 @@ class Page:
         secure: bool = True,
         url: str = "",
         asked: AddressOf | None = None,
+        mail: Desk | None = None,
     ) -> None:
         self.metrics = Metrics()
         self._ticks = itertools.count(int(time.time()))
         self.access = access or ByPassword(USERS, Sessions(3600, 600), b"x-remote-user")
         terms = Terms(secure, url, address_of=asked or AddressOf())
-        self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now)
+        self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now, mail)
         self.scheme = "https" if secure else "http"
 
     def _now(self) -> float:

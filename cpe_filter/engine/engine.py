@@ -299,7 +299,7 @@ class Engine:
         return not ((_number(data[at:], "big") << (size & 1) * 8) + _TCP + size - start) % 0xFFFF
 
     def _ordinary_end(self, time: PacketTime, flow: Flow, from_client: bool) -> Verdict | None:
-        """As `_ordinary`, of a packet without a payload: a FIN or an acknowledgement once all has been said."""
+        """As `_ordinary`, of a packet without a payload: a FIN or an acknowledgement once the dialogue has ended."""
         session = flow.session
         if flow.last_visibility != NOTHING or flow.buffered or session.dialogue.events:
             return None  # there may be something to see

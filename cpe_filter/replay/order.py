@@ -45,4 +45,8 @@ def _insert(waiting: deque[Frame], frame: Frame) -> None:
     at = len(waiting)
     while at and waiting[at - 1].time > frame.time:
         at -= 1
-    waiting.insert(at, frame)
+    if at and waiting[at - 1].time == frame.time:
+        # Times that come again say nothing of the order: written captures give each direction one time.
+        waiting.append(frame)
+    else:
+        waiting.insert(at, frame)

@@ -27,6 +27,11 @@ def test_equal_times_keep_their_order() -> None:
     assert list(in_order(frames)) == frames
 
 
+def test_times_that_come_again_say_nothing_of_the_order() -> None:
+    """A capture that a program has written: one time for each direction."""
+    assert times(1, 2, 1, 2, 1, 1, 2) == [1, 2, 1, 2, 1, 1, 2]
+
+
 def test_a_clock_that_was_set_back_is_no_late_frame() -> None:
     later = 100 + LATE_S + 0.1
     assert times(100, later, 99, 99.5, later) == [100, later, 99, 99.5, later]

@@ -1,4 +1,4 @@
-"""One message through the SMTP relay of the ISP: STARTTLS, AUTH, envelope, content, and what the relay said.
+"""One message through the SMTP relay of the ISP: STARTTLS, AUTH, envelope, content, and what came of it.
 
 Knows SMTP (RFC 5321, 3207, 4954, 6531) by smtplib; blocking, for a thread. Must not know cases. What the relay says is
 reduced to its code: its texts repeat the address.

@@ -274,7 +274,8 @@ class Daemon:
         self._close()
 
     def _close(self) -> None:
-        for part in self._parts:
+        optional = self._running.values()  # first: they take their elements out by the gate
+        for part in (*optional, *(part for part in self._parts if part not in optional)):
             part.close()
         self._parts.clear()
         signal.set_wakeup_fd(-1)

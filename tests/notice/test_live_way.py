@@ -197,6 +197,7 @@ def test_without_the_filter_http_passes(lab: Lab, number: int, fail: str) -> Non
     way = Way(lab)
     if fail == "closed":
         way.filter.stop()
+        assert "refused a set element" not in way.filter.log()
         way.policy.write_text(way.policy.read_text().replace("[filter]\n", '[filter]\nfail = "closed"\n'))
         way.filter = lab.start_filter(way.policy)
     way.convict()

@@ -314,6 +314,32 @@ def test_a_connection_that_conntrack_has_forgotten_is_asked_for_once(router: Rou
     assert all("sp" not in event for event in router.waiting())
 
 
+def test_an_incident_that_has_all_its_examples_asks_for_no_more(router: Router) -> None:
+    router.ports = {40000 + number: 60000 + number for number in range(20)}
+    router.bot(count=20)
+    for _ in range(4):
+        router.tick()
+    incident = router.reporter._incidents.find(MAC)
+    assert incident is not None
+    assert len(incident.examples) == 4
+    asked = len(router.asked)
+    assert asked < len(_out(router, router.home.device()))  # there are more connections to ask for
+    for _ in range(4):
+        router.tick()
+    assert len(router.asked) == asked
+
+
+def test_a_device_that_has_been_quiet_for_long_is_not_asked_for(router: Router) -> None:
+    """Conntrack has forgotten its connections; the second's questions are for those that are active."""
+    router.bot(count=20)
+    router.tick()
+    asked = len(router.asked)
+    assert 0 < asked < len(_out(router, router.home.device()))
+    for _ in range(4):
+        router.tick(reporter._LATELY_S)
+    assert len(router.asked) == asked
+
+
 # ── restarts ────────────────────────────────────────────────────────────────────────────────────────
 
 

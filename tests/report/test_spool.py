@@ -137,6 +137,15 @@ def test_what_is_no_spool(content: bytes) -> None:
         decode(with_checksum(content))
 
 
+def test_numbers_of_32_bits_are_read_and_larger_ones_are_not() -> None:
+    text = b'{"boot":"b","next":%d,"dropped":%d,"pol":"","ver":""}\n'
+    header, _ = decode(with_checksum(text % ((1 << 32) - 1, (1 << 32) - 1)))
+    assert (header.next, header.dropped) == ((1 << 32) - 1, (1 << 32) - 1)
+    for numbers in ((1 << 32, 0), (1, 1 << 32)):
+        with pytest.raises(CorruptStateError):
+            decode(with_checksum(text % numbers))
+
+
 def test_too_large_a_file_is_not_read() -> None:
     with pytest.raises(CorruptStateError, match="too large"):
         decode(bytes(2 * MOST_BYTES + 1))

@@ -317,8 +317,7 @@ class Gate(Part):
         if familiar != self._familiar or now >= self._next_familiar:
             self._familiar, self._next_familiar = familiar, now + ASKED_S / 3
             self.sets.familiar(familiar, FAMILIAR_S)
-        escalates = self._engine.policy.filter.escalate
-        states = (escalates and self._engine.home_blocked, escalates and self._engine.home_limited)
+        states = (self._engine.home_blocked, self._engine.home_limited)
         if states != self._home_states or now >= self._next_home:
             self._home_states, self._next_home = states, now + ASKED_S / 3
             for name, on in zip((HOME_BLOCKED, HOME_ASKED), states, strict=True):

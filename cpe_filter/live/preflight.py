@@ -21,7 +21,7 @@ class RunError(RuntimeError):
 
 def check_host(policy: Policy) -> None:
     """Everything that can be known before anything is changed. Raises `RunError`."""
-    if not _may_administer():
+    if not may_administer():
         raise RunError("not allowed to filter: run it as root, or with the capability CAP_NET_ADMIN")
     if process.find("nft") is None:
         raise RunError("nft is not installed (package nftables)")
@@ -35,9 +35,10 @@ def check_host(policy: Policy) -> None:
             )
 
 
-def _may_administer() -> bool:
+def may_administer(path: str = "/proc/self/status") -> bool:
+    """Whether a process has CAP_NET_ADMIN, by its status file (proc(5)). Where that cannot be read, root may."""
     try:
-        with open("/proc/self/status") as file:
+        with open(path) as file:
             for line in file:
                 if line.startswith("CapEff:"):
                     return bool(int(line.split()[1], 16) >> _CAP_NET_ADMIN & 1)

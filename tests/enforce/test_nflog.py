@@ -136,6 +136,12 @@ def test_several_and_others_in_a_datagram() -> None:
     assert [packet for *_, packet in reader().read(datagram)] == [b"one", b"two"]
 
 
+def test_a_message_without_attributes_hides_no_packet_behind_it() -> None:
+    empty = struct.pack("=IHHII", 20, 0x300, 0, 7, 0) + bytes(4)
+    found = reader().read(empty + message(b"one") + empty + message(b"two"))
+    assert [packet for *_, packet in found] == [b"one", b"two"]
+
+
 def test_whatever_the_bytes_nothing_is_raised() -> None:
     chance = random.Random(7)
     read = reader()

@@ -20,6 +20,7 @@ from cpe_filter.live import rules_in_kernel
 from cpe_filter.live.control_socket import SocketInUseError
 from cpe_filter.live.daemon import Daemon, RunError
 from cpe_filter.live.part import Part
+from cpe_filter.live.parts import StatePart
 from cpe_filter.policy.model import Policy
 from cpe_filter.status.status import Writer
 
@@ -222,6 +223,38 @@ def test_what_the_state_keeps_of_other_parts_is_saved_after_them(
         for number, handler in handlers:
             signal.signal(number, handler)
     assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fail", "stays"), [("monitor", "open", False), ("block", "open", True), ("monitor", "closed", True)]
+)
+def test_an_internal_error_ends_it_and_saves_nothing(
+    tmp_path: Path,
+    kernel: Kernel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+    fail: str,
+    stays: bool,
+) -> None:
+    """What is in memory may be what was wrong: the supervisor starts it again with the files of before."""
+    policy = policy_in(tmp_path)
+    policy = policy._replace(filter=policy.filter._replace(fail=fail, mode=mode))
+    saved: list[StatePart] = []
+    monkeypatch.setattr(StatePart, "save", lambda part, now: saved.append(part))
+    monkeypatch.setattr(module, "RulesetGuard", Guard)
+    monkeypatch.setattr(module, "check_host", lambda policy: None)
+    monkeypatch.setattr(Daemon, "loop", failing(ZeroDivisionError("a defect")))
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert module.run(policy, str(tmp_path / "policy.toml")) == 70
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    assert saved == []
+    assert not os.path.exists(policy.state.state_file)
+    assert kernel.installed is stays
+    assert "internal error, stopping: ZeroDivisionError: a defect" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [None, nftables.KernelError("nft: not done in time, ended")])

@@ -213,6 +213,19 @@ def test_of_long_content_the_rest_is_left_out(monkeypatch: pytest.MonkeyPatch, s
     assert kernel.gate.failures == 0
 
 
+def test_commands_are_never_taken_for_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come: else the kernel would not show the rest of the dialogue."""
+    kernel = few(monkeypatch)
+    conversation = opened(kernel)
+    assert kernel.ask(conversation.packet(True, PSH | ACK, b"HELO me.example\r\n").data) == ACCEPT
+    kernel.show(conversation.packet(False, PSH | ACK, b"250 mx\r\n").data, mac=None)
+    for _ in range(2 * CONTENT_PACKETS):
+        assert kernel.ask(conversation.packet(True, PSH | ACK, b"RSET\r\n").data) == ACCEPT
+        kernel.show(conversation.packet(False, PSH | ACK, b"250 ok\r\n").data, mac=None)
+    assert "add_connection content" not in kernel.sets.names()
+    assert kernel.gate.failures == 0
+
+
 def test_pairs_that_have_settled_are_let_alone_while_the_device_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(make_policy(mode="monitor"), monkeypatch)
     for packet in message(1):
@@ -245,6 +258,26 @@ def test_standings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(CLEAR) == [("forget_asked", MAC)]
     kernel.engine.reload(make_policy(mode="monitor", escalate=False))
     assert told(COMPROMISED) == []
+
+
+@pytest.mark.parametrize("escalate", [True, False])
+def test_the_home_s_standing_switches_what_its_unknown_devices_meet(
+    monkeypatch: pytest.MonkeyPatch, escalate: bool
+) -> None:
+    kernel = Kernel(make_policy(mode="monitor", escalate=escalate), monkeypatch)
+    home = kernel.engine.devices.home
+
+    def switched(standing: Standing) -> dict[str, bool]:
+        kernel.now += module.ASKED_S
+        kernel.sets.told.clear()
+        home.score.standing = standing
+        kernel.gate.standing(home)
+        return {str(one[1]): one[2] for one in kernel.sets.told if one[0] == "switch"}
+
+    assert switched(CLEAR) == {"home_blocked": False, "home_asked": False}
+    assert switched(SUSPECTED) == {"home_blocked": False, "home_asked": escalate}
+    assert switched(COMPROMISED) == {"home_blocked": escalate, "home_asked": escalate}
+    assert switched(CLEAR) == {"home_blocked": False, "home_asked": False}
 
 
 def test_a_change_without_a_packet_reaches_the_kernel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,11 @@ def test_what_is_many(router: Router, counts: tuple[int, ...], many: bool) -> No
     assert len(router.part.many()) == many
 
 
+def test_times_are_of_milliseconds(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cpe_filter.live.submissions.time.time", lambda: 1_795_435_200.123456)
+    assert router.read(300, 3, 300, 2)["since"] == 1_795_435_200.123
+
+
 def test_a_line_and_no_second_one(router: Router) -> None:
     router.read(30, 25, 30, 12)
     router.read(60, 50, 60, 24)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tools.ipk import archive
 from tools.ipk.archive import Member
-from tools.ipk.recipe import FEED, PROJECT, Unbuildable
+from tools.ipk.recipe import FEED, PROJECT, RecipeError
 
 #: What a version line of cpe_filter/__init__.py looks like.
 _VERSION = re.compile(r'^__version__ = "(\d[\w.]*)"$', re.MULTILINE)
@@ -30,10 +30,10 @@ NAME = "cpe-filter"
 
 
 def version(project: Path) -> str:
-    """Raises `Unbuildable`."""
+    """Raises `RecipeError`."""
     found = _VERSION.search((project / "cpe_filter" / "__init__.py").read_text())
     if found is None:
-        raise Unbuildable("cpe_filter/__init__.py has no line __version__ = ...")
+        raise RecipeError("cpe_filter/__init__.py has no line __version__ = ...")
     return found[1]
 
 
@@ -42,7 +42,7 @@ def files(project: Path) -> list[Path]:
     if (project / ".git").exists():
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True)
         if listed.returncode:
-            raise Unbuildable(f"git ls-files: {listed.stderr.decode(errors='replace').strip()}")
+            raise RecipeError(f"git ls-files: {listed.stderr.decode(errors='replace').strip()}")
         names = [name for name in listed.stdout.decode().split("\0") if name]
         return [path for name in sorted(names) if (path := project / name).is_file()]
     built = {"build", "__pycache__"}
@@ -54,7 +54,7 @@ def files(project: Path) -> list[Path]:
 
 
 def packed(project: Path) -> bytes:
-    """The archive: a gzip'd GNU tar of one folder, NAME-VERSION. Raises `Unbuildable`."""
+    """The archive: a gzip'd GNU tar of one folder, NAME-VERSION. Raises `RecipeError`."""
     top = f"{NAME}-{version(project)}"
     found: dict[str, Member] = {}
     for path in files(project):
@@ -64,12 +64,12 @@ def packed(project: Path) -> bytes:
         mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
         found[name] = Member(name, mode, path.read_bytes())
     if len(found) < 2:
-        raise Unbuildable(f"{project} has no files")
+        raise RecipeError(f"{project} has no files")
     return archive.gzip(archive.tar((found[name] for name in sorted(found)), archive.epoch(), ""))
 
 
 def write(project: Path, out: Path) -> Path:
-    """The archive and the recipe; returns the archive's path. Raises `Unbuildable`, OSError."""
+    """The archive and the recipe; returns the archive's path. Raises `RecipeError`, OSError."""
     data = packed(project)
     path = out / f"{NAME}-{version(project)}.tar.gz"
     recipe = out / "feed" / NAME
@@ -79,7 +79,7 @@ def write(project: Path, out: Path) -> Path:
     makefile = recipe / "Makefile"
     text, lines = _HASH.subn(f"PKG_HASH:={hashlib.sha256(data).hexdigest()}", makefile.read_text())
     if lines != 1:
-        raise Unbuildable(f"{FEED.name}/{NAME}/Makefile: one line PKG_HASH:= is expected, {lines} are there")
+        raise RecipeError(f"{FEED.name}/{NAME}/Makefile: one line PKG_HASH:= is expected, {lines} are there")
     makefile.write_text(text)
     path.write_bytes(data)
     return path
@@ -91,7 +91,7 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         path = write(PROJECT, options.out)
-    except Unbuildable as error:
+    except RecipeError as error:
         print(f"dist: {error}", file=sys.stderr)
         return 2
     except OSError as error:

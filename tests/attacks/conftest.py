@@ -48,7 +48,7 @@ class _Table:
         kind = f"{module.rpartition('/')[2][5:-3]}: {name.partition('[')[0][5:]}".replace("_", " ")
         row = self.rows.setdefault(kind, [0, 0, 0, 0, 0])
         row[0] += 1
-        failed_control = report.failed and "ControlFailed" in report.longreprtext
+        failed_control = report.failed and "ControlError" in report.longreprtext
         row[1 if report.passed else 2 if report.skipped else 4 if failed_control else 3] += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

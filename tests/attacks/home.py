@@ -49,7 +49,7 @@ _LEFT = (
 )
 
 
-class ControlFailed(AssertionError):
+class ControlError(AssertionError):
     """The attack does not do without a filter what it is tried for."""
 
 
@@ -310,22 +310,22 @@ def deliver(connection: Connection, patience: float = 1.0) -> bool:
 
 
 def control(home: Home, attack: Attack, least: int = 1) -> None:
-    """The attack without a filter delivers so many messages. Raises ControlFailed."""
+    """The attack without a filter delivers so many messages. Raises ControlError."""
     home.clean()
     attack(home)
     if home.settle(least, 2.0) < least:
-        raise ControlFailed(
+        raise ControlError(
             f"{home.delivered()} of at least {least} delivered without a filter, {home.left()} packets left"
         )
 
 
 def control_leaves(home: Home, attack: Attack) -> None:
-    """The attack without a filter gets packets out, though nobody takes mail from them. Raises ControlFailed."""
+    """The attack without a filter gets packets out, though nobody takes mail from them. Raises ControlError."""
     home.clean()
     attack(home)
     time.sleep(0.1)
     if not home.left():
-        raise ControlFailed("nothing left the home without a filter")
+        raise ControlError("nothing left the home without a filter")
 
 
 def must_hold(home: Home, unfiltered: Home, attack: Attack, fail: str, responder: str, least: int = 1) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.attacks.home import LETTER, QUEUED, ControlFailed, Home, policy, relay, server
+from tests.attacks.home import LETTER, QUEUED, ControlError, Home, policy, relay, server
 from tests.attacks.variants import FAMILIES, variants
 from tests.lab.mail import bot
 from tests.lab.net import PATIENCE
@@ -106,14 +106,14 @@ STATES: dict[str, Callable[[Held], None]] = {
 
 
 def hold(home: Home, state: str, to: str, count: int = CONNECTIONS) -> list[Held]:
-    """So many connections of device2 in that state. Raises ControlFailed where one does not get there."""
+    """So many connections of device2 in that state. Raises ControlError where one does not get there."""
     held = []
     try:
         for _ in range(count):
             held.append(Held(home, to))
             STATES[state](held[-1])
     except OSError as error:
-        raise ControlFailed(f"connection {len(held)} is not {state}: {error}") from None
+        raise ControlError(f"connection {len(held)} is not {state}: {error}") from None
     return held
 
 
@@ -130,7 +130,7 @@ def test_conviction_ends_what_runs(
     unfiltered.clean()
     control = hold(unfiltered, state, server(family), 2)
     if not all(each.delivers() for each in control):
-        raise ControlFailed(f"{state}: not delivered without a filter")
+        raise ControlError(f"{state}: not delivered without a filter")
 
     home.run(policy("monitor", text=f"[detect]\nread_known = {str(read == 'all read').lower()}\n"))
     if known == "settled server":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.attacks.home import ControlFailed, Home, policy, server
+from tests.attacks.home import ControlError, Home, policy, server
 from tests.attacks.variants import FAMILIES, variants
 from tests.lab.advertise import advertise, advertisement, pref64
 from tests.lab.mail import bot
@@ -121,7 +121,7 @@ def test_the_same_words_convict_who_says_them(home: Home, family: str) -> None:
             connection.wait(0.1, b"354", b"\r\n55", b"\r\n45")
             connection.reset()
     if home.standing("device2") != "compromised":
-        raise ControlFailed(f"device2 is {home.standing('device2')}")
+        raise ControlError(f"device2 is {home.standing('device2')}")
 
 
 # ── a bot hides ─────────────────────────────────────────────────────────────────────────────────────
@@ -178,13 +178,13 @@ def test_decoys_hide_nothing(home: Home, unfiltered: Home, decoy: str, checks: s
     with unfiltered.setting(checksum=checksum):
         hidden_dialogues(unfiltered, decoy, family)
     if unfiltered.settle(6, 1.0) < 6:
-        raise ControlFailed(f"{decoy}: {unfiltered.delivered()} of 8 delivered without a filter")
+        raise ControlError(f"{decoy}: {unfiltered.delivered()} of 8 delivered without a filter")
     home.run(policy("monitor"))
     with home.setting(checksum=checksum):
         hidden_dialogues(home, decoy, family)
     standing = home.standing("device2")
     if decoy == "none" and standing != "compromised":
-        raise ControlFailed(f"without decoys device2 is {standing}")
+        raise ControlError(f"without decoys device2 is {standing}")
     # How many it delivers until then depends on how busy the machine is: in mode monitor nothing waits for the filter.
     assert standing == "compromised", f"{standing}, {home.delivered()} delivered"
 
@@ -244,7 +244,7 @@ def test_rotating_gains_nothing(home: Home, unfiltered: Home, many: str, mode: s
     unfiltered.clean()
     MANY[many](unfiltered, 48)
     if unfiltered.settle(10, 1.0) < 10:
-        raise ControlFailed(f"{unfiltered.delivered()} of 12 delivered without a filter")
+        raise ControlError(f"{unfiltered.delivered()} of 12 delivered without a filter")
     home.run(policy(mode, "closed"))
     MANY[many](home, 48)
     time.sleep(1.5)
@@ -311,7 +311,7 @@ def test_servers_behind_nat64_are_as_many_as_they_are(home: Home, prefix: str) -
                 connection.reset()
         standing = home.standing("device2")
         if not taken:
-            raise ControlFailed("nobody behind the prefix takes mail")
+            raise ControlError("nobody behind the prefix takes mail")
         assert standing == "compromised", f"{standing}, {taken} delivered"
     finally:
         lab.stop(process)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.attacks.home import (
-    ControlFailed,
+    ControlError,
     Home,
     block,
     control,
@@ -126,7 +126,7 @@ def test_foreign_marks_change_nothing_and_stay(
     lives_as_without(home, mode, family)
     kept, lost = (counter(home.lab, "router", "witness", name) for name in ("kept", "lost"))
     if not kept + lost:
-        raise ControlFailed("no mail passed by the witness")
+        raise ControlError("no mail passed by the witness")
     assert lost == 0, f"{lost} of {kept + lost} packets of mail have lost the foreign mark"
     assert not home.judged(), home.filter.log()
 
@@ -145,7 +145,7 @@ def test_dscp_kept_in_conntrack_and_restored(home: Home, class_: str, mode: str,
     run_beside(home, foreign, when, mode)
     lives_as_without(home, mode, family)
     if not counter(home.lab, "router", "qos", "restored"):
-        raise ControlFailed("no mark was restored")
+        raise ControlError("no mark was restored")
     assert not home.judged(), home.filter.log()
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.attacks.home import (
     LETTER,
     QUEUED,
-    ControlFailed,
+    ControlError,
     Home,
     block,
     control_leaves,
@@ -27,7 +27,7 @@ def established(home: Home, family: str) -> Connection:
     """A connection to a stranger that has said hello."""
     connection = home.connection(family)
     if not connection.open() or b"220" not in connection.wait(2.0, b"\r\n"):
-        raise ControlFailed("no connection before the filter")
+        raise ControlError("no connection before the filter")
     return connection
 
 
@@ -59,7 +59,7 @@ def test_connection_from_before(
     """It ran before the filter started, or before its policy became mode block."""
     unfiltered.clean()
     if not goes_on(unfiltered, established(unfiltered, family), change):
-        raise ControlFailed("the connection does not go on without a filter")
+        raise ControlError("the connection does not go on without a filter")
 
     home.clean()
     if before == "monitor":

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.attacks.home import LETTER, QUEUED, ControlFailed, Home, block, deliver, relay, server
+from tests.attacks.home import LETTER, QUEUED, ControlError, Home, block, deliver, relay, server
 from tests.attacks.test_foreign_marks import MARKS, PLACES, marking
 from tests.attacks.variants import ALL, FAILS, FAMILIES
 from tests.lab.net import DEADLINE_S
@@ -277,7 +277,7 @@ def test_the_attackers_of_an_order_deliver_without_a_filter(unfiltered: Home) ->
         played.home, played.connection = unfiltered, unfiltered.connection("IPv4", 0)
         getattr(played, name)(0.0)
         if unfiltered.settle(least, 1.0) < least:
-            raise ControlFailed(f"{name} does not deliver without a filter")
+            raise ControlError(f"{name} does not deliver without a filter")
 
 
 def test_orders_have_every_step_in_them() -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from tests.bench import cost_measures as measures
 from tests.bench.cost_accounts import CORE
-from tests.bench.cost_lab import CostLab, Unavailable
+from tests.bench.cost_lab import CostLab, UnavailableError
 from tests.bench.cost_measures import KNOWN, NEW, NONE, PYTHON_ALL, C, Round
 from tests.lab.net import why_not
 
@@ -142,7 +142,7 @@ def upload(plan: Plan, tell: Tell) -> tuple[list[Line], dict[str, Any]]:
         for name in (C, PYTHON_ALL):
             try:
                 results |= measures.uploads(lab, (name,), 3, plan.upload // 3)
-            except Unavailable as error:
+            except UnavailableError as error:
                 why[name] = str(error)
     speed = {name: statistics.median(rate for rate, _ in runs) for name, runs in results.items()}
     ratio = statistics.median(ours / bare for (ours, _), (bare, _) in zip(results[NEW], results[NONE], strict=True))
@@ -284,7 +284,7 @@ def main() -> int:
     for name in options.parts or PARTS:
         try:
             found, details[name] = PARTS[name](QUICK if options.quick else FULL, tell)
-        except Unavailable as error:
+        except UnavailableError as error:
             print(f"the cost of the live filter is not measured: {error}", file=sys.stderr)
             return 0
         lines += found

@@ -71,12 +71,12 @@ def interpreter(folder: Path) -> list[str]:
     return ["env", "-u", "PYTHONDONTWRITEBYTECODE", *settings, str(folder / "python" / "bin" / "python")]
 
 
-class Unavailable(RuntimeError):
+class UnavailableError(RuntimeError):
     """A program that is compared cannot run here; the text says why."""
 
 
 def build(name: str) -> Path:
-    """Compiles `name`.c of this folder, once for each version of it. Raises `Unavailable`."""
+    """Compiles `name`.c of this folder, once for each version of it. Raises `UnavailableError`."""
     source = Path(__file__).with_name(f"{name}.c")
     mark = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
     target = Path(tempfile.gettempdir()) / f"cpe-filter-bench-{os.getuid()}" / f"{name}-{mark}"
@@ -84,10 +84,10 @@ def build(name: str) -> Path:
         return target
     compiler = shutil.which("cc")
     if compiler is None:
-        raise Unavailable("no C compiler (package gcc)")
+        raise UnavailableError("no C compiler (package gcc)")
     target.parent.mkdir(mode=0o700, exist_ok=True)
     if target.parent.stat().st_uid != os.getuid():
-        raise Unavailable(f"{target.parent} belongs to somebody else")
+        raise UnavailableError(f"{target.parent} belongs to somebody else")
     libraries = ["-lnetfilter_queue"] if name == "accept" else []
     partial = target.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
@@ -95,7 +95,7 @@ def build(name: str) -> Path:
     )
     if done.returncode:
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise Unavailable(f"{source.name} does not compile: {first}")
+        raise UnavailableError(f"{source.name} does not compile: {first}")
     partial.rename(target)
     return target
 
@@ -166,7 +166,7 @@ class CostLab:
         process = self.lab.start(where, command)
         assert process.stdout is not None
         if process.stdout.readline().strip() != "ready":
-            raise Unavailable(f"{command[0]} did not start")
+            raise UnavailableError(f"{command[0]} did not start")
         return process
 
     # ── handlers ────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +184,7 @@ class CostLab:
     @contextlib.contextmanager
     def accept_python(self) -> Iterator[Handler]:
         if importlib.util.find_spec("netfilterqueue") is None:
-            raise Unavailable("netfilterqueue is not installed (pip install 'cpe-filter[bench]')")
+            raise UnavailableError("netfilterqueue is not installed (pip install 'cpe-filter[bench]')")
         with self._accepting(), on_core(self.core):
             yield from self._run(self._ready("router", [*self.python, "-m", "tests.bench.cost_accept", str(QUEUE)]))
 
@@ -192,14 +192,14 @@ class CostLab:
     def suricata(self) -> Iterator[Handler]:
         reason = cost_suricata.why_not()
         if reason:
-            raise Unavailable(reason)
+            raise UnavailableError(reason)
         command = cost_suricata.command(self.lab.folder, QUEUE)
         with self._accepting(), on_core(self.core):
             process = self.lab.start("router", command, subprocess.DEVNULL)
             end = time.monotonic() + 30
             while queue_count(process.pid) is None:
                 if process.poll() is not None or time.monotonic() > end:
-                    raise Unavailable("Suricata did not bind the queue")
+                    raise UnavailableError("Suricata did not bind the queue")
                 time.sleep(0.05)
             yield from self._run(process)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cpe_filter.enforce.ruleset_names import TABLE
 from cpe_filter.engine import LOST_AFTER_S
 from tests.bench.cost_accounts import cpu_ns, kernel_thread, machine_ticks, memory_kb, on_core, queue_count
-from tests.bench.cost_lab import GENEROUS, SERVERS, STATUS_S, CostLab, Handler, Unavailable
+from tests.bench.cost_lab import GENEROUS, SERVERS, STATUS_S, CostLab, Handler, UnavailableError
 from tests.lab.net import mx6
 
 Start = Callable[[CostLab], contextlib.AbstractContextManager[Handler]]
@@ -115,14 +115,17 @@ def compare(lab: CostLab, rounds: int, count: int, tell: Callable[[str], None]) 
                 continue
             try:
                 so_far.append(dialogues(lab, VARIANTS[name], count))
-            except Unavailable as error:
+            except UnavailableError as error:
                 results[name] = str(error)
         tell(f"short dialogues: round {number + 1} of {rounds}")
     return results
 
 
 def uploads(lab: CostLab, variants: tuple[str, ...], rounds: int, size: int) -> dict[str, list[tuple[float, int]]]:
-    """One message of `size` bytes on one connection, interleaved: MB/s and packets queued. Raises `Unavailable`."""
+    """One message of `size` bytes on one connection, interleaved: MB/s and packets queued.
+
+    Raises `UnavailableError`.
+    """
     results: dict[str, list[tuple[float, int]]] = {name: [] for name in variants}
     for number in range(rounds):
         turn = number % len(variants)

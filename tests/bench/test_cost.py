@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench import cost_measures as measures
 from tests.bench.cost import Line
-from tests.bench.cost_lab import CostLab, Unavailable
+from tests.bench.cost_lab import CostLab, UnavailableError
 from tests.bench.cost_measures import KNOWN, NEW, VARIANTS, C
 from tests.lab.net import BOUNDS
 
@@ -20,7 +20,7 @@ def cost_lab(live: None) -> Iterator[CostLab]:
     try:
         with CostLab(core=None) as lab:
             yield lab
-    except Unavailable as error:
+    except UnavailableError as error:
         pytest.skip(str(error))
 
 

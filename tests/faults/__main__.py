@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any
 
-from tests.faults.faults import FAULTS, CannotTry, Fault
+from tests.faults.faults import FAULTS, CannotTryError, Fault
 from tests.faults.scene import Outcome, Scene
 from tests.lab.net import why_not
 
@@ -40,7 +40,7 @@ class Tried:
 
 
 def attempt(fault: Fault, seconds: float, idle: float, shim: tuple[str, ...] = (), policy: str = "") -> Tried:
-    """Tries a fault in a lab of its own. Raises `CannotTry`."""
+    """Tries a fault in a lab of its own. Raises `CannotTryError`."""
     with Scene(fault.policy + policy, fault.shim + shim, fault.tmpfs, fault.filtered, hosts=fault.hosts) as scene:
         scene.idle(idle)
         with scene.during():
@@ -101,7 +101,7 @@ def main() -> int:
         fault = FAULTS[name]
         try:
             tried = attempt(fault, options.seconds, options.idle, shim if fault.filtered else (), policy)
-        except CannotTry as why:
+        except CannotTryError as why:
             print(json.dumps({"fault": name, "skipped": str(why)}) if options.json else f"{name:16}skipped: {why}")
             continue
         if options.json:

@@ -50,7 +50,7 @@ _FIVE_YEARS = f"[[exempt]]\ndestination = '198.18.2.0/24'\nuntil = {time.gmtime(
 _UNLIMITED = OPEN + "escalate = false\n"
 
 
-class CannotTry(RuntimeError):
+class CannotTryError(RuntimeError):
     """The fault cannot be tried here; the text says why."""
 
 
@@ -129,7 +129,7 @@ def pulses(scene: Scene, seconds: float) -> None:
 def reload(scene: Scene, seconds: float) -> None:
     """SIGHUP every 0.2 s; every fourth time the policy is wrong, every other one of two."""
     if not _catches(scene.filter.process.pid, signal.SIGHUP):
-        raise CannotTry("the filter does not know SIGHUP")
+        raise CannotTryError("the filter does not know SIGHUP")
     good = scene.policy.read_text()
     count = 0
     end = time.monotonic() + seconds

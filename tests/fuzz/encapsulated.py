@@ -472,39 +472,39 @@ WRAPS: list[tuple[Wrap, tuple[int | str, ...]]] = [
 # ── comparing ───────────────────────────────────────────────────────────────────────────────────
 
 
-class Silent(AssertionError):
+class SilentLossError(AssertionError):
     """A frame that was neither read to its segment nor counted."""
 
 
 def check(case: Case, layers: Layers) -> str:
-    """What became of a case: "read" or "counted". Raises `Silent`."""
+    """What became of a case: "read" or "counted". Raises `SilentLossError`."""
     before, read = sum(layers.unread.values()), layers.read
     found = None
     for number, frame in enumerate(case.frames):
         found = layers.packet(Frame(float(number % 7), case.link, frame, len(frame)))
     counted = sum(layers.unread.values()) - before
     if layers.read - read + counted != len(case.frames):
-        raise Silent(f"{len(case.frames)} frames, {layers.read - read} read, {counted} counted: {case.path}")
+        raise SilentLossError(f"{len(case.frames)} frames, {layers.read - read} read, {counted} counted: {case.path}")
     if not case.readable:
         if counted != 1:
-            raise Silent(f"cannot be looked into, and was not counted: {case.path}")
+            raise SilentLossError(f"cannot be looked into, and was not counted: {case.path}")
         return "counted"
     if counted:
         return "lost"
     segment = parse(found.data) if found else "nothing"
     if not isinstance(segment, Segment):
-        raise Silent(f"{segment}: {case.path}")
+        raise SilentLossError(f"{segment}: {case.path}")
     got = (segment.src, segment.dst, segment.sport, segment.dport, segment.seq, segment.payload)
     assert found is not None
     if got != case.segment or not found.tcp:
-        raise Silent(f"another segment: {case.path}")
+        raise SilentLossError(f"another segment: {case.path}")
     if (found.hwaddr or None) != (case.mac or None):
-        raise Silent(f"the MAC {found.hwaddr!r} in place of {case.mac!r}: {case.path}")
+        raise SilentLossError(f"the MAC {found.hwaddr!r} in place of {case.mac!r}: {case.path}")
     return "read"
 
 
 def run(count: int, seed: int, progress: bool = False) -> Counter[str]:
-    """So many cases; how many were read and how many counted. Raises `Silent`."""
+    """So many cases; how many were read and how many counted. Raises `SilentLossError`."""
     generator, layers, seen = Generator(seed), Layers(), Counter[str]()
     begun = time.monotonic()
     for number in range(count):
@@ -512,7 +512,7 @@ def run(count: int, seed: int, progress: bool = False) -> Counter[str]:
         became = check(case, layers)
         if became == "lost":
             reasons = dict(layers.unread)
-            raise Silent(f"readable, but counted as one of {reasons}: {case.path} {case.frames[0].hex()}")
+            raise SilentLossError(f"readable, but counted as one of {reasons}: {case.path} {case.frames[0].hex()}")
         seen[became] += 1
         seen["frames"] += len(case.frames)
         seen[f"layers {min(len(case.path), DEEPEST)}"] += 1
@@ -520,7 +520,7 @@ def run(count: int, seed: int, progress: bool = False) -> Counter[str]:
             print(f"{number + 1} packets, {time.monotonic() - begun:.0f} s", flush=True)
     layers.finish()
     if "fragment" in layers.unread:
-        raise Silent("fragments remain")
+        raise SilentLossError("fragments remain")
     return seen
 
 
@@ -557,7 +557,7 @@ def main() -> int:
     begun = time.monotonic()
     try:
         seen = run(options.count, options.seed, progress=True)
-    except Silent as error:
+    except SilentLossError as error:
         print(f"silent drop: {error}", file=sys.stderr)
         return 1
     print(f"{options.count} packets in {time.monotonic() - begun:.0f} s, 0 silent drops: {dict(sorted(seen.items()))}")

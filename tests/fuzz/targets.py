@@ -37,7 +37,7 @@ Target = Callable[[bytes], None]
 DIALOGUE_BYTES = 256 * 1024
 
 
-class Wrong(AssertionError):
+class WrongResultError(AssertionError):
     """An invariant does not hold."""
 
 
@@ -62,10 +62,10 @@ def fuzz_packet(data: bytes) -> None:
     found = packet.parse(data)
     if isinstance(found, str):
         if found not in packet.REFUSALS:
-            raise Wrong(f"reason {found!r} is not in the table")
+            raise WrongResultError(f"reason {found!r} is not in the table")
         return
     if len(found.payload) > len(data) or found.cut < 0 or found.payload not in data:
-        raise Wrong(f"payload is not of this packet: {found!r}")
+        raise WrongResultError(f"payload is not of this packet: {found!r}")
 
 
 def fuzz_dns(data: bytes) -> None:
@@ -75,7 +75,7 @@ def fuzz_dns(data: bytes) -> None:
         return
     both = found.client + found.resolver
     if len(found.client) not in (4, 16) or both not in data[:40] or b"\0\x0f\0\1" not in data[40:]:
-        raise Wrong(f"not in this packet: {found!r}")
+        raise WrongResultError(f"not in this packet: {found!r}")
     dns.is_local(found.resolver)
 
 
@@ -100,25 +100,25 @@ def fuzz_stream(data: bytes) -> None:
             chunks = one.feed(seq, truth[at : at + size], size & 3 if kind == 5 else 0)
         position = _check_chunks(chunks, truth, position)
         if position != one.position:
-            raise Wrong(f"position {one.position}, delivered {position}")
+            raise WrongResultError(f"position {one.position}, delivered {position}")
         if len(one._pending) > stream.PENDING_SEGMENTS or one.waiting > stream.PENDING_BYTES:
-            raise Wrong("too much pending")
+            raise WrongResultError("too much pending")
     position = _check_chunks(one.flush(), truth, position)
     if one._pending or one.waiting:
-        raise Wrong("flush left something")
+        raise WrongResultError("flush left something")
     if one.conflict:
-        raise Wrong("a conflict where no byte ever changed")
+        raise WrongResultError("a conflict where no byte ever changed")
 
 
 def _check_chunks(chunks: list[bytes | int], truth: bytes, position: int) -> int:
     for chunk in chunks:
         if isinstance(chunk, int):
             if chunk <= 0:
-                raise Wrong(f"a gap of {chunk}")
+                raise WrongResultError(f"a gap of {chunk}")
             position += chunk
         else:
             if not chunk or truth[position : position + len(chunk)] != chunk:
-                raise Wrong(f"wrong bytes at {position}")
+                raise WrongResultError(f"wrong bytes at {position}")
             position += len(chunk)
     return position
 
@@ -156,21 +156,21 @@ def check_dialogue(dialogue: Dialogue, limits: Limits) -> None:
     """Bounds and sense."""
     for name in dialogue.facts.violations:
         if name not in VIOLATIONS:
-            raise Wrong(f"violation {name!r} is not in the table")
+            raise WrongResultError(f"violation {name!r} is not in the table")
     if len(set(dialogue.facts.violations)) != len(dialogue.facts.violations):
-        raise Wrong("a violation twice")
+        raise WrongResultError("a violation twice")
     if len(dialogue.transactions) > limits.transactions:
-        raise Wrong("too many transactions kept")
+        raise WrongResultError("too many transactions kept")
     for transaction in dialogue.transactions:
         if transaction.outcome not in ("accepted", "rejected", "aborted", "open") or transaction.size < 0:
-            raise Wrong(f"outcome {transaction.outcome}, size {transaction.size}")
+            raise WrongResultError(f"outcome {transaction.outcome}, size {transaction.size}")
         if len(transaction.rcpt_to) > limits.recipients or transaction.accepted > transaction.recipients:
-            raise Wrong("recipients do not add up")
+            raise WrongResultError("recipients do not add up")
     if (dialogue.mode == states.OPAQUE) != bool(dialogue.facts.opaque_reason):
-        raise Wrong("opaque without a reason, or a reason without being opaque")
+        raise WrongResultError("opaque without a reason, or a reason without being opaque")
     dialogue.events.clear()
     if deep_size(dialogue) > DIALOGUE_BYTES:
-        raise Wrong(f"a dialogue of {deep_size(dialogue)} bytes")
+        raise WrongResultError(f"a dialogue of {deep_size(dialogue)} bytes")
 
 
 def fuzz_saved(data: bytes) -> None:
@@ -185,17 +185,17 @@ def fuzz_saved(data: bytes) -> None:
     except CorruptStateError:
         return
     if len(found.devices) > DEVICES:
-        raise Wrong("too many devices")
+        raise WrongResultError("too many devices")
     for device in found.devices:
         score = device.score
         if score.standing not in (CLEAR, SUSPECTED, COMPROMISED) or not 0 <= score.value <= MOST:
-            raise Wrong(f"standing {score.standing}, score {score.value}")
+            raise WrongResultError(f"standing {score.standing}, score {score.value}")
         if not device.first_seen <= device.last_seen <= 1e9 or len(device.addresses) > saved.ADDRESSES:
-            raise Wrong("times or addresses out of bounds")
+            raise WrongResultError("times or addresses out of bounds")
         device_facts(device)
         once = saved.encode([device], 1e9, 1)
         if saved.encode(saved.decode(once, 1e9).devices, 1e9, 1) != once:
-            raise Wrong("it does not come back the same")
+            raise WrongResultError("it does not come back the same")
         connection = Detector().opened(device, bytes(4), 1e9)
         Detector().ended(connection, LOST, False, 1e9)
 
@@ -218,13 +218,13 @@ def fuzz_engine(data: bytes) -> None:
         hwaddr = bytes([2, 0, 0, 0, 0, mac & 7]) if mac & 8 else None
         verdict = engine.packet(PacketTime(time), LOCAL_OUT if kind & 0x80 else FORWARD, hwaddr, piece)
         if verdict not in (ACCEPT, *BY_VISIBILITY.values(), *REFUSALS):
-            raise Wrong(f"verdict {verdict!r}")
+            raise WrongResultError(f"verdict {verdict!r}")
         if engine.flow_count > 8 or len(engine.devices) > 4:
-            raise Wrong("a table overflows")
+            raise WrongResultError("a table overflows")
         engine.events.clear()
     engine.finish(PacketTime(time + 1))
     if engine.flow_count:
-        raise Wrong("flows remain")
+        raise WrongResultError("flows remain")
 
 
 def _odhcpd_line(name: bytes, number: int) -> bytes:
@@ -244,20 +244,20 @@ def fuzz_leases(data: bytes) -> None:
     """`lease_file.parse`: as a file, leases that make sense; as a client's name, leases of others stay as they are."""
     for lease in lease_file.parse(data):
         if len(lease.hwaddr) not in (0, 6) or any(len(address) not in (4, 16) for address in lease.addresses):
-            raise Wrong(f"not a MAC or an address: {lease}")
+            raise WrongResultError(f"not a MAC or an address: {lease}")
         if len(lease.name) > lease_file.NAME_LENGTH or lease_file.clean(lease.name) != lease.name.replace("*", "?"):
-            raise Wrong(f"name {lease.name!r}")
+            raise WrongResultError(f"name {lease.name!r}")
         if not (0 <= lease.expires < 1e13 and 0 <= lease.length < 1e9) or len(lease.client_id) > 195:
-            raise Wrong(f"times or identifier out of bounds: {lease}")
+            raise WrongResultError(f"times or identifier out of bounds: {lease}")
     name = data.partition(b"\0")[0][:255]
     before, after = _odhcpd_line(b"first", 2), _odhcpd_line(b"last", 200)
     found = lease_file.parse(before + _odhcpd_line(name, 3) + b"".join(_OTHER_LEASES) + after)
     for line in (before, after):
         if lease_file.parse(line)[0] not in found:
-            raise Wrong(f"a name takes the lease away: {line!r}")
+            raise WrongResultError(f"a name takes the lease away: {line!r}")
     for lease in found:
         if lease.hwaddr[:5] != bytes((2, 0, 0, 0, 9)) and name.count(b"# ") < 1:
-            raise Wrong(f"a name without the beginning of a line makes a lease: {lease}")
+            raise WrongResultError(f"a name without the beginning of a line makes a lease: {lease}")
 
 
 LINKS = sorted((*LINK_TYPES, 220))
@@ -276,15 +276,15 @@ def fuzz_layers(data: bytes) -> None:
         if found is None:
             continue
         if len(found.path) > DEEPEST or not found.data:
-            raise Wrong(f"{len(found.path)} layers, {len(found.data)} bytes")
+            raise WrongResultError(f"{len(found.path)} layers, {len(found.data)} bytes")
         packets += 1
         passed += sum(1 for _ in copies.originals(found, count / 64))
     layers.finish()
     copies.finish()
     if layers.read + sum(layers.unread.values()) != count:
-        raise Wrong(f"{count} frames, {layers.read} read, {layers.unread}")
+        raise WrongResultError(f"{count} frames, {layers.read} read, {layers.unread}")
     if passed + copies.count != packets:
-        raise Wrong(f"{packets} packets, {passed} passed on, {copies.count} copies")
+        raise WrongResultError(f"{packets} packets, {passed} passed on, {copies.count} copies")
     for reason in layers.unread:
         meaning(reason)
 

@@ -9,7 +9,7 @@ import pytest
 from cpe_filter.inspect.facts import Facts, Limits
 from cpe_filter.inspect.smtp import Dialogue
 from tests.fuzz import encapsulated, run
-from tests.fuzz.targets import TARGETS, Wrong, check_dialogue
+from tests.fuzz.targets import TARGETS, WrongResultError, check_dialogue
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def test_every_target_has_seeds(name: str) -> None:
 def test_a_failing_input_is_written_down_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fussy(data: bytes) -> None:
         if b"QUIT" in data:
-            raise Wrong("QUIT")
+            raise WrongResultError("QUIT")
 
     monkeypatch.setitem(TARGETS, "smtp", fussy)
-    with pytest.raises(Wrong):
+    with pytest.raises(WrongResultError):
         run.fuzz("smtp", 1000, seed=1, folder=tmp_path)
     (path,) = tmp_path.iterdir()
     assert path.read_bytes() == b"QUIT"
@@ -51,5 +51,5 @@ def test_the_invariants_can_fail() -> None:
     dialogue = Dialogue()
     dialogue.facts = Facts()  # its own: a new dialogue has the facts that all share
     dialogue.facts.violations += ("no-such-violation",)
-    with pytest.raises(Wrong, match="not in the table"):
+    with pytest.raises(WrongResultError, match="not in the table"):
         check_dialogue(dialogue, Limits())

@@ -19,7 +19,7 @@ from tests.lab.net import DEADLINE_S, PROJECT
 from tests.processes import nothing_left
 
 
-class Refused(ValueError):
+class RefusalError(ValueError):
     pass
 
 
@@ -40,10 +40,10 @@ VALUE: Any = (None, True, -(1 << 99), 1.5, "ü\udcff", b"\0\xff", [1, (2,)], {"a
 
 
 def test_the_call() -> None:
-    assert call(lambda: VALUE, Refused) == VALUE
-    assert call(lambda: None, Refused) is None
+    assert call(lambda: VALUE, RefusalError) == VALUE
+    assert call(lambda: None, RefusalError) is None
     long = os.urandom(3_000_000)  # more than a pipe holds
-    assert call(lambda: long, Refused) == long
+    assert call(lambda: long, RefusalError) == long
 
 
 def test_memory_is_not_shared() -> None:
@@ -56,16 +56,16 @@ def test_memory_is_not_shared() -> None:
         return len(seen) + len(quopri.encodestring(b"x"))
 
     sys.modules.pop("quopri", None)
-    assert call(work, Refused) == 2
+    assert call(work, RefusalError) == 2
     assert seen == []
     assert "quopri" not in sys.modules
 
 
 def test_a_refusal_is_raised_here() -> None:
-    with pytest.raises(Refused, match=r"^wrong: ü\udcff$"):
-        call(raising(Refused("wrong: ü\udcff")), Refused)
+    with pytest.raises(RefusalError, match=r"^wrong: ü\udcff$"):
+        call(raising(RefusalError("wrong: ü\udcff")), RefusalError)
     with pytest.raises(CallFailedError, match=r"^ValueError: 5$"):
-        call(raising(ValueError(5)), Refused)
+        call(raising(ValueError(5)), RefusalError)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_refusal_is_raised_here() -> None:
 )
 def test_no_call(work: Callable[[], Any], says: str) -> None:
     with pytest.raises(CallFailedError, match=says):
-        call(work, Refused)
+        call(work, RefusalError)
 
 
 def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
 
     begun = time.monotonic()
     with pytest.raises(CallFailedError, match="too long"):
-        call(work, Refused, 0.3)
+        call(work, RefusalError, 0.3)
     assert time.monotonic() - begun < 30  # and not 60
     with pytest.raises(ProcessLookupError):
         os.kill(int(child.read_text()), 0)
@@ -137,7 +137,7 @@ def test_signals_are_the_parents(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.1)
             return 5
 
-        assert call(work, Refused) == 5
+        assert call(work, RefusalError) == 5
         assert seen == [signal.SIGHUP]
         assert os.read(read, 9) == bytes([signal.SIGHUP])
     finally:
@@ -150,9 +150,9 @@ def test_signals_are_the_parents(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_children_are_not_waited_for() -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert call(lambda: VALUE, Refused) == VALUE
+        assert call(lambda: VALUE, RefusalError) == VALUE
         with pytest.raises(CallFailedError):
-            call(lambda: os._exit(3), Refused)
+            call(lambda: os._exit(3), RefusalError)
     finally:
         signal.signal(signal.SIGCHLD, before)
 
@@ -163,7 +163,7 @@ def test_where_there_can_be_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(CallFailedError, match=r"^no process for it: Resource"):
-        call(lambda: 1, Refused)
+        call(lambda: 1, RefusalError)
 
 
 # ── work that nobody waits for ──────────────────────────────────────────────────────────────────────
@@ -186,7 +186,7 @@ def test_a_background_call_does_not_hold_us_up(tmp_path: Path) -> None:
             time.sleep(0.01)
         mark.write_text("done")
 
-    background = BackgroundCall(work, Refused)
+    background = BackgroundCall(work, RefusalError)
     assert not background.poll()
     go.touch()
     assert outcome(background) is None
@@ -195,7 +195,7 @@ def test_a_background_call_does_not_hold_us_up(tmp_path: Path) -> None:
 
 def test_a_background_call_brings_back_its_result() -> None:
     for value in (VALUE, None, os.urandom(3_000_000)):  # more than a pipe holds
-        background = BackgroundCall(lambda value=value: value, Refused)  # type: ignore[misc]
+        background = BackgroundCall(lambda value=value: value, RefusalError)  # type: ignore[misc]
         assert outcome(background) == value
         assert background.fd == -1
         assert background.poll()  # as often as somebody asks
@@ -205,14 +205,14 @@ def test_a_background_call_brings_back_its_result() -> None:
 
 
 def test_a_refusal_is_told_from_what_goes_wrong() -> None:
-    with pytest.raises(Refused, match=r"^x$"):
-        outcome(BackgroundCall(raising(Refused("x")), Refused))
+    with pytest.raises(RefusalError, match=r"^x$"):
+        outcome(BackgroundCall(raising(RefusalError("x")), RefusalError))
     with pytest.raises(CallFailedError, match=r"^KeyError: 'x'$"):
-        outcome(BackgroundCall(raising(KeyError("x")), Refused))
+        outcome(BackgroundCall(raising(KeyError("x")), RefusalError))
 
 
 def test_a_background_call_is_readable_when_there_is_something_to_do() -> None:
-    background = BackgroundCall(lambda: time.sleep(0.2), Refused)
+    background = BackgroundCall(lambda: time.sleep(0.2), RefusalError)
     assert not select.select([background.fd], [], [], 0)[0]
     assert select.select([background.fd], [], [], DEADLINE_S)[0]
     assert outcome(background) is None
@@ -227,7 +227,7 @@ def test_programs_that_the_work_started_end_with_it(tmp_path: Path) -> None:
         mark.write_text(str(program.pid))
         program.wait()
 
-    background = BackgroundCall(work, Refused, wait_s=0.7)
+    background = BackgroundCall(work, RefusalError, wait_s=0.7)
     with pytest.raises(CallFailedError, match="too long"):
         outcome(background)
     end = time.monotonic() + DEADLINE_S
@@ -240,7 +240,7 @@ def test_programs_that_the_work_started_end_with_it(tmp_path: Path) -> None:
 
 def test_a_child_that_the_kernel_holds_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed, it ends when the disk lets it go."""
-    background = BackgroundCall(lambda: time.sleep(60), Refused, wait_s=0.05)
+    background = BackgroundCall(lambda: time.sleep(60), RefusalError, wait_s=0.05)
     time.sleep(0.1)
     with monkeypatch.context() as patch:
         patch.setattr("cpe_filter.lean.forked.os.waitpid", lambda child, options: (0, 0))
@@ -254,22 +254,26 @@ def test_a_child_that_the_kernel_holds_holds_up_nobody(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("error", "says"),
-    [(Refused("not this"), "not this"), (KeyError("x"), "KeyError: 'x'"), (SystemExit(3), "its process ended with 1")],
+    [
+        (RefusalError("not this"), "not this"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (SystemExit(3), "its process ended with 1"),
+    ],
 )
 def test_what_goes_wrong_in_a_background_call_is_said(error: BaseException, says: str) -> None:
-    with pytest.raises((Refused, CallFailedError)) as caught:
-        outcome(BackgroundCall(raising(error), Refused))
+    with pytest.raises((RefusalError, CallFailedError)) as caught:
+        outcome(BackgroundCall(raising(error), RefusalError))
     assert str(caught.value) == says
 
 
 def test_a_background_call_that_takes_too_long_is_ended() -> None:
     with pytest.raises(CallFailedError, match=r"^it took too long$"):
-        outcome(BackgroundCall(lambda: time.sleep(60), Refused, wait_s=0.2))
+        outcome(BackgroundCall(lambda: time.sleep(60), RefusalError, wait_s=0.2))
 
 
 def test_a_background_call_is_stopped() -> None:
-    BackgroundCall(lambda: time.sleep(60), Refused).stop()
-    background = BackgroundCall(lambda: time.sleep(0.2), Refused)
+    BackgroundCall(lambda: time.sleep(60), RefusalError).stop()
+    background = BackgroundCall(lambda: time.sleep(0.2), RefusalError)
     began = time.monotonic()
     background.stop(DEADLINE_S)  # it is waited for, and no longer than it takes
     assert 0.1 < time.monotonic() - began < DEADLINE_S / 2
@@ -281,13 +285,13 @@ def test_a_background_call_without_a_process(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(CallFailedError, match="no process for it: Resource temporarily unavailable"):
-        BackgroundCall(lambda: None, Refused)
+        BackgroundCall(lambda: None, RefusalError)
 
 
 def test_a_child_holds_nothing_open_that_is_its_parent_s() -> None:
     # A filter that is killed would else hold its queue for as long as its child works.
     read, write = os.pipe()
-    background = BackgroundCall(lambda: time.sleep(60), Refused)
+    background = BackgroundCall(lambda: time.sleep(60), RefusalError)
     time.sleep(0.2)
     os.close(write)
     assert os.read(read, 1) == b""  # the other end is closed everywhere

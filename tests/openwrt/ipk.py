@@ -14,7 +14,7 @@ from typing import NamedTuple
 _FOLDER, _FILE = b"5", b"0"
 
 
-class Broken(Exception):
+class PackageError(Exception):
     """The text says what a router would not take."""
 
 
@@ -46,14 +46,14 @@ class Ipk(NamedTuple):
 
 
 def read(data: bytes) -> Ipk:
-    """Raises `Broken`."""
+    """Raises `PackageError`."""
     outer = _members(_gunzip(data, "the package"))
     names = [member.name for member in outer]
     if names != ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]:
-        raise Broken(f"its members are {names}")
+        raise PackageError(f"its members are {names}")
     version, packed, about = (member.content or b"" for member in outer)
     if version != b"2.0\n":
-        raise Broken(f"debian-binary is {version!r}")
+        raise PackageError(f"debian-binary is {version!r}")
     files = _tree(_members(_gunzip(packed, "data.tar.gz")), "data.tar.gz")
     inner = _tree(_members(_gunzip(about, "control.tar.gz")), "control.tar.gz")
     texts = {name[1:]: (member.content or b"").decode() for name, member in inner.items() if member.content is not None}
@@ -61,27 +61,27 @@ def read(data: bytes) -> Ipk:
     conffiles = texts.pop("conffiles", "").splitlines()
     for path in conffiles:
         if path not in files or files[path].content is None:
-            raise Broken(f"conffiles names {path}, which is not there")
+            raise PackageError(f"conffiles names {path}, which is not there")
     for name, text in texts.items():
         if not text.startswith("#!/bin/sh\n") or inner["/" + name].mode != 0o755:
-            raise Broken(f"{name} is no script that can be run")
+            raise PackageError(f"{name} is no script that can be run")
     times = {member.time for member in (*outer, *files.values(), *inner.values())}
     if len(times) != 1:
-        raise Broken(f"its members are of {len(times)} times")
+        raise PackageError(f"its members are of {len(times)} times")
     if len(_gunzip(packed, "data.tar.gz")) != int(control["Installed-Size"]):
-        raise Broken("Installed-Size is not the size of data.tar")
+        raise PackageError("Installed-Size is not the size of data.tar")
     return Ipk(control, files, texts, conffiles, times.pop())
 
 
 def _gunzip(data: bytes, what: str) -> bytes:
     if data[:4] != b"\x1f\x8b\x08\0":
-        raise Broken(f"{what} is not gzip without a name")
+        raise PackageError(f"{what} is not gzip without a name")
     if data[4:8] != bytes(4):
-        raise Broken(f"{what} has a time in its gzip header")
+        raise PackageError(f"{what} has a time in its gzip header")
     packer = zlib.decompressobj(31)
     out = packer.decompress(data) + packer.flush()
     if not packer.eof or packer.unused_data:
-        raise Broken(f"{what} is cut short, or something follows it")
+        raise PackageError(f"{what} is cut short, or something follows it")
     return out
 
 
@@ -91,15 +91,15 @@ def _members(data: bytes) -> list[Member]:
     while data[at : at + 512] != bytes(512):
         header = data[at : at + 512]
         if len(header) != 512:
-            raise Broken("the archive has no end")
+            raise PackageError("the archive has no end")
         member, size = _header(header)
         content = data[at + 512 : at + 512 + size]
         if len(content) != size:
-            raise Broken(f"{member.name} is cut short")
+            raise PackageError(f"{member.name} is cut short")
         found.append(member._replace(content=None if member.content is None else content))
         at += 512 + -(-size // 512) * 512
     if data[at:].strip(b"\0") or len(data) - at < 1024:
-        raise Broken("the archive's end is not two empty blocks")
+        raise PackageError("the archive's end is not two empty blocks")
     return found
 
 
@@ -108,24 +108,24 @@ def _header(header: bytes) -> tuple[Member, int]:
         "100s8s8s8s12s12s8s1s100s8s32s32s", header
     )
     if magic != b"ustar  \0":
-        raise Broken("not a GNU tar")
+        raise PackageError("not a GNU tar")
     text = name.rstrip(b"\0").decode("ascii")
     if kind not in (_FILE, _FOLDER):
-        raise Broken(f"{text}: a member of type {kind!r}: PAX headers, long names and links are refused")
+        raise PackageError(f"{text}: a member of type {kind!r}: PAX headers, long names and links are refused")
     if sum(header) - sum(checksum) + 8 * 32 != int(checksum.rstrip(b"\0 "), 8):
-        raise Broken(f"{text}: its checksum is wrong")
+        raise PackageError(f"{text}: its checksum is wrong")
     if int(uid.rstrip(b"\0 "), 8) or int(gid.rstrip(b"\0 "), 8):
-        raise Broken(f"{text} is not root's")
+        raise PackageError(f"{text} is not root's")
     if user.rstrip(b"\0") not in (b"", b"root") or group.rstrip(b"\0") not in (b"", b"root") or link.strip(b"\0"):
-        raise Broken(f"{text} has a name of whoever built it")
+        raise PackageError(f"{text} has a name of whoever built it")
     if header[345:].strip(b"\0"):
-        raise Broken(f"{text}: something is behind its header")
+        raise PackageError(f"{text}: something is behind its header")
     folder = kind == _FOLDER
     if folder != text.endswith("/") or not text.startswith("./") or ".." in text.split("/"):
-        raise Broken(f"{text} is no name for a {'folder' if folder else 'file'}")
+        raise PackageError(f"{text} is no name for a {'folder' if folder else 'file'}")
     octal = time.rstrip(b"\0 ")
     if not octal.isdigit():
-        raise Broken(f"{text}: its time is no integer")
+        raise PackageError(f"{text}: its time is no integer")
     member = Member(text, int(mode.rstrip(b"\0 "), 8), int(octal, 8), None if folder else b"")
     return member, int(size.rstrip(b"\0 "), 8)
 
@@ -136,15 +136,15 @@ def _tree(members: list[Member], what: str) -> dict[str, Member]:
     for member in members:
         path = "/" + member.name[2:].rstrip("/")
         if path in found:
-            raise Broken(f"{what}: {path} is there twice")
+            raise PackageError(f"{what}: {path} is there twice")
         above = path.rpartition("/")[0] or "/"
         if path != "/" and (above not in found or found[above].content is not None):
-            raise Broken(f"{what}: {above} is no member before {path}")
+            raise PackageError(f"{what}: {above} is no member before {path}")
         if member.mode not in ((0o755,) if member.content is None else (0o600, 0o644, 0o755)):
-            raise Broken(f"{what}: {path} has the mode {member.mode:o}")
+            raise PackageError(f"{what}: {path} has the mode {member.mode:o}")
         found[path] = member
     if list(found) != sorted(found, key=lambda path: path.split("/")):
-        raise Broken(f"{what}: its members are not in order")
+        raise PackageError(f"{what}: its members are not in order")
     return found
 
 
@@ -157,7 +157,7 @@ def _control(text: str) -> dict[str, str]:
             continue
         last, colon, value = line.partition(": ")
         if not colon or last in fields or not value.strip():
-            raise Broken(f"control: {line!r}")
+            raise PackageError(f"control: {line!r}")
         fields[last] = value
     for name in (
         "Package",
@@ -170,5 +170,5 @@ def _control(text: str) -> dict[str, str]:
         "Description",
     ):
         if name not in fields:
-            raise Broken(f"control has no {name}")
+            raise PackageError(f"control has no {name}")
     return fields

@@ -20,12 +20,12 @@ _LITERAL = re.compile(r"'((?:[^'\\\n]|\\.)*)'\s*\)")
 _HEADER = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8"\n'
 
 
-class Untranslatable(ValueError):
+class TranslationError(ValueError):
     """A text that no scan would find; says where."""
 
 
 def texts() -> dict[str, list[str]]:
-    """By text, where it stands: `path:line` within the app, in the order of the sources. Raises `Untranslatable`."""
+    """By text, where it stands: `path:line` within the app, in the order of the sources. Raises `TranslationError`."""
     found: dict[str, list[str]] = {}
     for path in sorted(APP.rglob("*.js")):
         for text, line in _in_script(path):
@@ -46,10 +46,10 @@ def _in_script(path: Path) -> list[tuple[str, int]]:
         literal = _LITERAL.match(source, call.end())
         line = source[: call.start()].count("\n") + 1
         if literal is None:
-            raise Untranslatable(f"{path.name}:{line}: _() takes one text in single quotes")
+            raise TranslationError(f"{path.name}:{line}: _() takes one text in single quotes")
         text = re.sub(r"\\(.)", r"\1", literal[1])
         if text != " ".join(text.split()) or re.search(r"[<>&]", text):
-            raise Untranslatable(f"{path.name}:{line}: spaces at the ends or doubled, or signs of HTML: {text!r}")
+            raise TranslationError(f"{path.name}:{line}: spaces at the ends or doubled, or signs of HTML: {text!r}")
         out.append((text, line))
     return out
 
@@ -71,10 +71,10 @@ def parse(source: str) -> dict[str, str]:
     """A .po file of one-line texts, by msgid; its header is the empty one's."""
     pairs = re.findall(r'^msgid "((?:[^"\\]|\\.)*)"\nmsgstr "((?:[^"\\]|\\.)*)"$', source, re.MULTILINE)
     if len(pairs) != source.count("msgid "):
-        raise Untranslatable("a text of more than one line, or one twice")
+        raise TranslationError("a text of more than one line, or one twice")
     plain = [(re.sub(r"\\(.)", r"\1", text), re.sub(r"\\(.)", r"\1", said)) for text, said in pairs]
     if len(dict(plain)) != len(plain):
-        raise Untranslatable("a text twice")
+        raise TranslationError("a text twice")
     return dict(plain)
 
 

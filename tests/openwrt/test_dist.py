@@ -19,7 +19,7 @@ from tests.lab.net import PROJECT
 from tests.openwrt.conftest import MINOR, build
 from tools import dist
 from tools.ipk import archive, recipe
-from tools.ipk.recipe import Unbuildable
+from tools.ipk.recipe import RecipeError
 
 TOP = f"cpe-filter-{__version__}"
 
@@ -138,7 +138,7 @@ def test_a_recipe_includes_what_its_own_feed_has(tmp_path: Path, name: str, plac
     shutil.copytree(PROJECT / "openwrt" / name, folder)
     (tmp_path / included).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / included).write_text("$(error the own feed's)\n")
-    with pytest.raises(Unbuildable, match="the own feed's"):
+    with pytest.raises(RecipeError, match="the own feed's"):
         recipe.described(folder, tmp_path / "out", MINOR)
 
 
@@ -154,7 +154,7 @@ def test_another_archive_is_refused(made: Path, feed: Path, tmp_path: Path, spoi
     shutil.copytree(made, downloads)
     assert callable(spoil)
     spoil(downloads / f"{TOP}.tar.gz")
-    with pytest.raises(Unbuildable, match=re.escape(says)):
+    with pytest.raises(RecipeError, match=re.escape(says)):
         recipe.staged(feed, tmp_path / "out", MINOR, downloads)
 
 
@@ -164,7 +164,7 @@ def test_another_archive_is_refused(made: Path, feed: Path, tmp_path: Path, spoi
 def test_a_project_without_a_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cpe_filter").mkdir()
     (tmp_path / "cpe_filter" / "__init__.py").write_text("")
-    with pytest.raises(Unbuildable, match="has no line __version__"):
+    with pytest.raises(RecipeError, match="has no line __version__"):
         dist.packed(tmp_path)
 
 
@@ -173,7 +173,7 @@ def test_a_recipe_without_a_place_for_the_hash_is_refused(unpacked: Path, tmp_pa
     shutil.copytree(unpacked, copy)
     makefile = copy / "openwrt" / "cpe-filter" / "Makefile"
     makefile.write_text(makefile.read_text().replace("PKG_HASH", "PKG_HUSH"))
-    with pytest.raises(Unbuildable, match="one line PKG_HASH:= is expected, 0 are there"):
+    with pytest.raises(RecipeError, match="one line PKG_HASH:= is expected, 0 are there"):
         dist.write(copy, tmp_path / "out")
 
 

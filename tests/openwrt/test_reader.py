@@ -13,7 +13,7 @@ import pytest
 from tests.openwrt import ipk
 from tools.ipk import archive
 from tools.ipk.archive import Member
-from tools.ipk.recipe import Package, Unbuildable
+from tools.ipk.recipe import Package, RecipeError
 
 CONTROL = (
     "Package: p\nVersion: 1\nDepends: libc\nLicense: MIT\nSection: net\nArchitecture: all\n"
@@ -90,12 +90,12 @@ def test_it_reads_what_is_right() -> None:
     ],
 )
 def test_it_refuses_what_is_wrong(data: Callable[[], bytes], says: str) -> None:
-    with pytest.raises(ipk.Broken, match=says.replace("(", r"\(")):
+    with pytest.raises(ipk.PackageError, match=says.replace("(", r"\(")):
         ipk.read(data())
 
 
 def test_links_are_not_packed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("elsewhere")
     package = Package("p", "1-r1", "all", (), (), (), "net", "P", "", "MIT", "", "x", {}, tmp_path)
-    with pytest.raises(Unbuildable, match="only files and folders can be packed"):
+    with pytest.raises(RecipeError, match="only files and folders can be packed"):
         archive.ipk(package, 0)

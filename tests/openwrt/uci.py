@@ -44,11 +44,11 @@ class Section:
             self.options[name] = [value] if before is None else [before, value]
 
 
-class Wrong(Exception):
+class UciFileError(Exception):
     """What the real one says."""
 
 
-class _Mistake(Exception):
+class _CommandError(Exception):
     """In a file; the text is libuci's reason."""
 
 
@@ -64,15 +64,15 @@ class _Reader:
         self._section: Section | None = None
 
     def read(self) -> list[Section]:
-        """Raises `Wrong`."""
+        """Raises `UciFileError`."""
         while self._lines:
             self._buffer, self._pos = "", 0
             self._more()
             try:
                 self._commands()
-            except _Mistake as mistake:
+            except _CommandError as mistake:
                 if self._strict:
-                    raise Wrong(f"Parse error ({mistake}) at line {self._line}, byte {self._pos}") from None
+                    raise UciFileError(f"Parse error ({mistake}) at line {self._line}, byte {self._pos}") from None
         return self.sections
 
     # ── characters ──────────────────────────────────────────────────────────────────────────────
@@ -113,7 +113,7 @@ class _Reader:
         while self._char != quote:
             if not self._char:
                 if not self._more():
-                    raise _Mistake(f"EOF with unterminated {quote}")
+                    raise _CommandError(f"EOF with unterminated {quote}")
             elif self._char != "\\" or quote == "'" or self._escaped():
                 self._take(word)
         self._pos += 1
@@ -143,14 +143,14 @@ class _Reader:
         else:
             word = self._word()
         if required and not word:
-            raise _Mistake("insufficient arguments")
+            raise _CommandError("insufficient arguments")
         if allowed and word and not allowed.fullmatch(word):
-            raise _Mistake("invalid character in name field")
+            raise _CommandError("invalid character in name field")
         return word
 
     def _end(self) -> None:
         if self._argument() and self._strict:
-            raise _Mistake("too many arguments")
+            raise _CommandError("too many arguments")
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────
 
@@ -168,12 +168,12 @@ class _Reader:
             }
             name, command = commands.get(found[1][0], ("", self._package))
             if found[1] not in (name, name[:1]) or not name:
-                raise _Mistake("invalid command")
+                raise _CommandError("invalid command")
             if name in ("option", "list") and self._section is None:
                 self._pos += len(found[0]) - len(found[0].lstrip(" \t"))
-                raise _Mistake("option/list command found before the first section")
+                raise _CommandError("option/list command found before the first section")
             if found.end() >= len(self._buffer):
-                raise _Mistake(f"{'option' if name == 'list' else name} without name")
+                raise _CommandError(f"{'option' if name == 'list' else name} without name")
             self._pos = found.end() + 1
             command()
 
@@ -184,12 +184,12 @@ class _Reader:
     def _config(self) -> None:
         kind = self._argument(True)
         if not KIND.fullmatch(kind):
-            raise _Mistake("invalid character in type field")
+            raise _CommandError("invalid character in type field")
         name = self._argument(allowed=NAME)
         self._end()
         same = [one for one in self.sections if name and one.name == name]
         if same and same[0].kind != kind and self._strict:
-            raise _Mistake("section of different type overwrites prior section with same name")
+            raise _CommandError("section of different type overwrites prior section with same name")
         self._section = same[0] if same else Section(kind, name)
         self._section.kind = kind
         if not same:
@@ -241,11 +241,11 @@ def _changed(package: str) -> str:
 
 
 def load(package: str, strict: bool) -> list[Section]:
-    """Raises `Wrong`."""
+    """Raises `UciFileError`."""
     for path in (_changed(package), os.path.join(FOLDER, package)):
         if os.path.isfile(path):
             return _Reader(_read(path), strict).read()
-    raise Wrong("Entry not found")
+    raise UciFileError("Entry not found")
 
 
 def _values(value: str | list[str], quoted: bool) -> str:
@@ -260,7 +260,7 @@ class _Place:
     def __init__(self, text: str, strict: bool) -> None:
         self.package, self._section, self.option = (*text.split(".", 2), "", "")[:3]
         if self.option and not NAME.fullmatch(self.option):
-            raise Wrong("Parse error")
+            raise UciFileError("Parse error")
         self.sections = load(self.package, strict)
         self.section = self._find()
 
@@ -275,7 +275,7 @@ class _Place:
 
     def add(self, kind: str) -> None:
         if not NAME.fullmatch(self._section) or not KIND.fullmatch(kind):
-            raise Wrong("Invalid argument")
+            raise UciFileError("Invalid argument")
         if self.section is None:
             self.sections.append(Section(kind, self._section))
         else:
@@ -288,7 +288,7 @@ class _Place:
 
 def _get(place: _Place) -> str:
     if place.section is None or (place.option and place.option not in place.section.options):
-        raise Wrong("Entry not found")
+        raise UciFileError("Entry not found")
     return (_values(place.section.options[place.option], False) if place.option else place.section.kind) + "\n"
 
 
@@ -296,7 +296,7 @@ def _set(place: _Place, value: str) -> str:
     if not place.option:
         place.add(value)
     elif place.section is None:
-        raise Wrong("Invalid argument")
+        raise UciFileError("Invalid argument")
     elif value:
         place.section.set(place.option, value)
     else:
@@ -307,7 +307,7 @@ def _set(place: _Place, value: str) -> str:
 
 def _add_list(place: _Place, value: str) -> str:
     if place.section is None or not place.option:
-        raise Wrong("Invalid argument")
+        raise UciFileError("Invalid argument")
     place.section.add(place.option, value)
     place.save()
     return ""
@@ -315,7 +315,7 @@ def _add_list(place: _Place, value: str) -> str:
 
 def _del_list(place: _Place, value: str) -> str:
     if place.section is None:
-        raise Wrong("Invalid argument")
+        raise UciFileError("Invalid argument")
     before = place.section.options.get(place.option)
     if isinstance(before, list):
         left = [one for one in before if one != value]
@@ -328,7 +328,7 @@ def _del_list(place: _Place, value: str) -> str:
 
 def _delete(place: _Place, value: str) -> str:
     if place.section is None or (place.option and place.option not in place.section.options):
-        raise Wrong("Entry not found")
+        raise UciFileError("Entry not found")
     if place.option:
         del place.section.options[place.option]
     else:
@@ -361,7 +361,7 @@ def _settle(packages: list[str], keep: bool, strict: bool) -> str:
 
 
 def run(arguments: list[str]) -> str:
-    """Does what the arguments say; what is printed. Raises `Wrong`."""
+    """Does what the arguments say; what is printed. Raises `UciFileError`."""
     flags = [word for word in arguments if word in ("-q", "-S", "-n")]
     command, *rest = [word for word in arguments if word not in flags]
     strict = "-S" not in flags
@@ -376,7 +376,7 @@ def run(arguments: list[str]) -> str:
         return _get(_Place(place, strict))
     changes = {"set": _set, "add_list": _add_list, "del_list": _del_list, "delete": _delete}
     if command not in changes:
-        raise Wrong(f"{command} is not known to this stand-in")
+        raise UciFileError(f"{command} is not known to this stand-in")
     return changes[command](_Place(place, strict), value)
 
 
@@ -384,7 +384,7 @@ if __name__ == "__main__":
     try:
         said = run(sys.argv[1:])
         sys.stdout.buffer.write(said.encode("utf-8", "surrogateescape"))
-    except Wrong as error:
+    except UciFileError as error:
         if "-q" not in sys.argv:
             sys.stderr.write(f"uci: {error}\n")
         sys.exit(1)

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from tests.bench import cost_measures as measures
-from tests.bench.cost_lab import CostLab, Unavailable, build
+from tests.bench.cost_lab import CostLab, UnavailableError, build
 from tests.bench.cost_measures import KNOWN, NEW, NONE, VARIANTS, C
 from tests.lab.net import PYTHON
 from tests.vm import kernel
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for name in ("dialogue", "flood", "accept", "count"):
             build(name)  # the guest finds them
-    except Unavailable as error:
+    except UnavailableError as error:
         reason = reason or str(error)
     if reason:
         print(f"instructions are not counted: {reason}", file=sys.stderr)

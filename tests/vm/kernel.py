@@ -32,7 +32,7 @@ _MODULES = re.compile(
 _LIST = KERNEL / "modules.wanted"
 
 
-class NoKernel(RuntimeError):
+class KernelMissingError(RuntimeError):
     """The kernel could not be got; the text says why."""
 
 
@@ -53,11 +53,14 @@ def _current() -> bool:
 
 
 def get() -> None:
-    """Downloads and unpacks the kernel where there is none yet, or one with other modules. Raises `NoKernel`."""
+    """Downloads and unpacks the kernel where there is none yet, or one with other modules.
+
+    Raises `KernelMissingError`.
+    """
     if _current():
         return
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise NoKernel("the kernel comes as a Debian package, and there is no apt-get or dpkg-deb here")
+        raise KernelMissingError("the kernel comes as a Debian package, and there is no apt-get or dpkg-deb here")
     UNPACKED.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=UNPACKED) as name:
         folder, root = Path(name), Path(name, "kernel")
@@ -83,7 +86,7 @@ def _image() -> str:
     depends = _run(["apt-cache", "depends", META], UNPACKED)
     found = re.search(r"Depends: (linux-image-\S+)", depends)
     if not found:
-        raise NoKernel(f"apt knows no package {META} (Debian's; after apt-get update)")
+        raise KernelMissingError(f"apt knows no package {META} (Debian's; after apt-get update)")
     return found[1]
 
 
@@ -104,18 +107,18 @@ def _unpack(archive: Path, root: Path, wanted: re.Pattern[str]) -> None:
             if member.isfile() and wanted.fullmatch(member.name):
                 archived.extract(member, root)
     if process.returncode:
-        raise NoKernel(f"{archive.name} could not be unpacked")
+        raise KernelMissingError(f"{archive.name} could not be unpacked")
 
 
 def _run(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode:
-        raise NoKernel(f"{' '.join(command)}: {done.stderr.strip()}")
+        raise KernelMissingError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
 
 
 if __name__ == "__main__":
     try:
         get()
-    except NoKernel as error:
+    except KernelMissingError as error:
         sys.exit(str(error))

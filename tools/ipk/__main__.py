@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tools.ipk import apk, archive
-from tools.ipk.recipe import FEED, PROJECT, Package, Unbuildable, recipes, staged
+from tools.ipk.recipe import FEED, PROJECT, Package, RecipeError, recipes, staged
 
 
 def main(words: list[str] | None = None) -> int:
@@ -32,9 +32,9 @@ def main(words: list[str] | None = None) -> int:
     for recipe in wanted:
         try:
             if not (recipe / "Makefile").exists():
-                raise Unbuildable(f"{recipe.name}: there is no such recipe")
+                raise RecipeError(f"{recipe.name}: there is no such recipe")
             _build(recipe, out, options.python)
-        except Unbuildable as error:
+        except RecipeError as error:
             code = _say(str(error))
         except OSError as error:
             code = _say(f"{error.filename or 'output'}: {error.strerror}")

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.ipk.recipe import Package, Unbuildable
+from tools.ipk.recipe import Package, RecipeError
 
 #: The time of every member unless SOURCE_DATE_EPOCH gives one: 1980-01-01, the oldest that all archive formats know.
 EPOCH = 315532800
@@ -44,10 +44,10 @@ class Member(NamedTuple):
 
 
 def epoch() -> int:
-    """Raises `Unbuildable` if SOURCE_DATE_EPOCH is not a time."""
+    """Raises `RecipeError` if SOURCE_DATE_EPOCH is not a time."""
     text = os.environ.get("SOURCE_DATE_EPOCH", str(EPOCH))
     if not (text.isascii() and text.isdecimal() and int(text) < 1 << 33):
-        raise Unbuildable(f"SOURCE_DATE_EPOCH={text}: seconds since 1970 are wanted")
+        raise RecipeError(f"SOURCE_DATE_EPOCH={text}: seconds since 1970 are wanted")
     return int(text)
 
 
@@ -61,7 +61,7 @@ def members(root: Path) -> list[Member]:
         elif stat.S_ISREG(mode):
             found.append(Member(name, _mode(mode), path.read_bytes()))
         else:
-            raise Unbuildable(f"{path}: only files and folders can be packed")
+            raise RecipeError(f"{path}: only files and folders can be packed")
     return found
 
 
@@ -130,11 +130,11 @@ def scripts(package: Package) -> dict[str, str]:
 
 
 def conffiles(package: Package, files: Iterable[Member]) -> list[str]:
-    """Raises `Unbuildable` where one is not in the package."""
+    """Raises `RecipeError` where one is not in the package."""
     there = {f"/{member.path}" for member in files if member.content is not None}
     for path in package.conffiles:
         if path not in there:
-            raise Unbuildable(f"{package.name}: conffiles names {path}, which it does not have")
+            raise RecipeError(f"{package.name}: conffiles names {path}, which it does not have")
     return package.conffiles
 
 
@@ -144,7 +144,7 @@ def installed_size(package: Package, time: int) -> int:
 
 
 def ipk(package: Package, time: int) -> bytes:
-    """The whole package. Raises `Unbuildable`."""
+    """The whole package. Raises `RecipeError`."""
     files = members(package.root)
     data = tar(files, time)
     kept = conffiles(package, files)

@@ -20,7 +20,7 @@ BUILDROOT = Path(__file__).with_name("buildroot")
 _ALWAYS = "libc"
 
 
-class Unbuildable(Exception):
+class RecipeError(Exception):
     """A recipe, or what it needs, is not as it must be; the text says what."""
 
 
@@ -52,7 +52,7 @@ class Package(NamedTuple):
 
 
 def interpreter(minor: str) -> str:
-    """The path of a Python of this minor, "3.11". Raises `Unbuildable`."""
+    """The path of a Python of this minor, "3.11". Raises `RecipeError`."""
     found = shutil.which(f"python{minor}")
     if found:
         try:
@@ -63,19 +63,19 @@ def interpreter(minor: str) -> str:
         else:
             if said.stdout.strip() == minor:
                 return found
-    raise Unbuildable(
+    raise RecipeError(
         f"python{minor} is not installed. Bytecode is for one minor of Python, and that makes it: 3.10 for OpenWrt "
         "22.03, 3.11 for 23.05 and 24.10, 3.13 for 25.12"
     )
 
 
 def described(recipe: Path, out: Path, minor: str) -> list[Package]:
-    """The packages of a recipe's folder, without files. Raises `Unbuildable`."""
+    """The packages of a recipe's folder, without files. Raises `RecipeError`."""
     return _made("describe", recipe, out, minor, sys.executable)
 
 
 def staged(recipe: Path, out: Path, minor: str, downloads: Path | None = None) -> list[Package]:
-    """The packages of a recipe's folder, their files beneath `out`. Raises `Unbuildable`.
+    """The packages of a recipe's folder, their files beneath `out`. Raises `RecipeError`.
 
     downloads: where source archives are looked for.
     """
@@ -89,7 +89,7 @@ def recipes() -> list[Path]:
 
 def _made(goal: str, recipe: Path, out: Path, minor: str, python: str, downloads: Path | None = None) -> list[Package]:
     if shutil.which("make") is None:
-        raise Unbuildable("GNU make is not installed")
+        raise RecipeError("GNU make is not installed")
     out = out.resolve() / recipe.name
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -115,7 +115,7 @@ def _made(goal: str, recipe: Path, out: Path, minor: str, python: str, downloads
         umask=0o022,  # what make and its programs write is for everybody to read, as in a package
     )
     if done.returncode:
-        raise Unbuildable(f"{recipe.name}: {_last_words(done.stderr)}")
+        raise RecipeError(f"{recipe.name}: {_last_words(done.stderr)}")
     return [_read(path.parent) for path in sorted(out.glob("*/VERSION"))]
 
 
@@ -152,5 +152,5 @@ def _dependencies(package: str, text: str) -> tuple[str, ...]:
     words = [word.lstrip("+") for word in text.split() if not word.startswith("@")]
     for word in words:
         if ":" in word:
-            raise Unbuildable(f"{package}: DEPENDS {word}: a condition that only the SDK knows the answer to")
+            raise RecipeError(f"{package}: DEPENDS {word}: a condition that only the SDK knows the answer to")
     return tuple(dict.fromkeys((_ALWAYS, *words)))

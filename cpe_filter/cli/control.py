@@ -93,7 +93,7 @@ def exempt_add(
     try:
         end = moment(until) if until is not None else now + seconds(lasts) if lasts is not None else None
         request = {"do": "exempt", "device": device, "destination": destination, "until": end, "reason": reason}
-        exemption = requests.wanted(request, now)
+        exemption = requests.requested_exemption(request, now)
         try:
             _print(filter_.send(request))
             return EXIT_OK
@@ -120,7 +120,7 @@ def exempt_remove(
     gone: list[int] = []
 
     def remove(contents: exemptions.Contents) -> exemptions.Contents:
-        gone.extend(requests.unwanted(request, contents, policy, path or "the policy"))
+        gone.extend(requests.ids_to_remove(request, contents, policy, path or "the policy"))
         return exemptions.without(contents, gone)
 
     try:

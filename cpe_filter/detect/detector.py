@@ -97,23 +97,23 @@ class Connection:
 
     __slots__ = (
         "_domains",
-        "asked",
+        "allowance",
         "authenticated",
+        "awaits_recipient",
         "before",
         "content",
         "device",
         "explained",
         "fired",
+        "has_greeted",
         "lacked",
         "met",
         "new",
         "number",
         "offered_tls",
-        "said",
         "ready",
         "recipients",
         "refusals",
-        "room",
     )
 
     def __init__(self, device: Device, number: int, new: bool, before: int) -> None:
@@ -126,15 +126,15 @@ class Connection:
         self.content = False  # it went on to DATA
         self.met = False  # counted among the networks that the device has met
         self.fired = self.lacked = 0  # which indicators have, and which rates have not: a bit each
-        self.room = SESSION_CLIP
+        self.allowance = SESSION_CLIP
         # Of the names of HELO and sender only whether they are equal matters: marks of their domains, in one number.
         self._domains = 0
         self.offered_tls = False
-        self.said = False  # a name in HELO
+        self.has_greeted = False  # a name in HELO
         self.recipients = 0
         self.refusals = 0  # replies of 4yz and 5yz
         self.ready = False  # the server agreed to a recipient
-        self.asked = False  # MAIL with a sender, and no recipient yet
+        self.awaits_recipient = False  # MAIL with a sender, and no recipient yet
 
     @property
     def helo(self) -> int:
@@ -302,7 +302,7 @@ class Detector:
 
     def ended(self, connection: Connection, phase: str, quit_sent: bool, time: PacketTime) -> None:
         """An established connection has ended: counts what its end shows. `phase` as in inspect.session."""
-        if connection.asked:
+        if connection.awaits_recipient:
             self._writes(connection, 0, time)
         if connection.explained:
             if phase in (CLOSED, RESET):
@@ -428,9 +428,9 @@ class Detector:
             for line in _lines(event.reply):
                 if line[:8].upper() == "STARTTLS":
                     connection.offered_tls = True
-        if connection.said:
+        if connection.has_greeted:
             return
-        connection.said = True
+        connection.has_greeted = True
         self._breadth(connection, hash(name), time)
         # All private addresses are one name: a lease may change at any time.
         self._rotates(connection, "helo-rotates", 0, 0 if kind == "literal-private" else hash(name), time)
@@ -483,7 +483,7 @@ class Detector:
             return
         if connection.helo not in (0, connection.sender):
             self._add(connection, "sender-unrelated", time)
-        connection.asked = True
+        connection.awaits_recipient = True
         if not connection.fresh or connection.explained:
             return
         if connection.authenticated:
@@ -496,7 +496,7 @@ class Detector:
 
         Who writes to its own domain writes to itself: a scanner sends each user's scans in his name.
         """
-        connection.asked = False
+        connection.awaits_recipient = False
         device = connection.device
         part = OWN_PART if connection.sender == to else 1.0
         rotates = self._rotates(connection, "sender-rotates", 2, connection.sender, time, part)
@@ -513,7 +513,7 @@ class Detector:
         if event.reply is not None and event.reply.positive:
             connection.ready = True
         domain = registered_domain(event.name.rpartition("@")[2])
-        if connection.asked:
+        if connection.awaits_recipient:
             self._writes(connection, _mark(domain), time)
         if domain and _mark(domain) == connection.helo != connection.sender:
             self._add(connection, "helo-is-recipient", time)
@@ -529,7 +529,7 @@ class Detector:
         device = connection.device
         score = device.score
         before, value = score.standing, score.value
-        connection.room = score.add(name, connection.room, part, proven)
+        connection.allowance = score.add(name, connection.allowance, part, proven)
         if self._trace is not None:
             self._trace(Step(time, device, device.connections, name, score.value - value, score.value))
         self._judge(device, before, name, time)

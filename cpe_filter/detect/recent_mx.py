@@ -33,25 +33,25 @@ class RecentMx:
 
     def __init__(self, limit: int = KEYS) -> None:
         self.limit = limit
-        self._asked: dict[bytes, MxQueries] = {}  # the key that was silent longest comes first
+        self._queries: dict[bytes, MxQueries] = {}  # the key that was silent longest comes first
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._queries)
 
     def add(self, key: bytes, foreign: bool, time: PacketTime) -> None:
         """A device that has never mailed asked for MX records."""
         earlier = self._take_fresh(key, time)
         queries, last = earlier or (0, [])
-        while len(self._asked) >= self.limit:
-            del self._asked[next(iter(self._asked))]
-        self._asked[key] = MxQueries(queries + 1, [*last[1 - KEPT :], (time, foreign)])
+        while len(self._queries) >= self.limit:
+            del self._queries[next(iter(self._queries))]
+        self._queries[key] = MxQueries(queries + 1, [*last[1 - KEPT :], (time, foreign)])
 
     def take(self, key: bytes, time: PacketTime) -> MxQueries | None:
         """The questions of a device that mails now, returned once; None if it asked nothing in the last hour."""
-        return self._take_fresh(key, time) if self._asked else None
+        return self._take_fresh(key, time) if self._queries else None
 
     def _take_fresh(self, key: bytes, time: PacketTime) -> MxQueries | None:
-        asked = self._asked.pop(key, None)
-        if asked is None or time - asked.last[-1][0] > KEEP_S:
+        found = self._queries.pop(key, None)
+        if found is None or time - found.last[-1][0] > KEEP_S:
             return None
-        return asked
+        return found

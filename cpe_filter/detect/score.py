@@ -72,7 +72,7 @@ _SCALES = tuple(CONVICT_AT / needed for needed in _NEEDED)
 #: So many steps to take back what raised the score too much.
 _FITS = 8
 #: One indicator raises the score by less than that.
-_ROOM_FOR_ALL = CLIP * max(_SCALES)
+_ALLOWANCE_FOR_ALL = CLIP * max(_SCALES)
 #: A habit: the sums that it changes, with its weight. Most habits that show in every session change few.
 _WEIGHTS = {
     name: tuple((n, weight) for n, weight in enumerate(row.weights) if weight)
@@ -120,8 +120,8 @@ class Score:
         self.standing: Standing = CLEAR
         self.tallies: dict[str, Tally] = {}
 
-    def add(self, name: str, room: float, part: float = 1.0, proven: bool = True) -> float:
-        """An indicator fired in a session that may still add `room` to the score. Returns what it may add after that.
+    def add(self, name: str, allowance: float, part: float = 1.0, proven: bool = True) -> float:
+        """An indicator fired in a session that may still add `allowance` to the score. Returns what is left of that.
 
         part: of its weight, where something else explains the rest. proven: both ends of a connection show it.
         """
@@ -139,7 +139,9 @@ class Score:
         before, sure = self.value, _value(self.sums)
         if self.standing == COMPROMISED:  # one more suspicion changes nothing
             self.loose = None
-        start = ([*self.sums], None if self.loose is None else [*self.loose]) if room < _ROOM_FOR_ALL else None
+        start = None
+        if allowance < _ALLOWANCE_FOR_ALL:
+            start = [*self.sums], None if self.loose is None else [*self.loose]
         if proven:
             self._raise(changes, part)
         elif self.standing != COMPROMISED:
@@ -147,8 +149,8 @@ class Score:
                 self.loose = [*self.sums]
             _raise(self.loose, changes, part)
         self._weigh()
-        if start is not None and self.value - before > room:
-            self._fit(*start, before, room)
+        if start is not None and self.value - before > allowance:
+            self._fit(*start, before, allowance)
         added = self.value - before
         if proven:  # for a conviction, whatever one side alone has shown
             gained = _value(self.sums) - sure
@@ -157,17 +159,17 @@ class Score:
         else:
             tally.weight += added
             tally.loose += added
-        return max(0.0, room - max(0.0, added))
+        return max(0.0, allowance - max(0.0, added))
 
-    def _fit(self, sums: list[float], loose: list[float] | None, before: float, room: float) -> None:
-        """Takes back what raised the score by more than `room`, from all sums alike. sums, loose: before it."""
+    def _fit(self, sums: list[float], loose: list[float] | None, before: float, allowance: float) -> None:
+        """Takes back what raised the score by more than `allowance`, from all sums alike. sums, loose: before it."""
         for _ in range(_FITS):  # the least of the sums is another one on the way
-            share = room / (self.value - before)
+            share = allowance / (self.value - before)
             if self.loose is not None:
                 self.loose = [one + share * (now - one) for one, now in zip(loose or sums, self.loose, strict=True)]
             self.sums = [one + share * (now - one) for one, now in zip(sums, self.sums, strict=True)]
             self._weigh()
-            if self.value - before <= room:
+            if self.value - before <= allowance:
                 return
         self.sums, self.loose = sums, loose
         self._weigh()
@@ -286,13 +288,13 @@ class SharedScore(Score):
         super().__init__()
         self.left = 0.0
 
-    def add(self, name: str, room: float, part: float = 1.0, proven: bool = True) -> float:
+    def add(self, name: str, allowance: float, part: float = 1.0, proven: bool = True) -> float:
         if name in _OF_ONE:
-            return room
-        allowed = min(room, self.left)
+            return allowance
+        allowed = min(allowance, self.left)
         used = allowed - super().add(name, allowed, part, proven)
         self.left = max(0.0, self.left - used)
-        return max(0.0, room - used)
+        return max(0.0, allowance - used)
 
     def lack(self, name: str, part: float = 1.0) -> None:
         if name not in _OF_ONE:

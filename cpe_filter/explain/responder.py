@@ -52,7 +52,7 @@ class ExplainError(RuntimeError):
 class _Connection:
     """A client: its socket, its dialogue, what it has yet to be sent, and what it counts against."""
 
-    __slots__ = ("socket", "dialogue", "out", "began", "active", "groups", "asked", "resumes")
+    __slots__ = ("socket", "dialogue", "out", "began", "active", "groups", "tests", "resumes")
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class _Connection:
         dialogue: Dialogue,
         now: Mono,
         groups: tuple[bytes, ...],
-        asked: ConnectionTests | None,
+        tests: ConnectionTests | None,
     ) -> None:
         self.socket = sock
         self.dialogue = dialogue
-        self.asked = asked
+        self.tests = tests
         #: When the rest of a reply follows; 0: at once.
         self.resumes = Mono(0.0)
         self.out = dialogue.greeting()
@@ -213,8 +213,8 @@ class Responder:
                         return
                     connection.active = now
                     connection.resumes = Mono(0.0)
-                    if connection.asked is not None:
-                        connection.asked.time = now
+                    if connection.tests is not None:
+                        connection.tests.time = now
                     connection.dialogue.receive(data)
                 elif not event & select.POLLOUT:  # an error: the client has gone
                     self._close(connection)
@@ -270,8 +270,8 @@ class Responder:
                 _say(sock, TOO_MANY)
                 sock.close()
                 continue
-            asked = self._questions.of(groups[0], self._shares.is_quiet(groups[0]), now)
-            connection = _Connection(sock, Dialogue(self._texts, asked), now, groups, asked)
+            tests = self._questions.of(groups[0], self._shares.is_quiet(groups[0]), now)
+            connection = _Connection(sock, Dialogue(self._texts, tests), now, groups, tests)
             self._connections[sock.fileno()] = connection
             self._poll.register(sock.fileno(), select.POLLIN)
             try:
@@ -312,8 +312,8 @@ class Responder:
         self._poll.unregister(fd)
         del self._connections[fd]
         connection.socket.close()
-        if connection.asked is not None:
-            connection.asked.ended()
+        if connection.tests is not None:
+            connection.tests.ended()
         self._counts[1] += connection.dialogue.refused
         self._shares.give_back(connection.groups)
 

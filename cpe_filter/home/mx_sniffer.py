@@ -157,7 +157,7 @@ class Lookups:
     ) -> None:
         self.seen = 0
         self.failures = 0
-        self._wanted = interfaces
+        self._interfaces = interfaces
         self._poll = poll
         self._on_query = on_query
         self._log_once = LogOnce(log)
@@ -180,7 +180,8 @@ class Lookups:
             self._resting = False
             for fd in self._sockets:
                 self._poll.register(fd, select.POLLIN)
-        if time >= self._next_try and (len(self._sockets) < len(self._wanted) or any(map(is_pattern, self._wanted))):
+        names = self._interfaces
+        if time >= self._next_try and (len(self._sockets) < len(names) or any(map(is_pattern, names))):
             self._next_try = time + self._retry_s
             self._open_missing()
 
@@ -224,7 +225,7 @@ class Lookups:
                 packet_socket = _open(name)
             except PermissionError:
                 self._log_once.first("", warning("MX lookups are not watched: that needs the capability CAP_NET_RAW"))
-                self._wanted = ()
+                self._interfaces = ()
                 return
             except OSError as error:
                 self._log_once.first(name, warning(f"MX lookups are not watched on {name}: {error.strerror}"))
@@ -235,8 +236,8 @@ class Lookups:
 
     def _names(self) -> list[str]:
         """The interfaces to watch, at most `MOST_INTERFACES`; a pattern means all that are there."""
-        patterns = [name for name in self._wanted if is_pattern(name)]
-        found = [name for name in self._wanted if not is_pattern(name)]
+        patterns = [name for name in self._interfaces if is_pattern(name)]
+        found = [name for name in self._interfaces if not is_pattern(name)]
         if patterns:
             found += [name for _, name in socket.if_nameindex() if matches(name, patterns) and name not in found]
         return found[:MOST_INTERFACES]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from cpe_filter.enforce.nftables import KernelError
 from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import Log, err, notice
-from cpe_filter.live.requests import added_line, unwanted, wanted
+from cpe_filter.live.requests import added_line, ids_to_remove, requested_exemption
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy.exemptions import Contents, describe
 from cpe_filter.policy.model import Exemption, Policy, PolicyError
@@ -115,7 +115,7 @@ class ExemptionControl:
     def add(self, requester: str, request: Answer) -> Steps[Answer]:
         """Raises `PolicyError`."""
         wall = self._wall()
-        exemption = wanted(request, wall)
+        exemption = requested_exemption(request, wall)
         before = yield from self._change(lambda old: exemptions.added(old, exemption, wall, requester)[0], requester)
         _, kept, replaces = exemptions.added(before, exemption, wall, requester)
         return {"id": kept.id, "lines": [added_line(kept, replaces)]}
@@ -124,7 +124,7 @@ class ExemptionControl:
         """Raises `PolicyError`."""
 
         def ids(contents: Contents) -> list[int]:
-            return unwanted(request, contents, self.policy, self._path)
+            return ids_to_remove(request, contents, self.policy, self._path)
 
         before = yield from self._change(lambda old: exemptions.without(old, ids(old)), requester)
         numbers = ids(before)

@@ -28,7 +28,7 @@ def asker(uid: int, sudo: object) -> str:
     return f"uid {uid}"
 
 
-def wanted(request: Answer, wall: Posix) -> Exemption:
+def requested_exemption(request: Answer, wall: Posix) -> Exemption:
     """The requested exemption: device, destination, until (POSIX time or none), reason. Raises `PolicyError`."""
     reason, until = request.get("reason"), request.get("until")
     if not isinstance(reason, str) or not reason.strip():
@@ -47,7 +47,7 @@ def wanted(request: Answer, wall: Posix) -> Exemption:
     return exemption._replace(until=Posix(int(until)))
 
 
-def unwanted(request: Answer, contents: Contents, policy: Policy, path: str) -> list[int]:
+def ids_to_remove(request: Answer, contents: Contents, policy: Policy, path: str) -> list[int]:
     """The ids of the exemptions to remove. path: the policy's file. Raises `PolicyError`."""
     names, device, destination = request.get("ids", []), request.get("device"), request.get("destination")
     if not isinstance(names, list) or len(names) > MAX_IDS or not all(isinstance(name, str) for name in names):

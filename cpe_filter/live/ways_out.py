@@ -76,7 +76,7 @@ class WaysOut(Part):
         self._ways: dict[Key, _Unwatched] = {}
         self._next_counts = self._next_routes = self._earliest = 0.0
         self._unclear = False
-        self._said: dict[Key, str] = {}
+        self._logged: dict[Key, str] = {}
         self._lines: Bucket | None = None
         self._changes: Changes | None = None
         try:
@@ -171,7 +171,7 @@ class WaysOut(Part):
         for key, one in list(self._ways.items()):
             if self._known(key[0]) or not (one.route or one.mail):
                 del self._ways[key]
-                self._said.pop(key, None)
+                self._logged.pop(key, None)
 
     # ── saying ──────────────────────────────────────────────────────────────────────────────────
 
@@ -179,7 +179,7 @@ class WaysOut(Part):
         """A line for each way that is new, or by which mail has left for the first time."""
         for key, one in self._ways.items():
             state = "mail" if one.mail else one.route
-            before = self._said.get(key)
+            before = self._logged.get(key)
             if before == "mail" or before == state:
                 continue
             tokens = token_level(self._lines, float(LINES_BURST), LINES_PER_HOUR, now)
@@ -187,7 +187,7 @@ class WaysOut(Part):
                 self._lines = tokens, now
                 return
             self._lines = tokens - 1.0, now
-            self._said[key] = state
+            self._logged[key] = state
             self._log(_line(key, one, before is not None and before != "standby"))
 
     def facts(self) -> dict[str, Any]:

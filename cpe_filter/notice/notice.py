@@ -151,7 +151,7 @@ def _make(
 
     os.nice(10)  # packets first
     time.tzset()
-    about = notice_page.About(
+    settings = notice_page.PageSettings(
         policy.notice.language,
         policy.notice.provider,
         policy.notice.help_url,
@@ -166,7 +166,7 @@ def _make(
         # The unknown device of the home is on the page only where there is something to do.
         if device.key != HOME or device.score.standing == COMPROMISED or device.key in past
     ]
-    write(policy.notice.page, notice_page.page(about, entries, Posix(now + shift)))
+    write(policy.notice.page, notice_page.page(settings, entries, Posix(now + shift)))
 
 
 def write(path: str, text: str) -> None:

@@ -30,7 +30,7 @@ RELEASED = "released"
 _STEPS = ("step_1", "step_2", "step_3")
 
 
-class About(NamedTuple):
+class PageSettings(NamedTuple):
     """language: of notice_text. provider, help_url: may be empty. mode: of every device at least. reports: the provider
     gets reports of incidents; names: with the devices' own names, too."""
 
@@ -42,9 +42,9 @@ class About(NamedTuple):
     names: bool
 
 
-def page(about: About, entries: Sequence[Entry], now: Posix) -> str:
+def page(settings: PageSettings, entries: Sequence[Entry], now: Posix) -> str:
     """now: POSIX seconds. Times are shown in local time."""
-    words = Words(about.language, about.provider)
+    words = Words(settings.language, settings.provider)
     groups: tuple[list[Entry], ...] = ([], [], [])
     for entry in entries:
         groups[_group(entry)].append(entry)
@@ -54,7 +54,7 @@ def page(about: About, entries: Sequence[Entry], now: Posix) -> str:
     lead = "lead_action" if urgent else "lead_question" if asked else "lead_none"
     detailed = [*urgent, *watched]
     parts = [
-        f'<!DOCTYPE html>\n<html lang="{about.language}"><head><meta charset="utf-8">',
+        f'<!DOCTYPE html>\n<html lang="{settings.language}"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">',
@@ -63,7 +63,7 @@ def page(about: About, entries: Sequence[Entry], now: Posix) -> str:
         f"<h1>{title}</h1><p>{_said(words, lead)}</p></div></header>\n<main>",
         *(_card(words, one) for one in detailed[:SHOWN]),
         _others(words, [*detailed[SHOWN:], *others], bool(detailed)),
-        _rights(words, about),
+        _rights(words, settings),
         f"</main>\n<footer><p>{_as_of(words, now)}</p></footer></body></html>\n",
     ]
     return "\n".join(parts)
@@ -156,13 +156,15 @@ def _others(words: Words, others: Sequence[Entry], some: bool) -> str:
     return f'<section><h2>{_said(words, "h_others")}</h2><ul class="others">{items}</ul>{more}</section>'
 
 
-def _rights(words: Words, about: About) -> str:
+def _rights(words: Words, settings: PageSettings) -> str:
     """What is allowed, how to object, and what the filter sees."""
-    told = ["privacy_reports", *(["privacy_names"] if about.names else [])] if about.reports else ["privacy_local"]
-    privacy = " ".join(_said(words, key) for key in ("privacy", *told))
-    url = escape(about.help_url)
+    keys = ["privacy", "privacy_reports" if settings.reports else "privacy_local"]
+    if settings.reports and settings.names:
+        keys.append("privacy_names")
+    privacy = " ".join(_said(words, key) for key in keys)
+    url = escape(settings.help_url)
     link = f'<p>{_said(words, "help")} <a href="{url}" rel="noreferrer">{url}</a></p>' if url else ""
-    general = f"<p>{_said(words, 'blocked_all')}</p>" if about.mode == "block" else ""
+    general = f"<p>{_said(words, 'blocked_all')}</p>" if settings.mode == "block" else ""
     return (
         f"<section><h2>{_said(words, 'h_own')}</h2>{general}<p>{_said(words, 'own')}</p></section>"
         f"<section><h2>{_said(words, 'h_object')}</h2><p>{_said(words, 'object')}</p>{link}</section>"

@@ -23,7 +23,7 @@ def provided(policy: Policy, program: str = _PROGRAM) -> tuple[Policy, tuple[str
     program: the folder of cpe_filter.
     """
     lines = []
-    for folder, table, key, instead, line in _asked(policy):
+    for folder, table, key, instead, line in _needs(policy):
         if not os.path.isdir(os.path.join(program, folder)):
             changed: dict[str, Any] = {table: getattr(policy, table)._replace(**{key: instead})}
             policy = policy._replace(**changed)
@@ -31,7 +31,7 @@ def provided(policy: Policy, program: str = _PROGRAM) -> tuple[Policy, tuple[str
     return policy, tuple(lines)
 
 
-def _asked(policy: Policy) -> list[tuple[str, str, str, str, str]]:
+def _needs(policy: Policy) -> list[tuple[str, str, str, str, str]]:
     """What the policy asks for: folder, table, key, the key's value without that folder, and the line that says so."""
     changes, language = [], policy.notice.language
     if policy.filter.refusal == "explain":

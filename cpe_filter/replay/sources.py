@@ -22,7 +22,7 @@ LINES = 5
 OPEN = 200
 
 #: Says something about an input, by its path.
-About = Callable[[str, str], None]
+Warn = Callable[[str, str], None]
 
 
 class Source(NamedTuple):
@@ -36,7 +36,7 @@ class FolderError(ValueError):
     """A folder in which there is nothing to judge."""
 
 
-def expand(paths: Sequence[str], skipped: About) -> list[Source]:
+def expand(paths: Sequence[str], skipped: Warn) -> list[Source]:
     """The inputs, with the files of a folder in its place, in the order of their names (`x9` before `x10`).
 
     skipped: called with what in a folder is not a file. Raises `OSError`, and `FolderError` for an empty folder.
@@ -103,7 +103,7 @@ class Joined:
         self._latest: _Part | None = None  # of those that were read to their end, the one that ended last
         self.notes: list[str] = []
 
-    def frames(self, warn: About) -> Iterator[Frame]:
+    def frames(self, warn: Warn) -> Iterator[Frame]:
         """warn: called with damage in a file. Raises `CaptureError` if no file can be used."""
         waiting = self._parts(warn)
         interrupt = self._reading.interrupt
@@ -142,7 +142,7 @@ class Joined:
             if len(active) > 1:
                 heapq.heapreplace(active, part)
 
-    def _parts(self, warn: About) -> list[_Part]:
+    def _parts(self, warn: Warn) -> list[_Part]:
         """The files that have packets, by the time of the first one."""
         parts = []
         for number, source in enumerate(self._sources):
@@ -162,7 +162,7 @@ class Joined:
                     warn(path, text)
         return sorted(parts)
 
-    def _rest(self, part: _Part, warn: About) -> Iterator[Frame]:
+    def _rest(self, part: _Part, warn: Warn) -> Iterator[Frame]:
         """A file's frames behind the first one; if it cannot be read any more, the others go on."""
         try:
             found = frames(part.path, self._warn(part.path, warn), self._reading)
@@ -171,7 +171,7 @@ class Joined:
         except (CaptureError, OSError) as error:
             self._failed(self._sources[part.number], error)
 
-    def _warn(self, path: str, warn: About) -> Callable[[str], None]:
+    def _warn(self, path: str, warn: Warn) -> Callable[[str], None]:
         return lambda text: warn(path, text)
 
     def _note_order(self, parts: Sequence[_Part]) -> None:

@@ -66,7 +66,7 @@ def incident_event(kind: EventKind, incident: Incident, now: PacketTime, booted:
         ind={name: _number(counts.indicators[name]) for name in INDICATORS if counts.indicators.get(name)},
         act=incident.act,
     )
-    event.update(incident.about)
+    event.update(incident.device_facts)
     if incident.examples:
         event["sp"] = [
             {"up": _up(example.time, booted), "port": example.port, "family": example.family}
@@ -75,7 +75,7 @@ def incident_event(kind: EventKind, incident: Incident, now: PacketTime, booted:
     return event
 
 
-def about(device: Device, now: PacketTime) -> Wire:
+def device_facts(device: Device, now: PacketTime) -> Wire:
     """What an event says of a device besides its mail. Where it has nothing, it has no field for it."""
     found: Wire = {}
     if device.submissions[0]:

@@ -37,25 +37,25 @@ class Incident:
 
     base: the device's counts when the incident began; counts: those since then. last_sent_*: the content of the last
     event, and its time. arrived: which of its events the collector has (bits, see tracker). resend: the last events may
-    be lost, so they are sent again. about: what else is known of the device, as the wire format has it. rekeyed: the
-    device has another key since the counts were taken.
+    be lost, so they are sent again. device_facts: what else is known of the device, as the wire format has it.
+    rekeyed: the device has another key since the counts were taken.
     """
 
     __slots__ = (
-        "about",
         "act",
         "arrived",
         "base",
         "counts",
         "dev",
+        "device_facts",
         "examined",
         "examples",
         "first",
         "id",
         "key",
         "last",
-        "last_sent_at",
         "last_sent_answer",
+        "last_sent_at",
         "last_sent_counts",
         "last_sent_examples",
         "name",
@@ -72,7 +72,7 @@ class Incident:
         self.dev = dev
         self.oui = _oui(key)
         self.name = ""
-        self.about: dict[str, Any] = {}
+        self.device_facts: dict[str, Any] = {}
         self.standing = UNUSUAL
         self.act = "monitor"
         self.first = self.last = first
@@ -90,7 +90,7 @@ class Incident:
     @property
     def answer(self) -> str:
         """People's last answer to the notice, "" if there is none."""
-        answer: str = self.about.get("notice", {}).get("answer", "")
+        answer: str = self.device_facts.get("notice", {}).get("answer", "")
         return answer
 
     @property

@@ -38,7 +38,7 @@ from cpe_filter.report.events import (
     RAISED,
     RELEASED,
     UPDATED,
-    about,
+    device_facts,
     incident_event,
 )
 from cpe_filter.report.incident import MAX_NAME, Incident
@@ -253,7 +253,7 @@ class IncidentTracker:
         incident.act = policy.filter.refusal if mode == "block" else mode
         incident.name = named(device)[:MAX_NAME] if policy.report.hostnames else ""
         incident.last = device.last_seen
-        incident.about = about(device, device.last_seen)
+        incident.device_facts = device_facts(device, device.last_seen)
         incident.count(counts(device))
 
     def _event(self, kind: EventKind, incident: Incident, now: PacketTime) -> Wire:

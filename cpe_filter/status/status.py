@@ -93,7 +93,7 @@ class Writer:
         self._figures = figures
         self._named = named
         self._log = log
-        self._asked = False
+        self._is_due = False
         self._file: AtomicFile | None = None  # while it is written
         self._pieces: Iterator[bytes] = iter(())
         self._last: AtomicFile | None = None  # the one that is there
@@ -102,7 +102,7 @@ class Writer:
 
     def ask(self) -> None:
         """The file is out of date. If one is being written it is finished first, and then written once more."""
-        self._asked = True
+        self._is_due = True
 
     def step(self) -> bool:
         """Does a slice of the work. True: there is more; call it again when waiting packets are served."""
@@ -117,7 +117,7 @@ class Writer:
 
     def write(self) -> None:
         """Writes all of it. Raises OSError; then the old file stays."""
-        self._asked = True
+        self._is_due = True
         while self._step():
             pass
 
@@ -135,9 +135,9 @@ class Writer:
     def _step(self) -> bool:
         try:
             if self._file is None:
-                if not self._asked:
+                if not self._is_due:
                     return False
-                self._asked = False
+                self._is_due = False
                 self._pieces = self._made(encode(head(self._engine, self._figures(), posix())))
                 self._file = AtomicFile(self._path, 0o640)
                 return True
@@ -150,7 +150,7 @@ class Writer:
         if self._last is not None:
             self._last.close()
         self._last, self._file, self._failure = self._file, None, ""
-        return self._asked
+        return self._is_due
 
     def _abandon(self) -> None:
         """Drops what was written, and the places in it."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from cpe_filter.notice.devices import Entry
-from cpe_filter.notice.page import About, page
+from cpe_filter.notice.page import PageSettings, page
 from tests.lab.net import PROJECT
 from tests.texts.browser import Browser
 from tests.texts.palette import reduced
@@ -41,9 +41,9 @@ def main() -> int:
             ("computer", "en", "Example Net", "light", 760),
             ("phone", "de", "Beispielnetz", "dark", 390),
         ):
-            about = About(language, provider, "https://help.isp.example/mail", "monitor", True, False)
+            settings = PageSettings(language, provider, "https://help.isp.example/mail", "monitor", True, False)
             file = Path(folder) / f"{name}.html"
-            file.write_text(page(about, entries(), NOW))
+            file.write_text(page(settings, entries(), NOW))
             browser.scheme(scheme)
             browser.size(width, HEIGHT)
             browser.open(file)

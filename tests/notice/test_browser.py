@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.notice.page import About, page
+from cpe_filter.notice.page import PageSettings, page
 from cpe_filter.texts.notice import LANGUAGES
 from tests.notice.picture import NOW, entries
 from tests.replay.test_browser import CONTRAST, OVERFLOW
@@ -28,8 +28,9 @@ def test_every_language_in_both_schemes_narrow_and_wide(tmp_path: Path) -> None:
         browser.call("Page.addScriptToEvaluateOnNewDocument", source="window.alert = () => { window.hurt = true; }")
         for language in LANGUAGES:
             path = tmp_path / f"{language}.html"
-            about = About(language, "Example Net", "https://help.isp.example/" + "x" * 170, "block", True, True)
-            path.write_text(page(about, shown, NOW))
+            url = "https://help.isp.example/" + "x" * 170
+            settings = PageSettings(language, "Example Net", url, "block", True, True)
+            path.write_text(page(settings, shown, NOW))
             backs = {}
             for scheme in ("light", "dark"):
                 for width in (320, 1200):
@@ -55,7 +56,7 @@ def test_every_language_in_both_schemes_narrow_and_wide(tmp_path: Path) -> None:
             assert headings.count(1) == 1
             assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
             browser.key("Tab", 9)
-            assert browser.ask("document.activeElement.href") == about.help_url
+            assert browser.ask("document.activeElement.href") == settings.help_url
             browser.call("Emulation.setEmulatedMedia", media="print", features=[])
             assert browser.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
             assert browser.ask(CONTRAST) == []

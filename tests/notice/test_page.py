@@ -14,13 +14,13 @@ import pytest
 
 from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.notice.devices import Entry, entry
-from cpe_filter.notice.page import NAMED, SHOWN, About, page
+from cpe_filter.notice.page import NAMED, SHOWN, PageSettings, page
 from cpe_filter.notice.style import HASH, STYLE
 from cpe_filter.policy.model import Policy
 from cpe_filter.texts.notice import LANGUAGES, Words
 
 NOW = 1_800_000_000.0
-ABOUT = About("en", "Example Net", "https://help.isp.example/mail?x=1&y='2'", "monitor", True, False)
+SETTINGS = PageSettings("en", "Example Net", "https://help.isp.example/mail?x=1&y='2'", "monitor", True, False)
 BOT = Entry(
     "living-room-tv", "", "00:1A:2B", False, "C4:D5", "compromised", "block", NOW - 7200, NOW - 60, "", 0.0,
     ("unknown-user", "dnsbl-listed", "path-spaced", "verb-case", "helo-unqualified", "no-quit"),
@@ -67,13 +67,13 @@ class Reader(HTMLParser):
             self.words += data
 
 
-def read(about: About, *entries: Entry) -> Reader:
-    return Reader(page(about, entries, NOW))
+def read(settings: PageSettings, *entries: Entry) -> Reader:
+    return Reader(page(settings, entries, NOW))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_said_of_a_compromised_device(language: str) -> None:
-    found = read(ABOUT._replace(language=language), CLEAR, BOT)
+    found = read(SETTINGS._replace(language=language), CLEAR, BOT)
     words = Words(language, "Example Net")
     assert ("html", {"lang": language}) in found.tags
     for key in ("h_action_one", "action", "standing_compromised", "blocked_block", "works", "step_1", "step_2"):
@@ -93,67 +93,67 @@ def test_what_is_said_of_a_compromised_device(language: str) -> None:
 
 
 def test_a_home_where_nothing_is_wrong() -> None:
-    found = read(ABOUT, CLEAR)
+    found = read(SETTINGS, CLEAR)
     assert "No action required" in found.words
     assert "Action required" not in found.words
     assert "laptop" in found.words
-    assert read(ABOUT).words.count("No device has sent mail straight") == 1
+    assert read(SETTINGS).words.count("No device has sent mail straight") == 1
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_of_a_suspected_device_nothing_is_said(language: str) -> None:
     """Word for word what is said of a clear one."""
-    about = ABOUT._replace(language=language)
+    settings = SETTINGS._replace(language=language)
     clear = SUSPECT._replace(standing="clear", mode="monitor", indicators=())
-    assert page(about, [SUSPECT, CLEAR], NOW) == page(about, [clear, CLEAR], NOW)
+    assert page(settings, [SUSPECT, CLEAR], NOW) == page(settings, [clear, CLEAR], NOW)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_device_that_looks_like_a_mail_server_is_asked_about(language: str) -> None:
     words = Words(language, "Example Net")
-    found = read(ABOUT._replace(language=language), SERVER, CLEAR)
+    found = read(SETTINGS._replace(language=language), SERVER, CLEAR)
     for key in ("h_question", "standing_unusual", "lead_question", "own"):
         assert words(key) in found.words
     for key in ("lead_none", "h_noticed", "h_steps", "step_1"):
         assert words(key) not in found.words
     assert words("since", time=words.moment(time.localtime(NOW - 7200))) in found.words
-    both = read(ABOUT._replace(language=language), SERVER, BOT)
+    both = read(SETTINGS._replace(language=language), SERVER, BOT)
     assert words("h_action_one") in both.words
     assert both.words.index("living-room-tv") < both.words.index("cellar")
 
 
 def test_released_and_cleared() -> None:
-    released = read(ABOUT, SUSPECT._replace(past="released", past_at=NOW))
+    released = read(SETTINGS, SUSPECT._replace(past="released", past_at=NOW))
     assert "On 15 January 2027, 09:00 it was reported that this device has been cleaned." in released.words
-    cleared = read(ABOUT, CLEAR._replace(past="cleared", past_at=NOW))
+    cleared = read(SETTINGS, CLEAR._replace(past="cleared", past_at=NOW))
     assert "Cleared on 15 January 2027, 09:00" in cleared.words
-    again = read(ABOUT, BOT._replace(past="released", past_at=NOW))
+    again = read(SETTINGS, BOT._replace(past="released", past_at=NOW))
     assert "has been cleaned" not in again.words
 
 
 def test_the_worst_comes_first() -> None:
     older = BOT._replace(name="camera", first=NOW - 9000)
-    words = read(ABOUT, CLEAR, SERVER, older, BOT).words
+    words = read(SETTINGS, CLEAR, SERVER, older, BOT).words
     assert "2 devices need your attention" in words
     places = [words.index(name) for name in ("living-room-tv", "camera", "cellar", "laptop")]
     assert places == sorted(places)
 
 
 def test_monitor_and_block() -> None:
-    assert "Nothing. The filter only watches." in read(ABOUT, BOT._replace(mode="monitor")).words
+    assert "Nothing. The filter only watches." in read(SETTINGS, BOT._replace(mode="monitor")).words
     general = "From this connection no device may send mail straight"
-    assert general not in read(ABOUT, BOT).words
-    assert general in read(ABOUT._replace(mode="block"), CLEAR).words
+    assert general not in read(SETTINGS, BOT).words
+    assert general in read(SETTINGS._replace(mode="block"), CLEAR).words
 
 
 def test_what_the_provider_is_told() -> None:
-    assert "None of this leaves your home." in read(ABOUT._replace(reports=False)).words
-    assert "The name that the device gives itself" not in read(ABOUT).words
-    assert "The name that the device gives itself" in read(ABOUT._replace(names=True)).words
+    assert "None of this leaves your home." in read(SETTINGS._replace(reports=False)).words
+    assert "The name that the device gives itself" not in read(SETTINGS).words
+    assert "The name that the device gives itself" in read(SETTINGS._replace(names=True)).words
 
 
 def test_without_name_provider_or_help() -> None:
-    found = read(ABOUT._replace(provider="", help_url=""), BOT._replace(name="", oui="", random=True))
+    found = read(SETTINGS._replace(provider="", help_url=""), BOT._replace(name="", oui="", random=True))
     assert "Device without a name" in found.words
     assert "made up at random" in found.words
     assert "tell your Internet provider" in found.words
@@ -178,27 +178,27 @@ def test_without_name_provider_or_help() -> None:
 )
 @pytest.mark.parametrize("standing", ["compromised", "clear"])
 def test_hostile_names_are_inert(name: str, standing: str) -> None:
-    quiet = read(ABOUT, BOT._replace(standing=standing))
-    text = page(ABOUT, [BOT._replace(name=name, standing=standing)], NOW)
+    quiet = read(SETTINGS, BOT._replace(standing=standing))
+    text = page(SETTINGS, [BOT._replace(name=name, standing=standing)], NOW)
     found = Reader(text)
     assert [tag for tag, _ in found.tags] == [tag for tag, _ in quiet.tags]
     assert all(c.isprintable() or c == "\n" for c in text)
-    assert len(text) < len(page(ABOUT, [BOT._replace(standing=standing)], NOW)) + 1500
+    assert len(text) < len(page(SETTINGS, [BOT._replace(standing=standing)], NOW)) + 1500
     text.encode()
 
 
 def test_a_hostile_providers_name_is_inert() -> None:
-    about = ABOUT._replace(provider='<b>"x"</b>&')
-    assert [tag for tag, _ in read(about, BOT).tags] == [tag for tag, _ in read(ABOUT, BOT).tags]
-    assert '<b>"x"</b>&' in read(about, BOT).words
+    settings = SETTINGS._replace(provider='<b>"x"</b>&')
+    assert [tag for tag, _ in read(settings, BOT).tags] == [tag for tag, _ in read(SETTINGS, BOT).tags]
+    assert '<b>"x"</b>&' in read(settings, BOT).words
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_it_needs_nothing_and_links_only_to_help(language: str) -> None:
-    text = page(ABOUT._replace(language=language), [BOT, CLEAR, SUSPECT], NOW)
+    text = page(SETTINGS._replace(language=language), [BOT, CLEAR, SUSPECT], NOW)
     found = Reader(text)
     links = [attributes["href"] for tag, attributes in found.tags if "href" in attributes]
-    assert links == [ABOUT.help_url]
+    assert links == [SETTINGS.help_url]
     assert all("src" not in attributes for _, attributes in found.tags)
     assert {tag for tag, _ in found.tags}.isdisjoint({"script", "form", "input", "link", "img", "iframe", "base"})
     assert not re.search(r"url\(|@import", STYLE)
@@ -210,12 +210,12 @@ def test_it_needs_nothing_and_links_only_to_help(language: str) -> None:
 def test_the_style_sheet_is_the_one_that_the_policy_allows() -> None:
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     assert f"sha256-{digest}" == HASH
-    assert f"style-src '{HASH}'" in page(ABOUT, [], NOW)
+    assert f"style-src '{HASH}'" in page(SETTINGS, [], NOW)
 
 
 def test_many_devices_make_a_page_that_ends() -> None:
     many = [BOT._replace(name=f"bot{n}", first=NOW - n) for n in range(200)] + [CLEAR] * 56
-    text = page(ABOUT, many, NOW)
+    text = page(SETTINGS, many, NOW)
     assert text.count("<article") == SHOWN
     assert f"And {256 - SHOWN - NAMED} more." in text
     assert len(text) < 150_000
@@ -257,14 +257,14 @@ def test_findings_are_the_weightiest_against_it() -> None:
 
 
 def test_the_router_itself_has_one_step() -> None:
-    found = read(ABOUT, BOT._replace(place="router", name=""))
+    found = read(SETTINGS, BOT._replace(place="router", name=""))
     assert "The router itself" in found.words
     assert "it has to be updated or replaced" in found.words
     assert "three steps" not in found.words
 
 
 def test_an_unknown_device_of_the_home_has_one_step() -> None:
-    found = read(ABOUT, BOT._replace(place="home", name=""))
+    found = read(SETTINGS, BOT._replace(place="home", name=""))
     assert "An unknown device of this home" in found.words
     assert "it keeps changing its address" in found.words
     assert "three steps" not in found.words

@@ -101,7 +101,7 @@ class Lookup:
         )
         self._remembered: OrderedDict[str, tuple[float, tuple[Row, ...]]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[tuple[Row, ...]]] = {}
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self.breaker = Breaker(clock)
         self.failed = 0
         self.wrong = ""
@@ -130,7 +130,7 @@ class Lookup:
         return await asyncio.shield(task)
 
     async def _answer(self, router: str) -> tuple[Row, ...]:
-        async with self._room:
+        async with self._slots:
             if not self.breaker.enter():
                 raise MapUnavailableError("paused after failures")
             good = False

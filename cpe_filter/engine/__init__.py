@@ -1,9 +1,10 @@
 """The engine: a packet in, a verdict and events out. Live filter, replay, tests and fuzzers run this same code.
 
 `engine` composes inspect, detect and decide; `flows` has the table of connections, `judge` what they show about
-devices, `verdicts` the verdicts. Knows how inspect, detect and decide hang together.
-Must not know files, sockets, clocks (time
-comes in with the packet) or the kernel.
+devices, `responder_answers` what devices answer to the responder, `verdicts` the verdicts.
+
+Knows how inspect, detect and decide hang together. Must not know files, sockets, clocks (time comes in with the packet)
+or the kernel.
 """
 
 from __future__ import annotations

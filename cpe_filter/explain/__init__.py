@@ -1,4 +1,7 @@
-"""The responder: explains refusals to senders, over SMTP (554). A process of its own, without rights.
+"""The responder: explains refusals to senders over SMTP (554), and serves the notice by HTTP. A process without rights.
 
-Knows SMTP's server side and the policy's text. Must not know packets, devices or the kernel.
+`command` starts it and `responder` has its loop. SMTP: `dialogue`, `text`, `questions` (what it asks clients), `shares`
+(how many connections a client may hold). The notice: `web`, `http`, `notice_page`, and `channel` to the filter.
+
+Knows the server's side of SMTP and HTTP, and the policy's text. Must not know packets, devices or the kernel.
 """

@@ -13,6 +13,7 @@ import socket
 import stat
 
 from cpe_filter.lean.json_text import decode, encode
+from cpe_filter.lean.listener import Listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ NAME, LONGEST = "notice", 4096
 
 
 class Channel:
-    """Registers with `poll`. Call `serve` when that returns one of its descriptors."""
+    """Registers with `poll`. Call `serve` when that returns one of its descriptors, `resume` every second."""
 
     def __init__(self, poll: select.poll) -> None:
         self._poll = poll
-        self._listener: socket.socket | None = None
+        self._listener = Listener(poll)
         self._filter: socket.socket | None = None
 
     def bind(self, path: str) -> None:
@@ -40,18 +41,30 @@ class Channel:
             os.unlink(path)  # of a server before this one: a new one has its own filter connection soon
         except FileNotFoundError:
             pass
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mask = os.umask(0o177)
         try:
-            self._listener.bind(path)
+            listening.bind(path)
+            listening.listen(2)
+        except OSError:
+            listening.close()
+            raise
         finally:
             os.umask(mask)
-        self._listener.listen(2)
-        self._listener.setblocking(False)
-        self._poll.register(self._listener.fileno(), select.POLLIN)
+        listening.setblocking(False)
+        self._listener.add(listening)
 
     def __contains__(self, fd: int) -> bool:
-        return any(one is not None and one.fileno() == fd for one in (self._listener, self._filter))
+        return fd in self._listener or (self._filter is not None and self._filter.fileno() == fd)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a filter may wait for a descriptor."""
+        return self._listener.is_paused
+
+    def resume(self) -> None:
+        """Lets the filter in again."""
+        self._listener.resume()
 
     @property
     def is_open(self) -> bool:
@@ -59,8 +72,8 @@ class Channel:
 
     def serve(self, fd: int) -> Iterator[dict[str, Any]]:
         """The filter's answers that have come."""
-        if self._listener is not None and fd == self._listener.fileno():
-            self._accept(self._listener)
+        if fd in self._listener:
+            self._accept(fd)
             return
         while self._filter is not None:
             try:
@@ -81,15 +94,14 @@ class Channel:
             else:
                 yield message
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            accepted, _ = listener.accept()
-        except OSError:
+    def _accept(self, fd: int) -> None:
+        accepted = self._listener.accept(fd)
+        if accepted is None:
             return
         self._drop()
-        accepted.setblocking(False)
-        self._filter = accepted
-        self._poll.register(accepted.fileno(), select.POLLIN)
+        self._filter, _ = accepted
+        self._filter.setblocking(False)
+        self._poll.register(self._filter.fileno(), select.POLLIN)
 
     def send(self, message: dict[str, Any]) -> bool:
         """To the filter. False if there is none, or it does not read."""
@@ -109,7 +121,4 @@ class Channel:
 
     def close(self) -> None:
         self._drop()
-        if self._listener is not None:
-            self._poll.unregister(self._listener.fileno())
-            self._listener.close()
-            self._listener = None
+        self._listener.close()

@@ -143,7 +143,7 @@ class Web:
     @property
     def is_busy(self) -> bool:
         """Whether `tick` has something to look after."""
-        return bool(self._connections) or self._listener.is_paused
+        return bool(self._connections) or self._listener.is_paused or self._channel.is_paused
 
     def serve(self, fd: int, event: int, now: Mono) -> None:
         if fd in self._listener:
@@ -163,6 +163,7 @@ class Web:
     def tick(self, now: Mono) -> None:
         """Each second: ends what takes too long."""
         self._listener.resume()
+        self._channel.resume()
         for connection in list(self._connections.values()):
             if connection.number and now - connection.began > ANSWER_S:
                 self._respond(connection, http.response(503), now)

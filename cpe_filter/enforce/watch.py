@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from cpe_filter.lean.clocks import PacketTime
 
 #: Seconds between two checks, between two repairs, and between checks if the kernel does not notify.
-LOOK_S, MEND_S, BLIND_S = 1.0, 2.0, 5.0
+LOOK_S, REPAIR_EVERY_S, BLIND_S = 1.0, 2.0, 5.0
 #: The most seconds to the next try; the time doubles after each repair that failed.
 LONGEST_REST_S = 60.0
 #: Seconds that a repair may take, which starts nft twice; and seconds to wait for one when the filter stops.
 REPAIR_WAIT_S, CLOSE_S = 45.0, 3.0
 #: Seconds between two lines in the log about the same thing.
-SAY_S = 60.0
+LOG_EVERY_S = 60.0
 #: Datagrams of notifications that are read in one turn.
 _TURN = 256
 
@@ -237,7 +237,7 @@ class Watch:
         for watched in self._watched:
             if self._socket is None and now - watched.looked >= BLIND_S:
                 watched.due = True
-            if watched.unlogged and now - watched.logged_at >= SAY_S:
+            if watched.unlogged and now - watched.logged_at >= LOG_EVERY_S:
                 self._log_rest(watched, now)
         self._advance(now)
 
@@ -293,7 +293,7 @@ class Watch:
             return True
         self.repairs += 1
         self._log_repair(watched, now, warning(f"{watched.guarded.title} {watched.problem}; restored"))
-        watched.rest = MEND_S
+        watched.rest = REPAIR_EVERY_S
         watched.rests_until = now + watched.rest
         return True
 
@@ -307,12 +307,12 @@ class Watch:
         watched.due = True
         text = f"{watched.guarded.title} {problem} and could not be restored: {reason}"
         self._log_repair(watched, now, err(text))
-        watched.rest = min(LONGEST_REST_S, max(MEND_S, 2 * watched.rest))
+        watched.rest = min(LONGEST_REST_S, max(REPAIR_EVERY_S, 2 * watched.rest))
         watched.rests_until = now + watched.rest
 
     def _log_repair(self, watched: _Watched, now: PacketTime, line: Line) -> None:
         """One line a minute; `tick` logs how many more there were."""
-        if now - watched.logged_at < SAY_S:
+        if now - watched.logged_at < LOG_EVERY_S:
             watched.unlogged += 1
             return
         if watched.unlogged:

@@ -130,7 +130,7 @@ class NoticePage(Part):
         self._notice.changed(event.device, event.indicator, event.time)
 
     def device_rekeyed(self, event: DeviceRekeyed) -> None:
-        self._notice.continued(event.before, event.device.key)
+        self._notice.rekeyed(event.before, event.device.key)
 
     def close(self) -> None:
         self._notice.close()

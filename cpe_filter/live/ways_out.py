@@ -105,7 +105,7 @@ class WaysOut(Part):
                 self._switch(True, UNCLEAR_S)
         if looks:
             self._forget()
-            self._tell(now)
+            self._log_changes(now)
 
     def reload(self, policy: Policy) -> None:
         self._network = policy.network
@@ -175,7 +175,7 @@ class WaysOut(Part):
 
     # ── saying ──────────────────────────────────────────────────────────────────────────────────
 
-    def _tell(self, now: PacketTime) -> None:
+    def _log_changes(self, now: PacketTime) -> None:
         """A line for each way that is new, or by which mail has left for the first time."""
         for key, one in self._ways.items():
             state = "mail" if one.mail else one.route

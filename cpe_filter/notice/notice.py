@@ -73,7 +73,7 @@ class Notice:
             del self._past[next(iter(self._past))]
         self._due = True
 
-    def continued(self, before: bytes, after: bytes) -> None:
+    def rekeyed(self, before: bytes, after: bytes) -> None:
         """A device continues under another key."""
         if before in self._past:
             self._past[after] = self._past.pop(before)

@@ -16,7 +16,7 @@ import pytest
 from cpe_filter.enforce import nfnetlink, nftables, watch
 from cpe_filter.enforce.ruleset_names import COUNTERS, XTABLES
 from cpe_filter.enforce.sets import Sets
-from cpe_filter.enforce.watch import BLIND_S, LONGEST_REST_S, SAY_S, Counters, Guarded, Ruleset, Watch, counters
+from cpe_filter.enforce.watch import BLIND_S, LOG_EVERY_S, LONGEST_REST_S, Counters, Guarded, Ruleset, Watch, counters
 from cpe_filter.policy.file import build
 from cpe_filter.policy.model import Policy
 from tests.lab.alone import network
@@ -214,7 +214,7 @@ def test_somebody_who_keeps_flushing(alone: None) -> None:
     assert len(kept.log) == 1
     kept.turn(60)  # as the line says
     assert kept.log[1:] == [f"ruleset: repeated within a minute and not logged: {kept.installed - 1}"]
-    kept.turn(SAY_S)
+    kept.turn(LOG_EVERY_S)
     assert len(kept.log) == 2
     kept.close()
 
@@ -233,7 +233,7 @@ def test_a_repair_that_fails_is_tried_again_more_and_more_seldom(alone: None) ->
     assert gaps[:4] == [2, 4, 8, 16]
     assert max(gaps) == LONGEST_REST_S
     assert "could not be restored: nft: no space left" in kept.log[0]
-    assert len(kept.log) < 600 / SAY_S + 5
+    assert len(kept.log) < 600 / LOG_EVERY_S + 5
     kept.error = ""
     kept.turn(LONGEST_REST_S)
     assert kept.rules() == kept.before

@@ -98,7 +98,7 @@ def test_release_and_clearing(home: Home) -> None:
     home.stand(0, CLEAR, NOW + 10, "accepted")
     home.tick(NOW + 10)
     assert "Cleared on" in home.page.read_text()
-    home.notice.continued(home.devices[0].key, b"other!")
+    home.notice.rekeyed(home.devices[0].key, b"other!")
     home.devices[0].key = b"other!"
     home.tick(NOW + 20)
     assert "Cleared on" in home.page.read_text()

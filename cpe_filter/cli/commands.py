@@ -1,6 +1,7 @@
 """The commands: from parsed arguments to the module that does the work.
 
-Each command makes its own imports. `main` handles what is raised here, exit codes and output.
+Knows the parsed arguments. Must not do a command's work: each command imports the module that does. `main` handles what
+is raised here, exit codes and output.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ looked into (replay); 130 Ctrl-C.
 
 `run` stays in a router's memory, so it does not use argparse, which takes 1.4 MB. All other commands, and `run` with
 anything unusual, are in `commands`.
+
+Knows `run` and that there are other commands. Must not know their arguments (parser) or work (commands).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Values of options: text -> number, or `UsageError`, which says what is allowed."""
+"""Values of options: text -> number, or `UsageError`, which says what is allowed.
+
+Knows ranges. Must not know which command has an option.
+"""
 
 from __future__ import annotations
 

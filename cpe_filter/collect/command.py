@@ -13,6 +13,8 @@ notice   the text for the subscriber of a case: --case ID --language de --format
 bounce   reads one message from the bounce address on stdin, and records it in its case
 calibrate rates by indicator in cases closed as confirmed or false alarm, and a proposed table: --output FILE
 password asks for a name and a password for the fleet page, and prints the line for the configuration
+
+Knows the names of tasks and what each needs. Must not do their work.
 """
 
 from __future__ import annotations

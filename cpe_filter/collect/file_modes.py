@@ -1,4 +1,7 @@
-"""Permissions of files with keys and secrets: whoever can read one can act as the collector."""
+"""Permissions of files with keys and secrets: whoever can read one can act as the collector.
+
+Knows permissions. Must not know what a file is for.
+"""
 
 from __future__ import annotations
 

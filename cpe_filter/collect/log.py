@@ -1,4 +1,7 @@
-"""Log lines as JSON objects on stderr: `{"time","level","event",...}`, and the caller's `fields`: no secrets."""
+"""Log lines as JSON objects on stderr: `{"time","level","event",...}`, and the caller's `fields`: no secrets.
+
+Knows the form of a line. Must not know what is logged.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The collector's own counters, for Prometheus. Figures of the fleet come from the store.
 
-The value of a label is never a sender's choice: it is one of a fixed list.
+Knows Prometheus's types and the names of counters. Must not know who counts. The value of a label is never a sender's
+choice: it is one of a fixed list.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`run`, `ingest` and `consume`: listeners and jobs, until a signal to stop.
 
-Knows how the parts go together. Any number of processes may run, with one configuration file.
+Knows how the parts go together. Must not know what a part does. Any number of processes may run, with one configuration
+file.
 """
 
 from __future__ import annotations

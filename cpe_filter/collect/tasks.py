@@ -1,7 +1,8 @@
 """`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry,
 notice --case ID, bounce, calibrate.
 
-Knows the options of the command line. Messages go to stderr; stdout has only the output of the task.
+Knows the options of the command line. Must not do a task's work. Messages go to stderr; stdout has only the output of
+the task.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a HELO name looks like.
 
-Knows RFC 5321 section 4.1.1.1 and the forms that bots, routers' DHCP and bad configurations produce. Keeps nothing.
+Knows RFC 5321 section 4.1.1.1 and the forms that bots, routers' DHCP and bad configurations produce. Must not know what
+a form is evidence of. Keeps nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Wordings of refusals (see `replies`). Made from tests/detect/reply_rows.txt by `make docs`."""
+"""Wordings of refusals (see `replies`). Made from tests/detect/reply_rows.txt by `make docs`.
+
+Knows wordings. Must not know what a class is evidence of.
+"""
 
 from __future__ import annotations
 

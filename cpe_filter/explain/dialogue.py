@@ -1,7 +1,7 @@
 """The responder's SMTP dialogue with one client. It refuses every recipient, so it never gets beyond RCPT.
 
-Knows SMTP up to RCPT, the bounds of one dialogue, and how a question is put (`questions` decides which). No socket, no
-clock; nothing that a client says is kept.
+Knows SMTP up to RCPT, the bounds of one dialogue, and how a question is put (`questions` decides which). Must not know
+sockets, clocks or devices. Nothing that a client says is kept.
 """
 
 from __future__ import annotations

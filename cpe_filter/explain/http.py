@@ -1,7 +1,7 @@
 """Requests of browsers and of connectivity checks, and the answers to them, as bytes.
 
-Knows as much of HTTP/1.1 (RFC 9110, RFC 9112) as the notice needs. Pure: no socket, no clock, no words. A connection
-carries one request. Nothing of a request is kept or given back, except what is compared.
+Knows as much of HTTP/1.1 (RFC 9110, RFC 9112) as the notice needs. Must not know sockets, clocks, devices or words.
+Pure. A connection carries one request. Nothing of a request is kept or given back, except what is compared.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How far a connection got, and which of its packets must still be seen: words that the engine and the detector use.
 
-Knows nothing else.
+Knows the words. Must not know how a phase is found, or what follows from it.
 """
 
 from __future__ import annotations

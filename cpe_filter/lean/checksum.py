@@ -1,7 +1,7 @@
 """Bytes with their checksum, as files of the router have them, and the error for files that cannot be used.
 
-Knows nothing of what the bytes mean. A file is read completely or not at all. The checksum is the bytes, as one number,
-modulo a prime: 30 bits, in one pass of C. Saves 130 kB: zlib's library, which CRC-32 comes with.
+Knows sums of bytes. Must not know what the bytes mean. A file is read completely or not at all. The checksum is the
+bytes, as one number, modulo a prime: 30 bits, in one pass of C. Saves 130 kB: zlib's library, which CRC-32 comes with.
 """
 
 from __future__ import annotations

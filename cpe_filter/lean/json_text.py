@@ -1,8 +1,9 @@
 """Values as JSON, in US-ASCII and without spaces, without the module json.
 
-Knows RFC 8259, and _json, the C module under json, for texts that are written. Saves 1080 kB: json and what it imports
-(`re`, `enum`) take 1210 kB, this module and _json 125 kB. The C code that reads would not do: it loads json to say what
-is wrong. The running filter reads requests of a few kilobytes here. More is read in a child process (see forked).
+Knows RFC 8259, and _json, the C module under json, for texts that are written. Must not know what a value means. Saves
+1080 kB: json and what it imports (`re`, `enum`) take 1210 kB, this module and _json 125 kB. The C code that reads would
+not do: it loads json to say what is wrong. The running filter reads requests of a few kilobytes here. More is read in a
+child process (see forked).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Named tuples from annotations, as typing.NamedTuple makes them.
 
-Knows tuples. Saves 1180 kB (`typing`, most of it for `re`). The classes share their methods, where each of
-collections.namedtuple has its own: of the 39 classes that `run` loads that is 150 kB. Type checkers see the class of
-typing, so its rules are checked there.
+Knows tuples. Must not know what is in one. Saves 1180 kB (`typing`, most of it for `re`). The classes share their
+methods, where each of collections.namedtuple has its own: of the 39 classes that `run` loads that is 150 kB. Type
+checkers see the class of typing, so its rules are checked there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sockets as socket has them, without what it adds: `from cpe_filter.lean import plain_socket as socket`.
 
-Knows _socket, the C module below it, which has sockets and constants. socket adds enums of the constants, files,
-`selectors` and helpers for programs on the Internet. Saves 1120 kB: socket with `enum` and `selectors` takes 1250 kB,
-this module and _socket 130 kB. Type checkers see socket's own names.
+Knows _socket, the C module below it, which has sockets and constants. Must not know what a socket is for. socket adds
+enums of the constants, files, `selectors` and helpers for programs on the Internet. Saves 1120 kB: socket with `enum`
+and `selectors` takes 1250 kB, this module and _socket 130 kB. Type checkers see socket's own names.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SHA-256 without OpenSSL.
 
-Knows where Python's own is. Saves 3.8 MB: hashlib loads OpenSSL's library.
+Knows where Python's own is. Must not know what is hashed. Saves 3.8 MB: hashlib loads OpenSSL's library.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A token bucket: `burst` tokens at once, so many per hour in the long run. Pure.
 
-A bucket is a pair: its level, and the time of that level. A pair in a dict takes less memory than an object, and a
-router has up to four for each device.
+Knows levels and times. Must not know what a token is for. A bucket is a pair: its level, and the time of that level. A
+pair in a dict takes less memory than an object, and a router has up to four for each device.
 """
 
 from __future__ import annotations

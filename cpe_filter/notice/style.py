@@ -1,7 +1,7 @@
 """How the subscriber's page looks: light, dark, narrow, printed. Nothing is loaded from anywhere.
 
-Knows the page's class names. `HASH` is the hash of `STYLE` for the page's Content-Security-Policy. It is a constant,
-because hashlib would take 4 MB of a small router; a test compares the two.
+Knows the page's class names. Must not know words or devices. `HASH` is the hash of `STYLE` for the page's
+Content-Security-Policy. It is a constant, because hashlib would take 4 MB of a small router; a test compares the two.
 """
 
 from __future__ import annotations

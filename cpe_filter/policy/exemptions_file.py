@@ -1,8 +1,9 @@
 """The exemptions file: TOML -> `Contents`.
 
 Knows the file's form: the policy's `[[exempt]]` with three more keys, `id` (a number, never used twice), `added` and
-`by`. Every error names file and place, and what is allowed. Not part of the running filter, which reads the file in a
-child process.
+`by`. Must not know how the file is written (exemptions_store) or which exemptions are in force (exemptions). Every
+error names file and place, and what is allowed. Not part of the running filter, which reads the file in a child
+process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The policy file: TOML -> `Policy`.
 
-Knows how tables become a policy, and the [[exempt]] tables. keys has the keys; toml_file reads and checks. Not part of
-the running filter, which reads its policy in a child process (load).
+Knows how tables become a policy, and the [[exempt]] tables. Must not know what a key means, or how a policy is carried
+out. keys has the keys; toml_file reads and checks. Not part of the running filter, which reads its policy in a child
+process (load).
 """
 
 from __future__ import annotations

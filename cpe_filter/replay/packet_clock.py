@@ -1,7 +1,8 @@
 """The engine's time from the times of a capture: it never goes back, and goes on where a clock was set.
 
-Knows times alone. Packets that come a little late count as of now. Where the clock was set back, or one damaged time
-was far ahead, time would stand still for all that follows: many packets in a row from an earlier time move it on.
+Knows times. Must not know packets. Packets that come a little late count as of now. Where the clock was set back, or
+one damaged time was far ahead, time would stand still for all that follows: many packets in a row from an earlier time
+move it on.
 """
 
 from __future__ import annotations

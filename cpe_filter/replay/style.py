@@ -1,4 +1,7 @@
-"""How the page looks: light, dark, narrow, printed. Knows the page's class names; nothing is loaded from anywhere."""
+"""How the page looks: light, dark, narrow, printed. Nothing is loaded from anywhere.
+
+Knows the page's class names. Must not know tracks or words.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A track as inline SVG: the score over time with both thresholds, for a page of any width.
 
-Knows SVG and the page's class names. It takes only numbers from a capture; times and labels are the program's own
-words. Horizontal positions are percentages and text sizes are pixels, so a narrow chart is as readable as a wide one.
+Knows SVG and the page's class names. Must not know how a track came about (timeline) or which part of it is drawn
+(axis). It takes only numbers from a capture; times and labels are the program's own words. Horizontal positions are
+percentages and text sizes are pixels, so a narrow chart is as readable as a wide one.
 """
 
 from __future__ import annotations

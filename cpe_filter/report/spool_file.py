@@ -1,6 +1,7 @@
 """Reads the spool's file, for `send`, and for a filter that has restarted.
 
-Knows the form of the file and JSON. Not loaded by the running filter, which only writes the file.
+Knows the form of the file and JSON. Must not know when an event is made or sent. Not loaded by the running filter,
+which only writes the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Texts for subscribers in English. For keys and placeholders see texts.notice; findings are in detect.evidence."""
+"""Texts for subscribers in English. For keys and placeholders see texts.notice; findings are in detect.evidence.
+
+Knows words. Must not know when they are used.
+"""
 
 TEXTS = {
     "provider_first": "Your Internet provider",

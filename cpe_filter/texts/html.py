@@ -1,8 +1,8 @@
 """Pieces of HTML: escaped strings of a capture, tables, second lines, numbers.
 
-Knows HTML and the page's class names. Strings of a capture are hostile until `shown` has escaped them; all other
-arguments are HTML, or the program's own words. Does not import `html` and `typing`, because the router also writes its
-page with these pieces.
+Knows HTML and the page's class names. Must not know what a page is about. Strings of a capture are hostile until
+`shown` has escaped them; all other arguments are HTML, or the program's own words. Does not import `html` and `typing`,
+because the router also writes its page with these pieces.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plain text for terminals: tables, times, shortened strings. Knows nothing of mail."""
+"""Plain text for terminals: tables, times, shortened strings. Knows widths of lines. Must not know what is shown."""
 
 from __future__ import annotations
 

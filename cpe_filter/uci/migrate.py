@@ -1,8 +1,8 @@
 """Removes the lists of networks that earlier versions wrote at their installation.
 
-Knows what these wrote: the networks of zone `wan`, and of the zones that may forward to it, as they were then. Today
-the zones are followed while the service runs, and such a list would keep it from that. A list that differs from the
-zones of today stays: a user may have made it.
+Knows what these wrote: the networks of zone `wan`, and of the zones that may forward to it, as they were then. Must not
+know how the networks of today are found (ways). Today the zones are followed while the service runs, and such a list
+would keep it from that. A list that differs from the zones of today stays: a user may have made it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Where things are on OpenWrt.
 
-Knows paths. `ROOT` is before each of them, for tests; paths that a policy names have none.
+Knows paths. Must not know what is in a file. `ROOT` is before each of them, for tests; paths that a policy names have
+none.
 """
 
 from __future__ import annotations

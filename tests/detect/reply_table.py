@@ -15,7 +15,10 @@ from tests.lab.net import PROJECT
 
 TABLE = Path(__file__).with_name("reply_rows.txt")
 MODULE = PROJECT / "cpe_filter" / "detect" / "reply_rows.py"
-_MODULE = '''"""Wordings of refusals (see `replies`). Made from tests/detect/reply_rows.txt by `make docs`."""
+_MODULE = '''"""Wordings of refusals (see `replies`). Made from tests/detect/reply_rows.txt by `make docs`.
+
+Knows wordings. Must not know what a class is evidence of.
+"""
 
 from __future__ import annotations
 

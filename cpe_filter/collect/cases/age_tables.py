@@ -1,8 +1,8 @@
 """Deletes old cases, and counts the months of cases, which are kept.
 
-Knows the tables of migrations/0002_cases.sql. A case is deleted with its incidents, actions and events some time after
-it was clean or closed, unless its device is active again. Bodies of events are deleted with the evidence. Running it
-twice changes nothing more.
+Knows the tables of migrations/0002_cases.sql. Must not know what people see of a case. A case is deleted with its
+incidents, actions and events some time after it was clean or closed, unless its device is active again. Bodies of
+events are deleted with the evidence. Running it twice changes nothing more.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The source of an incident as seen from the Internet: public address, port and time of the line. Never guessed.
 
-Knows the subscriber map and the example connections of an incident. The address is the one that the line had when an
-example connection began. If the line shares its address (CGNAT, MAP, DS-Lite), the source port of the example must be
-one of the line: otherwise that address and port at that time belong to another subscriber.
+Knows the subscriber map and the example connections of an incident. Must not know exports. The address is the one that
+the line had when an example connection began. If the line shares its address (CGNAT, MAP, DS-Lite), the source port of
+the example must be one of the line: otherwise that address and port at that time belong to another subscriber.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The incidents of a device and what people did about them -> state and episodes of its case. Pure.
 
-Knows nothing of tables. The same incidents and actions give the same history in whatever order they arrived: what
-counts is when things happened, not when they were reported.
+Knows incidents, actions and times. Must not know tables. The same incidents and actions give the same history in
+whatever order they arrived: what counts is when things happened, not when they were reported.
 
     open          compromised, not yet notified
     recurring     the same, after it was clean or closed

@@ -1,5 +1,7 @@
 """The history of a case -> events for notification systems, each once. Pure.
 
+Knows a case's history. Must not know tables, or how an event is delivered (webhook).
+
     opened     a device of a subscriber is compromised
     recurring  the same, after it was clean or closed
     raised     a suspected device is compromised now

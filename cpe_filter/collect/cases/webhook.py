@@ -1,8 +1,8 @@
 """Delivers case events to a notification system: signed JSON by POST, repeated until it is accepted.
 
-Knows HTTP; the queue is `queue`. Requests follow the Standard Webhooks specification: `webhook-id` (the same for each
-attempt: a receiver that has seen it may drop it), `webhook-timestamp`, `webhook-signature: v1,BASE64`, the HMAC-SHA256
-of `id.timestamp.body`.
+Knows HTTP; the queue is `queue`. Must not know what leads to an event. Requests follow the Standard Webhooks
+specification: `webhook-id` (the same for each attempt: a receiver that has seen it may drop it), `webhook-timestamp`,
+`webhook-signature: v1,BASE64`, the HMAC-SHA256 of `id.timestamp.body`.
 
 2xx: delivered. 400, 410, 413, 415, 422: given up at once. Anything else (3xx too: redirects are not followed) is
 repeated with exponential backoff and full jitter, not before Retry-After, and given up when the event is too old. While

@@ -1,7 +1,7 @@
 """The jobs that update cases and send notifications, and the figures of cases for /metrics.
 
-Knows the configuration and how the parts go together. Any number of processes may run the jobs on one store; a lease
-ensures that one works at a time.
+Knows the configuration and how the parts go together. Must not know what a part does. Any number of processes may run
+the jobs on one store; a lease ensures that one works at a time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The collector's TOML file -> `Config`.
 
-Knows no file but the one it reads; `intake.tls` checks whether certificates can be used. Every error names file, table,
-key, what was found and what is allowed.
+Knows no file but the one it reads; `intake.tls` checks whether certificates can be used. Must not know what a value is
+for (model has the fields, keys their ranges). Every error names file, table, key, what was found and what is allowed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Incidents -> CSV for spreadsheets (RFC 4180): one line for each incident of a case. Pure.
 
-Knows CSV. Cells that a spreadsheet would take for a formula begin with an apostrophe; every text is quoted. An
-incident without a source is included; `held` says why it has none.
+Knows CSV. Must not know files or the store. Cells that a spreadsheet would take for a formula begin with an apostrophe;
+every text is quoted. An incident without a source is included; `held` says why it has none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Incidents of cases -> files: XARF, IntelMQ, CSV. `cpe-filter collector --config F export ...`
 
-Knows files and marks. A file is complete or absent. Under a mark each incident is exported once: first a batch is
-recorded in the store with its number, then its files are written (the batch determines their names and the ids in
-them), then it is marked as done. The next run finishes a batch that was interrupted, with the same files.
+Knows files and marks. Must not know how a format is laid out. A file is complete or absent. Under a mark each incident
+is exported once: first a batch is recorded in the store with its number, then its files are written (the batch
+determines their names and the ids in them), then it is marked as done. The next run finishes a batch that was
+interrupted, with the same files.
 
 An incident without a public address or a plausible time is held back and counted by its reason. It is exported when it
 has both.

@@ -1,7 +1,7 @@
 """An incident -> an event of IntelMQ's data format, as its JSON parser expects it. Pure.
 
-Knows the names of IntelMQ 3.5's harmonisation. IntelMQ runs inside the ISP, so the event names the subscriber
-(`source.account`) and the case (`extra.case`).
+Knows the names of IntelMQ 3.5's harmonisation. Must not know files or the store. IntelMQ runs inside the ISP, so the
+event names the subscriber (`source.account`) and the case (`extra.case`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An incident -> a XARF v4 report, `infrastructure/botnet`. Pure, except for the schemas of the package `xarf`.
 
-Knows XARF 4.2. The same incident always gives the same report id, so that receivers recognise a repetition. A report
-has the address, the port, the time and the evidence; neither subscriber nor device.
+Knows XARF 4.2. Must not know files or the store. The same incident always gives the same report id, so that receivers
+recognise a repetition. A report has the address, the port, the time and the evidence; neither subscriber nor device.
 """
 
 from __future__ import annotations

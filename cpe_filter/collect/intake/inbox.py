@@ -1,7 +1,7 @@
 """Many reports, one commit: reports that arrive while a commit runs share the next one.
 
-Knows a store and its errors. A report is stored when `put` returns, never before. A report that the store refuses does
-not affect the others of its batch.
+Knows a store and its errors. Must not know HTTP or what a report says. A report is stored when `put` returns, never
+before. A report that the store refuses does not affect the others of its batch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """NATS JetStream between the processes that receive reports and the store: for fleets that one process cannot serve.
 
-Knows NATS. `Queue` is the sending end, a `Sink`: a report is stored when a majority of the servers has it (PubAck).
-`Feed` is the receiving end: it stores a batch, and only then acknowledges it to the stream. A report may arrive more
-than once; the store ignores what it has. Both survive the loss of a server.
+Knows NATS. Must not know HTTP or what a report says. `Queue` is the sending end, a `Sink`: a report is stored when a
+majority of the servers has it (PubAck). `Feed` is the receiving end: it stores a batch, and only then acknowledges it
+to the stream. A report may arrive more than once; the store ignores what it has. Both survive the loss of a server.
 """
 
 from __future__ import annotations

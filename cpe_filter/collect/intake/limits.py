@@ -1,8 +1,8 @@
 """Limits of request bodies and of routers. Pure: bytes and times come in.
 
-`Gunzip` holds a body compressed until it is complete, and stops decompressing at the first byte beyond the limit:
-neither a gzip bomb nor any number of bodies that never end cost more than their limits. `Buckets` holds one token
-bucket for each router, for reports or for events.
+Knows sizes and rates. Must not know HTTP or what a report says. `Gunzip` holds a body compressed until it is complete,
+and stops decompressing at the first byte beyond the limit: neither a gzip bomb nor any number of bodies that never end
+cost more than their limits. `Buckets` holds one token bucket for each router, for reports or for events.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The listeners for routers, as the configuration wants them, and what keeps their certificates fresh.
 
-Knows the configuration. A new server certificate and a new revocation list take effect without a restart.
+Knows the configuration. Must not know HTTP or reports. A new server certificate and a new revocation list take effect
+without a restart.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What comes back to the bounce address: a delivery status notification (RFC 3464) -> the case that it is about.
 
 Knows messages of strangers, which are hostile: of them only the signed token in the address, `Action` and `Status` are
-used, and nothing is stored or logged but a status code and our own words for it. What is not a delivery report (an
-automatic reply, say) changes nothing.
+used, and nothing is stored or logged but a status code and our own words for it. Must not know how a message was sent.
+What is not a delivery report (an automatic reply, say) changes nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A notice in one or two languages -> a message for a subscriber, and its envelope. Pure.
 
-Headers are those of a message that a program sends to a person on its own account (RFC 3834 section 5):
-`Auto-Submitted: auto-generated` and, for Exchange, `X-Auto-Response-Suppress` without NDR, because bounces are read.
-No List- header and no Precedence: it is personal mail. Line length and charset suit any relay (quoted-printable where
-the text is not US-ASCII).
+Knows RFC 5322, MIME and languages. Must not know the store, the relay or when a message is sent. Headers are those of a
+message that a program sends to a person on its own account (RFC 3834 section 5): `Auto-Submitted: auto-generated` and,
+for Exchange, `X-Auto-Response-Suppress` without NDR, because bounces are read. No List- header and no Precedence: it is
+personal mail. Line length and charset suit any relay (quoted-printable where the text is not US-ASCII).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Sends notices by e-mail: queues those of new cases if that is automatic, and hands what is due to the relay.
 
-Knows cases, the subscriber map and the bounds. The address is looked up at each attempt: a subscriber who has left the
-map is sent nothing. A message that the relay defers is repeated with exponential backoff and full jitter; while the
-relay itself fails, nothing is sent for a time that doubles, and no message is blamed. A message may arrive twice only
-if this process or its store dies between the relay's 250 and the commit; both copies have the same Message-ID.
+Knows cases, the subscriber map and the bounds. Must not know SMTP (relay) or what a message says (message). The address
+is looked up at each attempt: a subscriber who has left the map is sent nothing. A message that the relay defers is
+repeated with exponential backoff and full jitter; while the relay itself fails, nothing is sent for a time that
+doubles, and no message is blamed. A message may arrive twice only if this process or its store dies between the relay's
+250 and the commit; both copies have the same Message-ID.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Signed tokens in the envelope sender (VERP), so that a bounce says which message it is about, and cannot be
 forged.
 
+Knows the key and the form of a token. Must not know mail or cases.
+
 `bounces+TOKEN@isp.example`: TOKEN is Base32 in lower case, because a mail system may fold the case of a local-part: 80
 bits of the message's id and 80 bits of an HMAC-SHA256 of it.
 """

@@ -1,4 +1,4 @@
-"""Leases: work that one process at a time should do. Knows the table desk_mark.
+"""Leases: work that one process at a time should do. Knows the table desk_mark. Must not know the work.
 
 A lease that is not renewed expires, so a process that dies delays the others only for a while; one that died on this
 machine does not delay them. A lease saves work and is not a lock: two processes may do the same work, which is safe.

@@ -1,7 +1,8 @@
 """The store in PostgreSQL, for fleets that are too large for one file, or for several collectors on one store.
 
-Knows PostgreSQL through psycopg's pool. synchronous_commit is on in each connection, whatever the server's default:
-a commit is durable when `add` returns. A lost connection is a `StoreUnavailableError`; the pool reconnects.
+Knows PostgreSQL through psycopg's pool. Must not know what a report says (sql has the statements). synchronous_commit
+is on in each connection, whatever the server's default: a commit is durable when `add` returns. A lost connection is a
+`StoreUnavailableError`; the pool reconnects.
 """
 
 from __future__ import annotations

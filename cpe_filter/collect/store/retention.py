@@ -1,8 +1,9 @@
 """Deletes what is too old, and fills the table of months. Running it twice changes nothing more.
 
-Evidence (single events; names and ports of closed incidents) is deleted after days, closed incidents and silent routers
-after a year or so. `compromised_month` is kept: it has no evidence. An open incident without news for a long time is
-closed as `silent`, so that a scrapped router does not count without end; news reopens it.
+Knows the tables of reports and the times for which each is kept. Must not know cases. Evidence (single events; names
+and ports of closed incidents) is deleted after days, closed incidents and silent routers after a year or so.
+`compromised_month` is kept: it has no evidence. An open incident without news for a long time is closed as `silent`, so
+that a scrapped router does not count without end; news reopens it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tables' versions: migrations/NNNN_name.sql, in order, each once, each in a transaction of its own.
 
-Knows the files. The engines run what `pending` gives. A store with a version that this program does not have is
-refused: this program could misread it.
+Knows the files. Must not know an engine, or what a table is for. The engines run what `pending` gives. A store with a
+version that this program does not have is refused: this program could misread it.
 """
 
 from __future__ import annotations

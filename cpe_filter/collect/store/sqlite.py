@@ -1,8 +1,8 @@
 """The store in one SQLite file: the default, enough for hundreds of thousands of routers on one machine.
 
-Knows SQLite. One connection writes, in a thread of its own; readers have their own and never wait for it (WAL).
-synchronous=FULL: a commit is on the disk when `add` returns and survives a power cut. Two processes may share the file
-(a page, `retain`): SQLite locks it.
+Knows SQLite. Must not know what a report says (sql has the statements). One connection writes, in a thread of its own;
+readers have their own and never wait for it (WAL). synchronous=FULL: a commit is on the disk when `add` returns and
+survives a power cut. Two processes may share the file (a page, `retain`): SQLite locks it.
 """
 
 from __future__ import annotations

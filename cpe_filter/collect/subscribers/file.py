@@ -1,7 +1,8 @@
 """The subscriber map as a CSV file: UTF-8, RFC 4180, a header with `map.COLUMNS` in any order.
 
-Knows files. A file is read again when it changes. A file with an error is refused completely, each error is reported
-with its line, and the last good file stays. Replace the file by renaming a new one: half a file may look valid.
+Knows files. Must not know who asks for a subscriber. A file is read again when it changes. A file with an error is
+refused completely, each error is reported with its line, and the last good file stays. Replace the file by renaming a
+new one: half a file may look valid.
 """
 
 from __future__ import annotations

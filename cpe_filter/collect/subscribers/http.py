@@ -1,10 +1,10 @@
 """The subscriber map over HTTP: one request for each router, with a cache.
 
-Knows HTTP. `GET url`, with the router's id in place of `{router}`. 200 with JSON `{"rows":[{"subscriber",...}]}`, each
-with the columns of `subscribers` but `router` (text or numbers; `address` and `language` may be lists): all lines of
-the router, past ones too. 404: unknown, repeated after a while. Anything else is a failure. After `FAILURES` in a row
-no request is made for a time that doubles (full jitter); then one attempt decides. No redirects, no proxies from the
-environment, at most `MAX_BODY` bytes, uncompressed, within `timeout_s`.
+Knows HTTP. Must not know who asks for a subscriber. `GET url`, with the router's id in place of `{router}`. 200 with
+JSON `{"rows":[{"subscriber",...}]}`, each with the columns of `subscribers` but `router` (text or numbers; `address`
+and `language` may be lists): all lines of the router, past ones too. 404: unknown, repeated after a while. Anything
+else is a failure. After `FAILURES` in a row no request is made for a time that doubles (full jitter); then one attempt
+decides. No redirects, no proxies from the environment, at most `MAX_BODY` bytes, uncompressed, within `timeout_s`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The page of one case: facts, timeline, actions.
 
-Knows cases and how they are shown. Strings of subscribers and routers are hostile, and so are remarks.
+Knows cases and how they are shown. Must not know SQL or routes. Strings of subscribers and routers are hostile, and so
+are remarks.
 """
 
 from __future__ import annotations

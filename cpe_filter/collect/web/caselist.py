@@ -1,6 +1,6 @@
 """The list of cases, with its filter and its pages.
 
-Knows the filter and how cases are shown. Strings of subscribers and routers are hostile.
+Knows the filter and how cases are shown. Must not know HTTP or SQL. Strings of subscribers and routers are hostile.
 """
 
 from __future__ import annotations

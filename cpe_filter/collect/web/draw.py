@@ -1,8 +1,8 @@
 """Counts as charts: columns over time as inline SVG, bars in the cells of a table. Light, dark, narrow; no script.
 
-Knows SVG and the class names of the style. Takes numbers and fixed texts, or escaped HTML. Each chart has a text
-(title, desc), a legend whose marks differ in shape and colour, and a table. Horizontal positions are percentages and
-text is in pixels, so that a narrow chart is as readable as a wide one.
+Knows SVG and the class names of the style. Must not know what is counted. Takes numbers and fixed texts, or escaped
+HTML. Each chart has a text (title, desc), a legend whose marks differ in shape and colour, and a table. Horizontal
+positions are percentages and text is in pixels, so that a narrow chart is as readable as a wide one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tables of the store -> the figures of the overview: plain numbers, and names that the pages escape.
 
-Knows what each figure means; the queries are in `figures_sql`.
+Knows what each figure means; the queries are in `figures_sql`. Must not know HTML.
 
     compromised   subscribers with a compromised device; for a day: at its end (UTC)
     new           compromised for the first time on record

@@ -1,4 +1,7 @@
-"""The queries of `figures`. In braces: parts that `figures` fills in, which are never values from outside."""
+"""The queries of `figures`. In braces: parts that `figures` fills in, which are never values from outside.
+
+Knows the tables of the store. Must not know how a figure is shown.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The frame of every page, and the pieces that several use: forms, links with a query, times.
 
-Knows HTML and the style's class names. Arguments are HTML: strings from outside go through `texts.html.shown` (or
-`attribute`) before they come here.
+Knows HTML and the style's class names. Must not know what a page is about. Arguments are HTML: strings from outside go
+through `texts.html.shown` (or `attribute`) before they come here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The listener of the fleet page, as the configuration wants it.
 
-Knows the configuration and TLS. A new certificate takes effect without a restart.
+Knows the configuration and TLS. Must not know pages. A new certificate takes effect without a restart.
 """
 
 from __future__ import annotations

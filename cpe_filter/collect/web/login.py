@@ -1,4 +1,7 @@
-"""The page that asks for name and password."""
+"""The page that asks for name and password.
+
+Knows the form. Must not know users or sessions.
+"""
 
 from __future__ import annotations
 

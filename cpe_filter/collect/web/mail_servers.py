@@ -1,6 +1,6 @@
 """The page of devices that look like mail servers: "Is this your mail server?", with a proposed exemption for each.
 
-Knows the list and how it is shown. Names of devices and routers are hostile.
+Knows the list and how it is shown. Must not know HTTP or SQL. Names of devices and routers are hostile.
 """
 
 from __future__ import annotations

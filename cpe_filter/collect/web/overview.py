@@ -1,6 +1,7 @@
 """The overview: how many subscribers are compromised, where, and whether the fleet reports.
 
-Knows figures and how they are shown. Names of regions, models, versions and routers are hostile.
+Knows figures and how they are shown. Must not know HTTP or SQL. Names of regions, models, versions and routers are
+hostile.
 """
 
 from __future__ import annotations

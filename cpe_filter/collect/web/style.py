@@ -1,4 +1,7 @@
-"""How the fleet page looks, on top of the style of the reports: light, dark, narrow, printed. Nothing is loaded."""
+"""How the fleet page looks, on top of the style of the reports: light, dark, narrow, printed. Nothing is loaded.
+
+Knows class names. Must not know pages.
+"""
 
 from __future__ import annotations
 

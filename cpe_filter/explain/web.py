@@ -233,6 +233,8 @@ class Web:
             self._request(connection, request, now)
 
     def _respond(self, connection: _Connection, out: bytes, now: Mono) -> None:
+        # An answer of the filter that comes later finds nobody.
+        self._asked.pop(connection.number, None)
         connection.number = 0
         connection.active = now
         connection.out = out
@@ -300,9 +302,8 @@ class Web:
 
     def _post(self, connection: _Connection, request: http.Request, own: str, now: Mono) -> None:
         form = http.fields(request.form)
-        known = any(
-            _compare_digest(form.get("token", ""), token) for token in self._good_tokens(connection.client, now)
-        )
+        given = form.get("token", "").encode()  # of text, only US-ASCII can be compared
+        known = any(_compare_digest(given, token.encode()) for token in self._good_tokens(connection.client, now))
         local = request.origin in (None, f"http://{own}") and request.site in (None, "same-origin", "none")
         answer = form.get("answer", "")
         if not known or not local or answer not in _ANSWERS or request.path != "/":

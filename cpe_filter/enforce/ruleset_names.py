@@ -65,6 +65,10 @@ SUBMISSION_S, PAIR_S, SUBMISSION_PAIRS = 7200, 86400, 1024
 SHORT_PACKETS, SHORT_BYTES = 14, 3000
 #: Devices whose plain HTTP leads to the notice; and the switch that says that the server answers.
 NOTICED, NOTICE_SERVED = "noticed", "notice_served"
+#: Devices that the firewall keeps from the notice, and seconds for which it is not tried again.
+NOTICE_SHUT, SHUT_S = "notice_shut", 3600
+#: Who speaks with the notice's server: address and MAC of a client, of its frames; and seconds that it is remembered.
+NOTICE_CLIENTS, CLIENT_S = "notice_clients", 30
 BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR, NOTICED)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
 SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED, UNCLEAR, NOTICE_SERVED)

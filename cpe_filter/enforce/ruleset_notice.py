@@ -4,12 +4,25 @@ Knows nft's language, the notice's port, and the set of devices that the filter 
 it. Only new connections to TCP port 80 of the Internet are led away, before the routing; HTTPS, other ports, the router
 and the home's own hosts are not touched. What fails, fails to the side of the Internet: without the server's switch,
 which the filter refreshes only while the server answers, HTTP goes where it was meant to. So does what is more than the
-server should have to answer.
+server should have to answer. A firewall that refuses the server's port to a network cannot be overruled from here, as
+each base chain may refuse. So a device that our input chain lets in, and that does not arrive behind all others, is in
+a set: its HTTP passes for an hour, then one connection tries it again.
+
+The frames of a client say which device it is. An address says it not: a neighbour can claim any by ARP.
 """
 
 from __future__ import annotations
 
-from cpe_filter.enforce.ruleset_names import NOTICE_SERVED, NOTICED, NOTICED_PER_SECOND, SERVED_PER_SECOND
+from cpe_filter.enforce.ruleset_names import (
+    FAMILIES,
+    LAST,
+    NOTICE_CLIENTS,
+    NOTICE_SERVED,
+    NOTICE_SHUT,
+    NOTICED,
+    NOTICED_PER_SECOND,
+    SERVED_PER_SECOND,
+)
 from cpe_filter.enforce.ruleset_parts import REDIRECTED, SWITCH, base_chain, leaves_elsewhere, one_of, quoted
 from cpe_filter.enforce.ruleset_sets import PRIVATE4, PRIVATE6
 from cpe_filter.policy.model import Policy
@@ -23,6 +36,7 @@ def notice_chains(policy: Policy) -> list[str]:
     all_over = f"limit rate over {SERVED_PER_SECOND}/second burst {2 * SERVED_PER_SECOND} packets"
     return [
         "\tchain to_notice {",
+        f"\t\tether saddr @{NOTICE_SHUT} return",
         f"\t\tip daddr {one_of(list(PRIVATE4))} return",
         f"\t\tip6 daddr {one_of(list(PRIVATE6))} return",
         *leaves_elsewhere(policy),
@@ -38,12 +52,26 @@ def notice_chains(policy: Policy) -> list[str]:
         # People of the home may open it at the router's address, too.
         *base_chain("notice_input", "input", "filter - 5"),
         f"\t\ttcp dport {port} ct state new jump at_notice",
+        # Each packet counts, also one with an answer. Only who has made the handshake gets a place.
+        *(
+            f"\t\ttcp dport {port} ct state established iifname {lan} "
+            f"update @{NOTICE_CLIENTS}{family} {{ {ip} saddr . ether saddr }}"
+            for family, ip in FAMILIES
+        ),
         "\t}",
         "\tchain at_notice {",
         f"\t\tiifname != {quoted(policy.network.lan, ['lo'])} reject with tcp reset",
         # Those that were led here have been counted.
-        f"\t\t{REDIRECTED} return",
+        f"\t\t{REDIRECTED} goto enters_notice",
         f"\t\tupdate @served_rate {{ ether saddr {over} }} drop",
         f"\t\t{all_over} drop",
+        "\t\tgoto enters_notice",
+        "\t}",
+        "\tchain enters_notice {",
+        f"\t\tadd @{NOTICE_SHUT} {{ ether saddr }}",
+        "\t}",
+        # Behind the firewall.
+        *base_chain("notice_entered", "input", str(LAST)),
+        f"\t\ttcp dport {port} ct state new iifname {lan} delete @{NOTICE_SHUT} {{ ether saddr }}",
         "\t}",
     ]

@@ -14,6 +14,7 @@ from cpe_filter.enforce.ruleset_names import (
     ALIVE_S,
     BY_CONNECTION,
     BY_DEVICE,
+    CLIENT_S,
     CONNECTIONS,
     COUNTERS,
     DEVICES,
@@ -21,8 +22,11 @@ from cpe_filter.enforce.ruleset_names import (
     FAMILIAR,
     FAMILIES,
     KNOWN,
+    NOTICE_CLIENTS,
+    NOTICE_SHUT,
     PAIRS,
     QUIET_S,
+    SHUT_S,
     SWITCHES,
     UNLISTED,
     UNWATCHED,
@@ -114,10 +118,14 @@ def sets(policy: Policy) -> list[str]:
         ways = [f"\t\tsize {WAYS}", f"\t\ttimeout {WAY_S}s", "\t\tcounter"]
         for name in (UNWATCHED, UNLISTED):
             lines += _set(name + family, "type ifname", "dynamic,timeout", ways)
+        clients = [f"\t\tsize {DEVICES}", f"\t\ttimeout {CLIENT_S}s"]
+        lines += _set(NOTICE_CLIENTS + family, f"type {address} . ether_addr", "dynamic,timeout", clients)
     for name in ("explained", "syns", "guard", "led_rate", "served_rate"):
         lines += _meter(name, "type ether_addr")
     for name in ("quiet", ELSEWHERE):
         lines += _set(name, "typeof ct id", "dynamic,timeout", [f"\t\tsize {PAIRS}", f"\t\ttimeout {QUIET_S}s"])
+    shut = [f"\t\tsize {DEVICES}", f"\t\ttimeout {SHUT_S}s"]
+    lines += _set(NOTICE_SHUT, "type ether_addr", "dynamic,timeout", shut)
     for name, kind, more in counting_sets():
         lines += _set(name, kind, "dynamic,timeout", more)
     lines += [f"\tcounter {name} {{ }}" for name in COUNTERS]

@@ -26,6 +26,7 @@ from cpe_filter.enforce.ruleset_names import (
     KNOWN,
     LIMITED,
     LIMITED_S,
+    NOTICE_CLIENTS,
     NOTICED,
     REFUSED,
     REFUSED_NEW,
@@ -247,6 +248,17 @@ def _body(name: str, keys: list[bytes], seconds: float) -> bytes:
 
 def _named(name: str) -> bytes:
     return attribute(_NAME_SET, name.encode() + b"\0")
+
+
+def notice_client(address: bytes) -> bytes:
+    """The MAC from which this address (packed) speaks with the notice's server; b"" if there is none, or several.
+
+    Raises OSError.
+    """
+    size = len(address)
+    family = "4" if size == 4 else "6"
+    macs = {key[size : size + 6] for key in elements(NOTICE_CLIENTS + family) if key[:size] == address}
+    return macs.pop() if len(macs) == 1 else b""
 
 
 def elements(name: str) -> set[bytes]:

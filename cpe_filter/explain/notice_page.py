@@ -39,6 +39,9 @@ POLICY = (
 _NAMES = {"en": "English", "nl": "Nederlands", "de": "Deutsch", "tr": "Türkçe"}
 #: Answers in their order on the page.
 _ANSWERS = ("seen", "cleaned", "server", "mistake")
+#: What says that the provider learns of it, and answers after which it has to. Without reports people must tell it.
+_TOLD = ("hint_cleaned_isp", "hint_server_isp", "hint_mistake")
+_OF_PROVIDER = ("cleaned", "server", "mistake")
 _TEXTS = os.path.dirname(texts.__file__)
 
 
@@ -52,7 +55,7 @@ def page(notice: NoticeTable, language: str, about: dict[str, Any], token: str, 
     words = Words(language, notice.provider)
     to, devices = about.get("to"), about.get("devices") or []
     urgent = to in ("own", "other") and bool(devices)
-    title = words("h_action_one") if urgent and len(devices) == 1 else words("h_none")
+    title = words("h_action_one") if urgent and len(devices) == 1 else words("h_not_here")
     if len(devices) > 1:
         title = words("h_action_many", count=len(devices))
     parts = [_device(words, one) for one in devices]
@@ -61,16 +64,18 @@ def page(notice: NoticeTable, language: str, about: dict[str, Any], token: str, 
     if to == "own":
         parts.append(_steps(words))
     parts.append(_more(words, notice, router))
-    lead = "lead_action" if urgent else "lead_none"
+    # Nothing is said of the home's other devices to one that is not shown them.
+    lead = "lead_action" if urgent else "lead_not_here"
     return _whole(words, language, title, _said(words, lead), "".join(parts), urgent, switch=True)
 
 
-def done(notice: NoticeTable, language: str, result: str, router: str) -> str:
-    """What has followed from an answer."""
+def done(notice: NoticeTable, language: str, result: str, router: str, reports: bool) -> str:
+    """What has followed from an answer. reports: the provider gets reports."""
     words = Words(language, notice.provider)
     good = result not in ("refused", "busy", "failed")
     title = words("thanks") if good else words("not_done")
-    body = f"<section><p>{_said(words, f'done_{result}')}</p></section>{_more(words, notice, router)}"
+    tell = f"<p>{_said(words, 'hint_tell')}</p>" if result in _OF_PROVIDER and not reports else ""
+    body = f"<section><p>{_said(words, f'done_{result}')}</p>{tell}</section>{_more(words, notice, router)}"
     return _whole(words, language, title, "", body, not good, switch=False)
 
 
@@ -98,6 +103,8 @@ def _form(words: Words, language: str, token: str, about: dict[str, Any], own: b
             hint = "hint_server_isp"
         elif answer == "seen" and not own:
             hint = "hint_seen_other"
+        if hint in _TOLD and not about.get("reports"):
+            hint = "hint_tell"
         items.append(
             f'<p><button name="answer" value="{answer}">{_said(words, f"answer_{answer}")}</button> '
             f'<span class="hint">{_said(words, hint)}</span></p>'

@@ -233,7 +233,7 @@ class Web:
             self._request(connection, request, now)
 
     def _respond(self, connection: _Connection, out: bytes, now: Mono) -> None:
-        # An answer of the filter that comes later finds nobody.
+        # The connection is gone when a later answer of the filter comes.
         self._asked.pop(connection.number, None)
         connection.number = 0
         connection.active = now
@@ -285,7 +285,8 @@ class Web:
             self._post(connection, request, own, now)
         else:
             connection.to = "api" if request.path == "/captive" else "head" if head else "page"
-            self._ask(connection, "page", now)
+            # Only a page is opened by people.
+            self._ask(connection, "page" if connection.to == "page" else "about", now)
 
     def _led_here(self, connection: _Connection, own: str, now: Mono) -> None:
         """A request that was meant for another host."""
@@ -337,12 +338,15 @@ class Web:
                 if len(self._passed) < _CLIENTS:
                     self._passed[connection.client] = now
             code = 403 if result == "refused" else 429 if result == "busy" else 200
-            self._respond(connection, self._html(code, self._done(connection, result)), now)
+            reports = bool(message.get("reports"))
+            self._respond(connection, self._html(code, self._done(connection, result, reports)), now)
         elif connection.to == "api":  # RFC 8908 section 5
             captive = message.get("to") == "own" and not message.get("answer")
             url = f"http://{connection.own}:{self._notice.show_port}/"
             body = f'{{"captive":{"true" if captive else "false"},"user-portal-url":"{url}"}}\n'
             self._respond(connection, http.response(200, body, "application/captive+json"), now)
+        elif message.get("to") == "unknown":
+            self._respond(connection, self._html(503, self._done(connection, "failed"), connection.to == "head"), now)
         else:
             from cpe_filter.explain import notice_page
 
@@ -351,10 +355,10 @@ class Web:
             text = notice_page.page(self._notice, connection.language, message, token, connection.own)
             self._respond(connection, self._html(200, text, connection.to == "head"), now)
 
-    def _done(self, connection: _Connection, result: str) -> str:
+    def _done(self, connection: _Connection, result: str, reports: bool = True) -> str:
         from cpe_filter.explain import notice_page
 
-        return notice_page.done(self._notice, connection.language, result, connection.own)
+        return notice_page.done(self._notice, connection.language, result, connection.own, reports)
 
     def _html(self, code: int, text: str, head: bool = False) -> bytes:
         from cpe_filter.explain import notice_page

@@ -131,6 +131,8 @@ def _notice(content: dict[str, Any]) -> list[str]:
         )
         answer = f"answered {clock(one['answered_at'])} UTC: {one['answer']}" if one["answer"] else "not answered"
         leads = ", its HTTP leads there" if one["leads"] else ""
+        if one.get("shut_out"):
+            leads = ", the firewall keeps it from there"
         lines.append(f"notice: device {one['device']}: {shown}, {answer}{leads}")
     return lines
 

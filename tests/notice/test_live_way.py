@@ -224,7 +224,7 @@ def test_it_releases_twice_and_then_the_isp_does(lab: Lab) -> None:
     way = Way(lab, "self_release = 1")
     way.convict()
     way.wait(BOT, 302)
-    assert "The device may send mail again" in way.answer(BOT, "cleaned", way.token(BOT))
+    assert "The device counts as cleaned" in way.answer(BOT, "cleaned", way.token(BOT))
     way.filter.wait_for(f"release of {lab.mac(BOT)} by the device {lab.mac(BOT)} itself: cleaned, by the notice")
     assert way.code(BOT) == 200
     way.filter._log.write_text("")
@@ -333,6 +333,67 @@ def test_no_other_answers_in_the_device_s_name(lab: Lab) -> None:
     assert way.get("internet", SERVED) == ""
     assert way.get("internet", "http://192.0.2.1:2580/") == ""
     assert "Thank you" in way.answer(BOT, "mistake", token, "-H", "Origin: http://192.168.1.1:2580")
+
+
+def test_a_neighbour_s_arp_does_not_answer_in_the_device_s_name(lab: Lab) -> None:
+    """The router is told, in the moment of the answer, that the neighbour's address is at the bot's MAC."""
+    way = Way(lab, 'show = "home"')
+    way.convict()
+    way.wait(OTHER, 302)
+    form = f"token={way.token(OTHER)}&answer=mistake"
+    program = (
+        "import socket, sys, time\n"
+        "s = socket.create_connection(('192.168.1.1', 2580), 20)\nprint('open', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "s.sendall(b'POST / HTTP/1.1\\r\\nHost: 192.168.1.1:2580\\r\\n'\n"
+        f"    b'Content-Length: {len(form)}\\r\\n\\r\\n{form}')\n"
+        "time.sleep(2)\n"
+    )
+    process = subprocess.Popen(
+        lab.command(OTHER, [PYTHON, "-c", program]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    lab._ip("router", f"neigh replace {lab.address4(OTHER)} lladdr {lab.mac(BOT)} dev br-lan nud permanent")
+    process.communicate("now\n", timeout=DEADLINE_S)
+    lab._ip("router", f"neigh del {lab.address4(OTHER)} dev br-lan")
+    end = time.monotonic() + DEADLINE_S
+    while not (counts := way.filter.status()["notice"]["counts"])["refused"]:
+        assert time.monotonic() < end, way.filter.log()
+        time.sleep(0.2)
+    assert counts["mistake"] == 0
+    assert way.code(BOT) == 302
+
+
+#: A firewall that refuses the network the router itself, as guest zones' do; and one that takes what was redirected.
+REFUSES = "iifname br-lan meta l4proto tcp reject with tcp reset"
+TAKES_REDIRECTED = f"ct status dnat accept; {REFUSES}"
+
+
+@pytest.mark.parametrize("rules", [REFUSES, TAKES_REDIRECTED, REFUSES.replace("reject with tcp reset", "drop")])
+def test_where_the_firewall_refuses_the_port_http_passes(lab: Lab, rules: str) -> None:
+    way = Way(lab)
+    lab.nft("router", f"table inet lab_fw {{ chain input {{ type filter hook input priority filter; {rules}; }}; }}")
+    way.convict()
+    end = time.monotonic() + DEADLINE_S
+    while not way.filter.status()["notice"]["led"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    codes = []
+    for _ in range(3):
+        codes.append(way.code(BOT))
+        way.get(BOT, SERVED, "-m", "2")  # what a redirect leads to
+    assert codes[1:] == [200, 200]
+    assert codes[0] == (302 if "dnat" in rules else 200 if "drop" in rules else 0)
+    assert way.code(BOT, f"http://[{WEB6}]/") == 200
+    way.filter.wait_for(f"notice not shown to device {lab.mac(BOT)}: the firewall refuses it TCP port 2580")
+    (one,) = way.filter.status()["notice"]["devices"]
+    assert (one["leads"], one["shut_out"]) == (False, True)
+    # Once the port is open, opening the page proves it.
+    lab.nft("router", "delete table inet lab_fw")
+    assert "One device needs your attention" in way.get(BOT, SERVED)
+    way.wait(BOT, 302)
+    assert way.filter.log().count("notice not shown") == 1
 
 
 def test_slow_clients_and_floods(lab: Lab) -> None:

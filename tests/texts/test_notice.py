@@ -45,7 +45,7 @@ def test_every_language_has_every_text_in_the_same_order(language: str) -> None:
 
 @pytest.mark.parametrize(("language", "key"), PLACES)
 def test_every_text_has_the_same_placeholders(language: str, key: str) -> None:
-    leads = key in ("lead_action", "lead_none")
+    leads = key in ("lead_action", "lead_none", "lead_not_here")
     assert placeholders(TEXTS[language][key]) == ({"provider"} if leads else placeholders(TEXTS["en"][key]))
 
 

@@ -3,8 +3,8 @@
 Knows devices, the gate's sets, the channel to the server, and requests to the control. Must not know HTTP or words
 (explain), or when a device is shown it (showing). Loaded only while `[notice] show` is not off.
 
-A device is known by its MAC, which the kernel's table of neighbours has for the client's address: no field of a request
-says who asks. The elements in the kernel last for seconds and are refreshed only while the server answers, so if the
+A device is known by its MAC, which the kernel reads in the frames of the client: no field of a request says who asks,
+and no ARP. The elements in the kernel last for seconds and are refreshed only while the server answers, so if the
 filter or the server is gone, HTTP goes where it was meant to.
 """
 
@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.score import COMPROMISED
-from cpe_filter.enforce.ruleset_names import NOTICE_SERVED
-from cpe_filter.home import neighbour_table
+from cpe_filter.enforce.ruleset_names import NOTICE_SERVED, NOTICE_SHUT
+from cpe_filter.enforce.sets import elements, notice_client
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.files import read
@@ -78,6 +78,9 @@ class NoticeDesk(Part):
         folder = os.path.dirname(engine.policy.status.status_file)
         self._channel = NoticeChannel(os.path.join(folder, NAME), poll, self._handle, log)
         self._led: set[bytes] = set()
+        #: Those that the firewall keeps from the server now; and those of which that was logged.
+        self._shut: set[bytes] = set()
+        self._told: set[bytes] = set()
         self._next = 0.0
         self._now = PacketTime(0.0)
         self._serves = False
@@ -148,11 +151,32 @@ class NoticeDesk(Part):
         elif self._led:
             sets.switch(NOTICE_SERVED, False, 1.0)
         self._led = led
+        self._see_shut()
+
+    def _see_shut(self) -> None:
+        """Those of them that the firewall keeps from the server; each is logged once."""
+        shut = set()
+        if self._led:
+            try:
+                shut = elements(NOTICE_SHUT) & self._led
+            except OSError:
+                pass  # no ruleset: its guard restores it
+        port = self._engine.policy.notice.show_port
+        for mac in shut - self._told:
+            self._log(
+                err(
+                    f"notice not shown to device {mac.hex(':')}: the firewall refuses it TCP port {port}. "
+                    "Its HTTP passes; open the port to its network"
+                )
+            )
+        self._told = (self._told | shut) & self._led
+        self._shut = shut
 
     # ── requests of the server ──────────────────────────────────────────────────────────────────
 
     def _handle(self, request: Answer) -> Answer | None:
-        """led: a request was led there; page: the page is opened; else an answer of people's."""
+        """led: a request was led there; page: the page is opened; about: a program asks for what it says; else an
+        answer of people's."""
         mac, verb = self._mac(request.get("client")), request.get("do")
         if verb == "led":
             if mac:
@@ -163,28 +187,32 @@ class NoticeDesk(Part):
             one = self.showing.opened(mac, self._now) if mac else None
             self._counts["shown" if one is not None else "shown_to_others"] += 1
             answer = self._page(mac, one)
+        elif verb == "about":
+            answer = self._page(mac, self.showing.notified.get(mac))
         elif verb in ANSWERS:
             answer = self._answer(mac, verb, request.get("id"))
         if answer is None:
             return None
         answer["id"] = request.get("id")
-        if verb != "page" or self._engine.policy.notice.show == "home":
+        answer["reports"] = bool(self._engine.policy.report.url)
+        if verb in ANSWERS or (verb == "page" and self._engine.policy.notice.show == "home"):
             self._look()
         return answer
 
     def _mac(self, client: object) -> bytes:
-        """The MAC that has this address; b"" if none has."""
+        """The MAC that speaks from this address; b"" if none is known, or several do."""
         if not isinstance(client, str) or len(client) > 64:
             return b""
         text = client.partition("%")[0]
         try:
             packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-            return neighbour_table.mac_of(packed, self._engine.policy.network.lan)
+            return notice_client(packed)
         except (OSError, ValueError):
             return b""
 
     def _page(self, mac: bytes, one: Notified | None) -> Answer:
-        """What the page needs to know: `own` at a compromised device; `other` at one that may see it, too."""
+        """What the page needs to know: `own` at a compromised device; `other` at one that may see it, too; `unknown`:
+        it cannot be told which device it is."""
         policy = self._engine.policy.notice
         if one is not None:
             device = self._engine.devices.find(mac)
@@ -195,7 +223,7 @@ class NoticeDesk(Part):
         if policy.show == "home" and notified and mac:
             found = [self._engine.devices.find(key) for key in list(notified)[:MOST_NAMED]]
             return {"to": "other", "devices": [self._about(device) for device in found if device]}
-        return {"to": "none", "devices": []}
+        return {"to": "none" if mac else "unknown", "devices": []}
 
     def _about(self, device: Device) -> Answer:
         since = device.compromised_at
@@ -268,7 +296,8 @@ class NoticeDesk(Part):
             devices.append(
                 {
                     "device": device.name if device else "",
-                    "leads": key in self._led,
+                    "leads": key in self._led and key not in self._shut,
+                    "shut_out": key in self._shut,
                     "times_shown": one.shown,
                     "answer": one.answer or None,
                     **{f"{name}_at": round(at + shift, 3) if at else None for name, at in times.items()},

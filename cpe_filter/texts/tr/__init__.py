@@ -90,23 +90,27 @@ TEXTS = {
     "privacy_names": "Cihazın kendine verdiği ad da bildirilir.",
     "as_of": "Durum: {time} ({zone}). Yenilikleri görmek için sayfayı yeniden yükleyin.",
     # ── the notice that is served ──
+    "h_not_here": "Bu cihazla ilgili bir şey yok",
+    "lead_not_here": "Zararlı yazılım bulaşmış cihazlar hattınızdan spam gönderemesin diye bu yönlendiricide bir posta "
+    "filtresi çalışıyor. Filtreyi sunan: {provider}. Filtrenin, bunu okuduğunuz cihazla ilgili bildireceği bir şey "
+    "yok.",
     "h_answer": "Yanıtınız",
     "answer_seen": "Bunu gördüm",
-    "hint_seen": "Web siteleri hemen yeniden açılır. Cihazın e-postaları engelli kalır.",
+    "hint_seen": "Web siteleri hemen yeniden açılır. Cihazın e-postaları için bir şey değişmez.",
     "hint_seen_other": "Bu sayfa burada bir daha açılmaz. Cihazın kendisinde kalır.",
     "answer_cleaned": "Bu cihazı temizledim",
-    "hint_cleaned": "Cihaz yeniden e-posta gönderebilir; filtre onu izlemeye devam eder.",
+    "hint_cleaned": "Cihaz temizlenmiş sayılır; filtre onu izlemeye devam eder.",
     "hint_cleaned_isp": "Sağlayıcıya ({provider}) bildirilir; engeli sağlayıcı kaldırır.",
     "answer_server": "Bu benim posta sunucum",
     "hint_server": "Bundan sonra kendisi e-posta gönderebilir.",
     "hint_server_isp": "Sağlayıcıya ({provider}) bildirilir; kararı sağlayıcı verir.",
     "answer_mistake": "Bu bir yanlışlık",
     "hint_mistake": "İtirazınız sağlayıcıya ({provider}) bildirilir.",
+    "hint_tell": "Lütfen sağlayıcıya ({provider}) siz de haber verin: bu yönlendirici bunu bildirmez.",
     "thanks": "Teşekkür ederiz",
     "done_seen": "Bildirimi gördünüz. Web siteleri eskisi gibi açılır.",
-    "done_cleaned": "Yanıtınız kaydedildi. Cihazın engeli daha önce kaldırıldığı için bunu sağlayıcının ({provider}) "
-    "yapması gerekiyor.",
-    "done_released": "Cihaz yeniden e-posta gönderebilir. Filtre onu izlemeye devam eder.",
+    "done_cleaned": "Yanıtınız kaydedildi. Cihazın engelini sağlayıcının ({provider}) kaldırması gerekiyor.",
+    "done_released": "Cihaz temizlenmiş sayılır. Filtre onu izlemeye devam eder.",
     "done_server": "Yanıtınız kaydedildi. Cihazın kendisinin e-posta gönderip gönderemeyeceğine sağlayıcı "
     "({provider}) karar verir.",
     "done_exempted": "Cihaz bundan sonra kendisi e-posta gönderebilir.",

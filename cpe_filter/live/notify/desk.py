@@ -184,9 +184,9 @@ class NoticeDesk(Part):
             return None
         answer: Answer | None = None
         if verb == "page":
-            one = self.showing.opened(mac, self._now) if mac else None
-            self._counts["shown" if one is not None else "shown_to_others"] += 1
-            answer = self._page(mac, one)
+            answer = self._page(mac, self.showing.opened(mac, self._now) if mac else None)
+            self._counts["shown"] += answer["to"] == "own"
+            self._counts["shown_to_others"] += answer["to"] == "other"
         elif verb == "about":
             answer = self._page(mac, self.showing.notified.get(mac))
         elif verb in ANSWERS:

@@ -8,7 +8,8 @@ server should have to answer. A firewall that refuses the server's port to a net
 each base chain may refuse. So a device that our input chain lets in, and that does not arrive behind all others, is in
 a set: its HTTP passes for an hour, then one connection tries it again.
 
-The frames of a client say which device it is. An address says it not: a neighbour can claim any by ARP.
+The frames of a client are noted, because an address alone does not say which device it is: a neighbour can claim any
+by ARP.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from cpe_filter.policy.interfaces import matches
 MOST = 1024
 
 _GETNEIGH, _NEWNEIGH = 30, 28
-_MAC = 2  # NDA_LLADDR
+_ADDRESS, _MAC = 1, 2  # NDA_DST, NDA_LLADDR
 #: ndmsg (family, interface, state, flags, type).
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 # Bits of the state.
@@ -64,3 +64,23 @@ def _dump(kernel: socket.socket, family: int, sequence: int, end: float) -> Iter
     for content in netlink.dump(kernel, request, _NEWNEIGH, _NEIGHBOUR.size, end):
         _, interface, state, _, _ = _NEIGHBOUR.unpack_from(content)
         yield interface, state, content[_NEIGHBOUR.size :]
+
+
+def mac_of(address: bytes, interfaces: Iterable[str]) -> bytes:
+    """The MAC that has this address (packed) on one of these interfaces; b"" if the kernel knows none.
+
+    Raises OSError as `confirmed` does.
+    """
+    names = tuple(interfaces)
+    numbers = {number for number, name in socket.if_nameindex() if matches(name, names)}
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    with netlink.connect(netlink.NETLINK_ROUTE, _TIMEOUT_S) as kernel:
+        for count, (interface, state, data) in enumerate(_dump(kernel, int(family), 1, monotonic() + _TIMEOUT_S)):
+            if count >= MOST:
+                break
+            if interface in numbers and state & _CONFIRMED:
+                found = dict(attributes(data))
+                mac = found.get(_MAC, b"")
+                if found.get(_ADDRESS) == address and len(mac) == 6 and any(mac):
+                    return mac
+    return b""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cpe_filter.enforce.ruleset_names import CLIENT_S
 from tests.lab.mail import bot
 from tests.lab.net import DEADLINE_S, PYTHON, Filter, Lab
 from tests.lab.web import CHECKS, ECHO_PORTS, WEB4, WEB6
@@ -335,12 +336,24 @@ def test_no_other_answers_in_the_device_s_name(lab: Lab) -> None:
     assert "Thank you" in way.answer(BOT, "mistake", token, "-H", "Origin: http://192.168.1.1:2580")
 
 
-def test_a_neighbour_s_arp_does_not_answer_in_the_device_s_name(lab: Lab) -> None:
-    """The router is told, in the moment of the answer, that the neighbour's address is at the bot's MAC."""
+#: Frames of another device's MAC.
+FORGED = f"""table netdev forged {{ chain e {{
+    type filter hook egress device eth0 priority 0
+    ether type {{ ip, ip6 }} ether saddr set {Lab.mac(BOT)}
+}}; }}"""
+
+
+@pytest.mark.parametrize("forged", ["arp", "frames"])
+def test_a_neighbour_does_not_answer_in_the_device_s_name(lab: Lab, forged: str) -> None:
+    """In the moment of the answer the router is told that the neighbour's address is at the bot's MAC, or gets frames
+    with it."""
     way = Way(lab, 'show = "home"')
     way.convict()
     way.wait(OTHER, 302)
     form = f"token={way.token(OTHER)}&answer=mistake"
+    if forged == "frames":
+        time.sleep(CLIENT_S + 2)  # until its own MAC is forgotten
+        lab.nft(OTHER, FORGED)
     program = (
         "import socket, sys, time\n"
         "s = socket.create_connection(('192.168.1.1', 2580), 20)\nprint('open', flush=True)\n"
@@ -354,9 +367,11 @@ def test_a_neighbour_s_arp_does_not_answer_in_the_device_s_name(lab: Lab) -> Non
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
-    lab._ip("router", f"neigh replace {lab.address4(OTHER)} lladdr {lab.mac(BOT)} dev br-lan nud permanent")
+    if forged == "arp":
+        lab._ip("router", f"neigh replace {lab.address4(OTHER)} lladdr {lab.mac(BOT)} dev br-lan nud permanent")
     process.communicate("now\n", timeout=DEADLINE_S)
-    lab._ip("router", f"neigh del {lab.address4(OTHER)} dev br-lan")
+    if forged == "arp":
+        lab._ip("router", f"neigh del {lab.address4(OTHER)} dev br-lan")
     end = time.monotonic() + DEADLINE_S
     while not (counts := way.filter.status()["notice"]["counts"])["refused"]:
         assert time.monotonic() < end, way.filter.log()

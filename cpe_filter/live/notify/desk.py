@@ -3,9 +3,10 @@
 Knows devices, the gate's sets, the channel to the server, and requests to the control. Must not know HTTP or words
 (explain), or when a device is shown it (showing). Loaded only while `[notice] show` is not off.
 
-A device is known by its MAC, which the kernel reads in the frames of the client: no field of a request says who asks,
-and no ARP. The elements in the kernel last for seconds and are refreshed only while the server answers, so if the
-filter or the server is gone, HTTP goes where it was meant to.
+A device is known by its MAC: the one in the client's frames, if the table of neighbours has it for the client's
+address, too. A neighbour can forge either, by frames or by ARP; no field of a request says who asks. The elements in
+the kernel last for seconds and are refreshed only while the server answers, so if the filter or the server is gone,
+HTTP goes where it was meant to.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cpe_filter.detect.device import HOME, ROUTER, Device
 from cpe_filter.detect.score import COMPROMISED
 from cpe_filter.enforce.ruleset_names import NOTICE_SERVED, NOTICE_SHUT
 from cpe_filter.enforce.sets import elements, notice_client
+from cpe_filter.home import neighbour_table
 from cpe_filter.lean import plain_socket as socket
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.files import read
@@ -200,13 +202,14 @@ class NoticeDesk(Part):
         return answer
 
     def _mac(self, client: object) -> bytes:
-        """The MAC that speaks from this address; b"" if none is known, or several do."""
+        """The MAC that speaks from this address and is answered there; b"" if none is known, or several are."""
         if not isinstance(client, str) or len(client) > 64:
             return b""
         text = client.partition("%")[0]
         try:
             packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-            return notice_client(packed)
+            mac = notice_client(packed)
+            return mac if mac == neighbour_table.mac_of(packed, self._engine.policy.network.lan) else b""
         except (OSError, ValueError):
             return b""
 

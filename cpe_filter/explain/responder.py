@@ -112,6 +112,8 @@ class Responder:
 
         A notice that cannot be served is logged; HTTP then goes where it was meant to.
         """
+        if self._explains:
+            self._bind_port()
         if self._web is not None:
             try:
                 self._web.bind()
@@ -119,8 +121,8 @@ class Responder:
                 self._log(err(f"notice not served: {error}"))
                 self._web.close()
                 self._web = None
-        if not self._explains:
-            return
+
+    def _bind_port(self) -> None:
         for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
             try:
                 listener = socket.socket(family, socket.SOCK_STREAM)

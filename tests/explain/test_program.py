@@ -167,7 +167,7 @@ def test_users_that_will_not_do(user: str, says: str, tmp_path: Path, monkeypatc
             act_as(user, "[explain] user")
         return
     path = tmp_path / "policy.toml"
-    path.write_text(f'[explain]\nuser = "{user}"\n')
+    path.write_text(f'[explain]\nuser = "{user}"\n[notice]\nshow = "off"\n')  # its port may be another test's
     assert says in refused("--policy", str(path), "--port", str(free_port()))
 
 

@@ -184,7 +184,7 @@ def test_flash_is_written_with_the_state_and_no_oftener(reporting: Reporting) ->
     flash = lab.folder / "flash"
     assert {path.name for path in flash.iterdir()} == {"state.key"}
     assert running.stop() == 0
-    assert {path.name for path in flash.iterdir()} == {"state.key", "state", "state.incidents"}
+    assert {path.name for path in flash.iterdir()} == {"state.key", "state", "state.incidents", "state.notice"}
     assert {path.stat().st_mode & 0o777 for path in flash.iterdir()} == {0o600}
     assert os.stat(flash / "state.key").st_size == 16
 

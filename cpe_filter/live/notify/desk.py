@@ -165,9 +165,10 @@ class NoticeDesk(Part):
                 pass  # no ruleset: its guard restores it
         port = self._engine.policy.notice.show_port
         for mac in shut - self._told:
+            device = mac.hex(":")
             self._log(
                 err(
-                    f"notice not shown to device {mac.hex(':')}: the firewall refuses it TCP port {port}. "
+                    f"notice not shown to device {device}: the firewall refuses it TCP port {port}. "
                     "Its HTTP passes; open the port to its network"
                 )
             )

@@ -84,7 +84,8 @@ class Copies:
         if not packet.tcp:
             return self._question(packet, time)
         start = 20 if data[0] == 0x45 else 40
-        if not self._copied and len(data) >= start + 20 and data[start + 13] & _SYN_MASK != _SYN:
+        nothing_copied = not (self._copied or self._unsure)
+        if nothing_copied and len(data) >= start + 20 and data[start + 13] & _SYN_MASK != _SYN:
             return (packet,)  # nearly always
         if start == 40 and (data[0] >> 4 != 6 or data[6] != 6):
             return (packet,)

@@ -10,6 +10,7 @@ from typing import Any
 from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.replay.capture import Frame
+from cpe_filter.replay.causality import Causality
 from cpe_filter.replay.copies import Copies
 from cpe_filter.replay.layers import Layers, Packet
 from cpe_filter.replay.reasons import meaning
@@ -34,6 +35,8 @@ class Feed:
         #: The capture is damaged: how much is missing is not known.
         self.damaged = False
         self._engine = engine
+        self._causality = Causality(engine.policy.network.ports)
+        self._now = 0.0
         self._refused = 0
         policy = engine.policy
         ports = (*policy.network.ports, policy.explain.port, DNS_PORT)
@@ -51,10 +54,14 @@ class Feed:
         packet = self.layers.packet(frame)
         if packet is None:
             return
+        self._now = now
         for original in self.copies.originals(packet, now):
-            self._packet(original, now, cut)
+            for ready, was_cut in self._causality.ready((original, cut), now):
+                self._packet(ready, now, was_cut)
 
     def finish(self) -> None:
+        for packet, cut in self._causality.finish():
+            self._packet(packet, self._now, cut)
         self.copies.finish()
         self.layers.finish()
 

@@ -45,8 +45,13 @@ def _insert(waiting: deque[Frame], frame: Frame) -> None:
     at = len(waiting)
     while at and waiting[at - 1].time > frame.time:
         at -= 1
-    if at and waiting[at - 1].time == frame.time:
-        # Times that come again say nothing of the order: written captures give each direction one time.
+    if at and waiting[at - 1].time == frame.time and _few_times(waiting):
         waiting.append(frame)
     else:
         waiting.insert(at, frame)
+
+
+def _few_times(waiting: deque[Frame]) -> bool:
+    """Whether times come again so often that they say nothing of the order: a program has written the capture."""
+    different = len({frame.time for frame in waiting})
+    return different <= 2 or 2 * different <= len(waiting)

@@ -32,6 +32,10 @@ def test_times_that_come_again_say_nothing_of_the_order() -> None:
     assert times(1, 2, 1, 2, 1, 1, 2) == [1, 2, 1, 2, 1, 1, 2]
 
 
+def test_a_time_that_two_frames_have_is_no_hindrance() -> None:
+    assert times(0.1, 0.2, 0.3, 0.5, 0.6, 0.3, 0.4) == [0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6]
+
+
 def test_a_clock_that_was_set_back_is_no_late_frame() -> None:
     later = 100 + LATE_S + 0.1
     assert times(100, later, 99, 99.5, later) == [100, later, 99, 99.5, later]

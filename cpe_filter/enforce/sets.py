@@ -51,7 +51,8 @@ _TOGETHER = 256
 #: Kinds of errors that are logged.
 _ERRORS_LOGGED = 16
 _NAME_TABLE, _NAME_SET, _ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_...
-_ELEMENT, _KEY, _VALUE, _TIMEOUT = 1, 1, 1, 4  # NFTA_LIST_ELEM, NFTA_SET_ELEM_..., NFTA_DATA_VALUE
+# NFTA_LIST_ELEM (whose number the kernel does not read), NFTA_SET_ELEM_..., NFTA_DATA_VALUE.
+_ELEMENT, _KEY, _VALUE, _TIMEOUT = 1, 1, 1, 4
 _TABLE = attribute(_NAME_TABLE, TABLE.encode() + b"\0")
 _SWITCH_KEY = bytes((6,))  # IPPROTO_TCP
 

@@ -487,6 +487,14 @@ def test_no_more_names_are_new_than_are_remembered() -> None:
     assert (len(home.device.helos), *map(len, home.device.seen_names)) == (_NAMES, *[_REMEMBERED] * 3)
 
 
+def test_a_name_is_remembered_once_however_many_networks_hear_it() -> None:
+    home = Home()
+    for server in range(600):
+        home.connect(server, hello())
+    assert len(home.device.helos) == 1
+    assert home.fired().count("breadth") == 599
+
+
 def test_the_borders_of_a_burst() -> None:
     """More than `BURST` new networks in less than a minute, the first network of all not counted."""
     for count, pause, fires in (

@@ -22,7 +22,7 @@ from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, 
 from cpe_filter.detect.evidence import SENDER_PROFILES
 from cpe_filter.detect.saved import decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SESSION_CLIP, Tally
-from cpe_filter.detect.server_networks import SIZE, ServerNetworks, fingerprint
+from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks, fingerprint
 from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.status.devices import device_facts
 from tests.evaluate.facts import Player, Session
@@ -385,6 +385,15 @@ def test_a_forged_checksum_gets_nobody_further(at: int, put: bytes, cut: int) ->
 
 _, _DEVICE, _TIME = lived(most=12)
 _PLAIN = encode([_DEVICE, Device(b"\2\0\0\0\0\7\xc0\xa8\7\5", _TIME)], _TIME, 7)
+
+
+@pytest.mark.parametrize("count", range(WAYS + 1))
+def test_a_bucket_takes_as_many_bytes_as_it_has_entries(count: int) -> None:
+    table = bytearray(SIZE)
+    for entry in range(count):
+        table[2 * WAYS * 7 + 2 * entry : 2 * WAYS * 7 + 2 * entry + 2] = b"\x12\x34"
+    packed = saved._packed_table(table)
+    assert len(packed) == BUCKETS // 2 + 2 * count
 
 
 def test_a_small_table_keeps_those_known_now() -> None:

@@ -20,6 +20,7 @@ from cpe_filter.detect.unusual import (
     is_mail_server,
     is_record,
     operator,
+    takes_mail,
 )
 
 DAY = 86400.0
@@ -73,6 +74,8 @@ def test_a_device_that_takes_mail_from_outside_within_a_day() -> None:
     assert is_mail_server(device, START)
     assert not has_stopped(device, START + DAY)
     assert not is_mail_server(device, START + (WINDOW_DAYS + 1) * DAY)
+    assert takes_mail(device, START + (WINDOW_DAYS - 1) * DAY - 1.0)
+    assert not takes_mail(device, START + (WINDOW_DAYS - 1) * DAY)
     device.score.standing = SUSPECTED
     assert not is_mail_server(device, START)
     nas = made()

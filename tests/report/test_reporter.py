@@ -275,6 +275,20 @@ def test_the_ports_after_nat_of_connections_that_went_out(router: Router) -> Non
     assert all(abs(example["up"] - events[-1]["up"]) < 3 for example in events[-1]["sp"])
 
 
+@pytest.mark.parametrize("translated", [False, True])
+def test_without_nat_an_ipv6_connection_keeps_its_port(router: Router, translated: bool) -> None:
+    """Conntrack knows a port behind NAT alone; IPv6 has seldom any."""
+    router.ports = {43000 + number: 61000 + number for number in range(12)} if translated else {}
+    for number in range(12):
+        text = BOT.replace("bob@", f"bob{number}@")
+        router.play(session(text, "2001:db8:1::7", f"2001:db8:{number + 2:x}::25", sport=43000 + number))
+    found = [example for event in router.tick() for example in event.get("sp", [])]
+    assert found
+    assert {example["family"] for example in found} == {6}
+    low = 61000 if translated else 43000
+    assert all(low <= example["port"] < low + 12 for example in found)
+
+
 def _out(router: Router, device: Device) -> list[Flow]:
     return [flow for flow in router.home.engine.flows_of(device) if flow.session.spoken]
 

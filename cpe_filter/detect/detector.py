@@ -127,7 +127,7 @@ class Connection:
         self.met = False  # counted among the networks that the device has met
         self.fired = self.lacked = 0  # which indicators have, and which rates have not: a bit each
         self.allowance = SESSION_CLIP
-        # Of the names of HELO and sender only whether they are equal matters: marks of their domains, in one number.
+        # Only whether the names of HELO and sender are equal matters: marks of their domains, in one number.
         self._domains = 0
         self.offered_tls = False
         self.has_greeted = False  # a name in HELO

@@ -94,7 +94,7 @@ class Web:
         self._bound: list[socket.socket] = []
         self._channel = Channel(poll)
         self._connections: dict[int, _Connection] = {}
-        self._asked: dict[int, _Connection] = {}
+        self._waiting: dict[int, _Connection] = {}
         self._shares = Shares(MOST)
         self._number = 0
         self._secret = os.urandom(16)
@@ -234,7 +234,7 @@ class Web:
 
     def _respond(self, connection: _Connection, out: bytes, now: Mono) -> None:
         # The connection is gone when a later answer of the filter comes.
-        self._asked.pop(connection.number, None)
+        self._waiting.pop(connection.number, None)
         connection.number = 0
         connection.active = now
         connection.out = out
@@ -261,7 +261,7 @@ class Web:
         fd = connection.socket.fileno()
         self._poll.unregister(fd)
         del self._connections[fd]
-        self._asked.pop(connection.number, None)
+        self._waiting.pop(connection.number, None)
         connection.socket.close()
         self._shares.give_back(connection.groups)
 
@@ -322,10 +322,10 @@ class Web:
             self._respond(connection, http.response(503, more="Retry-After: 10\r\n"), now)
             return
         connection.number = self._number
-        self._asked[self._number] = connection
+        self._waiting[self._number] = connection
 
     def _answered(self, message: dict[str, Any], now: Mono) -> None:
-        connection = self._asked.pop(message.get("id", 0), None)
+        connection = self._waiting.pop(message.get("id", 0), None)
         if connection is None:
             return
         if "error" in message:

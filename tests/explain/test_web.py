@@ -96,7 +96,7 @@ def test_a_late_answer_of_the_filter_finds_nobody(site: Site) -> None:
     site.web.tick(Mono(site.now))
     assert code(client) == 503
     site.says({"id": number, "to": "none", "devices": []})
-    assert not site.web._asked
+    assert not site.web._waiting
     later = site.get()
     site.says({"id": site.asked()["id"], "to": "none", "devices": []})
     assert code(later) == 200
@@ -131,7 +131,7 @@ def test_whatever_a_client_sends_the_server_goes_on(site: Site) -> None:
     site.now += TOTAL_S + 1
     site.web.tick(Mono(site.now))
     assert not site.web._connections
-    assert not site.web._asked
+    assert not site.web._waiting
     client = site.get()
     while (asked := site.asked())["do"] != "page":
         pass

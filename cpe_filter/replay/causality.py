@@ -1,7 +1,7 @@
 """Segments of a connection in an order that can have been: no acknowledgement before what it acknowledges.
 
 Knows the numbers of TCP. Must not know SMTP or devices. The two directions of a connection may be captured by two
-clocks (two ports, two hosts), or on two processors. By their times, or by their places in the file, a reply is then
+clocks (two ports, two hosts), or on two processors. In their times, or in their places in the file, a reply is then
 before its command, and what it acknowledges would count as lost. Such a segment waits for it, and those of its
 direction wait behind it; but not long, because the bytes may be missing.
 """

@@ -110,6 +110,7 @@ class _Judging:
         self._progress: Progress | None = None if quiet else on_terminal()
         self._reading = Reading(options.follow, interrupt, self._progress)
         self._code = EXIT_OK
+        self._judged = False
 
     def run(self) -> int:
         """Judges and shows all; the exit code. Raises `UsageError`, and `OSError` of a folder."""
@@ -123,6 +124,9 @@ class _Judging:
             for source in sources:
                 if not self._interrupt.happened:
                     self._judge(source)
+            if not (self._judged or self._code or self._interrupt.happened):
+                self._code = EXIT_UNUSABLE
+                self._say("none of the files is a capture")
         if self._interrupt.happened:
             self._say("interrupted; this is what was found so far")
             return EXIT_INTERRUPTED
@@ -173,6 +177,7 @@ class _Judging:
         self._write(result, timeline)
 
     def _write(self, result: dict[str, Any], timeline: Timeline) -> None:
+        self._judged = True
         if self._progress:
             self._progress.clear()
         try:

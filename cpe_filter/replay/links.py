@@ -77,11 +77,14 @@ def ethernet(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     size = _switch_tag(data, at + 12)
     if size:
         return by_ethertype(u16(data, at + 12 + size)[0], at + 14 + size)
-    rest = len(data) - at - 14
-    # IEEE 802.3: a length. Short frames are padded to 60 bytes; a check sequence may follow.
-    if 3 <= kind <= 1500 and (walk.cut or kind <= rest <= max(kind, 46) + 4):
+    if _is_length(walk, kind, len(data) - at - 14):
         return "llc", at + 14
     raise UnreadError("ethertype", kind)
+
+
+def _is_length(walk: Walk, kind: int, rest: int) -> bool:
+    """IEEE 802.3: a length. Short frames are padded to 60 bytes; a check sequence may follow."""
+    return 3 <= kind <= 1500 and (walk.cut or kind <= rest <= max(kind, 46) + 4)
 
 
 #: Types that occur on Ethernet behind LLC alone. CDP's looks like a tag of Broadcom's.
@@ -101,17 +104,17 @@ def _switch_tag(data: bytes, at: int) -> int:
 def _tag(size: int) -> Layer:
     """A tag of `size` bytes behind its own ethertype; another ethertype follows."""
 
-    def tag(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
+    def tag(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
         at += size
-        return _after_type(data, at)
+        return _after_type(walk, data, at)
 
     return tag
 
 
-def _after_type(data: bytes, at: int) -> tuple[str, int]:
+def _after_type(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     """An ethertype or, in its place, the length of an LLC frame."""
     kind = u16(data, at)[0]
-    return ("llc", at + 2) if 3 <= kind <= 1500 else by_ethertype(kind, at + 2)
+    return ("llc", at + 2) if _is_length(walk, kind, len(data) - at - 2) else by_ethertype(kind, at + 2)
 
 
 def _link_tag(size: int) -> Layer:
@@ -119,18 +122,20 @@ def _link_tag(size: int) -> Layer:
 
     def tag(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
         walk.to_hwaddr, walk.hwaddr = data[at : at + 6], data[at + 6 : at + 12]
-        return _after_type(data, at + 12 + size)
+        return _after_type(walk, data, at + 12 + size)
 
     return tag
 
 
-def realtek(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
+def realtek(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     """Protocol 4 has 8 bytes with its ethertype (RTL8365MB), protocol 9 or 0xA in the upper nibble 4 (RTL8366)."""
     if data[at] == 4:
-        return _after_type(data, at + 6)
-    if data[at] >> 4 in (9, 0xA):
-        return _after_type(data, at + 2)
-    return DONE, at  # RRCP and loop detection
+        return _after_type(walk, data, at + 6)
+    if data[at] >> 4 in (9, 0xA) or looks_like_type(data, at + 2):
+        return _after_type(walk, data, at + 2)
+    if data[at] in (1, 2, 3, 0x23):  # RRCP, echoes, loop detection
+        return DONE, at
+    raise UnreadError("ethertype", 0x8899)
 
 
 def _prepended(size: int) -> Layer:
@@ -208,16 +213,16 @@ def frame_relay(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     return by_ethertype(u16(data, end)[0], end + 2)
 
 
-def vlan(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
-    return _after_type(data, at + 2)
+def vlan(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
+    return _after_type(walk, data, at + 2)
 
 
-def macsec(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
+def macsec(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     """IEEE 802.1AE: readable where it only protects integrity."""
     flags = data[at]
     if flags & 0x0C:
         raise UnreadError("macsec")
-    return _after_type(data, at + (14 if flags & 0x20 else 6))
+    return _after_type(walk, data, at + (14 if flags & 0x20 else 6))
 
 
 def trill(_walk: Walk, data: bytes, at: int) -> tuple[str, int]:
@@ -325,6 +330,10 @@ def cooked2(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     return _cooked(data, at + 20, hardware, protocol)
 
 
+#: Linux, at the port to a switch chip (ETH_P_DSA, ETH_P_XDSA): but for its first two bytes the tag is still there.
+_TAGGED = (0x001B, 0x00F8)
+
+
 def _cooked(data: bytes, at: int, hardware: int, protocol: int) -> tuple[str, int]:
     """What a protocol number means depends on the hardware (LINKTYPE_LINUX_SLL)."""
     if hardware == 824:  # netlink
@@ -341,6 +350,10 @@ def _cooked(data: bytes, at: int, hardware: int, protocol: int) -> tuple[str, in
         return DONE, at
     if not protocol and looks_like_ip(data, at):
         return "ip", at
+    if protocol in _TAGGED:
+        for size in _TAG_SIZES:
+            if looks_like_type(data, at + size - 2):
+                return by_ethertype(u16(data, at + size - 2)[0], at + size)
     return by_ethertype(protocol, at)
 
 

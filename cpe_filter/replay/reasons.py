@@ -43,6 +43,7 @@ REASONS = {
     "too-deep": ("more layers than replay follows", "check how the capture was made"),
     "TZSP protocol": ("a mirrored frame of a kind that replay does not read", _ASK),
     "van-jacobson": ("TCP headers compressed by PPP", "capture on the ppp interface"),
+    "VXLAN protocol": ("a protocol in VXLAN that replay does not read", _ASK),
     "wifi-encrypted": ("encrypted Wi-Fi", "capture on the access point's interface, or decrypt it first"),
     "wifi-fragment": ("fragments of Wi-Fi frames", "capture on the access point's interface"),
     "wifi-several": ("aggregated Wi-Fi frames (A-MSDU)", "capture on the access point's interface"),

@@ -37,7 +37,7 @@ class FolderError(ValueError):
 
 
 def expand(paths: Sequence[str], skipped: Warn) -> list[Source]:
-    """The inputs, with the files of a folder in its place, in the order of their names (`x9` before `x10`).
+    """The inputs, with the files of a folder and of the folders in it, in the order of their names (`x9` before `x10`).
 
     skipped: called with what in a folder is not a file. Raises `OSError`, and `FolderError` for an empty folder.
     """
@@ -46,20 +46,26 @@ def expand(paths: Sequence[str], skipped: Warn) -> list[Source]:
         if path == "-" or not os.path.isdir(path):
             sources.append(Source(path))
             continue
-        names = sorted(os.listdir(path), key=_natural)
         before = len(sources)
-        for name in names:
-            inside = os.path.join(path, name)
-            if os.path.isfile(inside):
-                sources.append(Source(inside, True))
-            else:
-                skipped(
-                    inside,
-                    "a folder in a folder" if os.path.isdir(inside) else "not a file",
-                )
+        _expand_folder(path, sources, skipped)
         if len(sources) == before:
             raise FolderError(f"{path}: no files in this folder")
     return sources
+
+
+def _expand_folder(path: str, sources: list[Source], skipped: Warn) -> None:
+    """Files first. A link to a folder is not followed: it may lead back."""
+    folders = []
+    for name in sorted(os.listdir(path), key=_natural):
+        inside = os.path.join(path, name)
+        if os.path.isfile(inside):
+            sources.append(Source(inside, True))
+        elif os.path.isdir(inside) and not os.path.islink(inside):
+            folders.append(inside)
+        else:
+            skipped(inside, "a link to a folder" if os.path.isdir(inside) else "not a file")
+    for folder in folders:
+        _expand_folder(folder, sources, skipped)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -67,7 +67,7 @@ def _gre1(flags: int, kind: int, data: bytes, at: int) -> tuple[str, int]:
         raise UnreadError("GRE protocol", kind)
     size = u16(data, at)[0]
     at += 4 + (4 if flags & _S else 0) + (4 if flags & _A else 0)
-    return ("ppp", at) if size and flags & _S else (DONE, at)
+    return ("ppp", at) if size else (DONE, at)
 
 
 def _skip_routing(data: bytes, at: int) -> int:
@@ -205,6 +205,8 @@ def vxlan(data: bytes, at: int, _end: int) -> _Found:
         return None
     if flags & 4:
         kind = data[at + 3]
+        if kind not in _NSH_NEXT and not data[at + 1] and not data[at + 2]:
+            raise UnreadError("VXLAN protocol", kind)
         return (_NSH_NEXT[kind], at + 8) if kind in _NSH_NEXT else None
     return "ethernet", at + 8
 
@@ -386,6 +388,29 @@ UDP_PORTS: dict[int, _UdpLayer] = {
 _SERVICES = 1024
 
 
+#: Bytes that tunnels have before a frame: none, or up to five words (VXLAN, Geneve, L2TPv3 with cookie and sublayer).
+_FARTHEST = 20
+_TYPE_BYTES = frozenset((0x08, 0x81, 0x86, 0x88, 0x91, 0x92, 0x93))
+
+
+def _elsewhere(data: bytes, at: int) -> _Found:
+    """A tunnel on a port that is not its own: a frame or an IP packet begins here, and its header makes sense."""
+    for start in range(at, min(at + _FARTHEST, len(data) - 34) + 1, 4):
+        if data[start + 12] in _TYPE_BYTES and looks_like_ethernet(data, start) == _SURE:
+            return "ethernet", start
+    for start in range(at, min(at + 12, len(data) - 28) + 1, 4):
+        if data[start] in (0x45, 0x60) and looks_like_ip(data, start) and _fits(data, start):
+            return "ip", start
+    return None
+
+
+def _fits(data: bytes, at: int) -> bool:
+    """Whether an IP packet, of TCP or another tunnel, ends where the data ends."""
+    four = data[at] == 0x45
+    size = u16(data, at + 2)[0] if four else 40 + u16(data, at + 4)[0]
+    return at + size == len(data) and data[at + (9 if four else 6)] in IP_PROTOCOLS
+
+
 def udp(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
     source, target, size = u16(data, at)[0], u16(data, at + 2)[0], u16(data, at + 4)[0]
     end = at + size if size >= 8 else len(data)
@@ -402,6 +427,10 @@ def udp(walk: Walk, data: bytes, at: int) -> tuple[str, int]:
                 walk.routed()
                 walk.path.append(layer.__name__)
             return found
+    found = _elsewhere(data, at)
+    if found is not None:
+        walk.routed()
+        return found
     # WireGuard has no port of its own, but a look of its own.
     return wireguard(data, at, end) or (DONE, at)
 

@@ -187,14 +187,14 @@ def test_a_folder_is_its_captures(tmp_path: Path) -> None:
     rotated(tmp_path, 11, "x{}.pcap")
     (tmp_path / "README.md").write_text("What these captures are, in a text of some length.\n")
     (tmp_path / "empty.pcap").write_bytes(b"")
-    (tmp_path / "more").mkdir()
+    (tmp_path / "more").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "fifo")
     ran = cli("replay", "--json", tmp_path)
     assert ran.code == 0
     assert [Path(one["capture"]).name for one in ran.lines] == [f"x{number}.pcap" for number in range(11)]
     assert f"{tmp_path}/README.md: skipped: not a capture" in ran.err
     assert f"{tmp_path}/empty.pcap: skipped: the input is empty" in ran.err
-    assert f"{tmp_path}/more: skipped: a folder in a folder" in ran.err
+    assert f"{tmp_path}/more: skipped: a link to a folder" in ran.err
     assert f"{tmp_path}/fifo: skipped: not a file" in ran.err
     ran = cli("replay", "--json", "--join", tmp_path)
     assert (ran.code, device(ran)) == (0, WHOLE)
@@ -207,6 +207,23 @@ def test_what_may_hold_packets_is_not_just_skipped(tmp_path: Path) -> None:
     assert ran.code == 2
     assert "b.snoop: not a capture that replay reads: this is a snoop capture; convert it" in ran.err
     assert len(ran.lines) == 1
+
+
+def test_the_folders_in_a_folder(tmp_path: Path) -> None:
+    rotated(tmp_path, 3, "x{}.pcap")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "x0.pcap").rename(tmp_path / "old" / "x0.pcap")
+    ran = cli("replay", "--json", tmp_path)
+    assert [Path(one["capture"]).name for one in ran.lines] == ["x1.pcap", "x2.pcap", "x0.pcap"]
+    ran = cli("replay", "--json", "--join", tmp_path)
+    assert (ran.code, device(ran)) == (0, WHOLE)
+
+
+def test_a_folder_without_captures_is_not_an_all_clear(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("What these captures are, in a text of some length.\n")
+    ran = cli("replay", tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert "none of the files is a capture" in ran.err
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

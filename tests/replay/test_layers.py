@@ -260,6 +260,23 @@ READ: dict[str, tuple[int, bytes, bool]] = {
     "Broadcom, 281": (281, ethernet("20000008 0800"), True),
     "Broadcom, 282": (282, b"\x20\0\0\x08" + FRAME, True),
     "DSA, 284": (284, ethernet("c0100001 0800"), True),
+    "Realtek, another protocol": (1, ethernet("8899 5001 0800"), True),
+    "cooked, of MediaTek's host port": (
+        113,
+        bytes.fromhex("0000 0001 0006") + DEVICE_MAC + b"\0\0\0\xf8\0\0\x08\0" + IP,
+        True,
+    ),
+    "cooked, of Qualcomm's host port": (
+        113,
+        bytes.fromhex("0000 0001 0006") + DEVICE_MAC + b"\0\0\0\xf8\x08\0" + IP,
+        True,
+    ),
+    "VXLAN elsewhere": (1, over_udp(4788, bytes.fromhex("0800000000000100") + FRAME), True),
+    "VXLAN from a service's port": (1, over_udp(4789, bytes.fromhex("0800000000000100") + FRAME, 53), True),
+    "Geneve with reserved bits": (1, over_udp(6081, bytes.fromhex("0001655800000100") + FRAME), True),
+    "L2TPv3 in UDP elsewhere": (1, over_udp(5000, bytes.fromhex("00030000 00000007 a5a5a5a5 00000000") + FRAME), True),
+    "IP in UDP": (1, over_udp(5555, IP), False),
+    "PPTP without a number": (1, gre(f"2001 880b {len(PPP):04x} 0007", PPP), False),
     "EDSA, 285": (285, ethernet("dada 0000 c0100001 0800"), True),
 }
 
@@ -335,6 +352,9 @@ UNREAD: dict[str, tuple[int, bytes, str]] = {
     "DTLS": (1, over_udp(5247, b"\x01\0\0\0" + bytes(40)), "dtls"),
     "SNAP of a vendor": (1, MACS + b"\0\x28" + b"\xaa\xaa\x03\x00\x01\x02\x08\0" + bytes(32), "SNAP OUI 0x0102"),
     "bad IPv4 header": (1, ethernet("0800", b"\x44" + IP[1:]), "damaged"),
+    "VXLAN-GPE": (1, over_udp(4790, bytes.fromhex("0c00000600000100") + FRAME), "VXLAN protocol 6"),
+    "Realtek of nobody knows what": (1, ethernet("8899 5501 0001"), "ethertype 0x8899"),
+    "a length that is too large": (1, ethernet("8100 0001 0400"), "ethertype 0x0400"),
     "GRE version 5": (1, gre("0005 0800", IP), "GRE version 5"),
 }
 

@@ -101,7 +101,10 @@ def test_each_system_s_check_reaches_the_notice_until_it_is_answered(lab: Lab) -
     for address in (WEB4, WEB6):
         assert {way.check(BOT, system, address) for system in CHECKS} == {"online"}
     assert _ask(early, "captive.apple.com") == b""
-    status = way.filter.status()["notice"]
+    end = time.monotonic() + DEADLINE_S
+    while not (status := way.filter.status()["notice"])["counts"]["seen"]:  # the status is written now and then
+        assert time.monotonic() < end
+        time.sleep(0.2)
     assert status["counts"]["seen"] == 1
     assert [(one["device"], one["answer"], one["leads"]) for one in status["devices"]] == [
         (lab.mac(BOT), "seen", False)

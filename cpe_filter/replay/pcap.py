@@ -103,6 +103,8 @@ class _Records:
             return False
         if kept <= length and (last < 0 or abs(seconds - last) < _DAY_S) and fraction < self._variant.ticks:
             return True
+        if not (seconds or kept):
+            return False  # a hole of zeros, as a crash or a full disk leaves it
         have = stream.fill(2 * self.size + kept)
         if have < 2 * self.size + kept:
             return last < 0 or have == self.size + kept

@@ -591,6 +591,15 @@ def test_pcap_goes_on_behind_damage(kind: str, order: str, bad: bytes, write: Wr
     assert f"bytes from byte {at} could not be read: packet 51 with a length of" in warnings[0]
 
 
+@pytest.mark.parametrize("size", [16, 20, 4096, 5001])
+def test_a_hole_of_zeros_is_damage(size: int, write: Write) -> None:
+    at = 24 + sum(16 + len(frame) for _, frame in MANY[:50])
+    whole = build.pcap(MANY)
+    got, warnings = read(write(whole[:at] + bytes(size) + whole[at:]))
+    assert got == [Frame(when, 1, frame, len(frame)) for when, frame in MANY]
+    assert warnings == [f"{size} bytes from byte {at} could not be read: packet 51 with a length of 0 bytes"]
+
+
 def test_a_length_that_is_too_small_does_not_derail(write: Write) -> None:
     at = 24 + sum(16 + len(frame) for _, frame in MANY[:50])
     got, warnings = read(write(damaged(build.pcap(MANY), at + 8, struct.pack("<I", 5))))

@@ -172,7 +172,7 @@ def _device(device: Device, time: PacketTime, key: bytes = b"") -> bytes:
     if device.operators:
         out.append(_short(device.operators))
     if any(credits):
-        out.append(credits)
+        out.append(_short(credits))
     return b"".join(out)
 
 
@@ -236,7 +236,8 @@ def _read_device(
         if not is_record(device.operators):
             raise CorruptStateError("operators of a wrong length")
     if flags & _CREDITS and version != _FORMER_VERSION:
-        device.score.credits = [credit / _CREDIT for credit in reader.take(len(FAMILIES))]
+        credits = [credit / _CREDIT for credit in reader.short()] + [0.0] * len(FAMILIES)
+        device.score.credits = credits[: len(FAMILIES)]  # of a version with more or fewer
     return device
 
 

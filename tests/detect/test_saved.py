@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cpe_filter.detect import evidence, saved
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES, HOME, ROUTER, Collective, Device, Devices
-from cpe_filter.detect.evidence import SENDER_PROFILES
+from cpe_filter.detect.evidence import FAMILIES, SENDER_PROFILES
 from cpe_filter.detect.saved import decode, encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SESSION_CLIP, Tally
 from cpe_filter.detect.server_networks import BUCKETS, SIZE, WAYS, ServerNetworks, fingerprint
@@ -113,6 +113,15 @@ def test_credits_are_kept_although_the_sums_are_full() -> None:
     (same,) = decode(encode([device], 5.0, 1), 5.0).devices
     assert same.score.families == ["identity"]
     assert same.score.credits == pytest.approx(device.score.credits, abs=0.1)
+
+
+@pytest.mark.parametrize("families", [3, 12])
+def test_credits_of_a_version_with_other_families(families: int) -> None:
+    """New families come last."""
+    device = Device(b"\2\0\0\0\0\1", 5.0)
+    device.score.credits = [2.0] * families
+    (same,) = decode(encode([device], 5.0, 1), 5.0).devices
+    assert same.score.credits == [2.0] * min(families, len(FAMILIES)) + [0.0] * (len(FAMILIES) - families)
 
 
 def test_size(capsys: pytest.CaptureFixture[str]) -> None:

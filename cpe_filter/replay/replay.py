@@ -30,6 +30,8 @@ DEFAULT_POLICY = Policy(FilterTable(mode="monitor", refusal="reset"))
 #: The machine that replays a file has more memory than a router.
 _LIMITS = Limits(waiting=20000, waiting_bytes=1 << 20, transactions=1000, recipients=10000)
 _FLOWS = 1 << 17
+#: So many packets out of order, and 1 % of all, are worth a line.
+_LATE = 10
 #: Sessions that are listed, at most: each takes memory.
 SESSIONS = 200_000
 
@@ -146,6 +148,11 @@ def _play(
     _warn(feed, warn)
     if clock.jumps:
         warn(clock.note())
+    if not watch and clock.late > max(_LATE, feed.count // 100):
+        warn(
+            f"{clock.late} of {feed.count} packets are far from the place that their times have; "
+            "sessions may lack parts: put them in order with reordercap IN OUT"
+        )
     return start, end
 
 

@@ -94,3 +94,14 @@ def test_memory_is_bounded() -> None:
         assert len(causality._waiting) <= WAITING + 1
         assert causality._bytes <= WAITING_BYTES + 1500
     assert len(causality._connections) <= CONNECTIONS
+
+
+def test_a_capture_that_is_far_out_of_order_is_named(tmp_path: Path) -> None:
+    given = list(frames(str(PCAPS / "bot-sprayer.pcap"), lambda _: None))
+    warnings: list[str] = []
+    (tmp_path / "a").write_bytes(build.pcap([(frame.time, frame.data) for frame in reversed(given)]))
+    replay(str(tmp_path / "a"), Options(), warnings.append)
+    assert any("put them in order with reordercap" in text for text in warnings)
+    warnings.clear()
+    replay(str(PCAPS / "bot-sprayer.pcap"), Options(), warnings.append)
+    assert warnings == []

@@ -78,7 +78,11 @@ class Causality:
         one, other = data[2 * middle - start : middle] + source, data[middle:start] + target
         side = int(one > other)
         peers = other + one if side else one + other
-        length = data[2] << 8 | data[3] if start == 20 else 40 + (data[4] << 8 | data[5])
+        length = data[2] << 8 | data[3] if start == 20 else data[4] << 8 | data[5]
+        if not length:
+            length = len(data)  # of more than one packet: the network card divides it
+        elif start == 40:
+            length += 40
         out: list[Item] = []
         if self._waiting:
             self._expire(out, now)

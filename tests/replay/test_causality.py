@@ -105,3 +105,14 @@ def test_a_capture_that_is_far_out_of_order_is_named(tmp_path: Path) -> None:
     warnings.clear()
     replay(str(PCAPS / "bot-sprayer.pcap"), Options(), warnings.append)
     assert warnings == []
+
+
+@pytest.mark.parametrize("name", ["bot-sprayer", "bot-sprayer-ipv6"])
+def test_packets_without_a_length_wait_for_nothing(name: str) -> None:
+    """What a network card divides: the length in the header is 0."""
+    causality = Causality((25,))
+    for time, (packet, cut) in items(PCAPS / f"{name}.pcap"):
+        at = 4 if packet.data[0] >> 4 == 6 else 2
+        item = packet._replace(data=packet.data[:at] + b"\0\0" + packet.data[at + 2 :]), cut
+        if packet.tcp and b"\0\x19" in (packet.data[20:22], packet.data[22:24], packet.data[40:42], packet.data[42:44]):
+            assert list(causality.ready(item, time)) == [item]

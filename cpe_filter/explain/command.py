@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import signal
 
-from cpe_filter.explain.responder import ExplainError, Responder
+from cpe_filter.explain.ports import ExplainError
+from cpe_filter.explain.responder import Responder
 from cpe_filter.lean.log import err, log, notice
 from cpe_filter.privileges import PrivilegeError, act_as
 

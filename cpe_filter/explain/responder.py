@@ -16,6 +16,7 @@ import struct
 import time
 
 from cpe_filter.explain.dialogue import SHUTTING_DOWN, TIMED_OUT, TOO_MANY, Dialogue, Texts
+from cpe_filter.explain.ports import ExplainError, Ports
 from cpe_filter.explain.questions import RETURN_AFTER_S, Questions
 from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.explain.text import explanation
@@ -43,10 +44,6 @@ _KERNEL_BYTES = 4096
 _BACKLOG = 128
 #: Connections taken before the others are looked after again.
 _ACCEPT_TURN = 16
-
-
-class ExplainError(RuntimeError):
-    """The responder cannot start here; the text says why."""
 
 
 class _Connection:
@@ -90,10 +87,9 @@ class Responder:
         self._texts = Texts(explanation(policy))
         self._questions = Questions(policy.explain, return_after_s)
         self._pause_s = pause_s
-        self._port = policy.explain.port
+        self._ports = Ports(policy.explain.port, _KERNEL_BYTES, _BACKLOG)
         self._log = log
         self._idle_s, self._total_s = idle_s, total_s
-        self._bound: list[socket.socket] = []
         self._connections: dict[int, _Connection] = {}
         self._shares = Shares(policy.explain.max_connections)
         self._counts = [0, 0, 0, 0]
@@ -113,49 +109,25 @@ class Responder:
         A notice that cannot be served is logged; HTTP then goes where it was meant to.
         """
         if self._explains:
-            self._bind_port()
+            self._ports.bind()
+            if not self._ports.bound:
+                raise ExplainError("the kernel has neither IPv4 nor IPv6")
         if self._web is not None:
             try:
                 self._web.bind()
-            except OSError as error:
+            except (ExplainError, OSError) as error:
                 self._log(err(f"notice not served: {error}"))
                 self._web.close()
                 self._web = None
-
-    def _bind_port(self) -> None:
-        for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-            try:
-                listener = socket.socket(family, socket.SOCK_STREAM)
-            except OSError:
-                continue  # a kernel without this family
-            self._bound.append(listener)
-            listener.setblocking(False)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Connections inherit both.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                listener.bind((everywhere, self._port))
-            except OSError as error:
-                raise ExplainError(f"port {self._port} cannot be bound: {error.strerror}") from None
-        if not self._bound:
-            raise ExplainError("the kernel has neither IPv4 nor IPv6")
 
     def listen(self) -> None:
         """Lets clients in. Raises `ExplainError`."""
         if self._web is not None:
             try:
                 self._web.listen()
-            except OSError as error:
+            except ExplainError as error:
                 self._log(err(f"notice not served: {error}"))
-        for listener in self._bound:
-            try:
-                listener.listen(_BACKLOG)
-            except OSError as error:
-                raise ExplainError(f"port {self._port} cannot be listened on: {error.strerror}") from None
-            self._listener.add(listener)
+        self._ports.listen(self._listener)
 
     def stop(self) -> None:
         """Ends `loop`; may be called from a signal handler or another thread."""
@@ -195,8 +167,7 @@ class Responder:
         for connection in list(self._connections.values()):
             self._close(connection)
         self._listener.close()
-        for listener in self._bound:
-            listener.close()
+        self._ports.close()
         if self._web is not None:
             self._web.close()
         for fd in (self._wake_read, self.wake):

@@ -20,6 +20,7 @@ from _operator import _compare_digest
 
 from cpe_filter.explain import http
 from cpe_filter.explain.channel import NAME, Channel
+from cpe_filter.explain.ports import ExplainError, Ports
 from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.lean.clocks import Mono
 from cpe_filter.lean.listener import Listener
@@ -48,10 +49,6 @@ _RECEIVE_BYTES = 2048
 _KERNEL_BYTES = 8192
 _BACKLOG, _ACCEPT_TURN = 64, 16
 _ANSWERS = ("seen", "cleaned", "server", "mistake")
-
-
-class WebError(OSError):
-    """The server cannot start; the text says why."""
 
 
 class _Connection:
@@ -91,7 +88,7 @@ class Web:
         self._poll = poll
         self._log = log
         self._listener = Listener(poll)
-        self._bound: list[socket.socket] = []
+        self._ports = Ports(policy.notice.show_port, _KERNEL_BYTES, _BACKLOG)
         self._channel = Channel(poll)
         self._connections: dict[int, _Connection] = {}
         self._waiting: dict[int, _Connection] = {}
@@ -105,37 +102,17 @@ class Web:
         self.counts = [0, 0, 0, 0, 0]
 
     def bind(self) -> None:
-        """Takes the port, IPv4 and IPv6, and the socket to the filter. Raises `WebError`."""
-        for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-            try:
-                listener = socket.socket(family, socket.SOCK_STREAM)
-            except OSError:
-                continue  # a kernel without this family
-            self._bound.append(listener)
-            listener.setblocking(False)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                listener.bind((everywhere, self._notice.show_port))
-            except OSError as error:
-                raise WebError(f"port {self._notice.show_port} cannot be bound: {error.strerror}") from None
+        """Takes the port, IPv4 and IPv6, and the socket to the filter. Raises `ExplainError`."""
+        self._ports.bind()
         path = os.path.join(self._folder, NAME)
         try:
             self._channel.bind(path)
         except OSError as error:
-            raise WebError(f"{path}: {error.strerror}") from None
+            raise ExplainError(f"{path}: {error.strerror}") from None
 
     def listen(self) -> None:
-        """Lets clients in. Raises `WebError`."""
-        for listener in self._bound:
-            try:
-                listener.listen(_BACKLOG)
-            except OSError as error:
-                raise WebError(f"port {self._notice.show_port} cannot be listened on: {error.strerror}") from None
-            self._listener.add(listener)
+        """Lets clients in. Raises `ExplainError`."""
+        self._ports.listen(self._listener)
 
     def __contains__(self, fd: int) -> bool:
         return fd in self._connections or fd in self._listener or fd in self._channel
@@ -178,8 +155,7 @@ class Web:
             self._close(connection)
         self._channel.close()
         self._listener.close()
-        for listener in self._bound:
-            listener.close()
+        self._ports.close()
 
     def log_counts(self) -> None:
         if any(self.counts):

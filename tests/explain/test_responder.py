@@ -17,7 +17,8 @@ import pytest
 
 from cpe_filter.explain import command, responder, shares
 from cpe_filter.explain.dialogue import MAX_BYTES, MAX_COMMANDS, MAX_LINE_BYTES, MAX_MISTAKES
-from cpe_filter.explain.responder import ExplainError, Responder
+from cpe_filter.explain.ports import ExplainError
+from cpe_filter.explain.responder import Responder
 from cpe_filter.policy.model import Policy
 from cpe_filter.privileges import User
 from tests.lab.net import DEADLINE_S

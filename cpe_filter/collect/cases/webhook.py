@@ -28,8 +28,8 @@ import httpx
 from cpe_filter.collect.cases import actions, model, queue
 from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, OPENED, RECURRING
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import lease
-from cpe_filter.collect.store.base import Row, Store, StoreError
+from cpe_filter.collect.store import lease, rounds
+from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.send.protocol import retry_after
 
 #: Statuses that are final.
@@ -227,11 +227,4 @@ class Sender:
 
 async def run(sender: Sender, every_s: float = 2.0) -> None:
     """Sends until it is cancelled."""
-    while True:
-        try:
-            await sender.step()
-        except StoreError as error:
-            _log.error("webhook", extra={"fields": {"why": str(error)}})
-        except Exception:  # a bug here must not keep routers from reporting
-            _log.exception("webhook failed")
-        await asyncio.sleep(every_s)
+    await rounds.repeat(sender.step, every_s, _log, "webhook")

@@ -19,7 +19,7 @@ from cpe_filter.collect.cases import age_tables, notice, plan, webhook
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import lease
+from cpe_filter.collect.store import lease, rounds
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.subscribers.http import Lookup
@@ -155,14 +155,7 @@ async def _work(config: Config, store: Store, metrics: Metrics, subscribers: Sub
     worker = _Worker(config, store, metrics, subscribers)
     renewing = asyncio.create_task(worker.renew())
     try:
-        while True:
-            try:
-                await worker.step(time.time())
-            except StoreError as error:
-                _log.error("cases", extra={"fields": {"why": str(error)}})
-            except Exception:  # a bug here must not keep routers from reporting
-                _log.exception("cases failed")
-            await asyncio.sleep(config.cases.every_s)
+        await rounds.repeat(lambda: worker.step(time.time()), config.cases.every_s, _log, "cases")
     finally:
         renewing.cancel()
         with contextlib.suppress(Exception):

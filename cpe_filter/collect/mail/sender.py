@@ -26,8 +26,8 @@ from cpe_filter.collect.cases.notifications import MailState
 from cpe_filter.collect.mail import message, outbox
 from cpe_filter.collect.mail import relay as smtp
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import lease
-from cpe_filter.collect.store.base import Row, Store, StoreError
+from cpe_filter.collect.store import lease, rounds
+from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Subscribers
 
 #: The first and the longest wait between two attempts, seconds. The relay has a queue of its own.
@@ -205,11 +205,4 @@ def no_address(line: Line) -> str | None:
 
 async def run(sender: Sender, every_s: float = 5.0) -> None:
     """Sends until it is cancelled."""
-    while True:
-        try:
-            await sender.step()
-        except StoreError as error:
-            _log.error("mail", extra={"fields": {"why": str(error)}})
-        except Exception:  # a bug here must not keep routers from reporting
-            _log.exception("mail failed")
-        await asyncio.sleep(every_s)
+    await rounds.repeat(sender.step, every_s, _log, "mail")

@@ -20,7 +20,7 @@ from cpe_filter.collect.web import mailform
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import by_dhcp, device, state
 from cpe_filter.collect.web.http import Refusal
-from cpe_filter.collect.web.layout import form, link, span, when
+from cpe_filter.collect.web.layout import form, link, listing, span, when
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, note, shown, table
 
@@ -300,7 +300,7 @@ def _incidents(found: Detail) -> str:
                 ],
             )
         )
-    listed = table(f"{len(rows)} incidents, the newest first" if len(rows) != 1 else "1 incident", columns, rows)
+    listed = listing(f"{len(rows)} incidents, the newest first" if len(rows) != 1 else "1 incident", columns, rows)
     return f'<section class="card"><h2>Incidents</h2>{listed}</section>'
 
 
@@ -320,7 +320,7 @@ def _ports(found: Detail) -> str:
     columns = [Column("Began"), Column("Source port", "n"), Column("Family"), Column("Address of the router")]
     return (
         '<section class="card"><h2>Example connections</h2><p class="note">Source ports behind the NAT of the router, '
-        f"to find the line if addresses are shared.</p>{table('The latest first', columns, rows)}</section>"
+        f"to find the line if addresses are shared.</p>{listing('The latest first', columns, rows)}</section>"
     )
 
 

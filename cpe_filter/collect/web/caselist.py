@@ -13,9 +13,9 @@ from cpe_filter.collect.cases.history import ACTIVE, STATES, State
 from cpe_filter.collect.cases.model import Case, Filter, Listed
 from cpe_filter.collect.cases.query import ORDERS
 from cpe_filter.collect.store.base import Store
-from cpe_filter.collect.web.layout import attribute, choose, link, option, plain, when
+from cpe_filter.collect.web.layout import attribute, choose, link, listing, option, plain, when
 from cpe_filter.detect.evidence import INDICATORS, current
-from cpe_filter.texts.html import Column, code, note, shown, table
+from cpe_filter.texts.html import Column, code, note, shown
 
 PAGE = 50
 #: The last page that is shown; use the filter to find older cases.
@@ -124,7 +124,7 @@ def _list(found: Listed, view: View) -> str:
     first = (view.page - 1) * PAGE
     caption = f"{first + 1:,} to {first + len(found.cases):,} of {found.total:,}"
     rows = [("", _cells(case)) for case in found.cases]
-    return f'<div class="card cases">{table(caption, columns, rows)}{_pages(found, view)}</div>'
+    return f'<div class="card cases">{listing(caption, columns, rows)}{_pages(found, view)}</div>'
 
 
 def _cells(case: Case) -> list[str]:

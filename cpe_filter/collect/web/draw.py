@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cpe_filter.texts.html import Column, table
+from cpe_filter.collect.web.layout import listing
+from cpe_filter.texts.html import Column
 
 #: Pixels.
 _HEIGHT = 220
@@ -56,7 +57,7 @@ def figure(chart: Chart, extra: Sequence[Series] = (), opened: bool = False) -> 
         for at, label in reversed(list(enumerate(chart.labels)))
     ]
     columns = [Column(chart.what, "nowrap"), *(Column(series.title, "n") for series in (*everything, *extra))]
-    listed = table(f"{chart.title}, the latest first", columns, rows)
+    listed = listing(f"{chart.title}, the latest first", columns, rows)
     more = " open" if opened else ""
     return (
         f'<figure class="columns">{_svg(chart)}<figcaption><ul class="legend">{legend}</ul></figcaption></figure>'

@@ -7,6 +7,7 @@ through `texts.html.shown` (or `attribute`) before they come here.
 from __future__ import annotations
 
 import html
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,9 +17,11 @@ from cpe_filter import __version__
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.style import ICON_PATH, STYLE_PATH
 from cpe_filter.inputs import printable
+from cpe_filter.texts.html import Column
 
 #: Names of a form's fields.
 TOKEN = "token"
+_TAG = re.compile(r"<[^>]*>")
 
 
 class Section(NamedTuple):
@@ -76,6 +79,33 @@ def choose(name: str, title: str, choices: Sequence[tuple[str, str]], chosen: st
         for value, text in choices
     )
     return f'<div><label for="f-{name}">{title}</label><select id="f-{name}" name="{name}">{options}</select></div>'
+
+
+def listing(caption: str, columns: Sequence[Column], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """A table like `texts.html.table` that a narrow screen shows as one block for each row, nothing cut off.
+
+    There each cell stands next to its column's title. For tables with more than three columns. Classes of columns:
+    n: numbers; narrow-off: hidden on a phone; wide-only: shown from 77 rem on. The roles stay where a browser takes
+    `display: block` for the end of the table.
+    """
+    head = "".join(f'<th scope="col" role="columnheader"{_class(one.kind)}>{one.title}</th>' for one in columns)
+    titles = [html.escape(html.unescape(_TAG.sub("", one.title)), quote=True) for one in columns]
+    body = []
+    for kind, cells in rows:
+        line = []
+        for at, (column, title, cell) in enumerate(zip(columns, titles, cells, strict=True)):
+            start = '<th scope="row" role="rowheader"' if at == 0 else f'<td role="cell" data-title="{title}"'
+            line.append(f"{start}{_class(column.kind)}><div>{cell}</div>{'</td>' if at else '</th>'}")
+        body.append(f'<tr role="row"{_class(kind)}>{"".join(line)}</tr>')
+    return (
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}"><table class="stack" role="table">'
+        f'<caption>{caption}</caption><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<tbody role="rowgroup">{"".join(body)}</tbody></table></div>'
+    )
+
+
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""
 
 
 def attribute(text: str) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from cpe_filter.collect.cases.mail_servers import MOST, MailServer
 from cpe_filter.collect.web.caselist import by_dhcp, device
-from cpe_filter.collect.web.layout import when
-from cpe_filter.texts.html import Column, count, note, shown, table
+from cpe_filter.collect.web.layout import listing, when
+from cpe_filter.texts.html import Column, count, note, shown
 
 
 def page(servers: Sequence[MailServer]) -> str:
@@ -50,7 +50,7 @@ def page(servers: Sequence[MailServer]) -> str:
         Column("Messages", "n narrow-off"),
     ]
     most = f'<p class="note">The {MOST} busiest.</p>' if len(servers) == MOST else ""
-    parts.append(f'<section class="card"><h2>Devices</h2>{table("The busiest first", columns, rows)}{most}</section>')
+    parts.append(f'<section class="card"><h2>Devices</h2>{listing("The busiest first", columns, rows)}{most}</section>')
     parts.append(
         '<section class="card"><h2>Proposed exemption</h2><p>On the subscriber\'s router:</p>'
         f"<p><code>{shown(servers[0].proposal, 200)}</code></p>"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from cpe_filter.collect.web import draw
 from cpe_filter.collect.web.figures import FLEET_S, PERIODS, Found, Share, View
-from cpe_filter.collect.web.layout import choose, link, option, plain, span, when
+from cpe_filter.collect.web.layout import choose, link, listing, option, plain, span, when
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, count, note, shown, table
 
@@ -306,7 +306,7 @@ def _troubled(found: Found) -> str:
         Column("Ruleset restored", "n"),
         Column("Last report", "n"),
     ]
-    listed = table("The worst routers with drops, failures or a lost ruleset", columns, rows)
+    listed = listing("The worst routers with drops, failures or a lost ruleset", columns, rows)
     return f"<h3>Routers to check</h3>{listed}"
 
 

@@ -21,7 +21,7 @@ _FLEET = """
   }
 }
 html { scroll-behavior: auto; }
-.page { max-width: 78rem; padding-top: 1.5rem; }
+.page { max-width: 90rem; padding-top: 1.5rem; }
 .top {
   display: flex; flex-wrap: wrap; align-items: center; gap: .6rem 1.75rem; padding-bottom: .9rem; margin-bottom: 1.9rem;
   border-bottom: 1px solid var(--rule);
@@ -134,7 +134,7 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
 .state.closed::before { content: "\\25cb"; }
 .cases td, .cases tbody th { vertical-align: top; }
 .cases .last { min-width: 11rem; }
-.cases .whose { min-width: 14.5rem; }
+.cases .whose { min-width: 13rem; }
 .cases tbody tr:hover > * { background: var(--back); }
 .back { font-size: .9rem; margin: 0 0 .8rem; }
 .timeline { list-style: none; margin: .9rem 0 0; padding: 0; }
@@ -158,7 +158,27 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
 .none { color: var(--soft); padding: 1.2rem 0 .4rem; }
 
-@media (max-width: 77rem) { .cases .last { display: none; } }
+@media (max-width: 77rem) { .wide-only, .cases .last { display: none; } }
+@media (max-width: 66rem) {
+  .cases .whose { min-width: 0; }
+  .three { grid-template-columns: minmax(0, 1fr); }
+}
+@media (max-width: 48rem) {
+  .stack, .stack caption, .stack tbody, .stack tr, .stack tbody th { display: block; }
+  .stack thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .stack tr { padding: .7rem 0; border-bottom: 1px solid var(--rule); }
+  .stack tbody tr:last-child { border-bottom: 0; }
+  .stack td, .stack tbody th { padding: .15rem 0; border: 0; text-align: left; white-space: normal; min-width: 0; }
+  .stack td:not(.narrow-off) { display: flex; gap: .75rem; align-items: baseline; }
+  .stack td::before { content: attr(data-title); content: attr(data-title) / ""; }
+  .stack td::before { flex: 0 0 8rem; color: var(--soft); font-size: .8rem; overflow-wrap: anywhere; }
+  .stack td[data-title=""]::before { content: none; }
+  .stack td > div { flex: 1; min-width: 0; overflow-wrap: anywhere; }
+  .stack tbody th { font-weight: 600; overflow-wrap: anywhere; }
+}
+@media (min-width: 40.01rem) and (max-width: 48rem) {
+  .stack td.narrow-off { display: flex; gap: .75rem; align-items: baseline; }
+}
 @media (max-width: 56rem) {
   .pair, .both, .three { grid-template-columns: minmax(0, 1fr); }
 }
@@ -167,7 +187,6 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
   .tiles dd { font-size: 1.35rem; }
   .tiles > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .facts.even { grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
-  .cases .whose { min-width: 9rem; }
   .who { margin-left: 0; width: 100%; justify-content: space-between; }
   .filter > div { flex: 1 1 42%; }
   .filter .go { flex-basis: 100%; }

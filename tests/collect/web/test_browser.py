@@ -11,6 +11,7 @@ import pytest
 
 from tests.fleet.__main__ import Fleet
 from tests.replay.test_browser import CONTRAST, OVERFLOW
+from tests.texts.accessible import CLIPPED, problems
 from tests.texts.browser import Browser
 
 pytestmark = pytest.mark.usefixtures("chromium")
@@ -136,14 +137,14 @@ def test_from_login_to_acknowledged(browser: Browser, fleet: Fleet) -> None:
 
 
 def test_looks_and_reads_everywhere(browser: Browser, fleet: Fleet) -> None:
-    """Light and dark, wide and narrow: nothing too wide, too pale, asked for elsewhere or complained of."""
+    """Light and dark, wide and narrow: nothing too wide, cut off, pale, asked elsewhere, complained of; WCAG."""
     log_in(browser, fleet)
     browser.visit(fleet.url + "cases?state=all")
     case = browser.ask("document.querySelector('tbody a').getAttribute('href').slice(1)")
     backs = {}
     for scheme in ("light", "dark"):
         browser.scheme(scheme)
-        for width in (320, 390, 768, 1200):
+        for width in (320, 390, 768, 1200, 1440):
             browser.size(width, 900)
             for path in (
                 "",
@@ -151,6 +152,7 @@ def test_looks_and_reads_everywhere(browser: Browser, fleet: Fleet) -> None:
                 "cases?state=all",
                 "cases?text=nothing-like-it",
                 case,
+                "mail-servers",
                 "login?out=1",
                 "nowhere",
             ):
@@ -159,6 +161,10 @@ def test_looks_and_reads_everywhere(browser: Browser, fleet: Fleet) -> None:
                 assert browser.ask(OVERFLOW) == 0, (scheme, width, path)
                 assert browser.ask(CONTRAST) == [], (scheme, width, path)
                 assert browser.ask(_MARKS) == [], (scheme, width, path)
+                browser.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
+                assert width == 320 or browser.ask(CLIPPED) == [], (scheme, width, path)
+                if width in (390, 1440):
+                    assert problems(browser) == [], (scheme, width, path)
                 if path != "nowhere":  # the browser itself remarks on a 404
                     clean(browser, fleet)
     assert backs == {"light": "rgb(245, 246, 248)", "dark": "rgb(13, 17, 22)"}

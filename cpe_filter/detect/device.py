@@ -45,6 +45,7 @@ class Device:
     __slots__ = (
         "added",
         "addresses",
+        "borrowed",
         "rejections_for_cause",
         "buckets",
         "burst",
@@ -82,6 +83,7 @@ class Device:
         self.key = key
         self.first_seen = self.last_seen = time
         self.addresses: list[bytes] = []
+        self.borrowed: tuple[bytes, ...] = ()  # MACs with which it has spoken, and which answer for another's address
         self.connections = 0
         self.sessions = 0
         self.messages = 0

@@ -18,6 +18,7 @@ from cpe_filter.detect.recent_mx import RecentMx
 from cpe_filter.detect.score import CLEAR, COMPROMISED
 from cpe_filter.enforce import decide
 from cpe_filter.enforce.decide import BLOCK, EXPLAIN, PASS, REFUSE, UNSEEN_START, WITHIN_LIMITS, Decision
+from cpe_filter.engine.borrowed import BorrowedMacs, without_kernel
 from cpe_filter.engine.flows import FLOWS, IDLE_S, Flow, FlowTable, Refused
 from cpe_filter.engine.judge import Judge
 from cpe_filter.engine.responder_answers import Answering
@@ -33,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from cpe_filter.engine.borrowed import Borrowed
     from cpe_filter.engine.verdicts import Refusal, Verdict
     from cpe_filter.lean.clocks import PacketTime, Posix
 
@@ -66,7 +68,8 @@ class Engine:
     `lan`: only clients in these networks are devices, and these are the home's own (empty: all). `ended` is called
     with each flow that has ended, `trace` with each piece of evidence as it counts. `ours` says whether a packed
     address is the router's own, `known` whether the router knows a packed MAC (None: all are known): what only one
-    side of a connection shows counts only for known MACs. checksums: a client's packet with a wrong TCP checksum is
+    side of a connection shows counts only for known MACs. `borrowed` says whether another MAC than a packet's
+    answers for its client's address (see engine.borrowed). checksums: a client's packet with a wrong TCP checksum is
     read (`IGNORED`), read if the server acknowledges it (`DOUBTED`), or not read (`REQUIRED`). joined_by_replies:
     whether a connection is followed of which only the server's packets have been seen; its client's may take
     another way. whole: every connection is read, whatever the policy says (`read_known`). A connection that is not
@@ -86,6 +89,7 @@ class Engine:
         known: Callable[[bytes], bool] | None = None,
         checksums: Checksums = IGNORED,
         joined_by_replies: bool = True,
+        borrowed: Borrowed | None = None,
     ) -> None:
         self.policy = policy
         self.devices = Devices()
@@ -99,6 +103,7 @@ class Engine:
         self._table = FlowTable(flows, ended)
         self._flows = self._table.flows
         self._judge = Judge(policy, self.devices, self._flows, known, trace)
+        self._borrowed = BorrowedMacs(self._judge, borrowed)
         self._translators: tuple[IPv6Network, ...] = ()
         self._to_detector()
         self._limits = limits
@@ -471,10 +476,15 @@ class Engine:
                 connection.device, time
             )
         device = connection.device
+        lent = hwaddr[:6] if hwaddr and device.key == client and any(hwaddr[:6]) else b""
+        if lent and self.policy.filter.mode != "block":
+            decision = without_kernel(decision)
         if self._skips(connection, decision):
             self.skipped = device, server
             return None
-        return self._follow(segment, time, from_client, connection, shared, decision)
+        flow = self._follow(segment, time, from_client, connection, shared, decision)
+        flow.borrowed = lent
+        return flow
 
     def _follow(
         self,
@@ -513,7 +523,7 @@ class Engine:
         """A device opens a connection. Returns it, and the home's share in it if the device is a stranger."""
         judge = self._judge
         key = ROUTER if hook in _OF_ROUTER else self._identity.seen(hwaddr, client, time)
-        device = judge.home.device(key, time)
+        device = judge.home.device(self._borrowed.key(key, client), time)
         device.last_seen = time
         connection = judge.detector.opened(device, server, time)
         return connection, judge.home.opened(connection, server, client, time)
@@ -556,6 +566,7 @@ class Engine:
         session.segment(segment, time, from_client)
         if not flow.counts and flow.opened and session.established:
             flow.ordinary = self._is_plain(flow)
+            self._borrowed.established(flow, time)
             self._judge.established(flow, time)
         if segment.payload or flow.buffered:
             buffered = session.buffered

@@ -46,6 +46,7 @@ class Flow:
     __slots__ = (
         "answering",
         "attempt",
+        "borrowed",
         "buffered",
         "connection",
         "counts",
@@ -89,6 +90,8 @@ class Flow:
         self.last_visibility: Visibility = EVERYTHING
         #: For the caller: what it has put into the kernel for this connection.
         self.elements = 0
+        #: The MAC of its packets if another one answers for the client's address; else b"".
+        self.borrowed = b""
         #: The home's part in a stranger's connection.
         self.shared: Connection | None = None
         #: Bytes that its session keeps waiting, as the table's sum counts them.

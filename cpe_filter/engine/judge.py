@@ -62,7 +62,7 @@ class Judge:
         self.detector = Detector(trace)
         self.home = Home(devices)
         self._answers = ResponderAnswers()
-        self._devices = devices
+        self.devices = devices
         self._flows = flows
         self._known = known
 
@@ -94,7 +94,7 @@ class Judge:
         if not flow.spoke and flow.session.spoken:
             flow.spoke = True
             flow.device.sessions += 1
-            self._devices.keep(flow.device)
+            self.devices.keep(flow.device)
             if flow.shared is not None:
                 flow.shared.device.sessions += 1
         while dialogue.events:
@@ -241,7 +241,7 @@ class Judge:
 
     def review(self, time: PacketTime) -> None:
         """Devices that no longer pass for mail servers, or are exempt now, are clear again."""
-        for device in self._devices:
+        for device in self.devices:
             if device.score.standing != UNUSUAL:
                 continue
             if unusual.has_stopped(device, time) or decide.exempt_everywhere(self.policy, device):
@@ -253,7 +253,7 @@ class Judge:
 
     def mx_query(self, key: bytes, foreign: bool, time: PacketTime) -> None:
         """A host asked for MX records. A question alone does not make it a device."""
-        device = self._devices.find(key)
+        device = self.devices.find(key)
         if device is None or not device.proven:
             self.recent_mx.add(key, foreign, time)
             return

@@ -97,6 +97,7 @@ class Daemon:
             known=self._knows,
             checksums=REQUIRED,
             joined_by_replies=False,
+            borrowed=self._borrowed,
         )
         self.leases = Leases(policy.network.leases)
         self.rules = RulesInKernel(log)
@@ -130,6 +131,9 @@ class Daemon:
 
     def _knows(self, mac: bytes) -> bool:
         return self.home.knows(mac)
+
+    def _borrowed(self, address: bytes, mac: bytes, sure: bool) -> bool:
+        return self.home.borrowed(address, mac, sure)
 
     def _set_unclear(self, on: bool, seconds: float) -> None:
         self.gate.sets.switch(UNCLEAR, on, seconds)

@@ -232,7 +232,8 @@ class Gate(Part):
             if verdict == BYPASS and self._engine.skipped is not None:
                 self._let_alone(*self._engine.skipped)
         elif verdict in REFUSALS:
-            self._refuse(flow)
+            if self._refuse(flow) and flow.borrowed:
+                self._devices([flow.device])
         elif verdict == "accept":
             if flow.elements >= _COUNT and not flow.elements & _CONTENT:
                 self._count_content(flow)
@@ -345,7 +346,8 @@ class Gate(Part):
     def _devices(self, devices: Iterable[Device]) -> None:
         """Brings the sets of devices up to date, and refreshes their time."""
         seconds = self._engine.policy.filter.block_minutes * 60.0
-        blocked, asked = [], []
+        blocked: list[bytes] = []
+        asked: list[bytes] = []
         for device in devices:
             mode, key = self._mode(device), device.key
             if key == HOME:
@@ -355,6 +357,8 @@ class Gate(Part):
             elif len(key) in (4, 16):
                 if mode == "block":
                     self.sets.block_address(key, seconds)
+                if mode:  # the MACs that it borrows are others', whose connections wait with its own, and pass
+                    asked += device.borrowed
             elif not mode:
                 continue
             elif mode == "block" and self._alone(device):

@@ -41,7 +41,9 @@ class HomeWatch(Part):
         self._lan = policy.network.lan
         self._engine = engine
         self._leases = leases
-        self._neighbours: set[bytes] = set()  # MACs that the kernel has seen answer
+        #: The MACs that the kernel has seen answer, and for which address each did.
+        self._neighbours: set[bytes] = set()
+        self._answered: dict[bytes, bytes] = {}
         self._answers_file = translators.answers_file(policy.status.status_file)
         self._advertisements = Advertisements(policy.network.wan, policy.network.lan, poll, log)
         self._log_once = LogOnce(log, _PREFIXES_LOGGED)
@@ -55,6 +57,20 @@ class HomeWatch(Part):
     def neighbours(self) -> set[bytes]:
         """The MACs of the home that the kernel has seen answer."""
         return self._neighbours
+
+    def borrowed(self, address: bytes, mac: bytes, sure: bool) -> bool:
+        """Whether packets with this address (packed) carry a MAC that is not the one which answers for the address.
+
+        sure: asks the kernel if the last look says so, or does not know the address. Else that look alone counts.
+        """
+        other = self._answered.get(address)
+        if other == mac or not sure:
+            return other not in (None, mac)
+        try:
+            macs = neighbour_table.macs_of(address, self._lan)
+        except OSError:
+            return False
+        return bool(macs) and mac not in macs
 
     def __contains__(self, fd: int) -> bool:
         return fd == self._advertisements.fd
@@ -72,9 +88,10 @@ class HomeWatch(Part):
         self._engine.on_link(on_link(self._interfaces))
         self._look_for_prefixes()
         try:
-            self._neighbours = neighbour_table.confirmed(self._lan)
+            self._answered = neighbour_table.confirmed(self._lan)
         except OSError:
             pass  # those of the last look
+        self._neighbours = set(self._answered.values())
         if self._leases.refresh(now):
             self._engine.leases(self._leases, now, posix())
         self._classes.refresh()

@@ -110,6 +110,37 @@ def test_neighbour_is_not_framed(home: Home, how: str, mode: str, family: str) -
         assert home.mail(server(family), NEIGHBOUR) == "sent"
 
 
+@variants(mode=("monitor", "limit"), family=FAMILIES)
+def test_a_neighbours_mac_on_ones_own_address(home: Home, mode: str, family: str) -> None:
+    """A whole dialogue in frames with a neighbour's MAC: the router's answers go to the address, and so to its host."""
+    source = home.lab.address6("device2") if family == "IPv6" else home.lab.address4("device2")
+    home.run(policy(mode))
+    assert home.mail(server(family), NEIGHBOUR) == "sent"
+    completed = 0
+    for number in [n for n in range(30, 110) if n % 10 < 8][:48]:
+        connection = home.connection(family, number, source=source, own=Lab.mac(NEIGHBOUR))
+        if connection.open(0.5):
+            completed += 1
+            connection.say(spam(number))
+            connection.wait(0.1, b"354", b"\r\n55", b"\r\n45")
+            connection.reset()
+    standings = {device["device"]: device["standing"] for device in home.filter.status()["devices"]}
+    assert standings[Lab.mac(NEIGHBOUR)] == "clear", standings
+    if mode == "monitor":
+        if completed < 10:
+            raise ControlError(f"{completed} handshakes were completed")
+        assert standings[source] == "compromised", standings
+        # Of its further connections none says anything, and the neighbour's pass.
+        before = home.delivered()
+        for number in range(120, 128):
+            connection = home.connection(family, number, source=source, own=Lab.mac(NEIGHBOUR))
+            if connection.open(0.5):
+                connection.say(spam(number))
+                assert b"\r\n250" not in connection.wait(0.3, b"354", b"\r\n55", b"\r\n45")
+        assert home.delivered() == before
+        assert home.mail(server(family), NEIGHBOUR) == "sent"
+
+
 @variants(family=FAMILIES)
 def test_the_same_words_convict_who_says_them(home: Home, family: str) -> None:
     """The control of the above: on connections with both ends they do."""

@@ -16,7 +16,7 @@ import json, sys, time
 from cpe_filter.home.neighbour_table import confirmed
 begun = time.process_time()
 found = confirmed(sys.argv[1:])
-print(json.dumps([sorted(mac.hex(":") for mac in found), time.process_time() - begun]))
+print(json.dumps([sorted({mac.hex(":") for mac in found.values()}), time.process_time() - begun]))
 """
 
 
@@ -72,3 +72,44 @@ def test_a_crowd_is_looked_at_up_to_a_bound(lab: Lab) -> None:
     lab.run("router", ["ip", "-batch", "-"], given=lines)
     # One or two of the lab's own may be among those looked at, not confirmed yet.
     assert neighbour_table.MOST - 8 <= len(read(lab, "br-lan")) <= neighbour_table.MOST
+
+
+_WHOSE = """
+import json, sys, time
+from ipaddress import ip_address
+from cpe_filter.home.neighbour_table import mac_of, macs_of
+address = ip_address(sys.argv[1]).packed
+found = sorted(mac.hex(":") for mac in macs_of(address, sys.argv[2:]))
+print(json.dumps([found, mac_of(address, sys.argv[2:]).hex(":")]))
+"""
+
+
+def whose(lab: Lab, address: str, *interfaces: str) -> tuple[list[str], str]:
+    """All MACs of an address, and the only one."""
+    found, only = json.loads(lab.run("router", [PYTHON, "-c", _WHOSE, address, *interfaces]).stdout)
+    return found, only
+
+
+@pytest.mark.parametrize("address", ["192.168.1.200", "2001:db8:1::200"])
+def test_whose_an_address_is(lab: Lab, address: str) -> None:
+    one, other = "02:00:00:00:09:09", "02:00:00:00:09:0a"
+    assert whose(lab, address, "br-lan") == ([], "")
+    neighbour(lab, f"replace {address} lladdr {one} dev br-lan nud failed")
+    assert whose(lab, address, "br-lan") == ([], "")
+    neighbour(lab, f"replace {address} lladdr {one} dev br-lan nud stale")
+    assert whose(lab, address, "br-lan", "wan") == whose(lab, address, "br-*") == ([one], one)
+    assert whose(lab, address, "wan") == whose(lab, address, "none") == whose(lab, address) == ([], "")
+    # On two networks: nothing says which of the two.
+    neighbour(lab, f"replace {address} lladdr {other} dev wan nud stale")
+    assert whose(lab, address, "br-lan", "wan") == ([one, other], "")
+
+
+def test_a_crowd_hides_no_address(lab: Lab) -> None:
+    lab.run("router", ["sysctl", "-qw", "net.ipv4.neigh.default.gc_thresh3=8192"], check=False)
+    lines = "\n".join(
+        f"neigh replace 10.{n >> 8}.{n & 255}.9 lladdr 02:00:00:01:{n >> 8:02x}:{n & 255:02x} dev br-lan nud permanent"
+        for n in range(neighbour_table.MOST + 500)
+    )
+    lab.run("router", ["ip", "-batch", "-"], given=lines)
+    neighbour(lab, "replace 192.168.1.200 lladdr 02:00:00:00:09:09 dev br-lan nud stale")
+    assert whose(lab, "192.168.1.200", "br-lan") == (["02:00:00:00:09:09"], "02:00:00:00:09:09")

@@ -1,0 +1,68 @@
+"""From bytes to a document that may be used: signature, type, audience and dates, in this order.
+
+Knows what has to hold. Must not know files, or which documents were taken before (sequence). Nothing of an unsigned
+byte is parsed. A document passes our own verifier, and usign or signify too where one is installed (program).
+"""
+
+from __future__ import annotations
+
+import time
+
+from cpe_filter import __version__
+from cpe_filter.signed import document, ed25519, program, signify
+from cpe_filter.signed.document import MAX_BYTES, PURPOSE, Document, Recipient
+from cpe_filter.signed.errors import AUDIENCE, EARLY, EXPIRED, LARGE, SIGNATURE, TYPE, SignedError
+from cpe_filter.signed.keys import Keys
+
+#: Seconds by which the clocks of ISP and router may differ.
+SLACK_S = 86400
+
+
+def verify(
+    data: bytes,
+    keys: Keys,
+    kind: str,
+    recipient: Recipient,
+    now: float | None,
+    agent: str = __version__,
+    programs: tuple[str, ...] = program.PROGRAMS,
+) -> Document:
+    """A document of this type, signed by a key for it, for this router, at this time. Raises `SignedError`.
+
+    data: the file, as `signify -S -e` writes it. kind: one of document.PURPOSE. now: POSIX seconds; None if the clock
+    is not synchronised: then its dates are not judged. agent: the version of this program. Not checked: sequence, and
+    whether a staged document has reached this router (Document.is_rolled_out_to).
+    """
+    made = authenticated(data, keys, kind, agent, programs)
+    if made.type != kind:
+        raise SignedError(TYPE, f"it is of type {made.type}; expected {kind}")
+    if not made.is_for(recipient):
+        raise SignedError(AUDIENCE, f"it is for {_few(made.audience)}, not for this router")
+    if now is not None and made.issued > now + SLACK_S:
+        raise SignedError(EARLY, f"it was issued at {_date(made.issued)}; the clock says {_date(now)}")
+    if now is not None and made.expires <= now:
+        raise SignedError(EXPIRED, f"it expired at {_date(made.expires)}; the clock says {_date(now)}")
+    return made
+
+
+def authenticated(
+    data: bytes, keys: Keys, kind: str, agent: str = __version__, programs: tuple[str, ...] = program.PROGRAMS
+) -> Document:
+    """The same, whoever and whenever it is for: what `policy verify` at the ISP asks. Raises `SignedError`."""
+    most = MAX_BYTES[kind] + 2 * signify.MAX_COMMENT
+    if len(data) > most:
+        raise SignedError(LARGE, f"{len(data)} bytes; allowed: at most {most}")
+    signed = signify.signed_message(data)
+    point = keys.find(PURPOSE[kind], signed.number)
+    if not ed25519.verify(point, signed.message, signed.signature):
+        raise SignedError(SIGNATURE, f"not a signature of key {signed.number.hex()}")
+    program.agree(signify.PublicKey(signed.number, point), signed, programs)
+    return document.parse(signed.message, agent)._replace(key=signed.number)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _date(posix: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(posix))

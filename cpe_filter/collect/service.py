@@ -15,12 +15,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
-from prometheus_client import make_asgi_app
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
-
+from cpe_filter.collect import internal
 from cpe_filter.collect.cases import age_tables, worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake import routers
@@ -117,7 +112,8 @@ async def _serve(config: Config, metrics: Metrics, sink: Sink | Feed, pages: Seq
             listeners = [*for_routers, *listeners]
             jobs = [*jobs, watch]
         if config.metrics.address:
-            listeners.append(Listener(config.metrics.address, internal(metrics, sink), max_connections=64))
+            watched = internal.application(metrics.registry, sink.ready)
+            listeners.append(Listener(config.metrics.address, watched, max_connections=64))
         times = Times(config.limits.handshake_s, config.limits.head_s, config.limits.idle_s)
         server = Server(listeners, times, metrics) if listeners else None
         if server is not None:
@@ -177,16 +173,3 @@ async def retain_once(store: Store, config: Config) -> dict[str, int]:
     counts |= await retention.run(store, terms, now)
     _log.info("retention", extra={"fields": counts})
     return counts
-
-
-def internal(metrics: Metrics, sink: Sink | Feed) -> Starlette:
-    """/metrics and /healthz: not for routers."""
-
-    async def health(_request: Request) -> Response:
-        try:
-            await asyncio.wait_for(sink.ready(), 5)
-        except (StoreError, asyncio.TimeoutError, TimeoutError):
-            return PlainTextResponse("store unavailable\n", 503)
-        return PlainTextResponse("ok\n")
-
-    return Starlette(routes=[Route("/healthz", health), Mount("/metrics", make_asgi_app(metrics.registry))])

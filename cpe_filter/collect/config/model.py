@@ -179,7 +179,7 @@ class MailTable:
 
 @dataclass(frozen=True, slots=True)
 class MetricsTable:
-    """[metrics]: where /metrics and /healthz are."""
+    """[metrics]: where /metrics, /healthz and /readyz are."""
 
     address: str = "127.0.0.1:9464"
 

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Protocol
 
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store import probe
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.wire import Report
 
@@ -53,7 +54,7 @@ class Inbox:
         await kept
 
     async def ready(self) -> None:
-        await self._store.read("SELECT 1 AS one")
+        await probe.write(self._store)
 
     async def close(self) -> None:
         """Waits until all reports are stored or refused."""

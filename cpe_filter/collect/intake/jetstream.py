@@ -27,6 +27,7 @@ from nats.js.errors import NotFoundError
 from cpe_filter.collect import file_modes
 from cpe_filter.collect.intake.inbox import EVENTS_EACH
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store import probe
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError, UnstorableError
 from cpe_filter.collect.wire import Report, ReportError, unpack
 
@@ -43,6 +44,8 @@ BATCH = 256
 DURABLE = "store"
 #: Above this a message is compressed: NATS takes 1 MiB.
 _LARGE = 32 * 1024
+#: What the largest report takes in the stream: with less room than that it is full.
+_LARGEST = 128 * 1024
 _MAX_UNPACKED = 16 * 1024 * 1024
 
 _log = logging.getLogger("cpe_filter.collect.intake.jetstream")
@@ -127,11 +130,14 @@ class Link:
         return self._client.jetstream(timeout=TRY_S)
 
     async def check(self) -> None:
-        """Raises `StoreUnavailableError` where the stream has no leader or there is no connection."""
+        """Raises `StoreUnavailableError` where the stream has no leader, is full, or there is no connection."""
         try:
-            await self.context().stream_info(self.stream)
+            found = await self.context().stream_info(self.stream)
         except (NatsError, OSError, asyncio.TimeoutError) as error:
             raise StoreUnavailableError(f"NATS: {_text(error)}") from None
+        most = found.config.max_bytes or 0
+        if most > 0 and found.state.bytes + _LARGEST > most:
+            raise StoreUnavailableError(f"NATS: stream {self.stream} is full ({found.state.bytes} of {most} bytes)")
 
     async def close(self) -> None:
         """Flushes acknowledgements, and disconnects."""
@@ -238,7 +244,7 @@ class Feed:
 
     async def ready(self) -> None:
         await self._link.check()
-        await self._store.read("SELECT 1 AS one")
+        await probe.write(self._store)
 
     async def _keep(self, messages: list[Msg]) -> None:
         pairs = []

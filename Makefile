@@ -19,6 +19,7 @@
 # make turnaround  the tables of docs/turnaround.md: how fast real programs answer, and the same behind a relay (root; 10
 #             minutes; TURNAROUND="--count 5 relayed" for some)
 # make vm     the live filter and its package in a kernel with nft's own queue, the whole of it (qemu; root; half an hour)
+# make stock  what is documented for stock systems, on bare Debian 12 and 13 (root, debootstrap; 10 minutes)
 # make evaluate the detector's goals, measured on simulated senders (an hour; EVALUATE=--quick for a quarter)
 # make calibrate the bounds of the detector's table next to what simulated senders show, and how near these come to a conviction
 #             (10 minutes; CALIBRATE=--quick: two)
@@ -27,7 +28,7 @@
 # make record record pcaps/ again (root)
 # make coverage  the tests once more, with every line and branch counted (a third slower; fails below the floor)
 # make pythons  the tests without servers and labs on each other Python from 3.10 on that is installed
-# make ipk    the OpenWrt packages, without an SDK, for a router's Python (PYTHON=3.11)
+# make ipk    the OpenWrt packages, without an SDK, for a release of OpenWrt (OPENWRT=24.10; PYTHON=3.11 for its Python)
 # make dist   the release's source archive, and the recipe that downloads it, for OpenWrt's packages feed
 # make lock   requirements/ anew, within pyproject.toml's ranges (uv; needs a package registry)
 # make conformance  what replay reads in captures next to what tshark reads, session by session, and why they differ (Debian's
@@ -36,7 +37,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm coverage pythons evaluate calibrate gate fleet record ipk dist peers conformance lock clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet record ipk dist peers conformance lock clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -126,6 +127,10 @@ vm:
 	@.ci/setup test
 	@VM=all $(PYTHON) -m pytest --tb=short tests/vm
 
+stock:
+	@.ci/setup test
+	@STOCK=all $(PYTHON) -m pytest --tb=short -rP tests/stock
+
 evaluate:
 	@.ci/setup test
 	@$(PYTHON) -m tests.evaluate.world --mode all --published $(EVALUATE)
@@ -150,7 +155,7 @@ record:
 # PYTHON is ours in this file; of the command line it is the router's.
 ipk:
 	@.ci/setup ipk
-	@.venv/bin/python -m tools.ipk $(if $(filter command,$(origin PYTHON)),--python $(PYTHON))
+	@.venv/bin/python -m tools.ipk $(if $(OPENWRT),--openwrt $(OPENWRT)) $(if $(filter command,$(origin PYTHON)),--python $(PYTHON))
 
 dist:
 	@.ci/setup ipk
@@ -173,6 +178,7 @@ lock:
 	$(UV_LOCK) pyproject.toml --extra collector requirements/build.in -c requirements/test.txt -o requirements/collector.txt
 	$(UV_LOCK) requirements/pure.in -c requirements/test.txt -o requirements/pure.txt
 	$(UV_LOCK) requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
+	$(UV_LOCK) requirements/node.in -o requirements/node.txt
 
 clean:
 	rm -rf .venv .venv-* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from tools.ipk import archive
 from tools.ipk.archive import Member
-from tools.ipk.recipe import FEED, PROJECT, RecipeError
+from tools.ipk.error import RecipeError
+from tools.ipk.recipe import FEED, PROJECT
 
 #: What a version line of cpe_filter/__init__.py looks like.
 _VERSION = re.compile(r'^__version__ = "(\d[\w.]*)"$', re.MULTILINE)

@@ -19,7 +19,7 @@ from tests.lab.net import PROJECT
 from tests.openwrt.conftest import MINOR, build
 from tools import dist
 from tools.ipk import archive, recipe
-from tools.ipk.recipe import RecipeError
+from tools.ipk.error import RecipeError
 
 TOP = f"cpe-filter-{__version__}"
 

@@ -13,7 +13,8 @@ import pytest
 from tests.openwrt import ipk
 from tools.ipk import archive
 from tools.ipk.archive import Member
-from tools.ipk.recipe import Package, RecipeError
+from tools.ipk.error import RecipeError
+from tools.ipk.recipe import Package
 
 CONTROL = (
     "Package: p\nVersion: 1\nDepends: libc\nLicense: MIT\nSection: net\nArchitecture: all\n"

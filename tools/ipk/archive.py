@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.ipk.recipe import Package, RecipeError
+from tools.ipk.error import RecipeError
+from tools.ipk.recipe import Package
 
 #: The time of every member unless SOURCE_DATE_EPOCH gives one: 1980-01-01, the oldest that all archive formats know.
 EPOCH = 315532800

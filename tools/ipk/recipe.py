@@ -13,15 +13,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from tools.ipk import interpreter
+from tools.ipk.error import RecipeError
+
 PROJECT = Path(__file__).resolve().parents[2]
 FEED = PROJECT / "openwrt"
 BUILDROOT = Path(__file__).with_name("buildroot")
 #: Every package of the buildroot's needs it, unsaid.
 _ALWAYS = "libc"
-
-
-class RecipeError(Exception):
-    """A recipe, or what it needs, is not as it must be; the text says what."""
 
 
 class Package(NamedTuple):
@@ -51,24 +50,6 @@ class Package(NamedTuple):
         return sorted(self.texts.get("conffiles", "").split())
 
 
-def interpreter(minor: str) -> str:
-    """The path of a Python of this minor, "3.11". Raises `RecipeError`."""
-    found = shutil.which(f"python{minor}")
-    if found:
-        try:
-            code = "import sys; print(*sys.version_info[:2], sep='.')"
-            said = subprocess.run([found, "-c", code], capture_output=True, text=True)
-        except OSError:
-            pass
-        else:
-            if said.stdout.strip() == minor:
-                return found
-    raise RecipeError(
-        f"python{minor} is not installed. Bytecode is for one minor of Python, and that makes it: 3.10 for OpenWrt "
-        "22.03, 3.11 for 23.05 and 24.10, 3.13 for 25.12"
-    )
-
-
 def described(recipe: Path, out: Path, minor: str) -> list[Package]:
     """The packages of a recipe's folder, without files. Raises `RecipeError`."""
     return _made("describe", recipe, out, minor, sys.executable)
@@ -79,7 +60,7 @@ def staged(recipe: Path, out: Path, minor: str, downloads: Path | None = None) -
 
     downloads: where source archives are looked for.
     """
-    return _made("stage", recipe, out, minor, interpreter(minor), downloads)
+    return _made("stage", recipe, out, minor, interpreter.command(minor), downloads)
 
 
 def recipes() -> list[Path]:

@@ -16,6 +16,9 @@ import tarfile
 from pathlib import Path
 from typing import NoReturn
 
+from tools.ipk.unpack import UnpackError
+from tools.ipk.unpack import unpack as unpacked
+
 _PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -40,8 +43,10 @@ def source(archive: Path, sha256: str, folder: Path) -> None:
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if sha256 not in ("skip", found):
         _fail(f"{archive.name} is not what the recipe means: its SHA-256 is {found}")
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, filter="data")
+    try:
+        unpacked(archive, folder)
+    except (UnpackError, tarfile.TarError) as error:
+        _fail(str(error))
 
 
 def install(source: Path, folder: Path) -> None:

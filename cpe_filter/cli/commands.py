@@ -148,13 +148,17 @@ def _command_exempt_remove(options: argparse.Namespace) -> int:
     return ask.exempt_remove(filter_, policy, options.policy or "", options.ids, options.device, options.destination)
 
 
+#: What the parser sets of every collector command.
+_OF_COLLECTOR = ("command", "work", "config", "what")
+
+
 def _command_collector(options: argparse.Namespace) -> int:
     try:
         from cpe_filter.collect import command
     except ImportError as error:
         raise UsageError(f"collector needs {error.name}: pip install 'cpe-filter[collector]'") from None
-    names = ("of", "since", "case", "output", "mark", "language", "format")
-    return command.main(options.config, options.what, **{name: getattr(options, name) for name in names})
+    options_of = {name: value for name, value in vars(options).items() if name not in _OF_COLLECTOR}
+    return command.main(options.config, options.what, **options_of)
 
 
 def _command_replay(options: argparse.Namespace) -> int:

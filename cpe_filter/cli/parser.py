@@ -134,50 +134,16 @@ def _replay_command(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _collector_command(commands: argparse._SubParsersAction[_Parser]) -> None:
-    """The program of the ISP."""
-    collector = commands.add_parser("collector", help="at the ISP: receive and store reports of routers")
-    collector.add_argument("--config", required=True, metavar="FILE", help="configuration file (TOML)")
-    collector.add_argument(
-        "what",
-        nargs="?",
-        default="run",
-        choices=(
-            "run",
-            "ingest",
-            "consume",
-            "migrate",
-            "retain",
-            "check",
-            "password",
-            "export",
-            "rebuild",
-            "webhook",
-            "notice",
-            "bounce",
-            "calibrate",
-        ),
-        help="run (default): receive and store in one process; ingest, consume: the same in two, with NATS JetStream "
-        "between them; migrate: update the schema; retain: delete old data; check: check the configuration; password: "
-        "make a user of the fleet page; export xarf|intelmq|csv; rebuild: make all cases again; webhook list|retry; "
-        "notice: a text for the subscriber of a case; bounce: record a returned notice (on stdin) in its case; "
-        "calibrate: rates by indicator in cases closed as confirmed or as a false alarm, and a proposed table",
-    )
-    collector.add_argument(
-        "of", nargs="?", metavar="OF", help="for export: xarf, intelmq, csv; for webhook: list, retry"
-    )
-    collector.add_argument(
-        "--since", metavar="TIME", help="export: incidents since this time, such as 2026-11-24 or 2026-11-24T12:00:00Z"
-    )
-    collector.add_argument("--case", metavar="ID", help="export, notice: this case")
-    collector.add_argument("--language", metavar="LANG", help="notice: en, nl, de or tr (default: [notice] language)")
-    collector.add_argument("--format", metavar="FORMAT", help="notice: mail (default, RFC 5322) or json")
-    collector.add_argument(
-        "--output",
-        metavar="PATH",
-        help="export: a file, or a folder for one file per incident (default: stdout); calibrate: the proposed table",
-    )
-    collector.add_argument("--mark", metavar="NAME", help="export: only what has not been exported with this mark")
-    collector.set_defaults(work="collector")
+    """The program of the ISP. A router's package has neither it nor its arguments."""
+    collector = commands.add_parser("collector", help="at the ISP: receive and store reports of routers, make cases")
+    collector.set_defaults(work="collector", what="run")
+    try:
+        from cpe_filter.collect import arguments
+    except ImportError:
+        collector.add_argument("--config", help=argparse.SUPPRESS)
+        collector.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    else:
+        arguments.add_to(collector)
 
 
 def _report_commands(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -1,18 +1,4 @@
-"""`cpe-filter collector`: runs a service or does one task, by its configuration file.
-
-run      receives reports and stores them, in one process
-ingest   receives reports and puts them into NATS JetStream
-consume  stores what is in NATS JetStream
-migrate  updates the tables of the store, and ends (run and consume do so, too)
-retain   deletes what is too old, and ends (run and consume do so regularly)
-check    reads the configuration, certificates, revocation list and subscriber map, and ends
-export   writes the incidents of cases: xarf, intelmq or csv
-rebuild  rebuilds all cases from incidents, actions and the subscriber map
-webhook  list: events that were given up, one JSON object a line;   retry: queues them again
-notice   the text for the subscriber of a case: --case ID --language de --format mail|json
-bounce   reads one message from the bounce address on stdin, and records it in its case
-calibrate rates by indicator in cases closed as confirmed or false alarm, and a proposed table: --output FILE
-password asks for a name and a password for the fleet page, and prints the line for the configuration
+"""`cpe-filter collector`: runs a service or does one task, by its configuration file. `arguments` lists the verbs.
 
 Knows the names of tasks and what each needs. Must not do their work.
 """
@@ -56,14 +42,17 @@ EX_TEMPFAIL = 75
 _log = logging.getLogger("cpe_filter.collect")
 
 
-def main(path: str, work: str, **options: str | None) -> int:
+def main(path: str | None, work: str, **options: str | None) -> int:
     """Does `work` by the configuration in `path`; 0 when it is done, or after a signal to stop.
 
     options: those of `tasks.Options`. Raises `UsageError`.
     """
+    if path is None:
+        raise UsageError(f"collector {work} needs --config FILE")
     given = tasks.Options(**options)
     try:
-        tasks.check(work, given)
+        if given.since is not None:
+            tasks.moment(given.since)
         if work == "password":  # before there is a complete configuration
             print(users.ask())
             return 0

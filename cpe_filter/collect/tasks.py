@@ -24,13 +24,8 @@ from cpe_filter.collect.mail import bounce
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.store.base import Store
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.texts.notice import LANGUAGES
 
 WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate")
-#: Options, and the tasks that accept them.
-_ACCEPTED = {"since": ("export",), "case": ("export", "notice"), "output": ("export", "calibrate"), "mark": ("export",),
-             "language": ("notice",), "format": ("notice",)}  # fmt: skip
-FORMATS = ("mail", "json")
 
 
 class BadArgumentsError(Exception):
@@ -48,26 +43,6 @@ class Options:
     mark: str | None = None
     language: str | None = None
     format: str | None = None
-
-
-def check(work: str, options: Options) -> None:
-    """Whether these arguments go together. Raises `BadArgumentsError`."""
-    expected = {"export": exports.KINDS, "webhook": ("list", "retry")}.get(work, ())
-    if expected and options.of not in expected:
-        raise BadArgumentsError(f"collector {work} needs one of {', '.join(expected)}")
-    if not expected and options.of is not None:
-        raise BadArgumentsError(f"collector {work}: unexpected argument {options.of[:40]!a}")
-    for name, accepted in _ACCEPTED.items():
-        if work not in accepted and getattr(options, name) is not None:
-            raise BadArgumentsError(f"--{name} is for collector {' and '.join(accepted)}")
-    if work == "notice" and options.case is None:
-        raise BadArgumentsError("collector notice needs --case with the id of a case")
-    for name, known in (("language", LANGUAGES), ("format", FORMATS)):
-        value = getattr(options, name)
-        if value is not None and value not in known:
-            raise BadArgumentsError(f"--{name} is {value[:40]!a}; allowed: {', '.join(known)}")
-    if options.since is not None:
-        moment(options.since)
 
 
 async def run(config: Config, store: Store, work: str, options: Options) -> None:

@@ -33,7 +33,6 @@ from cpe_filter.collect.store.base import Statement, Store
 from cpe_filter.collect.subscribers.map import Subscribers
 from cpe_filter.lean.atomic_file import AtomicFile
 
-KINDS = ("xarf", "intelmq", "csv")
 #: Incidents in one batch.
 BATCH = 1000
 #: For one batch; a run that dies delays the next one no longer than this.
@@ -59,7 +58,7 @@ Render = Callable[[ExportRow], "str | Held"]
 
 
 def renderer(kind: str, reporter: Reporter) -> Render:
-    """kind: of `KINDS`. Raises `ExportError` if the configuration does not name the reporter."""
+    """kind: of `arguments.KINDS`. Raises `ExportError` if the configuration does not name the reporter."""
     if kind == "xarf":
         if not (reporter.org and reporter.contact and reporter.domain):
             raise ExportError("XARF needs [export] org, contact and domain")

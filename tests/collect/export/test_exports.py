@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cpe_filter.collect.arguments import KINDS
 from cpe_filter.collect.cases.attribution import Held, Source, source
 from cpe_filter.collect.cases.model import CaseNotFoundError
 from cpe_filter.collect.export import exports
@@ -143,7 +144,7 @@ def listed(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-@pytest.mark.parametrize("kind", exports.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_file_folder_and_stdout_hold_the_same(
     with_store: WithStore, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +185,7 @@ def reports(folder: Path) -> list[str]:
     return out
 
 
-@pytest.mark.parametrize("kind", exports.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_under_a_mark_each_is_exported_once(
     with_store: WithStore, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +213,7 @@ def test_under_a_mark_each_is_exported_once(
     with_store(work)
 
 
-@pytest.mark.parametrize("kind", exports.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("when", ["before the files", "after the files"])
 def test_run_that_was_killed_is_finished(
     with_store: WithStore, kind: str, when: str, folder: Path, monkeypatch: pytest.MonkeyPatch

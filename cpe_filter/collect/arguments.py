@@ -1,0 +1,94 @@
+"""The arguments of `cpe-filter collector`: its verbs, what each takes, and their help.
+
+Knows argparse, and names that are allowed in arguments. Must not import what does the work: `command` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from cpe_filter.texts.notice import LANGUAGES
+
+#: What `collector export` writes.
+KINDS = ("xarf", "intelmq", "csv")
+#: What `collector notice` prints.
+FORMATS = ("mail", "json")
+
+#: Verbs that take the configuration alone: help, and what else there is to say.
+_PLAIN = {
+    "run": ("receive reports and store them, in one process (the default)", ""),
+    "ingest": ("receive reports and put them into NATS JetStream", "`collector consume` stores them."),
+    "consume": ("store what `collector ingest` has put into NATS JetStream", ""),
+    "migrate": ("update the store's tables, and end", "run and consume do so, too, when they start."),
+    "retain": ("delete what is older than [retention] says, and end", "run and consume do so regularly."),
+    "check": ("check the configuration, certificates, revocation list and subscriber map", ""),
+    "password": (
+        "ask for a name, a role and a password for the fleet page, and print the line for the configuration",
+        "The configuration file need not exist yet.",
+    ),
+    "rebuild": ("make all cases again, from incidents, actions and the subscriber map", ""),
+    "bounce": (
+        "record one returned notice, on stdin, in its case",
+        "For the mail system's delivery to [mail] bounce_address. Exit status 75 (EX_TEMPFAIL) if the store cannot be "
+        "reached: the mail system tries again later.",
+    ),
+}
+
+
+def add_to(collector: argparse.ArgumentParser) -> None:
+    """Adds all verbs. `what` is the verb, `config` the file; the rest as `tasks.Options`."""
+    collector.description = (
+        "Receives the reports of routers, stores them, makes cases, and serves the fleet page. Without a verb it does "
+        "what `run` does."
+    )
+    collector.add_argument("--config", metavar="FILE", help="configuration file (TOML); before or after the verb")
+    # The same option after the verb must not undo what comes before it.
+    after = argparse.ArgumentParser(add_help=False)
+    after.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file (TOML)")
+    verbs = collector.add_subparsers(metavar="VERB", title="verbs")
+
+    def verb(name: str, text: str, more: str = "") -> argparse.ArgumentParser:
+        said = " ".join(one for one in (f"{text[0].upper()}{text[1:]}.", more) if one)
+        parser = verbs.add_parser(name, parents=[after], help=text, description=said)
+        parser.set_defaults(what=name)
+        return parser
+
+    for name, (text, more) in _PLAIN.items():
+        verb(name, text, more)
+    _export(verb("export", "write the incidents of cases in a format that abuse desks read"))
+    _webhook(verb("webhook", "list events that the webhook's receiver did not take, or queue them again"))
+    _notice(verb("notice", "print the text for the subscriber of a case"))
+    calibrate = verb("calibrate", "print rates by indicator in cases closed as confirmed or as a false alarm")
+    calibrate.add_argument("--output", metavar="PATH", help="also write a proposed table of rates to this file")
+
+
+def _export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("of", metavar="FORMAT", choices=KINDS, help=" or ".join(KINDS))
+    export.add_argument(
+        "--since", metavar="TIME", help="incidents since this time, such as 2026-11-24 or 2026-11-24T12:00:00Z"
+    )
+    export.add_argument("--case", metavar="ID", help="this case")
+    export.add_argument(
+        "--output", metavar="PATH", help="a file, or a folder for one file for each incident (default: stdout)"
+    )
+    export.add_argument("--mark", metavar="NAME", help="only what has not been exported with this mark")
+
+
+def _webhook(webhook: argparse.ArgumentParser) -> None:
+    webhook.add_argument(
+        "of",
+        metavar="list|retry",
+        choices=("list", "retry"),
+        help="list: print them, one JSON object on each line; retry: queue all of them again",
+    )
+
+
+def _notice(notice: argparse.ArgumentParser) -> None:
+    notice.add_argument("--case", metavar="ID", required=True, help="this case")
+    notice.add_argument(
+        "--language",
+        metavar="LANG",
+        choices=tuple(LANGUAGES),
+        help=f"{', '.join(LANGUAGES)} (default: the subscriber's)",
+    )
+    notice.add_argument("--format", metavar="FORMAT", choices=FORMATS, help="mail (default, RFC 5322) or json")

@@ -18,6 +18,7 @@ from cpe_filter.collect.cases.history import (
     NOTIFIED,
     REOPENED,
     ActionKind,
+    Answer,
     EndReason,
     Standing,
     State,
@@ -44,7 +45,8 @@ class InvalidStateError(CaseError):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Columns as in desk_case, `ind` parsed. model: from the subscriber map, or else as the router reports it."""
+    """Columns as in desk_case, `ind` parsed. model: from the subscriber map, or else as the router reports it. From
+    told_at on: see funnel."""
 
     id: str
     router: str
@@ -78,11 +80,25 @@ class Case:
     why: EndReason | None
     acted: int
     changed_at: int
+    told_at: int | None = None
+    told_by: str = ""
+    seen_at: int | None = None
+    seen_by: str = ""
+    answered_at: int | None = None
+    answer: Answer | None = None
+    objection: int = 0
+    clean_since: int | None = None
+    relapsed_at: int | None = None
 
     @property
     def allowed(self) -> tuple[ActionKind, ...]:
         """The actions that have an effect now."""
-        return (*(kind for kind, states in ALLOWED_FROM.items() if self.state in states), NOTE)
+        objects = self.objection and self.state == ACKNOWLEDGED
+        return (
+            *(kind for kind, states in ALLOWED_FROM.items() if self.state in states),
+            *((ACKNOWLEDGED,) if objects else ()),
+            NOTE,
+        )
 
 
 @dataclass(frozen=True, slots=True)

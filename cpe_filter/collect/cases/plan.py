@@ -13,8 +13,8 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from cpe_filter.collect import indicators
-from cpe_filter.collect.cases import actions, history, model, notifications
-from cpe_filter.collect.cases.history import Action, History, Spell
+from cpe_filter.collect.cases import actions, funnel, history, model, notifications
+from cpe_filter.collect.cases.history import Action, History
 from cpe_filter.collect.store.base import Row, Statement, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Subscribers
 
@@ -28,11 +28,12 @@ SEEN = (
 
 class Terms(NamedTuple):
     """notify: events are queued for notification systems; incidents without news since `notify_since` (POSIX seconds)
-    count as announced. texts: what events carry."""
+    count as announced. texts: what events carry. clean_days: see funnel."""
 
     notify: bool = False
     notify_since: int = 0
     texts: notifications.Texts | None = None
+    clean_days: int = funnel.CLEAN_DAYS
 
 
 class Planner:
@@ -40,7 +41,7 @@ class Planner:
 
     def __init__(self, store: Store, subscribers: Subscribers, terms: Terms) -> None:
         self._store, self._subscribers, self._terms = store, subscribers, terms
-        self.flag = "c"
+        self.flag = f"d{terms.clean_days}"
 
     async def plan(self, router: str, dev: str, now: int) -> list[Statement]:
         """The statements that update the cases of a device."""
@@ -67,15 +68,20 @@ class Planner:
         follow = _follow(old, members, had)
         for gone, into in follow.items():
             plan += _move(gone, into)
+        watch = await actions.read_watch(self._store, router, now, self._terms.clean_days)
         for number, rows in members.items():
             done = await actions.read_actions(self._store, number)
             for gone, into in follow.items():
                 if into == number:
                     done += await actions.read_actions(self._store, gone)
-            folded = history.fold([self._spell(row) for row in rows], done)
-            values = _columns(number, rows, lines[rows[0]["id"]], folded, done)
+            folded = history.fold([actions.spell(row, row["raised_at"]) for row in rows], done)
+            new = funnel.observed(number, folded, done, watch)
+            plan += actions.keep(number, new)
+            done += new
+            found = funnel.clean(folded, done, watch)
+            values = _columns(number, rows, lines[rows[0]["id"]], folded, found, done)
             plan.append((_CASE, values))
-            plan += actions.replace_episodes(number, folded)
+            plan += actions.replace_episodes(number, folded, found)
             if self._terms.notify:
                 before = [number, *(gone for gone, into in follow.items() if into == number)]
                 plan += await self._news(values, folded, before, now)
@@ -92,9 +98,6 @@ class Planner:
             names = ("subscriber", "region", "line", "model", "contact", "asn")
             return Line(**{name: before[name] for name in names}, places=())
 
-    def _spell(self, row: Row) -> Spell:
-        return Spell(row["id"], row["raised_at"], row["raised_at"], row["closed_at"], row["why"])
-
     def _places(
         self, incidents: list[Row], members: dict[str, list[Row]], lines: dict[str, Line | None], had: dict[str, Row]
     ) -> list[Statement]:
@@ -108,7 +111,7 @@ class Planner:
                 "incident": row["id"],
                 "dev": row["dev"],
                 "case_id": whose.get(row["id"]),
-                "begun_at": self._spell(row).begun or row["opened_at"],
+                "begun_at": row["raised_at"] or row["opened_at"],
                 "seen": self._seen(row),
                 "mapped": line.key if line else "",
             }
@@ -149,7 +152,9 @@ def _of_line(line: Line | None) -> dict[str, Any]:
     return {**{name: getattr(line, name) if line else "" for name in names}, "asn": line.asn if line else None}
 
 
-def _columns(number: str, rows: list[Row], line: Line | None, folded: History, done: list[Action]) -> dict[str, Any]:
+def _columns(
+    number: str, rows: list[Row], line: Line | None, folded: History, found: list[funnel.Clean], done: list[Action]
+) -> dict[str, Any]:
     """rows: the case's incidents, newest first."""
     newest = max(rows, key=lambda row: (row["updated_at"], row["id"]))
     active = {row["standing"] for row in rows if row["id"] in folded.active}
@@ -171,7 +176,7 @@ def _columns(number: str, rows: list[Row], line: Line | None, folded: History, d
         **{name: sum(row[name] for row in rows) for name in ("conns", "nets", "msgs", "rcpts", "refused")},
         "ind": json.dumps(dict(sorted(seen.items())), separators=(",", ":")),
         "opened_at": folded.episodes[0].begun_at,
-        **actions.state_columns(folded),
+        **actions.state_columns(folded, found),
         "acted": len(done),
         "heard_at": heard_at,
         "changed_at": max([heard_at, *(action.at for action in done)]),
@@ -227,9 +232,9 @@ def delete_related(number: str) -> list[Statement]:
 
 
 _NAMES = (
-    "id", "router", "dev", "subscriber", "region", "line", "model", "contact", "asn", "oui", "state", "standing", "act",
-    "first_at", "last_at", "incidents", "episodes", "conns", "nets", "msgs", "rcpts", "refused", "ind", "opened_at",
-    "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why", "acted", "changed_at",
+    "id", "router", "dev", "subscriber", "region", "line", "model", "contact", "asn", "oui", "standing", "act",
+    "first_at", "last_at", "incidents", "conns", "nets", "msgs", "rcpts", "refused", "ind", "opened_at",
+    *actions.STATE_COLUMNS, "acted", "changed_at",
 )  # fmt: skip
 _CASE = (
     f"INSERT INTO desk_case ({', '.join(_NAMES)}) VALUES ({', '.join(':' + name for name in _NAMES)})"

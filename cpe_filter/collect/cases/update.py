@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cpe_filter.collect.cases.funnel import DAY
 from cpe_filter.collect.cases.plan import SEEN, Planner, Terms
 from cpe_filter.collect.store.base import Row, Statement, Store, UnstorableError
 from cpe_filter.collect.subscribers.map import MapUnavailableError, Subscribers
@@ -46,6 +47,12 @@ SELECT c.router, c.dev FROM desk_case c
 WHERE c.id IN (SELECT case_id FROM desk_case_action WHERE at >= :since)
     AND c.acted <> (SELECT COUNT(*) FROM desk_case_action a WHERE a.case_id = c.id) LIMIT :most
 """
+#: Cases without a finding for so long that they may be clean now, as funnel says.
+_QUIET = """
+SELECT c.router, c.dev FROM desk_case c JOIN router_state r ON r.router = c.router
+WHERE c.clean_since IS NULL AND c.last_at <= :now - :quiet AND r.heard_at >= c.last_at + :quiet
+    AND (c.why IS NULL OR c.why NOT IN ('exempt', 'merged')) LIMIT :most
+"""
 _MAPPED = """
 SELECT d.router, d.dev, d.incident, d.mapped, i.opened_at FROM desk_incident d
 JOIN incident i ON i.router = d.router AND i.id = d.incident
@@ -61,7 +68,9 @@ class CaseUpdater:
 
     def __init__(self, store: Store, subscribers: Subscribers, terms: Terms | None = None) -> None:
         self._store, self._subscribers = store, subscribers
-        self._planner = Planner(store, subscribers, terms or Terms())
+        terms = terms or Terms()
+        self._planner = Planner(store, subscribers, terms)
+        self._quiet_s = terms.clean_days * DAY
         self._since = 0
         self._log = logging.getLogger("cpe_filter.collect.cases.update")
 
@@ -72,6 +81,7 @@ class CaseUpdater:
         if since == 0:
             built += await self._repeat(_GONE, now)
             built += await self._repeat(_ACTED, now)
+            await self._repeat(_QUIET, now, now=now, quiet=self._quiet_s)
         else:
             built += await self._repeat(_ACTED_SINCE, now, since=since)
         self._since = max(1, now - OVERLAP_S)
@@ -123,7 +133,7 @@ class CaseUpdater:
                 return built
             place = rows[-1]["router"], rows[-1]["id"]
 
-    async def _repeat(self, sql: str, now: int, **parameters: Any) -> int:
+    async def _repeat(self, sql: str, now: int, /, **parameters: Any) -> int:
         """Repeats a query and builds what it finds, until it finds nothing new."""
         built, before = 0, set[Device]()
         while True:

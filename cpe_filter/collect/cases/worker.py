@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from cpe_filter.collect import file_modes
-from cpe_filter.collect.cases import age_tables, notice, plan, webhook
+from cpe_filter.collect.cases import age_tables, funnel, notice, plan, webhook
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.metrics import Metrics
@@ -121,7 +121,9 @@ def check(config: Config) -> None:
 async def updater(config: Config, store: Store, subscribers: Subscribers, now: int) -> CaseUpdater:
     since = await _notify_since(store, now) if config.webhook.url else 0
     texts = _texts(notice_terms(config)) if config.webhook.texts else None
-    return CaseUpdater(store, subscribers, plan.Terms(bool(config.webhook.url), since, texts))
+    days = config.cases.clean_days
+    await store.write([(_CLEAN_DAYS, {"name": funnel.MARK, "days": days})])
+    return CaseUpdater(store, subscribers, plan.Terms(bool(config.webhook.url), since, texts, days))
 
 
 def notice_terms(config: Config) -> notice.Terms:
@@ -141,6 +143,12 @@ def _texts(terms: notice.Terms) -> Callable[[dict[str, Any]], dict[str, Any] | N
             return None
 
     return texts
+
+
+_CLEAN_DAYS = """
+INSERT INTO desk_mark (name, value, holder) VALUES (:name, :days, '')
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
 
 
 async def _notify_since(store: Store, now: int) -> int:

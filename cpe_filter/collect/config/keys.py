@@ -176,6 +176,7 @@ KEYS: tuple[Key, ...] = (
     number("retention", "every_minutes", "minutes", 1, 10_080, "How often old data is deleted."),
     number("retention", "case_days", "days", 1, 36_500, "How long clean and closed cases are kept."),
     number("cases", "every_s", "seconds", 1, 3600, "How often cases are updated."),
+    number("cases", "clean_days", "days", 1, 90, "A device without a finding for this long is clean, in the funnel."),
     _file("subscribers", "file", "The subscriber map, CSV; read again when the file changes."),
     _text("subscribers", "url", f"({_URL}[^\\s\\0]*\\{{router\\}}[^\\s\\0]*)?",
           "an https URL (http on this machine only) with {router} in it",

@@ -101,9 +101,10 @@ class RetentionTable:
 
 @dataclass(frozen=True, slots=True)
 class CasesTable:
-    """[cases]: how cases are made."""
+    """[cases]: how cases are made. clean_days: see cases.funnel."""
 
     every_s: int = 10
+    clean_days: int = 14
 
 
 @dataclass(frozen=True, slots=True)

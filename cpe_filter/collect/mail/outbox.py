@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from cpe_filter.collect.cases.history import MAIL
 from cpe_filter.collect.cases.notifications import MailState
 from cpe_filter.collect.store.base import Row, Statement, Store
 
@@ -100,18 +101,24 @@ _DUE = f"""
 SELECT * FROM desk_mail WHERE state = '{QUEUED}' AND next_at <= :now AND (made_by <> '' OR :automatic = 1)
 ORDER BY next_at, made_at, id LIMIT :most
 """
+#: A notice that was opened or answered in the home stops none by e-mail: another person may have read it. What the desk
+#: or another system has done does.
 _NEW = """
 SELECT n.id, n.subscriber, n.place FROM (
     SELECT c.id, c.subscriber, c.begun_at, (SELECT COUNT(*) FROM desk_mail m WHERE m.case_id = c.id) AS place
     FROM desk_case c
-    WHERE c.state IN ('open', 'recurring') AND c.standing = 'compromised' AND c.subscriber <> ''
-        AND c.begun_at >= :since
+    WHERE c.state IN ('open', 'recurring', 'notified', 'acknowledged') AND c.standing = 'compromised'
+        AND c.subscriber <> '' AND c.begun_at >= :since
+        AND NOT EXISTS (SELECT 1 FROM desk_case_action a WHERE a.case_id = c.id AND a.at >= c.begun_at
+            AND a.what IN ('notified', 'acknowledged'))
         AND NOT EXISTS (SELECT 1 FROM desk_mail o WHERE o.case_id = c.id AND o.made_at >= c.begun_at)
 ) n WHERE n.place < :per_case ORDER BY n.begun_at, n.id LIMIT :most
 """
 _UNNOTED = f"""
-SELECT c.id FROM desk_case c WHERE c.state IN ('open', 'recurring') AND EXISTS (
+SELECT c.id FROM desk_case c WHERE c.state IN ('open', 'recurring', 'notified', 'acknowledged') AND EXISTS (
     SELECT 1 FROM desk_mail m WHERE m.case_id = c.id AND m.state = '{SENT}' AND m.sent_at >= c.begun_at)
+    AND NOT EXISTS (SELECT 1 FROM desk_case_action a WHERE a.case_id = c.id AND a.at >= c.begun_at
+        AND a.what = 'notified' AND a.who = '{MAIL}')
 ORDER BY c.id LIMIT 500
 """
 _DONE = """

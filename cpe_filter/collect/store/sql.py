@@ -2,7 +2,7 @@
 
 Knows the tables of migrations/. Must not know an engine. Reports arrive more than once, late and in any order, so each
 statement is idempotent: a stored event is ignored; the row of an incident is replaced only by a later event (by seq
-within a boot, by time across boots); opened_at and raised_at are the earliest times seen.
+within a boot, by time across boots); opened_at, raised_at and the times of the notice are the earliest seen.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ _STATE = (
     "ind", "address", "boot", "seq", "updated_at", "closed_at",
 )  # fmt: skip
 #: Columns that only some events have: the latest value stays.
-_OPTIONAL = ("oui", "name", "sp", "sub", "serves", "class", "notice")
-_ALL = ("router", "id", *_STATE, *_OPTIONAL, "opened_at", "raised_at", "changed_at")
+_OPTIONAL = ("oui", "name", "sp", "sub", "serves", "class", "notice", "answer")
+#: Columns of which the earliest time stays.
+_FIRST = ("opened_at", "raised_at", "seen_at", "seen_home_at", "answered_at", "objected_at")
+_ALL = ("router", "id", *_STATE, *_OPTIONAL, *_FIRST, "changed_at")
 
 
 def _incident() -> str:
@@ -46,12 +48,12 @@ def _incident() -> str:
     sets += [
         f"{name} = CASE WHEN incident.{name} IS NULL OR excluded.{name} < incident.{name}"
         f" THEN excluded.{name} ELSE incident.{name} END"
-        for name in ("opened_at", "raised_at")
+        for name in _FIRST
     ]
     sets.append("changed_at = excluded.changed_at")
     # A repetition is not a change.
-    news = [_LATER, *(f"excluded.{name} < incident.{name}" for name in ("opened_at", "raised_at"))]
-    news += [f"(incident.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in ("raised_at", *_OPTIONAL)]
+    news = [_LATER, *(f"excluded.{name} < incident.{name}" for name in _FIRST)]
+    news += [f"(incident.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in (*_FIRST[1:], *_OPTIONAL)]
     return (
         f"INSERT INTO incident ({', '.join(_ALL)}) VALUES ({', '.join(':' + name for name in _ALL)})\n"
         f"ON CONFLICT (router, id) DO UPDATE SET\n    {(',' + chr(10) + '    ').join(sets)}\n"
@@ -148,6 +150,7 @@ def _incident_row(report: Report, event: Event) -> dict[str, Any]:
         "serves": int(event["serves"]) if "serves" in event else None,
         "class": event.get("class"),
         "notice": _json(event["notice"]) if "notice" in event else None,
+        **_notice(event.get("notice", {}), at),
         "address": report.address,
         "boot": report.boot,
         "seq": event["seq"],
@@ -156,6 +159,18 @@ def _incident_row(report: Report, event: Event) -> dict[str, Any]:
         "updated_at": at,
         "closed_at": at if event["kind"] == "closed" else None,
         "changed_at": report.received,
+    }
+
+
+def _notice(notice: Any, at: int) -> dict[str, Any]:
+    """What became of the notice, at the latest at `at`."""
+    own, others = notice.get("answer"), notice.get("others_seen", False)
+    return {
+        "answer": own or ("seen" if others else None),
+        "seen_at": at if notice.get("shown") or own else None,
+        "seen_home_at": at if notice.get("others") or others else None,
+        "answered_at": at if own or others else None,
+        "objected_at": at if own in ("server", "mistake") else None,
     }
 
 

@@ -73,7 +73,9 @@ _DID = {
     history.FALSE_ALARM: "Closed as a false alarm",
     history.REOPENED: "Reopened",
     history.NOTE: "Note",
-    history.BOUNCED: "The notice came back: the subscriber is not notified",
+    history.BOUNCED: "The notice by e-mail came back",
+    history.QUIET: "Days without a finding",
+    history.RELAPSED: "Relapsed: a finding again",
 }
 #: Answers to the notice on the router, in words.
 _ANSWERS = {

@@ -79,6 +79,7 @@ def test_state_does_not_depend_on_the_order(with_store: WithStore, order: tuple[
             "sp": json.dumps([{"at": NOW - 605, "family": 4, "port": 40000}], separators=(",", ":")),
             "address": "192.0.2.7", "boot": BOOT, "seq": 4, "opened_at": NOW - 900, "raised_at": NOW - 800,
             "updated_at": NOW - 600, "closed_at": NOW - 600, "sub": None, "serves": None, "class": None, "notice": None,
+            "answer": None, "seen_at": None, "seen_home_at": None, "answered_at": None, "objected_at": None,
         }  # fmt: skip
 
     with_store(work)

@@ -89,7 +89,7 @@ def _is_allowed(kind: ActionKind, user: str, before: history.History) -> bool:
     if kind == REOPENED and last.why != history.DESK:
         return False
     if kind == NOTIFIED and history.channel(user) not in last.told:
-        return before.state in history.ACTIVE  # the same subscriber, told by one more channel
+        return before.state in history.ACTIVE  # the same subscriber, notified by one more channel
     if kind == history.BOUNCED:
         return before.state in history.ACTIVE and history.MAIL in last.told
     if kind == ACKNOWLEDGED and funnel.is_objection(last):

@@ -1,8 +1,8 @@
-"""From being told to being clean: the stages of each episode of a case, and what only time shows. Pure.
+"""From the notice to a clean device: the stages of each episode of a case, and what only time shows. Pure.
 
 Knows the history of a case (history.fold). Must not know tables. `docs/collector.md` defines the stages:
 
-    told      by any channel of history.CHANNELS
+    notified  (told_at) by any channel of history.CHANNELS
     seen      the notice was opened in the home, at the device or at another one
     answered  there
     clean     its last finding, once `days` without another were observed

@@ -47,7 +47,7 @@ RELAPSED: Literal["relapsed"] = "relapsed"
 #: The users of actions that the collector does itself: its mail, its webhook, its observations.
 MAIL, WEBHOOK, COLLECTOR = "mail", "webhook", "collector"
 
-#: How a subscriber was told: the notice was opened in the home; by e-mail; by the webhook; a person said so.
+#: How a subscriber was notified: the notice was opened in the home; e-mail; the webhook; the desk, which notes it.
 Channel = Literal["router", "mail", "webhook", "desk"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 #: Answers to the notice on the router (report-v1.schema.json).
@@ -114,7 +114,7 @@ class Episode:
     raised: list[tuple[str, int]] = field(default_factory=list)
     #: When its last incident ended, and why, even if the desk had closed it before.
     ended: tuple[int, EndReason | None] | None = None
-    #: When its subscriber was first told by each channel; a notice by e-mail that came back is not in it.
+    #: When its subscriber was first notified by each channel; a notice by e-mail that came back is not in it.
     told: dict[Channel, int] = field(default_factory=dict)
     #: When the notice was first open at the device, and at another one of the home; when it was answered, and with an
     #: objection; the last answer. When the desk last took the case up or closed it, and as what.

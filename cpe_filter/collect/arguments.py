@@ -60,6 +60,8 @@ def add_to(collector: argparse.ArgumentParser) -> None:
     _notice(verb("notice", "print the text for the subscriber of a case"))
     calibrate = verb("calibrate", "print rates by indicator in cases closed as confirmed or as a false alarm")
     calibrate.add_argument("--output", metavar="PATH", help="also write a proposed table of rates to this file")
+    audit = verb("audit", "print the audit log, one JSON object on each line, and check that no line was changed")
+    audit.add_argument("--since", metavar="TIME", help="lines since this time, such as 2026-11-24")
 
 
 def _export(export: argparse.ArgumentParser) -> None:

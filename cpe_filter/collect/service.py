@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
+from cpe_filter import __version__
 from cpe_filter.collect import internal
 from cpe_filter.collect.cases import age_tables, worker
 from cpe_filter.collect.config.model import Config
@@ -26,7 +28,7 @@ from cpe_filter.collect.intake.listener import Listener
 from cpe_filter.collect.intake.server import Server, Times
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import retention
+from cpe_filter.collect.store import audit, retention
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.web import listener as page
 
@@ -61,6 +63,7 @@ async def run(config: Config) -> None:
     """Reports -> store, in one process."""
     metrics = Metrics()
     async with opened(config) as store:
+        await _record_start(config, store)
         inbox = Inbox(store, metrics, config.limits.waiting)
         pages, jobs = _with_store(config, store, metrics)
         await _serve(config, metrics, inbox, pages, jobs)
@@ -78,9 +81,17 @@ async def consume(config: Config) -> None:
     """NATS JetStream -> store."""
     metrics = Metrics()
     async with _linked(config) as link, opened(config) as store:
+        await _record_start(config, store)
         feed = Feed(link, store, metrics)
         pages, jobs = _with_store(config, store, metrics)
         await _serve(config, metrics, feed, pages, [feed.run(), *jobs])
+
+
+async def _record_start(config: Config, store: Store) -> None:
+    """The configuration is read at the start only: its digest shows whether it has changed. Raises `StoreError`."""
+    digest = hashlib.sha256(repr(config).encode()).hexdigest()
+    reason = f"version {__version__}, configuration {digest[:16]}"
+    await audit.record(store, audit.By(audit.os_user(), audit.SERVICE), "started", reason=reason)
 
 
 @contextlib.asynccontextmanager
@@ -171,5 +182,9 @@ async def retain_once(store: Store, config: Config) -> dict[str, int]:
     counts = await age_tables.run(store, age_tables.Terms(keep.evidence_days, keep.case_days), now)
     terms = retention.Terms(keep.evidence_days, keep.incident_days, keep.silent_days)
     counts |= await retention.run(store, terms, now)
+    counts["audit"] = await audit.prune(store, now - keep.audit_days * retention.DAY)
+    # Who copies the log to another machine can tell there whether the chain has been replaced.
+    number, chain = await audit.head(store)
+    _log.info("audit log", extra={"fields": {"line": number, "chain": chain}})
     _log.info("retention", extra={"fields": counts})
     return counts

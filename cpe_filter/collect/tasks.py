@@ -1,5 +1,5 @@
 """`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry,
-notice --case ID, bounce, calibrate.
+notice --case ID, bounce, calibrate, audit.
 
 Knows the options of the command line. Must not do a task's work. Messages go to stderr; stdout has only the output of
 the task.
@@ -22,10 +22,11 @@ from cpe_filter.collect.export.exports import ExportError
 from cpe_filter.collect.export.xarf import Reporter
 from cpe_filter.collect.mail import bounce
 from cpe_filter.collect.mail import setup as mail
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
 from cpe_filter.detect.evidence import INDICATORS
 
-WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate")
+WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate", "audit")
 
 
 class BadArgumentsError(Exception):
@@ -56,10 +57,13 @@ async def run(config: Config, store: Store, work: str, options: Options) -> None
         await _bounce(config, store, now)
     elif work == "calibrate":
         await _calibrate(store, options)
+    elif work == "audit":
+        await _audit(store, options)
     elif work == "rebuild":
         async with worker.subscriber_map(config) as subscribers:
             updater = await worker.updater(config, store, subscribers, now)
             count = await updater.rebuild(now) + await updater.remap(now)
+        await _record(store, "rebuild", now)
         _report(f"rebuilt the cases of {count} devices")
     else:
         await _export(config, store, options, now)
@@ -80,9 +84,16 @@ async def _export(config: Config, store: Store, options: Options, now: int) -> N
                 done = await exports.under(store, subscribers, kind, render, selection, output, mark, now)
         except (ExportError, CaseError) as error:
             raise BadArgumentsError(str(error)) from None
+    under = f" under mark {options.mark}" if options.mark else ""
+    await _record(store, "export", now, f"{kind}{under}, {done.exported} incidents", options.case or "")
     held = ", ".join(f"{why} {count}" for why, count in sorted(done.held.items()))
     what = "incident" if done.exported == 1 else "incidents"
     _report(f"{done.exported} {what} exported" + (f"; held back: {held}" if held else ""))
+
+
+async def _record(store: Store, what: str, now: int, reason: str = "", case: str = "") -> None:
+    """What a command did, for the audit log."""
+    await audit.record(store, audit.By(audit.os_user(), audit.COMMAND), what, case, reason, now)
 
 
 def _reporter(config: Config) -> Reporter:
@@ -93,7 +104,9 @@ def _reporter(config: Config) -> Reporter:
 
 async def _webhook(store: Store, options: Options, now: int) -> None:
     if options.of == "retry":
-        _report(f"{await queue.requeue(store, now)} events requeued")
+        count = await queue.requeue(store, now)
+        await _record(store, "webhook-retry", now, f"{count} events")
+        _report(f"{count} events requeued")
         return
     for row in await queue.read_given_up(store):
         print(json.dumps(row))
@@ -143,6 +156,19 @@ async def _calibrate(store: Store, options: Options) -> None:
     print(f"proposed table: {len(proposed)} rows, SHA-256 {rates.digest(text)}")
     if options.output is not None:
         _leave(options.output, text)
+
+
+async def _audit(store: Store, options: Options) -> None:
+    """The lines to stdout, and whether they are as they were written."""
+    async for row in audit.lines(store, moment(options.since) if options.since is not None else 0):
+        print(json.dumps({**row, "at": datetime.fromtimestamp(row["at"], timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}))
+    found = await audit.verify(store)
+    if isinstance(found, audit.Broken):
+        raise BadArgumentsError(
+            f"audit log: line {found.n} does not follow the line before it; a line was changed, inserted or removed"
+        )
+    number, chain = await audit.head(store)
+    _report(f"{found} lines; each follows the one before. The last is {number}, with chain {chain}")
 
 
 def _leave(path: str, text: bytes) -> None:

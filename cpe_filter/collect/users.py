@@ -12,9 +12,10 @@ from typing import Literal, NamedTuple, get_args
 
 from cpe_filter.collect import password
 
-Role = Literal["viewer", "desk"]
+#: viewer reads; desk also acts; admin also reads the audit log.
+Role = Literal["viewer", "desk", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-VIEWER, DESK = ROLES
+VIEWER, DESK, ADMIN = ROLES
 #: The name of a user, in the configuration and from a proxy.
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}")
 
@@ -47,7 +48,7 @@ def ask() -> str:
     """
     if sys.stdin.isatty():
         name = _prompt("Name: ")
-        role = _prompt(f"Role, {' or '.join(ROLES)} [{DESK}]: ") or DESK
+        role = _prompt(f"Role, {', '.join(ROLES)} [{DESK}]: ") or DESK
         given = getpass.getpass(f"Password, at least {password.MIN_LENGTH} characters: ")
         if getpass.getpass("Again: ") != given:
             raise UserError("the passwords differ")
@@ -59,7 +60,7 @@ def ask() -> str:
     if not NAME.fullmatch(name):
         raise UserError("a name has 1 to 64 letters, digits and . _ @ + -, and begins with a letter or digit")
     if role not in ROLES:
-        raise UserError(f"a role is {' or '.join(ROLES)}")
+        raise UserError(f"a role is one of {', '.join(ROLES)}")
     try:
         return f"{name}:{role}:{password.hashed(given)}"
     except password.PasswordError as error:

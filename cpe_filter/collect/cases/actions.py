@@ -21,6 +21,7 @@ from cpe_filter.collect.cases.model import (
     InvalidStateError,
 )
 from cpe_filter.collect.cases.query import find
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Statement, Store
 
 #: Characters.
@@ -49,13 +50,26 @@ async def note(store: Store, number: str, user: str, text: str, now: int | None 
     return await act(store, number, NOTE, user, text, now)
 
 
-async def notified(store: Store, number: str, user: str, text: str = "", now: int | None = None) -> Case:
+async def notified(
+    store: Store, number: str, user: str, text: str = "", now: int | None = None, by: audit.By | None = None
+) -> Case:
     """The subscriber has been notified. user: the system or person that did it."""
-    return await act(store, number, NOTIFIED, user, text, now)
+    return await act(store, number, NOTIFIED, user, text, now, by)
 
 
-async def act(store: Store, number: str, kind: ActionKind, user: str, text: str, now: int | None = None) -> Case:
-    """Does an action: the case after it.
+async def act(
+    store: Store,
+    number: str,
+    kind: ActionKind,
+    user: str,
+    text: str,
+    now: int | None = None,
+    by: audit.By | None = None,
+) -> Case:
+    """Does an action: the case after it. The audit log gets its line in the same transaction.
+
+    by: how `user` came, for that line; None: by the page. What the collector does itself (via `audit.SERVICE`) is in
+    the history of the case only.
 
     Raises `CaseNotFoundError`, `InvalidStateError`, `CaseError` (text too long, too many actions) and `StoreError`; so
     do all functions here.
@@ -75,7 +89,12 @@ async def act(store: Store, number: str, kind: ActionKind, user: str, text: str,
         raise CaseError(f"case {case.id} has {model.MAX_ACTIONS} actions")
     known = sorted(spell.incident for spell in source.spells)
     action = history.Action(secrets.token_hex(8), at, user, kind, text, frozenset(known))
-    await store.write([(_ACTION, _insert(case.id, action)), *_update(case.id, source, action)])
+    statements = [(_ACTION, _insert(case.id, action)), *_update(case.id, source, action)]
+    by = by or audit.By(user)
+    if by.via == audit.SERVICE:
+        await store.write(statements)
+    else:
+        await audit.record(store, by, kind, case.id, text, at, statements)
     after = await find(store, case.id)
     if after is None:
         raise CaseNotFoundError(f"case {case.id} no longer exists")

@@ -28,7 +28,7 @@ import httpx
 from cpe_filter.collect.cases import actions, model, queue
 from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, OPENED, RECURRING
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import lease, rounds
+from cpe_filter.collect.store import audit, lease, rounds
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.send.protocol import retry_after
 
@@ -43,6 +43,8 @@ AT_ONCE = 4
 _PAGE = 64
 _LEASE_S = 60
 LEASE = "webhook"
+#: The user of its actions.
+_USER = "webhook"
 
 #: What an attempt came to; of these, `failed` is repeated.
 Outcome = Literal["delivered", "dead", "failed"]
@@ -185,7 +187,7 @@ class Sender:
 
     async def _notified(self, case: str, now: int) -> None:
         try:
-            await actions.notified(self._store, case, "webhook", now=now)
+            await actions.notified(self._store, case, _USER, now=now, by=audit.By(_USER, audit.SERVICE))
         except model.CaseError:
             pass  # it was acknowledged or closed in the meantime
 

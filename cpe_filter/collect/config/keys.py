@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cpe_filter.collect import mail_address, users
 from cpe_filter.collect.config.model import Engine, HeaderHolds, IdFrom, Level, LoginBy, StartTls
+from cpe_filter.inputs import found
 from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
-from cpe_filter.toml_file import Key, by_table, flag, number, valid, word
+from cpe_filter.toml_file import Key, NotAllowedError, by_table, flag, number, valid, word
 
 #: Old names that files may still use: (table, key) before -> now. "" means the whole table.
 RENAMED = {("hop", ""): ("tls_proxy", ""), ("listen", "max_of_one"): ("listen", "max_per_source")}
@@ -79,10 +80,28 @@ def _is_title(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= 60 and value.isprintable() and value == value.strip()
 
 
+_ZONE_TEXT = "a time zone such as Europe/Amsterdam"
+
+
+def _zone(table: str, name: str, meaning: str) -> Key:
+    return Key(table, name, "zone", _read_zone, _ZONE_TEXT, meaning)
+
+
+def _read_zone(value: Any) -> str:
+    """A time zone that this machine knows. Raises `NotAllowedError`."""
+    if _is_zone(value):
+        return str(value)
+    if isinstance(value, str) and not _is_zone("Europe/London"):
+        raise NotAllowedError(
+            f"is {found(value)}, but this machine has no time zone data; install the package tzdata (of the system, or"
+            " from PyPI)"
+        )
+    raise NotAllowedError("")
+
+
 def _is_zone(value: Any) -> bool:
-    """Whether this machine knows a time zone of this name."""
     try:
-        return isinstance(value, str) and 0 < len(value) <= 64 and bool(ZoneInfo(value))
+        return isinstance(value, str) and 0 < len(value) <= 64 and (value == "UTC" or bool(ZoneInfo(value)))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
 
@@ -175,6 +194,7 @@ KEYS: tuple[Key, ...] = (
     number("retention", "silent_days", "days", 1, 3650, "An open incident without news for this long is closed."),
     number("retention", "every_minutes", "minutes", 1, 10_080, "How often old data is deleted."),
     number("retention", "case_days", "days", 1, 36_500, "How long clean and closed cases are kept."),
+    number("retention", "audit_days", "days", 1, 36_500, "How long the audit log is kept."),
     number("cases", "every_s", "seconds", 1, 3600, "How often cases are updated."),
     number("cases", "clean_days", "days", 1, 90, "A device without a finding for this long is clean, in the funnel."),
     _file("subscribers", "file", "The subscriber map, CSV; read again when the file changes."),
@@ -209,8 +229,7 @@ KEYS: tuple[Key, ...] = (
         "The name of the ISP, as subscribers know it."),
     _text("notice", "help_url", f"(https://{_URL_HOST}[^\\s\\0\"<>]{{0,150}})?", "an https URL, or empty",
           "Where the ISP offers help and accepts objections."),
-    _key("notice", "zone", "zone", _is_zone, "a time zone such as Europe/Amsterdam",
-        "The time zone of times in the text."),
+    _zone("notice", "zone", "The time zone of times in the text."),
     _key("mail", "relay", "relay", _is_relay, "smtp.isp.example:587, [2001:db8::1]:25, or empty for none",
         "The SMTP relay of the ISP: notices are sent to subscribers by it."),
     word("mail", "starttls", get_args(StartTls),
@@ -251,7 +270,8 @@ KEYS: tuple[Key, ...] = (
     word("page", "login", get_args(LoginBy), "What authenticates users: a password, or a reverse proxy."),
     _key("page", "users", "users", _are_users,
          "a list of name:role:hash, as `collector --config FILE password` prints them",
-        "Who may log in, with login = password. Role viewer reads, role desk also acts."),
+        "Who may log in, with login = password. Role viewer reads, role desk also acts, role admin also reads the"
+        " audit log."),
     number("page", "session_hours", "hours", 1, 168, "How long a login lasts."),
     number("page", "idle_minutes", "minutes", 1, 10_080, "A login ends after this long without a request."),
     _key("page", "trusted", "networks", _are_networks, "a list of networks",
@@ -261,8 +281,11 @@ KEYS: tuple[Key, ...] = (
     _text("page", "groups_header", _HEADER, _HEADER_TEXT,
           "In which header the proxy names the groups of the user, separated by commas."),
     _text("page", "desk_group", _GROUP, "1 to 64 characters, no comma", "Members of this group have role desk."),
+    _text("page", "admin_group", f"({_GROUP})?", "1 to 64 characters, no comma, or empty for none",
+          "Members of this group have role admin."),
     _text("page", "viewer_group", f"({_GROUP})?", "1 to 64 characters, no comma, or empty for all users",
           "Members of this group have role viewer."),
+    _zone("page", "zone", "The time zone of times and days on the page, unless a user chooses another."),
     word("log", "level", get_args(Level), "The least severe messages that are logged."),
 )  # fmt: skip
 

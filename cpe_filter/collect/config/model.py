@@ -97,6 +97,7 @@ class RetentionTable:
     silent_days: int = 30
     every_minutes: int = 60
     case_days: int = 365
+    audit_days: int = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,9 @@ class PageTable:
     user_header: str = "x-remote-user"
     groups_header: str = "x-remote-groups"
     desk_group: str = "abuse-desk"
+    admin_group: str = ""
     viewer_group: str = ""
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from cpe_filter.collect.cases.history import BOUNCED, MAIL
 from cpe_filter.collect.cases.model import CaseError
 from cpe_filter.collect.mail import outbox, token
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, StoreError
 
 #: Bytes of a message that are read: the report comes before the returned message. Its parts, and recipients in it.
@@ -124,7 +125,8 @@ async def _apply(store: Store, report: Report, now: int) -> Outcome:
         return "known"
     try:
         # The subscriber has not been notified after all.
-        await actions.act(store, row["case_id"], BOUNCED, MAIL, f"{report.status}: {report.why}", now)
+        text = f"{report.status}: {report.why}"
+        await actions.act(store, row["case_id"], BOUNCED, MAIL, text, now, audit.By(MAIL, audit.SERVICE))
     except CaseError:
         pass  # the case has gone on: acknowledged, closed; desk_mail shows what came back
     return "bounced"

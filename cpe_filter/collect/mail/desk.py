@@ -12,6 +12,7 @@ from cpe_filter.collect.cases import notice
 from cpe_filter.collect.cases.model import Detail
 from cpe_filter.collect.mail import message, outbox
 from cpe_filter.collect.mail.sender import no_address
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Subscribers
 
@@ -83,9 +84,9 @@ class Desk:
             return f"The case has had {len(sent)} notices; [mail] per_case allows {self._per_case}"
         return None
 
-    async def queue(self, found: Detail, place: int, user: str, now: int) -> str | None:
-        """Queues the notice. place: how many messages the case had when the desk read it. None when it is done, else
-        why not. A second click does nothing. Raises `StoreError`."""
+    async def queue(self, found: Detail, place: int, by: audit.By, now: int) -> str | None:
+        """Queues the notice. by: who asks for it. place: how many messages the case had when the desk read it. None
+        when it is done, else why not. A second click does nothing. Raises `StoreError`."""
         letter = await self.letter(found, now)
         if any(row["id"] == outbox.number_of(found.case.id, place) for row in letter.sent):
             return None
@@ -93,5 +94,5 @@ class Desk:
             return letter.problem
         if place != len(letter.sent):
             return "The case has changed. Reload the page"
-        await outbox.add(self._store, found.case.id, found.case.subscriber, place, user, now)
+        await outbox.add(self._store, found.case.id, found.case.subscriber, place, by.who, now, by)
         return None

@@ -11,6 +11,7 @@ import json
 
 from cpe_filter.collect.cases.history import MAIL
 from cpe_filter.collect.cases.notifications import MailState
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Statement, Store
 
 QUEUED: MailState = "queued"
@@ -27,11 +28,16 @@ def number_of(case: str, place: int) -> str:
     return hashlib.sha256(json.dumps(["mail", case, place]).encode()).hexdigest()[:20]
 
 
-async def add(store: Store, case: str, subscriber: str, place: int, user: str, now: int) -> bool:
-    """Adds a message. place: how many messages the case has. user: who asked for it, "" if it is automatic. False if
-    it was added before."""
+async def add(
+    store: Store, case: str, subscriber: str, place: int, user: str, now: int, by: audit.By | None = None
+) -> bool:
+    """Adds a message. place: how many messages the case has. user: who asked for it, "" if it is automatic. by: the
+    same for the audit log, None if it is automatic. False if it was added before."""
     values = {"id": number_of(case, place), "case_id": case, "place": place, "subscriber": subscriber, "now": now}
-    return (await store.write([(_ADD, {**values, "user": user})]))[0] == 1
+    adding: Statement = (_ADD, {**values, "user": user})
+    if by is None:
+        return (await store.write([adding]))[0] == 1
+    return (await audit.record(store, by, "mail", case, "", now, [adding]))[0] == 1
 
 
 async def of_case(store: Store, case: str) -> list[Row]:

@@ -26,7 +26,7 @@ from cpe_filter.collect.cases.notifications import MailState
 from cpe_filter.collect.mail import message, outbox
 from cpe_filter.collect.mail import relay as smtp
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import lease, rounds
+from cpe_filter.collect.store import audit, lease, rounds
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Subscribers
 
@@ -187,7 +187,7 @@ class Sender:
 
     async def _note(self, case: str, now: int) -> None:
         try:
-            await actions.notified(self._store, case, MAIL, now=now)
+            await actions.notified(self._store, case, MAIL, now=now, by=audit.By(MAIL, audit.SERVICE))
         except CaseError:
             pass  # it was acknowledged or closed in the meantime
 

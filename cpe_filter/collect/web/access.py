@@ -1,4 +1,4 @@
-"""Who sends a request: a person with a name and a role, viewer (reads) or desk (also acts).
+"""Who sends a request: a person with a name and a role, viewer (reads), desk (also acts) or admin (also the audit log).
 
 Two ways, of which the configuration chooses one: `ByPassword` trusts the cookie of a session and refuses a request that
 has the header of a proxy; `ByProxy` trusts the header of a reverse proxy at a trusted address and has no passwords.
@@ -17,7 +17,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple, Protocol
 
 from cpe_filter.collect import password
-from cpe_filter.collect.users import DESK, NAME, VIEWER, Role, User
+from cpe_filter.collect.users import ADMIN, DESK, NAME, VIEWER, Role, User
 from cpe_filter.collect.web.sessions import Attempts, Session, Sessions
 
 Network = IPv4Network | IPv6Network
@@ -41,7 +41,11 @@ class Person(NamedTuple):
 
     @property
     def may_act(self) -> bool:
-        return self.role == DESK
+        return self.role in (DESK, ADMIN)
+
+    @property
+    def may_audit(self) -> bool:
+        return self.role == ADMIN
 
 
 class Access(Protocol):
@@ -94,6 +98,10 @@ class ByPassword:
         self._attempts.succeeded(address, name)
         return self._sessions.begin(known.name, known.role, now)
 
+    def knows(self, name: str) -> bool:
+        """Whether a user has this name."""
+        return name in self._users
+
     def log_out(self, cookie: str) -> None:
         self._sessions.end(cookie)
 
@@ -101,17 +109,23 @@ class ByPassword:
 class ByProxy:
     """A reverse proxy at one of `trusted`, or at the other end of a Unix socket, names the user.
 
-    groups_header, desk_group: members of this group have role desk, others role viewer. viewer_group: if not empty, who
-    is in neither group is refused.
+    groups_header, desk_group, admin_group: members of these groups have role desk and admin, others role viewer; "" for
+    none. viewer_group: if not empty, who is in no group is refused.
     """
 
     login = False
 
     def __init__(
-        self, trusted: tuple[Network, ...], header: bytes, groups_header: bytes, desk_group: str, viewer_group: str
+        self,
+        trusted: tuple[Network, ...],
+        header: bytes,
+        groups_header: bytes,
+        desk_group: str,
+        viewer_group: str,
+        admin_group: str = "",
     ) -> None:
         self._trusted, self._header, self._groups_header = trusted, header, groups_header
-        self._desk_group, self._viewer_group = desk_group, viewer_group
+        self._desk_group, self._viewer_group, self._admin_group = desk_group, viewer_group, admin_group
         self._key = secrets.token_bytes(32)
 
     def person(self, peer: str | None, headers: Headers, _cookie: str, _now: float) -> Person | None:
@@ -128,6 +142,8 @@ class ByProxy:
             raise RefusedError(403, "nobody", "the proxy does not name a user")
         groups = {word.strip() for line in found.get(self._groups_header, []) for word in re.split(r"[,;|]", line)}
         role: Role = DESK if self._desk_group in groups else VIEWER
+        if self._admin_group and self._admin_group in groups:
+            role = ADMIN
         if role == VIEWER and self._viewer_group and self._viewer_group not in groups:
             raise RefusedError(403, "group", "you are not in a group that may see this page")
         # A session that could hold a token does not exist: the token belongs to the name, until this process ends.

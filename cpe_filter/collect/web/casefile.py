@@ -15,6 +15,7 @@ from cpe_filter.collect.cases.history import ActionKind
 from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, Detail, InvalidStateError
 from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, QUEUED, SKIPPED
 from cpe_filter.collect.mail.desk import Desk
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web import mailform
 from cpe_filter.collect.web.access import Person
@@ -92,7 +93,7 @@ _ACTED = {
 }
 
 
-async def act(store: Store, number: str, name: str, who: str, text: str, now: int) -> Refusal | None:
+async def act(store: Store, number: str, name: str, by: audit.By, text: str, now: int) -> Refusal | None:
     """Does one of `ACTS`: None when it is done. Raises `StoreError`."""
     text = "\n".join(line.rstrip() for line in text.replace("\r", "").split("\n")).strip()
     if len(text) > MAX_TEXT:
@@ -100,7 +101,7 @@ async def act(store: Store, number: str, name: str, who: str, text: str, now: in
     if name == "note" and not text:
         return Refusal(400, "A note needs text.")
     try:
-        await actions.act(store, number, ACTS[name], who, text, now)
+        await actions.act(store, number, ACTS[name], by.who, text, now, by)
     except CaseNotFoundError:
         return Refusal(404, "No such case.")
     except InvalidStateError:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from cpe_filter import __version__
+from cpe_filter.collect.web import zone
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.style import ICON_PATH, STYLE_PATH
 from cpe_filter.inputs import printable
@@ -24,12 +25,24 @@ TOKEN = "token"
 _TAG = re.compile(r"<[^>]*>")
 
 
+#: Where a user chooses a time zone.
+ZONE_PATH = "/zone"
+
+
 class Section(NamedTuple):
+    """only_admin: only users with role admin see it."""
+
     title: str
     path: str
+    only_admin: bool = False
 
 
-SECTIONS = (Section("Overview", "/"), Section("Cases", "/cases"), Section("Mail servers", "/mail-servers"))
+SECTIONS = (
+    Section("Overview", "/"),
+    Section("Cases", "/cases"),
+    Section("Mail servers", "/mail-servers"),
+    Section("Audit", "/audit", only_admin=True),
+)
 
 
 def frame(title: str, body: str, person: Person | None, login: bool, section: str = "", message: str = "") -> str:
@@ -42,6 +55,7 @@ def frame(title: str, body: str, person: Person | None, login: bool, section: st
         links = "".join(
             f'<li><a href="{one.path}"{" aria-current=page" if one.path == section else ""}>{one.title}</a></li>'
             for one in SECTIONS
+            if person.may_audit or not one.only_admin
         )
         out = ""
         if login:
@@ -50,6 +64,7 @@ def frame(title: str, body: str, person: Person | None, login: bool, section: st
             f'<header class="top"><strong>cpe-filter fleet</strong><nav aria-label="Pages"><ul>{links}</ul></nav>'
             f'<div class="who"><span>{html.escape(person.name)}, {person.role}</span>{out}</div></header>'
         )
+    change = f' <a href="{ZONE_PATH}">Change the time zone</a>' if person is not None else ""
     notice = f'<p class="message" role="status">{message}</p>' if message else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -59,7 +74,7 @@ def frame(title: str, body: str, person: Person | None, login: bool, section: st
         "</head><body>"
         f'<a class="skip" href="#main">Skip to content</a><div class="page">{top}\n'
         f'<main id="main">{notice}{body}</main>\n'
-        f"<footer>cpe-filter {__version__}. All times are UTC.</footer></div></body></html>\n"
+        f"<footer>cpe-filter {__version__}. {_zone_text(time.time())}{change}</footer></div></body></html>\n"
     )
 
 
@@ -131,16 +146,34 @@ def link(path: str, query: Mapping[str, str], **change: str) -> str:
     return html.escape(f"{path}?{encoded}" if encoded else path)
 
 
-def when(seconds: int | None) -> str:
-    """A time for people: `2026-11-24 04:27`; a dash for none."""
+def when(seconds: int | None, exact: bool = False) -> str:
+    """A time for people, in the zone of the request: `2026-11-24 05:27 CET`; a dash for none. exact: with seconds.
+
+    The element has the same time in UTC. In UTC the abbreviation is left out: the foot of the page has it.
+    """
     if seconds is None:
         return "&ndash;"
     try:
-        parts = time.gmtime(seconds)
+        moment, utc = zone.local(seconds), time.gmtime(seconds)
     except (OverflowError, ValueError, OSError):
         return "?"
-    written = time.strftime("%Y-%m-%d %H:%M", parts)
-    return f'<time datetime="{written.replace(" ", "T")}Z" class="nowrap">{written}</time>'
+    written = moment.strftime("%Y-%m-%d %H:%M:%S" if exact else "%Y-%m-%d %H:%M")
+    plain = time.strftime("%Y-%m-%d %H:%M:%S" if exact else "%Y-%m-%d %H:%M", utc)
+    machine = f'datetime="{plain.replace(" ", "T")}Z"'
+    if zone.name() == zone.UTC:
+        return f'<time {machine} class="nowrap">{written}</time>'
+    short = html.escape(zone.abbreviation(moment))
+    return f'<time {machine} title="{plain} UTC" class="nowrap">{written} <span class="zone">{short}</span></time>'
+
+
+def _zone_text(now: float) -> str:
+    """Which zone the times of a page are in."""
+    if zone.name() == zone.UTC:
+        return "All times are UTC."
+    moment = zone.local(now)
+    offset = moment.strftime("%z")
+    short = html.escape(zone.abbreviation(moment))
+    return f"Times are those of {html.escape(zone.name())}, now {short} (UTC{offset[:3]}:{offset[3:5]})."
 
 
 def span(seconds: float | None) -> str:

@@ -40,7 +40,7 @@ def listeners(
     secure = context is not None or config.page.url.startswith("https:")
     trusted = tuple(ip_network(text) for text in config.page.trusted)
     address_of = AddressOf(trusted, config.page.address_header.encode())
-    terms = site.Terms(secure, config.page.url, config.page.session_hours * 3600, address_of)
+    terms = site.Terms(secure, config.page.url, config.page.session_hours * 3600, address_of, config.page.zone)
     application = site.application(store, access(config), terms, metrics, mail=mail)
     listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     return [listener], [] if context is None else [_watch(config, context)]
@@ -52,7 +52,8 @@ def access(config: Config) -> Access:
     if config.page.login == "proxy":
         trusted = tuple(ip_network(text) for text in config.page.trusted)
         groups = config.page.groups_header.encode()
-        return ByProxy(trusted, header, groups, config.page.desk_group, config.page.viewer_group)
+        page = config.page
+        return ByProxy(trusted, header, groups, page.desk_group, page.viewer_group, page.admin_group)
     known = [user for user in map(users.parse, config.page.users) if user is not None]
     sessions = Sessions(config.page.session_hours * 3600, config.page.idle_minutes * 60)
     return ByPassword(known, sessions, header)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from cpe_filter.collect.cases import query
 from cpe_filter.collect.mail import outbox
 from cpe_filter.collect.mail.desk import Desk, Letter
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.http import Refusal
@@ -40,14 +41,14 @@ async def page(store: Store, mail: Desk, number: str, person: Person, now: int) 
     )
 
 
-async def send(store: Store, mail: Desk, number: str, place: str, user: str, now: int) -> Refusal | None:
+async def send(store: Store, mail: Desk, number: str, place: str, by: audit.By, now: int) -> Refusal | None:
     """Queues the notice: None when it is done. Raises `StoreError`."""
     found = await query.detail(store, number)
     if found is None:
         return Refusal(404, "No such case.")
     if not (place.isascii() and place.isdecimal() and len(place) < 7):
         return Refusal(400, "Malformed form.")
-    problem = await mail.queue(found, int(place), user, now)
+    problem = await mail.queue(found, int(place), by, now)
     return None if problem is None else Refusal(409, f"{problem}.")
 
 

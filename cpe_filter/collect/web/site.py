@@ -8,6 +8,7 @@ caching. Typed names and texts are never logged; which user did what to which ca
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import re
@@ -23,10 +24,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from cpe_filter.collect.cases import mail_servers
+from cpe_filter.collect.intake.limits import Buckets
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
-from cpe_filter.collect.web import casefile, caselist, login, mailform, overview, style
+from cpe_filter.collect.web import auditpage, casefile, caselist, login, mailform, overview, style, zone, zonepage
 from cpe_filter.collect.web import mail_servers as mail_servers_page
 from cpe_filter.collect.web.access import (
     Access,
@@ -43,6 +46,10 @@ from cpe_filter.collect.web.layout import TOKEN, frame
 
 #: Bytes of a query.
 MAX_QUERY = 2048
+#: Failed logins that the audit log gets: at once, and per hour after that. The next line says how many were left out.
+_FAILED_BURST, _FAILED_PER_HOUR = 100, 300
+#: How long a browser keeps the choice of a time zone, seconds.
+_ZONE_S = 365 * 86_400
 #: How long one page may take.
 _PAGE_S = 60.0
 
@@ -50,18 +57,21 @@ _PAGE_S = 60.0
 _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
-_NEXT = re.compile(r"/(mail-servers|cases(/[0-9A-Za-z-]{1,64})?(\?[!-~]{0,1500})?|(\?[!-~]{0,1500})?)")
+_NEXT = re.compile(
+    r"/(audit(\?[!-~]{0,1500})?|mail-servers|cases(/[0-9A-Za-z-]{1,64})?(\?[!-~]{0,1500})?|(\?[!-~]{0,1500})?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """secure: cookies are sent over TLS only. url: the URL that browsers use, empty if it is the address. address_of:
-    finds the address of the browser."""
+    finds the address of the browser. zone: of times, where a user has not chosen another."""
 
     secure: bool
     url: str = ""
     session_s: int = 36_000
     address_of: AddressOf = field(default_factory=AddressOf)
+    zone: str = zone.UTC
 
 
 Shown = Callable[[Request, Person], Awaitable[Response]]
@@ -85,6 +95,9 @@ class Site:
         self._log = logging.getLogger("cpe_filter.collect.web")
         # Browsers accept a cookie with this prefix only from this host, and only over TLS (RFC 6265bis).
         self._cookie = "__Host-fleet" if terms.secure else "fleet"
+        self._zone_cookie = f"{self._cookie}-zone"
+        self._failed = Buckets(_FAILED_PER_HOUR, _FAILED_BURST, 1)
+        self._left_out = 0
 
     def routes(self) -> list[Route]:
         return [
@@ -95,6 +108,9 @@ class Site:
             Route("/cases/{number}/mail", self._page(self._mail_form, desk=True), methods=["GET"]),
             Route("/cases/{number}/mail", self._page(self._send_mail, desk=True), methods=["POST"]),
             Route("/cases/{number}/{act}", self._page(self._act, desk=True), methods=["POST"]),
+            Route(auditpage.PATH, self._page(self._audit), methods=["GET"]),
+            Route("/zone", self._page(self._zone_form), methods=["GET"]),
+            Route("/zone", self._page(self._set_zone), methods=["POST"]),
             Route("/login", self._guarded(self._login), methods=["GET", "POST"]),
             Route("/logout", self._page(self._logout), methods=["POST"]),
             Route("/static/{name}", self._static, methods=["GET"]),
@@ -125,6 +141,7 @@ class Site:
 
         async def outside(request: Request) -> Response:
             headers = None
+            zone.use(request.cookies.get(self._zone_cookie, ""), self._terms.zone)
             try:
                 if len(request.scope.get("query_string", b"")) > MAX_QUERY:
                     raise HttpError(414, "The address is too long.")
@@ -199,7 +216,8 @@ class Site:
         if act not in casefile.ACTS:
             raise HttpError(404, "No such page.")
         form = await self._own_form(request, person)
-        refusal = await casefile.act(self._store, number, act, person.name, form.get("text", ""), int(self._now()))
+        by, text = self._by(request, person), form.get("text", "")
+        refusal = await casefile.act(self._store, number, act, by, text, int(self._now()))
         if refusal:
             raise HttpError(refusal.status, refusal.why)
         self._log_event("case", request, logging.INFO, user=person.name, case=number, act=act)
@@ -219,7 +237,8 @@ class Site:
         if self._mail is None:
             raise HttpError(404, "No such page.")
         place = form.get(mailform.PLACE, "")
-        refusal = await mailform.send(self._store, self._mail, number, place, person.name, int(self._now()))
+        by = self._by(request, person)
+        refusal = await mailform.send(self._store, self._mail, number, place, by, int(self._now()))
         if refusal:
             raise HttpError(refusal.status, refusal.why)
         self._log_event("case", request, logging.INFO, user=person.name, case=number, act="mail")
@@ -228,6 +247,24 @@ class Site:
     async def _mail_servers(self, request: Request, person: Person) -> Response:
         body = mail_servers_page.page(await mail_servers.listed(self._store))
         return self._html("Mail servers", body, person, "/mail-servers")
+
+    async def _audit(self, request: Request, person: Person) -> Response:
+        if not person.may_audit:
+            self._log_event("page refused", request, logging.WARNING, user=person.name, reason="role")
+            raise HttpError(403, "The audit log needs role admin.")
+        view = auditpage.parse(dict(request.query_params))
+        return self._html("Audit log", await auditpage.page(self._store, view), person, auditpage.PATH)
+
+    async def _zone_form(self, request: Request, person: Person) -> Response:
+        return self._html("Time zone", zonepage.page(person, self._terms.zone), person)
+
+    async def _set_zone(self, request: Request, person: Person) -> Response:
+        chosen = (await self._own_form(request, person)).get(zonepage.ZONE, "")
+        if not zonepage.is_known(chosen):
+            raise HttpError(400, "No such time zone.")
+        response = _redirect("/zone")
+        self._set_cookie(response, chosen, _ZONE_S if chosen else 0, self._zone_cookie)
+        return response
 
     async def _login(self, request: Request) -> Response:
         if not isinstance(self._access, ByPassword):
@@ -254,19 +291,34 @@ class Site:
         if secret is None:
             self._metrics.logins.labels("failed").inc()
             self._log_event("login failed", request, logging.WARNING)
+            await self._record_failure(request, access, name)
             return HTMLResponse(login.page(target, failed=True), 403)
         access.log_out(request.cookies.get(self._cookie, ""))
         self._metrics.logins.labels("good").inc()
         self._log_event("login", request, logging.INFO, user=name)
+        await audit.record(self._store, audit.By(name, audit.PAGE, self._address(request)), "login", now=self._time())
         response = _redirect(target)
         self._set_cookie(response, secret, self._terms.session_s)
         return response
+
+    async def _record_failure(self, request: Request, access: ByPassword, name: str) -> None:
+        """A typed name that no user has may be a password: it is not kept. Guesses cannot fill the log."""
+        if self._failed.take("", 1, time.monotonic()):
+            self._left_out += 1
+            return
+        more = f"{self._left_out} more before this one are not listed" if self._left_out else ""
+        by = audit.By(name if access.knows(name) else "", audit.PAGE, self._address(request))
+        with contextlib.suppress(StoreError):  # the program's log has it
+            await audit.record(self._store, by, "login-failed", reason=more, now=self._time())
+            self._left_out = 0
 
     async def _logout(self, request: Request, person: Person) -> Response:
         await self._own_form(request, person)
         if isinstance(self._access, ByPassword):
             self._access.log_out(request.cookies.get(self._cookie, ""))
             self._log_event("logout", request, logging.INFO, user=person.name)
+            with contextlib.suppress(StoreError):  # the session has ended all the same
+                await audit.record(self._store, self._by(request, person), "logout", now=self._time())
         response = _redirect("/login?out=1")
         self._set_cookie(response, "", 0)
         return response
@@ -280,12 +332,24 @@ class Site:
 
     # ── pieces ──────────────────────────────────────────────────────────────────────────────────
 
-    def _html(self, title: str, body: str, person: Person, section: str, message: str = "") -> Response:
+    def _html(self, title: str, body: str, person: Person, section: str = "", message: str = "") -> Response:
         return HTMLResponse(frame(title, body, person, self._access.login, section, message))
 
-    def _set_cookie(self, response: Response, secret: str, lasts_s: int) -> None:
+    def _by(self, request: Request, person: Person) -> audit.By:
+        return audit.By(person.name, audit.PAGE, self._address(request))
+
+    def _time(self) -> int:
+        return int(self._now())
+
+    def _set_cookie(self, response: Response, secret: str, lasts_s: int, name: str = "") -> None:
         response.set_cookie(
-            self._cookie, secret, max_age=lasts_s, path="/", secure=self._terms.secure, httponly=True, samesite="lax"
+            name or self._cookie,
+            secret,
+            max_age=lasts_s,
+            path="/",
+            secure=self._terms.secure,
+            httponly=True,
+            samesite="lax",
         )
 
     def _log_event(self, event: str, request: Request, level: int, **fields: Any) -> None:

@@ -156,6 +156,9 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
 }
 .acts { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem; }
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
+.zone { font-size: .82em; color: var(--soft); }
+.audit td, .audit tbody th { vertical-align: top; }
+.audit .reason { min-width: 12rem; overflow-wrap: anywhere; }
 .none { color: var(--soft); padding: 1.2rem 0 .4rem; }
 
 @media (max-width: 77rem) { .wide-only, .cases .last { display: none; } }

@@ -162,11 +162,12 @@ class Page:
         url: str = "",
         asked: AddressOf | None = None,
         mail: Desk | None = None,
+        zone: str = "UTC",
     ) -> None:
         self.metrics = Metrics()
         self._ticks = itertools.count(int(time.time()))
         self.access = access or ByPassword(USERS, Sessions(3600, 600), b"x-remote-user")
-        terms = Terms(secure, url, address_of=asked or AddressOf())
+        terms = Terms(secure, url, address_of=asked or AddressOf(), zone=zone)
         self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now, mail)
         self.scheme = "https" if secure else "http"
 

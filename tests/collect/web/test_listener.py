@@ -90,7 +90,7 @@ def test_new_user_from_stdin() -> None:
     ("given", "said"),
     [
         ("anna\ndesk\nshort\n", "a password has 10 to 256 characters"),
-        (f"anna\nroot\n{PASSWORD}\n", "a role is viewer or desk"),
+        (f"anna\nroot\n{PASSWORD}\n", "a role is one of viewer, desk, admin"),
         (f"an na\ndesk\n{PASSWORD}\n", "a name has 1 to 64"),
         ("", "expected three lines on stdin: name, role, password"),
     ],

@@ -1,0 +1,1 @@
+-- This number is kept for a change that is under way; its file replaces this one.

@@ -108,12 +108,13 @@ def test_collector_in_five_minutes(tmp_path: Path) -> None:
     """The commands of the page, with other ports: check, a report, the case in the CSV."""
     text = page("collector.md")
     part = text[text.index("## In five minutes") : text.index("## Certificates")]
-    script, said = re.findall(r"```(?:sh)?\n(.*?)```", part, re.DOTALL)
+    script, said, examined = re.findall(r"```(?:sh)?\n(.*?)```", part, re.DOTALL)
     bin_ = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}"}
     subprocess.run(["sh", "-ec", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    config = tmp_path / "collector.toml"
-    command = [str(bin_ / "cpe-filter"), "collector", "--config", "collector.toml"]
+    trial = tmp_path / "trial"
+    config = trial / "collector.toml"
+    command = [str(bin_ / "cpe-filter"), "collector", "--config", "trial/collector.toml"]
     checked = subprocess.run([*command, "check"], cwd=tmp_path, capture_output=True, text=True)
     assert checked.stdout in said
     ports = [free_port() for _ in range(3)]
@@ -127,11 +128,11 @@ def test_collector_in_five_minutes(tmp_path: Path) -> None:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.05)
-        context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-        context.load_cert_chain(tmp_path / "router.pem", tmp_path / "router.key")
+        context = ssl.create_default_context(cafile=str(trial / "ca.pem"))
+        context.load_cert_chain(trial / "cpe-0001.pem", trial / "cpe-0001.key")
         connection = HTTPSConnection("localhost", ports[0], context=context, timeout=20)
         connection.request(
-            "POST", "/v1/reports", (tmp_path / "report.json").read_bytes(), {"Content-Type": "application/json"}
+            "POST", "/v1/reports", (trial / "report.json").read_bytes(), {"Content-Type": "application/json"}
         )
         got = answer(connection)
         connection.close()
@@ -141,6 +142,11 @@ def test_collector_in_five_minutes(tmp_path: Path) -> None:
         assert rows[0] == next(csv.reader(line for line in said.splitlines() if line.startswith('"case"')))
         shown = next(csv.reader(line for line in said.splitlines() if line.startswith('"104a')))
         assert rows[1] == shown
+        found = subprocess.run([*command, "doctor"], cwd=tmp_path, capture_output=True, text=True).stdout
+        things = {line[6:28].strip() for line in found.splitlines()[:-1]}
+        # A machine's clock and root are its own affair.
+        assert {line[6:28].strip() for line in examined.splitlines()[1:-1]} | {"user"} == things | {"user"}
+        assert " 0 failed" in found, found
     finally:
         process.terminate()
         assert process.wait(30) == 0

@@ -9,6 +9,8 @@ import argparse
 
 from cpe_filter.texts.notice import LANGUAGES
 
+#: Where packages have the configuration.
+DEFAULT_CONFIG = "/etc/cpe-filter/collector.toml"
 #: What `collector export` writes.
 KINDS = ("xarf", "intelmq", "csv")
 #: What `collector notice` prints.
@@ -22,6 +24,10 @@ _PLAIN = {
     "migrate": ("update the store's tables, and end", "run and consume do so, too, when they start."),
     "retain": ("delete what is older than [retention] says, and end", "run and consume do so regularly."),
     "check": ("check the configuration, certificates, revocation list and subscriber map", ""),
+    "doctor": (
+        "look at what is deployed, and print a line for each thing: ok, warn or fail",
+        "Exit status 1 if something failed. Run it as the user of the service, while the service runs.",
+    ),
     "password": (
         "ask for a name, a role and a password for the fleet page, and print the line for the configuration",
         "The configuration file need not exist yet.",
@@ -41,7 +47,12 @@ def add_to(collector: argparse.ArgumentParser) -> None:
         "Receives the reports of routers, stores them, makes cases, and serves the fleet page. Without a verb it does "
         "what `run` does."
     )
-    collector.add_argument("--config", metavar="FILE", help="configuration file (TOML); before or after the verb")
+    collector.add_argument(
+        "--config",
+        metavar="FILE",
+        default=DEFAULT_CONFIG,
+        help=f"configuration file (TOML); before or after the verb (default: {DEFAULT_CONFIG})",
+    )
     # The same option after the verb must not undo what comes before it.
     after = argparse.ArgumentParser(add_help=False)
     after.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file (TOML)")
@@ -55,6 +66,9 @@ def add_to(collector: argparse.ArgumentParser) -> None:
 
     for name, (text, more) in _PLAIN.items():
         verb(name, text, more)
+    init = verb("init", "make a folder with certificates, a map, a configuration and a report, for a trial")
+    init.add_argument("of", metavar="DIR", help="a new folder")
+    init.add_argument("--host", metavar="NAME", help="a name or address of the collector, for its certificate")
     _export(verb("export", "write the incidents of cases in a format that abuse desks read"))
     _webhook(verb("webhook", "list events that the webhook's receiver did not take, or queue them again"))
     _notice(verb("notice", "print the text for the subscriber of a case"))

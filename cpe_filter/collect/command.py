@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 
-from cpe_filter.collect import log, service, tasks, users
+from cpe_filter.collect import doctor, log, service, tasks, trial, users
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.file import ConfigError, load
 from cpe_filter.collect.config.model import Config
@@ -22,7 +22,7 @@ from cpe_filter.collect.store.base import StoreError
 from cpe_filter.collect.web import listener as page
 from cpe_filter.outcome import UsageError
 
-WORK = ("run", "ingest", "consume", "migrate", "retain", "check", "password", *tasks.WORK)
+WORK = ("run", "ingest", "consume", "migrate", "retain", "check", "init", "doctor", "password", *tasks.WORK)
 
 _SERVICES = {"run": service.run, "ingest": service.ingest, "consume": service.consume}
 _ERRORS = (
@@ -34,6 +34,7 @@ _ERRORS = (
     users.UserError,
     worker.SetupError,
     tasks.BadArgumentsError,
+    trial.TrialError,
 )
 
 #: sysexits.h: a mail system that has started the program tries again later.
@@ -42,13 +43,12 @@ EX_TEMPFAIL = 75
 _log = logging.getLogger("cpe_filter.collect")
 
 
-def main(path: str | None, work: str, **options: str | None) -> int:
-    """Does `work` by the configuration in `path`; 0 when it is done, or after a signal to stop.
+def main(path: str, work: str, **options: str | None) -> int:
+    """Does `work` by the configuration in `path`; 0 when it is done, or after a signal to stop; 1 where doctor found a
+    fault.
 
     options: those of `tasks.Options`. Raises `UsageError`.
     """
-    if path is None:
-        raise UsageError(f"collector {work} needs --config FILE")
     given = tasks.Options(**options)
     try:
         if given.since is not None:
@@ -56,6 +56,11 @@ def main(path: str | None, work: str, **options: str | None) -> int:
         if work == "password":  # before there is a complete configuration
             print(users.ask())
             return 0
+        if work == "init":
+            print(trial.make(given.of or "", given.host), end="")
+            return 0
+        if work == "doctor":
+            return doctor.examine(path)
         config = load(path)
         log.set_up(config.log.level)
         for renamed in config.renamed:

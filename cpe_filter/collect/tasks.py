@@ -35,7 +35,7 @@ class BadArgumentsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """of: what to export, or what to do with given-up events. The rest as on the command line."""
+    """of: what to export, what to do with given-up events, or a trial's folder. The rest as on the command line."""
 
     of: str | None = None
     since: str | None = None
@@ -44,6 +44,7 @@ class Options:
     mark: str | None = None
     language: str | None = None
     format: str | None = None
+    host: str | None = None
 
 
 async def run(config: Config, store: Store, work: str, options: Options) -> None:

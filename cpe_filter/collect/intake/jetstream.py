@@ -69,8 +69,8 @@ class Link:
         self._client = Client()
         self._last, self._logged_at = "", -_LOG_EVERY_S
 
-    async def open(self) -> None:
-        """Raises `StoreUnavailableError`."""
+    async def open(self, make: bool = True) -> None:
+        """make: the stream, if it is missing. Raises `StoreUnavailableError`."""
         if wrong := file_modes.fault(self._credentials):
             raise StoreUnavailableError(wrong)
         more: dict[str, Any] = {"user_credentials": self._credentials} if self._credentials else {}
@@ -97,7 +97,8 @@ class Link:
         try:
             # NATS would try without end; the error has to be visible at the start.
             await asyncio.wait_for(connecting, CONNECT_S)
-            await self._ensure()
+            if make:
+                await self._ensure()
         except (NatsError, OSError, asyncio.TimeoutError) as error:
             await self.close()
             raise StoreUnavailableError(f"NATS: {self._last or _text(error)}") from None

@@ -51,6 +51,23 @@ class _RelayError(Exception):
         self.status = status
 
 
+def problem(terms: Terms) -> str | None:
+    """Connects, begins TLS and logs in, and sends no message: why that failed, for people; None if it did not."""
+    connection: smtplib.SMTP | None = None
+    try:
+        connection = smtplib.SMTP(terms.host, terms.port, terms.hello, min(terms.timeout_s, 10.0))
+        _begin(connection, terms)
+        connection.quit()
+    except ssl.SSLCertVerificationError as error:
+        return f"certificate: {error.verify_message}"[:200]
+    except (_RelayError, smtplib.SMTPException, OSError, ValueError) as error:
+        return (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]
+    finally:
+        if connection is not None:
+            connection.close()
+    return None
+
+
 def send(terms: Terms, envelope: Envelope) -> Result:
     """Never raises for what the relay or the network does."""
     connection: smtplib.SMTP | None = None

@@ -1,0 +1,30 @@
+"""A finding: one line of what doctor prints. Knows nothing else."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+State = Literal["ok", "warn", "fail"]
+
+
+class Finding(NamedTuple):
+    """thing: what was looked at, a few words. text: what was found, and for warn and fail what to do."""
+
+    state: State
+    thing: str
+    text: str
+
+    def line(self) -> str:
+        return f"{self.state:<4}  {self.thing:<22}  {self.text}"
+
+
+def ok(thing: str, text: str) -> Finding:
+    return Finding("ok", thing, text)
+
+
+def warn(thing: str, text: str) -> Finding:
+    return Finding("warn", thing, text)
+
+
+def fail(thing: str, text: str) -> Finding:
+    return Finding("fail", thing, text)

@@ -1,0 +1,266 @@
+"""`collector doctor` on deployments of which one thing at a time is broken; each with real servers."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from cpe_filter.collect.config.file import build
+from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.doctor import examine, files, finding, network, store
+from tests.collect import streams
+from tests.collect.ca import Authority
+from tests.collect.cluster import Cluster
+from tests.collect.running import Collector
+from tests.lab.net import DEADLINE_S, PROJECT
+from tests.ports import free_port
+
+NOW = datetime.datetime.now(datetime.timezone.utc)
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Collector]:
+    """Configured, with its folder, not started."""
+    made = Collector(tmp_path / "c", Authority(tmp_path / "ca"), page={"address": f"127.0.0.1:{free_port()}"})
+    made.tables["page"]["login"] = "proxy"
+    made.write()
+    made.config.chmod(0o600)
+    yield made
+    made.stop()
+
+
+def configured(collector: Collector, **tables: dict[str, Any]) -> Config:
+    merged = {name: {**collector.tables.get(name, {}), **tables.get(name, {})} for name in {*collector.tables, *tables}}
+    return build(merged, "collector.toml")
+
+
+def state(findings: Iterator[finding.Finding], thing: str) -> tuple[str, str]:
+    """The worst finding about a thing."""
+    found = [(("fail", "warn", "ok").index(one.state), one) for one in findings if one.thing == thing]
+    assert found, thing
+    worst = min(found, key=lambda pair: pair[0])[1]
+    return worst.state, worst.text
+
+
+def doctor(collector: Collector) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cpe_filter", "collector", "--config", str(collector.config), "doctor"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=DEADLINE_S)
+
+
+def test_what_runs_is_good(collector: Collector) -> None:
+    before = doctor(collector)
+    assert before.returncode == 1
+    assert re.search(r"^warn  store +.*collector\.db does not exist yet; `run` makes it$", before.stdout, re.MULTILINE)
+    assert before.stdout.count("Connection refused; is the collector running?") == 3
+    assert not (collector.folder / "collector.db").exists(), "doctor makes nothing"
+    with collector:
+        done = doctor(collector)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout
+    assert done.stderr == ""
+    assert all(re.match(r"(ok  |warn|fail)  \S.{21}  \S", line) for line in lines[:-1]), lines
+    things = {line[6:28].strip() for line in lines if line.startswith("ok")}
+    assert things >= {
+        "configuration", "file modes", "[listen] certificate", "[listen] client_ca", "[listen] crl", "[listen] key",
+        "store", "store, writing", "listener for routers", "metrics", "fleet page", "public name",
+    }  # fmt: skip
+    assert re.fullmatch(r"\d+ ok, \d+ to look at, 0 failed", lines[-1])
+
+
+def test_a_configuration_with_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text("[listen]\nadress = 1\n")
+    assert examine(str(tmp_path / "c.toml")) == 1
+    said = capsys.readouterr().out
+    assert re.match(
+        r"fail  configuration +.*unknown key.*did you mean address\?\n0 ok, 0 to look at, 1 failed\n$", said
+    )
+
+
+# ── files ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_modes(collector: Collector, tmp_path: Path) -> None:
+    config = configured(collector)
+    path = str(collector.config)
+    assert state(files.look(config, path, NOW), "file modes")[0] == "ok"
+    os.chmod(config.listen.key, 0o644)
+    kind, text = state(files.look(config, path, NOW), "file modes")
+    assert kind == "fail"
+    assert text.startswith(f"{config.listen.key}: others can read or change it (mode 0644)")
+    os.chmod(config.listen.key, 0o640)
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o604)
+    config = configured(collector, webhook={"url": "https://x.example/", "secret_file": str(secret)})
+    assert state(files.look(config, path, NOW), "file modes")[0] == "fail"
+    assert state(files.look(config, path, NOW), "subscribers, webhook")[0] == "fail"
+
+
+def test_a_configuration_with_hashes_is_private(collector: Collector) -> None:
+    config = configured(collector, page={"login": "password", "users": [USER]})
+    collector.config.chmod(0o644)
+    assert state(files.look(config, str(collector.config), NOW), "file modes")[0] == "fail"
+    assert state(files.look(configured(collector), str(collector.config), NOW), "file modes")[0] == "ok"
+
+
+USER = "anna:desk:scrypt$15$8$3$" + "A" * 22 + "==$" + "A" * 43 + "="
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [(0, "ok"), (8, "ok"), (10, "warn"), (28, "warn"), (31, "fail"), (-3, "fail")],
+)
+def test_when_a_certificate_expires(collector: Collector, days: int, expected: str) -> None:
+    """It holds from 2 days ago for 30 days."""
+    then = NOW + datetime.timedelta(days=days)
+    assert state(files.look(configured(collector), "x", then), "[listen] certificate")[0] == expected
+
+
+def test_a_list_that_is_due_and_one_that_is_none(collector: Collector) -> None:
+    config = configured(collector)
+    assert state(files.look(config, "x", NOW), "[listen] crl") == ("ok", "0 certificates revoked")
+    collector.authority.write_crl(-1)
+    assert state(files.look(config, "x", NOW), "[listen] crl")[0] == "warn"
+    Path(config.listen.crl).write_text("nonsense")
+    assert state(files.look(config, "x", NOW), "[listen] crl")[0] == "fail"
+
+
+def test_a_key_of_another_certificate(collector: Collector) -> None:
+    config = configured(collector)
+    other = collector.authority.router("r1")
+    Path(config.listen.key).write_bytes(other.key.read_bytes())
+    assert state(files.look(config, "x", NOW), "[listen] key")[0] == "fail"
+
+
+# ── the store ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_store_of_an_older_program_and_of_a_newer(collector: Collector) -> None:
+    config = configured(collector)
+    with collector:
+        assert state(store.look(config), "store")[0] == "ok"
+        assert state(store.look(config), "store, writing") == ("ok", "a row was committed")
+    import sqlite3
+
+    with sqlite3.connect(config.store.path) as connection:
+        last = connection.execute("SELECT max(version) FROM schema_version").fetchone()[0]
+        connection.execute("DELETE FROM schema_version WHERE version = ?", (last,))
+    kind, text = state(store.look(config), "store")
+    assert (kind, text.partition(";")[0]) == ("warn", f"the tables are version {last - 1}, this program's {last}")
+    with sqlite3.connect(config.store.path) as connection:
+        connection.executemany("INSERT INTO schema_version VALUES (?, 'x', 0)", [(last,), (last + 1,)])
+    kind, text = state(store.look(config), "store")
+    assert kind == "fail"
+    assert "newer than this program" in text
+
+
+def test_a_file_that_is_no_store(collector: Collector) -> None:
+    config = configured(collector)
+    Path(config.store.path).write_bytes(b"x" * 4096)
+    assert state(store.look(config), "store")[0] == "fail"
+    config = configured(collector, store={"path": "/nonexistent/x.db"})
+    assert state(store.look(config), "store")[0] == "fail"
+    assert state(store.look(config), "disk room")[0] == "fail"
+
+
+def test_postgresql(collector: Collector, postgres: Cluster) -> None:
+    dsn = postgres.create("doctor")
+    config = configured(collector, store={"engine": "postgresql", "dsn": dsn})
+    assert state(store.look(config), "store")[0] == "warn", "no tables yet"
+    collector.tables["store"] = {"engine": "postgresql", "dsn": dsn}
+    with collector:
+        assert state(store.look(config), "store, writing")[0] == "ok"
+    away = configured(collector, store={"engine": "postgresql", "dsn": "host=/nonexistent dbname=x"})
+    kind, text = state(store.look(away), "store")
+    assert kind == "fail"
+    assert text.startswith("PostgreSQL: ")
+
+
+# ── the network ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_something_else_listens(collector: Collector) -> None:
+    """A port that is open and speaks no TLS, and one that shows another certificate than the file has."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        config = configured(collector, listen={"address": f"127.0.0.1:{other.getsockname()[1]}"})
+        assert state(network.look(config), "listener for routers")[0] == "fail"
+    with collector:
+        another = collector.authority.named("another", ["collector"])
+        config = configured(collector, listen={"certificate": str(another.certificate)})
+        kind, text = state(network.look(config), "listener for routers")
+        assert (kind, "shows another certificate" in text) == ("warn", True)
+
+
+def test_a_name_that_leads_nowhere(collector: Collector) -> None:
+    config = configured(collector, page={"url": "https://nowhere.invalid"})
+    kind, text = state(network.look(config), "public name")
+    assert kind == "fail"
+    assert text.startswith("nowhere.invalid: ")
+
+
+def test_nats(collector: Collector) -> None:
+    if streams.why_not():
+        pytest.skip(streams.why_not())
+    assert not [one for one in network.look(configured(collector)) if one.thing == "NATS"], "not configured"
+    with streams.Streams() as running:
+        tables = {"nats": {"servers": running.urls, "replicas": 3, "max_bytes": 1 << 20}}
+        kind, text = state(network.look(configured(collector, **tables)), "NATS")
+        assert (kind, "does not exist yet: `ingest` makes it" in text) == ("warn", True), text
+        with Collector(collector.folder, collector.authority, "ingest", **tables):
+            found = state(network.look(configured(collector, **tables)), "NATS")
+            assert found == ("ok", "stream CPE_REPORTS takes messages")
+
+
+@pytest.mark.parametrize(
+    ("starttls", "expected", "says"),
+    [
+        ("off", "ok", "reached, in clear text"),
+        ("required", "fail", "the relay does not offer STARTTLS"),
+    ],
+)
+def test_the_relay(collector: Collector, starttls: str, expected: str, says: str) -> None:
+    class Nothing:
+        async def handle_DATA(self, *_: object) -> str:
+            raise AssertionError("doctor sends no mail")
+
+    controller = Controller(Nothing(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        mail = {"relay": f"127.0.0.1:{controller.port}", "from_address": "a@isp.example", "starttls": starttls}
+        kind, text = state(network.look(configured(collector, mail=mail)), "mail relay")
+        assert (kind, text) == (expected, f"127.0.0.1:{controller.port}: {says}")
+    finally:
+        controller.stop()
+    kind, text = state(network.look(configured(collector, mail=mail)), "mail relay")
+    assert (kind, text) == ("fail", f"127.0.0.1:{controller.port}: Connection refused")
+
+
+def test_a_certificate_of_the_relay_that_cannot_be_verified(collector: Collector) -> None:
+    """Its name is right, its authority is unknown; then the authority is named."""
+    pair = collector.authority.server("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    controller = Controller(object(), hostname="127.0.0.1", port=free_port(), tls_context=context)
+    controller.start()
+    try:
+        mail = {"relay": f"127.0.0.1:{controller.port}", "from_address": "a@isp.example"}
+        kind, text = state(network.look(configured(collector, mail=mail)), "mail relay")
+        assert (kind, "certificate: " in text) == ("fail", True), text
+        mail["ca"] = str(collector.authority.certificate)
+        kind, text = state(network.look(configured(collector, mail=mail)), "mail relay")
+        assert (kind, text.endswith("reached, STARTTLS")) == ("ok", True), text
+    finally:
+        controller.stop()

@@ -1,0 +1,90 @@
+"""`collector init DIR`: what it makes works as it is, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from cpe_filter.collect import password, trial
+from cpe_filter.collect.config.file import load
+from cpe_filter.collect.users import parse
+from tests.lab.net import DEADLINE_S, PROJECT
+
+
+def collector(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cpe_filter", "collector", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=DEADLINE_S, umask=0o002)
+
+
+def test_what_is_made_can_be_used(tmp_path: Path) -> None:
+    made = collector("init", str(tmp_path / "trial"), "--host", "collector.isp.example")
+    assert (made.returncode, made.stderr) == (0, "")
+    folder = tmp_path / "trial"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    checked = collector("--config", str(folder / "collector.toml"), "check")
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.endswith("store sqlite, no revocation list.\n")
+    config = load(str(folder / "collector.toml"))
+    assert config.listen.address == "[::]:8443"
+    certificate = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["collector.isp.example", "localhost"]
+
+
+def test_the_printed_password_is_that_of_the_user(tmp_path: Path) -> None:
+    said = trial.make(str(tmp_path / "t"))
+    found = re.search(r"as desk, password ([a-z0-9-]{23}) \(shown once", said)
+    assert found
+    user = parse(load(str(tmp_path / "t" / "collector.toml")).page.users[0])
+    assert user is not None
+    assert (user.name, user.role) == ("desk", "desk")
+    assert password.matches(found[1], user.hash)
+    for path in (tmp_path / "t").iterdir():
+        assert found[1].encode() not in path.read_bytes()
+    assert found[1] not in trial.make(str(tmp_path / "other"))
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir(mode=0o755)
+    trial.make(str(tmp_path / "empty"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "empty").iterdir()}
+    with pytest.raises(trial.TrialError, match=r"is not empty \(it has ca\.key\); nothing is overwritten"):
+        trial.make(str(tmp_path / "empty"))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "empty").iterdir()} == before
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(trial.TrialError, match=r"file: File exists$"):
+        trial.make(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("host", ["", "a b", "-x", 'x"', "x.example/", "ü.example", "1.2.3.4:80"])
+def test_a_host_that_is_none_is_refused(tmp_path: Path, host: str) -> None:
+    with pytest.raises(trial.TrialError, match="expected a host name or an IP address"):
+        trial.make(str(tmp_path / "t"), host)
+    assert not (tmp_path / "t").exists()
+
+
+def test_an_address_is_one_in_the_certificate(tmp_path: Path) -> None:
+    trial.make(str(tmp_path / "t"), "2001:db8::1")
+    certificate = x509.load_pem_x509_certificate((tmp_path / "t" / "server.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["2001:db8::1", "127.0.0.1", "::1"]
+
+
+def test_a_path_that_toml_would_read_otherwise_is_refused(tmp_path: Path) -> None:
+    for name in ('a"b', "a\\b", "ä", "a\nb"):
+        with pytest.raises(trial.TrialError, match="printable US-ASCII"):
+            trial.make(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("words", [["init"], ["check", "--host", "x"], ["doctor", "x"], ["init", "a", "b"]])
+def test_arguments_that_do_not_go_together(words: list[str]) -> None:
+    done = collector(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: " in done.stderr

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from cpe_filter.collect.cases.history import BOUNCED, ActionKind
+from cpe_filter.collect.cases.history import BOUNCED, QUIET, RELAPSED, ActionKind
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, UnstorableError
 from tests.collect.conftest import Opener
@@ -116,4 +116,4 @@ def test_retention_deletes_the_oldest_and_the_chain_goes_on(with_store: WithStor
 
 
 def test_words_are_the_ones_of_actions() -> None:
-    assert set(get_args(ActionKind)) - {BOUNCED} <= set(audit.KINDS)
+    assert set(get_args(ActionKind)) - {BOUNCED, QUIET, RELAPSED} <= set(audit.KINDS)

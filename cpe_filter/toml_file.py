@@ -133,31 +133,73 @@ def parse(raw: bytes, path: str, error: type[ValueError]) -> dict[str, Any]:
 
 
 def check(
-    data: dict[str, Any], path: str, tables: Tables, error: type[ValueError], lists: Mapping[str, Iterable[str]]
+    data: dict[str, Any],
+    path: str,
+    tables: Tables,
+    error: type[ValueError],
+    lists: Mapping[str, Iterable[str]],
+    problems: list[str] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The values of each table, as their keys read them. Raises `error`.
+    """The values of each table, as their keys read them. Raises `error` for the first that cannot be read.
 
     lists: names of lists of tables ([[name]]) and their keys, for errors only; the caller checks them himself.
+    problems: if given, what is wrong is added to this list instead, and left out of the values.
     """
     values: dict[str, dict[str, Any]] = {}
     for table, content in data.items():
-        keys = tables.get(table)
-        if keys is None:
-            known = [f"[{name}]" for name in tables] + [f"[[{name}]]" for name in lists]
-            hint = _home(table, tables, lists) or nearest(f"[{table}]", known)
-            raise error(f"{path}: unknown table or key {shown(table)}; {hint}")
-        if not isinstance(content, dict):
-            raise error(f"{path}: {table} is {found(content)}; expected a table [{table}]")
+        try:
+            keys = _keys(table, content, path, tables, error, lists)
+        except error as why:
+            note(why, problems)
+            continue
         values[table] = {}
         for name, value in content.items():
-            key = keys.get(name)
-            if key is None:
-                # `port` in [network] is a slip for `ports`, though [explain] has a key of that name.
-                slip = any(_edits(name[:40], other) == 1 for other in keys)
-                hint = (not slip and _home(name, tables, lists)) or nearest(name, keys)
-                raise error(f"{path}: [{table}] unknown key {shown(name)}; {hint}")
-            values[table][name] = read(key, value, f"{path}: [{table}] {name}", error)
+            try:
+                values[table][name] = _value(table, name, value, path, keys, tables, error, lists)
+            except error as why:
+                note(why, problems)
     return values
+
+
+def note(why: ValueError, problems: list[str] | None) -> None:
+    """Adds an error to a list; without a list raises it."""
+    if problems is None:
+        raise why from None
+    problems.append(str(why))
+
+
+def _keys(
+    table: str, content: Any, path: str, tables: Tables, error: type[ValueError], lists: Mapping[str, Iterable[str]]
+) -> Mapping[str, Key]:
+    """The keys of a table, whose content is one. Raises `error`."""
+    keys = tables.get(table)
+    if keys is None:
+        known = [f"[{name}]" for name in tables] + [f"[[{name}]]" for name in lists]
+        hint = _home(table, tables, lists) or nearest(f"[{table}]", known)
+        raise error(f"{path}: unknown table or key {shown(table)}; {hint}")
+    if not isinstance(content, dict):
+        raise error(f"{path}: {table} is {found(content)}; expected a table [{table}]")
+    return keys
+
+
+def _value(
+    table: str,
+    name: str,
+    value: Any,
+    path: str,
+    keys: Mapping[str, Key],
+    tables: Tables,
+    error: type[ValueError],
+    lists: Mapping[str, Iterable[str]],
+) -> Any:
+    """The value of a key of a table. Raises `error`."""
+    key = keys.get(name)
+    if key is None:
+        # `port` in [network] is a slip for `ports`, though [explain] has a key of that name.
+        slip = any(_edits(name[:40], other) == 1 for other in keys)
+        hint = (not slip and _home(name, tables, lists)) or nearest(name, keys)
+        raise error(f"{path}: [{table}] unknown key {shown(name)}; {hint}")
+    return read(key, value, f"{path}: [{table}] {name}", error)
 
 
 def read(key: Key, value: Any, where: str, error: type[ValueError]) -> Any:

@@ -14,7 +14,7 @@ from cpe_filter.cli.run import loaded, policy_of, run_filter
 from cpe_filter.cli.values import port, seconds
 from cpe_filter.lean.log import info, log
 from cpe_filter.lean.log_output import one_line
-from cpe_filter.outcome import EXIT_OK, UsageError
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,7 +171,18 @@ def _command_replay(options: argparse.Namespace) -> int:
 
 
 def _command_check(options: argparse.Namespace) -> int:
-    policy, lacks = loaded(options.file)
+    try:
+        policy, lacks = loaded(options.file)
+    except UsageError:
+        if options.service:
+            raise
+        from cpe_filter.policy import load
+
+        wrong = load.problems(options.file)
+        if not wrong:  # the file has changed in between
+            raise
+        complain_all(wrong)
+        return EXIT_UNUSABLE
     if options.service:
         from cpe_filter.uci import service
 

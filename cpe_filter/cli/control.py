@@ -15,9 +15,10 @@ from typing import Any
 
 from cpe_filter.inputs import shown
 from cpe_filter.lean.clocks import posix
+from cpe_filter.lean.files import already_running
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.live import requests
-from cpe_filter.live.control_socket import NoAnswerError, NotRunningError, ask, listens
+from cpe_filter.live.control_socket import NoAnswerError, NotRunningError, ask, holder_of
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, complain
 from cpe_filter.policy import exemptions, exemptions_store
 from cpe_filter.policy import file as policy_file
@@ -226,8 +227,9 @@ def rules_remove(filter_: Filter, force: bool) -> int:
     """`cpe-filter rules --remove`: removes the ruleset that a filter in fail closed has left."""
     from cpe_filter.enforce import nftables, offload
 
-    if not force and listens(filter_.path):
-        return _unusable(f"a filter is running ({filter_.path}); stop it first, or use --force")
+    holder = 0 if force else holder_of(filter_.path)
+    if holder:
+        return _unusable(f"{already_running(holder)}, at {filter_.path}; stop it first, or use --force")
     try:
         there = nftables.remove_left()
     except nftables.KernelError as error:

@@ -11,7 +11,7 @@ import sys
 
 from cpe_filter.collect import doctor, log, service, tasks, trial, users
 from cpe_filter.collect.cases import worker
-from cpe_filter.collect.config.file import ConfigError, load
+from cpe_filter.collect.config.file import ConfigError, load, problems
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake import identity, routers
 from cpe_filter.collect.intake.http import UvicornError
@@ -20,7 +20,7 @@ from cpe_filter.collect.intake.tls import router_context
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.store.base import StoreError
 from cpe_filter.collect.web import listener as page
-from cpe_filter.outcome import UsageError
+from cpe_filter.outcome import EXIT_UNUSABLE, UsageError, complain_all
 
 WORK = ("run", "ingest", "consume", "migrate", "retain", "check", "init", "doctor", "password", *tasks.WORK)
 
@@ -61,6 +61,9 @@ def main(path: str, work: str, **options: str | None) -> int:
             return 0
         if work == "doctor":
             return doctor.examine(path)
+        if work == "check" and (wrong := problems(path)):
+            complain_all(wrong)
+            return EXIT_UNUSABLE
         config = load(path)
         log.set_up(config.log.level)
         for renamed in config.renamed:

@@ -44,6 +44,26 @@ def make_folder(path: str) -> None:
         raise OSError(errno.EPERM, "Others can write to its folder")
 
 
+def lock_holder(handle: int) -> int:
+    """The process that has flock's lock of an open file; -1 if that is not known (proc_locks(5))."""
+    status = os.fstat(handle)
+    place = b"%02x:%02x:%d" % (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino)
+    try:
+        with open("/proc/locks", "rb") as locks:
+            for line in locks:
+                words = line.split()
+                if words[1:2] == [b"FLOCK"] and place in words:
+                    return int(words[4])
+    except (OSError, ValueError, IndexError):
+        pass
+    return -1
+
+
+def already_running(pid: int) -> str:
+    """The one wording for this. pid: -1 if it is not known."""
+    return "already running" + (f" (pid {pid})" if pid > 0 else "")
+
+
 def lock_folder(folder: str, wait_s: float) -> int:
     """A descriptor that holds the folder's lock until it is closed; -1 if another process holds it. Raises OSError.
 

@@ -291,22 +291,28 @@ def _clear(path: str) -> None:
         return
     if not stat.S_ISSOCK(kind):
         raise OSError(errno.EEXIST, "exists and is not a socket")
-    if listens(path):
-        raise OSError(errno.EADDRINUSE, "another filter answers there")
+    from cpe_filter.lean.files import already_running
+
+    holder = holder_of(path)
+    if holder:
+        raise OSError(errno.EADDRINUSE, already_running(holder))
     os.unlink(path)
 
 
-def listens(path: str) -> bool:
-    """Whether a program has this socket open and accepts connections, even if it is busy at the moment."""
+def holder_of(path: str) -> int:
+    """The process that has this socket open and accepts connections, even if it is busy at the moment.
+
+    0: there is none; -1: it is too busy to be known.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
+            return _credentials(probe)[0] or -1
         except BlockingIOError:  # its backlog is full
-            return True
+            return -1
         except OSError:
-            return False
-    return True
+            return 0
 
 
 def ask(path: str, request: dict[str, Any], wait_s: float = WAIT_S) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from cpe_filter.lean import plain_signal as signal
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.log import err, log, notice, output, warning
 from cpe_filter.live.control import Control
-from cpe_filter.live.control_socket import ControlSocket, SocketInUseError
+from cpe_filter.live.control_socket import ControlSocket, SocketInUseError, holder_of
 from cpe_filter.live.figures import Figures
 from cpe_filter.live.gate import Gate
 from cpe_filter.live.home_watch import HomeWatch, MxWatch
@@ -147,7 +147,13 @@ class Daemon:
             self._start()
         except (RunError, QueueBusyError, LogBusyError, KernelError) as error:
             self._undo_start()
-            raise RunError(str(error)) from None
+            busy = isinstance(error, (QueueBusyError, LogBusyError))
+            holder = holder_of(self.policy.status.control_socket) if busy else 0
+            if not holder:
+                raise RunError(str(error)) from None
+            from cpe_filter.lean.files import already_running
+
+            raise RunError(f"{already_running(holder)}: {error}") from None
         except SocketInUseError as error:
             self._undo_start()
             raise RunError(f"[status] control_socket: {error.strerror}") from None

@@ -54,14 +54,28 @@ def _with(policy: Policy, table: str, values: dict[str, Any]) -> Policy:
     return policy._replace(**changed)
 
 
-def build(data: dict[str, Any], path: str) -> Policy:
-    """Checks parsed TOML. Raises `PolicyError`."""
+def problems(path: str) -> tuple[str, ...]:
+    """All that is wrong with a policy file, each as `load` would say it."""
+    found_all: list[str] = []
+    try:
+        provided(build(toml_file.load(path, PolicyError), path, found_all))
+    except PolicyError as error:
+        found_all.append(str(error))
+    return tuple(found_all)
+
+
+def build(data: dict[str, Any], path: str, problems: list[str] | None = None) -> Policy:
+    """Checks parsed TOML. Raises `PolicyError`. problems: as for `toml_file.check`."""
     policy = Policy()
     tables = {table: content for table, content in data.items() if table != "exempt"}
-    for table, values in toml_file.check(tables, path, BY_TABLE, PolicyError, {"exempt": _EXEMPT_KEYS}).items():
+    lists = {"exempt": _EXEMPT_KEYS}
+    for table, values in toml_file.check(tables, path, BY_TABLE, PolicyError, lists, problems).items():
         policy = _with(policy, table, values)
     if "exempt" in data:
-        policy = policy._replace(exempt=_exemptions(data["exempt"], path))
+        try:
+            policy = policy._replace(exempt=_exemptions(data["exempt"], path))
+        except PolicyError as error:
+            toml_file.note(error, problems)
     network = policy.network
     both = dict.fromkeys(max(one, other) for one in network.lan for other in network.wan if overlap(one, other))
     if both:

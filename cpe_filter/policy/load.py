@@ -36,6 +36,20 @@ def loaded(path: str) -> tuple[Policy, tuple[str, ...]]:
         raise PolicyError(f"{path}: could not be read: {error}") from None
 
 
+def problems(path: str) -> tuple[str, ...]:
+    """All that is wrong with a policy file, a line each, in a child process."""
+
+    def work() -> Any:
+        from cpe_filter.policy import file as policy_file
+
+        return policy_file.problems(path)
+
+    try:
+        return tuple(call(work, PolicyError))
+    except CallFailedError as error:
+        return (f"{path}: could not be read: {error}",)
+
+
 def plain_reread(path: str, old: Policy) -> Any:
     """The same while `old` is in force, with the differences, for `from_plain_reread`. Raises `PolicyError`.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.files import lock_holder
 from cpe_filter.report.spool import MOST_BYTES, SpoolHeader, Waiting
 from cpe_filter.report.spool_dir import ARRIVED, INCIDENTS, MOST_SENT, SENT, SPOOL, listed, read, seqs_of
 from cpe_filter.report.spool_file import decode
@@ -44,6 +45,10 @@ class SpoolReader:
         except BlockingIOError:
             return False
         return True
+
+    def holder(self) -> int:
+        """The process that has the lock; -1 if that is not known."""
+        return lock_holder(self._sent)
 
     def stamp(self) -> tuple[int, int]:
         """Changes when the spool does."""

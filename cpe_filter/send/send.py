@@ -32,6 +32,7 @@ from typing import Any
 
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.lean.clocks import Uptime, posix
+from cpe_filter.lean.files import already_running
 from cpe_filter.lean.log import Line, err, info, log, warning
 from cpe_filter.policy.model import Policy
 from cpe_filter.privileges import PrivilegeError, act_as
@@ -86,7 +87,7 @@ def run(policy: Policy, how: str) -> int:
     try:
         user = act_as(policy.report.user, "[report] user")
         if not reader.lock():
-            say(info("another one is at work"))
+            say(info(already_running(reader.holder())))
             return DONE
         return Sender(policy, own, reader, how, user.give_up).run()
     except PrivilegeError as error:

@@ -713,3 +713,23 @@ def test_whole_addresses_change_no_judgement(tmp_path: Path) -> None:
     path = tmp_path / "a.pcap"
     path.write_bytes(build.pcap(build.frames(build.session(text))))
     assert cli("replay", "--json", path).lines == cli("replay", "--json", "--addresses", path).lines
+
+
+def test_check_says_all_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        '[filter]\nmode = "blok"\nfial = "open"\n[network]\nport = [25]\nlan = []\n'
+        '[nope]\nx = 1\n[[exempt]]\ndevice = "zz"\n'
+    )
+    done = cli("check", path)
+    assert (done.code, done.out) == (2, "")
+    lines = done.err.splitlines()
+    begins = ('[filter] mode is "blok"', "[filter] unknown key", "[network] unknown key", "[network] lan is empty")
+    for line, begin in zip(lines, (*begins, 'unknown table or key "nope"', "[[exempt]] number 1"), strict=True):
+        assert line.startswith(f"cpe-filter: {path}: {begin}"), line
+    # A supervisor's script reads one line.
+    assert len(cli("check", "--service", path).err.splitlines()) == 1
+    path.write_text("".join(f"[table{n}]\n" for n in range(60)))
+    lines = cli("check", path).err.splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "cpe-filter: 10 more problems"

@@ -166,6 +166,21 @@ def test_check(tmp_path: Path) -> None:
     assert done.stdout.endswith("store sqlite, 0 certificates revoked.\n")
 
 
+def test_check_says_all_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "collector.toml"
+    path.write_text('[listen]\naddres = "x"\n[store]\nengine = "oracle"\n[mail]\nautomatic = true\n')
+    done = run("check", "--config", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    wanted = (
+        "[listen] unknown key",
+        '[store] engine is "oracle"',
+        "[listen] certificate is missing",
+        "[mail] autom",
+    )
+    for line, begin in zip(done.stderr.splitlines(), wanted, strict=True):
+        assert line.startswith(f"cpe-filter: {path}: {begin}"), line
+
+
 @pytest.mark.parametrize("what", ["certificate", "key", "client_ca", "crl"])
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_unusable_files_are_one_line(tmp_path: Path, what: str, command: str) -> None:

@@ -34,7 +34,7 @@ from cpe_filter.live.control_socket import (
     Peer,
     SocketInUseError,
     ask,
-    listens,
+    holder_of,
 )
 from tests.lab.net import DEADLINE_S, PROJECT
 
@@ -477,10 +477,10 @@ def test_without_descriptors_it_does_not_spin(served: Served) -> None:
 
 def test_it_takes_its_file_with_it(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    assert listens(served.path)
+    assert holder_of(served.path) == os.getpid()
     served.socket.close()
     assert not os.path.exists(served.path)
-    assert not listens(served.path)
+    assert not holder_of(served.path)
 
 
 def test_a_stale_one_is_replaced(tmp_path: Path) -> None:
@@ -491,22 +491,22 @@ def test_a_stale_one_is_replaced(tmp_path: Path) -> None:
     left.listen()
     left.close()
     assert path.exists()
-    assert not listens(str(path))
+    assert not holder_of(str(path))
     served = Served(tmp_path)
     assert served.raw(b"{}") == {"lines": ["done"]}
     served.socket.close()
 
 
 def test_a_live_one_is_not(served: Served, tmp_path: Path) -> None:
-    with pytest.raises(SocketInUseError, match="another filter answers there"):
+    with pytest.raises(SocketInUseError, match=rf"already running \(pid {os.getpid()}\)"):
         Served(tmp_path)
     assert served.raw(b"{}") == {"lines": ["done"]}
 
 
 def test_a_live_one_that_is_held_up_is_not_either(served: Served, tmp_path: Path) -> None:
     waiting = [served.client() for _ in range(CLIENTS + 1)]  # nobody lets them in
-    assert listens(served.path)
-    with pytest.raises(SocketInUseError, match="another filter answers there"):
+    assert holder_of(served.path) == os.getpid()
+    with pytest.raises(SocketInUseError, match=rf"already running \(pid {os.getpid()}\)"):
         Served(tmp_path)
     for client in waiting:
         client.close()
@@ -566,7 +566,8 @@ def test_two_that_start_at_once_on_a_stale_one(tmp_path: Path) -> None:
             said.append(process.stdout.readline().strip())
         for process in both:
             process.communicate("end\n", timeout=DEADLINE_S)  # without taking the file away
-        assert sorted(said) == [f"{path}: another filter answers there", "has it"]
+        holder = both[said.index("has it")].pid
+        assert sorted(said) == sorted([f"{path}: already running (pid {holder})", "has it"])
         assert path.exists()
 
 
@@ -596,7 +597,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_places_where_no_socket_is(path: str) -> None:
     with pytest.raises((NoAnswerError, NotRunningError)):
         ask(path, {})
-    assert not listens(path)
+    assert not holder_of(path)
 
 
 def test_a_request_that_is_too_long_is_not_sent(served: Served) -> None:

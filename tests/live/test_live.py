@@ -244,7 +244,7 @@ def test_queue_taken(lab: Lab) -> None:
     running = lab.start_filter(policy)
     other = lab.policy(MONITOR, "other.toml")
     line = refused_start(lab, run_command(other))
-    assert "queue 25 cannot be bound" in line
+    assert f"already running (pid {running.status()['pid']}): queue 25 cannot be bound" in line
     assert "holds it" in line
     # The first one has not been disturbed.
     assert running.process.poll() is None

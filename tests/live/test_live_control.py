@@ -374,7 +374,9 @@ def test_a_second_filter_does_not_take_the_socket(lab: Lab) -> None:
     before = ruleset(lab)
     done = lab.run("router", [PYTHON, "-m", "cpe_filter", "run", "--policy", str(other)], check=False)
     assert done.returncode == 2
-    assert done.stderr == (f"cpe-filter: [status] control_socket: {lab.folder}/control: another filter answers there\n")
+    assert done.stderr == (
+        f"cpe-filter: [status] control_socket: {lab.folder}/control: already running (pid {running.status()['pid']})\n"
+    )
     assert ruleset(lab) == before
     told(lab, policy, "reload")
     assert running.stop() == 0
@@ -386,7 +388,7 @@ def test_stopped_in_fail_closed_nothing_leaves_until_the_rules_are_removed(lab: 
     assert sent(lab, "device1", mx4(0))
     done = cpe(lab, policy, "rules", "--remove")
     assert done.returncode == 2
-    assert "a filter is running" in done.stderr
+    assert f"already running (pid {running.status()['pid']}), at " in done.stderr
     assert sent(lab, "device1", mx4(0))
     assert running.stop() == 0
     assert "the ruleset stays: no direct mail leaves" in running.log()

@@ -858,7 +858,7 @@ def test_two_at_once(desk: Desk) -> None:
     assert desk.reader.lock()
     done = desk.program("--once")
     assert done.returncode == 0
-    assert "another one is at work" in done.stderr
+    assert f"already running (pid {os.getpid()})" in done.stderr
     assert desk.collector.requests == []
 
 

@@ -26,26 +26,36 @@ def load(path: str) -> Config:
     return build(toml_file.load(path, ConfigError), path)
 
 
-def build(data: dict[str, Any], path: str) -> Config:
-    """Checks parsed TOML. Raises `ConfigError`."""
+def problems(path: str) -> list[str]:
+    """All that is wrong with a file, each as `load` would say it."""
+    found: list[str] = []
+    try:
+        build(toml_file.load(path, ConfigError), path, found)
+    except ConfigError as error:
+        found.append(str(error))
+    return found
+
+
+def build(data: dict[str, Any], path: str, problems: list[str] | None = None) -> Config:
+    """Checks parsed TOML. Raises `ConfigError`. problems: as for `toml_file.check`."""
     data, renamed = _with_new_names(data, path)
     try:
-        return _checked(data, path, renamed)
+        return _checked(data, path, renamed, problems)
     except ConfigError as error:
         if not renamed:
             raise
         raise ConfigError(f"{error} ({', '.join(renamed)})") from None
 
 
-def _checked(data: dict[str, Any], path: str, renamed: tuple[str, ...]) -> Config:
+def _checked(data: dict[str, Any], path: str, renamed: tuple[str, ...], problems: list[str] | None = None) -> Config:
     tables: dict[str, Any] = {
         table: dataclasses.replace(getattr(Config(), table), **values)
-        for table, values in toml_file.check(data, path, TABLES, ConfigError, {}).items()
+        for table, values in toml_file.check(data, path, TABLES, ConfigError, {}, problems).items()
     }
     config = Config(**tables, renamed=renamed)
     for check in _CHECKS:
         if problem := check(config):
-            raise ConfigError(f"{path}: {problem}")
+            toml_file.note(ConfigError(f"{path}: {problem}"), problems)
     return config
 
 

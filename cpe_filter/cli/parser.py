@@ -172,8 +172,10 @@ def _report_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 _EXEMPT_EXAMPLE = """\
 examples:
-  cpe-filter exempt add --device 02:00:00:12:34:56 --reason "the family's own mail server"
-  cpe-filter exempt add --device 02:00:00:12:34:56 --destination 192.0.2.25 --for 7d --reason "until it is moved"
+  cpe-filter exempt add --device 02:00:00:12:34:56 \\
+      --reason "the family's own mail server"
+  cpe-filter exempt add --device 02:00:00:12:34:56 \\
+      --destination 192.0.2.25 --for 7d --reason "until it is moved"
 """
 
 

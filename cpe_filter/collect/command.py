@@ -89,6 +89,7 @@ def _check(config: Config, path: str) -> int:
     mail.check(config)
     if config.page.address:
         page.tls(config)
+        page.maker_lists(config)
         places.append(f"the page at {config.page.address}")
     if config.tls_proxy.address:
         places.append(f"TLS proxy at {config.tls_proxy.address}")

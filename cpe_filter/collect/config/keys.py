@@ -19,6 +19,8 @@ from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
 from cpe_filter.toml_file import Key, NotAllowedError, by_table, flag, number, valid, word
 
+#: Files of one key.
+_MAX_FILES = 8
 #: Old names that files may still use: (table, key) before -> now. "" means the whole table.
 RENAMED = {("hop", ""): ("tls_proxy", ""), ("listen", "max_of_one"): ("listen", "max_per_source")}
 
@@ -66,6 +68,12 @@ def _are_servers(value: Any) -> bool:
     rule = r"(nats|tls)://[0-9A-Za-z.\-\[\]:]{1,200}"
     return isinstance(value, list) and 0 < len(value) <= 16 and all(
         isinstance(item, str) and re.fullmatch(rule, item) for item in value
+    )  # fmt: skip
+
+
+def _are_files(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MAX_FILES and all(
+        isinstance(item, str) and re.fullmatch(r"/[^\0]+", item) for item in value
     )  # fmt: skip
 
 
@@ -286,6 +294,9 @@ KEYS: tuple[Key, ...] = (
     _text("page", "viewer_group", f"({_GROUP})?", "1 to 64 characters, no comma, or empty for all users",
           "Members of this group have role viewer."),
     _zone("page", "zone", "The time zone of times and days on the page, unless a user chooses another."),
+    _key("page", "makers", "files", _are_files, f"a list of at most {_MAX_FILES} absolute paths",
+         "Lists of the IEEE that name the makers of devices (oui, mam, oui36, iab; .csv or .txt), read again when they"
+         " change."),
     word("log", "level", get_args(Level), "The least severe messages that are logged."),
 )  # fmt: skip
 

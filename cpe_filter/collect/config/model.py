@@ -207,6 +207,7 @@ class PageTable:
     admin_group: str = ""
     viewer_group: str = ""
     zone: str = "UTC"
+    makers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

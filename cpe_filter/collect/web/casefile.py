@@ -17,13 +17,13 @@ from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, QUEUED, SKIP
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
-from cpe_filter.collect.web import mailform
+from cpe_filter.collect.web import mailform, makers
 from cpe_filter.collect.web.access import Person
-from cpe_filter.collect.web.caselist import by_dhcp, device, state
+from cpe_filter.collect.web.caselist import by_dhcp, maker, state
 from cpe_filter.collect.web.http import Refusal
 from cpe_filter.collect.web.layout import form, link, listing, span, when
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.texts.html import Column, note, shown, table
+from cpe_filter.texts.html import Column, code, note, shown, table
 
 #: The last part of the URL -> the action.
 ACTS: dict[str, ActionKind] = {
@@ -159,7 +159,8 @@ def _facts(found: Detail) -> str:
         ("Line", shown(case.line) if case.line else "&ndash;"),
         ("Router", f'<span class="code">{shown(case.router)}</span>'),
         ("Model", shown(case.model) if case.model else "&ndash;"),
-        ("Device", device(case.dev, case.oui)),
+        ("Device", code(case.dev)),
+        ("Maker", _maker(case.oui)),
         ("Standing", shown(case.standing)),
         ("Its mail", _ACTED.get(case.act, shown(case.act))),
         ("Seen", f"{when(case.first_at)} to {when(case.last_at)}"),
@@ -170,6 +171,14 @@ def _facts(found: Detail) -> str:
     ]
     rows = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in facts)
     return f'<section class="card"><h2>Facts</h2><dl class="facts even">{rows}</dl></section>'
+
+
+def _maker(oui: str | None) -> str:
+    """With the date of the list. Routers report no bytes of a randomised MAC, nor of what is behind another router."""
+    if not oui:
+        return f"unknown{note('its MAC is randomised, or it is behind another router')}"
+    date = makers.current().date
+    return maker(oui) + (note(f"IEEE list of {date}") if date and not makers.is_local(oui) else "")
 
 
 def _about(found: Detail) -> list[tuple[str, str]]:

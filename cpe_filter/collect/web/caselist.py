@@ -13,6 +13,7 @@ from cpe_filter.collect.cases.history import ACTIVE, STATES, State
 from cpe_filter.collect.cases.model import Case, Filter, Listed
 from cpe_filter.collect.cases.query import ORDERS
 from cpe_filter.collect.store.base import Store
+from cpe_filter.collect.web import makers
 from cpe_filter.collect.web.layout import attribute, choose, link, listing, option, plain, when
 from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.texts.html import Column, code, note, shown
@@ -186,6 +187,22 @@ def by_dhcp(kind: str) -> str:
 
 
 def device(dev: str, oui: str | None) -> str:
-    """A device: its pseudonym and its vendor."""
-    maker = note(f"vendor {shown(':'.join(oui[i : i + 2] for i in (0, 2, 4)))}") if oui else ""
-    return code(dev) + maker
+    """A device: its pseudonym and its maker."""
+    return code(dev) + (note(maker(oui)) if oui else "")
+
+
+def maker(oui: str) -> str:
+    """Who made a device whose MAC begins with these three bytes: by the list of makers, where there is one."""
+    prefix = shown(":".join(oui[i : i + 2] for i in (0, 2, 4)))
+    if makers.is_local(oui):
+        return f"randomised MAC ({prefix})"
+    found = makers.current().find(oui)
+    if found is None:
+        return f"{'maker not in the list' if makers.current().date else 'maker code'} ({prefix})"
+    if not found.sharing:
+        return f"{shown(found.name, makers.MAX_NAME)} ({prefix})"
+    some = ", ".join(shown(name, makers.MAX_NAME) for name in found.others)
+    count = f"one of {found.sharing:,} makers" if found.others else "one of several makers"
+    return (
+        f"{count} that share {prefix}{f': {some}' if some else ''}{' ...' if found.sharing > len(found.others) else ''}"
+    )

@@ -19,7 +19,7 @@ from cpe_filter.collect.intake.tls import Reloader, browser_context
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
-from cpe_filter.collect.web import site
+from cpe_filter.collect.web import makers, site
 from cpe_filter.collect.web.access import Access, AddressOf, ByPassword, ByProxy
 from cpe_filter.collect.web.sessions import Sessions
 
@@ -40,10 +40,12 @@ def listeners(
     secure = context is not None or config.page.url.startswith("https:")
     trusted = tuple(ip_network(text) for text in config.page.trusted)
     address_of = AddressOf(trusted, config.page.address_header.encode())
-    terms = site.Terms(secure, config.page.url, config.page.session_hours * 3600, address_of, config.page.zone)
+    lists = maker_lists(config)
+    terms = site.Terms(secure, config.page.url, config.page.session_hours * 3600, address_of, config.page.zone, lists)
     application = site.application(store, access(config), terms, metrics, mail=mail)
     listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
-    return [listener], [] if context is None else [_watch(config, context)]
+    jobs = [] if context is None else [_watch(config, context)]
+    return [listener], [*jobs, _watch_makers(lists)] if config.page.makers else jobs
 
 
 def access(config: Config) -> Access:
@@ -59,11 +61,29 @@ def access(config: Config) -> Access:
     return ByPassword(known, sessions, header)
 
 
+def maker_lists(config: Config) -> makers.Files:
+    """The lists of makers. Raises `ListenError`."""
+    try:
+        return makers.Files(config.page.makers)
+    except makers.MakersError as error:
+        raise ListenError(f"[page] makers: {error}") from None
+
+
 def tls(config: Config) -> ssl.SSLContext | None:
     """None for plain HTTP. Raises `ListenError`."""
     if not config.page.certificate:
         return None
     return browser_context(config.page.certificate, config.page.key)
+
+
+async def _watch_makers(lists: makers.Files) -> None:
+    while True:
+        await asyncio.sleep(_CHECK_S)
+        try:
+            if await asyncio.to_thread(lists.check):
+                _log.info("list of makers reloaded", extra={"fields": {"date": lists.list.date}})
+        except makers.MakersError as error:
+            _log.error("list of makers", extra={"fields": {"why": str(error)}})
 
 
 async def _watch(config: Config, context: ssl.SSLContext) -> None:

@@ -29,7 +29,18 @@ from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
-from cpe_filter.collect.web import auditpage, casefile, caselist, login, mailform, overview, style, zone, zonepage
+from cpe_filter.collect.web import (
+    auditpage,
+    casefile,
+    caselist,
+    login,
+    mailform,
+    makers,
+    overview,
+    style,
+    zone,
+    zonepage,
+)
 from cpe_filter.collect.web import mail_servers as mail_servers_page
 from cpe_filter.collect.web.access import (
     Access,
@@ -65,13 +76,15 @@ _NEXT = re.compile(
 @dataclass(frozen=True, slots=True)
 class Terms:
     """secure: cookies are sent over TLS only. url: the URL that browsers use, empty if it is the address. address_of:
-    finds the address of the browser. zone: of times, where a user has not chosen another."""
+    finds the address of the browser. zone: of times, where a user has not chosen another.
+    makers: names of makers."""
 
     secure: bool
     url: str = ""
     session_s: int = 36_000
     address_of: AddressOf = field(default_factory=AddressOf)
     zone: str = zone.UTC
+    makers: makers.Files = field(default_factory=lambda: makers.Files(()))
 
 
 Shown = Callable[[Request, Person], Awaitable[Response]]
@@ -142,6 +155,7 @@ class Site:
         async def outside(request: Request) -> Response:
             headers = None
             zone.use(request.cookies.get(self._zone_cookie, ""), self._terms.zone)
+            makers.use(self._terms.makers.list)
             try:
                 if len(request.scope.get("query_string", b"")) > MAX_QUERY:
                     raise HttpError(414, "The address is too long.")

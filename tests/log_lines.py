@@ -94,6 +94,7 @@ MADE_ELSEWHERE: dict[tuple[str, str], list[str] | str] = {
     ("status/refusals.py", "f'refused {_connections(self.count)} of {text} in {_period(time - self.since)}'"): [
         "refused N connections of N other devices in the last minute"
     ],
+    ("send/send.py", "already_running(reader.holder())"): ["send: already running (pid N)"],
     ("live/state.py", "text"): ["state not written: PATH: ERROR", "not written: PATH: ERROR"],
 }
 

@@ -59,6 +59,8 @@ class Metrics:
         #: Read from the store, so the same in each process.
         self._cases = {
             "cases": gauge("cases", "Cases, by state.", "state"),
+            "stages": gauge("case_stages", "Cases, by how far the notice has come; a case may be in several.", "stage"),
+            "notified": gauge("notified_devices", "Devices found whose home was notified, by channel.", "channel"),
             "unmapped": gauge("unmapped_routers", "Routers with cases that are not in the subscriber map."),
             "ways": gauge("unwatched_routers", "Routers where mail leaves by or comes from an unwatched interface."),
             "submitters": gauge("submission_devices", "Devices with many submission servers, by the last heartbeats."),

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from cpe_filter.collect.cases import history
+from cpe_filter.collect.cases import history, query
+from cpe_filter.collect.cases.model import STAGES
 from cpe_filter.collect.cases.notifications import EVENT_STATES, MAIL_STATES, QUEUED
 from cpe_filter.collect.cases.plan import delete_related
 from cpe_filter.collect.cases.query import MODEL_OF
@@ -142,6 +143,13 @@ def _count(rows: list[Row], before: Row | None, since: int, upto: int) -> dict[s
     }
 
 
+_STAGES = (
+    f"SELECT {', '.join(f'SUM(CASE WHEN {query.in_stage(name)} THEN 1 ELSE 0 END) AS {name}' for name in STAGES)}"
+    " FROM desk_case c"
+)
+_CHANNELS = f"SELECT {', '.join(f'COUNT(told_{name}_at) AS {name}' for name in history.CHANNELS)} FROM desk_episode"
+
+
 async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
     """For /metrics: metric -> labels' values -> value."""
     states = await store.read("SELECT state, COUNT(*) AS n FROM desk_case GROUP BY state")
@@ -158,8 +166,12 @@ async def figures(store: Store) -> dict[str, dict[tuple[str, ...], int]]:
     found = {row["state"]: row["n"] for row in states}
     waiting = {row["state"]: row["n"] for row in queue}
     mailed = {row["state"]: row["n"] for row in mails}
+    stages = (await store.read(_STAGES))[0]
+    channels = (await store.read(_CHANNELS))[0]
     return {
         "cases": {(state,): found.get(state, 0) for state in history.STATES},
+        "stages": {(name,): int(number or 0) for name, number in stages.items()},
+        "notified": {(name,): int(number) for name, number in channels.items()},
         "unmapped": {(): unknown[0]["n"]},
         "ways": {(): ways[0]["n"]},
         "submitters": {(): int(submitters[0]["n"])},

@@ -1,7 +1,7 @@
 """A case as it is read: its columns, what a list may be filtered by, and what cannot be done with it.
 
-Knows the columns of desk_case. Must not know SQL or HTTP. It contains text from routers and subscribers, which
-has to be escaped where it is shown.
+Knows the columns of desk_case. Must not know HTTP, or how they are read. It contains text from routers and subscribers,
+which has to be escaped where it is shown.
 """
 
 from __future__ import annotations
@@ -29,6 +29,27 @@ from cpe_filter.collect.store.base import Row
 MAX_INCIDENTS = 500
 #: Actions of one case.
 MAX_ACTIONS = 1000
+
+
+#: How far a case has come, by name: in SQL, and in words. See funnel.
+STAGES: dict[str, tuple[str, str]] = {
+    "unnotified": ("{active} AND c.told_at IS NULL AND c.clean_since IS NULL", "not notified"),
+    "notified": (
+        "{active} AND c.told_at IS NOT NULL AND c.seen_at IS NULL AND c.clean_since IS NULL",
+        "notified, notice not opened",
+    ),
+    "seen": (
+        "{active} AND c.seen_at IS NOT NULL AND c.answered_at IS NULL AND c.clean_since IS NULL",
+        "notice opened, not answered",
+    ),
+    "answered": ("{active} AND c.answered_at IS NOT NULL AND c.clean_since IS NULL", "notice answered"),
+    "objection": ("c.objection = 1", "objection to decide"),
+    "clean": ("c.clean_since IS NOT NULL AND (c.relapsed_at IS NULL OR c.relapsed_at < c.clean_since)", "clean"),
+    "relapsed": (
+        "{active} AND c.relapsed_at IS NOT NULL AND (c.clean_since IS NULL OR c.relapsed_at >= c.clean_since)",
+        "relapsed",
+    ),
+}
 
 
 class CaseError(Exception):
@@ -103,9 +124,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """All given conditions must hold. text: part of id, subscriber, router, device, contact or line. since: last_at."""
+    """All given conditions must hold. text: part of id, subscriber, router, device, contact or line. since: last_at.
+    stage: one of `STAGES`."""
 
     states: Sequence[State] = ()
+    stage: str | None = None
     region: str | None = None
     model: str | None = None
     subscriber: str | None = None

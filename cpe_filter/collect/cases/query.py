@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cpe_filter.collect import indicators
-from cpe_filter.collect.cases.history import STATES
-from cpe_filter.collect.cases.model import Case, Detail, Filter, Listed
+from cpe_filter.collect.cases.history import ACTIVE, STATES
+from cpe_filter.collect.cases.model import STAGES, Case, Detail, Filter, Listed
 from cpe_filter.collect.store.base import Row, Store
 
 MAX_PAGE = 1000
@@ -127,6 +127,7 @@ async def states(store: Store) -> dict[str, int]:
     return {state: found.get(state, 0) for state in STATES}
 
 
+_ACTIVE = f"c.state IN ({', '.join(repr(state) for state in ACTIVE)})"
 #: What a case has to be if a field of `Filter` is set, by its name.
 _CONDITIONS = {
     "region": "c.region = :region",
@@ -138,6 +139,11 @@ _CONDITIONS = {
 }
 
 
+def in_stage(name: str) -> str:
+    """The condition in SQL of a case `c` that is in one of `STAGES`."""
+    return STAGES[name][0].format(active=_ACTIVE)
+
+
 def _where(filter_: Filter) -> tuple[str, dict[str, Any]]:
     parts: list[str] = []
     values: dict[str, Any] = {}
@@ -145,6 +151,8 @@ def _where(filter_: Filter) -> tuple[str, dict[str, Any]]:
         names = [f"state{place}" for place in range(len(filter_.states))]
         parts.append(f"c.state IN ({', '.join(':' + name for name in names)})")
         values.update(zip(names, filter_.states, strict=True))
+    if filter_.stage is not None:
+        parts.append(f"({in_stage(filter_.stage)})")
     for name, condition in _CONDITIONS.items():
         value = getattr(filter_, name)
         if value is not None:

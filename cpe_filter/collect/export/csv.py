@@ -20,7 +20,7 @@ COLUMNS = (
     "case", "state", "subscriber", "contact", "region", "line", "model", "asn", "router", "device", "vendor_oui",
     "name", "incident", "standing", "opened", "raised", "closed", "why", "first_seen", "last_seen", "connections",
     "networks", "messages", "recipients", "refused", "action", "indicators", "source", "source_port", "source_time",
-    "held",
+    "held", "notified", "notified_by", "seen", "seen_by", "answered", "answer", "objection", "clean_since", "relapsed",
 )  # fmt: skip
 
 
@@ -46,6 +46,8 @@ def _row(item: ExportRow) -> list[Any]:
         " ".join(f"{name}:{count}" for name, count in sorted(incident["ind"].items())),
         source.address if source else None, source.port if source else None, _time(source.at if source else None),
         item.source.why if isinstance(item.source, Held) else None,
+        _time(case.told_at), case.told_by, _time(case.seen_at), case.seen_by, _time(case.answered_at), case.answer,
+        case.objection, _time(case.clean_since), _time(case.relapsed_at),
     ]  # fmt: skip
 
 

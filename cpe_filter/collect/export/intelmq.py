@@ -56,6 +56,8 @@ def event(item: ExportRow, provider: str = "") -> dict[str, Any] | Held:
         ("source.asn", case.asn),
         ("extra.region", case.region),
         ("extra.contact", case.contact),
+        ("extra.notified", None if case.told_at is None else _time(case.told_at)),
+        ("extra.answer", case.answer),
     ):
         if value:
             made[name] = value

@@ -85,6 +85,14 @@ _ANSWERS = {
     "server": "it is a mail server (objection)",
     "mistake": "it is a mistake (objection)",
 }
+_CHANNELS = {
+    "router": "the notice on the router",
+    "mail": "e-mail",
+    "webhook": "the webhook",
+    "desk": "the desk",
+}
+#: Who has ended a quarantine.
+_RELEASED = {"self": "by its users", "isp": "by the provider", "time": "because its longest time was over"}
 _ACTED = {
     "monitor": "monitored only",
     "limit": "limited",
@@ -191,13 +199,33 @@ def _about(found: Detail) -> list[tuple[str, str]]:
         facts.append(("Mail from outside", "it answers connections to ports 25, 465 or 587"))
     notices = [row["notice"] for row in found.incidents if row["notice"]]
     if notices:
-        times = sum(one["shown"] for one in notices)
-        answers = [_ANSWERS[one["answer"]] for one in notices if "answer" in one]
-        facts.append(("Notice on the router", f"opened {times:,} times; {', '.join(answers) or 'not answered yet'}"))
+        own, others = (sum(one.get(name, 0) for one in notices) for name in ("shown", "others"))
+        where = f"opened {own:,} times at the device" + (f", {others:,} at others of the home" if others else "")
+        answers = [_ANSWERS.get(row["answer"], "?") for row in found.incidents if row["answer"]]
+        facts.append(("Notice on the router", f"{where}; {', '.join(answers) or 'not answered yet'}"))
+    held = next((one["quarantine"] for one in notices if "quarantine" in one), None)
+    if held is not None:
+        facts.append(("Quarantine", _quarantine(held)))
+    facts += _funnel(found.case)
     counts = found.submission
     if counts is not None:
         text = f"{counts['servers']:,} servers in a day; {counts['fails']:,} of {counts['conns']:,} connections failed"
         facts.append(("Submission", f"{text} (ports 465, 587, 2525; never blocked)"))
+    return facts
+
+
+def _funnel(case: Case) -> list[tuple[str, str]]:
+    """How far the notice has come, since the device was last found."""
+    facts = []
+    if case.told_at is not None:
+        by = ", ".join(_CHANNELS.get(name, "?") for name in case.told_by.split())
+        facts.append(("Notified", f"{when(case.told_at)}, by {by}"))
+    if case.objection:
+        facts.append(("Objection", "waits for a decision: acknowledge or close the case"))
+    if case.relapsed_at is not None:
+        facts.append(("Relapsed", when(case.relapsed_at)))
+    if case.clean_since is not None:
+        facts.append(("No finding since", when(case.clean_since)))
     return facts
 
 
@@ -249,6 +277,7 @@ def _moments(found: Detail, mails: list[Row]) -> list[_Moment]:
         if row["closed_at"] is not None:
             clean = "clean" if row["why"] in ("cleared", "released") else "closed"
             moments.append((row["closed_at"], 4, clean, _ENDS.get(row["why"] or "", "Ended"), ""))
+        moments += _of_notice(row)
     for row in found.episodes[1:]:
         moments.append((row["begun_at"], 2, "recurring", f"Recurring, the {_nth(row['number'] + 1)} time", ""))
     for row in found.actions:
@@ -259,7 +288,44 @@ def _moments(found: Detail, mails: list[Row]) -> list[_Moment]:
             (row["done_at"] or row["at"], 5, "notified", f"Notification: {shown(row['kind'])}", _delivery(row))
         )
     moments += [(at, 5, "notified", title, text) for at, title, text in mailform.moments(mails)]
+    moments += _of_quarantine(found.reports)
     return sorted(moments, key=lambda one: (-one[0], -one[1]))
+
+
+def _of_notice(row: Row) -> list[_Moment]:
+    """What became of the notice on the router; in the words of the answer that was the last."""
+    moments: list[_Moment] = []
+    if row["seen_at"] is not None:
+        moments.append((row["seen_at"], 2, "notified", "Notice opened at the device", ""))
+    if row["seen_home_at"] is not None:
+        moments.append((row["seen_home_at"], 2, "notified", "Notice opened at another device of the home", ""))
+    if row["answered_at"] is not None:
+        said = f'<span class="note">{_ANSWERS.get(row["answer"] or "", "?")}</span>'
+        moments.append((row["answered_at"], 3, "act", "Notice answered", said))
+    if row["objected_at"] is not None and row["objected_at"] != row["answered_at"]:
+        moments.append((row["objected_at"], 3, "act", "Objection, on the notice", ""))
+    return moments
+
+
+def _quarantine(held: Any) -> str:
+    """In words; a router of another version may have others."""
+    if held.get("state") == "quarantined":
+        return "quarantined: it reaches helpful sites only"
+    return f"released {_RELEASED.get(held.get('who', ''), '')}".strip()
+
+
+def _of_quarantine(reports: list[Row]) -> list[_Moment]:
+    """When it began and ended, as the single events that are still kept have it. reports: newest first."""
+    moments: list[_Moment] = []
+    last: dict[str, Any] = {}
+    for row in reversed(reports):
+        held = (row["body"].get("notice") or {}).get("quarantine")
+        if held is not None and held != last.get(row["incident"]):
+            kind = "raised" if held.get("state") == "quarantined" else "notified"
+            text = _quarantine(held)
+            moments.append((row["at"], 2, kind, f"Quarantine: {text}", ""))
+            last[row["incident"]] = held
+    return moments
 
 
 def _timeline(found: Detail, mails: list[Row]) -> str:

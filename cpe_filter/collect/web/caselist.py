@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cpe_filter.collect.cases import query
 from cpe_filter.collect.cases.history import ACTIVE, STATES, State
-from cpe_filter.collect.cases.model import Case, Filter, Listed
+from cpe_filter.collect.cases.model import STAGES, Case, Filter, Listed
 from cpe_filter.collect.cases.query import ORDERS
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web import makers
@@ -42,6 +42,7 @@ class View(NamedTuple):
     text: str
     order: str
     page: int
+    stage: str = ""
 
     def query(self) -> dict[str, str]:
         values = {**self._asdict(), "page": str(self.page) if self.page > 1 else ""}
@@ -60,6 +61,7 @@ def parse(query: Mapping[str, str]) -> View:
         plain(query.get("text", ""), _MAX_TEXT).strip(),
         order if order in ORDERS else "last",
         min(_LAST_PAGE, int(page)) if page.isascii() and page.isdecimal() and len(page) < 9 and int(page) else 1,
+        query.get("stage", "") if query.get("stage", "") in STAGES else "",
     )
 
 
@@ -76,6 +78,7 @@ async def page(store: Store, view: View) -> str:
         model=view.model or None,
         indicator=view.indicator or None,
         text=view.text,
+        stage=view.stage or None,
     )
     found = await query.listed(store, want, view.order, (view.page - 1) * PAGE, PAGE)
     counts = await query.states(store)
@@ -100,6 +103,7 @@ def _filter(view: View, counts: dict[str, int], known: dict[str, list[str]]) -> 
         f'value="{attribute(view.text)}" maxlength="{_MAX_TEXT}" '
         'placeholder="case, subscriber, router, device, contact, line"></div>'
         + choose("state", "State", states, view.state)
+        + choose("stage", "Notice", [("", "all"), *((name, words) for name, (_, words) in STAGES.items())], view.stage)
         + choose("region", "Region", names("regions", view.region), view.region)
         + choose("model", "Model", names("models", view.model), view.model)
         + choose("indicator", "Indicator", indicators, view.indicator)

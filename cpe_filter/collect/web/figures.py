@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cpe_filter.collect import indicators
+from cpe_filter.collect.cases import funnel as stages
 from cpe_filter.collect.cases import query
 from cpe_filter.collect.store.base import Row, Store
-from cpe_filter.collect.web import figures_sql
+from cpe_filter.collect.web import figures_sql, funnel
+from cpe_filter.collect.web.funnel import Funnel
 
 DAY = 86_400
 #: Choices of the period, days.
@@ -31,6 +33,8 @@ PERIODS = (30, 90, 180)
 MAX_NAMES = 12
 #: Cases whose indicators are counted, the latest.
 MAX_CASES = 20_000
+#: Episodes in the funnel, the latest.
+MAX_EPISODES = 200_000
 MONTHS = 12
 #: A heartbeat a day, and two hours of tolerance.
 FRESH_S = 26 * 3600
@@ -54,13 +58,6 @@ class Share(NamedTuple):
     name: str
     number: int
     routers: int | None = None
-
-
-class Step(NamedTuple):
-    """A step of the funnel: how many reached it, and the median time until then, seconds."""
-
-    number: int
-    median_s: int | None
 
 
 class Troubled(NamedTuple):
@@ -89,9 +86,8 @@ class Found:
     months: list[Row] = field(default_factory=list)
     regions: list[Share] = field(default_factory=list)
     models: list[Share] = field(default_factory=list)
-    #: found, notified, acknowledged, clean; of the spells of devices that began within the period.
-    funnel: list[Step] = field(default_factory=list)
-    clean_without_notice: int = 0
+    #: Of the devices found within the period.
+    funnel: Funnel = field(default_factory=Funnel)
     indicators: list[Share] = field(default_factory=list)
     cases: int = 0
     routers: int = 0
@@ -200,21 +196,11 @@ async def _over_time(ask: _Query, found: Found, view: View) -> None:
 
 
 async def _funnel(ask: _Query, found: Found, since: int) -> None:
-    row = (await ask(figures_sql.FUNNEL, {"where": ask.conditions}, since=since))[0]
-    counts = {name: int(value or 0) for name, value in row.items()}
-    found.clean_without_notice = counts["without_notice"]
-    known = " AND (e.notified_at IS NOT NULL OR e.acknowledged_at IS NOT NULL)"
-    medians = []
-    for to, more in (("notified_at", ""), ("acknowledged_at", ""), ("clean_at", known)):
-        rows = await ask(figures_sql.MEDIAN, {"where": ask.conditions, "to": to, "more": more}, since=since)
-        medians.append(int(rows[0]["took"]) if rows else None)
-    found.funnel = [
-        Step(counts["found"], None),
-        # An acknowledged device counts as notified, however the subscriber was informed.
-        Step(counts["informed"], medians[0]),
-        Step(counts["acknowledged"], medians[1]),
-        Step(counts["clean"], medians[2]),
-    ]
+    marks = await ask(figures_sql.CLEAN_DAYS, name=stages.MARK)
+    days = int(marks[0]["value"]) if marks else stages.CLEAN_DAYS
+    rows = await ask(figures_sql.FUNNEL, {"where": ask.conditions}, since=since, most=MAX_EPISODES)
+    found.funnel = await asyncio.to_thread(funnel.funnel, rows, found.now, days)
+    found.funnel.cut = len(rows) == MAX_EPISODES
 
 
 async def _fleet(ask: _Query, found: Found) -> None:

@@ -62,25 +62,15 @@ SELECT name, COUNT(DISTINCT who) AS count FROM (
     {where} e.clean_at IS NULL AND e.closed_at IS NULL
 ) active GROUP BY name ORDER BY count DESC, name LIMIT 500
 """
+#: Episodes that go on in another device's are left out.
 FUNNEL = """
-SELECT COUNT(*) AS found, COUNT(e.notified_at) AS notified, COUNT(e.acknowledged_at) AS acknowledged,
-    SUM(CASE WHEN e.clean_at IS NOT NULL AND (e.notified_at IS NOT NULL OR e.acknowledged_at IS NOT NULL)
-        THEN 1 ELSE 0 END) AS clean,
-    SUM(CASE WHEN e.notified_at IS NOT NULL OR e.acknowledged_at IS NOT NULL THEN 1 ELSE 0 END) AS informed,
-    SUM(CASE WHEN e.clean_at IS NOT NULL AND e.notified_at IS NULL AND e.acknowledged_at IS NULL
-        THEN 1 ELSE 0 END) AS without_notice
+SELECT CASE WHEN c.subscriber = '' THEN 'router ' || c.router ELSE 'of ' || c.subscriber END AS who, e.begun_at,
+    e.told_at, e.told_router_at, e.told_mail_at, e.told_webhook_at, e.told_desk_at, e.seen_at, e.answered_at,
+    e.clean_since, e.relapsed_at, e.outcome
 FROM desk_episode e JOIN desk_case c ON c.id = e.case_id LEFT JOIN router_state r ON r.router = c.router
-{where} e.begun_at >= :since
+{where} e.begun_at >= :since AND (e.why IS NULL OR e.why <> 'merged') ORDER BY e.begun_at DESC LIMIT :most
 """
-MEDIAN = """
-SELECT took FROM (
-    SELECT took, ROW_NUMBER() OVER (ORDER BY took) AS place, COUNT(*) OVER () AS number FROM (
-        SELECT e.{to} - e.begun_at AS took FROM desk_episode e JOIN desk_case c ON c.id = e.case_id
-        LEFT JOIN router_state r ON r.router = c.router
-        {where} e.begun_at >= :since AND e.{to} IS NOT NULL{more}
-    ) span
-) ranked WHERE place = (number + 1) / 2
-"""
+CLEAN_DAYS = "SELECT value FROM desk_mark WHERE name = :name"
 INDICATORS = """
 SELECT c.ind FROM desk_case c LEFT JOIN router_state r ON r.router = c.router
 {where} c.last_at >= :since ORDER BY c.last_at DESC LIMIT :most

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cpe_filter.collect.web import draw
+from cpe_filter.collect.web import draw, funnel_card
 from cpe_filter.collect.web.figures import FLEET_S, PERIODS, Found, Share, View
 from cpe_filter.collect.web.layout import choose, link, listing, option, plain, span, when
 from cpe_filter.detect.evidence import INDICATORS
@@ -34,7 +34,7 @@ def page(found: Found, view: View) -> str:
             _days(found),
             _months(found),
             '<div class="pair"><div>',
-            _funnel(found, view),
+            funnel_card.card(found.funnel, view.days),
             _shares("By region", "Region", found.regions, view, "region"),
             _shares("By model", "Model", found.models, view, "model"),
             "</div>",
@@ -87,14 +87,14 @@ def _with(names: Sequence[str], chosen: str) -> list[str]:
 
 def _tiles(found: Found, view: View) -> str:
     new, again, cleared = sum(found.new), sum(found.recurring), sum(found.cleared)
-    took = found.funnel[3].median_s if len(found.funnel) > 3 else None
+    clean = found.funnel.stage("clean")
     fresh = found.heartbeats[0].number if found.heartbeats else 0
     period = f"in {view.days} days"
     tiles = [
         ("New", f"{new:,}", period),
         ("Recurring", f"{again:,}", f"{draw.percent(again, new + again)} of all that began {period}"),
         ("Cleared", f"{cleared:,}", period),
-        ("From found to clean", span(took), "median, of those notified"),
+        ("From notice to clean", span(clean.median_s), f"median of {count(clean.devices, 'device')} that became clean"),
         ("Coverage", draw.percent(fresh, found.routers), "routers with a heartbeat within a day"),
     ]
     rows = "".join(
@@ -175,42 +175,6 @@ def _months(found: Found) -> str:
         '<section class="card"><h2>Compromised subscribers per month</h2>'
         '<p class="note">At any time in the month. Figures of months are never deleted.</p>'
         f"{draw.figure(chart, extra)}</section>"
-    )
-
-
-def _funnel(found: Found, view: View) -> str:
-    titles = ("Found", "Notified", "Acknowledged", "Clean again")
-    kinds = ("recurring", "new", "", "cleared")
-    first = found.funnel[0].number if found.funnel else 0
-    rows = [
-        (
-            "",
-            [
-                title,
-                f"{step.number:,}",
-                draw.percent(step.number, first),
-                draw.bar(step.number, first, kind),
-                span(step.median_s),
-            ],
-        )
-        for title, kind, step in zip(titles, kinds, found.funnel, strict=False)
-    ]
-    columns = [
-        Column("Step"),
-        Column("Devices", "n"),
-        Column("Share", "n"),
-        Column("", "share-cell narrow-off"),
-        Column("Median time", "n"),
-    ]
-    text = (
-        f"{count(found.clean_without_notice, 'device')} became clean without a notice."
-        if found.clean_without_notice
-        else ""
-    )
-    return (
-        '<section class="card"><h2>From notice to clean</h2>'
-        f'<p class="note">Devices found compromised in {view.days} days. Clean again: of those notified.</p>'
-        f'<div class="quiet">{table("From notice to clean", columns, rows)}</div><p class="note">{text}</p></section>'
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cpe_filter.collect.cases import actions, funnel, query
+from cpe_filter.collect.cases import actions, age_tables, funnel, query
 from cpe_filter.collect.cases.history import COLLECTOR, MAIL, QUIET, RELAPSED, WEBHOOK, Action, Spell, fold
-from cpe_filter.collect.cases.model import Case, InvalidStateError
+from cpe_filter.collect.cases.model import STAGES, Case, Filter, InvalidStateError
 from cpe_filter.collect.cases.plan import case_id
 from cpe_filter.collect.store import schema
 from cpe_filter.collect.store.base import Store
@@ -38,7 +38,7 @@ def case_of(spells: list[Spell], done: list[Action], until: int = 1) -> dict[str
     return {"state": folded.state, **funnel.case_columns(folded, funnel.clean(folded, done, funnel.Watch(until)))}
 
 
-STAGES: list[tuple[str, list[Spell], list[Action], dict[str, Any]]] = [
+TOLD: list[tuple[str, list[Spell], list[Action], dict[str, Any]]] = [
     ("nobody told", [spell("a", 10)], [], {"told_at": None, "told_by": "", "seen_at": None, "objection": 0}),
     ("opened", [spell("a", 10, seen=20)], [],
      {"state": "notified", "told_at": 20, "told_by": "router", "seen_at": 20, "seen_by": "device"}),
@@ -76,7 +76,7 @@ STAGES: list[tuple[str, list[Spell], list[Action], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "spells", "done", "expected"), STAGES, ids=[one[0] for one in STAGES])
+@pytest.mark.parametrize(("name", "spells", "done", "expected"), TOLD, ids=[one[0] for one in TOLD])
 def test_stages(name: str, spells: list[Spell], done: list[Action], expected: dict[str, Any]) -> None:
     for seed in range(4):
         chance = random.Random(seed)
@@ -234,6 +234,36 @@ def test_two_routers_and_a_case_that_moves(with_store: WithStore) -> None:
         found = {case.router: case for case in (await query.listed(store)).cases}
         assert (found["r1"].subscriber, found["r1"].told_by) == ("S1", "router mail")
         assert (found["r2"].subscriber, found["r2"].told_by) == ("S1", "")
+
+    with_store(work)
+
+
+def test_lists_by_stage(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        for number, notice in enumerate(({}, {"shown": 1}, {"shown": 1, "answer": "seen"},
+                                         {"shown": 1, "answer": "mistake"}), 1):  # fmt: skip
+            more: Any = {"notice": notice} if notice else {}
+            await store.add([event("raised", number, number, dev=f"{number:016x}", **more)])
+        await store.add(
+            [event("raised", -20 * DAY, 8, dev=f"{8:016x}"), event("raised", -40 * DAY, 9, dev=f"{9:016x}")]
+        )
+        await store.add([event("closed", -39 * DAY, 9, dev=f"{9:016x}"), event("raised", -2, 10, dev=f"{9:016x}")])
+        await store.add([event("raised", 5, 11, dev=f"{11:016x}"), heard(0)])
+        book = ours()(store)
+        await book.catch_up(NOW + 10, full=True)
+        await actions.notified(store, case_id("S1", "r1", f"{11:016x}"), MAIL, now=NOW + 20)
+
+        async def devs(stage: str) -> list[int]:
+            found = await query.listed(store, Filter(stage=stage))
+            return sorted(int(case.dev, 16) for case in found.cases)
+
+        assert {stage: await devs(stage) for stage in STAGES} == {
+            "unnotified": [1, 9], "notified": [11], "seen": [2], "answered": [3, 4], "objection": [4], "clean": [8],
+            "relapsed": [9],
+        }  # fmt: skip
+        figures = await age_tables.figures(store)
+        assert figures["stages"] == {(stage,): len(await devs(stage)) for stage in STAGES}
+        assert figures["notified"] == {("router",): 3, ("mail",): 1, ("webhook",): 0, ("desk",): 0}
 
     with_store(work)
 

@@ -142,31 +142,48 @@ def test_days_are_as_counted_one_by_one(with_store: WithStore, tmp_path: Path, s
     with_store(work)
 
 
-def test_funnel_and_medians(with_store: WithStore, tmp_path: Path) -> None:
+def test_funnel_of_the_store(with_store: WithStore, tmp_path: Path) -> None:
+    """r0 to r5 are found 40 days ago: 0 to 4 are notified, 0 and 1 open the notice, 0 answers; 0, 2 and 5 end soon."""
     people = a_map(tmp_path / "m.csv", [(f"r{number}", f"s{number}", "x") for number in range(6)])
 
     async def work(store: Store) -> None:
         for number in range(6):
-            await store.add(spell(number, f"r{number}", ago(10)))
-        await store.add(spell(50, "r9", ago(60)))  # before the period
+            await store.add(spell(number, f"r{number}", ago(40)))
+        await store.add(spell(50, "r9", ago(99)))  # before the period
+        await store.add(spell(51, "r8", ago(39)))  # a false alarm
         await book(store, people)
         listed = {case.router: case.id for case in (await query.listed(store)).cases}
         for number in range(5):
-            await actions.notified(store, listed[f"r{number}"], "notices", now=ago(10) + (number + 1) * 3600)
-        for number in (0, 1):
-            await actions.acknowledge(store, listed[f"r{number}"], "anna", now=ago(8))
-        for number in (0, 2, 5):  # 5 was not told
-            end = incident(99, up=1000, kind="closed", number=number)
-            await store.add([report(end, router=f"r{number}", received=ago(number))])
-        await book_again(store, people)
-        found = await figures.compute(store, View(30), NOW)
-        assert [(step.number, step.median_s) for step in found.funnel] == [
-            (6, None), (5, 3 * 3600), (2, 2 * DAY), (2, 8 * DAY),
-        ]  # fmt: skip
-        assert found.clean_without_notice == 1
-
-    async def book_again(store: Store, people: File) -> None:
+            user = "mail" if number < 4 else "amy"
+            await actions.notified(store, listed[f"r{number}"], user, now=ago(40) + (number + 1) * 3600)
+        await actions.act(store, listed["r8"], "false-alarm", "amy", "", now=ago(38))
+        for number, kind, up, notice in (
+            (0, "updated", ago(38), {"shown": 1}),
+            (0, "updated", ago(37), {"shown": 1, "answer": "cleaned"}),
+            (1, "updated", ago(30), {"shown": 2}),
+        ):
+            one = incident(up, up=1000, kind=kind, number=number, notice=notice)
+            await store.add([report(one, router=f"r{number}", received=up)])
+        for number in (0, 2, 5):
+            end = incident(NOW, up=1000, kind="closed", number=number, last=1000 - DAY)
+            await store.add([report(end, router=f"r{number}", received=ago(36))])
+        for number in range(9):
+            await store.add([report(router=f"r{number}", received=ago(1))])
         await CaseUpdater(store, people).catch_up(NOW, full=True)
+        found = (await figures.compute(store, View(90), NOW)).funnel
+        assert [tuple(one)[:5] for one in found.stages] == [
+            ("found", 6, 6, 6, 6), ("notified", 5, 5, 6, 6), ("seen", 2, 2, 5, 5), ("answered", 1, 1, 2, 2),
+            ("clean", 5, 5, 5, 5), ("relapsed", 0, 0, 5, 5),
+        ]  # fmt: skip
+        assert (found.channels, found.false_alarms, found.clean_days) == (
+            {"router": 2, "mail": 4, "webhook": 0, "desk": 1}, 1, 14,
+        )  # fmt: skip
+        assert found.clean_without_notice == 1
+        assert {one.group: (one.clean, one.devices) for one in found.compared if one.devices} == {
+            "mail": (2, 2), "desk": (1, 1), "several": (2, 2), "nobody": (1, 1),
+        }  # fmt: skip
+        west = (await figures.compute(store, View(90, "west"), NOW)).funnel
+        assert west.stage("found").devices == 0
 
     with_store(work)
 
@@ -266,7 +283,7 @@ def test_empty_store(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         found = await figures.compute(store, View(), NOW)
         assert found.compromised == [0] * 30
-        assert [step.number for step in found.funnel] == [0, 0, 0, 0]
+        assert [stage.devices for stage in found.funnel.stages] == [0] * 6
 
     with_store(work)
 

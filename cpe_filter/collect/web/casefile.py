@@ -92,7 +92,7 @@ _CHANNELS = {
     "desk": "the desk",
 }
 #: Who has ended a quarantine.
-_RELEASED = {"self": "by its users", "isp": "by the provider", "time": "because its longest time was over"}
+_RELEASED = {"self": "by its users", "isp": "by the provider", "time": "because its longest time had passed"}
 _ACTED = {
     "monitor": "monitored only",
     "limit": "limited",

@@ -86,7 +86,7 @@ class Found:
     months: list[Row] = field(default_factory=list)
     regions: list[Share] = field(default_factory=list)
     models: list[Share] = field(default_factory=list)
-    #: Of the devices found within the period.
+    #: The devices found within the period.
     funnel: Funnel = field(default_factory=Funnel)
     indicators: list[Share] = field(default_factory=list)
     cases: int = 0

@@ -19,12 +19,12 @@ from cpe_filter.collect.store.base import Row
 DAY = 86_400
 #: Days from the notice within which Cetin et al. (NDSS 2019) asked whether a device was clean.
 WITHIN_DAYS = 14
-#: Of a normal distribution, two-sided 95 %.
+#: Two-sided 95 % of a normal distribution.
 _Z = 1.959964
 
 StageName = Literal["found", "notified", "seen", "answered", "clean", "relapsed"]
-Group = Literal["router", "mail", "webhook", "desk", "several", "nobody"]
-GROUPS: tuple[Group, ...] = (*CHANNELS, "several", "nobody")
+Group = Literal["router", "mail", "webhook", "desk", "several", "none"]
+GROUPS: tuple[Group, ...] = (*CHANNELS, "several", "none")
 
 
 class Stage(NamedTuple):
@@ -52,8 +52,8 @@ class Compared(NamedTuple):
 
 @dataclass(slots=True)
 class Funnel:
-    """channels: devices whose home was notified by each, whatever else notified it. clean_without_notice: clean, and
-    nobody had been notified. false_alarms: closed as such, in no other number. waiting: notified too short a time ago
+    """channels: devices whose home was notified by each, whatever else notified it. clean_without_notice: clean,
+    without a notice before. false_alarms: closed as such, in no other number. waiting: notified too short a time ago
     to be known to be clean. cut: there were more devices than are counted."""
 
     stages: list[Stage] = field(default_factory=list)
@@ -114,7 +114,7 @@ def _compared(group: Group, rows: list[Row], now: int, clean_days: int) -> Compa
 
 def _group(row: Row) -> Group:
     channels = [name for name in CHANNELS if row[f"told_{name}_at"] is not None]
-    return channels[0] if len(channels) == 1 else "several" if channels else "nobody"
+    return channels[0] if len(channels) == 1 else "several" if channels else "none"
 
 
 def _start(row: Row) -> int:

@@ -34,7 +34,7 @@ _GROUPS: dict[Group, str] = {
     "webhook": "Webhook alone",
     "desk": "The desk alone",
     "several": "Several channels",
-    "nobody": "Nobody notified",
+    "none": "No notice",
 }
 _CHANNELS = {
     "router": "the notice opened at the router",
@@ -57,11 +57,11 @@ def card(found: Funnel, days: int) -> str:
 
 def sentence(found: Funnel) -> str:
     """The funnel of homes in one sentence."""
-    told, seen, answered = (found.stage(name) for name in ("notified", "seen", "answered"))
-    if not told.homes:
+    notified, seen, answered = (found.stage(name) for name in ("notified", "seen", "answered"))
+    if not notified.homes:
         return "No home was notified."
     return (
-        f"Of {count(told.homes, 'home')} that {'was' if told.homes == 1 else 'were'} notified, "
+        f"Of {count(notified.homes, 'home')} that {'was' if notified.homes == 1 else 'were'} notified, "
         f"{seen.homes:,} saw the notice and {answered.homes:,} answered it."
     )
 
@@ -93,11 +93,11 @@ def _stage(stage: Stage, first: int) -> list[str]:
 
 
 def _remarks(found: Funnel) -> str:
-    told = found.stage("notified").devices
+    notified = found.stage("notified").devices
     used = [f"{_CHANNELS[name]} {number:,}" for name, number in found.channels.items() if number]
     parts = []
     if used:
-        parts.append(f"Notified, of {told:,}, by: {', '.join(used)} (some by several).")
+        parts.append(f"Notified, of {notified:,}, by: {', '.join(used)} (some by several).")
     parts.append(f"Clean: no finding for {found.clean_days} days.")
     if found.waiting:
         parts.append(f"{count(found.waiting, 'device')} notified more recently than that cannot be known to be clean.")
@@ -118,8 +118,8 @@ def _comparison(found: Funnel) -> str:
     return (
         f"<h3>Clean within {WITHIN_DAYS} days, by channel</h3>"
         f'<p class="note">Devices of {WITHIN_DAYS + found.clean_days} days ago or earlier, counted from the notice, or '
-        "where nobody was notified from when they were found. Who is notified by which channel is not random: a notice "
-        "is opened only where somebody is at home.</p>"
+        "where there was none from when they were found. Who is notified by which channel is not random: a notice "
+        "is opened only where people are at home.</p>"
         f'<div class="quiet">{listing("Clean in time, by channel", columns, rows)}</div>'
     )
 

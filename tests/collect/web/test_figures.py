@@ -180,7 +180,7 @@ def test_funnel_of_the_store(with_store: WithStore, tmp_path: Path) -> None:
         )  # fmt: skip
         assert found.clean_without_notice == 1
         assert {one.group: (one.clean, one.devices) for one in found.compared if one.devices} == {
-            "mail": (2, 2), "desk": (1, 1), "several": (2, 2), "nobody": (1, 1),
+            "mail": (2, 2), "desk": (1, 1), "several": (2, 2), "none": (1, 1),
         }  # fmt: skip
         west = (await figures.compute(store, View(90, "west"), NOW)).funnel
         assert west.stage("found").devices == 0

@@ -110,8 +110,8 @@ def test_a_case_shows_the_notice_and_its_answer(with_store: WithStore, tmp_path:
             await store.add([report(one, router="r0", received=NOW)])
             return read((await page.ask(f"/cases/{ids[0]}", cookie=cookie)).text).text
 
-        assert "opened 1 times; not answered yet" in await text(3, shown=1)
-        assert "opened 2 times; it is a mistake (objection)" in await text(4, shown=2, answer="mistake")
+        assert "opened 1 times at the device; not answered yet" in await text(3, shown=1)
+        assert "opened 2 times at the device; it is a mistake (objection)" in await text(4, shown=2, answer="mistake")
 
     run(with_store, tmp_path, work)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cpe_filter.collect.api import openapi
 from cpe_filter.collect.config.keys import KEYS as COLLECTOR_KEYS
 from cpe_filter.collect.config.model import Config
 from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES, SENDER_PROFILES
@@ -109,6 +110,16 @@ def reply_table() -> str:
     )
 
 
+def api_tables() -> dict[str, str]:
+    """The tables of the API's page: header -> rows."""
+    return {
+        openapi.OPERATION_HEADER: openapi.operation_rows(),
+        openapi.PARAMETER_HEADER: openapi.parameter_rows(),
+        openapi.PROPERTY_HEADER: openapi.property_rows(),
+        openapi.PROBLEM_HEADER: openapi.problem_rows(),
+    }
+
+
 def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:
     return "\n".join(
         f"| `[{table}]` `{name}` | `{toml(default)}` | {allowed} | {meaning} |"
@@ -136,12 +147,13 @@ def table(page: str, header: str) -> str:
     """The rows of the table of `page` that begins with `header`."""
     text = (DOCS / page).read_text()
     start = text.index(header) + len(header)
-    return text[start : text.index("\n\n", start)]
+    return text[start : text.index("\n\n", start)] if text[start : start + 1] != "\n" else ""
 
 
 def _write(page: str, header: str, rows: str) -> None:
     path: Path = DOCS / page
-    path.write_text(path.read_text().replace(header + table(page, header), header + rows))
+    before = table(page, header)
+    path.write_text(path.read_text().replace(header + before, header + rows + ("" if before else "\n")))
 
 
 if __name__ == "__main__":
@@ -149,6 +161,8 @@ if __name__ == "__main__":
     _write("replies.md", REPLY_HEADER, reply_table())
     _write("policy.md", KEY_HEADER, policy_table())
     _write("collector.md", KEY_HEADER, collector_table())
+    for header, rows in api_tables().items():
+        _write("api.md", header, rows)
     _write("openwrt.md", SIZE_HEADER, size_table())
     _write("log.md", LOG_HEADER, log_table())
     _write("replay.md", VIOLATION_HEADER, violation_table())

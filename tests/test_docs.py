@@ -31,6 +31,7 @@ from tests.documents import (
     LOG_HEADER,
     REPLY_HEADER,
     VIOLATION_HEADER,
+    api_tables,
     bound_table,
     collector_table,
     kind_table,
@@ -91,6 +92,11 @@ def test_tables_of_the_detector() -> None:
     """`python -m tests.documents` writes them."""
     assert table("detect.md", KIND_HEADER) == kind_table()
     assert table("detect.md", BOUND_HEADER) == bound_table()
+
+
+def test_tables_of_the_api() -> None:
+    for header, rows in api_tables().items():
+        assert table("api.md", header) == rows
 
 
 def test_collectors_metrics() -> None:

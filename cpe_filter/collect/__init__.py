@@ -10,13 +10,13 @@
     cases/       cases (model, query, actions), how they follow from incidents (history, plan, update), notifications
     mail/        notices to subscribers by e-mail, and the bounces that come back
     export/      XARF, IntelMQ and CSV
-    web/         the fleet page
+    web/         the fleet page;   api/   cases for other systems
     internal     /metrics, /healthz and /readyz
     service, tasks, trial   processes that run, tasks that end, the folder of a trial
     doctor/      whether what is deployed works
     command      the command line
 
 Knows reports and what an ISP does with them. Must not know how a router judges. Nothing here runs on a router.
-Imports point one way: wire, config <- store <- intake, subscribers <- cases <- mail <- export, web <- service, tasks
-<- doctor <- command.
+Imports point one way: wire, config <- store <- intake, subscribers <- cases <- mail <- export, web, api <- service,
+tasks <- doctor <- command.
 """

@@ -15,6 +15,8 @@ DEFAULT_CONFIG = "/etc/cpe-filter/collector.toml"
 KINDS = ("xarf", "intelmq", "csv")
 #: What `collector notice` prints.
 FORMATS = ("mail", "json")
+#: What a token of the API may do.
+ROLES = ("read", "desk", "admin")
 
 #: Verbs that take the configuration alone: help, and what else there is to say.
 _PLAIN = {
@@ -72,6 +74,7 @@ def add_to(collector: argparse.ArgumentParser) -> None:
     _export(verb("export", "write the incidents of cases in a format that abuse desks read"))
     _webhook(verb("webhook", "list events that the webhook's receiver did not take, or queue them again"))
     _notice(verb("notice", "print the text for the subscriber of a case"))
+    _token(verb("token", "make, list and revoke tokens of the API"))
     calibrate = verb("calibrate", "print rates by indicator in cases closed as confirmed or as a false alarm")
     calibrate.add_argument("--output", metavar="PATH", help="also write a proposed table of rates to this file")
     audit = verb("audit", "print the audit log, one JSON object on each line, and check that no line was changed")
@@ -108,3 +111,22 @@ def _notice(notice: argparse.ArgumentParser) -> None:
         help=f"{', '.join(LANGUAGES)} (default: the subscriber's)",
     )
     notice.add_argument("--format", metavar="FORMAT", choices=FORMATS, help="mail (default, RFC 5322) or json")
+
+
+def _days(text: str) -> str:
+    if not (text.isascii() and text.isdecimal() and len(text) < 6):
+        raise argparse.ArgumentTypeError("expected a number of days")
+    return text
+
+
+def _token(token: argparse.ArgumentParser) -> None:
+    verbs = token.add_subparsers(metavar="create|list|revoke", dest="of", required=True)
+    create = verbs.add_parser(
+        "create", help="make a token, and print it once", description="Prints the token on stdout."
+    )
+    create.add_argument("name", metavar="NAME", help="who uses it: the history of a case names it")
+    create.add_argument("--role", metavar="ROLE", choices=ROLES, required=True, help=", ".join(ROLES))
+    create.add_argument("--expires", metavar="DAYS", type=_days, required=True, help="after how many days, 1 to 400")
+    verbs.add_parser("list", help="print all tokens, one JSON object on each line, without their secrets")
+    revoke = verbs.add_parser("revoke", help="end a token at once")
+    revoke.add_argument("name", metavar="NAME", help="the name of the token")

@@ -10,6 +10,7 @@ import logging
 import sys
 
 from cpe_filter.collect import doctor, log, service, tasks, trial, users
+from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.file import ConfigError, load, problems
 from cpe_filter.collect.config.model import Config
@@ -91,6 +92,9 @@ def _check(config: Config, path: str) -> int:
         page.tls(config)
         page.maker_lists(config)
         places.append(f"the page at {config.page.address}")
+    if config.api.address:
+        api.tls(config)
+        places.append(f"the API at {config.api.address}")
     if config.tls_proxy.address:
         places.append(f"TLS proxy at {config.tls_proxy.address}")
     count = f"{len(revoked)} certificates revoked" if revoked is not None else "no revocation list"

@@ -48,6 +48,8 @@ class Metrics:
         self.retained = counter("retention_rows", "Rows that retention deleted, emptied or rolled up.", "what")
         self.pages = counter("page_responses", "Answers of the fleet page, by status.", "status")
         self.logins = counter("page_logins", "Logins to the fleet page: good, failed or slowed.", "outcome")
+        self.api = counter("api_responses", "Answers of the API, by status.", "status")
+        self.api_tokens_refused = counter("api_tokens_refused", "Requests to the API without a valid token.")
         self.webhook = counter(
             "webhook", "Delivery attempts: delivered, failed (repeated) or dead (given up).", "outcome"
         )

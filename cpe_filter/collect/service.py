@@ -18,6 +18,7 @@ from typing import Any
 
 from cpe_filter import __version__
 from cpe_filter.collect import internal
+from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.cases import age_tables, worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake import routers
@@ -108,10 +109,12 @@ async def _linked(config: Config) -> AsyncIterator[Link]:
 def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Listener], Jobs]:
     """What runs in each process that has a store: the fleet page, cases, notifications, mail and retention."""
     subscribers = worker.subscribers(config)  # read once, for all of them
-    pages, page_jobs = page.listeners(config, store, metrics, mail.desk(config, store, subscribers))
+    desk = mail.desk(config, store, subscribers)
+    pages, page_jobs = page.listeners(config, store, metrics, desk)
+    apis, api_jobs = api.listeners(config, store, metrics, desk)
     mail_jobs = mail.jobs(config, store, metrics, subscribers)
     case_jobs = worker.jobs(config, store, metrics, subscribers)
-    return pages, [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs]
+    return [*pages, *apis], [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs, *api_jobs]
 
 
 async def _serve(config: Config, metrics: Metrics, sink: Sink | Feed, pages: Sequence[Listener], jobs: Jobs) -> None:

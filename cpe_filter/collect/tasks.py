@@ -1,5 +1,5 @@
 """`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry,
-notice --case ID, bounce, calibrate, audit.
+notice --case ID, bounce, calibrate, audit, token create|list|revoke.
 
 Knows the options of the command line. Must not do a task's work. Messages go to stderr; stdout has only the output of
 the task.
@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from cpe_filter.collect.api import tokens
 from cpe_filter.collect.cases import calibration, notice, query, queue, rates, worker
 from cpe_filter.collect.cases.model import CaseError
 from cpe_filter.collect.config.model import Config
@@ -26,7 +27,7 @@ from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
 from cpe_filter.detect.evidence import INDICATORS
 
-WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate", "audit")
+WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate", "audit", "token")
 
 
 class BadArgumentsError(Exception):
@@ -35,7 +36,8 @@ class BadArgumentsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """of: what to export, what to do with given-up events, or a trial's folder. The rest as on the command line."""
+    """of: what to export, what to do with given-up events or tokens, or a trial's folder. The rest as on the command
+    line."""
 
     of: str | None = None
     since: str | None = None
@@ -45,6 +47,9 @@ class Options:
     language: str | None = None
     format: str | None = None
     host: str | None = None
+    name: str | None = None
+    role: str | None = None
+    expires: str | None = None
 
 
 async def run(config: Config, store: Store, work: str, options: Options) -> None:
@@ -60,6 +65,8 @@ async def run(config: Config, store: Store, work: str, options: Options) -> None
         await _calibrate(store, options)
     elif work == "audit":
         await _audit(store, options)
+    elif work == "token":
+        await _token(store, options, now)
     elif work == "rebuild":
         async with worker.subscriber_map(config) as subscribers:
             updater = await worker.updater(config, store, subscribers, now)
@@ -162,7 +169,7 @@ async def _calibrate(store: Store, options: Options) -> None:
 async def _audit(store: Store, options: Options) -> None:
     """The lines to stdout, and whether they are as they were written."""
     async for row in audit.lines(store, moment(options.since) if options.since is not None else 0):
-        print(json.dumps({**row, "at": datetime.fromtimestamp(row["at"], timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}))
+        print(json.dumps({**row, "at": _time(row["at"])}))
     found = await audit.verify(store)
     if isinstance(found, audit.Broken):
         raise BadArgumentsError(
@@ -170,6 +177,29 @@ async def _audit(store: Store, options: Options) -> None:
         )
     number, chain = await audit.head(store)
     _report(f"{found} lines; each follows the one before. The last is {number}, with chain {chain}")
+
+
+async def _token(store: Store, options: Options, now: int) -> None:
+    """create: the token to stdout, once. list: a JSON object a line."""
+    name, by = options.name or "", audit.By(audit.os_user(), audit.COMMAND)
+    try:
+        if options.of == "create":
+            text = await tokens.create(store, name, options.role or "", int(options.expires or "0"), now, by)
+            print(text)
+            _report(f"token {name} created; it is shown only once")
+        elif options.of == "revoke":
+            ended = await tokens.revoke(store, name, now, by)
+            _report(f"token {name} revoked" if ended else f"token {name} had been revoked before")
+        else:
+            for row in await tokens.listed(store):
+                times = {key: None if row[key] is None else _time(row[key]) for key in row if key.endswith("_at")}
+                print(json.dumps({**row, **times, "state": tokens.state(row, now)}))
+    except tokens.TokenError as error:
+        raise BadArgumentsError(str(error)) from None
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _leave(path: str, text: bytes) -> None:

@@ -137,6 +137,7 @@ class Filter:
     text: str = ""
     since: int | None = None
     until: int | None = None
+    changed_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,26 @@ async def listed(
     return Listed([_case(row) for row in rows], int(count[0]["n"]))
 
 
+async def after(
+    store: Store, filter_: Filter, column: str, latest: bool, start: tuple[int, str] | None, most: int
+) -> list[Case]:
+    """Cases that pass the filter, from behind a place in an order on: rows that come or go do not move the others.
+
+    column: of desk_case, one of the program's own names. latest: whether the largest come first. start: the value of
+    that column and the id of the last case that was read; None for the beginning. Raises `StoreError`.
+    """
+    where, values = _where(filter_)
+    if start is not None:
+        sign = "<" if latest else ">"
+        behind = f"(c.{column} {sign} :place OR (c.{column} = :place AND c.id > :after))"
+        where = f"{where} AND {behind}" if where else f"WHERE {behind}"
+        values |= {"place": start[0], "after": start[1]}
+    rows = await store.read(
+        f"{_SELECT} {where} ORDER BY c.{column}{' DESC' if latest else ''}, c.id LIMIT :most", **values, most=most
+    )
+    return [_case(row) for row in rows]
+
+
 async def find(store: Store, number: str) -> Case | None:
     """A case by its id, or by one that it had before."""
     for _ in range(8):  # aliases are kept flat; a chain would be a fault
@@ -136,6 +156,7 @@ _CONDITIONS = {
     "model": f"{MODEL_OF} = :model",
     "since": "c.last_at >= :since",
     "until": "c.last_at < :until",
+    "changed_since": "c.changed_at >= :changed_since",
 }
 
 

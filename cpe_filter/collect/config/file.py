@@ -11,7 +11,7 @@ from typing import Any
 
 from cpe_filter import toml_file
 from cpe_filter.collect.config.keys import RENAMED, TABLES
-from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.config.model import ApiTable, Config, PageTable
 
 #: With `+` and a token of 32 characters a local-part of 64 (RFC 5321 section 4.5.3.1.1).
 _MAX_BOUNCE_NAME = 31
@@ -137,11 +137,8 @@ def _check_page(config: Config) -> str | None:
     page = config.page
     if not page.address:
         return None
-    if bool(page.certificate) != bool(page.key):
-        return "[page] certificate and key go together; one is missing"
-    local = page.address.startswith(("unix:", "127.", "[::1]:"))
-    if not page.certificate and not local and not page.plain_http:
-        return "[page] address is reachable from other machines; set certificate and key, or plain_http = true"
+    if problem := _check_tls("page", page):
+        return problem
     if page.login == "password" and not page.users:
         return "[page] users is empty; `cpe-filter collector --config FILE password` makes one"
     if page.login == "proxy" and page.users:
@@ -151,5 +148,18 @@ def _check_page(config: Config) -> str | None:
     return None
 
 
+def _check_api(config: Config) -> str | None:
+    return _check_tls("api", config.api) if config.api.address else None
+
+
+def _check_tls(table: str, at: PageTable | ApiTable) -> str | None:
+    if bool(at.certificate) != bool(at.key):
+        return f"[{table}] certificate and key go together; one is missing"
+    local = at.address.startswith(("unix:", "127.", "[::1]:"))
+    if not at.certificate and not local and not at.plain_http:
+        return f"[{table}] address is reachable from other machines; set certificate and key, or plain_http = true"
+    return None
+
+
 #: What one key asks of another: each returns what is wrong, "" if nothing.
-_CHECKS = (_check_listen, _check_store, _check_cases, _check_mail, _check_page)
+_CHECKS = (_check_listen, _check_store, _check_cases, _check_mail, _check_page, _check_api)

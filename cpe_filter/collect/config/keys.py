@@ -297,6 +297,15 @@ KEYS: tuple[Key, ...] = (
     _key("page", "makers", "files", _are_files, f"a list of at most {_MAX_FILES} absolute paths",
          "Lists of the IEEE that name the makers of devices (oui, mam, oui36, iab; .csv or .txt), read again when they"
          " change."),
+    _key("api", "address", "address", _is_address, _ADDRESSES, "Where other systems connect to the API."),
+    _file("api", "certificate", "Its certificate with the chain, PEM. Empty: plain HTTP, on this machine only."),
+    _file("api", "key", "The private key of the certificate, PEM."),
+    flag("api", "plain_http",
+         "Plain HTTP at other addresses than loopback, too: only behind a proxy that terminates TLS."),
+    number("api", "requests_per_hour", "requests/h", 1, 10_000_000, "Requests with one token."),
+    number("api", "requests_burst", "requests", 1, 100_000, "Requests with one token at once."),
+    number("api", "acts_per_hour", "requests/h", 1, 1_000_000, "Requests with one token that change something."),
+    number("api", "acts_burst", "requests", 1, 100_000, "The same at once."),
     word("log", "level", get_args(Level), "The least severe messages that are logged."),
 )  # fmt: skip
 

@@ -211,6 +211,20 @@ class PageTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiTable:
+    """[api]: the API for other systems."""
+
+    address: str = ""
+    certificate: str = ""
+    key: str = ""
+    plain_http: bool = False
+    requests_per_hour: int = 36_000
+    requests_burst: int = 300
+    acts_per_hour: int = 1200
+    acts_burst: int = 120
+
+
+@dataclass(frozen=True, slots=True)
 class LogTable:
     """[log]: what is logged."""
 
@@ -236,6 +250,7 @@ class Config:
     mail: MailTable = MailTable()
     metrics: MetricsTable = MetricsTable()
     page: PageTable = PageTable()
+    api: ApiTable = ApiTable()
     log: LogTable = LogTable()
     #: Old names that the file still uses, for a warning.
     renamed: tuple[str, ...] = ()

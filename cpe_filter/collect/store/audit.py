@@ -183,6 +183,14 @@ async def listed(store: Store, want: Filter, first: int = 0, most: int = 100) ->
     return rows, int(count[0]["n"])
 
 
+async def before(store: Store, want: Filter, start: int | None, most: int) -> list[Row]:
+    """The lines with a number below `start` (None: all), the latest first."""
+    where, values = _where(want)
+    if start is not None:
+        where, values = f"{where} AND n < :start" if where else "WHERE n < :start", {**values, "start": start}
+    return await store.read(f"SELECT * FROM desk_audit {where} ORDER BY n DESC LIMIT :most", **values, most=most)
+
+
 async def people(store: Store, most: int = 500) -> list[str]:
     """The names in it, sorted."""
     found = await store.read("SELECT DISTINCT who FROM desk_audit WHERE who <> '' ORDER BY who LIMIT :most", most=most)

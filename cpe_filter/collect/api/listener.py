@@ -1,0 +1,61 @@
+"""The listener of the API, as the configuration wants it.
+
+Knows the configuration and TLS. Must not know operations. A new certificate takes effect without a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Coroutine
+from typing import Any
+
+from cpe_filter.collect.api import app
+from cpe_filter.collect.api.reads import Setup
+from cpe_filter.collect.cases import worker
+from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.intake.listener import Listener, ListenError
+from cpe_filter.collect.intake.tls import Reloader, browser_context
+from cpe_filter.collect.mail.desk import Desk
+from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.store.base import Store
+
+#: Few: programs, not routers.
+_MAX_CONNECTIONS, _MAX_PER_SOURCE = 256, 64
+_CHECK_S = 10.0
+
+_log = logging.getLogger("cpe_filter.collect.api")
+
+
+def listeners(
+    config: Config, store: Store, metrics: Metrics, mail: Desk | None = None
+) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
+    """The listener of the API and the jobs for it; none if the configuration has no API. Raises `ListenError`."""
+    api = config.api
+    if not api.address:
+        return [], []
+    context = tls(config)
+    limits = app.Limits(api.requests_per_hour, api.requests_burst, api.acts_per_hour, api.acts_burst)
+    setup = Setup(store, worker.notice_terms(config), mail if config.mail.relay else None)
+    application = app.application(setup, limits, metrics, secure=context is not None or api.plain_http)
+    listener = Listener(api.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
+    return [listener], [] if context is None else [_watch(config, context)]
+
+
+def tls(config: Config) -> ssl.SSLContext | None:
+    """None for plain HTTP. Raises `ListenError`."""
+    if not config.api.certificate:
+        return None
+    return browser_context(config.api.certificate, config.api.key)
+
+
+async def _watch(config: Config, context: ssl.SSLContext) -> None:
+    reloader = Reloader(context, config.api.certificate, config.api.key)
+    while True:
+        await asyncio.sleep(_CHECK_S)
+        try:
+            if reloader.check():
+                _log.info("api certificate reloaded")
+        except ListenError as error:
+            _log.error("api certificate", extra={"fields": {"why": str(error)}})

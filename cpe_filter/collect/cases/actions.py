@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpe_filter.collect.cases import funnel, history, model
-from cpe_filter.collect.cases.history import ACKNOWLEDGED, CLOSED, NOTE, NOTIFIED, REOPENED, ActionKind
+from cpe_filter.collect.cases.history import ACKNOWLEDGED, ASSIGNED, CLOSED, NOTE, NOTIFIED, REOPENED, ActionKind
 from cpe_filter.collect.cases.model import (
     ALLOWED_FROM,
     Case,
@@ -26,6 +26,17 @@ from cpe_filter.collect.store.base import Row, Statement, Store
 
 #: Characters.
 MAX_TEXT, MAX_USER = 2000, 100
+
+#: The name of an action, as in URLs -> its kind.
+KINDS: dict[str, ActionKind] = {
+    "acknowledge": history.ACKNOWLEDGED,
+    "notified": history.NOTIFIED,
+    "confirm": history.CONFIRMED,
+    "false-alarm": history.FALSE_ALARM,
+    "close": history.CLOSED,
+    "reopen": history.REOPENED,
+    "note": history.NOTE,
+}
 
 
 async def acknowledge(store: Store, number: str, user: str, text: str = "", now: int | None = None) -> Case:
@@ -57,6 +68,19 @@ async def notified(
     return await act(store, number, NOTIFIED, user, text, now, by)
 
 
+async def assign(
+    store: Store,
+    number: str,
+    user: str,
+    assignee: str,
+    text: str = "",
+    now: int | None = None,
+    by: audit.By | None = None,
+) -> Case:
+    """assignee: the user who works on the case from now on; "" for no one."""
+    return await act(store, number, ASSIGNED, user, text, now, by, assignee)
+
+
 async def act(
     store: Store,
     number: str,
@@ -65,6 +89,7 @@ async def act(
     text: str,
     now: int | None = None,
     by: audit.By | None = None,
+    assignee: str | None = None,
 ) -> Case:
     """Does an action: the case after it. The audit log gets its line in the same transaction.
 
@@ -74,22 +99,8 @@ async def act(
     Raises `CaseNotFoundError`, `InvalidStateError`, `CaseError` (text too long, too many actions) and `StoreError`; so
     do all functions here.
     """
-    if not user or len(user) > MAX_USER or len(text) > MAX_TEXT or not _is_storable(user + text):
-        raise CaseError(f"user needs 1 to {MAX_USER} characters, text at most {MAX_TEXT}, Unicode without NUL")
-    case = await find(store, number)
-    if case is None:
-        raise CaseNotFoundError(f"no case {number[:40]}")
     at = int(time.time()) if now is None else now
-    source = await read_source(store, case.id, at)
-    before = history.fold(source.spells, source.actions)
-    if not _is_allowed(kind, user, before):
-        reason = f" ({before.episodes[-1].why})" if kind == REOPENED else ""
-        raise InvalidStateError(f"case {case.id} is {before.state}{reason}")
-    if len(source.actions) >= model.MAX_ACTIONS:
-        raise CaseError(f"case {case.id} has {model.MAX_ACTIONS} actions")
-    known = sorted(spell.incident for spell in source.spells)
-    action = history.Action(secrets.token_hex(8), at, user, kind, text, frozenset(known))
-    statements = [(_ACTION, _insert(case.id, action)), *_update(case.id, source, action)]
+    case, statements = await prepare(store, number, kind, user, text, at, assignee)
     by = by or audit.By(user)
     if by.via == audit.SERVICE:
         await store.write(statements)
@@ -101,8 +112,37 @@ async def act(
     return after
 
 
+async def prepare(
+    store: Store,
+    number: str,
+    kind: ActionKind,
+    user: str,
+    text: str,
+    at: int,
+    assignee: str | None = None,
+) -> tuple[Case, list[Statement]]:
+    """Checks an action: the case before it, and the statements that do it, for one transaction with `audit.record`."""
+    if (kind == ASSIGNED) != (assignee is not None) or len(assignee or "") > MAX_USER:
+        raise CaseError(f"assigned needs an assignee of at most {MAX_USER} characters")
+    if not user or len(user) > MAX_USER or len(text) > MAX_TEXT or not _is_storable(user + text + (assignee or "")):
+        raise CaseError(f"user needs 1 to {MAX_USER} characters, text at most {MAX_TEXT}, Unicode without NUL")
+    case = await find(store, number)
+    if case is None:
+        raise CaseNotFoundError(f"no case {number[:40]}")
+    source = await read_source(store, case.id, at)
+    before = history.fold(source.spells, source.actions)
+    if not _is_allowed(kind, user, before):
+        reason = f" ({before.episodes[-1].why})" if kind == REOPENED else ""
+        raise InvalidStateError(f"case {case.id} is {before.state}{reason}")
+    if len(source.actions) >= model.MAX_ACTIONS:
+        raise CaseError(f"case {case.id} has {model.MAX_ACTIONS} actions")
+    known = sorted(spell.incident for spell in source.spells)
+    action = history.Action(secrets.token_hex(8), at, user, kind, text, frozenset(known), assignee)
+    return case, [(_ACTION, _insert(case.id, action)), *_update(case.id, source, action)]
+
+
 def _is_allowed(kind: ActionKind, user: str, before: history.History) -> bool:
-    if kind == NOTE:
+    if kind in (NOTE, ASSIGNED):
         return True
     last = before.episodes[-1]
     if kind == REOPENED and last.why != history.DESK:
@@ -161,15 +201,16 @@ async def read_actions(store: Store, number: str) -> list[history.Action]:
     rows = await store.read("SELECT * FROM desk_case_action WHERE case_id = :id ORDER BY at, id", id=number)
     return [
         history.Action(
-            row["id"], row["at"], row["who"], row["what"], row["text"], frozenset(json.loads(row["known"]))
+            row["id"], row["at"], row["who"], row["what"], row["text"], frozenset(json.loads(row["known"])),
+            row["assignee"],
         )
         for row in rows
     ]  # fmt: skip
 
 
 _ACTION = """
-INSERT INTO desk_case_action (id, case_id, at, who, what, text, known)
-VALUES (:id, :case_id, :at, :user, :kind, :text, :known)
+INSERT INTO desk_case_action (id, case_id, at, who, what, text, known, assignee)
+VALUES (:id, :case_id, :at, :user, :kind, :text, :known, :assignee)
 """
 #: Columns of desk_case that come from its history.
 STATE_COLUMNS = (
@@ -177,7 +218,7 @@ STATE_COLUMNS = (
     "told_by", "seen_at", "seen_by", "answered_at", "answer", "objection", "clean_since", "relapsed_at",
 )  # fmt: skip
 _STATE = (
-    f"UPDATE desk_case SET {', '.join(f'{name} = :{name}' for name in (*STATE_COLUMNS, 'acted', 'changed_at'))}"
+    f"UPDATE desk_case SET {', '.join(f'{name} = :{name}' for name in (*STATE_COLUMNS, 'acted', 'changed_at', 'assignee'))}"
     " WHERE id = :id"
 )
 _OF_HISTORY = ("number", "incident", "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why")
@@ -197,6 +238,7 @@ def _update(number: str, source: Source, action: history.Action) -> list[Stateme
     found = funnel.clean(after, actions, source.watch)
     changed_at = max(source.changed_at, *(one.at for one in actions))
     values = {**state_columns(after, found), "acted": len(actions), "changed_at": changed_at, "id": number}
+    values["assignee"] = history.assignee(actions)
     return [(_STATE, values), *replace_episodes(number, after, found)]
 
 

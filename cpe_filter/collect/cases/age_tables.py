@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from cpe_filter.collect.cases import history, query
+from cpe_filter.collect.cases import bulk, history, query
 from cpe_filter.collect.cases.model import STAGES
 from cpe_filter.collect.cases.notifications import EVENT_STATES, MAIL_STATES, QUEUED
 from cpe_filter.collect.cases.plan import delete_related
@@ -66,6 +66,7 @@ async def run(store: Store, terms: Terms, now: int) -> dict[str, int]:
     evidence = now - terms.evidence_days * DAY
     done["event_bodies"] = (await store.write([(_BODIES, {"before": evidence})]))[0]
     done["cases"] = await _cases(store, now - terms.case_days * DAY)
+    done["batches"] = (await store.write(bulk.forget(now - terms.case_days * DAY)))[1]
     done["exports"] = (await store.write([(_EXPORTS, {"before": evidence})]))[0]
     return done
 

@@ -32,7 +32,8 @@ CLOSED: Literal["closed"] = "closed"
 ACTIVE: tuple[State, ...] = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
 
 ActionKind = Literal[
-    "notified", "acknowledged", "closed", "confirmed", "false-alarm", "reopened", "note", "bounced", "quiet", "relapsed"
+    "notified", "acknowledged", "closed", "confirmed", "false-alarm", "reopened", "note", "bounced", "quiet", "relapsed",
+    "assigned",
 ]
 #: These close a case and say what it was: `calibrate` learns from them.
 CONFIRMED: Literal["confirmed"] = "confirmed"
@@ -41,6 +42,8 @@ REOPENED: Literal["reopened"] = "reopened"
 NOTE: Literal["note"] = "note"
 #: The notice by e-mail came back: the subscriber has not been notified after all.
 BOUNCED: Literal["bounced"] = "bounced"
+#: A user works on the case from now on, or nobody does. It changes no state.
+ASSIGNED: Literal["assigned"] = "assigned"
 #: What the collector itself has observed (funnel.observe): days without a finding, and a finding after these.
 QUIET: Literal["quiet"] = "quiet"
 RELAPSED: Literal["relapsed"] = "relapsed"
@@ -86,7 +89,7 @@ class Spell(NamedTuple):
 
 
 class Action(NamedTuple):
-    """known: the incidents that the case had then."""
+    """known: the incidents that the case had then. assignee: of `assigned`; "" is nobody."""
 
     id: str
     at: int
@@ -94,6 +97,7 @@ class Action(NamedTuple):
     kind: ActionKind
     text: str
     known: frozenset[str]
+    assignee: str | None = None
 
 
 @dataclass(slots=True)
@@ -189,6 +193,12 @@ def fold(spells: Iterable[Spell], actions: Iterable[Action]) -> History:
 def channel(user: str) -> Channel:
     """The channel of an action `notified`."""
     return "mail" if user == MAIL else "webhook" if user == WEBHOOK else "desk"
+
+
+def assignee(actions: Iterable[Action]) -> str:
+    """Who works on a case: as its latest `assigned` says, "" if nobody. A case that recurs keeps its user."""
+    assigned = [action for action in actions if action.kind == ASSIGNED]
+    return max(assigned, key=lambda action: (action.at, action.id)).assignee or "" if assigned else ""
 
 
 def _begin(spell: Spell, actions: Iterable[Action]) -> tuple[int, int]:

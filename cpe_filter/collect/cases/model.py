@@ -13,6 +13,7 @@ from cpe_filter.collect.cases import history
 from cpe_filter.collect.cases.history import (
     ACKNOWLEDGED,
     ACTIVE,
+    ASSIGNED,
     CLOSED,
     NOTE,
     NOTIFIED,
@@ -110,6 +111,7 @@ class Case:
     objection: int = 0
     clean_since: int | None = None
     relapsed_at: int | None = None
+    assignee: str = ""
 
     @property
     def allowed(self) -> tuple[ActionKind, ...]:
@@ -120,6 +122,7 @@ class Case:
             *((ACKNOWLEDGED,) if objects else ()),
             NOTE,
         )
+        return (*(kind for kind, states in ALLOWED_FROM.items() if self.state in states), NOTE, ASSIGNED)
 
 
 @dataclass(frozen=True, slots=True)

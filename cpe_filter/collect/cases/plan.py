@@ -177,6 +177,7 @@ def _columns(
         "ind": json.dumps(dict(sorted(seen.items())), separators=(",", ":")),
         "opened_at": folded.episodes[0].begun_at,
         **actions.state_columns(folded, found),
+        "assignee": history.assignee(done),
         "acted": len(done),
         "heard_at": heard_at,
         "changed_at": max([heard_at, *(action.at for action in done)]),
@@ -234,7 +235,7 @@ def delete_related(number: str) -> list[Statement]:
 _NAMES = (
     "id", "router", "dev", "subscriber", "region", "line", "model", "contact", "asn", "oui", "standing", "act",
     "first_at", "last_at", "incidents", "conns", "nets", "msgs", "rcpts", "refused", "ind", "opened_at",
-    *actions.STATE_COLUMNS, "acted", "changed_at",
+    *actions.STATE_COLUMNS, "acted", "changed_at", "assignee",
 )  # fmt: skip
 _CASE = (
     f"INSERT INTO desk_case ({', '.join(_NAMES)}) VALUES ({', '.join(':' + name for name in _NAMES)})"

@@ -120,7 +120,7 @@ async def detail(store: Store, number: str, most: int = 100) -> Detail | None:
         ],
         [{**row, "body": _event(row["body"])} for row in reports],
         await store.read(
-            "SELECT id, at, who, what, text FROM desk_case_action WHERE case_id = :id ORDER BY at, id", **of
+            "SELECT id, at, who, what, text, assignee FROM desk_case_action WHERE case_id = :id ORDER BY at, id", **of
         ),
         await store.read(
             "SELECT id, kind, at, made_at, state, tries, next_at, done_at, status, why FROM desk_event"

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cpe_filter.collect import mail_address
-from cpe_filter.collect.cases import notice
-from cpe_filter.collect.cases.model import Detail
+from cpe_filter.collect.cases import notice, query
+from cpe_filter.collect.cases.model import CaseError, CaseNotFoundError, Detail
 from cpe_filter.collect.mail import message, outbox
 from cpe_filter.collect.mail.sender import no_address
 from cpe_filter.collect.store import audit
-from cpe_filter.collect.store.base import Row, Store
+from cpe_filter.collect.store.base import Row, Statement, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError, Subscribers
 
 
@@ -83,6 +83,22 @@ class Desk:
         if len(sent) >= self._per_case:
             return f"The case has had {len(sent)} notices; [mail] per_case allows {self._per_case}"
         return None
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether notices can be sent."""
+        return self._terms is not None
+
+    async def prepare(self, number: str, user: str, now: int) -> list[Statement]:
+        """The statements that queue the next notice of a case (`bulk.Mailer`). Raises `CaseError` if it cannot be
+        sent, and `StoreError`."""
+        found = await query.detail(self._store, number)
+        if found is None:
+            raise CaseNotFoundError(f"no case {number[:40]}")
+        letter = await self.letter(found, now)
+        if letter.problem is not None:
+            raise CaseError(letter.problem)
+        return [outbox.added(found.case.id, found.case.subscriber, len(letter.sent), user, now)]
 
     async def queue(self, found: Detail, place: int, by: audit.By, now: int) -> str | None:
         """Queues the notice. by: who asks for it. place: how many messages the case had when the desk read it. None

@@ -33,11 +33,16 @@ async def add(
 ) -> bool:
     """Adds a message. place: how many messages the case has. user: who asked for it, "" if it is automatic. by: the
     same for the audit log, None if it is automatic. False if it was added before."""
-    values = {"id": number_of(case, place), "case_id": case, "place": place, "subscriber": subscriber, "now": now}
-    adding: Statement = (_ADD, {**values, "user": user})
+    adding = added(case, subscriber, place, user, now)
     if by is None:
         return (await store.write([adding]))[0] == 1
     return (await audit.record(store, by, "mail", case, "", now, [adding]))[0] == 1
+
+
+def added(case: str, subscriber: str, place: int, user: str, now: int) -> Statement:
+    """The statement of `add`."""
+    values = {"id": number_of(case, place), "case_id": case, "place": place, "subscriber": subscriber, "now": now}
+    return _ADD, {**values, "user": user}
 
 
 async def of_case(store: Store, case: str) -> list[Row]:

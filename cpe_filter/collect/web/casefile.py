@@ -10,8 +10,7 @@ import time
 from typing import Any
 
 from cpe_filter.collect.cases import actions, history, query
-from cpe_filter.collect.cases.actions import MAX_TEXT
-from cpe_filter.collect.cases.history import ActionKind
+from cpe_filter.collect.cases.actions import KINDS, MAX_TEXT
 from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, Detail, InvalidStateError
 from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, QUEUED, SKIPPED
 from cpe_filter.collect.mail.desk import Desk
@@ -25,16 +24,6 @@ from cpe_filter.collect.web.layout import form, link, listing, span, when
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, code, note, shown, table
 
-#: The last part of the URL -> the action.
-ACTS: dict[str, ActionKind] = {
-    "acknowledge": history.ACKNOWLEDGED,
-    "notified": history.NOTIFIED,
-    "confirm": history.CONFIRMED,
-    "false-alarm": history.FALSE_ALARM,
-    "close": history.CLOSED,
-    "reopen": history.REOPENED,
-    "note": history.NOTE,
-}
 #: The message after an action.
 DONE = {
     "acknowledge": "The case is acknowledged.",
@@ -102,14 +91,14 @@ _ACTED = {
 
 
 async def act(store: Store, number: str, name: str, by: audit.By, text: str, now: int) -> Refusal | None:
-    """Does one of `ACTS`: None when it is done. Raises `StoreError`."""
+    """Does one of `KINDS`: None when it is done. Raises `StoreError`."""
     text = "\n".join(line.rstrip() for line in text.replace("\r", "").split("\n")).strip()
     if len(text) > MAX_TEXT:
         return Refusal(400, f"A remark has at most {MAX_TEXT:,} characters.")
     if name == "note" and not text:
         return Refusal(400, "A note needs text.")
     try:
-        await actions.act(store, number, ACTS[name], by.who, text, now, by)
+        await actions.act(store, number, KINDS[name], by.who, text, now, by)
     except CaseNotFoundError:
         return Refusal(404, "No such case.")
     except InvalidStateError:
@@ -248,7 +237,7 @@ def _form(case: Case, person: Person) -> str:
     if not person.may_act:
         return ""
     can_reopen = case.why == history.DESK
-    names = [name for name, kind in ACTS.items() if kind in case.allowed and (kind != history.REOPENED or can_reopen)]
+    names = [name for name, kind in KINDS.items() if kind in case.allowed and (kind != history.REOPENED or can_reopen)]
     buttons = "".join(
         f"<button{' class=main' if at == 0 and name != 'note' else ''} "
         f'formaction="{link(f"/cases/{case.id}/{name}", {})}">{_BUTTONS[name]}</button>'

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from cpe_filter.collect.cases import mail_servers
+from cpe_filter.collect.cases import actions, mail_servers
 from cpe_filter.collect.intake.limits import Buckets
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
@@ -227,7 +227,7 @@ class Site:
 
     async def _act(self, request: Request, person: Person) -> Response:
         number, act = _number(request), request.path_params["act"]
-        if act not in casefile.ACTS:
+        if act not in actions.KINDS:
             raise HttpError(404, "No such page.")
         form = await self._own_form(request, person)
         by, text = self._by(request, person), form.get("text", "")

@@ -278,11 +278,13 @@ def test_actions_say_who_and_when(with_store: WithStore) -> None:
         book = ours()(store)
         await store.add([event("raised", 0)])
         await book.catch_up(NOW)
-        assert (await only(store)).allowed == ("notified", "acknowledged", "closed", "confirmed", "false-alarm", "note")
+        assert (await only(store)).allowed == (
+            "notified", "acknowledged", "closed", "confirmed", "false-alarm", "note", "assigned",
+        )  # fmt: skip
         assert (await actions.notified(store, CASE, "letters", now=NOW + 1)).state == "notified"
         case = await actions.acknowledge(store, CASE, "amy", "called them", now=NOW + 2)
         assert (case.state, case.notified_at, case.acknowledged_at) == ("acknowledged", NOW + 1, NOW + 2)
-        assert case.allowed == ("closed", "confirmed", "false-alarm", "note")
+        assert case.allowed == ("closed", "confirmed", "false-alarm", "note", "assigned")
         assert (await actions.close(store, CASE, "bob", now=NOW + 3)).why == "desk"
         assert (await actions.reopen(store, CASE, "bob", "a mistake", now=NOW + 4)).state == "acknowledged"
         assert (await actions.note(store, CASE, "amy", "waits", now=NOW + 5)).changed_at == NOW + 5

@@ -40,8 +40,8 @@ def main() -> int:
                 " && row.innerText.includes('times')).querySelector('a').getAttribute('href').slice(1)"
             )
             for name, scheme, path, top, height in (
-                ("overview", "light", "?days=90", 0, 1130),
-                ("more", "dark", "?days=90", 1190, 1130),
+                ("overview", "light", "fleet?days=90", 0, 1130),
+                ("more", "dark", "fleet?days=90", 1190, 1130),
                 ("cases", "light", "cases", 0, 640),
                 ("case", "light", case, 0, 960),
             ):

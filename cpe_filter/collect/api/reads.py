@@ -84,7 +84,8 @@ async def list_cases(call: Call) -> Done:
     names = ("region", "model", "subscriber", "router", "indicator", "since", "until", "changed_since")
     states = asked.get("state", [])
     wanted = tuple(state for state in STATES if state in states or ("active" in states and state in ACTIVE))
-    filter_ = Filter(wanted, text=asked.get("text", ""), **{name: asked.get(name) for name in names})
+    given: dict[str, Any] = {name: asked.get(name) for name in names}
+    filter_ = Filter(wanted, text=asked.get("text", ""), **given)
     found = await cases.after(call.store, filter_, column, latest, (start[1], start[2]) if start else None, limit + 1)
     mails = await counts(call.store, [case.id for case in found[:limit]])
     more = query.cursor(column, getattr(found[limit - 1], column), found[limit - 1].id) if len(found) > limit else None

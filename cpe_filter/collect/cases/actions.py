@@ -217,10 +217,8 @@ STATE_COLUMNS = (
     "state", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why", "begun_at", "episodes", "told_at",
     "told_by", "seen_at", "seen_by", "answered_at", "answer", "objection", "clean_since", "relapsed_at",
 )  # fmt: skip
-_STATE = (
-    f"UPDATE desk_case SET {', '.join(f'{name} = :{name}' for name in (*STATE_COLUMNS, 'acted', 'changed_at', 'assignee'))}"
-    " WHERE id = :id"
-)
+_CHANGED = (*STATE_COLUMNS, "acted", "changed_at", "assignee")
+_STATE = f"UPDATE desk_case SET {', '.join(f'{name} = :{name}' for name in _CHANGED)} WHERE id = :id"
 _OF_HISTORY = ("number", "incident", "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why")
 _EPISODE_COLUMNS = (
     *_OF_HISTORY, *(f"told_{channel}_at" for channel in history.CHANNELS), "told_at", "seen_at", "seen_by",

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from cpe_filter.collect.cases import actions, history
 from cpe_filter.collect.cases.actions import KINDS, MAX_TEXT
 from cpe_filter.collect.cases.model import CaseError
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Statement, Store, UnstorableError
 from cpe_filter.collect.users import NAME
 
@@ -48,7 +49,7 @@ class BulkError(Exception):
 
 
 class Order(NamedTuple):
-    """action: of `ACTIONS`. reason: kept in the history of each case. assignee: of `assign`; "" is nobody."""
+    """action: of `ACTIONS`. reason: kept in the history of each case. assignee: of `assign`; "": not assigned."""
 
     action: str
     reason: str = ""
@@ -104,7 +105,7 @@ def problem(order: Order) -> str | None:
 
 async def apply(
     store: Store,
-    person: str,
+    by: audit.By,
     ids: Sequence[str],
     action: str,
     reason: str = "",
@@ -113,14 +114,15 @@ async def apply(
     mailer: Mailer | None = None,
     now: int | None = None,
 ) -> Batch:
-    """Does an action on cases at once: what became of each. Raises `BulkError`, `StoreError`."""
+    """Does an action on cases at once: what became of each. by: the person, and how the action came. Raises
+    `BulkError`, `StoreError`."""
     order = Order(action, reason, assignee)
     if why := problem(order):
         raise BulkError(why)
     at = _time(now)
-    number = await draft(store, person, ids, "", at)
-    await confirm(store, number, person, order, at)
-    await run(store, number, mailer, now)
+    number = await draft(store, by.who, ids, "", at)
+    await confirm(store, number, by, order, at)
+    await run(store, number, by, mailer, now)
     found = await find(store, number)
     if found is None:
         raise BulkError("the batch no longer exists")
@@ -148,16 +150,22 @@ def _drop_drafts(person: str) -> list[Statement]:
             (f"DELETE FROM desk_batch WHERE id IN ({_OLD_DRAFTS})", values)]  # fmt: skip
 
 
-async def confirm(store: Store, number: str, person: str, order: Order, now: int) -> bool:
-    """Turns the person's draft into a batch that may run. False if it is none any more: a second click. Raises
-    `BulkError`, `StoreError`."""
+async def confirm(store: Store, number: str, by: audit.By, order: Order, now: int) -> bool:
+    """Turns the person's draft into a batch that may run, with a line in the audit log. False if it is none any more:
+    a second click. Raises `BulkError`, `StoreError`."""
     if why := problem(order):
         raise BulkError(why)
-    values = {"id": number, "person": person, "now": now, **order._asdict()}
-    return (await store.write([(_CONFIRM, values)]))[0] == 1
+    values = {"id": number, "person": by.who, "now": now, **order._asdict()}
+    if (await store.write([(_CONFIRM, values)]))[0] != 1:
+        return False
+    batch = await find(store, number)
+    what = f"{order.action} {order.assignee}".strip()
+    reason = f"{what}, {len(batch.items) if batch else 0} cases, {number}: {order.reason}"
+    await audit.record(store, by, "bulk", reason=reason, now=now)
+    return True
 
 
-async def run(store: Store, number: str, mailer: Mailer | None = None, now: int | None = None) -> None:
+async def run(store: Store, number: str, by: audit.By, mailer: Mailer | None = None, now: int | None = None) -> None:
     """Does a confirmed batch. now: for tests; else the time of each case. Raises `StoreError`: then the cases that
     wait were not done."""
     batch = await find(store, number)
@@ -165,7 +173,7 @@ async def run(store: Store, number: str, mailer: Mailer | None = None, now: int 
         return
     for place, item in enumerate(batch.items):
         if item.state == WAITING:
-            await _one(store, batch, place, item.case, mailer, _time(now))
+            await _one(store, batch, place, by, mailer, _time(now))
     await store.write([(_END, {"id": number, "now": _time(now)})])
     found = await find(store, number)
     if found is not None:
@@ -174,11 +182,13 @@ async def run(store: Store, number: str, mailer: Mailer | None = None, now: int 
         _log.info("bulk", extra={"fields": {**named, "done": done, "refused": refused}})
 
 
-async def _one(store: Store, batch: Batch, place: int, case: str, mailer: Mailer | None, now: int) -> None:
+async def _one(store: Store, batch: Batch, place: int, by: audit.By, mailer: Mailer | None, now: int) -> None:
     mark = {"batch": batch.id, "place": place, "now": now}
+    case, order = batch.items[place].case, batch.order or Order("")
     try:
         statements = await _statements(store, batch, case, mailer, now)
-        await store.write([*statements, (_MARK, {**mark, "state": DONE, "why": None})])
+        done: Statement = (_MARK, {**mark, "state": DONE, "why": None})
+        await audit.record(store, by, _kind(order), case, order.reason, now, [*statements, done])
     except CaseError as error:
         await store.write([(_MARK, {**mark, "state": REFUSED, "why": str(error)[:200]})])
     except UnstorableError as error:
@@ -186,14 +196,18 @@ async def _one(store: Store, batch: Batch, place: int, case: str, mailer: Mailer
         await store.write([(_MARK, {**mark, "state": REFUSED, "why": "the store refuses it; the log says why"})])
 
 
+def _kind(order: Order) -> str:
+    """A word of `audit.KINDS`."""
+    return {ASSIGN: history.ASSIGNED, MAIL: "mail"}.get(order.action) or KINDS[order.action]
+
+
 async def _statements(store: Store, batch: Batch, case: str, mailer: Mailer | None, now: int) -> list[Statement]:
     """Raises `CaseError`."""
     order = batch.order or Order("")
-    if order.action == ASSIGN:
-        kind, assignee = history.ASSIGNED, order.assignee
-        return (await actions.prepare(store, case, kind, batch.made_by, order.reason, now, assignee))[1]
     if order.action != MAIL:
-        return (await actions.prepare(store, case, KINDS[order.action], batch.made_by, order.reason, now))[1]
+        assignee = order.assignee if order.action == ASSIGN else None
+        kind = history.ASSIGNED if order.action == ASSIGN else KINDS[order.action]
+        return (await actions.prepare(store, case, kind, batch.made_by, order.reason, now, assignee))[1]
     if mailer is None:
         raise CaseError("e-mail is not set up")
     queued = await mailer(case, batch.made_by, now)
@@ -211,6 +225,29 @@ async def find(store: Store, number: str) -> Batch | None:
         "SELECT case_id, state, why, at FROM desk_batch_case WHERE batch = :id ORDER BY place", id=number
     )
     return _batch(rows[0], [Item(row["case_id"], row["state"], row["why"] or "", row["at"]) for row in items])
+
+
+async def latest(store: Store, most: int = 50) -> list[tuple[Batch, dict[str, int]]]:
+    """The latest confirmed batches of all users, without their cases, and how many of these are in each state. Raises
+    `StoreError`."""
+    rows = await store.read(_LATEST, most=most)
+    counts: dict[str, dict[str, int]] = {row["id"]: dict.fromkeys((WAITING, DONE, REFUSED), 0) for row in rows}
+    for row in await store.read(_COUNTS, most=most):
+        counts[row["batch"]][row["state"]] = row["n"]
+    return [(_batch(row, []), counts[row["id"]]) for row in rows]
+
+
+async def leave(store: Store, number: str, person: str, now: int) -> None:
+    """Ends a person's interrupted batch: its cases that wait are not done. Raises `StoreError`."""
+    of = {"id": number, "person": person, "now": now}
+    await store.write([(_LEAVE, of), (_END, {"id": number, "now": now})])
+
+
+async def interrupted(store: Store, person: str, now: int) -> list[Batch]:
+    """Batches of a person that were interrupted within a week, at most 10. Raises `StoreError`."""
+    rows = await store.read(_UNDONE, person=person, since=now - 7 * 86_400)
+    found = [await find(store, row["id"]) for row in rows]
+    return [batch for batch in found if batch is not None and batch.is_interrupted(now)]
 
 
 def _batch(row: Row, items: list[Item]) -> Batch:
@@ -246,6 +283,20 @@ SELECT id FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY made_at DESC, id) AS plac
 _CONFIRM = """
 UPDATE desk_batch SET action = :action, text = :reason, assignee = :assignee, begun_at = :now
 WHERE id = :id AND made_by = :person AND begun_at IS NULL
+"""
+_LATEST = "SELECT * FROM desk_batch WHERE begun_at IS NOT NULL ORDER BY begun_at DESC, id LIMIT :most"
+_COUNTS = f"""
+SELECT c.batch, c.state, COUNT(*) AS n FROM desk_batch_case c JOIN ({_LATEST}) l ON l.id = c.batch
+GROUP BY c.batch, c.state
+"""
+_LEAVE = f"""
+UPDATE desk_batch_case SET state = '{REFUSED}', why = 'interrupted', at = :now
+WHERE batch = :id AND state = '{WAITING}' AND EXISTS
+    (SELECT 1 FROM desk_batch b WHERE b.id = :id AND b.made_by = :person AND b.begun_at IS NOT NULL)
+"""
+_UNDONE = """
+SELECT id FROM desk_batch WHERE made_by = :person AND begun_at >= :since AND done_at IS NULL
+ORDER BY begun_at DESC, id LIMIT 10
 """
 _MARK = "UPDATE desk_batch_case SET state = :state, why = :why, at = :now WHERE batch = :batch AND place = :place"
 _END = f"""

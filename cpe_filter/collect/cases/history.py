@@ -32,7 +32,16 @@ CLOSED: Literal["closed"] = "closed"
 ACTIVE: tuple[State, ...] = (OPEN, RECURRING, NOTIFIED, ACKNOWLEDGED)
 
 ActionKind = Literal[
-    "notified", "acknowledged", "closed", "confirmed", "false-alarm", "reopened", "note", "bounced", "quiet", "relapsed",
+    "notified",
+    "acknowledged",
+    "closed",
+    "confirmed",
+    "false-alarm",
+    "reopened",
+    "note",
+    "bounced",
+    "quiet",
+    "relapsed",
     "assigned",
 ]
 #: These close a case and say what it was: `calibrate` learns from them.
@@ -42,7 +51,7 @@ REOPENED: Literal["reopened"] = "reopened"
 NOTE: Literal["note"] = "note"
 #: The notice by e-mail came back: the subscriber has not been notified after all.
 BOUNCED: Literal["bounced"] = "bounced"
-#: A user works on the case from now on, or nobody does. It changes no state.
+#: A user works on the case from now on, or no one does. It changes no state.
 ASSIGNED: Literal["assigned"] = "assigned"
 #: What the collector itself has observed (funnel.observe): days without a finding, and a finding after these.
 QUIET: Literal["quiet"] = "quiet"
@@ -89,7 +98,7 @@ class Spell(NamedTuple):
 
 
 class Action(NamedTuple):
-    """known: the incidents that the case had then. assignee: of `assigned`; "" is nobody."""
+    """known: the incidents that the case had then. assignee: of `assigned`; "": not assigned."""
 
     id: str
     at: int
@@ -196,7 +205,7 @@ def channel(user: str) -> Channel:
 
 
 def assignee(actions: Iterable[Action]) -> str:
-    """Who works on a case: as its latest `assigned` says, "" if nobody. A case that recurs keeps its user."""
+    """Who works on a case: as its latest `assigned` says, "" if no one. A case that recurs keeps its user."""
     assigned = [action for action in actions if action.kind == ASSIGNED]
     return max(assigned, key=lambda action: (action.at, action.id)).assignee or "" if assigned else ""
 

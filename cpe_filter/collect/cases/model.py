@@ -121,14 +121,18 @@ class Case:
             *(kind for kind, states in ALLOWED_FROM.items() if self.state in states),
             *((ACKNOWLEDGED,) if objects else ()),
             NOTE,
+            ASSIGNED,
         )
-        return (*(kind for kind, states in ALLOWED_FROM.items() if self.state in states), NOTE, ASSIGNED)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """All given conditions must hold. text: part of id, subscriber, router, device, contact or line. since: last_at.
-    stage: one of `STAGES`."""
+    stage: one of `STAGES`.
+
+    assigned: to this user, "": not assigned. need: a name of `needs.NEEDS`; `me` and `answered_before` are for some of
+    them.
+    """
 
     states: Sequence[State] = ()
     stage: str | None = None
@@ -141,6 +145,10 @@ class Filter:
     since: int | None = None
     until: int | None = None
     changed_since: int | None = None
+    assigned: str | None = None
+    need: str = ""
+    me: str = ""
+    answered_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,14 @@ from typing import Any
 from cpe_filter.collect import indicators
 from cpe_filter.collect.cases.history import ACTIVE, STATES
 from cpe_filter.collect.cases.model import STAGES, Case, Detail, Filter, Listed
+from cpe_filter.collect.cases.needs import NEEDS
 from cpe_filter.collect.store.base import Row, Store
 
 MAX_PAGE = 1000
 
-#: What a list may be sorted by, newest or most first.
+#: What a list may be sorted by. oldest: what waits longest comes first; the others: newest or most first.
 ORDERS = {
+    "oldest": "c.begun_at, c.id",
     "last": "c.last_at DESC, c.id",
     "opened": "c.opened_at DESC, c.id",
     "changed": "c.changed_at DESC, c.id",
@@ -36,10 +38,11 @@ async def listed(
     store: Store, filter_: Filter | None = None, order: str = "last", first: int = 0, most: int = 50
 ) -> Listed:
     """Cases that pass the filter. order: of `ORDERS`. first: how many are passed over. Raises `StoreError`."""
-    where, values = _where(filter_ or Filter())
+    filter_ = filter_ or Filter()
+    where, values = _where(filter_)
     count = await store.read(f"SELECT COUNT(*) AS n {_FROM_CASES} {where}", **values)
     rows = await store.read(
-        f"{_SELECT} {where} ORDER BY {ORDERS[order]} LIMIT :most OFFSET :first",
+        f"{_SELECT} {where} ORDER BY {_order(filter_, order)} LIMIT :most OFFSET :first",
         **values, most=max(0, min(most, MAX_PAGE)), first=max(0, min(first, 1 << 40)),
     )  # fmt: skip
     return Listed([_case(row) for row in rows], int(count[0]["n"]))
@@ -63,6 +66,13 @@ async def after(
         f"{_SELECT} {where} ORDER BY c.{column}{' DESC' if latest else ''}, c.id LIMIT :most", **values, most=most
     )
     return [_case(row) for row in rows]
+
+
+async def ids(store: Store, filter_: Filter, order: str, most: int) -> list[str]:
+    """The ids of cases that pass the filter, at most `most`. Raises `StoreError`."""
+    where, values = _where(filter_)
+    sql = f"SELECT c.id {_FROM_CASES} {where} ORDER BY {_order(filter_, order)} LIMIT :most"
+    return [row["id"] for row in await store.read(sql, **values, most=most)]
 
 
 async def find(store: Store, number: str) -> Case | None:
@@ -131,12 +141,16 @@ async def detail(store: Store, number: str, most: int = 100) -> Detail | None:
 
 
 async def choices(store: Store) -> dict[str, list[str]]:
-    """What there is to filter by: `regions`, `models`, sorted; at most 1000 of each."""
+    """What there is to filter by: `regions`, `models`, `assignees`, sorted; at most 1000 of each."""
     regions = await store.read("SELECT DISTINCT region FROM desk_case WHERE region <> '' ORDER BY region LIMIT 1000")
     models = await store.read(f"SELECT DISTINCT {MODEL_OF} AS model {_FROM_CASES} ORDER BY 1 LIMIT 1000")
+    assignees = await store.read(
+        "SELECT DISTINCT assignee FROM desk_case WHERE assignee <> '' ORDER BY assignee LIMIT 1000"
+    )
     return {
         "regions": [row["region"] for row in regions],
         "models": [row["model"] for row in models if row["model"]],
+        "assignees": [row["assignee"] for row in assignees],
     }
 
 
@@ -157,7 +171,13 @@ _CONDITIONS = {
     "since": "c.last_at >= :since",
     "until": "c.last_at < :until",
     "changed_since": "c.changed_at >= :changed_since",
+    "assigned": "c.assignee = :assigned",
 }
+
+
+def _order(filter_: Filter, order: str) -> str:
+    need = NEEDS.get(filter_.need)
+    return f"c.{need.since}, c.id" if need and order == "oldest" else ORDERS[order]
 
 
 def in_stage(name: str) -> str:
@@ -179,6 +199,10 @@ def _where(filter_: Filter) -> tuple[str, dict[str, Any]]:
         if value is not None:
             parts.append(condition)
             values[name] = value
+    if need := NEEDS.get(filter_.need):
+        parts.append(f"({need.condition})")
+        given: dict[str, Any] = {"me": filter_.me, "answered_before": filter_.answered_before}
+        values.update({name: value for name, value in given.items() if f":{name}" in need.condition})
     if filter_.indicator:
         codes = {f"indicator{place}": code for place, code in enumerate(indicators.known_as(filter_.indicator))}
         parts.append("(" + " OR ".join(f"c.ind LIKE :{name} ESCAPE '!'" for name in codes) + ")")

@@ -297,6 +297,8 @@ KEYS: tuple[Key, ...] = (
     _key("page", "makers", "files", _are_files, f"a list of at most {_MAX_FILES} absolute paths",
          "Lists of the IEEE that name the makers of devices (oui, mam, oui36, iab; .csv or .txt), read again when they"
          " change."),
+    number("page", "answer_days", "days", 1, 365,
+            "A subscriber who has not answered so long after the notice waits for the desk, on the first page."),
     _key("api", "address", "address", _is_address, _ADDRESSES, "Where other systems connect to the API."),
     _file("api", "certificate", "Its certificate with the chain, PEM. Empty: plain HTTP, on this machine only."),
     _file("api", "key", "The private key of the certificate, PEM."),

@@ -208,6 +208,7 @@ class PageTable:
     viewer_group: str = ""
     zone: str = "UTC"
     makers: tuple[str, ...] = ()
+    answer_days: int = 7
 
 
 @dataclass(frozen=True, slots=True)

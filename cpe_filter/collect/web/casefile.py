@@ -7,6 +7,7 @@ are remarks.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from cpe_filter.collect.cases import actions, history, query
@@ -21,6 +22,7 @@ from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import by_dhcp, maker, state
 from cpe_filter.collect.web.http import Refusal
 from cpe_filter.collect.web.layout import form, link, listing, span, when
+from cpe_filter.collect.web.people import assignees
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, code, note, shown, table
 
@@ -33,6 +35,7 @@ DONE = {
     "close": "The case is closed.",
     "reopen": "The case is open again.",
     "note": "The note is saved.",
+    "assign": "The case is assigned.",
     "mail": "The notice is queued. It is sent within a minute, unless a bound is reached.",
 }
 _BUTTONS = {
@@ -66,6 +69,7 @@ _DID = {
     history.BOUNCED: "The notice by e-mail came back",
     history.QUIET: "Days without a finding",
     history.RELAPSED: "Relapsed: a finding again",
+    history.ASSIGNED: "Assigned",
 }
 #: Answers to the notice on the router, in words.
 _ANSWERS = {
@@ -109,9 +113,15 @@ async def act(store: Store, number: str, name: str, by: audit.By, text: str, now
 
 
 async def page(
-    store: Store, number: str, person: Person, mail: Desk | None = None, now: int | None = None
+    store: Store,
+    number: str,
+    person: Person,
+    mail: Desk | None = None,
+    now: int | None = None,
+    people: Sequence[str] = (),
 ) -> str | None:
-    """The content of the page; None if the case does not exist. Raises `StoreError`."""
+    """The content of the page; None if the case does not exist. people: who can get it; none: any name.
+    Raises `StoreError`."""
     found = await query.detail(store, number)
     if found is None:
         return None
@@ -127,7 +137,7 @@ async def page(
             _facts(found),
             _indicators(case),
             "</div><div>",
-            _form(case, person),
+            _form(case, person, people),
             _timeline(found, letter.sent if letter else []),
             "</div></div>",
             mailform.section(letter, case.id, person) if letter else "",
@@ -161,6 +171,7 @@ def _facts(found: Detail) -> str:
         ("Standing", shown(case.standing)),
         ("Its mail", _ACTED.get(case.act, shown(case.act))),
         ("Seen", f"{when(case.first_at)} to {when(case.last_at)}"),
+        ("Assigned to", shown(case.assignee, 64) if case.assignee else "no one"),
         ("Found compromised", f"{case.episodes:,} times" if case.episodes != 1 else "once"),
         ("Connections", f"{case.conns:,}, {case.refused:,} of them refused"),
         ("Messages", f"{case.msgs:,} accepted by servers; {case.rcpts:,} recipients"),
@@ -233,7 +244,7 @@ def _indicators(case: Case) -> str:
     )
 
 
-def _form(case: Case, person: Person) -> str:
+def _form(case: Case, person: Person, people: Sequence[str]) -> str:
     if not person.may_act:
         return ""
     can_reopen = case.why == history.DESK
@@ -248,7 +259,14 @@ def _form(case: Case, person: Person) -> str:
         f'<textarea id="text" name="text" maxlength="{MAX_TEXT}" rows="3"></textarea><div class="acts">{buttons}</div>'
     )
     made = form(link(f"/cases/{case.id}/note", {}), person, body)
-    return f'<section class="card"><h2>Actions</h2>{made}</section>'
+    chosen = case.assignee if not people or case.assignee in people else ""
+    give = form(
+        link(f"/cases/{case.id}/assign", {}),
+        person,
+        f'{assignees(person, people, chosen)}<div class="go"><button>Assign</button></div>',
+        "filter",
+    )
+    return f'<section class="card"><h2>Actions</h2>{made}{give}</section>'
 
 
 #: Time, the place among those of one time, CSS class, title, and more as HTML.
@@ -271,7 +289,8 @@ def _moments(found: Detail, mails: list[Row]) -> list[_Moment]:
         moments.append((row["begun_at"], 2, "recurring", f"Recurring, the {_nth(row['number'] + 1)} time", ""))
     for row in found.actions:
         text = f'<span class="text">{lines(row["text"])}</span>' if row["text"] else ""
-        moments.append((row["at"], 3, "act", f"{_DID.get(row['what'], '?')}, by {shown(row['who'], 64)}", text))
+        to = "" if row["assignee"] is None else f" to {shown(row['assignee'] or 'no one', 64)}"
+        moments.append((row["at"], 3, "act", f"{_DID.get(row['what'], '?')}{to}, by {shown(row['who'], 64)}", text))
     for row in found.events:
         moments.append(
             (row["done_at"] or row["at"], 5, "notified", f"Notification: {shown(row['kind'])}", _delivery(row))

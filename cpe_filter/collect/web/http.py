@@ -51,7 +51,12 @@ class Refusal(NamedTuple):
 
 
 async def read_form(request: Request) -> Form:
-    """A small form. Raises `HttpError`."""
+    """A small form; of fields with one name the last. Raises `HttpError`."""
+    return dict(await read_fields(request, MAX_FIELDS))
+
+
+async def read_fields(request: Request, most: int) -> list[tuple[str, str]]:
+    """A form with at most so many fields, as names and values in order. Raises `HttpError`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise HttpError(415, "Expected a form.", {"connection": "close"})
@@ -60,10 +65,10 @@ async def read_form(request: Request) -> Form:
     except (asyncio.TimeoutError, TimeoutError):
         raise HttpError(408, "The form took too long.", {"connection": "close"}) from None
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=most, errors="strict")
     except ValueError:
         raise HttpError(400, "Malformed form.") from None
-    return dict(pairs)
+    return pairs
 
 
 async def _read_body(request: Request) -> bytes:

@@ -38,8 +38,9 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section("Overview", "/"),
+    Section("Today", "/"),
     Section("Cases", "/cases"),
+    Section("Fleet", "/fleet"),
     Section("Mail servers", "/mail-servers"),
     Section("Audit", "/audit", only_admin=True),
 )

@@ -41,11 +41,26 @@ def listeners(
     trusted = tuple(ip_network(text) for text in config.page.trusted)
     address_of = AddressOf(trusted, config.page.address_header.encode())
     lists = maker_lists(config)
-    terms = site.Terms(secure, config.page.url, config.page.session_hours * 3600, address_of, config.page.zone, lists)
+    terms = site.Terms(
+        secure,
+        config.page.url,
+        config.page.session_hours * 3600,
+        address_of,
+        config.page.zone,
+        lists,
+        _desk(config),
+        config.page.answer_days,
+    )
     application = site.application(store, access(config), terms, metrics, mail=mail)
     listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     jobs = [] if context is None else [_watch(config, context)]
     return [listener], [*jobs, _watch_makers(lists)] if config.page.makers else jobs
+
+
+def _desk(config: Config) -> tuple[str, ...]:
+    """The users who may act, as far as the configuration names them."""
+    known = (users.parse(text) for text in config.page.users)
+    return tuple(sorted(user.name for user in known if user is not None and user.role != users.VIEWER))
 
 
 def access(config: Config) -> Access:

@@ -1,4 +1,4 @@
-"""The overview: how many subscribers are compromised, where, and whether the fleet reports.
+"""The page of the fleet, the overview: how many subscribers are compromised, where, and whether the fleet reports.
 
 Knows figures and how they are shown. Must not know HTTP or SQL. Names of regions, models, versions and routers are
 hostile.
@@ -14,6 +14,7 @@ from cpe_filter.collect.web.layout import choose, link, listing, option, plain, 
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, count, note, shown, table
 
+PATH = "/fleet"
 _MAX_NAME = 200
 
 
@@ -72,7 +73,7 @@ def _filter(found: Found, view: View) -> str:
     regions = [("", "all"), *((name, option(name)) for name in _with(found.all_regions, view.region))]
     models = [("", "all"), *((name, option(name)) for name in _with(found.all_models, view.model))]
     return (
-        '<form class="filter" method="get" action="/" role="search" aria-label="What the overview shows">'
+        f'<form class="filter" method="get" action="{PATH}" role="search" aria-label="What the overview shows">'
         + choose("days", "Period", days, str(view.days))
         + choose("region", "Region", regions, view.region)
         + choose("model", "Model", models, view.model)
@@ -205,7 +206,7 @@ def _shares(title: str, what: str, shares: Sequence[Share], view: View, by: str)
     for share in shares:
         name = shown(share.name) if share.name else '<span class="soft">unknown</span>'
         if share.name and not share.name.endswith(" others"):
-            name = f'<a href="{link("/", query, **{by: share.name})}">{name}</a>'
+            name = f'<a href="{link(PATH, query, **{by: share.name})}">{name}</a>'
         cells = [name, f"{share.number:,}"]
         if rated:
             cells.append(f"{1000 * share.number / share.routers:.1f}" if share.routers else "&ndash;")

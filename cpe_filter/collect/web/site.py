@@ -32,7 +32,6 @@ from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableErr
 from cpe_filter.collect.web import (
     auditpage,
     casefile,
-    caselist,
     login,
     mailform,
     makers,
@@ -51,8 +50,9 @@ from cpe_filter.collect.web.access import (
     TooManyAttemptsError,
     same_origin,
 )
+from cpe_filter.collect.web.desk_routes import DeskRoutes, Fields, Tools
 from cpe_filter.collect.web.figures import Figures
-from cpe_filter.collect.web.http import Form, HttpError, WithHeaders, read_form
+from cpe_filter.collect.web.http import MAX_FIELDS, Form, HttpError, WithHeaders, read_fields, read_form
 from cpe_filter.collect.web.layout import TOKEN, frame
 
 #: Bytes of a query.
@@ -69,15 +69,17 @@ _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
 _NEXT = re.compile(
-    r"/(audit(\?[!-~]{0,1500})?|mail-servers|cases(/[0-9A-Za-z-]{1,64})?(\?[!-~]{0,1500})?|(\?[!-~]{0,1500})?)"
+    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?)(\?[!-~]{0,1500})?|mail-servers|bulk(/[0-9a-f]{1,32})?"
+    r"|(\?[!-~]{0,1500})?)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """secure: cookies are sent over TLS only. url: the URL that browsers use, empty if it is the address. address_of:
-    finds the address of the browser. zone: of times, where a user has not chosen another.
-    makers: names of makers."""
+    finds the address of the browser. zone: of times, where a user has not chosen another. makers: names of makers.
+    people: users that cases can be assigned to; none: any name. answer_days: after so many days without an answer of
+    the subscriber a case waits for the desk."""
 
     secure: bool
     url: str = ""
@@ -85,6 +87,8 @@ class Terms:
     address_of: AddressOf = field(default_factory=AddressOf)
     zone: str = zone.UTC
     makers: makers.Files = field(default_factory=lambda: makers.Files(()))
+    people: tuple[str, ...] = ()
+    answer_days: int = 7
 
 
 Shown = Callable[[Request, Person], Awaitable[Response]]
@@ -113,9 +117,24 @@ class Site:
         self._left_out = 0
 
     def routes(self) -> list[Route]:
+        tools = Tools(
+            self._store, self._mail, self._now, self._own_fields, self._html, self._log_event, self._by,
+            self._terms.people, self._terms.answer_days,
+        )  # fmt: skip
+        desk = DeskRoutes(tools)
         return [
-            Route("/", self._page(self._overview), methods=["GET"]),
-            Route("/cases", self._page(self._cases), methods=["GET"]),
+            Route("/", self._page(desk.today), methods=["GET"]),
+            Route("/fleet", self._page(self._overview), methods=["GET"]),
+            Route("/cases", self._page(desk.cases), methods=["GET"]),
+            Route("/cases.csv", self._page(desk.export, desk=True), methods=["POST"]),
+            Route("/cases/{number}/assign", self._page(desk.assign, desk=True), methods=["POST"]),
+            Route("/bulk", self._page(desk.latest), methods=["GET"]),
+            Route("/bulk", self._page(desk.choose, desk=True), methods=["POST"]),
+            Route("/bulk/{number}", self._page(desk.batch), methods=["GET"]),
+            Route("/bulk/{number}", self._page(desk.confirm, desk=True), methods=["POST"]),
+            Route("/bulk/{number}/rest", self._page(desk.rest, desk=True), methods=["POST"]),
+            Route("/filters", self._page(desk.save, desk=True), methods=["POST"]),
+            Route("/filters/{number}/delete", self._page(desk.drop, desk=True), methods=["POST"]),
             Route("/mail-servers", self._page(self._mail_servers), methods=["GET"]),
             Route("/cases/{number}", self._page(self._case), methods=["GET"]),
             Route("/cases/{number}/mail", self._page(self._mail_form, desk=True), methods=["GET"]),
@@ -182,7 +201,7 @@ class Site:
             person = self._person(request)
         except RefusedError:
             person = None
-        body = f'<h1>{why}</h1><p><a href="/">Back to overview</a></p>'
+        body = f'<h1>{why}</h1><p><a href="/">Back to the first page</a></p>'
         return HTMLResponse(frame(f"{status}", body, person, self._access.login), status, headers)
 
     def _person(self, request: Request) -> Person | None:
@@ -192,34 +211,39 @@ class Site:
 
     async def _form(self, request: Request) -> Form:
         """A form of this site. Raises `HttpError`."""
+        self._check_origin(request)
+        return await read_form(request)
+
+    def _check_origin(self, request: Request) -> None:
+        """Raises `HttpError`."""
         if not same_origin(request.headers, request.url.scheme, self._terms.url):
             self._log_event("page refused", request, logging.WARNING, reason="origin")
             raise HttpError(403, "This form came from another site.")
-        return await read_form(request)
 
     async def _own_form(self, request: Request, person: Person) -> Form:
         """A form with the token of the user: other sites cannot make it."""
-        form = await self._form(request)
-        if not hmac.compare_digest(form.get(TOKEN, "").encode(), person.token.encode()):
+        return dict(await self._own_fields(request, person, MAX_FIELDS))
+
+    async def _own_fields(self, request: Request, person: Person, most: int) -> Fields:
+        """The same with at most so many fields, of which several can have one name."""
+        self._check_origin(request)
+        fields = await read_fields(request, most)
+        given = [value for name, value in fields if name == TOKEN]
+        if len(given) != 1 or not hmac.compare_digest(given[0].encode(), person.token.encode()):
             self._log_event("page refused", request, logging.WARNING, user=person.name, reason="token")
             raise HttpError(403, "This form has expired. Reload the page.")
-        return form
+        return fields
 
     # ── pages ───────────────────────────────────────────────────────────────────────────────────
 
     async def _overview(self, request: Request, person: Person) -> Response:
         view = overview.parse(dict(request.query_params))
         found = await self._figures.of(view, int(self._now()))
-        return self._html("Overview", overview.page(found, view), person, "/")
-
-    async def _cases(self, request: Request, person: Person) -> Response:
-        view = caselist.parse(dict(request.query_params))
-        body = await caselist.page(self._store, view)
-        return self._html("Cases", body, person, "/cases")
+        return self._html("Fleet", overview.page(found, view), person, "/fleet")
 
     async def _case(self, request: Request, person: Person) -> Response:
         number = _number(request)
-        body = await casefile.page(self._store, number, person, self._mail, int(self._now()))
+        body = await casefile.page(self._store, number, person, self._mail, int(self._now()), self._terms.people)
         if body is None:
             raise HttpError(404, "No such case.")
         message = casefile.DONE.get(request.query_params.get("done", ""), "")
@@ -346,8 +370,10 @@ class Site:
 
     # ── pieces ──────────────────────────────────────────────────────────────────────────────────
 
-    def _html(self, title: str, body: str, person: Person, section: str = "", message: str = "") -> Response:
-        return HTMLResponse(frame(title, body, person, self._access.login, section, message))
+    def _html(
+        self, title: str, body: str, person: Person, section: str = "", message: str = "", status: int = 200
+    ) -> Response:
+        return HTMLResponse(frame(title, body, person, self._access.login, section, message), status)
 
     def _by(self, request: Request, person: Person) -> audit.By:
         return audit.By(person.name, audit.PAGE, self._address(request))
@@ -381,7 +407,7 @@ def _number(request: Request) -> str:
 
 
 def _target(path: str) -> str:
-    """Where a login leads: a path of this site, else the overview."""
+    """Where a login leads: a path of this site, else the first page."""
     return path if _NEXT.fullmatch(path) else "/"
 
 

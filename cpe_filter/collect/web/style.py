@@ -154,6 +154,35 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
   margin-top: 1rem; padding: 1rem 1.1rem; max-width: 46rem; border: 1px solid var(--rule); border-radius: 6px;
   background: var(--field); white-space: pre-wrap; overflow-wrap: anywhere;
 }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+input[type=checkbox], input[type=radio] { min-height: 0; width: 1.1rem; height: 1.1rem; padding: 0; margin: 0; }
+input[type=checkbox], input[type=radio] { flex: none; accent-color: var(--link); vertical-align: -.15rem; }
+.box { margin-right: .6rem; }
+.radio { display: inline-flex; align-items: center; gap: .45rem; }
+.radio label { margin: 0; font-size: .9rem; color: var(--ink); }
+.which { display: flex; flex-wrap: wrap; gap: .6rem 1.4rem; align-items: center; }
+.which { border: 0; margin: 1rem 0 0; padding: 0; }
+.which legend { float: left; font-weight: 600; font-size: .9rem; padding: 0; margin-right: 1.4rem; }
+.saved ul { display: flex; flex-wrap: wrap; gap: .4rem .6rem; list-style: none; margin: .9rem 0 0; padding: 0; }
+.saved li { border: 1px solid var(--rule); border-radius: 1rem; padding: .1rem .8rem; background: var(--paper); }
+.saved li { font-size: .9rem; overflow-wrap: anywhere; }
+.drop { list-style: none; margin: .9rem 0 0; padding: 0; columns: 22rem auto; font-size: .9rem; }
+.drop li { padding: .15rem 0; break-inside: avoid; overflow-wrap: anywhere; }
+.drop li .note { font-size: .85rem; }
+form.inline { display: inline; margin-left: .7rem; }
+.needs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1.25rem; }
+.needs { margin: 1.4rem 0 0; align-items: start; }
+.needs > .card { margin: 0; }
+.need .figure { display: flex; gap: .6rem; align-items: baseline; margin: .3rem 0 .1rem; }
+.need .figure strong { font-size: 1.9rem; line-height: 1.2; letter-spacing: -.02em; }
+.need h2 a { color: var(--ink); text-decoration-color: var(--rule); }
+.oldest { list-style: none; margin: .8rem 0 0; padding: 0; font-size: .9rem; }
+.oldest li { display: flex; gap: .6rem; align-items: baseline; padding: .35rem 0; border-top: 1px solid var(--rule); }
+.oldest a { overflow-wrap: anywhere; }
+.oldest .age { margin-left: auto; white-space: nowrap; color: var(--soft); }
+.more { font-size: .9rem; margin: .5rem 0 0; }
+.message h2 { font-size: 1rem; }
+.text { white-space: pre-line; overflow-wrap: anywhere; }
 .acts { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem; }
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
 .zone { font-size: .82em; color: var(--soft); }

@@ -9,9 +9,12 @@ import pytest
 from cpe_filter.collect.cases import actions, bulk, query
 from cpe_filter.collect.cases.bulk import DONE, REFUSED, WAITING, BulkError, Order
 from cpe_filter.collect.cases.model import CaseError
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Statement, Store, StoreUnavailableError
 from tests.collect.desks import Map, WithStore, event, line, ours
 from tests.collect.reports import NOW
+
+ANNA, BOB = audit.By("anna", audit.PAGE, "192.0.2.9"), audit.By("bob", audit.API)
 
 
 async def filled(store: Store, count: int = 4) -> list[str]:
@@ -32,7 +35,7 @@ def test_each_case_is_done_once_and_says_by_whom_and_why(with_store: WithStore) 
         ids = await filled(store)
         await actions.close(store, ids[1], "bob", now=NOW + 20)
         done = await bulk.apply(
-            store, "anna", [*ids, ids[0], "0123456789abcdef"], "confirm", "a wave", now=NOW + 30
+            store, ANNA, [*ids, ids[0], "0123456789abcdef"], "confirm", "a wave", now=NOW + 30
         )  # fmt: skip
         assert [item.state for item in done.items] == [DONE, REFUSED, DONE, DONE, REFUSED]
         assert [item.case for item in done.items] == [*ids, "0123456789abcdef"]
@@ -56,8 +59,8 @@ def test_each_case_is_done_once_and_says_by_whom_and_why(with_store: WithStore) 
 def test_assigning(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         ids = await filled(store)
-        await bulk.apply(store, "anna", ids[:3], "assign", "north is yours", assignee="bob", now=NOW + 20)
-        await bulk.apply(store, "bob", ids[2:3], "assign", now=NOW + 21)
+        await bulk.apply(store, ANNA, ids[:3], "assign", "north is yours", assignee="bob", now=NOW + 20)
+        await bulk.apply(store, BOB, ids[2:3], "assign", now=NOW + 21)
         assert [(await query.by_ids(store, ids))[number].assignee for number in ids] == ["bob", "bob", "", ""]
         # It stays through the end of the case, its return, and a rebuild.
         await store.add([event("closed", 40, 1, router="r0", why="cleared"), event("raised", 50, 2, router="r0")])
@@ -94,10 +97,10 @@ def test_orders_that_are_none(with_store: WithStore, order: Order, said: str) ->
     async def work(store: Store) -> None:
         ids = await filled(store, 1)
         with pytest.raises(BulkError, match=said.replace("(", r"\(")):
-            await bulk.apply(store, "anna", ids, order.action, order.reason, assignee=order.assignee)
+            await bulk.apply(store, ANNA, ids, order.action, order.reason, assignee=order.assignee)
         number = await bulk.draft(store, "anna", ids, "", NOW)
         with pytest.raises(BulkError):
-            await bulk.confirm(store, number, "anna", order, NOW)
+            await bulk.confirm(store, number, ANNA, order, NOW)
         assert await states(store, ids) == ["open"]
 
     with_store(work)
@@ -107,7 +110,7 @@ def test_how_many(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         for ids in ([], [f"{number:016x}" for number in range(bulk.MAX_CASES + 1)]):
             with pytest.raises(BulkError, match=f"{len(ids)} cases were chosen; allowed: 1 to 1000"):
-                await bulk.apply(store, "anna", ids, "note", "x")
+                await bulk.apply(store, ANNA, ids, "note", "x")
         assert await store.read("SELECT * FROM desk_batch_case") == []
         # One user cannot fill the store with choices that are never confirmed; those of others stay.
         theirs = await bulk.draft(store, "bob", ["a"], "", NOW - 100)
@@ -127,12 +130,12 @@ def test_a_choice_is_confirmed_once_and_by_its_maker(with_store: WithStore) -> N
         ids = await filled(store, 2)
         number = await bulk.draft(store, "anna", ids, "state=open", NOW)
         order = Order("note", "seen")
-        assert not await bulk.confirm(store, number, "bob", order, NOW)
-        await bulk.run(store, number)  # not confirmed: nothing is done
-        assert await bulk.confirm(store, number, "anna", order, NOW)
-        assert not await bulk.confirm(store, number, "anna", Order("close", "no"), NOW)
-        await bulk.run(store, number, now=NOW + 1)
-        await bulk.run(store, number, now=NOW + 2)  # done: nothing more
+        assert not await bulk.confirm(store, number, BOB, order, NOW)
+        await bulk.run(store, number, ANNA)  # not confirmed: nothing is done
+        assert await bulk.confirm(store, number, ANNA, order, NOW)
+        assert not await bulk.confirm(store, number, ANNA, Order("close", "no"), NOW)
+        await bulk.run(store, number, ANNA, now=NOW + 1)
+        await bulk.run(store, number, ANNA, now=NOW + 2)  # done: nothing more
         found = await query.detail(store, ids[0])
         assert found is not None
         assert [row["what"] for row in found.actions] == ["note"]
@@ -144,7 +147,7 @@ def test_an_interrupted_batch_says_what_was_done(with_store: WithStore, monkeypa
     async def work(store: Store) -> None:
         ids = await filled(store)
         number = await bulk.draft(store, "anna", ids, "", NOW)
-        await bulk.confirm(store, number, "anna", Order("acknowledge"), NOW)
+        await bulk.confirm(store, number, ANNA, Order("acknowledge"), NOW)
         write, left = store.write, [2]
 
         async def fails(statements: Any) -> list[int]:
@@ -155,7 +158,7 @@ def test_an_interrupted_batch_says_what_was_done(with_store: WithStore, monkeypa
 
         monkeypatch.setattr(store, "write", fails)
         with pytest.raises(StoreUnavailableError):
-            await bulk.run(store, number, now=NOW + 5)
+            await bulk.run(store, number, ANNA, now=NOW + 5)
         monkeypatch.setattr(store, "write", write)
         batch = await bulk.find(store, number)
         assert batch is not None
@@ -179,9 +182,9 @@ def test_notices_by_mail(with_store: WithStore) -> None:
                 raise CaseError("The subscriber map has no e-mail address")
             return []
 
-        unset = await bulk.apply(store, "anna", ids, "mail", now=NOW)
+        unset = await bulk.apply(store, ANNA, ids, "mail", now=NOW)
         assert [item.why for item in unset.items] == ["e-mail is not set up"] * 2
-        done = await bulk.apply(store, "anna", ids, "mail", "a reminder", mailer=mailer, now=NOW + 1)
+        done = await bulk.apply(store, ANNA, ids, "mail", "a reminder", mailer=mailer, now=NOW + 1)
         assert [(item.state, item.why) for item in done.items] == [
             (DONE, ""), (REFUSED, "The subscriber map has no e-mail address"),
         ]  # fmt: skip

@@ -467,7 +467,7 @@ def test_lists_filter_and_page(with_store: WithStore) -> None:
         for order in query.ORDERS:
             assert (await query.listed(store, order=order)).total == 12
         assert await query.choices(store) == {
-            "regions": ["north", "south"], "models": ["m1", "m2", "tplink,archer-c7-v2"],
+            "regions": ["north", "south"], "models": ["m1", "m2", "tplink,archer-c7-v2"], "assignees": [],
         }  # fmt: skip
         assert (await query.states(store))["open"] == 12
         assert [*await query.by_ids(store, [CASE, "x", CASE])] == [CASE]

@@ -39,7 +39,7 @@ KNOWN = set(
         "html head meta title link body a div header strong p h1 h2 h3 nav ul ol li span bdi main section dl dt dd "
         "table caption thead tbody tr th td figure figcaption details summary footer code br time "
         "svg desc rect line text path "
-        "form label input select option textarea button",
+        "form label input select option textarea button fieldset legend strong",
     )
 )
 

@@ -100,6 +100,9 @@ def test_from_login_to_acknowledged(browser: Browser, fleet: Fleet) -> None:
     log_in(browser, fleet)
     assert browser.ask("location.pathname") == "/"
     clean(browser, fleet)
+    assert "needs you now" in words(browser, "h1")
+    press(browser, ".top nav a[href='/fleet']")
+    clean(browser, fleet)
     assert "compromised" in words(browser, "h1")
     assert browser.ask("document.cookie") == ""  # HttpOnly
     # Charts are drawn, each with its words.
@@ -148,7 +151,8 @@ def test_looks_and_reads_everywhere(browser: Browser, fleet: Fleet) -> None:
             browser.size(width, 900)
             for path in (
                 "",
-                "?days=180",
+                "fleet?days=180",
+                "bulk",
                 "cases?state=all",
                 "cases?text=nothing-like-it",
                 case,
@@ -183,6 +187,7 @@ def test_by_keyboard_alone(browser: Browser, fleet: Fleet) -> None:
     browser.key("Enter", 13, "\r")
     browser.loaded()
     assert browser.ask("location.pathname") == "/"
+    browser.visit(fleet.url + "fleet")
     # The first stop is the way past the menu; it shows itself then.
     browser.key("Tab", 9)
     assert browser.ask("document.activeElement.className") == "skip"

@@ -145,7 +145,7 @@ def test_page_beside_the_routers_door(tmp_path: Path) -> None:
         assert answer.status == 303
         cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
         assert cookie.startswith("__Host-fleet=")
-        assert "0 subscribers compromised" in site.ask("/", cookie=cookie).read().decode()
+        assert "0 subscribers compromised" in site.ask("/fleet", cookie=cookie).read().decode()
         # The routers' listener: their certificate is no login, and there is no page.
         connection = collector.connect(router)
         for path in ("/", "/login", "/cases"):

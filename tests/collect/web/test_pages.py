@@ -53,8 +53,10 @@ def test_every_page_is_sound(with_store: WithStore, tmp_path: Path) -> None:
         cookie = await page.log_in()
         for path in (
             "/",
-            "/?days=90&region=Region+1",
+            "/fleet?days=90&region=Region+1",
             "/cases",
+            "/cases?need=untold&assigned=nobody&order=oldest",
+            "/bulk",
             "/cases?state=all&page=2",
             f"/cases/{ids[0]}",
             "/mail-servers",
@@ -69,7 +71,7 @@ def test_every_page_is_sound(with_store: WithStore, tmp_path: Path) -> None:
         for heading in ("Connections Networks Messages Refused Name", "Incidents Refused Indicators"):
             assert heading in " ".join(" ".join(texts).split())
         # As a picture, in words, and as a table.
-        over = read((await page.ask("/", cookie=cookie)).text)
+        over = read((await page.ask("/fleet", cookie=cookie)).text)
         assert {"level-title", "level-text", "moves-title", "moves-text"} <= set(over.ids)
         assert "Compromised subscribers per day: as a table" in over.text
         assert "3 subscribers compromised" in over.text
@@ -140,7 +142,12 @@ def test_devices_that_look_like_mail_servers(with_store: WithStore, tmp_path: Pa
         assert f"{20:016x}" in found
         assert HOSTILE_NAME not in answer.text
         assert "cpe-filter exempt add --device MAC" in found
-        for path in ("/", "/cases?state=all", "/mail-servers"):  # of a suspected device there is nothing anywhere
+        for path in (
+            "/",
+            "/fleet",
+            "/cases?state=all",
+            "/mail-servers",
+        ):  # of a suspected device there is nothing anywhere
             text = (await page.ask(path, cookie=cookie)).text
             assert f"{21:016x}" not in text
             assert "r21" not in re.sub(r"<style.*?</style>", "", text)
@@ -242,7 +249,7 @@ def test_acts_of_the_desk(with_store: WithStore, tmp_path: Path, caplog: pytest.
         token = await page.token(cookie)
         shown = read((await page.ask(f"/cases/{ids[0]}", cookie=cookie)).text)
         acts = [action.rpartition("/")[2] for action in shown.actions if action.startswith("/cases")]
-        assert acts == ["note", "acknowledge", "notified", "confirm", "false-alarm", "close", "note"]
+        assert acts == ["note", "acknowledge", "notified", "confirm", "false-alarm", "close", "note", "assign"]
         for act, state in (("notified", "notified"), ("acknowledge", "acknowledged"), ("note", "acknowledged"),
                            ("close", "closed"), ("reopen", "acknowledged")):  # fmt: skip
             form = {"token": token, "text": f" why {act}\r\n<b>second</b> line "}
@@ -359,7 +366,7 @@ def test_store_that_is_away_is_one_sentence(
             raise StoreUnavailableError("/secret/path.db: disk I/O error")
 
         monkeypatch.setattr(store, "read", away)
-        for path in ("/", "/cases", f"/cases/{ids[0]}"):
+        for path in ("/", "/fleet", "/cases", "/bulk", f"/cases/{ids[0]}"):
             answer = await page.ask(path, cookie=cookie)
             assert answer.status == 503
             assert answer.headers["retry-after"] == "30"
@@ -391,13 +398,14 @@ def test_hostile_strings_are_inert(with_store: WithStore, tmp_path: Path, name: 
                     {"x": stored},
                 ),
                 (
-                    "UPDATE desk_case SET standing = :x, act = :x, oui = :x, router = :x, dev = :x, why = :x",
+                    "UPDATE desk_case SET standing = :x, act = :x, oui = :x, router = :x, dev = :x, why = :x,"
+                    " assignee = :x",
                     {"x": stored},
                 ),
                 ("UPDATE desk_case SET ind = :x", {"x": json.dumps({stored: 3, "dnsbl-listed": 1})}),
                 ("UPDATE router_state SET model = :x, pol = :x, ver = :x, drops = 3", {"x": stored}),
                 ("UPDATE incident SET name = :x, why = :x, oui = :x, address = :x", {"x": stored}),
-                ("UPDATE desk_case_action SET who = :x", {"x": stored}),
+                ("UPDATE desk_case_action SET who = :x, assignee = :x", {"x": stored}),
                 (
                     "INSERT INTO desk_event (id, case_id, slot, n, kind, at, made_at, body, state, tries, next_at, why)"
                     " VALUES ('e', :id, 's', 1, :x, 1, 1, '', 'dead', 1, 1, :x)",
@@ -413,8 +421,10 @@ def test_hostile_strings_are_inert(with_store: WithStore, tmp_path: Path, name: 
         said = quote(hostile.encode(errors="replace")[:1500])
         for path in (
             "/",
-            f"/?region={said}",
-            f"/?model={said}&days={said}",
+            "/fleet",
+            f"/fleet?region={said}",
+            f"/fleet?model={said}&days={said}",
+            f"/cases?need={said}&assigned={said}",
             "/cases?state=all",
             f"/cases?state=all&text={said}",
             f"/cases?region={said}&indicator={said}&order={said}&page={said}",
@@ -449,7 +459,7 @@ def test_routers_strings_as_they_come_by_the_wire(with_store: WithStore, tmp_pat
         page = Page(store)
         cookie = await page.log_in()
         (case,) = (await query.listed(store)).cases
-        for path_ in ("/", "/cases", f"/cases/{case.id}"):
+        for path_ in ("/fleet", "/cases", f"/cases/{case.id}"):
             answer = await page.ask(path_, cookie=cookie)
             assert nasty in read(answer.text).text
             assert "<img" not in answer.text

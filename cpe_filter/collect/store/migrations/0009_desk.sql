@@ -1,4 +1,4 @@
--- Who works on a case. Of an action `assigned`: the user, '' for nobody; NULL for other actions. Of a case: what its
+-- Who works on a case. Of an action `assigned`: the user, '' for no one; NULL for other actions. Of a case: what its
 -- latest such action says.
 ALTER TABLE desk_case_action ADD COLUMN assignee TEXT;
 ALTER TABLE desk_case ADD COLUMN assignee TEXT NOT NULL DEFAULT '';

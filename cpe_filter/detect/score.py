@@ -307,6 +307,16 @@ if TYPE_CHECKING:
     Changes = Iterable[tuple[int, float]]
 
 
+def against(score: Score, most: int) -> tuple[str, ...]:
+    """The indicators against a device, the heaviest first: a habit weighs once, a rate with each contact."""
+    found = [
+        (max(INDICATORS[name].weights) * (1 if INDICATORS[name].repeat else min(tally.count, 4)), name)
+        for name, tally in score.tallies.items()
+        if tally.count and any(INDICATORS[name].weights) and INDICATORS[name].family != LEGITIMATE
+    ]
+    return tuple(name for _, name in sorted(found, reverse=True)[:most])
+
+
 def _at_rate(name: str, tally: Tally, fired: bool) -> list[tuple[int, float]]:
     """The sums that a rate changes at a contact, with weights: where a bot's rate is on the bot's side of the bound.
 

@@ -10,6 +10,8 @@ from cpe_filter.lean.named_tuple import NamedTuple
 
 #: Bytes of a request's head and of its form.
 MAX_HEAD, MAX_FORM = 4096, 512
+#: Languages that are looked at in a request.
+MAX_LANGUAGES = 16
 _REASONS = {
     200: "OK",
     302: "Found",
@@ -31,8 +33,8 @@ _ALWAYS = (
 
 
 class Request(NamedTuple):
-    """method: one of three. path, query: as sent. host, origin, site: headers, None where there is none. form: of a
-    POST."""
+    """method: one of three. path, query: as sent. host, origin, site, languages: headers, None where there is none.
+    form: that of a POST."""
 
     method: str
     path: str
@@ -41,6 +43,7 @@ class Request(NamedTuple):
     origin: str | None
     site: str | None
     form: str
+    languages: str | None = None
 
 
 def parse(data: bytes) -> Request | int | None:
@@ -74,7 +77,8 @@ def parse(data: bytes) -> Request | int | None:
     if "://" in target[:8]:  # the absolute form
         target = "/" + target.partition("://")[2].partition("/")[2]
     path, _, query = target.partition("?")
-    return Request(method, path, query, headers.get("host"), headers.get("origin"), headers.get("sec-fetch-site"), form)
+    host, origin, site, languages = map(headers.get, ("host", "origin", "sec-fetch-site", "accept-language"))
+    return Request(method, path, query, host, origin, site, form, languages)
 
 
 def _headers(lines: list[str]) -> dict[str, str] | None:
@@ -98,6 +102,28 @@ def fields(text: str) -> dict[str, str]:
         name, _, value = pair.partition("=")
         found[name] = value
     return found
+
+
+def language(header: str | None, known: tuple[str, ...]) -> str | None:
+    """The one of `known` that Accept-Language (RFC 9110 section 12.5.4) prefers; None if it names none of them."""
+    best, found = 0.0, None
+    for item in (header or "").split(",", MAX_LANGUAGES)[:MAX_LANGUAGES]:
+        tag, _, parameter = item.partition(";")
+        code, weight = tag.strip(" \t").partition("-")[0].lower(), _weight(parameter.strip(" \t"))
+        if code in known and weight > best:
+            best, found = weight, code
+    return found
+
+
+def _weight(parameter: str) -> float:
+    """0 for what is not one."""
+    if not parameter:
+        return 1.0
+    name, _, value = parameter.partition("=")
+    whole, _, part = value.partition(".")
+    if name.strip().lower() != "q" or whole not in ("0", "1") or len(part) > 3 or not (part or "0").isdecimal():
+        return 0.0
+    return min(1.0, float(f"{whole}.{part or 0}")) if part.isascii() else 0.0
 
 
 def response(

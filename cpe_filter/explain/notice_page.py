@@ -7,8 +7,8 @@ Knows HTML and the texts' keys. Must not know sockets, or who reads it. A device
 from __future__ import annotations
 
 import os
-import time
 
+from cpe_filter.notice import card
 from cpe_filter.notice.style import HASH, STYLE
 from cpe_filter.texts import notice as texts
 from cpe_filter.texts.html import escape, shown
@@ -30,8 +30,9 @@ button {
 }
 button:hover { border-color: var(--link); color: var(--link); }
 .hint { color: var(--soft); font-size: .92rem; }
+@media (max-width: 36rem) { nav { float: none; } }
 """
-FORM_HASH = "sha256-m3e+Y6JwTfyChwy5ipVsOjP81Z9MBMIVGxSx4AH7i9s="
+FORM_HASH = "sha256-rEnPA17ICv33Zt3P0G8Vlbtmzzyh4FOgJY361330GZ8="
 POLICY = (
     f"default-src 'none'; style-src '{HASH}' '{FORM_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -58,11 +59,11 @@ def page(notice: NoticeTable, language: str, about: dict[str, Any], token: str, 
     title = words("h_action_one") if urgent and len(devices) == 1 else words("h_not_here")
     if len(devices) > 1:
         title = words("h_action_many", count=len(devices))
-    parts = [_device(words, one) for one in devices]
+    parts = [_device(words, one, to == "own") for one in devices]
     if urgent:
         parts.append(_form(words, language, token, about if to == "own" else {}, own=to == "own"))
     if to == "own":
-        parts.append(_steps(words))
+        parts += [_steps(words, one) for one in devices]
     parts.append(_more(words, notice, router))
     # Nothing is said of the home's other devices to one that is not shown them.
     lead = "lead_action" if urgent else "lead_not_here"
@@ -79,15 +80,21 @@ def done(notice: NoticeTable, language: str, result: str, router: str, reports: 
     return _whole(words, language, title, "", body, not good, switch=False)
 
 
-def _device(words: Words, one: dict[str, Any]) -> str:
+def _device(words: Words, one: dict[str, Any], own: bool) -> str:
+    """own: it is the one that reads it. Others do not learn what was found."""
     place, name, tail, since = one.get("place"), one.get("name"), one.get("tail"), one.get("since")
     called = _said(words, str(place)) if place else shown(name) if name else _said(words, "unnamed")
-    at = f'<span class="since">{_said(words, "since", time=_local(words, since))}</span>' if since else ""
+    at = f'<span class="since">{_said(words, "since", time=card.local(words, since))}</span>' if since else ""
     marks = f'<p class="marks">{_said(words, "tail", tail=tail)}</p>' if tail else ""
+    facts = ""
+    if own:
+        connections, refused = one.get("counts") or (0, 0)
+        found, last = one.get("found") or (), one.get("last")
+        facts = card.facts(words, found, since, last, (connections, refused), str(one.get("in_force")))
     return (
         f'<article class="action"><div class="top"><h2>{called}</h2><p class="standing"><strong class="mark">'
         f"{_said(words, 'action')}</strong> {at}</p></div>{marks}"
-        f"<p>{_said(words, 'standing_compromised')}</p></article>"
+        f"<p>{_said(words, 'standing_compromised')}</p>{facts}</article>"
     )
 
 
@@ -114,9 +121,12 @@ def _form(words: Words, language: str, token: str, about: dict[str, Any], own: b
     return f"<section><h2>{_said(words, 'h_answer')}</h2>{form}</section>"
 
 
-def _steps(words: Words) -> str:
-    steps = "".join(f"<li>{_said(words, key)}</li>" for key in ("step_1", "step_2"))
-    steps += f"<li><q>{_said(words, 'answer_cleaned')}</q></li>"
+def _steps(words: Words, one: dict[str, Any]) -> str:
+    if one.get("place"):
+        return "<section><p>" + _said(words, f"step_{one['place']}") + "</p></section>"
+    then = card.afterwards(str(one.get("mode")), str(one.get("in_force")))
+    report = f"{_said(words, 'step_3_here', answer=words('answer_cleaned'))} {_said(words, then)}"
+    steps = "".join(f"<li>{text}</li>" for text in (_said(words, "step_1"), _said(words, "step_2"), report))
     return f'<section><h2>{_said(words, "h_steps")}</h2><ol class="steps">{steps}</ol></section>'
 
 
@@ -131,8 +141,8 @@ def _more(words: Words, notice: NoticeTable, router: str) -> str:
         lines.append(f'{_said(words, "help")} <a href="{url}" rel="noreferrer">{url}</a>')
     if notice.help_phone:
         lines.append(f"{_said(words, 'phone')} <strong>{escape(notice.help_phone)}</strong>")
-    paragraphs = "".join(f"<p>{line}</p>" for line in (*lines, _said(words, "works")))
-    return f"<section><h2>{_said(words, 'h_works')}</h2>{paragraphs}</section>"
+    paragraphs = "".join(f"<p>{line}</p>" for line in lines)
+    return f"<section>{paragraphs}</section>" if lines else ""
 
 
 def _whole(words: Words, language: str, title: str, lead: str, body: str, urgent: bool, switch: bool) -> str:
@@ -152,10 +162,6 @@ def _whole(words: Words, language: str, title: str, lead: str, body: str, urgent
         f"<h1>{escape(title)}</h1>{f'<p>{lead}</p>' if lead else ''}</div></header>\n"
         f"<main>{body}</main></body></html>\n"
     )
-
-
-def _local(words: Words, seconds: float) -> str:
-    return words.moment(time.localtime(seconds))
 
 
 def _said(words: Words, key: str, **values: object) -> str:

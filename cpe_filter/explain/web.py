@@ -251,7 +251,8 @@ class Web:
             self._led_here(connection, own, now)
             return
         connection.own, head = router, request.method == "HEAD"
-        connection.language = self._language(http.fields(request.query if request.method != "POST" else request.form))
+        fields = http.fields(request.query if request.method != "POST" else request.form)
+        connection.language = self._language(fields, request.languages)
         if request.path not in ("/", "/captive"):
             self._respond(connection, http.response(404, head=head), now)
         elif not self._may_ask(connection.client, now):
@@ -341,11 +342,12 @@ class Web:
 
         return http.response(code, text, more=f"Content-Security-Policy: {notice_page.POLICY}\r\n", head=head)
 
-    def _language(self, fields: dict[str, str]) -> str:
+    def _language(self, fields: dict[str, str], header: str | None) -> str:
+        """The one that was chosen on the page, else the browser's, else the policy's."""
         from cpe_filter.explain import notice_page
 
-        chosen = fields.get("l", "")
-        return chosen if chosen in notice_page.languages() else self._notice.language
+        chosen, known = fields.get("l", ""), notice_page.languages()
+        return chosen if chosen in known else http.language(header, known) or self._notice.language
 
     def _may_ask(self, client: str, now: Mono) -> bool:
         """A bucket of tokens for each client."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from cpe_filter.policy.interfaces import matches
 
@@ -20,6 +20,23 @@ def on_link(interfaces: Iterable[str], folder: str = "/proc/net") -> list[IPv4Ne
     """The networks of these interfaces. Files that cannot be read add nothing."""
     names = tuple(interfaces)
     return [*_routes4(folder, names), *_addresses6(folder, names)]
+
+
+def own_addresses(interfaces: Iterable[str], folder: str = "/proc/net") -> list[str]:
+    """This router's IPv4 addresses in the networks of these interfaces, at most four."""
+    networks = _routes4(folder, tuple(interfaces))
+    found, address = {}, ""
+    for fields in _lines(f"{folder}/fib_trie"):
+        if fields[:1] == ["|--"] and len(fields) == 2:
+            address = fields[1]
+        elif fields[1:] == ["host", "LOCAL"] and address:
+            try:
+                number = IPv4Address(address)
+            except ValueError:
+                continue
+            if any(number in network for network in networks):
+                found[number] = address
+    return list(found.values())[:4]
 
 
 def _routes4(folder: str, names: tuple[str, ...]) -> list[IPv4Network]:

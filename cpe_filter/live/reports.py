@@ -153,9 +153,10 @@ def make_reports(
 
 
 def make_notice_page(engine: Engine, host_name: Callable[[Device], str], log: Log) -> NoticePage:
+    from cpe_filter.home import lan_networks
     from cpe_filter.notice.notice import Notice
 
-    return NoticePage(Notice(host_name, log), engine)
+    return NoticePage(Notice(host_name, lambda policy: lan_networks.own_addresses(policy.network.lan), log), engine)
 
 
 def make_notice_desk(

@@ -9,21 +9,19 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from cpe_filter.detect.device import BEHIND, HOME, ROUTER, Device
-from cpe_filter.detect.evidence import INDICATORS, LEGITIMATE
-from cpe_filter.detect.score import COMPROMISED, UNUSUAL
+from cpe_filter.detect.score import COMPROMISED, UNUSUAL, against
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.notice.card import NOTICED
 from cpe_filter.policy.model import Policy
-
-#: Findings that are shown of one device.
-NOTICED = 4
 
 
 class Entry(NamedTuple):
     """name: what it calls itself, or "". place: "", `router`, `home` (an unknown device of it) or `behind`. oui: the
     maker's part of the MAC, "" where there is none; random: the MAC is made up; tail: its end. mode: monitor, limit or
     block. Times: POSIX seconds. past: "", `released` or `cleared`, since past_at. indicators: the weightiest first.
+    counts: its connections to mail servers, and those that were refused.
     """
 
     name: str
@@ -38,6 +36,7 @@ class Entry(NamedTuple):
     past: str
     past_at: Posix
     indicators: tuple[str, ...]
+    counts: tuple[int, int] = (0, 0)
 
 
 def entry(device: Device, policy: Policy, name: str, past: tuple[str, PacketTime], shift: float) -> Entry:
@@ -58,7 +57,8 @@ def entry(device: Device, policy: Policy, name: str, past: tuple[str, PacketTime
         Posix(device.last_seen + shift),
         past[0],
         Posix(past[1] + shift),
-        _indicators(device),
+        against(device.score, 3 * NOTICED),  # more than are shown, because some mean the same in plain words
+        (device.connections, device.refused),
     )
 
 
@@ -69,14 +69,3 @@ def _address(key: bytes) -> str:
     if len(key) in BEHIND:
         return str(ip_address(key[6:])) if len(key) == 10 else f"{ip_address(key[6:] + bytes(8))}/64"
     return ""
-
-
-def _indicators(device: Device) -> tuple[str, ...]:
-    """The evidence against it, the heaviest first: a habit weighs once, a rate with each contact."""
-    against = [
-        (max(INDICATORS[name].weights) * (1 if INDICATORS[name].repeat else min(tally.count, 4)), name)
-        for name, tally in device.score.tallies.items()
-        if tally.count and any(INDICATORS[name].weights) and INDICATORS[name].family != LEGITIMATE
-    ]
-    # More than are shown, because some mean the same in plain words.
-    return tuple(name for _, name in sorted(against, reverse=True)[: 3 * NOTICED])

@@ -46,11 +46,12 @@ class NoticeError(Exception):
 class Notice:
     """`changed` with each change of a standing, `tick` every second, `close` at the end. Times are the engine's.
 
-    named: a device's name in DHCP. log: takes a line.
+    named: a device's name in DHCP. addresses: the router's own in the LAN. log: takes a line.
     """
 
-    def __init__(self, named: Callable[[Device], str], log: Log) -> None:
+    def __init__(self, named: Callable[[Device], str], addresses: Callable[[Policy], list[str]], log: Log) -> None:
         self._named = named
+        self._addresses = addresses
         self._past: dict[bytes, tuple[str, PacketTime]] = {}
         self._due = True
         self._not_before = self._next = float("-inf")
@@ -100,7 +101,9 @@ class Notice:
         self._due, self._shows, self._not_before = False, shows, now + HASTE_S
         self._path = policy.notice.page
         try:
-            self._call = BackgroundCall(lambda: _make(known, policy, self._named, self._past, now), NoticeError, WAIT_S)
+            self._call = BackgroundCall(
+                lambda: _make(known, policy, self._named, self._addresses, self._past, now), NoticeError, WAIT_S
+            )
         except CallFailedError as error:
             self._fail(str(error))
 
@@ -142,6 +145,7 @@ def _make(
     devices: list[Device],
     policy: Policy,
     named: Callable[[Device], str],
+    addresses: Callable[[Policy], list[str]],
     past: dict[bytes, tuple[str, PacketTime]],
     now: PacketTime,
 ) -> None:
@@ -158,6 +162,10 @@ def _make(
         policy.filter.mode,
         bool(policy.report.url),
         policy.report.hostnames,
+        policy.notice.help_phone,
+        ()
+        if policy.notice.show == "off"
+        else tuple(f"http://{one}:{policy.notice.show_port}/" for one in addresses(policy)),
     )
     shift = time.time() - now  # the engine's clock does not follow the wall's when that is set
     entries = [

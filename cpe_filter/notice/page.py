@@ -2,7 +2,8 @@
 
 Knows HTML, the texts' keys and `devices.Entry`. Must not judge. A device's name of its own is hostile: it goes through
 `html.shown`. The page has no script and no form, loads nothing (the Content-Security-Policy allows only the style
-sheet, by its hash), and has no e-mail address and no link except the provider's help_url. This module is loaded only in
+sheet, by its hash), and has no e-mail address and no link except the provider's help_url and the router's own notice
+that can be answered. This module is loaded only in
 the child process that makes the page.
 """
 
@@ -13,7 +14,8 @@ from collections.abc import Callable, Sequence
 
 from cpe_filter.detect.score import COMPROMISED, UNUSUAL
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.notice.devices import NOTICED, Entry
+from cpe_filter.notice import card
+from cpe_filter.notice.devices import Entry
 from cpe_filter.notice.style import HASH, STYLE
 from cpe_filter.texts.html import escape, shown
 from cpe_filter.texts.notice import Words
@@ -27,12 +29,12 @@ SHOWN, NAMED = 32, 64
 _POLICY = f"default-src 'none'; style-src '{HASH}'; base-uri 'none'; form-action 'none'"
 #: Of `Entry.past`.
 RELEASED = "released"
-_STEPS = ("step_1", "step_2", "step_3")
 
 
 class PageSettings(NamedTuple):
     """language: of notice_text. provider, help_url: may be empty. mode: of every device at least. reports: the provider
-    gets reports of incidents; names: with the devices' own names, too."""
+    gets reports of incidents; names: with the devices' own names, too. phone: for help, may be empty. answer_at: URLs
+    of the notice that is served, one for each address of the router; empty where none is."""
 
     language: str
     provider: str
@@ -40,6 +42,8 @@ class PageSettings(NamedTuple):
     mode: str
     reports: bool
     names: bool
+    phone: str = ""
+    answer_at: tuple[str, ...] = ()
 
 
 def page(settings: PageSettings, entries: Sequence[Entry], now: Posix) -> str:
@@ -61,7 +65,7 @@ def page(settings: PageSettings, entries: Sequence[Entry], now: Posix) -> str:
         f'<meta name="color-scheme" content="light dark"><title>{title}</title><style>{STYLE}</style></head><body>',
         f'<header class="{"action" if urgent else "calm"}"><div><p class="over">{_said(words, "title")}</p>',
         f"<h1>{title}</h1><p>{_said(words, lead)}</p></div></header>\n<main>",
-        *(_card(words, one) for one in detailed[:SHOWN]),
+        *(_card(words, settings, one) for one in detailed[:SHOWN]),
         _others(words, [*detailed[SHOWN:], *others], bool(detailed)),
         _rights(words, settings),
         f"</main>\n<footer><p>{_as_of(words, now)}</p></footer></body></html>\n",
@@ -90,7 +94,7 @@ def _title(words: Words, urgent: int, asked: bool) -> str:
     return _said(words, "h_action_one" if urgent == 1 else "h_action_many", count=urgent)
 
 
-def _card(words: Words, one: Entry) -> str:
+def _card(words: Words, settings: PageSettings, one: Entry) -> str:
     urgent, asked = one.standing == COMPROMISED, one.standing == UNUSUAL
     since = f' <span class="since">{_said(words, "since", time=_local(words, one.first))}</span>' if one.first else ""
     parts = [
@@ -99,9 +103,10 @@ def _card(words: Words, one: Entry) -> str:
         f"{since if urgent or asked else ''}</p></div>{_marks(words, one)}<p>{_standing(words, one)}</p>",
     ]
     if urgent or asked or one.past == RELEASED:
-        parts.append(f"<dl>{''.join(_facts(words, one))}</dl>")
+        indicators = () if asked else one.indicators
+        parts.append(card.facts(words, indicators, one.first, one.last, one.counts, one.mode))
     if urgent:
-        parts.append(_steps(words, one))
+        parts.append(_steps(words, settings, one))
     elif asked:
         parts.append(f'<h3>{_said(words, "h_own")}</h3><p class="steps">{_said(words, "own")}</p>')
     return "".join([*parts, "</article>"])
@@ -120,26 +125,17 @@ def _standing(words: Words, one: Entry) -> str:
     return _said(words, f"standing_{one.standing}")
 
 
-def _facts(words: Words, one: Entry) -> list[str]:
-    facts = []
-    told = () if one.standing == UNUSUAL else words.noticed(one.indicators)[:NOTICED]
-    if told:
-        items = "".join(f"<li>{escape(text)}</li>" for text in told)
-        facts.append(("wide", "h_noticed", f"<ul>{items}</ul>"))
-    if one.first:
-        facts.append(("", "first", _local(words, one.first)))
-    facts.append(("", "last", _local(words, one.last)))
-    blocked = "blocked_monitor" if one.mode == "monitor" else "blocked_block"
-    facts.append(("", "h_limited" if one.mode == "limit" else "h_blocked", _said(words, blocked)))
-    facts.append(("", "h_works", _said(words, "works")))
-    return [f'<div class="{kind}"><dt>{_said(words, key)}</dt><dd>{said}</dd></div>' for kind, key, said in facts]
-
-
-def _steps(words: Words, one: Entry) -> str:
+def _steps(words: Words, settings: PageSettings, one: Entry) -> str:
     if one.place in ("router", "home"):
         return f'<p class="steps">{_said(words, f"step_{one.place}")}</p>'
-    steps = "".join(f"<li>{_said(words, key)}</li>" for key in _STEPS)
-    return f'<h3>{_said(words, "h_steps")}</h3><ol class="steps">{steps}</ol>'
+    then = _said(words, card.afterwards(settings.mode, one.mode))
+    links = " &middot; ".join(f'<a href="{escape(url)}">{escape(url)}</a>' for url in settings.answer_at)
+    # Only the device itself can answer there, not a host behind a second router.
+    there = f" {_said(words, 'answer_there')} {links}" if links and not one.place else ""
+    return (
+        f'<h3>{_said(words, "h_steps")}</h3><ol class="steps"><li>{_said(words, "step_1")}</li>'
+        f"<li>{_said(words, 'step_2')}</li><li>{_said(words, 'step_3')}{there} {then}</li></ol>"
+    )
 
 
 def _others(words: Words, others: Sequence[Entry], some: bool) -> str:
@@ -164,10 +160,11 @@ def _rights(words: Words, settings: PageSettings) -> str:
     privacy = " ".join(_said(words, key) for key in keys)
     url = escape(settings.help_url)
     link = f'<p>{_said(words, "help")} <a href="{url}" rel="noreferrer">{url}</a></p>' if url else ""
+    phone = f"<p>{_said(words, 'phone')} <strong>{escape(settings.phone)}</strong></p>" if settings.phone else ""
     general = f"<p>{_said(words, 'blocked_all')}</p>" if settings.mode == "block" else ""
     return (
         f"<section><h2>{_said(words, 'h_own')}</h2>{general}<p>{_said(words, 'own')}</p></section>"
-        f"<section><h2>{_said(words, 'h_object')}</h2><p>{_said(words, 'object')}</p>{link}</section>"
+        f"<section><h2>{_said(words, 'h_object')}</h2><p>{_said(words, 'object')}</p>{link}{phone}</section>"
         f"<section><h2>{_said(words, 'h_privacy')}</h2><p>{privacy}</p></section>"
     )
 
@@ -198,7 +195,7 @@ def _as_of(words: Words, now: Posix) -> str:
 
 
 def _local(words: Words, seconds: Posix | None) -> str:
-    return escape(words.moment(time.localtime(seconds or 0.0)))
+    return escape(card.local(words, seconds or 0.0))
 
 
 def _said(words: Words, key: str, **values: object) -> str:

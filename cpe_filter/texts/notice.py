@@ -57,6 +57,11 @@ class Words:
         clock = {"hour": f"{time.tm_hour:02}", "minute": f"{time.tm_min:02}"}
         return self("moment", day=time.tm_mday, month=month, year=time.tm_year, **clock)
 
+    def number(self, value: int) -> str:
+        """With a sign between thousands."""
+        text = f"{value:,}"
+        return text if self.language == "en" else text.replace(",", ".")
+
     def noticed(self, indicators: Iterable[str]) -> list[str]:
         """What indicators mean, each meaning once. Unknown ones, of a newer filter, are left out."""
         known = noticed(self.language)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cpe_filter.explain.http import MAX_FORM, MAX_HEAD, Request, fields, parse, redirect, response
+from cpe_filter.explain.http import MAX_FORM, MAX_HEAD, Request, fields, language, parse, redirect, response
 
 HEAD = b"GET /generate_204?x=1 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\nAccept: */*\r\n\r\n"
 FORM = (
@@ -58,3 +58,43 @@ def test_answers() -> None:
     assert "Cache-Control: no-store\r\n" in found
     assert response(200, "x", head=True).endswith(b"\r\n\r\n")
     assert b"\r\nLocation: http://[2001:db8::1]:2580/\r\n" in redirect("http://[2001:db8::1]:2580/")
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("de", "de"),
+        ("de-AT, de;q=0.9, en;q=0.8", "de"),
+        ("fr, TR;q=0.5, nl ; q=0.7", "nl"),
+        ("en;q=0.8,de;q=0.8", "en"),
+        ("de;q=0, en;q=0.001", "en"),
+        ("de;q=1.000", "de"),
+        ("*", None),
+        ("fr-FR", None),
+        ("dee, english", None),
+        ("", None),
+        (None, None),
+        ("de;q=2", None),
+        ("de;q=-1", None),
+        ("de;q=nan", None),
+        ("de;q=1e9", None),
+        ("de;q=0.9999", None),
+        ("de;q=\u0661", None),
+        ("de;q=0.\u0661", None),
+        ("de;q=0.\xb2", None),
+        ("de;level=1", None),
+        (",;,=;-" * 600, None),
+        ("fr," * 15 + "de", "de"),
+        ("fr," * 16 + "de", None),
+        ("\xff\xfe, de\x01", None),
+    ],
+)
+def test_the_browser_s_language(header: str | None, found: str | None) -> None:
+    assert language(header, ("en", "nl", "de", "tr")) == found
+
+
+def test_of_several_headers_one_counts() -> None:
+    data = b"GET / HTTP/1.1\r\nAccept-Language: de\r\naccept-language: tr\r\n\r\n"
+    request = parse(data)
+    assert isinstance(request, Request)
+    assert request.languages == "tr"

@@ -137,3 +137,19 @@ def test_whatever_a_client_sends_the_server_goes_on(site: Site) -> None:
         pass
     site.says({"id": asked["id"], "to": "none", "devices": []})
     assert code(client) == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "language"),
+    [
+        (b"/", b"Accept-Language: de-CH, en;q=0.5\r\n", "de"),
+        (b"/?l=nl", b"Accept-Language: de\r\n", "nl"),
+        (b"/?l=xx", b"Accept-Language: tr\r\n", "tr"),
+        (b"/", b"Accept-Language: fr\r\n", "en"),
+        (b"/", b"", "en"),
+    ],
+)
+def test_the_page_is_in_the_browser_s_language(site: Site, path: bytes, header: bytes, language: str) -> None:
+    client = site.send(b"GET " + path + b" HTTP/1.1\r\nHost: " + site.host + b"\r\n" + header + b"\r\n")
+    site.says({"id": site.asked()["id"], "to": "none", "devices": []})
+    assert f'<html lang="{language}">'.encode() in client.recv(65536)

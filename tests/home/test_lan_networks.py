@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.home.lan_networks import on_link
+from cpe_filter.home.lan_networks import on_link, own_addresses
 from tests.lab.net import PYTHON, Lab
 
 HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
@@ -80,7 +80,29 @@ def test_as_the_kernel_writes_them(live: None) -> None:
         lab.run("router", ["ip", "addr", "add", "10.1.0.1/22", "dev", "br-lan"])
         lab.run("router", ["ip", "route", "add", "192.168.7.0/24", "via", "192.168.1.101"])
         lab.run("router", ["ip", "-6", "addr", "add", "fd00:1::1/60", "dev", "br-lan", "nodad"])
-        program = "from cpe_filter.home.lan_networks import on_link;print(*on_link(['br-lan', 'wan']))"
+        program = "from cpe_filter.home.lan_networks import on_link, own_addresses;print(*on_link(['br-lan', 'wan']))"
         assert sorted(lab.run("router", [PYTHON, "-c", program]).stdout.split()) == sorted(
             ["192.168.1.0/24", "10.1.0.0/22", "2001:db8:1::/64", "fd00:1::/64", "192.0.2.0/24", "2001:db8:2::/64"]
         )
+
+
+def test_the_router_s_own_addresses(tmp_path: Path) -> None:
+    (tmp_path / "route").write_text(
+        HEAD + route("wan", "192.0.2.0/24") + route("br-lan", "192.168.1.0/24") + route("br-guest", "192.168.9.0/24")
+    )
+    hosts = ("127.0.0.1", "192.0.2.7", "192.168.1.1", "192.168.9.1", "x.y")
+    trie = "".join(f"     |-- {host}\n        /32 host LOCAL\n" for host in hosts)
+    (tmp_path / "fib_trie").write_text(
+        "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 192.168.1.0\n        /24 link UNICAST\n" + trie + "Local:\n" + trie
+    )
+    folder = str(tmp_path)
+    assert own_addresses(["br-*"], folder) == ["192.168.1.1", "192.168.9.1"]
+    assert own_addresses(["br-guest"], folder) == ["192.168.9.1"]
+    assert own_addresses(["eth7"], folder) == []
+    assert own_addresses(["br-lan"], str(tmp_path / "none")) == []
+
+
+@pytest.mark.live
+def test_the_router_s_own_addresses_by_the_kernel(lab: Lab) -> None:
+    program = f"from cpe_filter.home.lan_networks import own_addresses; print(own_addresses({lab.lan!r}))"
+    assert lab.run("router", [PYTHON, "-c", program]).stdout == "['192.168.1.1']\n"

@@ -11,6 +11,7 @@ from cpe_filter.notice.page import PageSettings, page
 from cpe_filter.texts.notice import LANGUAGES
 from tests.notice.picture import NOW, entries
 from tests.replay.test_browser import CONTRAST, OVERFLOW
+from tests.texts.accessible import CLIPPED, problems
 from tests.texts.browser import PROGRAM, Browser
 
 pytestmark = pytest.mark.skipif(not PROGRAM, reason="no chromium here to look at the page with")
@@ -33,13 +34,15 @@ def test_every_language_in_both_schemes_narrow_and_wide(tmp_path: Path) -> None:
             path.write_text(page(settings, shown, NOW))
             backs = {}
             for scheme in ("light", "dark"):
-                for width in (320, 1200):
+                for width in (320, 390, 1440):
                     browser.scheme(scheme)
                     browser.size(width, 900)
                     browser.open(path)
                     backs[scheme] = browser.ask("getComputedStyle(document.body).backgroundColor")
                     assert browser.ask(OVERFLOW) == 0
                     assert browser.ask(CONTRAST) == []
+                    assert browser.ask(CLIPPED) == []
+                    assert width == 320 or problems(browser) == []
                     events = {method for method, _ in browser.events}
                     assert not {"Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"} & events
                     asked = [

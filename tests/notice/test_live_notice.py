@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.notice.devices import NOTICED
+from cpe_filter.notice.card import NOTICED
 from tests.lab.mail import bot
 from tests.lab.net import PYTHON, Filter, Lab, within
 
@@ -53,7 +53,7 @@ def test_a_bot_is_named_and_its_release_clears_it(lab: Lab) -> None:
     assert page.stat().st_mode & 0o777 == 0o644
     lab.run("router", [PYTHON, "-m", "cpe_filter", "release", "living-room-tv", "--policy", str(running.policy)])
     shown = wait_for(page, "<h1>No action required</h1>")
-    assert "it was reported that this device has been cleaned" in shown
+    assert "this device was reported as cleaned" in shown
     assert running.stop() == 0
     assert list(page.parent.iterdir()) == []
     assert "not written" not in running.log()

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.enforce.ruleset_names import CLIENT_S
+from cpe_filter.notice.card import NOTICED
+from cpe_filter.texts.html import escape
 from tests.lab.mail import bot
 from tests.lab.net import DEADLINE_S, PYTHON, Filter, Lab
 from tests.lab.web import CHECKS, ECHO_PORTS, WEB4, WEB6
@@ -95,6 +98,11 @@ def test_each_system_s_check_reaches_the_notice_until_it_is_answered(lab: Lab) -
     page = way.get(BOT, f"http://{WEB4}/", "-L")
     assert "One device needs your attention" in page
     assert "0800 1234" in page
+    # What was found, and what is true of this router: it only watches, but blocks what is compromised.
+    assert 2 <= sum(escape(row.subscriber) in page for row in INDICATORS.values()) <= NOTICED
+    assert re.search(r"[1-9]\d*, of which \d+ were refused", page)
+    assert "After that it may send mail itself again" in page
+    assert 'lang="de"' in way.get(BOT, SERVED, "-H", "Accept-Language: fr, de-AT;q=0.9, en;q=0.8")
     said = way.answer(BOT, "seen", way.token(BOT))
     assert "Thank you" in said
     # At once: no wait.
@@ -228,7 +236,7 @@ def test_it_releases_twice_and_then_the_isp_does(lab: Lab) -> None:
     way = Way(lab, "self_release = 1")
     way.convict()
     way.wait(BOT, 302)
-    assert "The device counts as cleaned" in way.answer(BOT, "cleaned", way.token(BOT))
+    assert "The device counts as clean." in way.answer(BOT, "cleaned", way.token(BOT))
     way.filter.wait_for(f"release of {lab.mac(BOT)} by the device {lab.mac(BOT)} itself: cleaned, by the notice")
     assert way.code(BOT) == 200
     way.filter._log.write_text("")

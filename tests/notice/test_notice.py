@@ -28,7 +28,7 @@ class Home:
         self.policy = make_policy(notice_page=str(self.page), notice_provider="Example Net")
         self.devices = [Device(bytes((0, 16, 32, 0, n >> 8, n & 255)), NOW) for n in range(devices)]
         self.log: list[str] = []
-        self.notice = Notice(lambda device: f"host{device.key[5]}", self.log.append)
+        self.notice = Notice(lambda device: f"host{device.key[5]}", lambda policy: ["192.0.2.1"], self.log.append)
 
     def tick(self, now: float) -> bool:
         """Whether a child was begun; waits for it."""
@@ -94,17 +94,17 @@ def test_release_and_clearing(home: Home) -> None:
     home.stand(0, COMPROMISED, NOW)
     home.stand(0, SUSPECTED, NOW + 1, "released")
     home.tick(NOW + 1)
-    assert "it was reported that this device has been cleaned" in home.page.read_text()
+    assert "this device was reported as cleaned" in home.page.read_text()
     home.stand(0, CLEAR, NOW + 10, "accepted")
     home.tick(NOW + 10)
-    assert "Cleared on" in home.page.read_text()
+    assert "Clear since" in home.page.read_text()
     home.notice.rekeyed(home.devices[0].key, b"other!")
     home.devices[0].key = b"other!"
     home.tick(NOW + 20)
-    assert "Cleared on" in home.page.read_text()
+    assert "Clear since" in home.page.read_text()
     home.stand(0, COMPROMISED, NOW + 30)
     home.tick(NOW + 30)
-    assert "Cleared on" not in home.page.read_text()
+    assert "Clear since" not in home.page.read_text()
 
 
 def test_what_became_of_devices_is_bounded(home: Home) -> None:

@@ -124,11 +124,11 @@ def test_a_device_that_looks_like_a_mail_server_is_asked_about(language: str) ->
 
 def test_released_and_cleared() -> None:
     released = read(SETTINGS, SUSPECT._replace(past="released", past_at=NOW))
-    assert "On 15 January 2027, 09:00 it was reported that this device has been cleaned." in released.words
+    assert "On 15 January 2027, 09:00 this device was reported as cleaned." in released.words
     cleared = read(SETTINGS, CLEAR._replace(past="cleared", past_at=NOW))
-    assert "Cleared on 15 January 2027, 09:00" in cleared.words
+    assert "Clear since 15 January 2027, 09:00" in cleared.words
     again = read(SETTINGS, BOT._replace(past="released", past_at=NOW))
-    assert "has been cleaned" not in again.words
+    assert "reported as cleaned" not in again.words
 
 
 def test_the_worst_comes_first() -> None:
@@ -141,9 +141,51 @@ def test_the_worst_comes_first() -> None:
 
 def test_monitor_and_block() -> None:
     assert "Nothing. The filter only watches." in read(SETTINGS, BOT._replace(mode="monitor")).words
-    general = "From this connection no device may send mail straight"
+    general = "No device on this connection may send mail straight"
     assert general not in read(SETTINGS, BOT).words
     assert general in read(SETTINGS._replace(mode="block"), CLEAR).words
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_how_much_it_sent(language: str) -> None:
+    settings = SETTINGS._replace(language=language)
+    thousand = "1,234" if language == "en" else "1.234"
+    words = Words(language, "Example Net")
+    found = read(settings, BOT._replace(counts=(1234, 17))).words
+    assert words("h_connections") + words("connections", count=thousand, refused=17) in found
+    assert words("h_connections") not in read(settings, BOT).words
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("mode", "now", "key"),
+    [
+        ("block", "block", "then_block"),
+        ("limit", "block", "then_free"),
+        ("monitor", "block", "then_free"),
+        ("limit", "limit", "then_watch"),
+        ("monitor", "monitor", "then_watch"),
+    ],
+)
+def test_what_follows_from_cleaning_it_is_true(language: str, mode: str, now: str, key: str) -> None:
+    """In mode block nothing may send mail straight, cleaned or not."""
+    words = Words(language, "Example Net")
+    found = read(SETTINGS._replace(language=language, mode=mode), BOT._replace(mode=now)).words
+    assert f"{words('step_3')} {words(key)}" in found
+    assert (words("then_free") in found, words("then_block") in found) == (key == "then_free", key == "then_block")
+
+
+def test_where_to_answer_and_whom_to_call() -> None:
+    url = "http://192.0.2.1:2580/"
+    settings = SETTINGS._replace(phone="0800 <1234>", answer_at=(url, "http://192.0.2.129:2580/"))
+    found = read(settings, BOT)
+    assert "0800 <1234>" in found.words
+    links = [attributes["href"] for tag, attributes in found.tags if tag == "a"]
+    assert links == [url, "http://192.0.2.129:2580/", SETTINGS.help_url]
+    assert "you can answer on it" in found.words
+    # Nothing is to be answered, or the device cannot.
+    for other in (CLEAR, BOT._replace(place="behind"), BOT._replace(place="router")):
+        assert "you can answer on it" not in read(settings, other).words
 
 
 def test_what_the_provider_is_told() -> None:
@@ -155,7 +197,7 @@ def test_what_the_provider_is_told() -> None:
 def test_without_name_provider_or_help() -> None:
     found = read(SETTINGS._replace(provider="", help_url=""), BOT._replace(name="", oui="", random=True))
     assert "Device without a name" in found.words
-    assert "made up at random" in found.words
+    assert "Random hardware address" in found.words
     assert "tell your Internet provider" in found.words
     assert [tag for tag, _ in found.tags if tag == "a"] == []
 
@@ -265,6 +307,6 @@ def test_the_router_itself_has_one_step() -> None:
 
 def test_an_unknown_device_of_the_home_has_one_step() -> None:
     found = read(SETTINGS, BOT._replace(place="home", name=""))
-    assert "An unknown device of this home" in found.words
+    assert "An unknown device in your home" in found.words
     assert "it keeps changing its address" in found.words
     assert "three steps" not in found.words

@@ -68,20 +68,20 @@ def card(mac: str) -> str:
 
 def test_what_a_subscriber_reads_first(home: Home) -> None:
     home.open("status", there=".cpe-device")
-    assert home.words("[role=status]") == "Action required\nSending spam: tv-box (…00:53:0b)"
+    assert home.words("[role=status]") == "Action required\nMost likely infected: tv-box (…00:53:0b)"
     box = home.words(card(BOX))
     (bot,) = (one for one in home.filter.engine.devices if one.name == BOX)
     assert 0 < bot.refused <= bot.connections
     assert bot.messages <= bot.recipients
     for text in (
-        "tv-box\nHardware address: 00:00:5e:00:53:0b\nMaker code 00:00:5E\nNetwork addresses: 192.168.1.111",
+        "tv-box\nHardware address: 00:00:5e:00:53:0b\nManufacturer code 00:00:5E\nNetwork addresses: 192.168.1.111",
         "Compromised Action required\nsince Nov 24, 2026, 7:40 PM",  # in the browser's own time
         "This device sends e-mail the way spam programs do.",
         "What is blocked\nE-mail that this device sends straight to other mail servers (port 25).",
         "What still works\nEverything else on this device: websites, video, webmail, and e-mail through your mail",
         f"Connections: {bot.connections}, of them refused: {bot.refused}. "
         f"Messages: {bot.messages}, to {bot.recipients} recipients.",
-        "Take the device off the Internet",
+        "Disconnect the device from the Internet",
         "It wrote to many addresses that do not exist.",
         "In its favour:",
     ):

@@ -79,6 +79,32 @@ def test_people_are_addressed_politely() -> None:
     assert not re.search(r"\b(sen|senin|seni)\b", " ".join(notice_tr.TEXTS.values()), re.IGNORECASE)
 
 
+#: What readers stumbled over, and what is said in its place.
+_WORN = {
+    "en": r"made-up number|for news|goes on watching|off the Internet|\b(?:says?|said) that it is clean",
+    "de": r"erfunden\w* Nummer|Nehmen Sie das Gerät vom|scheint befallen|Es hat es bei|Webseiten|Handeln erforderlich",
+    "nl": r"verzonnen nummer|Zaaknummer|het zijne|\. Waarschijnlijk|(?<![-\w/])mail\b",
+    "tr": r"[Yy]önlendirici|ilginizi bekliyor|uydurma bir numara|Aynı görüşte|başlangıç:",
+}
+#: Quotation marks of each language.
+_QUOTES = {"en": "“”", "de": "„“", "nl": "“”", "tr": "“”"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_worn_words_do_not_come_back(language: str) -> None:
+    everything = [*TEXTS[language].values(), *noticed(language).values()]
+    assert [text for text in everything if re.search(_WORN[language], text)] == []
+    assert {c for text in everything for c in text if c in '„“”‚‘»«"'} <= set(_QUOTES[language])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_buttons_are_quoted_as_they_are_labelled(language: str) -> None:
+    texts, begin, end = TEXTS[language], _QUOTES[language][0], _QUOTES[language][1]
+    assert f"{begin}{texts['answer_cleaned']}{end}" in texts["step_3"]
+    assert f"{begin}{texts['answer_server']}{end}" in texts["own"]
+    assert f"{begin}{{answer}}{end}" in texts["step_3_here"]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_finding_is_told_in_every_language(language: str) -> None:
     against = {name for name, one in INDICATORS.items() if one.family != LEGITIMATE}

@@ -97,7 +97,7 @@ def notice(facts: Facts, terms: Terms, flowed: bool = False) -> Notice:
         words("mail_page"),
         f"{words(blocked)}\n{words(text)}",
         f"{words('h_works')}\n{words('works')}",
-        "\n".join([words("h_steps"), *(f"{n}. {words(f'step_{n}')}" for n in (1, 2, 3))]),
+        "\n".join([words("h_steps"), *_steps(words)]),
         f"{words('h_own')}\n{words('own')}",
         f"{words('h_object')}\n{words('object')}",
         *([f"{words('help')}\n{terms.help_url}"] if terms.help_url else []),
@@ -108,6 +108,12 @@ def notice(facts: Facts, terms: Terms, flowed: bool = False) -> Notice:
         "\n".join(map(_flowed if flowed else _wrapped, paragraph.split("\n"))) for paragraph in paragraphs
     )
     return Notice(terms.language, words("mail_subject"), f"{body}\n", words.short_message())
+
+
+def _steps(words: Words) -> list[str]:
+    """What follows from the last one is what is true in every mode: the collector does not know the router's."""
+    steps = words("step_1"), words("step_2"), f"{words('step_3')} {words('then_watch')}"
+    return [f"{number}. {text}" for number, text in enumerate(steps, 1)]
 
 
 def _about(facts: Facts, terms: Terms, words: Words) -> list[str]:

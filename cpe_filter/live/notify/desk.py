@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 
 from cpe_filter.detect.device import HOME, ROUTER, Device
-from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.detect.score import COMPROMISED, against
+from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.enforce.ruleset_names import NOTICE_SERVED, NOTICE_SHUT
 from cpe_filter.enforce.sets import elements, notice_client
 from cpe_filter.home import neighbour_table
@@ -54,6 +55,8 @@ LASTS_S, REFRESH_S = 8.0, 2.0
 SUFFIX, MOST_BYTES = ".notice", 1 << 16
 #: Devices that are named to another device of the home.
 MOST_NAMED = 8
+#: Indicators that the page gets; some mean the same in plain words.
+MOST_FOUND = 12
 
 
 class NoticeDesk(Part):
@@ -216,13 +219,13 @@ class NoticeDesk(Part):
 
     def _page(self, mac: bytes, one: Notified | None) -> Answer:
         """What the page needs to know: `own` at a compromised device; `other` at one that may see it, too; `unknown`:
-        it cannot be told which device it is."""
+        which device it is is unknown."""
         policy = self._engine.policy.notice
         if one is not None:
             device = self._engine.devices.find(mac)
             left = self.showing.releases_left(mac, policy.self_release, self._now)
             about = {"releases": left, "exempt": policy.self_exempt, "answer": one.answer}
-            return {"to": "own", "devices": [self._about(device)] if device else [], **about}
+            return {"to": "own", "devices": [self._about_own(device)] if device else [], **about}
         notified = self.showing.notified
         if policy.show == "home" and notified and mac:
             found = [self._engine.devices.find(key) for key in list(notified)[:MOST_NAMED]]
@@ -230,13 +233,27 @@ class NoticeDesk(Part):
         return {"to": "none" if mac else "unknown", "devices": []}
 
     def _about(self, device: Device) -> Answer:
-        since = device.compromised_at
+        """What any device of the home may read: what it takes to find the device."""
         own = device.key if len(device.key) == 6 else b""
+        name = self._host_name(device)
         return {
-            "name": self._host_name(device),
+            "name": name,
             "place": "router" if device.key == ROUTER else "home" if device.key == HOME else "",
-            "tail": own[4:].hex(":").upper(),
-            "since": round(since[0] + time.time() - self._now) if since else None,
+            "tail": "" if name else own[4:].hex(":").upper(),
+        }
+
+    def _about_own(self, device: Device) -> Answer:
+        """What the device itself may read in addition: what was found, when and how much."""
+        since, policy, shift = device.compromised_at, self._engine.policy, time.time() - self._now
+        return {
+            **self._about(device),
+            "tail": device.key[4:6].hex(":").upper(),
+            "since": round(since[0] + shift) if since else None,
+            "last": round(device.last_seen + shift),
+            "found": list(against(device.score, MOST_FOUND)),
+            "counts": [device.connections, device.refused],
+            "mode": policy.filter.mode,
+            "in_force": effective_mode(policy, device),
         }
 
     def _answer(self, mac: bytes, answer: Any, number: Any) -> Answer | None:

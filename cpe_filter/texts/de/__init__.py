@@ -12,31 +12,35 @@ TEXTS = {
     "refusal": "{Provider} hat diese Nachricht abgelehnt, nicht der Empfaenger: Von diesem Anschluss duerfen E-Mails "
     "nicht direkt an fremde Mailserver gehen. Bitte ueber den Server Ihres Mailanbieters senden, Port 587 oder 465.",
     # ── the page and the mail ──
-    "standing_compromised": "Dieses Gerät verschickt E-Mails so, wie es Spam-Programme tun. Sehr wahrscheinlich ist "
-    "es mit Schadsoftware befallen. Man selbst bemerkt das selten.",
+    "standing_compromised": "Dieses Gerät verschickt E-Mails so, wie es Spam-Programme tun. Sehr wahrscheinlich ist es "
+    "mit Schadsoftware befallen. Davon merkt man selbst meist nichts.",
     "first": "Zuerst bemerkt",
     "last": "Zuletzt bemerkt",
     "h_blocked": "Was gesperrt ist",
-    "h_limited": "Was gebremst wird",
+    "h_limited": "Was gedrosselt wird",
     "blocked_block": "E-Mails, die dieses Gerät direkt an fremde Mailserver schickt (Port 25).",
     "blocked_monitor": "Nichts. Der Filter beobachtet nur.",
     "h_works": "Was weiterhin funktioniert",
-    "works": "Alles andere auf diesem Gerät: Webseiten, Videos, Webmail und E-Mails über Ihren Mailanbieter (Port "
-    "587 und 465). Für Ihre anderen Geräte ändert sich nichts.",
-    "h_steps": "Was Sie tun können, in drei Schritten",
-    "step_1": "Nehmen Sie das Gerät vom Internet: Ziehen Sie das Netzwerkkabel oder schalten Sie das WLAN des Geräts "
-    "aus. Name und Hardware-Adresse helfen Ihnen, es zu finden.",
+    "works": "Alles andere auf diesem Gerät: Websites, Videos, Webmail und E-Mails über Ihren Mailanbieter (Ports 587 "
+    "und 465). Für Ihre anderen Geräte ändert sich nichts.",
+    "h_steps": "Was zu tun ist, in drei Schritten",
+    "step_1": "Trennen Sie das Gerät vom Internet: Ziehen Sie das Netzwerkkabel ab oder schalten Sie das WLAN des "
+    "Geräts aus. Name und Hardware-Adresse helfen Ihnen, es zu finden.",
     "step_2": "Säubern Sie es: Installieren Sie alle Updates, entfernen Sie Programme, die Sie nicht kennen, und "
-    "lassen Sie es von einem Virenscanner prüfen. Eine TV-Box, eine Kamera oder Ähnliches setzen Sie auf die "
-    "Werkseinstellungen zurück und vergeben ein neues Passwort.",
-    "step_3": "Melden Sie, dass es sauber ist: Wählen Sie „Ich habe dieses Gerät gesäubert“ unter „Mailfilter“ in "
-    "den Einstellungen des Routers oder sagen Sie es dem Anbieter ({provider}). Dann darf es wieder E-Mails "
-    "verschicken; der Filter beobachtet es weiter.",
+    "lassen Sie es von einem Virenscanner prüfen. Ist es eine TV-Box, eine Kamera oder Ähnliches, setzen Sie es auf "
+    "die Werkseinstellungen zurück und vergeben Sie ein neues Passwort.",
+    "step_3": "Melden Sie, dass es sauber ist: Wählen Sie „Ich habe dieses Gerät gesäubert“ unter „Mailfilter“ in den "
+    "Einstellungen des Routers oder sagen Sie es Ihrem Anbieter ({provider}).",
+    "step_3_here": "Melden Sie, dass es sauber ist: Wählen Sie auf dieser Seite „{answer}“.",
+    "then_free": "Danach darf es wieder selbst E-Mails verschicken; der Filter beobachtet es weiter.",
+    "then_block": "Danach gilt es als sauber; der Filter beobachtet es weiter. Wie auf allen Ihren Geräten gehen "
+    "E-Mails weiterhin nur über Ihren Mailanbieter (Ports 587 und 465).",
+    "then_watch": "Danach gilt es als sauber; der Filter beobachtet es weiter.",
     "h_own": "Betreiben Sie einen eigenen Mailserver?",
-    "own": "Dann erlauben Sie diesem Gerät, selbst E-Mails zu verschicken: Wählen Sie „Das ist mein Mailserver“ "
-    "unter „Mailfilter“ in den Einstellungen des Routers oder sagen Sie es dem Anbieter ({provider}).",
+    "own": "Dann erlauben Sie dem Gerät, selbst E-Mails zu verschicken: Wählen Sie „Das ist mein Mailserver“ unter "
+    "„Mailfilter“ in den Einstellungen des Routers oder sagen Sie es Ihrem Anbieter ({provider}).",
     "h_object": "Wenn Sie nicht einverstanden sind",
-    "object": "Sie können jederzeit widersprechen. Wenden Sie sich an den Anbieter ({provider}) und nennen Sie das "
+    "object": "Sie können jederzeit widersprechen. Wenden Sie sich an Ihren Anbieter ({provider}) und nennen Sie das "
     "Gerät und die hier angegebenen Zeiten.",
     "help": "Hilfe und Widerspruch:",
     # ── the page ──
@@ -45,34 +49,37 @@ TEXTS = {
     "h_action_many": "{count} Geräte brauchen Ihre Aufmerksamkeit",
     "h_none": "Sie müssen nichts tun",
     "lead_action": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
-    "verschicken. {Provider} stellt ihn bereit. Er hat etwas gefunden, um das Sie sich kümmern sollten.",
+    "verschicken. {Provider} stellt ihn bereit. Der Filter hat etwas gefunden, um das Sie sich kümmern sollten.",
     "lead_none": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
-    "verschicken. {Provider} stellt ihn bereit. Er hat nichts gefunden, um das Sie sich kümmern müssten.",
+    "verschicken. {Provider} stellt ihn bereit. Der Filter hat nichts gefunden, um das Sie sich kümmern müssten.",
     "lead_question": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
-    "verschicken. {Provider} stellt ihn bereit. Er hat nichts gefunden, was er sperren müsste, hat aber eine Frage.",
-    "action": "Handeln erforderlich",
-    "no_action": "Kein Handeln erforderlich",
+    "verschicken. {Provider} stellt ihn bereit. Der Filter hat nichts gefunden, was er sperren müsste, hat aber eine "
+    "Frage an Sie.",
+    "action": "Handlungsbedarf",
+    "no_action": "Kein Handlungsbedarf",
     "since": "seit {time}",
     "h_question": "Ist das Ihr Mailserver?",
     "standing_unusual": "Dieses Gerät verschickt E-Mails wie ein Mailserver. Wenn Sie darauf einen Mailserver "
-    "betreiben, erlauben Sie ihn, dann lässt der Filter ihn in Ruhe. Wenn nicht, verschickt etwas auf ihm E-Mails "
-    "ohne Ihr Wissen: Prüfen Sie das Gerät.",
+    "betreiben, erlauben Sie ihn, dann lässt der Filter ihn in Ruhe. Wenn nicht, verschickt vielleicht ein Programm "
+    "darauf E-Mails ohne Ihr Wissen: Prüfen Sie das Gerät.",
     "standing_clear": "Nichts Ungewöhnliches.",
-    "released": "Dieses Gerät wurde als gesäubert gemeldet ({time}). Der Filter beobachtet es noch eine Weile.",
+    "released": "Dieses Gerät wurde am {time} als gesäubert gemeldet. Der Filter beobachtet es noch eine Weile.",
     "cleared": "In Ordnung seit {time}: Der Filter sieht an diesem Gerät nichts Auffälliges mehr.",
     "h_noticed": "Was bemerkt wurde",
+    "h_connections": "Verbindungen zu fremden Mailservern",
+    "connections": "{count}, davon {refused} abgelehnt",
     "unnamed": "Gerät ohne Namen",
     "router": "Der Router selbst",
     "home": "Ein unbekanntes Gerät in Ihrem Heimnetz",
     "behind": "Hinter einem weiteren Router",
     "maker": "Herstellerkennung {oui}",
-    "random": "Zufällig gewählte Hardware-Adresse",
+    "random": "Zufällige Hardware-Adresse",
     "tail": "Hardware-Adresse endet auf {tail}",
-    "step_router": "Das ist der Router selbst. Bitte wenden Sie sich an den Anbieter ({provider}): Der Router muss "
+    "step_router": "Das ist der Router selbst. Bitte wenden Sie sich an Ihren Anbieter ({provider}): Der Router muss "
     "aktualisiert oder ausgetauscht werden.",
-    "step_home": "Der Filter kann nicht sagen, welches Gerät das ist: Es wechselt ständig seine Adresse. Geräte, die "
-    "Ihr Router kennt, sind nicht betroffen. Prüfen Sie die Geräte, die zuletzt dazugekommen sind, und wenden Sie sich "
-    "an den Anbieter ({provider}), wenn Sie Hilfe brauchen.",
+    "step_home": "Der Filter kann nicht erkennen, welches Gerät das ist, weil es ständig seine Adresse wechselt. "
+    "Geräte, die Ihr Router kennt, sind nicht betroffen. Prüfen Sie die Geräte, die zuletzt dazugekommen sind, und "
+    "wenden Sie sich an Ihren Anbieter ({provider}), wenn Sie Hilfe brauchen.",
     "h_others": "Andere Geräte, die E-Mails verschickt haben",
     "more_devices": "Und {count} weitere.",
     "nothing": "Bisher hat kein Gerät E-Mails direkt an einen Mailserver geschickt.",
@@ -80,62 +87,67 @@ TEXTS = {
     "sei denn, Sie erlauben es. E-Mails über Ihren Mailanbieter sind nicht betroffen.",
     "h_privacy": "Was der Filter sieht",
     "privacy": "Er betrachtet nur E-Mails, die Geräte direkt an Mailserver schicken (Port 25): welche Server sie "
-    "ansprechen, wie sie sich vorstellen, was die Server antworten und wie viel verschickt wird; und wie oft ein "
-    "Gerät Mailserver nachschlägt. Der Inhalt von Nachrichten wird nie gelesen, E-Mail-Adressen werden nicht "
-    "gespeichert.",
+    "ansprechen, wie sie sich vorstellen, was die Server antworten und wie viel verschickt wird. Außerdem zählt er, "
+    "wie oft ein Gerät Mailserver nachschlägt und wie oft es sich mit Mailanbietern verbindet (Ports 587 und 465). "
+    "Der Inhalt von Nachrichten wird nie gelesen, E-Mail-Adressen werden nicht gespeichert.",
     "privacy_local": "Nichts davon verlässt Ihr Zuhause.",
-    "privacy_reports": "{Provider} erfährt, wenn ein Gerät Spam verschickt oder wie ein Mailserver aussieht: Zeiten, "
-    "Mengen, Anzeichen und Herstellerkennung, unter einer erfundenen Nummer; und dass der Filter arbeitet. Inhalte und "
-    "E-Mail-Adressen werden nie weitergegeben.",
+    "privacy_reports": "{Provider} erfährt, wenn ein Gerät vermutlich befallen ist oder wie ein Mailserver aussieht: "
+    "Zeiten, Mengen, Anzeichen, Art des Geräts, Herstellerkennung und Ihre Antwort auf den Hinweis, unter einem "
+    "Pseudonym; außerdem einmal am Tag, dass der Filter arbeitet. Inhalte und E-Mail-Adressen werden nie "
+    "weitergegeben.",
     "privacy_names": "Auch der Name, den sich das Gerät selbst gibt, wird weitergegeben.",
-    "as_of": "Stand: {time} ({zone}). Laden Sie diese Seite neu, um den neuesten Stand zu sehen.",
+    "as_of": "Stand: {time} ({zone}). Laden Sie die Seite neu, um den neuesten Stand zu sehen.",
     # ── the notice that is served ──
     "h_not_here": "Nichts zu diesem Gerät",
     "lead_not_here": "Auf diesem Router läuft ein Mailfilter, damit befallene Geräte keinen Spam über Ihren Anschluss "
-    "verschicken. {Provider} stellt ihn bereit. Zu dem Gerät, auf dem Sie dies lesen, hat er nichts zu melden.",
+    "verschicken. {Provider} stellt ihn bereit. Zu dem Gerät, auf dem Sie dies lesen, hat der Filter nichts zu melden.",
     "h_answer": "Ihre Antwort",
     "answer_seen": "Ich habe das gesehen",
-    "hint_seen": "Websites öffnen sich sofort wieder. Für E-Mails des Geräts ändert sich nichts.",
-    "hint_seen_other": "Diese Seite erscheint hier nicht wieder. Auf dem Gerät selbst bleibt sie.",
+    "hint_seen": "Websites öffnen sich sofort wieder. Für die E-Mails des Geräts ändert sich nichts.",
+    "hint_seen_other": "Diese Seite erscheint hier nicht mehr. Auf dem betroffenen Gerät erscheint sie weiterhin.",
     "answer_cleaned": "Ich habe dieses Gerät gesäubert",
-    "hint_cleaned": "Es gilt als gesäubert; der Filter beobachtet es weiter.",
-    "hint_cleaned_isp": "Der Anbieter ({provider}) erfährt davon und gibt es frei.",
+    "hint_cleaned": "Es gilt als sauber; der Filter beobachtet es weiter.",
+    "hint_cleaned_isp": "Ihr Anbieter ({provider}) erfährt davon und gibt es frei.",
     "answer_server": "Das ist mein Mailserver",
-    "hint_server": "Er darf von jetzt an selbst E-Mails verschicken.",
-    "hint_server_isp": "Der Anbieter ({provider}) erfährt davon und entscheidet.",
+    "hint_server": "Er darf ab sofort selbst E-Mails verschicken.",
+    "hint_server_isp": "Ihr Anbieter ({provider}) erfährt davon und entscheidet.",
     "answer_mistake": "Das ist ein Irrtum",
-    "hint_mistake": "Der Anbieter ({provider}) erfährt, dass Sie widersprechen.",
-    "hint_tell": "Sagen Sie es bitte auch selbst dem Anbieter ({provider}): Dieser Router meldet es nicht.",
+    "hint_mistake": "Ihr Anbieter ({provider}) erfährt, dass Sie widersprechen.",
+    "hint_tell": "Sagen Sie es bitte auch selbst Ihrem Anbieter ({provider}): Dieser Router meldet es nicht.",
     "thanks": "Vielen Dank",
     "done_seen": "Sie haben den Hinweis gesehen. Websites öffnen sich wie zuvor.",
-    "done_cleaned": "Ihre Antwort ist notiert. Freigeben muss das Gerät der Anbieter ({provider}).",
-    "done_released": "Das Gerät gilt als gesäubert. Der Filter beobachtet es weiter.",
-    "done_server": "Ihre Antwort ist notiert. Der Anbieter ({provider}) entscheidet, ob das Gerät selbst E-Mails "
+    "done_cleaned": "Ihre Antwort ist gespeichert. Ihr Anbieter ({provider}) muss das Gerät noch freigeben.",
+    "done_released": "Das Gerät gilt als sauber. Der Filter beobachtet es weiter.",
+    "done_server": "Ihre Antwort ist gespeichert. Ihr Anbieter ({provider}) entscheidet, ob das Gerät selbst E-Mails "
     "verschicken darf.",
-    "done_exempted": "Das Gerät darf von jetzt an selbst E-Mails verschicken.",
-    "done_mistake": "Ihr Widerspruch ist notiert. Websites öffnen sich wie zuvor.",
+    "done_exempted": "Das Gerät darf ab sofort selbst E-Mails verschicken.",
+    "done_mistake": "Ihr Widerspruch ist gespeichert. Websites öffnen sich wie zuvor.",
     "not_done": "Das hat nicht geklappt",
-    "done_refused": "Nur das Gerät, um das es geht, kann antworten. Öffnen Sie diese Seite dort und versuchen Sie es "
+    "done_refused": "Nur das betroffene Gerät selbst kann antworten. Öffnen Sie diese Seite dort und versuchen Sie es "
     "noch einmal.",
     "done_busy": "Es waren zu viele Antworten. Bitte versuchen Sie es in einer Stunde noch einmal.",
-    "done_failed": "Der Router konnte es nicht ausführen. Bitte versuchen Sie es in einer Minute noch einmal.",
-    "reach": "Mehr steht auf der eigenen Seite des Routers:",
-    "phone": "Hilfe am Telefon:",
+    "done_failed": "Der Router konnte das nicht ausführen. Bitte versuchen Sie es in einer Minute noch einmal.",
+    "reach": "Mehr dazu auf der Seite des Routers:",
+    "answer_there": "Wenn das Gerät einen Browser hat, können Sie dort antworten:",
+    "phone": "Telefonische Hilfe:",
     # ── the provider's mail and its short message ──
     "mail_subject": "Ein Gerät bei Ihnen zu Hause braucht Ihre Aufmerksamkeit",
     "mail_hello": "Guten Tag,",
-    "mail_intro": "der Mailfilter auf Ihrem Router hat bei Ihnen zu Hause ein Gerät gefunden, das Ihre "
-    "Aufmerksamkeit braucht.",
+    "mail_intro": "der Mailfilter auf Ihrem Router hat bei Ihnen zu Hause ein Gerät gefunden, das Ihre Aufmerksamkeit "
+    "braucht.",
     "mail_device": "Gerät",
     "mail_unnamed": "der Name steht auf der Seite Ihres Routers",
     "mail_case": "Vorgangsnummer",
-    "mail_page": "Die Seite Ihres Routers („Mailfilter“) nennt das Gerät beim Namen und sagt, was bemerkt wurde.",
+    "mail_page": "Ihr Router hat dafür eine eigene Seite („Mailfilter“): Sie nennt das Gerät beim Namen und zeigt, was "
+    "bemerkt wurde. Geben Sie dazu im Browser die Adresse des Routers ein, gefolgt von /mail-filter/. Die Adresse "
+    "steht meist auf dem Router.",
     "mail_below": "Der Text auf Deutsch folgt weiter unten.",
-    "mail_safety": "Diese Nachricht fragt nach keinem Passwort und führt zu keiner Anmeldeseite. Wenn Sie Zweifel "
-    "haben, rufen Sie den Anbieter ({provider}) unter der Ihnen bekannten Nummer an.",
+    "mail_safety": "Diese Nachricht fragt nach keinem Passwort und führt zu keiner Anmeldeseite. Im Zweifel rufen Sie "
+    "Ihren Anbieter ({provider}) unter der Ihnen bekannten Nummer an.",
     "mail_bye": "Freundliche Grüße",
     "signature": "{Provider}",
-    "sms": "{Provider}: Ein Geraet bei Ihnen zu Hause scheint befallen. Was zu tun ist, steht in unserer E-Mail.",
+    "sms": "{Provider}: Ein Geraet bei Ihnen zu Hause ist vermutlich befallen. Was zu tun ist, steht in unserer "
+    "E-Mail.",
 }
 
 NOTICED = {
@@ -143,18 +155,18 @@ NOTICED = {
     "breadth": "Ein einzelnes Programm darauf schreibt an viele verschiedene Mailserver.",
     "destination-burst": "Es hat innerhalb einer Minute viele neue Mailserver angesprochen.",
     "sustained": "Es spricht Stunde um Stunde neue Mailserver an.",
-    "connect-refused": "Es hat es bei Mailservern versucht, die Verbindungen ablehnen.",
-    "connect-timeout": "Es hat es bei Mailservern versucht, die nicht antworten.",
+    "connect-refused": "Es hat versucht, Mailserver zu erreichen, die Verbindungen ablehnen.",
+    "connect-timeout": "Es hat versucht, Mailserver zu erreichen, die nicht antworten.",
     "helo-dynamic": "Es stellt sich mit einem erfundenen technischen Namen vor.",
     "helo-address": "Es stellt sich mit einer Nummer statt mit einem Namen vor.",
     "helo-private": "Es stellt sich mit einer Adresse vor, die es nur bei Ihnen zu Hause gibt.",
     "helo-unqualified": "Es stellt sich mit einem einzigen Wort vor.",
     "helo-empty": "Es stellt sich ganz ohne Namen vor.",
-    "helo-rotates": "Es stellt sich unter immer neuen Namen vor.",
+    "helo-rotates": "Es stellt sich unter ständig wechselnden Namen vor.",
     "helo-domain-rotates": "Es stellt sich mit Namen vieler verschiedener Firmen vor.",
     "sender-unrelated": "Es verschickt E-Mails im Namen einer Domain, die nicht seine eigene ist.",
     "sender-rotates": "Es verschickt E-Mails unter vielen verschiedenen Absender-Domains.",
-    "new-pair": "Es schreibt unter immer neuen Namen an Fremde.",
+    "new-pair": "Es schreibt unter ständig wechselnden Namen an Fremde.",
     "unauthenticated": "Es verschickt E-Mails ohne ein Konto beim Mailserver.",
     "banner-refused": "Mailserver weisen es ab, sobald es sich meldet.",
     "unknown-user": "Es hat an viele Adressen geschrieben, die es nicht gibt.",
@@ -173,7 +185,7 @@ NOTICED = {
     "helo-not-ehlo": "Es benutzt eine veraltete Begrüßung, wie viele Spam-Programme.",
     "declines-tls": "Es verschlüsselt nicht, obwohl es das könnte.",
     "verb-case": "Es schreibt Mail-Befehle so, wie es Spam-Programme tun.",
-    "many-recipients": "Es schreibt an sehr viele Menschen auf einmal.",
+    "many-recipients": "Es schreibt an sehr viele Empfänger auf einmal.",
     "sender-is-recipient": "Es verschickt E-Mails, die vom Empfänger selbst zu kommen scheinen.",
     "helo-is-recipient": "Es gibt sich als der Mailserver aus, den es anspricht.",
     "relayed": "Es leitet E-Mails für jemand anderen im Internet weiter, wie es Proxy-Programme in Apps tun.",

@@ -113,7 +113,7 @@ return baseclass.extend({
 		return confirm(_('Has this device been cleaned?'), [
 			E('p', {}, [ E('strong', {}, [ called ]) ]),
 			E('p', {}, [ _('Say so when you have updated it, removed the app that did it, or reset it to factory settings.') ]),
-			E('p', {}, [ _('It may then send mail again, a little at a time. If it goes on sending spam it is blocked again, sooner than the first time.') ])
+			E('p', {}, [ _('It then counts as clean. If it goes on sending spam, it is blocked again, sooner than the first time.') ])
 		], _('Yes, I have cleaned it'), _('What did you do? (may be left empty)'), function(reason) {
 			return asked('release', device, reason);
 		});

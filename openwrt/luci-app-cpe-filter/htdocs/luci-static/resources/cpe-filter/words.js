@@ -82,17 +82,17 @@ const STANDINGS = {
 	compromised: {
 		label: _('Compromised'),
 		action: true,
-		means: _('This device sends e-mail the way spam programs do. It is most likely infected with malicious software. People rarely notice that themselves.'),
+		means: _('This device sends e-mail the way spam programs do. It is most likely infected with malicious software. Owners rarely notice this themselves.'),
 		steps: [
-			_('Take the device off the Internet: unplug its network cable or switch off its Wi-Fi. Its name and hardware address help you to find it.'),
-			_('Clean it: install all updates, remove programs that you do not know, and have a virus scanner check it. A TV box, a camera or the like: reset it to factory settings and give it a new password.'),
-			_('Say that it is clean: choose “I have cleaned this device”. Then it may send mail again, and the filter goes on watching it.')
+			_('Disconnect the device from the Internet: unplug its network cable or switch off its Wi-Fi. Its name and hardware address help you find it.'),
+			_('Clean it: install all updates, remove programs that you do not know, and run a virus scanner. If it is a TV box, a camera or the like, reset it to factory settings and set a new password.'),
+			_('Report that it is clean: choose “I have cleaned this device”.')
 		]
 	},
 	unusual: {
 		label: _('Is this your mail server?'),
 		action: false,
-		means: _('This device sends e-mail as a mail server does. If you run a mail server on it, allow it, so that the filter leaves it alone. If you do not, something on it sends mail without your knowledge: check the device.'),
+		means: _('This device sends e-mail as a mail server does. If you run a mail server on it, allow it, so that the filter leaves it alone. If you do not, a program on it may be sending mail without your knowledge: check the device.'),
 		steps: []
 	},
 	clear: {
@@ -109,6 +109,14 @@ const MODES = {
 	limit: [ _('What is slowed down'), _('E-mail that this device sends straight to other mail servers (port 25).') ],
 	block: [ _('What is blocked'), _('E-mail that this device sends straight to other mail servers (port 25).') ]
 };
+
+/* What follows from that: in mode block nothing may send straight, cleaned or not. */
+function then(device, mode) {
+	if (mode == 'block')
+		return _('After that it counts as clean, and the filter keeps watching it. As on all your devices, mail still has to go through your mail service (ports 587 and 465).');
+	return device.mode == 'block' ? _('After that it may send mail itself again, and the filter keeps watching it.')
+		: _('After that it counts as clean, and the filter keeps watching it.');
+}
 
 const MAC = /^([0-9a-f]{2}(?::[0-9a-f]{2}){5})(?: (\S+))?$/;
 
@@ -139,16 +147,17 @@ return baseclass.extend({
 	},
 
 	works: function() {
-		return [ _('What still works'), _('Everything else on this device: websites, video, webmail, and e-mail through your mail service (ports 587 and 465). For your other devices nothing changes.') ];
+		return [ _('What still works'), _('Everything else on this device: websites, video, webmail, and e-mail through your mail service (ports 587 and 465). Nothing changes for your other devices.') ];
 	},
 
-	/* What to do, in steps; for the router itself one. */
-	steps: function(device) {
+	/* What to do, in steps; for the router itself one. mode: that of the filter for every device. */
+	steps: function(device, mode) {
 		if (device.device == 'router' && device.standing == 'compromised')
 			return [ _('This is the router itself. Please tell your Internet provider: it has to be updated or replaced.') ];
 		if (device.device == HOME && device.standing == 'compromised')
-			return [ _('The filter cannot say which device this is: it keeps changing its address. Devices that your router knows are not affected. Check the devices that came last, and ask your Internet provider if you need help.') ];
-		return this.standing(device).steps;
+			return [ _('The filter cannot tell which device this is, because it keeps changing its address. Devices that your router knows are not affected. Check the devices that you added last, and ask your Internet provider if you need help.') ];
+		const steps = this.standing(device).steps;
+		return steps.map(function(step, at) { return at == 2 ? step + ' ' + then(device, mode) : step; });
 	},
 
 	/* What a device is called: its name, or what it is. */
@@ -156,7 +165,7 @@ return baseclass.extend({
 		if (device.name)
 			return String(device.name);
 		if (device.device == HOME)
-			return _('An unknown device of this home');
+			return _('An unknown device in your home');
 		return device.device == 'router' ? _('The router itself') : _('Device without a name');
 	},
 
@@ -180,9 +189,9 @@ return baseclass.extend({
 			if (found[2])
 				out.push('%s: %s'.format(_('Behind another router'), found[2]));
 			else if (parseInt(found[1].charAt(1), 16) & 2)
-				out.push(_('Hardware address made up at random'));
+				out.push(_('Random hardware address'));
 			else
-				out.push(_('Maker code %s').format(found[1].substr(0, 8).toUpperCase()));
+				out.push(_('Manufacturer code %s').format(found[1].substr(0, 8).toUpperCase()));
 		}
 		if (CLASSES.hasOwnProperty(device.class))
 			out.push(_('%s, as it says itself').format(CLASSES[device.class]));

@@ -108,10 +108,10 @@ function noticed(device, status) {
 }
 
 /* A device that is compromised, or that looks like a mail server. `update` takes it from a newer status. */
-function card(device) {
+function card(device, mode) {
 	const standing = words.standing(device), mac = words.mac(device.device);
 	const counts = place('p'), plot = place('div'), why = place('div');
-	const since = words.since(device), steps = words.steps(device);
+	const since = words.since(device), steps = words.steps(device, mode);
 	const title = 'cpe-device-' + String(device.device).replace(/[^0-9a-z]/gi, '-');
 
 	const buttons = [];
@@ -202,7 +202,7 @@ function summary(answer, devices) {
 		return [ 'warning', [ answer.why || '' ] ];
 	const bad = devices.filter(function(device) { return words.standing(device).action; });
 	if (bad.length)
-		return [ 'danger', [ _('Action required'), _('Sending spam: %s').format(bad.map(words.short, words).join(', ')) ] ];
+		return [ 'danger', [ _('Action required'), _('Most likely infected: %s').format(bad.map(words.short, words).join(', ')) ] ];
 	const asked = devices.filter(function(device) { return device.standing == 'unusual'; });
 	if (asked.length)
 		return [ 'notice', [ _('Is this your mail server?'), asked.map(words.short, words).join(', ') ] ];
@@ -272,13 +272,13 @@ return view.extend({
 			if (status)
 				chart.add(status);
 			all.put(status && status.mode == 'block' ? 'block' : '', function() {
-				return status && status.mode == 'block' ? [ E('p', {}, [ _('From this connection no device may send mail straight to other mail servers (port 25), unless you allow it. E-mail through your mail service is not affected.') ]) ] : [];
+				return status && status.mode == 'block' ? [ E('p', {}, [ _('No device on this connection may send mail straight to other mail servers (port 25), unless you allow it. E-mail through your mail service is not affected.') ]) ] : [];
 			});
 
 			const now = {};
 			devices.filter(function(device) { return device.standing == 'compromised' || device.standing == 'unusual'; }).forEach(function(device) {
-				const key = identity(device);
-				now[key] = cards[key] || card(device);
+				const key = identity(device) + status.mode;
+				now[key] = cards[key] || card(device, status.mode);
 				now[key].update(device, status);
 			});
 			if (Object.keys(now).join() != Object.keys(cards).join())

@@ -52,14 +52,14 @@ def ask(
         + choose("action", "Action", [("", "choose"), *names], "")
         + assignees(person, people, "")
         + "</div>"
-        + f'<label for="reason">Reason, saved in the history of each case (required to {needed})</label>'
+        + f'<label class="apart" for="reason">Reason, saved in the history of each case (required to {needed})</label>'
         f'<textarea id="reason" name="reason" maxlength="{MAX_TEXT}" rows="3"></textarea>'
         f'<div class="acts"><button class="main">Do it on {count(len(batch.items), "case")}</button>'
         f'<a class="button" href="{attribute(_back(batch))}">Cancel</a></div>'
     )
     shown_cases = [found[item.case] for item in batch.items if item.case in found][:_SHOWN]
-    rows = [("", cells(case, now)[:6]) for case in shown_cases]
-    columns = [Column("Case"), Column("State"), Column("Subscriber"), Column("Assigned to"), Column("Age", "n")]
+    rows = [("", cells(case, now)[:5]) for case in shown_cases]
+    columns = [Column("Case"), Column("State"), Column("Subscriber"), Column("Assigned to")]
     columns.append(Column("Last seen", "n"))
     caption = "All of them" if len(rows) == len(batch.items) else f"The first {len(rows)} of {len(batch.items):,}"
     if batch.query:

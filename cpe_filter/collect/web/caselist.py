@@ -178,13 +178,12 @@ def _list(found: Listed, view: View, context: Context) -> str:
         text = "This page is empty." if found.total else "No matching case."
         return f'<div class="card"><p class="none" role="status">{text}</p>{_pages(found, view)}</div>'
     columns = [
-        Column("Case"),
-        Column("State"),
+        Column("Case", "nowrap"),
+        Column("State", "nowrap"),
         Column("Subscriber", "whose"),
         Column("Assigned to"),
-        Column("Age", "n"),
         Column("Last seen", "n"),
-        Column("Device", "narrow-off"),
+        Column("Device", "narrow-off nowrap"),
         Column("Incidents", "n"),
         Column("Refused", "n narrow-off"),
         Column("Indicators", "narrow-off last"),
@@ -202,16 +201,13 @@ def cells(case: Case, now: int, choice: bool = False) -> list[str]:
     """A case in a row of the list. choice: with a box to choose it."""
     where = [shown(text, 40) for text in (case.region, case.model) if text]
     top = sorted(case.ind, key=lambda name: -case.ind[name])
-    ends = [at for at in (case.clean_at, case.closed_at) if at is not None]
-    until = now if case.state in ACTIVE else min(ends, default=now)
     return [
         (_box(case.id) if choice else "")
         + f'<a class="code nowrap" href="{link(f"/cases/{case.id}", {})}">{shown(case.id)}</a>',
-        state(case.state),
+        state(case.state) + note(_age(case, now)),
         (shown(case.subscriber, 40) if case.subscriber else f'<span class="soft">router {shown(case.router)}</span>')
         + (note(" &middot; ".join(where)) if where else ""),
         shown(case.assignee, 40) if case.assignee else '<span class="soft">no one</span>',
-        f'<span class="nowrap">{span(max(0, until - case.begun_at))}</span>',
         when(case.last_at),
         device(case.dev, case.oui),
         f"{case.incidents:,}" + (note(f"found {case.episodes} times") if case.episodes > 1 else ""),
@@ -219,6 +215,14 @@ def cells(case: Case, now: int, choice: bool = False) -> list[str]:
         ", ".join(f"<code>{shown(name, 32)}</code>" for name in top[:2])
         + (f" and&nbsp;{len(top) - 2}&nbsp;more" if len(top) > 2 else ""),
     ]
+
+
+def _age(case: Case, now: int) -> str:
+    """How long a case has been open, or was."""
+    if case.state in ACTIVE:
+        return f"for {span(max(0, now - case.begun_at))}"
+    ends = [at for at in (case.clean_at, case.closed_at) if at is not None]
+    return f"after {span(max(0, min(ends) - case.begun_at))}" if ends else ""
 
 
 def _box(number: str) -> str:

@@ -157,7 +157,7 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 input[type=checkbox], input[type=radio] { min-height: 0; width: 1.1rem; height: 1.1rem; padding: 0; margin: 0; }
 input[type=checkbox], input[type=radio] { flex: none; accent-color: var(--link); vertical-align: -.15rem; }
-.box { margin-right: .6rem; }
+.cases .box { margin: 0 .6rem 0 0; }
 .radio { display: inline-flex; align-items: center; gap: .45rem; }
 .radio label { margin: 0; font-size: .9rem; color: var(--ink); }
 .which { display: flex; flex-wrap: wrap; gap: .6rem 1.4rem; align-items: center; }
@@ -183,6 +183,7 @@ form.inline { display: inline; margin-left: .7rem; }
 .more { font-size: .9rem; margin: .5rem 0 0; }
 .message h2 { font-size: 1rem; }
 .text { white-space: pre-line; overflow-wrap: anywhere; }
+label.apart { margin-top: 1rem; }
 .acts { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem; }
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
 .zone { font-size: .82em; color: var(--soft); }

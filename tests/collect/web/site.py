@@ -5,6 +5,7 @@ Knows HTML by the standard library's parser, not by the code that writes the pag
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import itertools
@@ -163,11 +164,12 @@ class Page:
         asked: AddressOf | None = None,
         mail: Desk | None = None,
         zone: str = "UTC",
+        people: tuple[str, ...] = (),
     ) -> None:
         self.metrics = Metrics()
         self._ticks = itertools.count(int(time.time()))
         self.access = access or ByPassword(USERS, Sessions(3600, 600), b"x-remote-user")
-        terms = Terms(secure, url, address_of=asked or AddressOf(), zone=zone)
+        terms = Terms(secure, url, address_of=asked or AddressOf(), zone=zone, people=people)
         self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now, mail)
         self.scheme = "https" if secure else "http"
 
@@ -197,8 +199,12 @@ class Page:
         }  # fmt: skip
         sent: list[dict[str, Any]] = []
 
+        waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
+            if not waiting:  # an answer in pieces waits for the end of the connection meanwhile
+                await asyncio.Event().wait()
+            return waiting.pop()
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)

@@ -122,6 +122,8 @@ def _check_mail(config: Config) -> str | None:
         return "[mail] from_address is missing"
     if bool(mail.user) != bool(mail.password_file):
         return "[mail] user and password_file go together; one is missing"
+    if problem := _check_mail_tls(config):
+        return problem
     if mail.user and mail.starttls != "required":
         return f'[mail] user needs starttls = "required", but it is "{mail.starttls}": the password would be readable'
     if bool(mail.bounce_address) != bool(mail.key_file):
@@ -130,6 +132,15 @@ def _check_mail(config: Config) -> str | None:
         return "[mail] bounce_maildir needs bounce_address and key_file"
     if len(mail.bounce_address.partition("@")[0].encode()) > _MAX_BOUNCE_NAME:
         return f"[mail] bounce_address has a local-part of more than {_MAX_BOUNCE_NAME} characters; a token follows it"
+    return None
+
+
+def _check_mail_tls(config: Config) -> str | None:
+    mail = config.mail
+    if mail.security == "tls" and mail.starttls != "required":
+        return f'[mail] starttls is "{mail.starttls}", but security = "tls" always verifies the certificate; remove one'
+    if mail.security == "starttls" and mail.relay.endswith(":465"):
+        return '[mail] relay has port 465, where TLS begins at once (RFC 8314); set security = "tls"'
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cpe_filter.collect import mail_address, users
-from cpe_filter.collect.config.model import Engine, HeaderHolds, IdFrom, Level, LoginBy, StartTls
+from cpe_filter.collect.config.model import Engine, HeaderHolds, IdFrom, Level, LoginBy, Security, StartTls
 from cpe_filter.inputs import found
 from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
@@ -240,8 +240,10 @@ KEYS: tuple[Key, ...] = (
     _zone("notice", "zone", "The time zone of times in the text."),
     _key("mail", "relay", "relay", _is_relay, "smtp.isp.example:587, [2001:db8::1]:25, or empty for none",
         "The SMTP relay of the ISP: notices are sent to subscribers by it."),
+    word("mail", "security", get_args(Security),
+          "How TLS begins at the relay: by STARTTLS, or tls: at once, as at port 465 (RFC 8314), verified."),
     word("mail", "starttls", get_args(StartTls),
-          "TLS with the relay. required: a verified certificate or no mail; opportunistic: unverified, if offered."),
+          "STARTTLS at the relay. required: a verified certificate or no mail; opportunistic: unverified, if offered."),
     _file("mail", "ca", "The certificate authority of the relay, PEM. Empty: those of the system."),
     _text("mail", "user", r"[!-~]{0,200}", "at most 200 printable US-ASCII characters, no space",
           "The user name at the relay (SMTP AUTH). Empty: no login."),

@@ -13,6 +13,7 @@ HeaderHolds = Literal["certificate", "id"]
 Engine = Literal["sqlite", "postgresql"]
 LoginBy = Literal["password", "proxy"]
 Level = Literal["info", "debug", "warning", "error"]
+Security = Literal["starttls", "tls"]
 StartTls = Literal["required", "opportunistic", "off"]
 
 
@@ -160,6 +161,7 @@ class MailTable:
     """[mail]: how notices are sent to subscribers by e-mail."""
 
     relay: str = ""
+    security: Security = "starttls"
     starttls: StartTls = "required"
     ca: str = ""
     user: str = ""

@@ -1,7 +1,7 @@
-"""One message through the SMTP relay of the ISP: STARTTLS, AUTH, envelope, content, and what came of it.
+"""One message through the SMTP relay of the ISP: TLS, AUTH, envelope, content, and what came of it.
 
-Knows SMTP (RFC 5321, 3207, 4954, 6531) by smtplib; blocking, for a thread. Must not know cases. What the relay says is
-reduced to its code: its texts repeat the address.
+Knows SMTP (RFC 5321, 3207, 8314, 4954, 6531) by smtplib; blocking, for a thread. Must not know cases. What the relay
+says is reduced to its code: its texts repeat the address.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Outcome = Literal["accepted", "deferred", "refused", "unavailable"]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """context: verifies the relay's certificate. hello: the name in EHLO. user: empty for no login."""
+    """context: verifies the relay's certificate. hello: the name in EHLO. user: empty for no login.
+    tls_at_once: TLS begins with the connection (RFC 8314), not by STARTTLS."""
 
     host: str
     port: int
@@ -33,6 +34,7 @@ class Terms:
     user: str = ""
     password: str = ""
     timeout_s: float = 30.0
+    tls_at_once: bool = False
 
 
 class Result(NamedTuple):
@@ -72,7 +74,7 @@ def send(terms: Terms, envelope: Envelope) -> Result:
     """Never raises for what the relay or the network does."""
     connection: smtplib.SMTP | None = None
     try:
-        connection = smtplib.SMTP(terms.host, terms.port, terms.hello, terms.timeout_s)
+        connection = _connect(terms)
         _begin(connection, terms)
         result = _transaction(connection, envelope)
     except _RelayError as error:
@@ -92,10 +94,16 @@ def send(terms: Terms, envelope: Envelope) -> Result:
             connection.close()
 
 
+def _connect(terms: Terms) -> smtplib.SMTP:
+    if terms.tls_at_once:
+        return smtplib.SMTP_SSL(terms.host, terms.port, terms.hello, timeout=terms.timeout_s, context=terms.context)
+    return smtplib.SMTP(terms.host, terms.port, terms.hello, terms.timeout_s)
+
+
 def _begin(connection: smtplib.SMTP, terms: Terms) -> None:
     """EHLO, TLS and login. Raises `_RelayError` and what smtplib raises."""
     connection.ehlo_or_helo_if_needed()
-    if terms.starttls != "off":
+    if terms.starttls != "off" and not terms.tls_at_once:
         if connection.has_extn("starttls"):
             connection.starttls(context=terms.context)
             connection.ehlo_or_helo_if_needed()

@@ -173,7 +173,7 @@ class Sender:
 
     async def _later(self, row: Row, wait_s: float, why: str, status: str | None = None, tried: bool = False) -> None:
         now = int(self._clock())
-        if now - row["made_at"] >= self._bounds.give_up_s:
+        if now - (row["retried_at"] or row["made_at"]) >= self._bounds.give_up_s:
             await self._finish(row, outbox.FAILED, status, f"given up: {why}")
             return
         self._log_outcome(row, "deferred", status, why)

@@ -91,6 +91,7 @@ def relay_terms(config: Config) -> relay.Terms:
         mail.user,
         worker.read_secret(mail.password_file) if mail.user else "",
         mail.timeout_s,
+        mail.security == "tls",
     )
 
 

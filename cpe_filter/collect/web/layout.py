@@ -42,6 +42,7 @@ SECTIONS = (
     Section("Cases", "/cases"),
     Section("Fleet", "/fleet"),
     Section("Mail servers", "/mail-servers"),
+    Section("Undelivered", "/undelivered"),
     Section("Audit", "/audit", only_admin=True),
 )
 

@@ -37,6 +37,7 @@ from cpe_filter.collect.web import (
     makers,
     overview,
     style,
+    undeliveredpage,
     zone,
     zonepage,
 )
@@ -69,7 +70,7 @@ _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
 _NEXT = re.compile(
-    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?)(\?[!-~]{0,1500})?|mail-servers|bulk(/[0-9a-f]{1,32})?"
+    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?)(\?[!-~]{0,1500})?|mail-servers|undelivered|bulk(/[0-9a-f]{1,32})?"
     r"|(\?[!-~]{0,1500})?)"
 )
 
@@ -140,6 +141,8 @@ class Site:
             Route("/cases/{number}/mail", self._page(self._mail_form, desk=True), methods=["GET"]),
             Route("/cases/{number}/mail", self._page(self._send_mail, desk=True), methods=["POST"]),
             Route("/cases/{number}/{act}", self._page(self._act, desk=True), methods=["POST"]),
+            Route(undeliveredpage.PATH, self._page(self._undelivered), methods=["GET"]),
+            Route(f"{undeliveredpage.PATH}/{{act}}", self._page(self._act_undelivered, desk=True), methods=["POST"]),
             Route(auditpage.PATH, self._page(self._audit), methods=["GET"]),
             Route("/zone", self._page(self._zone_form), methods=["GET"]),
             Route("/zone", self._page(self._set_zone), methods=["POST"]),
@@ -285,6 +288,23 @@ class Site:
     async def _mail_servers(self, request: Request, person: Person) -> Response:
         body = mail_servers_page.page(await mail_servers.listed(self._store))
         return self._html("Mail servers", body, person, "/mail-servers")
+
+    async def _undelivered(self, request: Request, person: Person) -> Response:
+        body = await undeliveredpage.page(self._store, person)
+        message = undeliveredpage.DONE.get(request.query_params.get("done", ""), "")
+        return self._html("Notices not delivered", body, person, undeliveredpage.PATH, message)
+
+    async def _act_undelivered(self, request: Request, person: Person) -> Response:
+        act = request.path_params["act"]
+        if act not in undeliveredpage.CHOICES:
+            raise HttpError(404, "No such page.")
+        form = await self._own_form(request, person)
+        number, reason = form.get(undeliveredpage.MAIL, ""), form.get(undeliveredpage.REASON, "")
+        by = self._by(request, person)
+        if refusal := await undeliveredpage.act(self._store, act, number, reason, by, self._time()):
+            raise HttpError(refusal.status, refusal.why)
+        self._log_event("undelivered", request, logging.INFO, user=person.name, message=number, act=act)
+        return _redirect(f"{undeliveredpage.PATH}?done={act}")
 
     async def _audit(self, request: Request, person: Person) -> Response:
         if not person.may_audit:

@@ -187,6 +187,8 @@ label.apart { margin-top: 1rem; }
 .acts { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem; }
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
 .zone { font-size: .82em; color: var(--soft); }
+.pick { display: inline-flex; gap: .5rem; align-items: baseline; }
+.pick label { margin: 0; font-weight: inherit; }
 .audit td, .audit tbody th { vertical-align: top; }
 .audit .reason { min-width: 12rem; overflow-wrap: anywhere; }
 .none { color: var(--soft); padding: 1.2rem 0 .4rem; }

@@ -68,6 +68,10 @@ _OTHER = """[127.0.0.1]:2526 inet n - n - - smtpd
 """
 
 
+#: As at port 465.
+_AT_ONCE = f"[127.0.0.1]:{PORT + 3} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n"
+
+
 class _Server:
     """Certificate and key as the box takes them."""
 
@@ -82,7 +86,7 @@ class Relay(Postfix):
     def start(self, authority: Authority) -> None:
         self._certificate(_Server(authority))
         self.box.write("etc/postfix/gone", "gone@friends.example 550 5.1.1 This mailbox is gone\n")
-        listen = f"[127.0.0.1]:{PORT} inet n - n - - smtpd\n{_OTHER}"
+        listen = f"[127.0.0.1]:{PORT} inet n - n - - smtpd\n{_AT_ONCE}{_OTHER}"
         self._start(self._COMMON.format(name="relay.isp.example") + _MAIN, listen)
         self._serve_logins()
 
@@ -104,7 +108,8 @@ class Relay(Postfix):
 
     def delivered(self, mailbox: str) -> list[bytes]:
         folder = self.box.files / "var/mail" / mailbox / "new"
-        return [file.read_bytes() for file in folder.iterdir()] if folder.is_dir() else []
+        files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns) if folder.is_dir() else []
+        return [file.read_bytes() for file in files]
 
 
 def _login(connection: socket.socket) -> None:
@@ -164,6 +169,31 @@ def test_refusals_of_a_real_relay(postfix: tuple[Relay, relay.Terms]) -> None:
     assert found.why.startswith("certificate of the relay: ")
     found = send(mta, replace(terms, port=PORT + 2), envelope())
     assert found.outcome == "unavailable"
+
+
+def test_tls_at_once(postfix: tuple[Relay, relay.Terms]) -> None:
+    mta, starttls = postfix
+    terms = replace(starttls, port=PORT + 3, tls_at_once=True)
+    before = len(mta.delivered("in"))
+    assert send(mta, terms, envelope()) == relay.Result("accepted", "2.0.0", "")
+    end = time.monotonic() + DEADLINE_S
+    while len(mta.delivered("in")) == before:
+        assert time.monotonic() < end, mta.box.read("var/log/postfix.log")
+        time.sleep(0.1)
+    mail = email.message_from_bytes(mta.delivered("in")[-1], policy=email.policy.default)
+    assert any("ESMTPSA" in line for line in mail.get_all("Received", []))
+    found = send(mta, replace(terms, password="wrong"), envelope())
+    assert (found.outcome, found.why) == ("unavailable", "the relay refused the login")
+    # A certificate that cannot be verified, or of another name: nothing is sent, the password least of all.
+    found = send(mta, replace(terms, context=ssl.create_default_context()), envelope())
+    assert found.outcome == "unavailable"
+    assert found.why.startswith("certificate of the relay: ")
+    found = send(mta, replace(terms, host="localhost"), envelope())
+    assert (found.outcome, found.why[:24]) == ("unavailable", "certificate of the relay")
+    # The wrong way at either port ends in time, and no message is blamed.
+    for wrong in (replace(terms, port=PORT, timeout_s=3.0), replace(starttls, port=PORT + 3, timeout_s=3.0)):
+        found = send(mta, wrong, envelope())
+        assert (found.outcome, found.status) == ("unavailable", None), found
 
 
 def test_delivered_and_returned(postfix: tuple[Relay, relay.Terms], with_store: WithStore) -> None:

@@ -41,6 +41,10 @@ def config(**mail: Any) -> Any:
         ({"reply_to": "jörg@b.example"}, r"reply_to is"),
         ({"user": "u"}, r"user and password_file go together"),
         ({"user": "u", "password_file": "/p", "starttls": "opportunistic"}, r"the password would be readable"),
+        ({"security": "ssl"}, r'security is "ssl"; allowed: starttls, tls'),
+        ({"relay": "smtp.isp.example:465"}, r'port 465, where TLS begins at once .*; set security = "tls"'),
+        ({"security": "tls", "starttls": "opportunistic"}, r'starttls is "opportunistic", but security = "tls"'),
+        ({"security": "tls", "starttls": "off"}, r'starttls is "off", but security = "tls"'),
         ({"bounce_address": "b@isp.example"}, r"bounce_address and key_file go together"),
         ({"bounce_maildir": "/m"}, r"bounce_maildir needs bounce_address"),
         ({"bounce_address": f"{'b' * 32}@isp.example", "key_file": "/k"}, r"more than 31 characters"),
@@ -61,6 +65,13 @@ def test_relays(relay: str) -> None:
     terms = setup.relay_terms(config(relay=relay))
     assert f"{terms.host}:{terms.port}" == relay.replace("[", "").replace("]", "")
     assert terms.hello == "isp.example"
+
+
+def test_tls_at_once() -> None:
+    terms = setup.relay_terms(config(relay="smtp.isp.example:465", security="tls"))
+    assert terms.tls_at_once
+    assert terms.context.check_hostname
+    assert not setup.relay_terms(config()).tls_at_once
 
 
 def test_bounds() -> None:

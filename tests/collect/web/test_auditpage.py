@@ -67,6 +67,7 @@ def test_what_people_do_is_recorded(with_store: WithStore, tmp_path: Path) -> No
 
 def test_guesses_do_not_fill_the_log(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site, "_FAILED_BURST", 3)
+    monkeypatch.setattr(site, "_FAILED_PER_HOUR", 1)
 
     async def work(store: Store) -> None:
         it = page(store)

@@ -98,7 +98,7 @@ attacks:
 
 live:
 	@.ci/setup test
-	@ATTACKS=all $(PYTHON) -m pytest --tb=short -n auto tests/live
+	@ATTACKS=all $(PYTHON) -m pytest --tb=short -n auto tests/live tests/send/test_live_notice.py
 
 lines:
 	@.ci/setup test

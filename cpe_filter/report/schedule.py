@@ -7,7 +7,8 @@ a random part of the splay. After a failure the next try comes at a random time 
 base `BASE_S`, at most `CAP_S`). When an outage lasts, the window is at least the splay, so the routers return over its
 length and not at once. `Retry-After` is added to the jitter and does not replace it. The collector sets the splay. New
 events of a router without failures are sent at its own second of the minute (a minute of its uptime, so no clock has to
-be right); the heartbeat at its own time of the day.
+be right); the heartbeat at its own time of the day. Where people have answered the notice, the desk is to see it within
+a minute: that is sent at the router's own second of `ANSWER_S`, also soon after another exchange.
 
 In the base package, although only `send` sends: `cpe-filter report show` reads the plan.
 """
@@ -35,6 +36,9 @@ OUTAGE = 4
 #: Seconds in which a router that is well exchanges once, and those that are at least between two exchanges: half of
 #: them, so that the one after an exchange that began or ended late is still at the router's own second.
 MINUTE_S, PAUSE_S = 60.0, 30.0
+#: The same as a minute for events with an answer of people's. Few have one: people answer at most ten times an hour.
+ANSWER_S = 15.0
+_ANSWER = b'"answer":"'
 #: Seconds of the first window after a refusal of this router or its request, which only people can correct.
 SLOW_S = 3600.0
 #: The longest that `Retry-After` may ask for.
@@ -79,12 +83,18 @@ def next_at(plan: Plan, events: Iterable[Waiting], slot: int) -> Uptime | None:
     reports = [Uptime(event.up) for event in events if event.kind != HEARTBEAT]
     times = [own_second(min(reports), slot)] if reports else []
     times += [plan.beat for event in events if event.kind == HEARTBEAT]
-    return max(plan.due, min(times)) if times else None
+    due = max(plan.due, min(times)) if times else None
+    answered = [Uptime(event.up) for event in events if _ANSWER in event.line]
+    if due is not None and answered and not plan.failures:
+        first = min(answered)
+        if plan.due <= first + MINUTE_S + PAUSE_S:  # else it waits after a boot
+            return min(due, own_second(first, slot, ANSWER_S))
+    return due
 
 
-def own_second(up: Uptime, slot: int) -> Uptime:
-    """The first time from `up` on that is at the router's own second of a minute."""
-    return Uptime(up + (slot - up) % MINUTE_S)
+def own_second(up: Uptime, slot: int, every: float = MINUTE_S) -> Uptime:
+    """The first time from `up` on that is at the router's own second of a minute, or of `every` seconds."""
+    return Uptime(up + (slot - up) % every)
 
 
 def to_send(plan: Plan, events: Iterable[Waiting], up: Uptime) -> list[Waiting]:

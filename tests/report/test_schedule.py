@@ -61,6 +61,24 @@ def test_an_event_goes_at_a_second_of_the_minute_that_is_the_router_s_own() -> N
     assert next_at(PLAN, [waiting("opened", 3)], 77) == UP
 
 
+def answer(up: int) -> Waiting:
+    return Waiting(1, "updated", "x", up, b'{"seq":1,"notice":{"shown":1,"answer":"seen"}}\n')
+
+
+def test_an_answer_goes_within_15_s_also_soon_after_another_exchange() -> None:
+    minute = 1675 * 60
+    well = PLAN._replace(due=Uptime(minute + 75.0))
+    for after, due in ((0, 2), (2, 2), (3, 17), (40, 47)):
+        assert next_at(well, [waiting("updated", minute), answer(minute + after)], 77) == minute + due
+    assert next_at(PLAN, [answer(minute + 3)], 77) == minute + 17
+    # Not after a failure, nor before its time after a boot.
+    assert next_at(well._replace(failures=1), [answer(minute)], 77) == well.due
+    boot = well._replace(due=Uptime(minute + 3000.0))
+    assert next_at(boot, [answer(minute)], 77) == boot.due
+    # What was reported with it waits for nothing more; without an answer the router keeps to its minute.
+    assert next_at(well, [waiting("updated", minute)], 77) == well.due
+
+
 @pytest.mark.parametrize("late", [0.0, 0.4, 29.9])
 def test_a_busy_router_that_is_well_exchanges_once_a_minute_at_its_own_second(late: float) -> None:
     """An event every 7 seconds. late: seconds that an exchange takes."""

@@ -98,7 +98,7 @@ attacks:
 
 live:
 	@.ci/setup test
-	@ATTACKS=all $(PYTHON) -m pytest --tb=short -n auto tests/live tests/send/test_live_notice.py
+	@ATTACKS=all $(PYTHON) -m pytest --tb=short -n auto tests/live tests/send/test_live_notice.py tests/notice
 
 lines:
 	@.ci/setup test

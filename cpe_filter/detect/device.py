@@ -96,7 +96,8 @@ class Device:
         self.dhcp_class = ""  # what it is by its DHCP request (home.dhcp_class): shown, never evidence
         self.served_at = 0.0  # when it last answered mail from outside, as far as is known
         self.submissions = (0, 0, 0)  # if many: servers, connections and failures at submission ports
-        self.notice = (0, "")  # how often people have opened the notice at it, and their last answer (live.notify)
+        #: How often people have opened the notice at it, their last answer, and its quarantine (live.notify).
+        self.notice = (0, "", "")
         self.operators = b""  # of the servers it has dealt with, see detect.unusual
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.
         self.helos: list[int] = []  # of some HELO names, with how many new networks heard them in the last byte

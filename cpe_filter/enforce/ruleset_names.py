@@ -69,14 +69,20 @@ NOTICED, NOTICE_SERVED = "noticed", "notice_served"
 NOTICE_SHUT, SHUT_S = "notice_shut", 3600
 #: Who speaks with the notice's server: address and MAC of a client, of its frames; and seconds that it is remembered.
 NOTICE_CLIENTS, CLIENT_S = "notice_clients", 30
-BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR, NOTICED)
+#: Devices in quarantine; the seconds for which it holds without the filter; and packets to DNS servers that such a
+#: device may send in a second.
+QUARANTINED, QUARANTINE_S, QUESTIONS_PER_SECOND = "quarantined", 60, 20
+#: What a device in quarantine reaches: of the policy; and by name, which a resolver fills: its sizes, seconds.
+HELPFUL, HELPFUL_NAMES, HELPFUL_NAMED, HELPFUL_NAMES_S = "helpful", "helpful_names", 256, 86400
+BY_DEVICE = (BLOCKED, ASKED, LIMITED, FAMILIAR, NOTICED, QUARANTINED)
 BY_CONNECTION = (REFUSED, REFUSED_NEW, CONTENT, ENDS)
 SWITCHES = (ALIVE, HOME_BLOCKED, HOME_ASKED, ROUTER_BLOCKED, UNCLEAR, NOTICE_SERVED)
 
 #: The named counters. observed: packets shown to the filter; queued: those that waited for its verdict. unobserved:
 #: passed unseen, beyond the rate guard. refused, blocked, limited: resets. undecided: dropped without a decision.
 #: explained: connections to the responder. known: connections of pairs that are let alone. flooded: SYNs of strangers
-#: beyond the guard, dropped. led: HTTP connections that were led to the notice.
+#: beyond the guard, dropped. led: HTTP connections that were led to the notice. quarantine: packets of devices in
+#: quarantine, refused.
 COUNTERS = (
     "observed",
     "queued",
@@ -89,6 +95,7 @@ COUNTERS = (
     "known",
     "flooded",
     "led",
+    "quarantine",
 )
 
 #: Families: the end of a set's name, and the protocol's name in rules.

@@ -8,6 +8,10 @@ server should have to answer. A firewall that refuses the server's port to a net
 each base chain may refuse. So a device that our input chain lets in, and that does not arrive behind all others, is in
 a set: its HTTP passes for an hour, then one connection tries it again.
 
+A device in quarantine reaches the router, DNS servers and helpful addresses. Its HTTP leads to the notice. All else is
+refused at once, before the firewall's own rules, so that nothing of it is offloaded. Its element lasts for a minute and
+is refreshed by the filter, so if the filter is gone the device is released.
+
 The frames of a client are noted, because an address alone does not say which device it is: a neighbour can claim any
 by ARP.
 """
@@ -16,19 +20,23 @@ from __future__ import annotations
 
 from cpe_filter.enforce.ruleset_names import (
     FAMILIES,
+    HELPFUL,
+    HELPFUL_NAMES,
     LAST,
     NOTICE_CLIENTS,
     NOTICE_SERVED,
     NOTICE_SHUT,
     NOTICED,
     NOTICED_PER_SECOND,
+    QUARANTINED,
+    QUESTIONS_PER_SECOND,
     SERVED_PER_SECOND,
 )
 from cpe_filter.enforce.ruleset_parts import REDIRECTED, SWITCH, base_chain, leaves_elsewhere, one_of, quoted
 from cpe_filter.enforce.ruleset_sets import PRIVATE4, PRIVATE6
 from cpe_filter.policy.model import Policy
 
-_PORT = 80
+_PORT, _DNS = 80, 53
 
 
 def notice_chains(policy: Policy) -> list[str]:
@@ -38,6 +46,7 @@ def notice_chains(policy: Policy) -> list[str]:
     return [
         "\tchain to_notice {",
         f"\t\tether saddr @{NOTICE_SHUT} return",
+        *(_helpful(f"ether saddr @{QUARANTINED} ") if policy.notice.quarantine else []),
         f"\t\tip daddr {one_of(list(PRIVATE4))} return",
         f"\t\tip6 daddr {one_of(list(PRIVATE6))} return",
         *leaves_elsewhere(policy),
@@ -74,5 +83,30 @@ def notice_chains(policy: Policy) -> list[str]:
         # Behind the firewall.
         *base_chain("notice_entered", "input", str(LAST)),
         f"\t\ttcp dport {port} ct state new iifname {lan} delete @{NOTICE_SHUT} {{ ether saddr }}",
+        "\t}",
+        *(_quarantine(policy) if policy.notice.quarantine else []),
+    ]
+
+
+def _helpful(condition: str = "") -> list[str]:
+    names = (HELPFUL, HELPFUL_NAMES)
+    return [f"\t\t{condition}{ip} daddr @{name}{family} return" for name in names for family, ip in FAMILIES]
+
+
+def _quarantine(policy: Policy) -> list[str]:
+    """What a device in quarantine sends out of the home. Answers alone bring nothing, so they need no rule."""
+    lan, few = quoted(policy.network.lan), f"{QUESTIONS_PER_SECOND}/second burst {5 * QUESTIONS_PER_SECOND} packets"
+    return [
+        *base_chain("quarantine_forward", "forward", "filter - 5"),
+        f"\t\tether saddr @{QUARANTINED} iifname {lan} oifname != {lan} goto in_quarantine",
+        "\t}",
+        "\tchain in_quarantine {",
+        f"\t\tip daddr {one_of(list(PRIVATE4))} return",
+        f"\t\tip6 daddr {one_of(list(PRIVATE6))} return",
+        *_helpful(),
+        # Systems ask their own resolvers before they look for a notice. The rate keeps a tunnel, or a flood, small.
+        f"\t\tmeta l4proto {{ tcp, udp }} th dport {_DNS} update @questions {{ ether saddr limit rate {few} }} return",
+        "\t\tmeta l4proto tcp counter name quarantine reject with tcp reset",
+        "\t\tcounter name quarantine reject with icmpx type admin-prohibited",
         "\t}",
     ]

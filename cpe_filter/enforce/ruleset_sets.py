@@ -6,7 +6,7 @@ Knows which sets there are, and which elements the policy puts there. Must not k
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 
 from cpe_filter.enforce.ruleset_names import (
     ADDRESS_BLOCKED,
@@ -21,6 +21,10 @@ from cpe_filter.enforce.ruleset_names import (
     ELSEWHERE,
     FAMILIAR,
     FAMILIES,
+    HELPFUL,
+    HELPFUL_NAMED,
+    HELPFUL_NAMES,
+    HELPFUL_NAMES_S,
     KNOWN,
     NOTICE_CLIENTS,
     NOTICE_SHUT,
@@ -46,7 +50,7 @@ _PRIVATE4, _PRIVATE6 = (tuple(map(ip_network, names)) for names in (PRIVATE4, PR
 #: The sets that only the policy fills.
 BY_POLICY = (
     "exempt_devices",
-    *(f"{name}{family}" for family, _ in FAMILIES for name in ("relays", "private", "exempt", "exempt_pairs")),
+    *(f"{name}{family}" for family, _ in FAMILIES for name in ("relays", "private", "exempt", "exempt_pairs", HELPFUL)),
 )
 
 
@@ -58,6 +62,7 @@ def static_sets(policy: Policy) -> list[tuple[str, str, str, list[str]]]:
     anywhere = dict.fromkeys(rule.device.hex(":") for rule in policy.exempt if rule.device and not rule.destination)
     free = [rule.destination for rule in policy.exempt if rule.destination and not rule.device]
     from_any = _by_family(free, policy.network.nat64)
+    helpful = _by_family(policy.notice.helpful, policy.network.nat64)
     sets = [("exempt_devices", "ether_addr", "", list(anywhere))]
     for family, networks in (("4", [str(one) for one in private4]), ("6", private6)):
         address = f"ipv{family}_addr"
@@ -65,6 +70,7 @@ def static_sets(policy: Policy) -> list[tuple[str, str, str, list[str]]]:
             (f"relays{family}", address, "interval", relays[family]),
             (f"private{family}", address, "interval", networks),
             (f"exempt{family}", address, "interval", from_any[family]),
+            (HELPFUL + family, address, "interval", helpful[family]),
             (f"exempt_pairs{family}", f"ether_addr . {address}", "interval", _pairs(policy, family)),
         ]
     return sets
@@ -94,6 +100,11 @@ def _by_family(networks: Iterable[Network], prefixes: Iterable[IPv6Network]) -> 
     return {"4": [str(n) for n in collapse_addresses(four)], "6": [str(n) for n in collapse_addresses(six)]}
 
 
+def is_private(address: IPv4Address | IPv6Address) -> bool:
+    """Whether it is in the networks of which the rules say so."""
+    return any(address in network for network in (*_PRIVATE4, *_PRIVATE6))
+
+
 def sets(policy: Policy) -> list[str]:
     lines: list[str] = []
     for name, kind, flags, elements in static_sets(policy):
@@ -120,7 +131,9 @@ def sets(policy: Policy) -> list[str]:
             lines += _set(name + family, "type ifname", "dynamic,timeout", ways)
         clients = [f"\t\tsize {DEVICES}", f"\t\ttimeout {CLIENT_S}s"]
         lines += _set(NOTICE_CLIENTS + family, f"type {address} . ether_addr", "dynamic,timeout", clients)
-    for name in ("explained", "syns", "guard", "led_rate", "served_rate"):
+        named = [f"\t\tsize {HELPFUL_NAMED}", f"\t\ttimeout {HELPFUL_NAMES_S}s"]
+        lines += _set(HELPFUL_NAMES + family, f"type {address}", "timeout", named)
+    for name in ("explained", "syns", "guard", "led_rate", "served_rate", "questions"):
         lines += _meter(name, "type ether_addr")
     for name in ("quiet", ELSEWHERE):
         lines += _set(name, "typeof ct id", "dynamic,timeout", [f"\t\tsize {PAIRS}", f"\t\ttimeout {QUIET_S}s"])

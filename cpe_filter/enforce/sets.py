@@ -28,6 +28,8 @@ from cpe_filter.enforce.ruleset_names import (
     LIMITED_S,
     NOTICE_CLIENTS,
     NOTICED,
+    QUARANTINE_S,
+    QUARANTINED,
     REFUSED,
     REFUSED_NEW,
     TABLE,
@@ -169,6 +171,14 @@ class Sets:
     def end_notice(self, mac: bytes) -> None:
         """Leads a device's HTTP there no longer."""
         self._take_out(NOTICED, mac)
+
+    def quarantine(self, macs: Iterable[bytes]) -> None:
+        """These devices are in quarantine, for `QUARANTINE_S` seconds from now on."""
+        self.put(QUARANTINED, macs, QUARANTINE_S)
+
+    def end_quarantine(self, mac: bytes) -> None:
+        """A device is in quarantine no longer."""
+        self._take_out(QUARANTINED, mac)
 
     def forget_pairs(self) -> None:
         """Ends letting pairs alone: the packets of all are shown again, including those of running connections."""

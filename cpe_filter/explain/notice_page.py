@@ -43,6 +43,8 @@ _ANSWERS = ("seen", "cleaned", "server", "mistake")
 #: What says that the provider learns of it, and answers after which it has to. Without reports people must tell it.
 _TOLD = ("hint_cleaned_isp", "hint_server_isp", "hint_mistake")
 _OF_PROVIDER = ("cleaned", "server", "mistake")
+#: Answers after which websites open, except in quarantine.
+_OPENS = ("seen",)
 _TEXTS = os.path.dirname(texts.__file__)
 
 
@@ -60,6 +62,8 @@ def page(notice: NoticeTable, language: str, about: dict[str, Any], token: str, 
     if len(devices) > 1:
         title = words("h_action_many", count=len(devices))
     parts = [_device(words, one, to == "own") for one in devices]
+    if to == "own" and about.get("until"):
+        parts.append(_quarantine(words, notice, about))
     if urgent:
         parts.append(_form(words, language, token, about if to == "own" else {}, own=to == "own"))
     if to == "own":
@@ -70,13 +74,15 @@ def page(notice: NoticeTable, language: str, about: dict[str, Any], token: str, 
     return _whole(words, language, title, _said(words, lead), "".join(parts), urgent, switch=True)
 
 
-def done(notice: NoticeTable, language: str, result: str, router: str, reports: bool) -> str:
-    """What has followed from an answer. reports: the provider gets reports."""
+def done(notice: NoticeTable, language: str, result: str, router: str, reports: bool, held: bool = False) -> str:
+    """What has followed from an answer. reports: the provider gets reports. held: the device is still in quarantine."""
     words = Words(language, notice.provider)
     good = result not in ("refused", "busy", "failed")
     title = words("thanks") if good else words("not_done")
     tell = f"<p>{_said(words, 'hint_tell')}</p>" if result in _OF_PROVIDER and not reports else ""
-    body = f"<section><p>{_said(words, f'done_{result}')}</p>{tell}</section>{_more(words, notice, router)}"
+    stays = f"<p>{_said(words, 'done_held')}</p>" if held else ""
+    text = f"<p>{_said(words, f'done_{result}')}</p>" if not held or result not in _OPENS else ""
+    body = f"<section>{text}{stays}{tell}</section>{_more(words, notice, router)}"
     return _whole(words, language, title, "", body, not good, switch=False)
 
 
@@ -101,6 +107,7 @@ def _device(words: Words, one: dict[str, Any], own: bool) -> str:
 def _form(words: Words, language: str, token: str, about: dict[str, Any], own: bool) -> str:
     """A button for each answer: no choice is made by a script."""
     answers = _ANSWERS if own else ("seen",)
+    counts = {"hint_cleaned_held": {"count": about.get("releases")}}
     items = []
     for answer in answers:
         hint = f"hint_{answer}"
@@ -108,13 +115,15 @@ def _form(words: Words, language: str, token: str, about: dict[str, Any], own: b
             hint = "hint_cleaned_isp"
         elif answer == "server" and not about.get("exempt"):
             hint = "hint_server_isp"
-        elif answer == "seen" and not own:
-            hint = "hint_seen_other"
+        elif answer == "cleaned" and about.get("until"):
+            hint = "hint_cleaned_held"
+        elif answer == "seen" and (about.get("until") or not own):
+            hint = "hint_seen_other" if not own else "done_held"
         if hint in _TOLD and not about.get("reports"):
             hint = "hint_tell"
         items.append(
             f'<p><button name="answer" value="{answer}">{_said(words, f"answer_{answer}")}</button> '
-            f'<span class="hint">{_said(words, hint)}</span></p>'
+            f'<span class="hint">{_said(words, hint, **counts.get(hint, {}))}</span></p>'
         )
     hidden = f'<input type="hidden" name="token" value="{token}"><input type="hidden" name="l" value="{language}">'
     form = f'<form method="post" action="/">{hidden}{"".join(items)}</form>'
@@ -128,6 +137,16 @@ def _steps(words: Words, one: dict[str, Any]) -> str:
     report = f"{_said(words, 'step_3_here', answer=words('answer_cleaned'))} {_said(words, then)}"
     steps = "".join(f"<li>{text}</li>" for text in (_said(words, "step_1"), _said(words, "step_2"), report))
     return f'<section><h2>{_said(words, "h_steps")}</h2><ol class="steps">{steps}</ol></section>'
+
+
+def _quarantine(words: Words, notice: NoticeTable, about: dict[str, Any]) -> str:
+    """What the quarantine is, and what ends it."""
+    ends = _said(words, "quarantine_ends", time=card.local(words, about["until"]))
+    if not about.get("releases"):
+        ends = f"{_said(words, 'quarantine_isp')} {ends}"
+        if notice.help_phone:
+            ends += f" {_said(words, 'phone')} <strong>{escape(notice.help_phone)}</strong>"
+    return f"<section><h2>{_said(words, 'h_quarantine')}</h2><p>{ends}</p></section>"
 
 
 def _more(words: Words, notice: NoticeTable, router: str) -> str:

@@ -312,13 +312,14 @@ class Web:
             result = str(message.get("result"))
             if result not in ("refused", "busy", "failed"):
                 self._led.pop(connection.client, None)
-                if len(self._passed) < _CLIENTS:
+                if len(self._passed) < _CLIENTS and not message.get("held"):
                     self._passed[connection.client] = now
             code = 403 if result == "refused" else 429 if result == "busy" else 200
             reports = bool(message.get("reports"))
-            self._respond(connection, self._html(code, self._done(connection, result, reports)), now)
+            text = self._done(connection, result, reports, bool(message.get("held")))
+            self._respond(connection, self._html(code, text), now)
         elif connection.to == "api":  # RFC 8908 section 5
-            captive = message.get("to") == "own" and not message.get("answer")
+            captive = message.get("to") == "own" and (not message.get("answer") or "until" in message)
             url = f"http://{connection.own}:{self._notice.show_port}/"
             body = f'{{"captive":{"true" if captive else "false"},"user-portal-url":"{url}"}}\n'
             self._respond(connection, http.response(200, body, "application/captive+json"), now)
@@ -332,10 +333,10 @@ class Web:
             text = notice_page.page(self._notice, connection.language, message, token, connection.own)
             self._respond(connection, self._html(200, text, connection.to == "head"), now)
 
-    def _done(self, connection: _Connection, result: str, reports: bool = True) -> str:
+    def _done(self, connection: _Connection, result: str, reports: bool = True, held: bool = False) -> str:
         from cpe_filter.explain import notice_page
 
-        return notice_page.done(self._notice, connection.language, result, connection.own, reports)
+        return notice_page.done(self._notice, connection.language, result, connection.own, reports, held)
 
     def _html(self, code: int, text: str, head: bool = False) -> bytes:
         from cpe_filter.explain import notice_page

@@ -27,7 +27,7 @@ def facts(
 ) -> str:
     """A list. indicators: the weightiest first. first, last: POSIX seconds. counts: connections, and those refused.
 
-    mode: what is in force for the device: monitor, limit or block.
+    mode: what is in force for the device: monitor, limit, block, or held: it is in quarantine.
     """
     rows = []
     noticed = words.noticed(indicators)[:NOTICED]
@@ -38,9 +38,10 @@ def facts(
     if counts[0]:
         said = words("connections", count=words.number(counts[0]), refused=words.number(min(counts)))
         rows.append(("wide", "h_connections", escape(said)))
-    blocked = "blocked_monitor" if mode == "monitor" else "blocked_block"
+    held = mode == "held"
+    blocked = "blocked_monitor" if mode == "monitor" else "quarantine" if held else "blocked_block"
     rows.append(("", "h_limited" if mode == "limit" else "h_blocked", escape(words(blocked))))
-    rows.append(("", "h_works", escape(words("works"))))
+    rows.append(("", "h_works", escape(words("works_held" if held else "works"))))
     items = "".join(
         f'<div class="{kind}"><dt>{escape(words(key))}</dt><dd>{text}</dd></div>' for kind, key, text in rows
     )
@@ -52,7 +53,7 @@ def afterwards(mode: str, now: str) -> str:
     the one that is in force for this one."""
     if mode == "block":
         return "then_block"
-    return "then_free" if now == "block" else "then_watch"
+    return "then_free" if now in ("block", "held") else "then_watch"
 
 
 def local(words: Words, seconds: float) -> str:

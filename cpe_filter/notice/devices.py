@@ -19,9 +19,9 @@ from cpe_filter.policy.model import Policy
 
 class Entry(NamedTuple):
     """name: what it calls itself, or "". place: "", `router`, `home` (an unknown device of it) or `behind`. oui: the
-    maker's part of the MAC, "" where there is none; random: the MAC is made up; tail: its end. mode: monitor, limit or
-    block. Times: POSIX seconds. past: "", `released` or `cleared`, since past_at. indicators: the weightiest first.
-    counts: its connections to mail servers, and those that were refused.
+    maker's part of the MAC, "" where there is none; random: the MAC is made up; tail: its end. mode: monitor, limit,
+    block or held. Times: POSIX seconds. past: "", `released` or `cleared`, since past_at. indicators: the weightiest
+    first. counts: its connections to mail servers, and those that were refused.
     """
 
     name: str
@@ -52,7 +52,7 @@ def entry(device: Device, policy: Policy, name: str, past: tuple[str, PacketTime
         bool(own) and bool(own[0] & 2),
         own[4:].hex(":").upper(),
         standing,
-        effective_mode(policy, device),
+        "held" if device.notice[2] == "held" else effective_mode(policy, device),
         None if at is None else Posix(at[0] + shift),
         Posix(device.last_seen + shift),
         past[0],

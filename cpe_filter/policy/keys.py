@@ -111,6 +111,12 @@ KEYS: tuple[Key, ...] = (
     number("notice", "self_release", "releases/30 days", 0, 20,
         "How often people may release a device themselves, on the notice served to it; then the ISP does."),
     flag("notice", "self_exempt", "Let people exempt their mail server themselves there; off: it is an objection."),
+    number("notice", "remind_days", "days", 0, 30,
+        'After how many days a device whose users have "seen" it, and that still sends, is shown it again; 0: never.'),
+    flag("notice", "quarantine",
+        "A compromised device reaches the router, DNS and helpful sites only, until it is released."),
+    number("notice", "quarantine_days", "days", 1, 30, "After how many days the quarantine ends in any case."),
+    _of("networks", "notice", "helpful", "What a device in quarantine may reach on the Internet."),
 )  # fmt: skip
 BY_TABLE = by_table(KEYS)
 

@@ -69,13 +69,11 @@ def from_plain_reread(plain: Any) -> Reread:
 
 def _plain(policy: Policy) -> tuple[Any, ...]:
     """A policy as lean.forked can carry it."""
-    network = policy.network
-    plain: Any = {"relays": tuple(map(str, network.relays)), "nat64": tuple(map(str, network.nat64))}
-    tables = (*policy[:-1],)
-    return (
-        *(tuple(network._replace(**plain) if table is network else table) for table in tables),
-        tuple(map(plain_exemption, policy.exempt)),
-    )
+    network, notice = policy.network, policy.notice
+    networks: Any = {"relays": tuple(map(str, network.relays)), "nat64": tuple(map(str, network.nat64))}
+    helpful: Any = tuple(map(str, notice.helpful))
+    policy = policy._replace(network=network._replace(**networks), notice=notice._replace(helpful=helpful))
+    return (*map(tuple, policy[:-1]), tuple(map(plain_exemption, policy.exempt)))
 
 
 def _from_plain(plain: tuple[Any, ...]) -> Policy:
@@ -85,7 +83,8 @@ def _from_plain(plain: tuple[Any, ...]) -> Policy:
     network = policy.network._replace(
         relays=tuple(map(ip_network, policy.network.relays)), nat64=tuple(map(IPv6Network, policy.network.nat64))
     )
-    return policy._replace(network=network, exempt=tuple(map(from_plain_exemption, exempt)))
+    notice = policy.notice._replace(helpful=tuple(map(ip_network, policy.notice.helpful)))
+    return policy._replace(network=network, notice=notice, exempt=tuple(map(from_plain_exemption, exempt)))
 
 
 def plain_exemption(one: Exemption) -> tuple[Any, ...]:

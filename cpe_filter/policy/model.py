@@ -153,6 +153,10 @@ class NoticeTable(NamedTuple):
     emergency: tuple[str, ...] = ()
     self_release: int = 2
     self_exempt: bool = False
+    remind_days: int = 7
+    quarantine: bool = False
+    quarantine_days: int = 30
+    helpful: tuple[Network, ...] = ()
 
 
 class Policy(NamedTuple):

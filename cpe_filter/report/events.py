@@ -82,9 +82,12 @@ def device_facts(device: Device, now: PacketTime) -> Wire:
         found["sub"] = _submission(device.submissions)
     if takes_mail(device, now):
         found["serves"] = True
-    shown, answer = device.notice
-    if shown or answer:
+    shown, answer, quarantine = device.notice
+    if shown or answer or quarantine:
         found["notice"] = {"shown": _number(shown), **({"answer": answer} if answer else {})}
+    if quarantine:
+        held = quarantine == "held"
+        found["notice"]["quarantine"] = {"state": "quarantined"} if held else {"state": "released", "who": quarantine}
     if device.dhcp_class:
         found["class"] = device.dhcp_class
     return found

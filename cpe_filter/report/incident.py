@@ -80,7 +80,7 @@ class Incident:
         self.counts = self.last_sent_counts = NOTHING
         self.last_sent_at = first
         self.last_sent_examples = 0
-        self.last_sent_answer = ""
+        self.last_sent_answer = ("", "")
         self.arrived = 0
         self.examples: list[Example] = []
         self.examined: list[tuple[PacketTime, int]] = []  # began, client's port
@@ -88,10 +88,11 @@ class Incident:
         self.reason: EndReason = ""
 
     @property
-    def answer(self) -> str:
-        """People's last answer to the notice, "" if there is none."""
-        answer: str = self.device_facts.get("notice", {}).get("answer", "")
-        return answer
+    def answer(self) -> tuple[str, str]:
+        """People's last answer to the notice, and the quarantine as `Device.notice` has it; "" if there is none."""
+        notice = self.device_facts.get("notice", {})
+        quarantine = notice.get("quarantine")
+        return notice.get("answer", ""), (quarantine.get("who", "held") if quarantine else "")
 
     @property
     def has_news(self) -> bool:

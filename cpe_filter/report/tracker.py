@@ -295,7 +295,7 @@ def _has_changed(incident: Incident, device: Device) -> bool:
     """Whether the device has changed since the incident's counts were taken."""
     if device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed:
         return True
-    return device.notice[1] != incident.answer
+    return device.notice[1:] != incident.answer
 
 
 def _first_event(incident: Incident) -> EventKind:

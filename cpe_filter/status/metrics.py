@@ -127,6 +127,7 @@ def _metrics(status: dict[str, Any]) -> Iterable[tuple[Metric, Samples]]:
         "notice_served", "gauge", int(notice["served"]) if notice else None, "Whether the notice's server answers."
     )
     yield one("notice_led_devices", "gauge", notice.get("led"), "Devices whose HTTP leads to the notice.")
+    yield one("quarantined_devices", "gauge", notice.get("quarantined"), "Devices that are held in quarantine.")
     yield (
         Metric("notice_total", "counter", "Pages of the notice that were opened, and answers to it.", "event"),
         sorted(notice.get("counts", {}).items()),

@@ -133,8 +133,17 @@ def _notice(content: dict[str, Any]) -> list[str]:
         leads = ", its HTTP leads there" if one["leads"] else ""
         if one.get("shut_out"):
             leads = ", the firewall keeps it from there"
-        lines.append(f"notice: device {one['device']}: {shown}, {answer}{leads}")
+        lines.append(f"notice: device {one['device']}: {shown}, {answer}{leads}{_quarantine(one)}")
     return lines
+
+
+def _quarantine(one: dict[str, Any]) -> str:
+    if one.get("quarantine") == "held":
+        since, ends = clock(one["quarantined_at"]), clock(one["quarantine_ends_at"])
+        return f", in quarantine since {since} UTC until {ends} UTC, {one['releases']} releases by its users left"
+    if one.get("quarantine"):
+        return f", released from quarantine {clock(one['quarantine_ended_at'])} UTC by {one['quarantine']}"
+    return ""
 
 
 def _devices(content: dict[str, Any]) -> list[str]:

@@ -89,9 +89,8 @@ def test_the_shipped_configuration_is_every_default_but_the_page(router: Router)
     shipped = (FILES / "cpe-filter.config").read_text()
     assert policy(router, shipped) == changed_policy(SHIPPED, mode="monitor")
     said = re.sub(r"^#(?=\toption|\tlist)", "", shipped[: shipped.index("#config exempt")], flags=re.MULTILINE)
-    said = re.sub(
-        r"^\toption policy_file.*\n|^\tlist (?:relays|nat64|replies|emergency).*\n", "", said, flags=re.MULTILINE
-    )
+    lists = "relays|nat64|replies|emergency|helpful"
+    said = re.sub(rf"^\toption policy_file.*\n|^\tlist (?:{lists}).*\n", "", said, flags=re.MULTILINE)
     assert policy(router, said) == SHIPPED
 
 

@@ -718,13 +718,13 @@ def test_an_answer_to_the_notice_is_reported_at_once() -> None:
     device = home.device()
     home.works(device, COMPROMISED)
     assert [event["kind"] for event in home.look()] == ["raised"]
-    device.notice = (1, "")
+    device.notice = (1, "", "")
     assert home.look() == []  # with the next event
-    device.notice = (2, "mistake")
+    device.notice = (2, "mistake", "")
     (event,) = home.look()
     assert (event["kind"], event["notice"]) == ("updated", {"shown": 2, "answer": "mistake"})
     assert home.look() == []
-    device.notice = (3, "cleaned")
+    device.notice = (3, "cleaned", "")
     device.score.release()
     (event,) = home.look()
     assert (event["kind"], event["why"], event["notice"]) == ("closed", "released", {"shown": 3, "answer": "cleaned"})

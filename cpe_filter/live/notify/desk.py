@@ -6,7 +6,8 @@ Knows devices, the gate's sets, the channel to the server, and requests to the c
 A device is known by its MAC: the one in the client's frames, if the table of neighbours has it for the client's
 address, too. A neighbour can forge either, by frames or by ARP; no field of a request says who asks. The elements in
 the kernel last for seconds and are refreshed only while the server answers, so if the filter or the server is gone,
-HTTP goes where it was meant to.
+HTTP goes where it was meant to. So do the quarantine's, which last for a minute: a filter that is restarted, or
+upgraded, holds the device, and one that is gone releases it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cpe_filter.lean.json_text import decode, encode
 from cpe_filter.lean.log import Log, err, notice
 from cpe_filter.live.device_search import called
 from cpe_filter.live.notify.channel import NAME, NoticeChannel
+from cpe_filter.live.notify.holding import Holding, state_of
 from cpe_filter.live.notify.showing import ANSWERS, Showing
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import parse_mac
@@ -57,6 +59,8 @@ SUFFIX, MOST_BYTES = ".notice", 1 << 16
 MOST_NAMED = 8
 #: Indicators that the page gets; some mean the same in plain words.
 MOST_FOUND = 12
+#: Seconds within which a device has sent mail that still sends.
+SENDS_S = 86400.0
 
 
 class NoticeDesk(Part):
@@ -74,6 +78,7 @@ class NoticeDesk(Part):
         log: Log,
     ) -> None:
         self.showing = Showing()
+        self.holding = Holding(engine, gate.sets, log)
         self._engine = engine
         self._gate = gate
         self._neighbours = neighbours
@@ -92,13 +97,17 @@ class NoticeDesk(Part):
         self._state = state
         self._saved = engine.policy.state.state_file + SUFFIX
         self._load()
-        state.companions[SUFFIX] = lambda now: encode(self.showing.plain()).encode()
+        state.companions[SUFFIX] = lambda now: encode([*self.showing.plain(), self.holding.quarantine.plain()]).encode()
         self._counts = dict.fromkeys(("shown", "shown_to_others", "refused", *ANSWERS), 0)
 
     def _load(self) -> None:
         """What was answered before a restart."""
         try:
-            self.showing.restore(decode(read(self._saved, MOST_BYTES).decode()))
+            saved = decode(read(self._saved, MOST_BYTES).decode())
+            if not isinstance(saved, list):
+                raise ValueError("not what was saved")
+            self.showing.restore(saved[:2])
+            self.holding.quarantine.restore(saved[2] if len(saved) > 2 else [])
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
@@ -115,6 +124,7 @@ class NoticeDesk(Part):
     def tick(self, now: PacketTime) -> None:
         self._now = now
         self._channel.tick(now)
+        self.holding.tick()
         if now >= self._next or self._channel.answers != self._serves:
             self._look()
 
@@ -124,6 +134,7 @@ class NoticeDesk(Part):
 
     def device_rekeyed(self, event: DeviceRekeyed) -> None:
         self.showing.rekeyed(event.before, event.device.key)
+        self.holding.quarantine.rekeyed(event.before, event.device.key)
         self._look()
 
     def reload(self, policy: Policy) -> None:
@@ -138,16 +149,19 @@ class NoticeDesk(Part):
         self.showing.look([(device.key, (device.compromised_at or (0.0,))[0]) for device in compromised], now)
         for device in compromised:
             one = self.showing.notified.get(device.key)
-            device.notice = (one.shown, one.answer) if one is not None else (0, "")
+            if one is not None:
+                one.sends = now - device.last_seen < SENDS_S
         spared = {rule.device for rule in policy.exempt if rule.device and not rule.destination}
         spared.update(filter(None, map(parse_mac, policy.notice.emergency)))
         alone = {one.key for one in compromised if len(one.key) == 6 and not engine.devices.behind(one.key)} - spared
         alone -= {ROUTER, HOME}
         others = self._neighbours() - spared if policy.notice.show == "home" and compromised else set()
         self._serves = self._channel.answers
+        self._hold(compromised, alone, now)
         led = set()
         if self._serves and compromised:
-            led = self.showing.led_devices(policy.notice, alone, others, time.localtime().tm_hour, now)
+            held = self.holding.held
+            led = self.showing.led_devices(policy.notice, alone, others, time.localtime().tm_hour, now, held)
         for mac in self._led - led:
             sets.end_notice(mac)
         if led:
@@ -157,6 +171,23 @@ class NoticeDesk(Part):
             sets.switch(NOTICE_SERVED, False, 1.0)
         self._led = led
         self._see_shut()
+
+    def _hold(self, compromised: list[Device], alone: set[bytes], now: PacketTime) -> None:
+        """Brings the quarantine up to date, and what reports say of the notice."""
+        changed = self.holding.look(compromised, alone, self._serves, self._unreachable(), now)
+        for device in compromised:
+            one = self.showing.notified.get(device.key)
+            shown, answer = (one.shown, one.answer) if one is not None else (0, "")
+            device.notice = (shown, answer, self.holding.state(device.key))
+        for device, stay in changed:
+            # One that is no longer compromised keeps what its incident ends with.
+            device.notice = (*device.notice[:2], state_of(stay))
+            self._state.changed(device, now)
+
+    def _unreachable(self) -> set[bytes]:
+        """Devices that the firewall keeps from the notice, as far as is known: it has never been opened there."""
+        notified = self.showing.notified
+        return {mac for mac in self._shut if mac in notified and not notified[mac].shown}
 
     def _see_shut(self) -> None:
         """Those of them that the firewall keeps from the server; each is logged once."""
@@ -225,6 +256,9 @@ class NoticeDesk(Part):
             device = self._engine.devices.find(mac)
             left = self.showing.releases_left(mac, policy.self_release, self._now)
             about = {"releases": left, "exempt": policy.self_exempt, "answer": one.answer}
+            until = self.holding.until(mac)
+            if until is not None:
+                about["until"] = round(until + time.time() - self._now)
             return {"to": "own", "devices": [self._about_own(device)] if device else [], **about}
         notified = self.showing.notified
         if policy.show == "home" and notified and mac:
@@ -253,7 +287,7 @@ class NoticeDesk(Part):
             "found": list(against(device.score, MOST_FOUND)),
             "counts": [device.connections, device.refused],
             "mode": policy.filter.mode,
-            "in_force": effective_mode(policy, device),
+            "in_force": "held" if device.notice[2] == "held" else effective_mode(policy, device),
         }
 
     def _answer(self, mac: bytes, answer: Any, number: Any) -> Answer | None:
@@ -281,7 +315,8 @@ class NoticeDesk(Part):
         self._log(notice(f"device {name} answers the notice: {answer}"))
         self.showing.answer(mac, answer, self._now)
         self._state.changed(device, self._now)
-        device.notice = (self.showing.notified[mac].shown, answer)  # before a release closes its incident
+        # Before a release closes its incident.
+        device.notice = (self.showing.notified[mac].shown, answer, self.holding.state(mac))
         policy = self._engine.policy.notice
         if answer == "cleaned" and self.showing.releases_left(mac, policy.self_release, self._now):
             self.showing.released(mac, self._now)
@@ -290,14 +325,18 @@ class NoticeDesk(Part):
         if answer == "server" and policy.self_exempt:
             request = {"device": mac.hex(":"), "reason": "a mail server, by the notice"}
             return self._have_done("exempt", "exempted", mac, request, number)
-        return {"result": answer}
+        return {"result": answer, "held": self.holding.until(mac) is not None}
 
     def _have_done(self, verb: str, result: str, mac: bytes, request: Answer, number: Any) -> Answer | None:
+        self.holding.quarantine.by_users(mac, True)
+
         def done(answer: Answer) -> None:
             self._look()
+            self.holding.quarantine.by_users(mac, False)
             self._channel.send({"id": number, "result": "failed" if "error" in answer else result})
 
         if not self._ask(verb, f"the device {mac.hex(':')} itself", request, done):
+            self.holding.quarantine.by_users(mac, False)
             return {"result": "failed"}
         return None
 
@@ -308,7 +347,11 @@ class NoticeDesk(Part):
         devices = []
         for key, one in self.showing.notified.items():
             device = self._engine.devices.find(key)
+            stay = self.holding.quarantine.stays.get(key)
             times = {
+                "quarantined": stay.began if stay is not None else 0.0,
+                "quarantine_ends": self.holding.until(key),
+                "quarantine_ended": stay.ended if stay is not None else 0.0,
                 "led": one.led_at,
                 "first_shown": one.first_shown_at,
                 "shown": one.shown_at,
@@ -319,12 +362,15 @@ class NoticeDesk(Part):
                     "device": device.name if device else "",
                     "leads": key in self._led and key not in self._shut,
                     "shut_out": key in self._shut,
+                    "quarantine": self.holding.state(key) or None,
+                    "releases": self.showing.releases_left(key, self._engine.policy.notice.self_release, self._now),
                     "times_shown": one.shown,
                     "answer": one.answer or None,
                     **{f"{name}_at": round(at + shift, 3) if at else None for name, at in times.items()},
                 }
             )
-        return {"notice": {"served": self._serves, "led": len(self._led), "counts": self._counts, "devices": devices}}
+        figures = {"served": self._serves, "led": len(self._led), "quarantined": len(self.holding.held)}
+        return {"notice": {**figures, "counts": {**self._counts, **self.holding.counts}, "devices": devices}}
 
     def close(self) -> None:
         sets = self._gate.sets
@@ -332,5 +378,6 @@ class NoticeDesk(Part):
             sets.switch(NOTICE_SERVED, False, 1.0)
         for mac in self._led:
             sets.end_notice(mac)
+        self.holding.close()
         self._channel.close()
         self._state.companions.pop(SUFFIX, None)

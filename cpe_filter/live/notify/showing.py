@@ -6,7 +6,8 @@ words. Pure. Times are the engine's seconds; the hour of the day comes in.
 A compromised device's HTTP leads there until it is answered at that device. With `home` the others of the home are
 shown it, too, because most infected boxes have no screen: each at most `times_a_day`, until it has opened the page, or
 for `SHOWING_S` from the first request that was led there. Who answers at another device ends it for these others, and
-not at the device itself: else one bot could silence the notice of another.
+not at the device itself: else one bot could silence the notice of another. A device of which people have only "seen"
+the notice, and that still sends `remind_days` later, is shown it again as the home's other devices are.
 """
 
 from __future__ import annotations
@@ -32,21 +33,23 @@ MOST = 256
 #: Seconds between two convictions at least; released devices take longer.
 SAME_S = 5.0
 _DAY_S = 86400.0
+#: Days on which people are reminded after an answer.
+REMINDED_DAYS = 30
 
 
 class Notified:
     """A compromised device. since: of its standing. led_at: when HTTP of it was last led to the notice; shown_at: when
     the page was first and last opened at it, and how often. answer: the last answer; by_other: one of the home has seen
-    it. Times: 0 if not yet."""
+    it. sends: it has sent mail within a day. Times: 0 if not yet."""
 
-    __slots__ = ("by_other", "first_shown_at", "led_at", "answer", "answered_at", "shown", "shown_at", "since")
+    __slots__ = ("answer", "answered_at", "by_other", "first_shown_at", "led_at", "sends", "shown", "shown_at", "since")
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.led_at = self.first_shown_at = self.shown_at = self.answered_at = 0.0
         self.shown = 0
         self.answer: Said = ""
-        self.by_other = False
+        self.by_other = self.sends = False
 
 
 class _Viewer:
@@ -84,20 +87,36 @@ class Showing:
                 del table[key]
 
     def led_devices(
-        self, notice: NoticeTable, alone: Iterable[bytes], others: Iterable[bytes], hour: int, now: float
+        self,
+        notice: NoticeTable,
+        alone: Iterable[bytes],
+        others: Iterable[bytes],
+        hour: int,
+        now: float,
+        held: Iterable[bytes] = (),
     ) -> set[bytes]:
         """The MACs whose HTTP leads to the notice now.
 
         alone: MACs that are of one host; others: those of the home's other devices. Neither has devices that are
-        exempt or for emergencies. hour: of the day, 0 to 23.
+        exempt or for emergencies. hour: of the day, 0 to 23. held: those in quarantine: theirs always leads there,
+        because it leads nowhere else.
         """
+        led = set(held)
         if notice.show == "off" or not is_within(notice.hours, hour):
-            return set()
+            return led
         notified = self.notified
-        led = {mac for mac in alone if mac in notified and not notified[mac].answer}
+        led.update(mac for mac in alone if mac in notified and self._is_open(mac, notice, now))
         if notice.show == "home" and any(not one.answer and not one.by_other for one in notified.values()):
             led.update(mac for mac in others if mac not in notified and self._is_due(mac, notice.times_a_day, now))
         return led
+
+    def _is_open(self, mac: bytes, notice: NoticeTable, now: float) -> bool:
+        """Whether a compromised device has not answered, or has to be reminded."""
+        one = self.notified[mac]
+        if one.answer != "seen" or not one.sends or not notice.remind_days:
+            return not one.answer
+        days = (now - one.answered_at) / _DAY_S - notice.remind_days
+        return 0 <= days < REMINDED_DAYS and self._is_due(mac, notice.times_a_day, now)
 
     def _is_due(self, mac: bytes, times_a_day: int, now: float) -> bool:
         viewer = self._viewers.get(mac)
@@ -112,7 +131,8 @@ class Showing:
         one = self.notified.get(mac)
         if one is not None:
             one.led_at = now
-            return
+            if not one.answer:
+                return
         viewer = self._viewer(mac)
         if not viewer.began:
             viewer.began, viewer.ended = now, 0.0
@@ -123,6 +143,9 @@ class Showing:
         if one is not None:
             one.first_shown_at, one.shown_at = one.first_shown_at or now, now
             one.shown += 1
+            if one.answer:  # it was a reminder
+                viewer = self._viewer(mac)
+                viewer.began, viewer.ended = 0.0, now
             return one
         if self.notified:
             viewer = self._viewer(mac)

@@ -123,6 +123,17 @@ TEXTS = {
     "opnieuw.",
     "done_busy": "Er waren te veel antwoorden. Probeer het over een uur opnieuw.",
     "done_failed": "De router kon dit niet uitvoeren. Probeer het over een minuut opnieuw.",
+    "h_quarantine": "Dit apparaat is in quarantaine",
+    "quarantine": "Tot het schoon is, kan het geen internet gebruiken: het bereikt alleen deze pagina, de router en "
+    "de hulppagina's van de provider ({provider}). Uw andere apparaten merken er niets van.",
+    "quarantine_ends": "De quarantaine eindigt vanzelf: {time}.",
+    "quarantine_isp": "U hebt het apparaat zo vaak vrijgegeven als u zelf kunt. Nu moet de provider ({provider}) dat "
+    "doen: bel alstublieft.",
+    "hint_cleaned_held": "Dit beëindigt de quarantaine meteen (nog {count} keer mogelijk). Het filter blijft het "
+    "apparaat in de gaten houden.",
+    "done_held": "Het apparaat blijft in quarantaine tot het wordt vrijgegeven.",
+    "works_held": "Op dit apparaat: deze pagina, de eigen pagina van de router en de hulppagina's van de provider "
+    "({provider}). Uw andere apparaten werken zoals altijd.",
     "reach": "Meer op de pagina van de router:",
     "answer_there": "Heeft het apparaat een browser, dan kunt u daarop antwoorden:",
     "phone": "Telefonische hulp:",

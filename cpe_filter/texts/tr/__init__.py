@@ -127,6 +127,16 @@ TEXTS = {
     "done_refused": "Yalnızca ilgili cihazdan yanıt verilebilir. Bu sayfayı o cihazda açıp yeniden deneyin.",
     "done_busy": "Çok fazla yanıt geldi. Lütfen bir saat sonra yeniden deneyin.",
     "done_failed": "Modem bu işlemi yapamadı. Lütfen bir dakika sonra yeniden deneyin.",
+    "h_quarantine": "Bu cihaz karantinada",
+    "quarantine": "Temizlenene kadar interneti kullanamaz: yalnızca bu sayfaya, modeme ve sağlayıcınızın "
+    "({provider}) yardım sayfalarına ulaşır. Diğer cihazlarınız etkilenmez.",
+    "quarantine_ends": "Karantina kendiliğinden sona erer: {time}.",
+    "quarantine_isp": "Cihazı kendiniz yapabileceğiniz kadar serbest bıraktınız. Artık bunu sağlayıcınızın "
+    "({provider}) yapması gerekir: lütfen arayın.",
+    "hint_cleaned_held": "Bu, karantinayı hemen sona erdirir (kalan hak: {count}). Filtre cihazı izlemeye devam eder.",
+    "done_held": "Cihaz serbest bırakılana kadar karantinada kalır.",
+    "works_held": "Bu cihazda: bu sayfa, modemin sayfası ve sağlayıcınızın ({provider}) yardım sayfaları. "
+    "Diğer cihazlarınız eskisi gibi çalışır.",
     "reach": "Modemin sayfasında daha fazla bilgi var:",
     "answer_there": "Cihazda tarayıcı varsa oradan yanıt verebilirsiniz:",
     "phone": "Telefonla yardım:",

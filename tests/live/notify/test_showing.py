@@ -159,3 +159,53 @@ def test_answers_and_releases_outlive_a_restart() -> None:
 def test_what_was_not_saved_so_is_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match="not what was saved"):
         Showing().restore(wrong)
+
+
+# ── reminders, and the quarantine ───────────────────────────────────────────────────────────────────
+
+
+def seen(answer: str = "seen", sends: bool = True) -> Showing:
+    showing = shown(BOT)
+    showing.answer(BOT, answer, 0.0)  # type: ignore[arg-type]
+    showing.notified[BOT].sends = sends
+    return showing
+
+
+def test_a_device_that_still_sends_is_shown_it_again_once_a_day() -> None:
+    showing = seen()
+    assert led(showing, DEVICE, 7 * DAY - 1) == set()
+    assert led(showing, DEVICE, 7 * DAY) == {BOT}
+    showing.led(BOT, 7 * DAY + 20)
+    showing.opened(BOT, 7 * DAY + 30)
+    assert led(showing, DEVICE, 7 * DAY + 31) == set()
+    assert led(showing, DEVICE, 8 * DAY + 30) == {BOT}
+    showing.led(BOT, 8 * DAY + 40)  # a device without a screen is let go
+    assert led(showing, DEVICE, 8 * DAY + 40 + SHOWING_S) == set()
+    showing.answer(BOT, "seen", 9 * DAY)
+    assert led(showing, DEVICE, 15 * DAY) == set()
+    assert led(showing, DEVICE, 16 * DAY + 40 + SHOWING_S) == {BOT}
+
+
+def test_reminders_have_hours_times_and_an_end() -> None:
+    days = NoticeTable(show="device", remind_days=1, hours="8-22", times_a_day=4)
+    assert led(seen(), days, DAY, hour=7) == set()
+    assert led(seen(), days, DAY, hour=8) == {BOT}
+    assert led(seen(), days, 31 * DAY - 1) == {BOT}
+    assert led(seen(), days, 31 * DAY) == set()
+    showing = seen()
+    showing.led(BOT, DAY)
+    showing.opened(BOT, DAY)
+    assert led(showing, days, DAY + DAY / 4 - 1) == set()
+    assert led(showing, days, DAY + DAY / 4) == {BOT}
+
+
+def test_who_is_not_reminded() -> None:
+    assert led(seen(sends=False), DEVICE, 8 * DAY) == set()
+    assert led(seen(), NoticeTable(show="device", remind_days=0), 8 * DAY) == set()
+    for answer in ("cleaned", "server", "mistake"):  # the ISP answers these
+        assert led(seen(answer), DEVICE, 8 * DAY) == set()
+
+
+def test_a_device_in_quarantine_is_led_there_always() -> None:
+    notice = NoticeTable(show="device", hours="8-22")
+    assert seen().led_devices(notice, {BOT}, (), 3, 20.0, {BOT}) == {BOT}

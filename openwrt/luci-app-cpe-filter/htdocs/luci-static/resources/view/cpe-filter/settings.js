@@ -168,7 +168,15 @@ const SECTIONS = [
 		[ 'self_release', number(0, 20), '2', _('Releases by people themselves'),
 			_('How often people may release a device themselves, on the notice served to it; then the ISP does.') ],
 		[ 'self_exempt', kinds.flag, '0', _('People may exempt mail servers'),
-			_('Let people exempt their mail server themselves there; off: it is an objection.') ]
+			_('Let people exempt their mail server themselves there; off: it is an objection.') ],
+		[ 'remind_days', number(0, 30), '7', _('Reminder after (days)'),
+			_('After how many days a device whose users have "seen" it, and that still sends, is shown it again; 0: never.') ],
+		[ 'quarantine', kinds.flag, '0', _('Quarantine'),
+			_('A compromised device reaches the router, DNS and helpful sites only, until it is released.') ],
+		[ 'quarantine_days', number(1, 30), '30', _('Quarantine at most (days)'),
+			_('After how many days the quarantine ends in any case.') ],
+		[ 'helpful', kinds.networks, [], _('Helpful addresses'),
+			_('What a device in quarantine may reach on the Internet.') ]
 	] ]
 ];
 

@@ -94,6 +94,14 @@ function place(tag, attributes) {
 	};
 }
 
+/* Its quarantine, '' if it has not been in one since it was convicted. */
+function quarantined(one) {
+	if (one.quarantine == 'held')
+		return _('In quarantine since %s, until %s; people can release it %d more times.').format(
+			words.time(one.quarantined_at), words.time(one.quarantine_ends_at), one.releases);
+	return one.quarantine ? _('Released from quarantine %s.').format(words.time(one.quarantine_ended_at)) : '';
+}
+
 /* What has become of the notice that is in the way of a compromised device. */
 function noticed(device, status) {
 	const notice = status.notice && Array.isArray(status.notice.devices) ? status.notice.devices : [];
@@ -103,7 +111,7 @@ function noticed(device, status) {
 			seen: _('Answer: I have seen this.'), cleaned: _('Answer: I have cleaned this device.'),
 			server: _('Answer: This is my mail server.'), mistake: _('Answer: This is a mistake.')
 		};
-		return shown + ' ' + (answers[one.answer] || _('It has not been answered.'));
+		return [ shown, answers[one.answer] || _('It has not been answered.'), quarantined(one) ].filter(Boolean).join(' ');
 	});
 }
 

@@ -47,9 +47,10 @@ TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice
 FUZZ_RUNS ?= 2000000
 FUZZ_PACKETS ?= 1000000
 
+# By the system's own Python, unless there is one with all that the tests need.
 demo:
 	@.ci/setup demo
-	@$(PYTHON) -m tests.lab.demo
+	@if [ -e .venv/.installed-test ]; then exec $(PYTHON) -m tests.lab.demo $(DEMO); else exec python3 -m tests.lab.demo $(DEMO); fi
 
 test:
 	@.ci/setup test

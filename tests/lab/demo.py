@@ -2,19 +2,28 @@
 
 Shows what happens as it happens, ends with the verdicts, then replays a recorded capture. Exit 0 only if the bot
 was found and stopped, and every mail of the laptop arrived. Without root only the replay is shown.
+`--record FILE.svg` also draws what is shown, as a moving image: `make demo DEMO="--record docs/demo.svg"`.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
+from tests.lab.cast import record
 from tests.lab.net import PROJECT, PYTHON, RELAY4, RELAY6, Filter, Lab, mx4, why_not
 
+WHAT_TO_DO = (
+    "It needs network namespaces and nftables of the kernel, which containers seldom allow: run it on the machine "
+    "itself or in a virtual machine, or give the container what is missing (docker run --privileged)."
+)
 LAPTOP, TV = "device1", "device2"
 RECORDED = "pcaps/bot-sprayer.pcap"
 #: Wide limits: a suspected device that is limited shows little more, and the demo has seconds, not hours.
@@ -24,7 +33,9 @@ mode = "monitor"
 block_minutes = 10
 [limits]
 connections_burst = 200
-destinations_burst = 60
+destinations_burst = 100
+messages_burst = 200
+recipients_burst = 400
 """
 
 
@@ -168,12 +179,40 @@ def replay(screen: Screen) -> bool:
     return done.returncode == 0
 
 
+def elsewhere() -> int | None:
+    """Runs the demo in a copy of the project, if other users cannot come to its folder; None if they can.
+
+    The responder gives up root, and could not read its own modules in root's home.
+    """
+    if os.geteuid() != 0 or all(Path(folder).stat().st_mode & 0o001 for folder in (PROJECT, *PROJECT.parents)):
+        return None
+    with tempfile.TemporaryDirectory(prefix="cpe-filter-demo-") as made:
+        copy = Path(made, "cpe-filter")
+        for name in ("cpe_filter", "tests/lab", "pcaps"):
+            shutil.copytree(PROJECT / name, copy / name)
+        shutil.copy(PROJECT / "tests/__init__.py", copy / "tests/__init__.py")
+        for path in (Path(made), copy, *copy.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
+        return subprocess.run([PYTHON, "-m", "tests.lab.demo", *sys.argv[1:]], cwd=copy).returncode
+
+
 def main() -> int:
+    if len(sys.argv) == 3 and sys.argv[1] == "--record":
+        command = [PYTHON, "-m", "tests.lab.demo"]
+        return record(
+            command, Path(sys.argv[2]), "make demo: a home, an infected TV box and the filter at work", PROJECT
+        )
+    if len(sys.argv) > 1:
+        print("usage: python -m tests.lab.demo [--record FILE.svg]", file=sys.stderr)
+        return 2
+    moved = elsewhere()
+    if moved is not None:
+        return moved
     screen = Screen()
     reason = why_not()
     wrong = []
     if reason:
-        print(f"The live part is left out: {reason}. Try: sudo make demo")
+        print(f"The live part is left out: {reason}. {WHAT_TO_DO if os.geteuid() == 0 else 'Try: sudo make demo'}")
     else:
         screen.title("A home with a laptop and an infected TV box, behind a router that runs cpe-filter")
         wrong = live(screen)

@@ -85,17 +85,20 @@ class System:
         environment = {name: os.environ[name] for name in _PASSED.split() if name in os.environ}
         environment |= {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         environment |= {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-        inside = f"mount -t proc proc /proc && cd {shlex.quote(folder)} && {command}"
+        inside = f"mount -t proc proc /proc && mount -t sysfs sysfs /sys && cd {shlex.quote(folder)} && {command}"
+        # A mount of its own, so that `ip netns` can change how it is shared.
+        enter = 'mount --bind "$1" "$1" && exec chroot "$1" /bin/sh -c "$2"'
         words = [
             "unshare",
             "--mount",
             "--pid",
             "--fork",
             "--kill-child",
-            "chroot",
-            str(self.root),
-            "/bin/sh",
+            "sh",
             "-c",
+            enter,
+            "sh",
+            str(self.root),
             inside,
         ]
         begun = time.monotonic()

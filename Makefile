@@ -29,6 +29,7 @@
 # make coverage  the tests once more, with every line and branch counted (a third slower; fails below the floor)
 # make pythons  the tests without servers and labs on each other Python from 3.10 on that is installed
 # make ipk    the OpenWrt packages, without an SDK, for a release of OpenWrt (OPENWRT=24.10; PYTHON=3.11 for its Python)
+# make site   the documents as a site, in build/site
 # make man    the manual pages and completions for shells, in build/man
 # make dist   the release's source archive, and the recipe that downloads it, for OpenWrt's packages feed
 # make lock   requirements/ anew, within pyproject.toml's ranges (uv; needs a package registry)
@@ -38,7 +39,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet record ipk dist peers conformance lock man clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet record ipk dist peers conformance lock man site clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -180,7 +181,12 @@ lock:
 	$(UV_LOCK) pyproject.toml --extra collector requirements/build.in -c requirements/test.txt -o requirements/collector.txt
 	$(UV_LOCK) requirements/pure.in -c requirements/test.txt -o requirements/pure.txt
 	$(UV_LOCK) requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
+	$(UV_LOCK) requirements/site.in -c requirements/test.txt -o requirements/site.txt
 	$(UV_LOCK) requirements/node.in -o requirements/node.txt
+
+site:
+	@.ci/setup test
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
 
 man:
 	@.ci/setup test

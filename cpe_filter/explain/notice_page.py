@@ -53,6 +53,11 @@ def languages() -> tuple[str, ...]:
     return tuple(code for code in LANGUAGES if code == "en" or os.path.isdir(os.path.join(_TEXTS, code)))
 
 
+def load(language: str) -> None:
+    """Loads a language's words; the texts below then need no file."""
+    Words(language, "")
+
+
 def page(notice: NoticeTable, language: str, about: dict[str, Any], token: str, router: str) -> str:
     """about: what the filter says. token: for the form. router: the router's address, for `http://.../mail-filter/`."""
     words = Words(language, notice.provider)

@@ -97,7 +97,7 @@ class Responder:
         self._poll = select.poll()
         self._listener = Listener(self._poll)
         self._explains = policy.filter.refusal == "explain" or policy.notice.show == "off"
-        self._web = Web(policy, self._poll, log) if policy.notice.show != "off" else None
+        self._web = Web(policy, self._poll, log, self._make_room) if policy.notice.show != "off" else None
         self._wake_read, self.wake = os.pipe()
         for fd in (self._wake_read, self.wake):
             os.set_blocking(fd, False)
@@ -251,6 +251,17 @@ class Responder:
                 self._advance(connection, now)
             except OSError:
                 self._close(connection)
+
+    def _make_room(self) -> bool:
+        """The notice needs a descriptor: ends the connection that has been silent for longest. False if there is none.
+
+        Its client tries again; whoever waits for the notice does not.
+        """
+        if not self._connections:
+            return False
+        self._counts[2] += 1
+        self._part(min(self._connections.values(), key=lambda connection: connection.active), TOO_MANY)
+        return True
 
     def _tick(self, now: Mono) -> None:
         """Each second: ends what takes too long."""

@@ -17,13 +17,14 @@ import select
 import socket
 import struct
 from _operator import _compare_digest
+from collections.abc import Callable
 
 from cpe_filter.explain import http
 from cpe_filter.explain.channel import NAME, Channel
 from cpe_filter.explain.ports import ExplainError, Ports
 from cpe_filter.explain.shares import Shares, groups_of
 from cpe_filter.lean.clocks import Mono
-from cpe_filter.lean.listener import Listener
+from cpe_filter.lean.listener import SHORTAGE, Listener
 from cpe_filter.lean.log import Log, info
 from cpe_filter.lean.sha256 import sha256
 
@@ -82,7 +83,9 @@ class _Connection:
 class Web:
     """`bind` as root, `listen`; then `serve` and `tick` from the responder's loop."""
 
-    def __init__(self, policy: Policy, poll: select.poll, log: Log) -> None:
+    def __init__(self, policy: Policy, poll: select.poll, log: Log, make_room: Callable[[], bool]) -> None:
+        """make_room: ends another connection of this process, where there is one, to free a descriptor."""
+        self._make_room = make_room
         self._notice = policy.notice
         self._folder = os.path.dirname(policy.status.status_file)
         self._poll = poll
@@ -128,6 +131,8 @@ class Web:
         elif fd in self._channel:
             for message in self._channel.serve(fd):
                 self._answered(message, now)
+            if self._channel.is_paused and self._free_descriptor():
+                self._channel.resume()
         else:
             connection = self._connections[fd]
             try:
@@ -173,6 +178,10 @@ class Web:
     def _accept(self, fd: int, now: Mono) -> None:
         for _ in range(_ACCEPT_TURN):
             accepted = self._listener.accept(fd)
+            # The kernel looks for a descriptor before it looks for a client.
+            if accepted is None and self._listener.is_paused and (not _waits(fd) or self._free_descriptor()):
+                self._listener.resume()
+                accepted = self._listener.accept(fd) if _waits(fd) else None
             if accepted is None:
                 return
             sock, peer = accepted
@@ -185,6 +194,15 @@ class Web:
                 continue
             self._connections[sock.fileno()] = _Connection(sock, peer[0], now, groups)
             self._poll.register(sock.fileno(), select.POLLIN)
+
+    def _free_descriptor(self, spared: _Connection | None = None) -> bool:
+        """No descriptors are left: ends the connection that has been silent for longest. False if there is none."""
+        open_ = [one for one in self._connections.values() if one is not spared]
+        if not open_:
+            return self._make_room()
+        self.counts[4] += 1
+        self._reset(min(open_, key=_since))
+        return True
 
     def _go_on(self, connection: _Connection, event: int, now: Mono) -> None:
         """Raises OSError when the client has gone."""
@@ -252,7 +270,9 @@ class Web:
             return
         connection.own, head = router, request.method == "HEAD"
         fields = http.fields(request.query if request.method != "POST" else request.form)
+        self._load(connection, self._notice.language)
         connection.language = self._language(fields, request.languages)
+        self._load(connection, connection.language)
         if request.path not in ("/", "/captive"):
             self._respond(connection, http.response(404, head=head), now)
         elif not self._may_ask(connection.client, now):
@@ -343,6 +363,18 @@ class Web:
 
         return http.response(code, text, more=f"Content-Security-Policy: {notice_page.POLICY}\r\n", head=head)
 
+    def _load(self, connection: _Connection, language: str) -> None:
+        """Loads the page's code and words, which takes descriptors. Raises OSError."""
+        while True:
+            try:
+                from cpe_filter.explain import notice_page
+
+                notice_page.load(language)
+                return
+            except OSError as error:
+                if error.errno not in SHORTAGE or not self._free_descriptor(connection):
+                    raise
+
     def _language(self, fields: dict[str, str], header: str | None) -> str:
         """The one that was chosen on the page, else the browser's, else the policy's."""
         from cpe_filter.explain import notice_page
@@ -364,6 +396,18 @@ class Web:
         slot = int(now // TOKEN_S)
         one, before = (sha256(self._secret + f"{at} {client}".encode()).hexdigest()[:32] for at in (slot, slot - 1))
         return one, before
+
+
+def _waits(fd: int) -> bool:
+    """Whether a client waits at this listening socket."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _since(connection: _Connection) -> tuple[bool, Mono]:
+    """The order in which connections end when descriptors run out: those that wait for the filter come last."""
+    return connection.number > 0, connection.active
 
 
 def _reset(sock: socket.socket) -> None:

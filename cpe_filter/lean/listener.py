@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import socket
     from typing import Any
 
-_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: What accept(2) and open(2) say when no descriptor or no memory is left.
+SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Listener:
@@ -42,7 +43,7 @@ class Listener:
         try:
             return self._sockets[fd].accept()
         except OSError as error:
-            if error.errno in _SHORTAGE:
+            if error.errno in SHORTAGE:
                 self.pause()
             return None
 

@@ -26,7 +26,7 @@ class Site:
         self.port = free_port()
         policy = make_policy(notice_show_port=self.port, status_status_file=str(folder / "status.json"))
         self.poll = select.poll()
-        self.web = Web(policy, self.poll, lambda line: None)
+        self.web = Web(policy, self.poll, lambda line: None, lambda: False)
         self.web.bind()
         self.web.listen()
         self.now = time.monotonic()

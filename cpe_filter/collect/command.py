@@ -90,6 +90,7 @@ def _check(config: Config, path: str) -> int:
     mail.check(config)
     if config.page.address:
         page.tls(config)
+        page.identity_provider(config)
         page.maker_lists(config)
         places.append(f"the page at {config.page.address}")
     if config.api.address:

@@ -47,7 +47,9 @@ class Metrics:
         self.crl_failed = gauge("crl_failed", "1 while the file of the revocation list cannot be used.")
         self.retained = counter("retention_rows", "Rows that retention deleted, emptied or rolled up.", "what")
         self.pages = counter("page_responses", "Answers of the fleet page, by status.", "status")
-        self.logins = counter("page_logins", "Logins to the fleet page: good, failed or slowed.", "outcome")
+        self.logins = counter(
+            "page_logins", "Logins to the fleet page: good, failed, slowed or unavailable.", "outcome"
+        )
         self.api = counter("api_responses", "Answers of the API, by status.", "status")
         self.api_tokens_refused = counter("api_tokens_refused", "Requests to the API without a valid token.")
         self.webhook = counter(

@@ -150,12 +150,25 @@ def _check_page(config: Config) -> str | None:
         return None
     if problem := _check_tls("page", page):
         return problem
-    if page.login == "password" and not page.users:
+    if page.login == "password" and not page.users and not config.oidc.issuer:
         return "[page] users is empty; `cpe-filter collector --config FILE password` makes one"
     if page.login == "proxy" and page.users:
         return '[page] users are for login = "password", but login is "proxy"; set one of them'
     if page.user_header == page.groups_header:
         return "[page] user_header and groups_header are the same"
+    return None
+
+
+def _check_oidc(config: Config) -> str | None:
+    oidc = config.oidc
+    if not oidc.issuer:
+        return None
+    if not oidc.client_id:
+        return "[oidc] client_id is missing"
+    if config.page.address and config.page.login != "password":
+        return '[oidc] issuer is for [page] login = "password", but login is "proxy"; set one of them'
+    if config.page.address and not config.page.url:
+        return "[oidc] issuer needs [page] url: the provider sends browsers back there"
     return None
 
 
@@ -173,4 +186,4 @@ def _check_tls(table: str, at: PageTable | ApiTable) -> str | None:
 
 
 #: What one key asks of another: each returns what is wrong, "" if nothing.
-_CHECKS = (_check_listen, _check_store, _check_cases, _check_mail, _check_page, _check_api)
+_CHECKS = (_check_listen, _check_store, _check_cases, _check_mail, _check_page, _check_oidc, _check_api)

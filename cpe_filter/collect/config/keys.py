@@ -145,6 +145,8 @@ _URL = (
 )
 _URL_HOST = r"[0-9A-Za-z.\-]{1,200}(:[0-9]{1,5})?(/|(?=$))"
 _GROUP = r"[^,;|\s\0]{1,64}"
+_CLAIM, _CLAIM_TEXT = r"[!-~]{1,128}", "the name of a claim; a.b for b in a"
+_IN_CLAIM = r"[^\s\0]{0,128}"
 
 KEYS: tuple[Key, ...] = (
     _key("listen", "address", "address", _is_address, _ADDRESSES,
@@ -301,6 +303,21 @@ KEYS: tuple[Key, ...] = (
          " change."),
     number("page", "answer_days", "days", 1, 365,
             "A subscriber who has not answered so long after the notice waits for the desk, on the first page."),
+    _text("oidc", "issuer", f"({_URL[:-1]}(/[0-9A-Za-z._~/-]{{0,200}})?)?", "an https URL (http on this machine only)",
+          "The identity provider (OpenID Connect): the URL before /.well-known/openid-configuration. Empty: none."),
+    _text("oidc", "client_id", r"[!-~]{0,200}", "at most 200 printable US-ASCII characters, no space",
+          "The page's name at the provider."),
+    _file("oidc", "client_secret_file", "A file with the page's secret at the provider. Empty: a public client."),
+    _file("oidc", "ca", "The certificate authority of the provider, PEM. Empty: those of the system."),
+    _text("oidc", "scope", r"([!#-\[\]-~]+( [!#-\[\]-~]+)*)?", "scopes, separated by spaces, or empty",
+          "Scopes that are asked for, besides openid."),
+    _text("oidc", "name_claim", _CLAIM, _CLAIM_TEXT, "Which claim is the name of a user."),
+    _text("oidc", "roles_claim", _CLAIM, _CLAIM_TEXT, "Which claim has the roles or groups of a user."),
+    _text("oidc", "viewer_role", _IN_CLAIM, "at most 128 characters, or empty for all users of the provider",
+          "Who has this value in roles_claim has role viewer."),
+    _text("oidc", "desk_role", f"(?=.){_IN_CLAIM}", "1 to 128 characters", "The same for role desk."),
+    _text("oidc", "admin_role", _IN_CLAIM, "at most 128 characters, or empty for none", "The same for role admin."),
+    number("oidc", "timeout_s", "seconds", 1, 60, "Time limit of an answer of the provider."),
     _key("api", "address", "address", _is_address, _ADDRESSES, "Where other systems connect to the API."),
     _file("api", "certificate", "Its certificate with the chain, PEM. Empty: plain HTTP, on this machine only."),
     _file("api", "key", "The private key of the certificate, PEM."),

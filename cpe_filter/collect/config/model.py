@@ -214,6 +214,23 @@ class PageTable:
 
 
 @dataclass(frozen=True, slots=True)
+class OidcTable:
+    """[oidc]: an identity provider for the fleet page."""
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret_file: str = ""
+    ca: str = ""
+    scope: str = "profile"
+    name_claim: str = "preferred_username"
+    roles_claim: str = "groups"
+    viewer_role: str = "fleet-viewer"
+    desk_role: str = "abuse-desk"
+    admin_role: str = "fleet-admin"
+    timeout_s: int = 5
+
+
+@dataclass(frozen=True, slots=True)
 class ApiTable:
     """[api]: the API for other systems."""
 
@@ -253,6 +270,7 @@ class Config:
     mail: MailTable = MailTable()
     metrics: MetricsTable = MetricsTable()
     page: PageTable = PageTable()
+    oidc: OidcTable = OidcTable()
     api: ApiTable = ApiTable()
     log: LogTable = LogTable()
     #: Old names that the file still uses, for a warning.

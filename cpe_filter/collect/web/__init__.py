@@ -1,6 +1,7 @@
 """The fleet page: the fleet as the ISP's staff see it, behind a login, without JavaScript.
 
     sessions    who is logged in; limits of login attempts
+    id_token, provider, oidc, sso   login by an identity provider: tokens, its HTTP, the flow, the endpoints
     access      who sends a request: the session of a cookie, or the header of a trusted reverse proxy
     figures     the tables of the store -> counts by day, month, region, model; the funnel; coverage (figures_sql: SQL)
     draw        counts -> charts as inline SVG, each with its text and its table

@@ -98,9 +98,18 @@ class ByPassword:
         self._attempts.succeeded(address, name)
         return self._sessions.begin(known.name, known.role, now)
 
+    @property
+    def has_users(self) -> bool:
+        """Whether there are users with a password."""
+        return bool(self._users)
+
     def knows(self, name: str) -> bool:
         """Whether a user has this name."""
         return name in self._users
+
+    def begin(self, name: str, role: Role, now: float) -> str:
+        """The secret for the cookie of a new session, for a user that an identity provider has named."""
+        return self._sessions.begin(name, role, now)
 
     def log_out(self, cookie: str) -> None:
         self._sessions.end(cookie)

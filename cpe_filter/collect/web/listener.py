@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from cpe_filter.collect import users
+from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake.listener import Listener, ListenError
 from cpe_filter.collect.intake.tls import Reloader, browser_context
@@ -21,6 +22,8 @@ from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web import makers, site
 from cpe_filter.collect.web.access import Access, AddressOf, ByPassword, ByProxy
+from cpe_filter.collect.web.oidc import Oidc, Terms
+from cpe_filter.collect.web.provider import Provider
 from cpe_filter.collect.web.sessions import Sessions
 
 #: Few: browsers, not routers.
@@ -51,7 +54,7 @@ def listeners(
         _desk(config),
         config.page.answer_days,
     )
-    application = site.application(store, access(config), terms, metrics, mail=mail)
+    application = site.application(store, access(config), terms, metrics, mail=mail, oidc=identity_provider(config))
     listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     jobs = [] if context is None else [_watch(config, context)]
     return [listener], [*jobs, _watch_makers(lists)] if config.page.makers else jobs
@@ -74,6 +77,19 @@ def access(config: Config) -> Access:
     known = [user for user in map(users.parse, config.page.users) if user is not None]
     sessions = Sessions(config.page.session_hours * 3600, config.page.idle_minutes * 60)
     return ByPassword(known, sessions, header)
+
+
+def identity_provider(config: Config) -> Oidc | None:
+    """Raises `worker.SetupError`."""
+    oidc = config.oidc
+    if not oidc.issuer:
+        return None
+    secret = worker.read_secret(oidc.client_secret_file) if oidc.client_secret_file else ""
+    provider = Provider(oidc.issuer, oidc.client_id, secret, oidc.timeout_s, worker.authority(oidc.ca))
+    roles: dict[users.Role, str] = {users.VIEWER: oidc.viewer_role, users.DESK: oidc.desk_role}
+    if oidc.admin_role:
+        roles[users.ADMIN] = oidc.admin_role
+    return Oidc(provider, Terms(config.page.url, roles, oidc.roles_claim, oidc.name_claim, oidc.scope))
 
 
 def maker_lists(config: Config) -> makers.Files:

@@ -55,6 +55,8 @@ from cpe_filter.collect.web.desk_routes import DeskRoutes, Fields, Tools
 from cpe_filter.collect.web.figures import Figures
 from cpe_filter.collect.web.http import MAX_FIELDS, Form, HttpError, WithHeaders, read_fields, read_form
 from cpe_filter.collect.web.layout import TOKEN, frame
+from cpe_filter.collect.web.oidc import Identity, Oidc
+from cpe_filter.collect.web.sso import Host, Sso
 
 #: Bytes of a query.
 MAX_QUERY = 2048
@@ -106,9 +108,12 @@ class Site:
         metrics: Metrics,
         now: Callable[[], float],
         mail: Desk | None = None,
+        oidc: Oidc | None = None,
     ) -> None:
         self._store, self._access, self._terms, self._metrics, self._now = store, access, terms, metrics, now
         self._mail = mail
+        self._ways = login.Ways(not isinstance(access, ByPassword) or access.has_users, oidc is not None)
+        self._oidc = oidc
         self._figures = Figures(store)
         self._log = logging.getLogger("cpe_filter.collect.web")
         # Browsers accept a cookie with this prefix only from this host, and only over TLS (RFC 6265bis).
@@ -149,7 +154,19 @@ class Site:
             Route("/login", self._guarded(self._login), methods=["GET", "POST"]),
             Route("/logout", self._page(self._logout), methods=["POST"]),
             Route("/static/{name}", self._static, methods=["GET"]),
+            *self._sso_routes(),
         ]
+
+    def _sso_routes(self) -> list[Route]:
+        if self._oidc is None:
+            return []
+
+        def count(outcome: str) -> None:
+            self._metrics.logins.labels(outcome).inc()
+
+        host = Host(_target, self._address, self._log_event, count, self._enter)
+        endpoints = Sso(self._oidc, host, self._terms.secure, self._ways, self._now).endpoints()
+        return [Route(path, self._guarded(work), methods=["GET"]) for path, work in endpoints.items()]
 
     # ── permissions ─────────────────────────────────────────────────────────────────────────────────
 
@@ -333,7 +350,7 @@ class Site:
         target = _target(query.get("next", ""))
         if self._person(request):
             return _redirect(target)
-        return HTMLResponse(login.page(target, logged_out="out" in query))
+        return HTMLResponse(login.page(target, logged_out="out" in query, ways=self._ways))
 
     async def _try_login(self, request: Request, access: ByPassword) -> Response:
         form = await self._form(request)
@@ -345,15 +362,31 @@ class Site:
             self._metrics.logins.labels("slowed").inc()
             self._log_event("login slowed", request, logging.WARNING)
             wait = int(error.wait_s) + 1
-            return HTMLResponse(login.page(target, wait_s=wait), 429, {"retry-after": str(wait)})
+            return HTMLResponse(login.page(target, wait_s=wait, ways=self._ways), 429, {"retry-after": str(wait)})
         if secret is None:
             self._metrics.logins.labels("failed").inc()
             self._log_event("login failed", request, logging.WARNING)
             await self._record_failure(request, access, name)
-            return HTMLResponse(login.page(target, failed=True), 403)
+            return HTMLResponse(login.page(target, failed=True, ways=self._ways), 403)
+        return await self._logged_in(request, access, name, secret, target)
+
+    async def _enter(self, request: Request, identity: Identity, target: str) -> Response:
+        """A login by the identity provider."""
+        if not isinstance(self._access, ByPassword):
+            raise HttpError(404, "No such page.")
+        if self._access.knows(identity.name):  # the history of a case could not tell them apart
+            self._metrics.logins.labels("failed").inc()
+            self._log_event("login failed", request, logging.WARNING, reason="oidc name of a user with a password")
+            raise HttpError(403, "Your name at the identity provider belongs to a user with a password here.")
+        secret = self._access.begin(identity.name, identity.role, time.monotonic())
+        return await self._logged_in(request, self._access, identity.name, secret, target, subject=identity.subject)
+
+    async def _logged_in(
+        self, request: Request, access: ByPassword, name: str, secret: str, target: str, **fields: str
+    ) -> Response:
         access.log_out(request.cookies.get(self._cookie, ""))
         self._metrics.logins.labels("good").inc()
-        self._log_event("login", request, logging.INFO, user=name)
+        self._log_event("login", request, logging.INFO, user=name, **fields)
         await audit.record(self._store, audit.By(name, audit.PAGE, self._address(request)), "login", now=self._time())
         response = _redirect(target)
         self._set_cookie(response, secret, self._terms.session_s)
@@ -442,9 +475,10 @@ def application(
     metrics: Metrics,
     now: Callable[[], float] = time.time,
     mail: Desk | None = None,
+    oidc: Oidc | None = None,
 ) -> Callable[..., Any]:
     """The page behind its listener. now: POSIX seconds, called for each request. mail: shows and sends notices."""
-    site = Site(store, access, terms, metrics, now, mail)
+    site = Site(store, access, terms, metrics, now, mail, oidc)
     log = logging.getLogger("cpe_filter.collect.web")
 
     async def wrong(request: Request, error: Exception) -> Response:

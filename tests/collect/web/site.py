@@ -22,6 +22,7 @@ from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.users import User
 from cpe_filter.collect.web.access import Access, AddressOf, ByPassword
+from cpe_filter.collect.web.oidc import Oidc
 from cpe_filter.collect.web.sessions import Sessions
 from cpe_filter.collect.web.site import Terms, application
 
@@ -165,12 +166,14 @@ class Page:
         mail: Desk | None = None,
         zone: str = "UTC",
         people: tuple[str, ...] = (),
+        oidc: Oidc | None = None,
     ) -> None:
         self.metrics = Metrics()
+        self.store, self.oidc = store, oidc
         self._ticks = itertools.count(int(time.time()))
         self.access = access or ByPassword(USERS, Sessions(3600, 600), b"x-remote-user")
         terms = Terms(secure, url, address_of=asked or AddressOf(), zone=zone, people=people)
-        self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now, mail)
+        self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now, mail, oidc)
         self.scheme = "https" if secure else "http"
 
     def _now(self) -> float:

@@ -163,14 +163,14 @@ WRONG: dict[str, Callable[[Claims], Claims]] = {
     "nonce": lambda claims: {**claims, "nonce": "another"},
     "no nonce": lambda claims: {name: value for name, value in claims.items() if name != "nonce"},
     "nonce in a list": lambda claims: {**claims, "nonce": [claims["nonce"]]},
-    "expired": lambda claims: {**claims, "exp": time.time() - 61},
+    "expired": lambda claims: {**claims, "exp": time.time() - 3600},
     "no end": lambda claims: {name: value for name, value in claims.items() if name != "exp"},
     "end as text": lambda claims: {**claims, "exp": str(claims["exp"])},
     "an end that never comes": lambda claims: {**claims, "exp": 1e300},
     "end as flag": lambda claims: {**claims, "exp": True},
-    "issued later": lambda claims: {**claims, "iat": time.time() + 120},
+    "issued later": lambda claims: {**claims, "iat": time.time() + 3600},
     "issued long ago": lambda claims: {**claims, "iat": time.time() - 3600},
-    "not before": lambda claims: {**claims, "nbf": time.time() + 120},
+    "not before": lambda claims: {**claims, "nbf": time.time() + 3600},
     "no subject": lambda claims: {name: value for name, value in claims.items() if name != "sub"},
     "subject": lambda claims: {**claims, "sub": 7},
     "name": lambda claims: {**claims, "preferred_username": "<script>"},
@@ -463,6 +463,23 @@ def test_without_a_provider_there_is_no_such_page(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(inside())
+
+
+def test_clocks_may_differ_by_a_minute() -> None:
+    key = new_key("k")
+    expected = id_token.Expected("https://id.example", CLIENT, "n")
+    claims: Claims = {"iss": expected.issuer, "aud": [CLIENT], "nonce": "n", "sub": "u", "iat": 1000, "exp": 1300}
+
+    def accepted(now: float, **more: Any) -> bool:
+        try:
+            id_token.check(signed(key, {**claims, **more}), [key], expected, now)
+        except id_token.IdTokenError:
+            return False
+        return True
+
+    assert [accepted(now) for now in (939, 940, 1359, 1360)] == [False, True, True, False]
+    assert [accepted(now, exp=9000) for now in (1660, 1661)] == [True, False]
+    assert [accepted(now, nbf=1100) for now in (1039, 1040)] == [False, True]
 
 
 def test_weak_and_strange_keys_are_passed_over() -> None:

@@ -5,6 +5,7 @@ Must not know HTTP or HTML. Only the first letter and the domain of an address l
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from cpe_filter.collect import mail_address
@@ -44,6 +45,13 @@ class Desk:
     ) -> None:
         self._store, self._subscribers, self._texts, self._terms = store, subscribers, texts, terms
         self._per_case = per_case
+
+    async def line_of(self, router: str, at: int) -> Line | None:
+        """The line of a router at a time, with a shortened e-mail address. Raises `MapUnavailableError`."""
+        line = await self._subscribers.find(router, at)
+        if line is None or not line.email:
+            return line
+        return replace(line, email=mail_address.shortened(line.email) if no_address(line) is None else "cannot be used")
 
     async def letter(self, found: Detail, now: int) -> Letter:
         """Raises `StoreError`."""

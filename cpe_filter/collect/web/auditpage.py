@@ -11,8 +11,8 @@ from typing import NamedTuple, get_args
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web import zone
-from cpe_filter.collect.web.layout import attribute, choose, link, option, plain, when
-from cpe_filter.texts.html import Column, shown, table
+from cpe_filter.collect.web.layout import attribute, choose, link, listing, option, plain, when
+from cpe_filter.texts.html import Column, shown
 
 PATH = "/audit"
 PAGE = 100
@@ -101,7 +101,7 @@ def _list(rows: list[Row], total: int, view: View) -> str:
     ]
     first = (view.page - 1) * PAGE
     caption = f"{first + 1:,} to {first + len(rows):,} of {total:,}, the latest first"
-    listed = table(caption, columns, [("", _cells(row)) for row in rows])
+    listed = listing(caption, columns, [("", _cells(row)) for row in rows])
     return f'<div class="card audit">{listed}{_pages(total, view)}</div>'
 
 

@@ -21,7 +21,7 @@ from cpe_filter.collect.web import mailform, makers
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import by_dhcp, maker, state
 from cpe_filter.collect.web.http import Refusal
-from cpe_filter.collect.web.layout import form, link, listing, span, when
+from cpe_filter.collect.web.layout import form, link, listing, span, when, whose
 from cpe_filter.collect.web.people import assignees
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.html import Column, code, note, shown, table
@@ -160,7 +160,7 @@ def _sentence(case: Case) -> str:
 def _facts(found: Detail) -> str:
     case = found.case
     facts: list[tuple[str, str]] = [
-        ("Subscriber", shown(case.subscriber) if case.subscriber else "unknown"),
+        ("Subscriber", whose(case.subscriber) if case.subscriber else "unknown"),
         ("Contact", shown(case.contact) if case.contact else "&ndash;"),
         ("Region", shown(case.region) if case.region else "&ndash;"),
         ("Line", shown(case.line) if case.line else "&ndash;"),

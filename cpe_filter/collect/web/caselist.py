@@ -19,7 +19,7 @@ from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.users import NAME
 from cpe_filter.collect.web import makers
 from cpe_filter.collect.web.access import Person
-from cpe_filter.collect.web.layout import attribute, choose, form, link, listing, option, plain, span, when
+from cpe_filter.collect.web.layout import attribute, choose, form, link, listing, option, plain, span, when, whose
 from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.texts.html import Column, code, count, note, shown
 
@@ -205,7 +205,7 @@ def cells(case: Case, now: int, choice: bool = False) -> list[str]:
         (_box(case.id) if choice else "")
         + f'<a class="code nowrap" href="{link(f"/cases/{case.id}", {})}">{shown(case.id)}</a>',
         state(case.state) + note(_age(case, now)),
-        (shown(case.subscriber, 40) if case.subscriber else f'<span class="soft">router {shown(case.router)}</span>')
+        (whose(case.subscriber, 40) if case.subscriber else f'<span class="soft">router {shown(case.router)}</span>')
         + (note(" &middot; ".join(where)) if where else ""),
         shown(case.assignee, 40) if case.assignee else '<span class="soft">no one</span>',
         when(case.last_at),

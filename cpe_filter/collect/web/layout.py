@@ -11,14 +11,14 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from cpe_filter import __version__
 from cpe_filter.collect.web import zone
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.style import ICON_PATH, STYLE_PATH
 from cpe_filter.inputs import printable
-from cpe_filter.texts.html import Column
+from cpe_filter.texts.html import Column, shown
 
 #: Names of a form's fields.
 TOKEN = "token"
@@ -41,6 +41,7 @@ SECTIONS = (
     Section("Today", "/"),
     Section("Cases", "/cases"),
     Section("Fleet", "/fleet"),
+    Section("Subscribers", "/subscribers"),
     Section("Mail servers", "/mail-servers"),
     Section("Undelivered", "/undelivered"),
     Section("Audit", "/audit", only_admin=True),
@@ -146,6 +147,12 @@ def link(path: str, query: Mapping[str, str], **change: str) -> str:
     values = {name: value for name, value in {**query, **change}.items() if value}
     encoded = urlencode(values, errors="replace")
     return html.escape(f"{path}?{encoded}" if encoded else path)
+
+
+def whose(subscriber: str, width: int = 60) -> str:
+    """A subscriber's id as a link to the page with all cases."""
+    path = html.escape(f"/subscribers/{quote(subscriber, safe='', errors='replace')}")
+    return f'<a href="{path}">{shown(subscriber, width)}</a>'
 
 
 def when(seconds: int | None, exact: bool = False) -> str:

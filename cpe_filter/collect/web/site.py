@@ -37,6 +37,7 @@ from cpe_filter.collect.web import (
     makers,
     overview,
     style,
+    subscriberpage,
     undeliveredpage,
     zone,
     zonepage,
@@ -72,7 +73,7 @@ _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
 _NEXT = re.compile(
-    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?)(\?[!-~]{0,1500})?|mail-servers|undelivered|bulk(/[0-9a-f]{1,32})?"
+    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?)(\?[!-~]{0,1500})?|mail-servers|undelivered|subscribers|bulk(/[0-9a-f]{1,32})?"
     r"|(\?[!-~]{0,1500})?)"
 )
 
@@ -146,6 +147,9 @@ class Site:
             Route("/cases/{number}/mail", self._page(self._mail_form, desk=True), methods=["GET"]),
             Route("/cases/{number}/mail", self._page(self._send_mail, desk=True), methods=["POST"]),
             Route("/cases/{number}/{act}", self._page(self._act, desk=True), methods=["POST"]),
+            Route(subscriberpage.PATH, self._page(self._subscribers), methods=["GET"]),
+            Route(subscriberpage.PATH, self._page(self._by_address, desk=True), methods=["POST"]),
+            Route(f"{subscriberpage.PATH}/{{subscriber:path}}", self._page(self._subscriber), methods=["GET"]),
             Route(undeliveredpage.PATH, self._page(self._undelivered), methods=["GET"]),
             Route(f"{undeliveredpage.PATH}/{{act}}", self._page(self._act_undelivered, desk=True), methods=["POST"]),
             Route(auditpage.PATH, self._page(self._audit), methods=["GET"]),
@@ -305,6 +309,27 @@ class Site:
     async def _mail_servers(self, request: Request, person: Person) -> Response:
         body = mail_servers_page.page(await mail_servers.listed(self._store))
         return self._html("Mail servers", body, person, "/mail-servers")
+
+    async def _subscribers(self, request: Request, person: Person) -> Response:
+        body = await subscriberpage.search(self._store, request.query_params.get("text", ""), person)
+        return self._html("Subscribers", body, person, subscriberpage.PATH)
+
+    async def _by_address(self, request: Request, person: Person) -> Response:
+        """Recorded before it is done: who looks for whose address is what an audit asks first."""
+        form = await self._own_form(request, person)
+        query = subscriberpage.parse_address(form)
+        if not isinstance(query, str):
+            by = self._by(request, person)
+            await audit.record(self._store, by, "search-address", reason=query.words, now=self._time())
+        body = await subscriberpage.by_address(self._store, self._mail, form, query, person)
+        return self._html("Subscribers", body, person, subscriberpage.PATH)
+
+    async def _subscriber(self, request: Request, person: Person) -> Response:
+        subscriber = request.path_params["subscriber"]
+        body = await subscriberpage.page(self._store, self._mail, subscriber, self._time())
+        if body is None:
+            raise HttpError(404, "No case of such a subscriber.")
+        return self._html("Subscriber", body, person, subscriberpage.PATH)
 
     async def _undelivered(self, request: Request, person: Person) -> Response:
         body = await undeliveredpage.page(self._store, person)

@@ -11,8 +11,8 @@ from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.http import Refusal
-from cpe_filter.collect.web.layout import form, link, when
-from cpe_filter.texts.html import Column, count, note, shown, table
+from cpe_filter.collect.web.layout import form, link, listing, when
+from cpe_filter.texts.html import Column, count, note, shown
 
 PATH = "/undelivered"
 #: Names of fields.
@@ -49,7 +49,7 @@ async def page(store: Store, person: Person) -> str:
     acts = person.may_act
     shown_rows = [("", _cells(row, acts)) for row in rows]
     most = f'<p class="note">The latest {len(rows):,} of {total:,}.</p>' if total > len(rows) else ""
-    listed = f'<section class="card audit"><h2>Notices</h2>{table("The latest first", columns, shown_rows)}{most}'
+    listed = f'<section class="card audit"><h2>Notices</h2>{listing("The latest first", columns, shown_rows)}{most}'
     if not acts:
         return f"{head}{listed}</section>"
     every = (

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
@@ -195,7 +195,7 @@ class Page:
         if cookie:
             named["cookie"] = cookie
         scope = {
-            "type": "http", "http_version": "1.1", "asgi": {"version": "3.0"}, "method": method, "path": plain,
+            "type": "http", "http_version": "1.1", "asgi": {"version": "3.0"}, "method": method, "path": unquote(plain),
             "raw_path": plain.encode(), "query_string": query.encode(), "root_path": "", "scheme": self.scheme,
             "headers": [(name.encode(), value.encode()) for name, value in named.items()],
             "client": (peer, 1) if peer else None, "server": (HOST, 443),

@@ -8,16 +8,19 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shlex
 import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
+from cpe_filter.cli.parser import make_parser
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.load import load
@@ -261,6 +264,46 @@ def test_each_command_is_in_the_readme() -> None:
     commands = re.findall(r"^    ([a-z]+)\b", done.stdout, re.MULTILINE)
     part = README[README.index("## Commands") : README.index("## Documentation")]
     assert sorted(set(re.findall(r"^    cpe-filter ([a-z]+) .*   ", part, re.MULTILINE))) == sorted(commands)
+
+
+_CODE = re.compile(r"^```[a-z]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+#: Where a command's arguments end on a line: a pipe, a comment, two columns.
+_END = re.compile(r"\s+(?:[|>#&]|2>)| {3,}| <")
+
+
+def _commands(text: str) -> Iterator[tuple[str, str]]:
+    """Program and arguments of each `cpe-filter` and `make` in a document's code."""
+    lines = re.findall(r"`([^`\n]+)`", _prose(text)) + re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
+    for block in _CODE.findall(text):
+        lines += block.replace("\\\n", " ").splitlines()
+    for line in lines:
+        found = re.match(r"(?:[$#] )?(?:\S*/)?(cpe-filter|make) ([^|]+.*)", line.strip())
+        if found and not re.match(r"is |\[", found[2]):
+            yield found[1], _END.split(found[2])[0].strip()
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "CHANGELOG.md"])
+def test_commands_of_a_document_are_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have the arguments that the program takes. A command that is only named may lack arguments."""
+    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    elsewhere = {"defconfig"}  # OpenWrt's SDK
+    for program, words in _commands((PROJECT / name).read_text()):
+        if program == "make":
+            asked = [word for word in words.split() if "=" not in word and not word.startswith(("-", "package/"))]
+            assert set(asked[:1]) <= targets | elsewhere, words
+            continue
+        said = _refused(shlex.split(words.replace("add|list|remove", "list").replace("ROLE", "desk")), capsys)
+        assert not said or "arguments are required" in said, f"{words}: {said}"
+
+
+def _refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the parser says against these arguments; "" if it takes them."""
+    try:
+        make_parser().parse_args(words)
+    except SystemExit as end:
+        said = capsys.readouterr().err
+        return said if end.code else ""
+    return ""
 
 
 def test_readme_is_short() -> None:

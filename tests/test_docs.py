@@ -267,6 +267,8 @@ def test_each_command_is_in_the_readme() -> None:
 
 
 _CODE = re.compile(r"^```[a-z]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+#: What stands for a value, and one.
+_EXAMPLES = {"add|list|remove": "list", "ROLE": "desk", "DAYS": "30", "[--config FILE] ...": "--config FILE"}
 #: Where a command's arguments end on a line: a pipe, a comment, two columns.
 _END = re.compile(r"\s+(?:[|>#&]|2>)| {3,}| <")
 
@@ -292,7 +294,9 @@ def test_commands_of_a_document_are_commands(name: str, capsys: pytest.CaptureFi
             asked = [word for word in words.split() if "=" not in word and not word.startswith(("-", "package/"))]
             assert set(asked[:1]) <= targets | elsewhere, words
             continue
-        said = _refused(shlex.split(words.replace("add|list|remove", "list").replace("ROLE", "desk")), capsys)
+        for shown, value in _EXAMPLES.items():
+            words = words.replace(shown, value)
+        said = _refused(shlex.split(words), capsys)
         assert not said or "arguments are required" in said, f"{words}: {said}"
 
 

@@ -20,12 +20,32 @@ from tests.openwrt.luci_router import BOX, LAPTOP, NAS, REPORTING, SERVER, SUSPE
 from tests.openwrt.luci_server import LuciServer
 from tests.openwrt.package import BUSYBOX
 from tests.replay.test_browser import CONTRAST, OVERFLOW
+from tests.texts.accessible import CLIPPED, problems
 from tests.texts.browser import PROGRAM, Browser
 
 pytestmark = pytest.mark.skipif(not (PROGRAM and BUSYBOX), reason="no chromium or no busybox here")
 
 HOSTILE = '<img src=x onerror="window.hurt=1">%s<script>window.hurt=1</script>&amp;\u202e'
 VIEWS = ("status", "exemptions", "reported", "settings")
+#: Rules for a whole page, whose frame is LuCI's; an alert's heading is an h4 in all of LuCI.
+_FRAME = ("heading-order", "document-title", "landmark-one-main", "region", "page-has-heading-one", "html-has-lang")
+#: As the status has it (live.notify.desk): one that was answered, one that was not, and others of the home.
+NOTICES = {
+    "served": True,
+    "led": 1,
+    "counts": {"shown": 3, "shown_to_others": 2, "seen": 1},
+    "devices": [
+        {
+            "device": BOX, "leads": False, "shut_out": False, "times_shown": 3, "answer": "seen",
+            "led_at": 1_795_545_000.0, "first_shown_at": 1_795_545_060.0, "shown_at": 1_795_545_120.0,
+            "answered_at": 1_795_545_180.0,
+        },
+        {
+            "device": "", "leads": True, "shut_out": False, "times_shown": 0, "answer": None,
+            "led_at": None, "first_shown_at": None, "shown_at": None, "answered_at": None,
+        },
+    ],
+}  # fmt: skip
 
 
 class Home(Pages):
@@ -102,6 +122,32 @@ def test_what_a_subscriber_reads_first(home: Home) -> None:
     ):
         assert f"{title}\n{number}\n" in counts
     assert re.search(r"Packets not observed\n1,205, last Nov 24, 2026, \d", counts)
+    home.clean()
+
+
+def test_to_whom_the_notice_was_shown_and_when(home: Home) -> None:
+    home.filter.write(notice=NOTICES)
+    home.open("status", there=".cpe-device")
+    home.says("Notices shown")
+    row = home.ask(
+        "[...document.querySelectorAll('h3')].find(e => e.innerText == 'Notices shown').parentElement.innerText"
+    )
+    found = " ".join(str(row).replace("\u202f", " ").split())
+    assert "Opened on other devices of the home: 2 times." in found
+    assert "Device First led to it Times opened Last opened Answer Answered" in found
+    assert (
+        "tv-box (…00:53:0b) Nov 24, 2026, 7:30 PM 3 Nov 24, 2026, 7:32 PM I have seen this Nov 24, 2026, 7:33 PM"
+        in found
+    )
+    assert "– – 0 – – –" in found
+    home.filter.write(notice={**NOTICES, "served": False})
+    home.says("Nobody serves the notice at the moment")
+    odd: Any
+    for odd in (None, 7, {"devices": None}, {"devices": [], "counts": None}):
+        home.filter.write(notice=odd)
+        home.until("![...document.querySelectorAll('h3')].some(e => e.innerText == 'Notices shown')")
+        home.filter.write(notice=NOTICES)
+        home.says("Notices shown")
     home.clean()
 
 
@@ -479,7 +525,7 @@ def test_looks_and_reads_everywhere(home: Home, lang: str) -> None:
     backs = {}
     for scheme in ("light", "dark"):
         home.browser.scheme(scheme)
-        for width in (320, 1000):
+        for width in (320, 390, 1440):
             home.browser.size(width, 900)
             for view in VIEWS:
                 home.open(view, lang=lang)
@@ -489,6 +535,8 @@ def test_looks_and_reads_everywhere(home: Home, lang: str) -> None:
                 backs[scheme] = home.ask("getComputedStyle(document.body).backgroundColor")
                 assert home.ask(OVERFLOW) == 0, (scheme, width, view)
                 assert home.ask(CONTRAST) == [], (scheme, width, view)
+                assert width == 320 or home.ask(CLIPPED) == [], (scheme, width, view)
+                assert width == 320 or problems(home.browser, *_FRAME) == [], (scheme, width, view)
                 home.clean()
     assert backs == {"light": "rgb(255, 255, 255)", "dark": "rgb(34, 34, 34)"}
 

@@ -112,6 +112,27 @@ def test_every_key_is_there_as_the_table_has_it(page: Pages) -> None:
     page.clean()
 
 
+def test_the_basic_ones_come_first(page: Pages) -> None:
+    """Two tabs, and no option in neither; a section that few need has none."""
+    found = page.ask(
+        "stub.maps[0].children.map(one => [one.section || '', (one.tabs || []).map(tab => tab.name),"
+        " one.children.map(option => [option.option, option.tab || ''])])"
+    )
+    by_section = {name: (tabs, options) for name, tabs, options in found if name}
+    assert list(by_section)[:4] == ["main", "filter", "network", "notice"]
+    for name, (tabs, options) in by_section.items():
+        assert tabs == ([] if name in ("status", "state") else ["basic", "advanced"])
+        assert {tab for _, tab in options} == set(tabs or [""])
+    assert dict(by_section["filter"][1]) | {"mode": "basic", "queue": "advanced"} == dict(by_section["filter"][1])
+    page.press("Filter")
+    seen = "[...document.querySelectorAll('[data-tab]')].filter(e => e.getClientRects().length).map(e => e.dataset.tab)"
+    assert page.ask(seen) == ["basic"]
+    page.press("Advanced")
+    assert page.ask(seen) == ["advanced"]
+    assert "Kernel queue" in page.words()
+    page.clean()
+
+
 def test_every_option_has_a_title_of_its_own(page: Pages) -> None:
     titles: dict[str, set[str]] = {}
     for (section, _), one in options(page).items():

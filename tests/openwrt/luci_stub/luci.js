@@ -307,7 +307,7 @@ const FormMap = Base.extend({
 		return this.root;
 	},
 	draw: function() {
-		const tabs = E('ul', { 'class': 'cbi-tabmenu', 'role': 'tablist' });
+		const tabs = E('ul', { 'class': 'cbi-tabmenu' });
 		const panes = this.children.map(function(section) { return section.draw(); });
 		dom.content(this.root, [ E('h2', {}, this.title), E('div', { 'class': 'cbi-map-descr' }, this.description), tabs ].concat(panes));
 		const show = function(which) {
@@ -352,6 +352,15 @@ const Section = Base.extend({
 		this.children.push(made);
 		return made;
 	},
+	tab: function(name, title) {
+		this.tabs = this.tabs || [];
+		this.tabs.push({ name: name, title: title });
+	},
+	taboption: function(name, ...given) {
+		const made = this.option(...given);
+		made.tab = name;
+		return made;
+	},
 	formvalue: function(id, name) {
 		const option = this.children.find(function(one) { return one.option == name; });
 		return option ? option.formvalue(id) : null;
@@ -362,7 +371,23 @@ const Section = Base.extend({
 		].concat(inside));
 	},
 	rows: function(id) {
-		return E('div', { 'class': 'cbi-section-node', 'data-section-id': id }, this.children.map(function(option) { return option.draw(id); }));
+		if (!this.tabs)
+			return E('div', { 'class': 'cbi-section-node', 'data-section-id': id }, this.children.map(function(option) { return option.draw(id); }));
+		const menu = E('ul', { 'class': 'cbi-tabmenu' });
+		const panes = this.tabs.map(function(tab) {
+			return E('div', { 'data-tab': tab.name }, this.children.filter(function(option) { return option.tab == tab.name; }).map(function(option) { return option.draw(id); }));
+		}, this);
+		const show = function(which) {
+			panes.forEach(function(pane, at) {
+				pane.style.display = at == which ? '' : 'none';
+				menu.children[at].className = at == which ? 'cbi-tab' : 'cbi-tab-disabled';
+			});
+		};
+		this.tabs.forEach(function(tab, at) {
+			menu.appendChild(E('li', {}, [ E('a', { 'href': '#', 'click': function(event) { event.preventDefault(); show(at); } }, tab.title) ]));
+		});
+		show(0);
+		return E('div', { 'class': 'cbi-section-node cbi-section-node-tabbed', 'data-section-id': id }, [ menu ].concat(panes));
 	}
 });
 

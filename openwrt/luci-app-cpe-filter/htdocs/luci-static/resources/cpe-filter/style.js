@@ -22,7 +22,7 @@ const RULES = [
 	'.cpe-facts dt { font-weight: bold; margin: 0 }',
 	'.cpe-facts dd { margin: 0 }',
 	'.cpe-buttons { display: flex; flex-wrap: wrap; gap: .5em; margin: .8em 0 .3em }',
-	'.cpe-buttons .btn, .cpe-form .btn { white-space: normal; height: auto; min-height: 30px }',
+	'.cpe-buttons .btn, .cpe-form .btn { white-space: normal; height: auto; min-height: 30px; display: inline-flex; align-items: center }',
 	'.cpe-counts { display: grid; grid-template-columns: repeat(auto-fill, minmax(11em, 1fr)); gap: .4em 1.5em; margin: .5em 0 1em }',
 	'.cpe-counts dt { font-weight: normal; margin: 0 }',
 	'.cpe-counts dd { font-size: 1.35em; margin: 0 0 .3em; font-variant-numeric: tabular-nums; overflow-wrap: anywhere }',

@@ -180,6 +180,33 @@ const SECTIONS = [
 	] ]
 ];
 
+/* What most people need, by section; everything else stands under Advanced. Sections come in this order. */
+const BASIC = {
+	main: [ 'enabled' ],
+	filter: [ 'mode', 'escalate', 'refusal', 'fail' ],
+	network: [ 'lan_network', 'wan_network', 'relays' ],
+	notice: [ 'language', 'provider', 'help_url', 'help_phone', 'show', 'quarantine', 'self_release', 'self_exempt' ],
+	report: [ 'url', 'heartbeat', 'hostnames' ],
+	explain: [ 'text', 'url' ],
+	limits: [ 'connections_per_hour', 'destinations_per_hour', 'messages_per_hour', 'recipients_per_hour' ],
+	detect: [ 'watch_dns', 'submission' ],
+	status: [],
+	state: []
+};
+
+/* Two tabs where a section has both kinds of options. */
+function fill(section, options) {
+	const basic = BASIC[section.section];
+	if (basic.length) {
+		section.tab('basic', _('Basic'));
+		section.tab('advanced', _('Advanced'));
+	}
+	options.forEach(function(option) {
+		const tab = !basic.length ? null : basic.indexOf(option[0]) >= 0 ? 'basic' : 'advanced';
+		add.apply(null, [ section, tab ].concat(option));
+	});
+}
+
 /* The whole of a list is looked at when the form is saved: a widget looks at what is typed only. */
 function check_list(option, kind, also) {
 	const items = function(section_id) { return L.toArray(option.formvalue(section_id)); };
@@ -200,8 +227,8 @@ function not_both(section) {
 	};
 }
 
-function add(section, name, kind, fallback, title, meaning) {
-	const option = section.option(form[kind.widget], name, title, meaning);
+function add(section, tab, name, kind, fallback, title, meaning) {
+	const option = tab ? section.taboption(tab, form[kind.widget], name, title, meaning) : section.option(form[kind.widget], name, title, meaning);
 	option.kind = kind;
 	if (kind.widget == 'Flag') {
 		option.default = fallback;
@@ -227,13 +254,15 @@ return view.extend({
 		map.tabbed = true;
 
 		const main = map.section(form.NamedSection, 'main', 'cpe-filter', _('Service'), _('Whether the filter runs, and how.'));
-		add(main, 'enabled', kinds.flag, '1', _('Run the filter'), _('Started at once, and whenever the router starts.'));
-		add(main, 'policy_file', kinds.file, '', _('Policy file'), _('A policy of the provider (TOML) in place of all that is set on these pages.'));
-		add(main, 'jail', word([ [ '1', _('Where it can be built') ], [ 'required', _('Always; else do not run') ], [ '0', _('Never') ] ]), '1', _('Jail'), _('Run the filter in a jail (procd-ujail), where there is one.'));
+		fill(main, [
+			[ 'enabled', kinds.flag, '1', _('Run the filter'), _('Started at once, and whenever the router starts.') ],
+			[ 'policy_file', kinds.file, '', _('Policy file'), _('A policy of the provider (TOML) in place of all that is set on these pages.') ],
+			[ 'jail', word([ [ '1', _('Where it can be built') ], [ 'required', _('Always; else do not run') ], [ '0', _('Never') ] ]), '1', _('Jail'), _('Run the filter in a jail (procd-ujail), where there is one.') ]
+		]);
 
-		SECTIONS.forEach(function(row) {
-			const section = map.section(form.NamedSection, row[0], row[0], row[1], row[2]);
-			row[3].forEach(function(option) { add.apply(null, [ section ].concat(option)); });
+		const order = Object.keys(BASIC);
+		SECTIONS.slice().sort(function(a, b) { return order.indexOf(a[0]) - order.indexOf(b[0]); }).forEach(function(row) {
+			fill(map.section(form.NamedSection, row[0], row[0], row[1], row[2]), row[3]);
 		});
 
 		const exempt = map.section(form.TypedSection, 'exempt', _('Fixed exemptions'),
@@ -241,10 +270,10 @@ return view.extend({
 		exempt.anonymous = true;
 		exempt.addremove = true;
 		exempt.addbtntitle = _('Add a fixed exemption');
-		add(exempt, 'device', allowed.exempt.device, '', _('Device'), _('Its hardware address (MAC). Left empty: any device.'));
-		add(exempt, 'destination', allowed.exempt.destination, '', _('Destination'), _('A mail server\'s address or network. Left empty: any. Device and destination cannot both be any.'));
-		add(exempt, 'until', allowed.exempt.until, '', _('Until'), _('The last day, such as 2027-01-31. Left empty: for ever.'));
-		add(exempt, 'reason', allowed.exempt.reason, '', _('Reason'), _('One line, for the log.'));
+		add(exempt, null, 'device', allowed.exempt.device, '', _('Device'), _('Its hardware address (MAC). Left empty: any device.'));
+		add(exempt, null, 'destination', allowed.exempt.destination, '', _('Destination'), _('A mail server\'s address or network. Left empty: any. Device and destination cannot both be any.'));
+		add(exempt, null, 'until', allowed.exempt.until, '', _('Until'), _('The last day, such as 2027-01-31. Left empty: for ever.'));
+		add(exempt, null, 'reason', allowed.exempt.reason, '', _('Reason'), _('One line, for the log.'));
 		return map.render();
 	}
 });

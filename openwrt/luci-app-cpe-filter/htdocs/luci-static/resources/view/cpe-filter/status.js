@@ -115,6 +115,36 @@ function noticed(device, status) {
 	});
 }
 
+const ANSWERS = {
+	seen: _('I have seen this'), cleaned: _('I have cleaned this device'), server: _('This is my mail server'), mistake: _('This is a mistake')
+};
+
+/* To whom the notice was shown, and when: [lines above, rows]. */
+function showings(status) {
+	const notice = L.isObject(status.notice) ? status.notice : null;
+	if (!notice || !Array.isArray(notice.devices))
+		return [ [], [] ];
+	const others = L.isObject(notice.counts) ? notice.counts.shown_to_others : 0;
+	const lines = notice.served === false && notice.devices.length ? [ _('Nobody serves the notice at the moment, so no device is led to it.') ] : [];
+	if (others)
+		lines.push(_('Opened on other devices of the home: %d times.').format(others));
+	return [ lines, notice.devices.map(function(one) {
+		const known = status.devices.filter(function(device) { return device.device == one.device; })[0] || { device: one.device };
+		return [
+			one.device ? words.short(known) : '–', one.led_at ? words.time(one.led_at) : '–', number(one.times_shown || 0),
+			one.shown_at ? words.time(one.shown_at) : '–', ANSWERS[one.answer] || '–', one.answered_at ? words.time(one.answered_at) : '–'
+		];
+	}) ];
+}
+
+function table(titles, rows) {
+	return E('div', { 'class': 'cpe-wide' }, [ E('table', { 'class': 'table' }, [
+		E('tr', { 'class': 'tr table-titles' }, titles.map(function(title) { return E('th', { 'class': 'th', 'scope': 'col' }, [ title ]); }))
+	].concat(rows.map(function(row) {
+		return E('tr', { 'class': 'tr' }, row.map(function(cell, at) { return E('td', { 'class': 'td', 'data-title': titles[at] }, [ cell ]); }));
+	}))) ]);
+}
+
 /* A device that is compromised, or that looks like a mail server. `update` takes it from a newer status. */
 function card(device, mode) {
 	const standing = words.standing(device), mac = words.mac(device.device);
@@ -185,18 +215,9 @@ function others(devices) {
 		return [];
 	return [
 		E('h3', {}, [ _('Other devices that have sent mail') ]),
-		E('div', { 'class': 'cpe-wide' }, [ E('table', { 'class': 'table' }, [
-			E('tr', { 'class': 'tr table-titles' }, [ _('Device'), _('Messages'), _('Connections'), _('Last seen') ].map(function(title) {
-				return E('th', { 'class': 'th', 'scope': 'col' }, [ title ]);
-			}))
-		].concat(devices.map(function(device) {
-			return E('tr', { 'class': 'tr' }, [
-				E('td', { 'class': 'td', 'data-title': _('Device') }, [ words.short(device) ]),
-				E('td', { 'class': 'td', 'data-title': _('Messages') }, [ device.messages ]),
-				E('td', { 'class': 'td', 'data-title': _('Connections') }, [ device.connections ]),
-				E('td', { 'class': 'td', 'data-title': _('Last seen') }, [ words.time(device.last_seen) ])
-			]);
-		}))) ])
+		table([ _('Device'), _('Messages'), _('Connections'), _('Last seen') ], devices.map(function(device) {
+			return [ words.short(device), number(device.messages), number(device.connections), words.time(device.last_seen) ];
+		}))
 	];
 }
 
@@ -230,7 +251,7 @@ return view.extend({
 	render: function(answer) {
 		style.use();
 		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), notes = place('div'), all = place('div'), elsewhere = place('div'), unlisted = place('div'), submission = place('div');
-		const suspects = E('div'), rest = place('div'), figures = place('div'), age = place('p');
+		const suspects = E('div'), told = place('div'), rest = place('div'), figures = place('div'), age = place('p');
 		let cards = {};
 
 		const show = function(answer) {
@@ -293,6 +314,13 @@ return view.extend({
 				dom.content(suspects, Object.values(now).map(function(one) { return one.root; }));
 			cards = now;
 
+			const shown = status ? showings(status) : [ [], [] ];
+			told.put(JSON.stringify(shown), function() {
+				return shown[0].length || shown[1].length ? [ E('h3', {}, [ _('Notices shown') ]) ].concat(
+					shown[0].map(function(line) { return E('p', {}, [ line ]); }),
+					shown[1].length ? [ table([ _('Device'), _('First led to it'), _('Times opened'), _('Last opened'), _('Answer'), _('Answered') ], shown[1]) ] : []
+				) : [];
+			});
 			const clear = devices.filter(words.ordinary, words);
 			rest.put(JSON.stringify(clear.map(function(device) {
 				return [ words.short(device), device.messages, device.connections, device.last_seen ];
@@ -315,7 +343,7 @@ return view.extend({
 		return E('div', {}, [
 			E('h2', {}, [ _('Mail filter') ]),
 			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
-			first.root, wrong.root, notes.root, elsewhere.root, unlisted.root, submission.root, all.root, suspects, rest.root, figures.root, age.root
+			first.root, wrong.root, notes.root, elsewhere.root, unlisted.root, submission.root, all.root, suspects, told.root, rest.root, figures.root, age.root
 		]);
 	}
 });

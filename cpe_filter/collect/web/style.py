@@ -27,7 +27,7 @@ html { scroll-behavior: auto; }
   border-bottom: 1px solid var(--rule);
 }
 .top strong { font-size: 1.02rem; letter-spacing: -.01em; }
-.top nav ul { display: flex; gap: .25rem; list-style: none; margin: 0; padding: 0; }
+.top nav ul { display: flex; flex-wrap: wrap; gap: .25rem; list-style: none; margin: 0; padding: 0; }
 .top nav a { display: block; padding: .3rem .7rem; border-radius: 6px; text-decoration: none; color: var(--ink); }
 .top nav a:hover { text-decoration: underline; }
 .top nav a[aria-current] { background: var(--track); font-weight: 600; }

@@ -88,7 +88,7 @@ async def by_address(
 
 async def _by_address(store: Store, desk: Desk | None, query: AddressQuery) -> str:
     if desk is None:
-        return '<p class="message wrong" role="alert">There is no subscriber map.</p>'
+        return '<p class="message wrong" role="alert">No subscriber map is configured.</p>'
     try:
         found, complete = await found_in.by_address(store, desk.line_of, query.address, query.port, query.at)
     except MapUnavailableError:

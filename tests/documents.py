@@ -13,18 +13,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from cpe_filter.collect.api import openapi
 from cpe_filter.collect.config.keys import KEYS as COLLECTOR_KEYS
 from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.metrics import Metrics
 from cpe_filter.detect.evidence import INDICATORS, PROFILE_NAMES, SENDER_PROFILES
 from cpe_filter.detect.score import Score
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.model import Policy
 from cpe_filter.replay.violations import VIOLATIONS
+from cpe_filter.status.metrics import exposition
 from tests import log_lines
 from tests.detect.reply_table import MODULE, module
 from tests.detect.reply_table import rows as reply_rows
 from tests.lab.net import PROJECT
+from tests.status.statuses import device, status
 
 DOCS = PROJECT / "docs"
 SIZE_HEADER = "| package | kB, .ipk | kB installed |\n|---|---|---|\n"
@@ -33,6 +38,9 @@ SIZED = ("cpe-filter", "luci-app-cpe-filter")
 SIZE_PYTHON = (3, 11)
 REPLY_HEADER = "| class | pattern | provider | a text | source |\n|---|---|---|---|---|\n"
 KEY_HEADER = "| key | default | allowed | meaning |\n|---|---|---|---|\n"
+
+FILTER_METRIC_HEADER = "| metric of the filter | kind | labels | meaning |\n|---|---|---|---|\n"
+COLLECTOR_METRIC_HEADER = "| metric of the collector | kind | labels | meaning |\n|---|---|---|---|\n"
 
 LOG_HEADER = "| severity | program | line |\n|---|---|---|\n"
 
@@ -127,6 +135,34 @@ def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:
     )
 
 
+def filter_metric_table() -> str:
+    """The metrics of a router's file."""
+    notice = {"served": True, "led": 2, "counts": {"shown": 3, "seen": 1}, "devices": [], "quarantined": 1}
+    rows: dict[str, tuple[str, set[str], str]] = {}
+    for family in text_string_to_metric_families(exposition(status(device("02:00:00:00:01:01"), notice=notice))):
+        labels = {label for sample in family.samples for label in sample.labels}
+        name = family.name + ("_total" if family.type == "counter" else "")
+        rows[name] = family.type, labels, family.documentation
+    return "\n".join(
+        f"| `{name}` | {kind} | {_labels(labels)} | {text} |" for name, (kind, labels, text) in rows.items()
+    )
+
+
+def collector_metric_table() -> str:
+    """The metrics at the collector's /metrics."""
+    lines = []
+    for metric in Metrics().registry._collector_to_names:
+        for family in metric.collect():
+            labels = getattr(metric, "_labelnames", ())
+            name = family.name + ("_total" if family.type == "counter" else "")
+            lines.append(f"| `{name}` | {family.type} | {_labels(labels)} | {family.documentation} |")
+    return "\n".join(lines)
+
+
+def _labels(labels: Iterable[str]) -> str:
+    return ", ".join(f"`{label}`" for label in sorted(labels))
+
+
 def size_table() -> str:
     """The packages' sizes for the Python that runs this, which has to be the documents'."""
     if sys.version_info[:2] != SIZE_PYTHON:
@@ -163,6 +199,8 @@ if __name__ == "__main__":
     _write("collector.md", KEY_HEADER, collector_table())
     for header, rows in api_tables().items():
         _write("api.md", header, rows)
+    _write("metrics.md", FILTER_METRIC_HEADER, filter_metric_table())
+    _write("metrics.md", COLLECTOR_METRIC_HEADER, collector_metric_table())
     _write("openwrt.md", SIZE_HEADER, size_table())
     _write("log.md", LOG_HEADER, log_table())
     _write("replay.md", VIOLATION_HEADER, violation_table())

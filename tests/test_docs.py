@@ -28,7 +28,9 @@ from cpe_filter.policy.model import Policy
 from tests.collect.running import answer
 from tests.documents import (
     BOUND_HEADER,
+    COLLECTOR_METRIC_HEADER,
     DOCS,
+    FILTER_METRIC_HEADER,
     KEY_HEADER,
     KIND_HEADER,
     LOG_HEADER,
@@ -36,7 +38,9 @@ from tests.documents import (
     VIOLATION_HEADER,
     api_tables,
     bound_table,
+    collector_metric_table,
     collector_table,
+    filter_metric_table,
     kind_table,
     log_table,
     policy_table,
@@ -89,6 +93,12 @@ def test_table_of_the_log_s_lines() -> None:
 
 def test_table_of_violations() -> None:
     assert table("replay.md", VIOLATION_HEADER) == violation_table()
+
+
+def test_tables_of_metrics() -> None:
+    """`python -m tests.documents` writes them."""
+    assert table("metrics.md", FILTER_METRIC_HEADER) == filter_metric_table()
+    assert table("metrics.md", COLLECTOR_METRIC_HEADER) == collector_metric_table()
 
 
 def test_tables_of_the_detector() -> None:

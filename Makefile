@@ -31,6 +31,10 @@
 # make ipk    the OpenWrt packages, without an SDK, for a release of OpenWrt (OPENWRT=24.10; PYTHON=3.11 for its Python)
 # make site   the documents as a site, in build/site
 # make man    the manual pages and completions for shells, in build/man
+# make cut VERSION=0.2.0  make [Unreleased] of the CHANGELOG a version's section, and state the version in each place
+# make release  all that is published of a version, with checksums, a bill of materials and a signature; the same bytes
+#             each time (CPE_FILTER_SIGNIFY_KEY=FILE; RELEASE=--unreleased before a version is cut)
+# make deb    the Debian package of the ISP's side, on Debian or Ubuntu, for its own release (debhelper, dh-python)
 # make dist   the release's source archive, and the recipe that downloads it, for OpenWrt's packages feed
 # make lock   requirements/ anew, within pyproject.toml's ranges (uv; needs a package registry)
 # make conformance  what replay reads in captures next to what tshark reads, session by session, and why they differ (Debian's
@@ -39,7 +43,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet record ipk dist peers conformance lock man site clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet record ipk deb cut release dist peers conformance lock man site clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -160,6 +164,18 @@ ipk:
 	@.ci/setup ipk
 	@.venv/bin/python -m tools.ipk $(if $(OPENWRT),--openwrt $(OPENWRT)) $(if $(filter command,$(origin PYTHON)),--python $(PYTHON))
 
+cut:
+	@.ci/setup ipk
+	@.venv/bin/python -m tools.cut $(VERSION)
+
+release:
+	@.ci/setup test
+	@.venv/bin/python -m tools.release $(RELEASE)
+
+deb:
+	@.ci/setup ipk
+	@.venv/bin/python -m tools.deb
+
 dist:
 	@.ci/setup ipk
 	@.venv/bin/python -m tools.dist
@@ -183,6 +199,8 @@ lock:
 	$(UV_LOCK) requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
 	$(UV_LOCK) requirements/site.in -c requirements/test.txt -o requirements/site.txt
 	$(UV_LOCK) requirements/node.in -o requirements/node.txt
+	$(UV_LOCK) requirements/release.in -o requirements/release.txt
+	$(UV_LOCK) pyproject.toml --extra replay requirements/build.in -c requirements/test.txt -o requirements/replay.txt
 
 site:
 	@.ci/setup test

@@ -66,6 +66,10 @@ def build(out: Path) -> Path:
         shutil.copytree(source / "packaging" / "debian", source / "debian")
         (source / "debian" / "changelog").write_text(changelog(version, when))
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(when)}
+        # They need what the tests need; without it the package has none.
+        words = [sys.executable, "-m", "tools.man", str(source / "build" / "man")]
+        if subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True).returncode:
+            print("deb: without manual pages, which need what `make test` installs", file=sys.stderr)
         # dh reads these of a make around it.
         for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
             environment.pop(name, None)

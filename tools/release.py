@@ -163,7 +163,9 @@ def _manual_pages(source: Path, folder: Path) -> bool:
         print("release: no manual pages: there is no tools/man", file=sys.stderr)
         return False
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(archive.epoch())}
-    done = subprocess.run([sys.executable, "-m", "tools.man", str(folder)], cwd=source, env=environment, stdout=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.man", str(folder)], cwd=source, env=environment, stdout=subprocess.DEVNULL
+    )
     if done.returncode:
         raise ReleaseError("the manual pages could not be made")
     return True

@@ -111,7 +111,7 @@ def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Li
     subscribers = worker.subscribers(config)  # read once, for all of them
     desk = mail.desk(config, store, subscribers)
     pages, page_jobs = page.listeners(config, store, metrics, desk)
-    apis, api_jobs = api.listeners(config, store, metrics, desk)
+    apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store))
     mail_jobs = mail.jobs(config, store, metrics, subscribers)
     case_jobs = worker.jobs(config, store, metrics, subscribers)
     return [*pages, *apis], [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs, *api_jobs]

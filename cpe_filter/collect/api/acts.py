@@ -6,6 +6,7 @@ Knows what each does. Must not know HTTP or tokens' rights.
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 from cpe_filter.collect.api import answers, tokens, versions
 from cpe_filter.collect.api.problem import ProblemError
@@ -64,9 +65,9 @@ async def _case(call: Call) -> Case:
     return case
 
 
-async def _act(call: Call, case: Case, kind: ActionKind) -> Done:
+async def _act(call: Call, case: Case, kind: ActionKind, assignee: str | None = None) -> Done:
     try:
-        after = await actions.act(call.store, case.id, kind, call.who.user, _text(call), call.now, call.by)
+        after = await actions.act(call.store, case.id, kind, call.who.user, _text(call), call.now, call.by, assignee)
     except CaseNotFoundError:
         raise ProblemError("not-found", "There is no such case") from None
     except InvalidStateError as error:
@@ -104,6 +105,27 @@ async def close_case(call: Call) -> Done:
         return await _act(call, case, _OUTCOMES[call.body["outcome"]])
 
 
+async def assign_case(call: Call) -> Done:
+    async with _Claimed(call) as case:
+        return await _act(call, case, history.ASSIGNED, call.body["assignee"] or "")
+
+
+def _instruct(action: Literal["release", "exempt"]) -> Work:
+    async def work(call: Call) -> Done:
+        instructions = call.setup.instructions
+        if instructions is None:
+            raise ProblemError("not-set-up", "Instructions to routers are not set up")
+        if not _text(call):
+            raise ProblemError("bad-request", "An instruction needs a reason")
+        async with _Claimed(call) as case:
+            problem = await instructions.issue(case, action, call.body.get("days", 0), _text(call), call.by, call.now)
+            if problem is not None:
+                raise ProblemError("state", problem)
+            return await _answer(call, await _case(call))
+
+    return work
+
+
 async def send_notice(call: Call) -> Done:
     desk = call.setup.desk
     if desk is None:
@@ -132,6 +154,9 @@ ACTS: dict[str, Work] = {
     "addNote": add_note,
     "acknowledgeCase": _kind(history.ACKNOWLEDGED),
     "markNotified": _kind(history.NOTIFIED),
+    "assignCase": assign_case,
+    "releaseDevice": _instruct("release"),
+    "exemptDevice": _instruct("exempt"),
     "closeCase": close_case,
     "reopenCase": _kind(history.REOPENED),
     "sendNotice": send_notice,

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 #: What makes a version: what was decided, and what was sent. Not counts: decisions of the desk do not depend on them.
 _VERSIONED = (
     "id", "state", "episodes", "begun_at", "notified_at", "acknowledged_at", "clean_at", "closed_at", "why", "acted",
-    "answered_at", "answer", "objection",
+    "answered_at", "answer", "objection", "assignee",
 )  # fmt: skip
 _FUNNEL = ("told_at", "seen_at", "answered_at", "clean_since", "relapsed_at")
 #: Acts, by the kind of their action.
@@ -33,6 +33,7 @@ _ACTS = {
     history.CLOSED: "close",
     history.REOPENED: "reopen",
     history.NOTE: "notes",
+    history.ASSIGNED: "assign",
 }
 
 
@@ -69,6 +70,7 @@ def case_(case: Case, mails: int) -> Json:
         "closed_why": case.why,
         "changed_at": written(case.changed_at),
         **_funnel(case),
+        "assignee": case.assignee or None,
         "told_by": case.told_by.split(),
         "objection": bool(case.objection),
         "allowed": sorted(
@@ -144,6 +146,25 @@ def mail(row: Row) -> Json:
         "next_at": written(row["next_at"]) if row["state"] == outbox.QUEUED else None,
         **{name: row[name] for name in ("tries", "status", "why")},
         "languages": row["languages"].split(),
+    }
+
+
+def figures(found: Any, states: dict[str, int], days: int) -> Json:
+    """found: web.figures.Found."""
+    funnel = found.funnel
+    names = ("channels", "clean_days", "clean_without_notice", "waiting", "false_alarms", "cut")
+    return {
+        "days": days,
+        "cases": states,
+        "stages": [
+            {
+                **{name: getattr(one, name) for name in ("name", "devices", "homes", "of_homes", "median_s")},
+                "of_devices": one.of,
+            }
+            for one in funnel.stages
+        ],
+        **{name: getattr(funnel, name) for name in names},
+        "routers": found.routers,
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from cpe_filter.collect.api import app
-from cpe_filter.collect.api.reads import Setup
+from cpe_filter.collect.api.reads import Figures, Instructions, Setup
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake.listener import Listener, ListenError
@@ -29,7 +29,12 @@ _log = logging.getLogger("cpe_filter.collect.api")
 
 
 def listeners(
-    config: Config, store: Store, metrics: Metrics, mail: Desk | None = None
+    config: Config,
+    store: Store,
+    metrics: Metrics,
+    mail: Desk | None = None,
+    figures: Figures | None = None,
+    instructions: Instructions | None = None,
 ) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
     """The listener of the API and the jobs for it; none if the configuration has no API. Raises `ListenError`."""
     api = config.api
@@ -37,7 +42,8 @@ def listeners(
         return [], []
     context = tls(config)
     limits = app.Limits(api.requests_per_hour, api.requests_burst, api.acts_per_hour, api.acts_burst)
-    setup = Setup(store, worker.notice_terms(config), mail if config.mail.relay else None)
+    desk = mail if config.mail.relay else None
+    setup = Setup(store, worker.notice_terms(config), desk, figures, instructions, config.page.answer_days)
     application = app.application(setup, limits, metrics, secure=context is not None or api.plain_http)
     listener = Listener(api.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     return [listener], [] if context is None else [_watch(config, context)]

@@ -12,6 +12,8 @@ from cpe_filter.collect.api.query import Parameter
 from cpe_filter.collect.api.schemas import Schema, moment, one_of, string
 from cpe_filter.collect.api.tokens import Role
 from cpe_filter.collect.cases.history import STATES
+from cpe_filter.collect.cases.model import STAGES
+from cpe_filter.collect.cases.needs import NEEDS
 from cpe_filter.collect.cases.notifications import MAIL_STATES
 from cpe_filter.collect.store import audit
 from cpe_filter.detect.evidence import INDICATORS
@@ -21,6 +23,8 @@ PREFIX = "/api/v1"
 #: Rows of a part of a list.
 MAX_LIMIT, LIMIT = 200, 50
 #: Orders of the list of cases: the word -> column, and whether the latest come first.
+#: Days of figures. In place of a user's name: cases that are assigned to none.
+FIGURE_DAYS, NOBODY = 90, "-"
 ORDERS = {"last": ("last_at", True), "opened": ("opened_at", True), "changed": ("changed_at", False)}
 
 
@@ -58,6 +62,12 @@ PARAMETERS: dict[str, Parameter] = {
                   "last: last seen first (default). opened: last opened first. changed: oldest change first, so that a "
                   "client that goes on with `cursor` misses no change."),
         Parameter("state", _words((*STATES, "active")), "Any of these; active: all but clean and closed."),
+        Parameter("stage", one_of(tuple(STAGES), ""), "At this stage, from the notice to clean."),
+        Parameter("need", one_of(tuple(name for name in NEEDS if name != "mine"), ""),
+                  "Waits for the desk, as on the first page."),
+        Parameter("assigned", string("", 64), f"Assigned to this user; `{NOBODY}`: to none."),
+        Parameter("days", {"type": "integer", "minimum": 1, "maximum": 365, "default": FIGURE_DAYS},
+                  "Devices found within so many days."),
         Parameter("region", string("", _NAME), "Exactly this region."),
         Parameter("model", string("", _NAME), "Exactly this model."),
         Parameter("subscriber", string("", _NAME), "Exactly this subscriber."),
@@ -78,7 +88,8 @@ PARAMETERS: dict[str, Parameter] = {
 
 _LIST = ("cursor", "limit")
 _FILTERS = (
-    "state", "region", "model", "subscriber", "router", "indicator", "text", "since", "until", "changed_since",
+    "state", "stage", "need", "assigned", "region", "model", "subscriber", "router", "indicator",
+    "text", "since", "until", "changed_since",
 )  # fmt: skip
 _ONE = ("not-found",)
 _ACT = ("not-found", "state")
@@ -101,10 +112,21 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("sendNotice", "POST", "/cases/{id}/notify", "desk", "Send the notice by e-mail", "Mail",
               "It is queued, within the bounds of `[mail]`. The case is notified once the relay has accepted it.",
               body="ActOrder", status=202, versioned=True, problems=(*_ACT, "not-set-up")),
+    Operation("assignCase", "POST", "/cases/{id}/assign", "desk", "Assign a case to a user, or to none", "Case", _KEPT,
+              body="AssignOrder", versioned=True, problems=_ACT),
+    Operation("releaseDevice", "POST", "/cases/{id}/release", "desk", "Have the router release the device", "Case",
+              "A signed instruction travels to the router with its next report. Its incidents show what became of it.",
+              body="ReasonOrder", status=202, versioned=True, problems=(*_ACT, "not-set-up")),
+    Operation("exemptDevice", "POST", "/cases/{id}/exempt", "desk", "Have the router exempt the device", "Case",
+              "As releaseDevice, for so many days.",
+              body="ExemptOrder", status=202, versioned=True, problems=(*_ACT, "not-set-up")),
     Operation("closeCase", "POST", "/cases/{id}/close", "desk", "Close a case, with its outcome", "Case", _KEPT,
               body="CloseOrder", versioned=True, problems=_ACT),
     Operation("reopenCase", "POST", "/cases/{id}/reopen", "desk", "Reopen what was closed by the desk", "Case", _KEPT,
               body="ActOrder", versioned=True, problems=_ACT),
+    Operation("getFigures", "GET", "/figures", "read", "From the notice to a clean device, as on the fleet page",
+              "Figures", "They are computed once a minute.", parameters=("days", "region", "model"),
+              problems=("not-set-up",)),
     Operation("listSubscribers", "GET", "/subscribers", "read", "Subscribers with cases, by id", "Subscribers",
               "Their cases: `/cases?subscriber=`.", parameters=(*_LIST, "subscriber")),
     Operation("listMails", "GET", "/mails", "read", "Notices by e-mail, the latest first", "Mails",

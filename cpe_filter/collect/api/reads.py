@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from cpe_filter.collect.api import answers, openapi, query, times, tokens, versions
-from cpe_filter.collect.api.operations import LIMIT, ORDERS
+from cpe_filter.collect.api.operations import FIGURE_DAYS, LIMIT, NOBODY, ORDERS
 from cpe_filter.collect.api.problem import ProblemError
 from cpe_filter.collect.cases import notice
 from cpe_filter.collect.cases import query as cases
@@ -20,17 +20,35 @@ from cpe_filter.collect.mail import outbox
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
+from cpe_filter.collect.store.retention import DAY
 
 Json = dict[str, Any]
 
 
+class Instructions(Protocol):
+    """Signs instructions for routers, and has them delivered."""
+
+    async def issue(
+        self, case: Case, action: Literal["release", "exempt"], days: int, remark: str, by: audit.By, now: int
+    ) -> str | None:
+        """None when it is queued, else why not. days: of an exemption. Raises `StoreError`."""
+
+
+#: Days, region and model ("" for all), POSIX seconds -> figures of the fleet page. Raises `StoreError`.
+Figures = Callable[[int, str, str, int], Awaitable[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What operations work with. texts: for notices. desk: sends them; None where that is not set up."""
+    """What operations work with. texts: for notices. desk: sends them. figures: as on the page. instructions: for
+    routers. None where one is not set up. answer_days: as [page] has it."""
 
     store: Store
     texts: notice.Terms
     desk: Desk | None = None
+    figures: Figures | None = None
+    instructions: Instructions | None = None
+    answer_days: int = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +99,19 @@ async def list_cases(call: Call) -> Done:
     start = query.after(asked["cursor"], str, int, str) if "cursor" in asked else None
     if start and start[0] != column:
         raise ProblemError("bad-request", "Parameter cursor is of another order")
-    names = ("region", "model", "subscriber", "router", "indicator", "since", "until", "changed_since")
+    names = ("region", "model", "subscriber", "router", "indicator", "since", "until", "changed_since", "stage")
     states = asked.get("state", [])
     wanted = tuple(state for state in STATES if state in states or ("active" in states and state in ACTIVE))
     given: dict[str, Any] = {name: asked.get(name) for name in names}
-    filter_ = Filter(wanted, text=asked.get("text", ""), **given)
+    assigned = asked.get("assigned")
+    filter_ = Filter(
+        wanted,
+        text=asked.get("text", ""),
+        need=asked.get("need", ""),
+        answered_before=call.now - call.setup.answer_days * DAY,
+        assigned="" if assigned == NOBODY else assigned,
+        **given,
+    )
     found = await cases.after(call.store, filter_, column, latest, (start[1], start[2]) if start else None, limit + 1)
     mails = await counts(call.store, [case.id for case in found[:limit]])
     more = query.cursor(column, getattr(found[limit - 1], column), found[limit - 1].id) if len(found) > limit else None
@@ -128,6 +154,15 @@ async def get_notice(call: Call) -> Done:
         return Done(answers.notice(notice.notice(notice.facts_of(found), terms)))
     except notice.NoNoticeError:
         raise ProblemError("state", "The case has ended, or its device is only suspected: there is no notice") from None
+
+
+async def get_figures(call: Call) -> Done:
+    if call.setup.figures is None:
+        raise ProblemError("not-set-up")
+    asked = call.query
+    days = asked.get("days", FIGURE_DAYS)
+    found = await call.setup.figures(days, asked.get("region", ""), asked.get("model", ""), call.now)
+    return Done(answers.figures(found, await cases.states(call.store), days))
 
 
 async def list_subscribers(call: Call) -> Done:
@@ -204,6 +239,7 @@ READS: dict[str, Work] = {
     "listCases": list_cases,
     "getCase": get_case,
     "getNotice": get_notice,
+    "getFigures": get_figures,
     "listSubscribers": list_subscribers,
     "listMails": list_mails,
     "getMe": get_me,

@@ -12,6 +12,7 @@ from cpe_filter.collect.api.tokens import ROLES
 from cpe_filter.collect.cases.actions import MAX_TEXT
 from cpe_filter.collect.cases.history import STATES
 from cpe_filter.collect.cases.notifications import EVENT_STATES, MAIL_STATES
+from cpe_filter.collect.users import NAME
 from cpe_filter.texts.notice import LANGUAGES
 
 Schema = dict[str, Any]
@@ -100,6 +101,7 @@ _CASE: dict[str, Schema] = {
     "closed_at": maybe(moment("The case was closed.")),
     "closed_why": maybe(string("desk, expired, exempt, merged or silent.")),
     "changed_at": moment("The last news."),
+    "assignee": maybe(string("Who works on it.")),
     "told_at": maybe(moment("The subscriber was first notified, by any channel.")),
     "told_by": {"type": "array", "items": {"type": "string"}, "description": "router, mail, webhook, desk."},
     "seen_at": maybe(moment("The notice was opened in the home.")),
@@ -281,6 +283,52 @@ SCHEMAS: dict[str, Schema] = {
             "role": one_of(ROLES, "What it may do."),
             "expires_at": moment("It ends."),
         },
+    ),
+    "Stage": object_(
+        "A stage from the notice to a clean device.",
+        {
+            "name": string("found, notified, seen, answered, clean or relapsed; docs/collector.md defines each."),
+            "devices": number("That reached it."),
+            "homes": number("Their homes."),
+            "of_devices": number("Of so many that could."),
+            "of_homes": number("Their homes."),
+            "median_s": maybe(number("Seconds until then: from found; clean from the notice; relapsed from clean.")),
+        },
+    ),
+    "Figures": object_(
+        "Figures of the fleet page.",
+        {
+            "days": number("Devices found within so many days count."),
+            "cases": {**_COUNTS, "description": "State -> cases, all of them."},
+            "stages": list_of("Stage"),
+            "channels": {**_COUNTS, "description": "Channel -> devices whose home was notified by it."},
+            "clean_days": number("So many days without a finding make a device clean."),
+            "clean_without_notice": number("Clean devices whose home was not notified before."),
+            "waiting": number("Notified too short a time ago to be known to be clean."),
+            "false_alarms": number("In no other number."),
+            "cut": {"type": "boolean", "description": "There were more devices than are counted."},
+            "routers": number("Of the fleet."),
+        },
+    ),
+    "ReasonOrder": object_("A reason.", {"text": {**_REASON, "minLength": 1, "maxLength": 500}}),
+    "ExemptOrder": object_(
+        "For how long, and why.",
+        {
+            "days": {"type": "integer", "minimum": 1, "maximum": 365, "description": "The exemption ends then."},
+            "text": {**_REASON, "minLength": 1, "maxLength": 500},
+        },
+    ),
+    "AssignOrder": object_(
+        "The user that it is assigned to.",
+        {
+            "assignee": {
+                "type": ["string", "null"],
+                "pattern": f"^{NAME.pattern}$",
+                "description": "The name of a user of the page; null for none.",
+            },
+            "text": _REASON,
+        },
+        optional=("text",),
     ),
     "NoteOrder": object_("A remark.", {"text": {**_REASON, "minLength": 1}}),
     "ActOrder": object_("A reason.", {"text": _REASON}, optional=("text",)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from ipaddress import ip_network
 from typing import Any
 
@@ -22,6 +22,7 @@ from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web import makers, site
 from cpe_filter.collect.web.access import Access, AddressOf, ByPassword, ByProxy
+from cpe_filter.collect.web.figures import Figures, Found, View
 from cpe_filter.collect.web.oidc import Oidc, Terms
 from cpe_filter.collect.web.provider import Provider
 from cpe_filter.collect.web.sessions import Sessions
@@ -77,6 +78,16 @@ def access(config: Config) -> Access:
     known = [user for user in map(users.parse, config.page.users) if user is not None]
     sessions = Sessions(config.page.session_hours * 3600, config.page.idle_minutes * 60)
     return ByPassword(known, sessions, header)
+
+
+def figures(store: Store) -> Callable[[int, str, str, int], Awaitable[Found]]:
+    """Figures of the page for others: days, region, model, POSIX seconds."""
+    computed = Figures(store)
+
+    async def of(days: int, region: str, model: str, now: int) -> Found:
+        return await computed.of(View(days, region, model), now)
+
+    return of
 
 
 def identity_provider(config: Config) -> Oidc | None:

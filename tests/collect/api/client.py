@@ -15,7 +15,7 @@ import jsonschema_rs
 from cpe_filter.collect.api import openapi, tokens
 from cpe_filter.collect.api.app import Limits, application
 from cpe_filter.collect.api.operations import PREFIX
-from cpe_filter.collect.api.reads import Setup
+from cpe_filter.collect.api.reads import Instructions, Setup
 from cpe_filter.collect.cases import notice
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.mail.desk import Desk
@@ -23,6 +23,7 @@ from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.store.sqlite import SQLite
+from cpe_filter.collect.web.listener import figures
 from tests.collect.desks import Map, event, line
 from tests.collect.reports import NOW
 
@@ -43,11 +44,17 @@ class Answer(NamedTuple):
 class Client:
     """On a store, with a token of each role: `read`, `desk`, `admin`."""
 
-    def __init__(self, store: Store, mail: Desk | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        mail: Desk | None = None,
+        limits: Limits | None = None,
+        instructions: Instructions | None = None,
+    ) -> None:
         self.store = store
         self.metrics = Metrics()
         self._ticks = itertools.count(NOW + 1000)
-        setup = Setup(store, notice.Terms(), mail)
+        setup = Setup(store, notice.Terms(), mail, figures(store), instructions)
         self.app = application(setup, limits or Limits(), self.metrics, lambda: next(self._ticks))
         self.tokens: dict[str, str] = {}
 

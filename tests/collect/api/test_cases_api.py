@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cpe_filter.collect.api import once, versions
+from cpe_filter.collect.cases.model import Case
 from cpe_filter.collect.cases.update import CaseUpdater
+from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
 from tests.collect.api.client import Client, Ids, on, run
 from tests.collect.desks import Map, WithStore, event, line
@@ -87,7 +89,7 @@ def test_one_case(with_store: WithStore) -> None:
         body = answer.body
         assert body["case"]["subscriber"] == "S0"
         assert body["case"]["last_seen"] == "2026-11-24T12:00:00Z"
-        assert body["case"]["allowed"] == ["acknowledge", "close", "notes", "notified"]
+        assert body["case"]["allowed"] == ["acknowledge", "assign", "close", "notes", "notified"]
         assert answer.headers["etag"] == f'"{body["case"]["version"]}"'
         assert body["incidents"][0]["name"] == "tv-0"
         assert body["incidents"][0]["examples"][0]["source_port"] == 40000
@@ -132,6 +134,76 @@ def test_acts(with_store: WithStore) -> None:
         assert (mail.status, mail.problem) == (501, "not-set-up")
 
     with_store(lambda store: on(store, work))
+
+
+def test_assign(with_store: WithStore) -> None:
+    async def work(client: Client, ids: Ids) -> None:
+        path = f"/cases/{ids[0]}/assign"
+        seen = await client.etag(ids[0])
+        done = await client.post(path, {"assignee": "anna", "text": "hers"}, seen)
+        assert done.body["assignee"] == "anna"
+        assert (await client.post(path, {"assignee": "boris"}, seen)).status == 412
+        assert [case["id"] for case in (await client.get("/cases?assigned=anna")).body["cases"]] == [ids[0]]
+        assert len((await client.get("/cases?assigned=-")).body["cases"]) == 2
+        assert (await client.post(path, {"assignee": None}, "*")).body["assignee"] is None
+        for wrong in ("", "a b", "<script>", "a" * 65, "anna\n", 7):
+            assert (await client.post(path, {"assignee": wrong}, "*")).status == 400, wrong
+
+    with_store(lambda store: on(store, work))
+
+
+def test_stages_needs_and_figures(with_store: WithStore) -> None:
+    async def work(client: Client, ids: Ids) -> None:
+        await client.post(f"/cases/{ids[0]}/notified", {}, "*")
+        for query, found in (("stage=unnotified", 2), ("stage=notified", 1), ("need=untold", 2), ("need=objection", 0)):
+            assert len((await client.get(f"/cases?{query}")).body["cases"]) == found, query
+        assert (await client.get("/cases?need=mine")).status == 400
+        figures = (await client.get("/figures?days=30")).body
+        assert figures["cases"]["notified"] == 1
+        stages = {one["name"]: (one["devices"], one["of_devices"]) for one in figures["stages"]}
+        assert stages["found"][0] == 3
+        assert stages["notified"] == (1, 3)
+        assert figures["channels"]["desk"] == 1
+        assert (await client.get("/figures?region=nowhere")).body["stages"][0]["devices"] == 0
+
+    with_store(lambda store: on(store, work))
+
+
+def test_instructions_are_made_elsewhere(tmp_path: Path) -> None:
+    """Without a signer 501; with one, it gets the case, the reason and the token."""
+
+    class Signer:
+        def __init__(self) -> None:
+            self.asked: list[object] = []
+            self.problem: str | None = None
+
+        async def issue(self, case: Case, action: str, days: int, remark: str, by: audit.By, now: int) -> str | None:
+            self.asked.append((case.id, action, days, remark, by.who, by.via))
+            return self.problem
+
+    async def work(client: Client, ids: Ids) -> None:
+        order = {"text": "a new device", "days": 30}
+        for act in ("release", "exempt"):
+            value = order if act == "exempt" else {"text": "a new device"}
+            assert (await client.post(f"/cases/{ids[0]}/{act}", value, "*")).status == 501
+        signer = Signer()
+        other = Client(client.store, instructions=signer)
+        other.tokens = client.tokens
+        done = await other.post(f"/cases/{ids[0]}/exempt", order, await client.etag(ids[0]))
+        assert done.status == 202
+        assert (await other.post(f"/cases/{ids[0]}/release", {"text": "clean"})).status == 428
+        assert (await other.post(f"/cases/{ids[0]}/release", {"text": "clean"}, "*")).status == 202
+        assert signer.asked == [
+            (ids[0], "exempt", 30, "a new device", "token:desk", "api"),
+            (ids[0], "release", 0, "clean", "token:desk", "api"),
+        ]
+        signer.problem = "The device is not compromised"
+        refused = await other.post(f"/cases/{ids[0]}/release", {"text": "clean"}, "*")
+        assert (refused.status, refused.body["detail"]) == (409, "The device is not compromised")
+        for wrong in ({"text": "x", "days": 0}, {"text": "x", "days": 366}, {"days": 1}, {"text": " ", "days": 1}):
+            assert (await other.post(f"/cases/{ids[0]}/exempt", wrong, "*")).status == 400
+
+    run(tmp_path, work)
 
 
 def test_two_tools_do_not_overwrite_each_other(with_store: WithStore) -> None:

@@ -728,3 +728,22 @@ def test_an_answer_to_the_notice_is_reported_at_once() -> None:
     device.score.release()
     (event,) = home.look()
     assert (event["kind"], event["why"], event["notice"]) == ("closed", "released", {"shown": 3, "answer": "cleaned"})
+
+
+def test_a_quarantine_is_reported_at_once_and_with_the_end() -> None:
+    home = Home()
+    device = home.device()
+    home.works(device, COMPROMISED)
+    home.look()
+    device.notice = (0, "", "held")
+    (event,) = home.look()
+    assert (event["kind"], event["notice"]) == ("updated", {"shown": 0, "quarantine": {"state": "quarantined"}})
+    assert home.look() == []
+    device.notice = (0, "", "time")
+    (event,) = home.look()
+    assert event["notice"]["quarantine"] == {"state": "released", "who": "time"}
+    device.notice = (1, "cleaned", "self")
+    device.score.release()
+    (event,) = home.look()
+    assert (event["kind"], event["why"]) == ("closed", "released")
+    assert event["notice"]["quarantine"] == {"state": "released", "who": "self"}

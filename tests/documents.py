@@ -139,7 +139,8 @@ def filter_metric_table() -> str:
     """The metrics of a router's file."""
     notice = {"served": True, "led": 2, "counts": {"shown": 3, "seen": 1}, "devices": [], "quarantined": 1}
     rows: dict[str, tuple[str, set[str], str]] = {}
-    for family in text_string_to_metric_families(exposition(status(device("02:00:00:00:01:01"), notice=notice))):
+    running = status(device("02:00:00:00:01:01"), notice=notice, lost=0, lost_at=1.0, unobserved_at=1.0)
+    for family in text_string_to_metric_families(exposition(running)):
         labels = {label for sample in family.samples for label in sample.labels}
         name = family.name + ("_total" if family.type == "counter" else "")
         rows[name] = family.type, labels, family.documentation

@@ -25,6 +25,7 @@
 #             (10 minutes; CALIBRATE=--quick: two)
 # make gate TABLE=FILE  refuse a proposed table of rates that makes a goal of the evaluation worse (GATE=--quick: two minutes)
 # make fleet  a collector with its page, and simulated routers that report to it, until Ctrl-C (FLEET="--routers 500")
+# make sso    the login to the fleet page by npm's oidc-provider (node and npm; needs a package registry)
 # make record record pcaps/ again (root)
 # make coverage  the tests once more, with every line and branch counted (a third slower; fails below the floor)
 # make pythons  the tests without servers and labs on each other Python from 3.10 on that is installed
@@ -43,7 +44,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet record ipk deb cut release dist peers conformance lock man site clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet sso record ipk deb cut release dist peers conformance lock man site clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -154,6 +155,11 @@ calibrate:
 fleet:
 	@.ci/setup fleet
 	@$(PYTHON) -m tests.fleet $(FLEET)
+
+sso:
+	@.ci/setup test
+	@npm ci --silent --no-audit --no-fund --prefix tests/collect/web/oidc_provider
+	@$(PYTHON) -m pytest tests/collect/web/test_live_oidc.py
 
 record:
 	@.ci/setup test

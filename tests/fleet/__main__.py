@@ -83,6 +83,7 @@ class Fleet:
             await book.catch_up(now, full=True)
             await people.act(store, now)
             await book.rebuild(now)
+            await people.share_out(store, now)
             await age_tables.roll_up(store, now)
         finally:
             await store.close()

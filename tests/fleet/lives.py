@@ -42,6 +42,10 @@ DEVICES = (
 )
 
 
+#: What people answer to the notice; half of them nothing.
+_ANSWERS = ("", "seen", "", "cleaned", "", "mistake", "", "", "seen", "server")
+
+
 class Incident(NamedTuple):
     """ago: of opened, raised and closed (None: open still), seconds before now. why: it closed."""
 
@@ -194,6 +198,11 @@ def incident(
         event["name"] = one.name
     if kind == "closed":
         event["why"] = one.why
+    number = int(one.id[:4], 16)
+    if kind in ("updated", "closed") and one.opened < NOTICES_SINCE * DAY and number % 3:
+        event["notice"] = {"shown": 1 + number % 5}
+        if answer := _ANSWERS[number % len(_ANSWERS)]:
+            event["notice"]["answer"] = answer
     return event
 
 

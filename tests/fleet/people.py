@@ -12,6 +12,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from cpe_filter.collect.cases import actions, saved
 from cpe_filter.collect.store.base import Statement, Store
 from tests.fleet.lives import DAY, HOUR, NOTICES_SINCE, Life
 
@@ -66,6 +67,16 @@ async def act(store: Store, now: int, seed: int = 3) -> int:
     if out:
         await store.write(out)
     return len(out)
+
+
+async def share_out(store: Store, now: int) -> None:
+    """Gives some of the cases that are active to users, and saves a filter for all."""
+    rows = await store.read("SELECT id FROM desk_case WHERE state IN ('open', 'recurring', 'notified') ORDER BY id")
+    for place, row in enumerate(rows):
+        if place % 3:
+            await actions.assign(store, row["id"], "anna", "admin" if place % 3 == 1 else "anna", now=now)
+    await saved.save(store, "anna", "North, objections", "need=objection&region=North", True, now)
+    await saved.save(store, "admin", "TV boxes that came back", "need=relapsed&text=001e06", False, now)
 
 
 def _of_one(rng: random.Random, begun: int, end: int, now: int) -> list[tuple[int, str, str, str]]:

@@ -40,9 +40,10 @@ def main() -> int:
                 " && row.innerText.includes('times')).querySelector('a').getAttribute('href').slice(1)"
             )
             for name, scheme, path, top, height in (
+                ("today", "light", "", 0, 860),
                 ("overview", "light", "fleet?days=90", 0, 1130),
-                ("more", "dark", "fleet?days=90", 1190, 1130),
-                ("cases", "light", "cases", 0, 640),
+                ("more", "dark", "fleet?days=90", 1190, 980),
+                ("cases", "light", "cases", 0, 760),
                 ("case", "light", case, 0, 960),
             ):
                 browser.scheme(scheme)

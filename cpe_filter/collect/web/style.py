@@ -135,6 +135,7 @@ td.share-cell, th.share-cell { width: 30%; vertical-align: top; padding-top: .72
 .cases td, .cases tbody th { vertical-align: top; }
 .cases .last { min-width: 11rem; }
 .cases .whose { min-width: 13rem; }
+.cases td time.nowrap { white-space: normal; }
 .cases tbody tr:hover > * { background: var(--back); }
 .back { font-size: .9rem; margin: 0 0 .8rem; }
 .timeline { list-style: none; margin: .9rem 0 0; padding: 0; }
@@ -183,6 +184,7 @@ form.inline { display: inline; margin-left: .7rem; }
 .more { font-size: .9rem; margin: .5rem 0 0; }
 .message h2 { font-size: 1rem; }
 .text { white-space: pre-line; overflow-wrap: anywhere; }
+.quiet td .note { white-space: normal; }
 label.apart { margin-top: 1rem; }
 .acts { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem; }
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
@@ -193,7 +195,11 @@ label.apart { margin-top: 1rem; }
 .audit .reason { min-width: 12rem; overflow-wrap: anywhere; }
 .none { color: var(--soft); padding: 1.2rem 0 .4rem; }
 
-@media (max-width: 77rem) { .wide-only, .cases .last { display: none; } }
+@media (max-width: 88rem) { .cases .last { display: none; } }
+@media (max-width: 77rem) {
+  .wide-only { display: none; }
+  .cases td.nowrap { white-space: normal; }
+}
 @media (max-width: 66rem) {
   .cases .whose { min-width: 0; }
   .three { grid-template-columns: minmax(0, 1fr); }

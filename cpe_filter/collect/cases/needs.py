@@ -49,7 +49,7 @@ NEEDS: dict[str, Need] = {
             "Mail came back",
             "The notice by e-mail failed or was returned, and none is on its way.",
             f"{_ACTIVE} AND EXISTS (SELECT 1 FROM desk_mail m WHERE m.case_id = c.id AND m.made_at >= c.begun_at"
-            " AND m.state IN ('bounced', 'failed') AND NOT EXISTS (SELECT 1 FROM desk_mail o"
+            " AND m.state IN ('bounced', 'failed') AND m.dismissed_at IS NULL AND NOT EXISTS (SELECT 1 FROM desk_mail o"
             " WHERE o.case_id = m.case_id AND o.place > m.place AND o.state IN ('queued', 'sent')))",
             "begun_at",
         ),

@@ -62,7 +62,9 @@ def listeners(
 
 
 def _desk(config: Config) -> tuple[str, ...]:
-    """The users who may act, as far as the configuration names them."""
+    """The users who may act; none where a proxy or an identity provider knows others."""
+    if config.page.login == "proxy" or config.oidc.issuer:
+        return ()
     known = (users.parse(text) for text in config.page.users)
     return tuple(sorted(user.name for user in known if user is not None and user.role != users.VIEWER))
 

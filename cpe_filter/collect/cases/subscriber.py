@@ -102,7 +102,8 @@ async def _moments(store: Store, subscriber: str) -> list[Moment]:
     ):  # fmt: skip
         out.append(Moment(row["done_at"] or 0, row["case_id"], "webhook", "delivered", row["kind"]))
     for row in await store.read(
-        f"SELECT case_id, at, who, what FROM desk_case_action WHERE case_id IN ({_CASES}) AND what <> 'note'"
+        f"SELECT case_id, at, who, what FROM desk_case_action WHERE case_id IN ({_CASES})"
+        " AND what NOT IN ('note', 'quiet', 'relapsed')"
         " ORDER BY at DESC LIMIT :most", **values,
     ):  # fmt: skip
         if row["who"] not in ("mail", "webhook"):

@@ -114,7 +114,7 @@ def _cells(row: Row) -> list[str]:
         audit.KINDS.get(row["what"], shown(row["what"], 40)),
         f'<a class="code nowrap" href="{link(f"/cases/{case}", {})}">{shown(case, 40)}</a>' if case else "&ndash;",
         shown(row["reason"], audit.MAX_REASON) if row["reason"] else "&ndash;",
-        f'<span class="code">{shown(row["peer"], 45)}</span>' if row["peer"] else "&ndash;",
+        f'<span class="code nowrap">{shown(row["peer"], 45)}</span>' if row["peer"] else "&ndash;",
         f"{row['n']:,}",
     ]
 

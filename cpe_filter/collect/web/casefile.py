@@ -171,7 +171,7 @@ def _facts(found: Detail) -> str:
         ("Standing", shown(case.standing)),
         ("Its mail", _ACTED.get(case.act, shown(case.act))),
         ("Seen", f"{when(case.first_at)} to {when(case.last_at)}"),
-        ("Assigned to", shown(case.assignee, 64) if case.assignee else "no one"),
+        ("Assigned to", _assignee(case.assignee)),
         ("Found compromised", f"{case.episodes:,} times" if case.episodes != 1 else "once"),
         ("Connections", f"{case.conns:,}, {case.refused:,} of them refused"),
         ("Messages", f"{case.msgs:,} accepted by servers; {case.rcpts:,} recipients"),
@@ -179,6 +179,13 @@ def _facts(found: Detail) -> str:
     ]
     rows = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in facts)
     return f'<section class="card"><h2>Facts</h2><dl class="facts even">{rows}</dl></section>'
+
+
+def _assignee(name: str) -> str:
+    """With a link to all of this person's cases."""
+    if not name:
+        return "no one"
+    return f'<a href="{link("/cases", {"assigned": name})}">{shown(name, 64)}</a>'
 
 
 def _maker(oui: str | None) -> str:

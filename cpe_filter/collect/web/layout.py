@@ -172,7 +172,7 @@ def when(seconds: int | None, exact: bool = False) -> str:
     if zone.name() == zone.UTC:
         return f'<time {machine} class="nowrap">{written}</time>'
     short = html.escape(zone.abbreviation(moment))
-    return f'<time {machine} title="{plain} UTC" class="nowrap">{written} <span class="zone">{short}</span></time>'
+    return f'<time {machine} title="{plain} UTC" class="nowrap">{written} <span class="tz">{short}</span></time>'
 
 
 def _zone_text(now: float) -> str:

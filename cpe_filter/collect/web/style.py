@@ -188,7 +188,8 @@ form.inline { display: inline; margin-left: .7rem; }
 label.apart { margin-top: 1rem; }
 .acts { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem; }
 .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 2rem; align-items: start; }
-.zone { font-size: .82em; color: var(--soft); }
+.tz { font-size: .82em; color: var(--soft); }
+.facts.even time { white-space: normal; }
 .pick { display: inline-flex; gap: .5rem; align-items: baseline; }
 .pick label { margin: 0; font-weight: inherit; }
 .audit td, .audit tbody th { vertical-align: top; }

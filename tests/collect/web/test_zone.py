@@ -45,7 +45,7 @@ def test_the_hour_that_is_repeated_is_unambiguous(amsterdam: Any) -> None:
     first, second = amsterdam(lambda: (when(FIRST), when(SECOND)))
     assert first == (
         '<time datetime="2026-10-25T00:30Z" title="2026-10-25 00:30 UTC" class="nowrap">2026-10-25 02:30 '
-        '<span class="zone">CEST</span></time>'
+        '<span class="tz">CEST</span></time>'
     )
     assert "02:30 " in second
     assert ">CET<" in second
@@ -104,7 +104,7 @@ def test_a_zone_without_letters_has_its_offset() -> None:
         zone.use("Europe/Istanbul")
         return when(FIRST)
 
-    assert '03:30 <span class="zone">+03</span>' in contextvars.copy_context().run(work)
+    assert '03:30 <span class="tz">+03</span>' in contextvars.copy_context().run(work)
 
 
 @pytest.mark.parametrize("value", ["Europe/Nowhere", "", 5, "../x"])

@@ -18,10 +18,8 @@ from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families as families
 
 from cpe_filter.cli.parser import make_parser
-from cpe_filter.collect.metrics import Metrics
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
@@ -110,17 +108,6 @@ def test_tables_of_the_detector() -> None:
 def test_tables_of_the_api() -> None:
     for header, rows in api_tables().items():
         assert table("api.md", header) == rows
-
-
-def test_collectors_metrics() -> None:
-    """Each one that there is stands in the table, and no other."""
-    from prometheus_client import generate_latest
-
-    there = {family.name for family in families(generate_latest(Metrics().registry).decode())}
-    there = {name.removeprefix("cpe_collector_") for name in there if not name.endswith("_created")}
-    rows = table("collector.md", "| metric, after `cpe_collector_` | what |\n")
-    told = {name.removesuffix("_total") for name in re.findall(r"`([a-z_]+)(?:\{[a-z,]+\})?`", rows)}
-    assert told - {"cpe_collector_"} == there
 
 
 def test_collector_in_five_minutes(tmp_path: Path) -> None:

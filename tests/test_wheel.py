@@ -88,3 +88,20 @@ def test_the_collector_finds_its_schema_and_its_tables(installed: Path, tmp_path
     )
     done = run([str(installed), "-c", program], tmp_path)
     assert done.stdout == "open\n", done.stderr
+
+
+def test_a_trial_of_the_collector_and_a_replay(installed: Path, tmp_path: Path) -> None:
+    """What the documents say of an installation, in a folder that has nothing of the source tree."""
+    program = [str(installed), "-m", "cpe_filter"]
+    made = run([*program, "collector", "init", "trial"], tmp_path)
+    assert made.returncode == 0, made.stderr
+    config = ["--config", "trial/collector.toml"]
+    assert run([*program, "collector", *config, "check"], tmp_path).returncode == 0
+    examined = run([*program, "collector", *config, "doctor"], tmp_path)
+    assert examined.returncode == 1, "nothing runs"
+    assert examined.stdout.startswith("ok    configuration  ")
+    assert "Traceback" not in examined.stderr
+    capture = next((PROJECT / "pcaps").glob("bot-*.pcap"))
+    replayed = run([*program, "replay", str(capture)], tmp_path)
+    assert replayed.returncode == 0, replayed.stderr
+    assert "compromised" in replayed.stdout

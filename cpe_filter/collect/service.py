@@ -13,25 +13,27 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from cpe_filter import __version__
-from cpe_filter.collect import internal
+from cpe_filter.collect import internal, signing
 from cpe_filter.collect.api import listener as api
-from cpe_filter.collect.cases import age_tables, worker
+from cpe_filter.collect.cases import age_tables, instructions, worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake import routers
 from cpe_filter.collect.intake.http import check_uvicorn
 from cpe_filter.collect.intake.inbox import Inbox, Sink
 from cpe_filter.collect.intake.jetstream import Feed, Link, Queue
 from cpe_filter.collect.intake.listener import Listener
+from cpe_filter.collect.intake.outgoing import Outgoing
 from cpe_filter.collect.intake.server import Server, Times
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store import audit, retention
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.web import listener as page
+from cpe_filter.collect.wire import Report
 
 Jobs = list[Coroutine[Any, Any, None]]
 
@@ -67,7 +69,8 @@ async def run(config: Config) -> None:
         await _record_start(config, store)
         inbox = Inbox(store, metrics, config.limits.waiting)
         pages, jobs = _with_store(config, store, metrics)
-        await _serve(config, metrics, inbox, pages, jobs)
+        outgoing = Outgoing(store)
+        await _serve(config, metrics, inbox, pages, [*jobs, outgoing.run()], outgoing.of)
         await inbox.close()
 
 
@@ -110,19 +113,39 @@ def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Li
     """What runs in each process that has a store: the fleet page, cases, notifications, mail and retention."""
     subscribers = worker.subscribers(config)  # read once, for all of them
     desk = mail.desk(config, store, subscribers)
-    pages, page_jobs = page.listeners(config, store, metrics, desk)
+    pages, page_jobs = page.listeners(config, store, metrics, desk, _instructions(config, store))
     apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store))
     mail_jobs = mail.jobs(config, store, metrics, subscribers)
     case_jobs = worker.jobs(config, store, metrics, subscribers)
     return [*pages, *apis], [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs, *api_jobs]
 
 
-async def _serve(config: Config, metrics: Metrics, sink: Sink | Feed, pages: Sequence[Listener], jobs: Jobs) -> None:
+def _instructions(config: Config, store: Store) -> instructions.Desk | None:
+    """What makes instructions for routers; None without a key. Raises `worker.SetupError`."""
+    if not config.desk.instruction_key:
+        return None
+    try:
+        key = signing.load(config.desk.instruction_key)
+    except signing.KeyFileError as error:
+        raise worker.SetupError(str(error)) from None
+    return instructions.Desk(
+        store, key, instructions.Terms(config.desk.instruction_days, config.desk.instructions_per_day)
+    )
+
+
+async def _serve(
+    config: Config,
+    metrics: Metrics,
+    sink: Sink | Feed,
+    pages: Sequence[Listener],
+    jobs: Jobs,
+    waiting: Callable[[Report], list[str]] = lambda report: [],
+) -> None:
     """Listens (for routers only where `sink` takes reports) and runs the jobs, until a signal to stop."""
     try:
         listeners: list[Listener] = list(pages)
         if not isinstance(sink, Feed):
-            for_routers, watch = routers.listeners(config, metrics, sink)
+            for_routers, watch = routers.listeners(config, metrics, sink, waiting)
             listeners = [*for_routers, *listeners]
             jobs = [*jobs, watch]
         if config.metrics.address:

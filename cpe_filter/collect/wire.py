@@ -98,7 +98,7 @@ def _validators() -> dict[str, Any]:
         "report": jsonschema_rs.Draft202012Validator(envelope),
         **{
             name: jsonschema_rs.Draft202012Validator({**base, "$ref": f"#/$defs/{name}"})
-            for name in ("incident", "heartbeat")
+            for name in ("incident", "heartbeat", "instruction")
         },
     }
 
@@ -112,8 +112,8 @@ def parse(data: bytes, router: str, address: str | None, received: int) -> tuple
     events: dict[int, Event] = {}
     rejected = []
     for index, event in enumerate(body["events"]):
-        heartbeat = isinstance(event, dict) and event.get("kind") == "heartbeat"
-        why = _fault("heartbeat" if heartbeat else "incident", event)
+        kind = event.get("kind") if isinstance(event, dict) else None
+        why = _fault(kind if kind in ("heartbeat", "instruction") else "incident", event)
         if why:
             rejected.append(Rejected(_seq(event), index, why))
         else:

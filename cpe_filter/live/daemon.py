@@ -110,6 +110,7 @@ class Daemon:
         self._optional: dict[str, tuple[Callable[[Policy], bool], Callable[[], Part]]] = {
             "mx": (lambda policy: policy.detect.watch_dns, self._make_mx_watch),
             "reports": (lambda policy: bool(policy.report.url), self._make_reports),
+            "instructions": (lambda policy: bool(policy.report.url), self._make_instructions),
             "desk": (lambda policy: policy.notice.show != "off", self._make_notice_desk),
             # Once made it stays: it removes the page, and knows the history of devices.
             "notice": (lambda policy: bool(policy.notice.page) or "notice" in self._running, self._make_notice_page),
@@ -361,6 +362,13 @@ class Daemon:
         return reports.make_reports(
             self.policy, self.engine, self.leases.name, self._heartbeat_figures, self.state, log
         )
+
+    def _make_instructions(self) -> Part:
+        from cpe_filter.live import reports
+
+        made = self._running["reports"]
+        assert isinstance(made, reports.Reports)  # noqa: S101 - it is needed by the same policy, and made before
+        return reports.make_instructions(made, self._ask_control, self.policy, log)
 
     def _make_notice_page(self) -> Part:
         from cpe_filter.live import reports

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cpe_filter.live.gate import Gate
+    from cpe_filter.live.instruct.part import Instructions
     from cpe_filter.live.notify.desk import Ask, NoticeDesk
     from cpe_filter.notice.notice import Notice
     from cpe_filter.report.reporter import Reporter
@@ -65,6 +66,11 @@ class Reports(Part):
             self._reading = BackgroundCall(lambda: self._read_saved(policy), OSError)
         except CallFailedError as error:
             self._failed(error)
+
+    @property
+    def reporter(self) -> Reporter | None:
+        """None until what was saved is read."""
+        return self._reporter
 
     def tick(self, now: PacketTime) -> None:
         reading = self._reading
@@ -172,3 +178,9 @@ def make_notice_desk(
     from cpe_filter.live.notify.desk import NoticeDesk
 
     return NoticeDesk(engine, gate, neighbours, host_name, ask, state, poll, log)
+
+
+def make_instructions(reports: Reports, ask: Ask, policy: Policy, log: Log) -> Instructions:
+    from cpe_filter.live.instruct.part import Instructions
+
+    return Instructions(reports, ask, policy, log)

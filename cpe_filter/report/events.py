@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
     #: An event as the wire format has it.
     Wire = dict[str, Any]
-    EventKind = Literal["opened", "raised", "updated", "closed", "heartbeat"]
+    EventKind = Literal["opened", "raised", "updated", "closed", "heartbeat", "instruction"]
 
 OPENED: EventKind = "opened"
 RAISED: EventKind = "raised"
 UPDATED: EventKind = "updated"
 CLOSED: EventKind = "closed"
 HEARTBEAT: EventKind = "heartbeat"
+INSTRUCTION: EventKind = "instruction"
 
 CLEARED: EndReason = "cleared"
 RELEASED: EndReason = "released"
@@ -39,6 +40,8 @@ EXEMPT: EndReason = "exempt"
 MERGED: EndReason = "merged"
 
 _MAX_NUMBER = (1 << 32) - 1
+#: The outcome of an instruction that was carried out.
+APPLIED = "applied"
 #: Unwatched ways in a heartbeat, as many networks, and as many devices at submission ports; bytes of an interface's
 #: name (IFNAMSIZ without the NUL).
 _MAX_WAYS, _MAX_NAME = 8, 15
@@ -126,6 +129,18 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
         **({"ways": ways[:_MAX_WAYS]} if ways else {}),
         **({"unlisted": unlisted[:_MAX_WAYS]} if unlisted else {}),
     }
+
+
+def instruction_event(up: Uptime, digest: str, outcome: str, action: str, dev: str) -> Wire:
+    """What has become of an instruction. outcome: `applied`, or the code of its refusal. action, dev: "" where it could
+    not be read."""
+    event: Wire = {"up": int(up), "kind": INSTRUCTION, "doc": digest}
+    if action:
+        event["act"] = action
+    if dev:
+        event["dev"] = dev
+    applied = outcome == APPLIED
+    return {**event, "result": APPLIED if applied else "refused", **({} if applied else {"why": outcome})}
 
 
 def _interface(one: dict[str, Any]) -> Wire:

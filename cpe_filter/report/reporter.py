@@ -20,7 +20,7 @@ from cpe_filter.lean.log import Log, LogOnce, err, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import key, spool_dir
-from cpe_filter.report.events import HEARTBEAT, heartbeat
+from cpe_filter.report.events import HEARTBEAT, heartbeat, instruction_event
 from cpe_filter.report.incident import EXAMPLES, Example, Incident
 from cpe_filter.report.persistence import SavedIncidents, encode, parse
 from cpe_filter.report.spool import MOST_BYTES, Spool, SpoolHeader, Waiting
@@ -209,6 +209,25 @@ class Reporter:
             self._spool.add(self._heartbeat())
         if self._spool.changed and now >= self._next_write:
             self._write(now)
+
+    def find(self, dev: str) -> Device | None:
+        """The device with this pseudonym."""
+        key = self._incidents.key_of(dev)
+        if key is not None:
+            return self._engine.devices.find(key)
+        return next((device for device in self._engine.devices if self._pseudonym(device.key) == dev), None)
+
+    def instructions(self) -> str:
+        """The path of the signed documents that `send` has left."""
+        return self._writer.instructions()
+
+    def answer(self, digest: str, outcome: str, action: str, dev: str) -> None:
+        """Reports what has become of an instruction (see report.events)."""
+        self._spool.add(instruction_event(uptime(), digest, outcome, action, dev))
+
+    def ask(self, asks: bool) -> None:
+        """Whether the desk may have instructions for this router."""
+        self._incidents.asks = asks
 
     def _heartbeat(self) -> dict[str, Any]:
         figures = self._figures()

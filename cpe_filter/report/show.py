@@ -30,6 +30,7 @@ _KINDS = {
     "updated": "it continues",
     "closed": "it has ended",
     "heartbeat": "the filter works",
+    "instruction": "the Internet provider's instruction",
 }
 _WHYS = {
     "cleared": "by its behaviour",
@@ -133,6 +134,8 @@ def _words(event: Any, devices: dict[str, str]) -> str:
                 f"{int(event['suspected'])} suspected, {int(event['compromised'])} compromised"
                 + "".join([f"; {_submission(one, devices)}" for one in event.get("sub", ())])
             )
+        if kind == "instruction":
+            return f"{what}: {_instruction(event, devices)}"
         dev = str(event["dev"])
         why = f", {_WHYS[event['why']]}" if "why" in event else ""
         counted = ", ".join(
@@ -152,6 +155,14 @@ def _words(event: Any, devices: dict[str, str]) -> str:
         return f"{what}{why}: {device}: {counted}, {int(event['refused'])} refused{'; it ' + seen if seen else ''}"
     except (AttributeError, KeyError, TypeError, ValueError):
         return "an event of another version"
+
+
+def _instruction(event: Any, devices: dict[str, str]) -> str:
+    """What it asked for, and what has become of it."""
+    dev = str(event.get("dev", ""))
+    device = f" {devices.get(dev) or f'the one called {printable(dev)}'}" if dev else ""
+    asked = f"{printable(str(event['act']))}{device}, " if "act" in event else ""
+    return f"{asked}{'applied' if event['result'] == 'applied' else 'refused: ' + printable(str(event['why']))}"
 
 
 def _submission(one: Any, devices: dict[str, str]) -> str:

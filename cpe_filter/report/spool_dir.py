@@ -10,6 +10,7 @@ file is replaced in one step, so neither can corrupt, block or mislead the other
         arrived       which events the collector has; run takes them out of the spool
         plan          when to send next
         last          the last requests, for `cpe-filter report show`
+        instructions  signed documents of the collector, for run to judge
 
 After the collector's answer `send` writes which events have arrived, and run removes them later. If `send` is killed in
 between it sends them again, and the collector recognises them by their seq. `arrived` names only events in the spool. A
@@ -30,7 +31,7 @@ from cpe_filter.lean.log import Log, warning
 from cpe_filter.report.spool import MOST_BYTES
 
 SPOOL, INCIDENTS, SENT = "spool", "incidents", "sent"
-ARRIVED, PLAN, LAST = "arrived", "plan", "last"
+ARRIVED, PLAN, LAST, INSTRUCTIONS = "arrived", "plan", "last", "instructions"
 #: Bytes of a file in `sent`.
 MOST_SENT = 160 << 10
 #: Seqs that `arrived` may name: no more events fit into a spool.
@@ -102,6 +103,10 @@ class SpoolWriter:
             return read(os.path.join(self._path, name), 2 * MOST_BYTES)
         except OSError:
             return None
+
+    def instructions(self) -> str:
+        """The path of the signed documents that `send` has left."""
+        return os.path.join(self._path, SENT, INSTRUCTIONS)
 
     def arrived(self, boot: str) -> set[int]:
         """The seqs that have arrived, if that has changed since the last call. Their writer is not trusted."""

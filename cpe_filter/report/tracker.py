@@ -79,6 +79,9 @@ class IncidentTracker:
         self._notes: dict[bytes, tuple[PacketTime, Counts]] = {}
         self._noted_at = float("-inf")
         self._openings: Bucket | None = None
+        #: Whether the desk may have instructions: then a compromised device is reported without news, too, because
+        #: they come with the answer.
+        self.asks = False
 
     def __iter__(self) -> Iterator[Incident]:
         return iter(self._open.values())
@@ -165,6 +168,10 @@ class IncidentTracker:
         if fitting:
             self._notes[after] = max(fitting, key=lambda note: note[1].connections)
 
+    def key_of(self, dev: str) -> bytes | None:
+        """The key of the device whose open incident has this pseudonym."""
+        return next((incident.key for incident in self._open.values() if incident.dev == dev), None)
+
     def arrived(self, number: str, kind: EventKind) -> None:
         """The collector has this event."""
         if kind == CLOSED:
@@ -225,7 +232,8 @@ class IncidentTracker:
             return [self._event(RAISED, incident, now)]
         if incident.answer != incident.last_sent_answer:  # the desk waits for it
             return [self._event(UPDATED, incident, now)]
-        if incident.has_news and now - incident.last_sent_at >= policy.report.update_minutes * 60:
+        news = incident.has_news or (self.asks and incident.standing == COMPROMISED)
+        if news and now - incident.last_sent_at >= policy.report.update_minutes * 60:
             return [self._event(UPDATED, incident, now)]
         return []
 

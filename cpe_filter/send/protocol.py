@@ -1,4 +1,4 @@
-"""Rules that a router and the collector share: the path of reports, their size, and how Retry-After is read.
+"""Rules that a router and the collector share: the path of reports, sizes, and how Retry-After is read.
 
 Knows HTTP header fields. Must not know connections. The collector uses it, too.
 """
@@ -13,6 +13,8 @@ PATH = "/v1/reports"
 MAX_EVENTS = 256
 #: Bytes of a report on the wire, compressed.
 MAX_BODY = 64 * 1024
+#: Signed instructions in one answer, and characters of one.
+MAX_INSTRUCTIONS, MAX_INSTRUCTION = 8, 6144
 
 
 def retry_after(value: str, date: str, clock: float) -> float:

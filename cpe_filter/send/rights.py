@@ -10,7 +10,8 @@ import stat
 import time
 
 from cpe_filter.policy.model import Policy
-from cpe_filter.send.certificate import MOST_BYTES, Certificate, CertificateError, parse
+from cpe_filter.report.certificate import MOST_BYTES, Certificate, CertificateError, parse
+from cpe_filter.report.clock_state import synchronised
 
 
 class CannotSendError(RuntimeError):
@@ -47,15 +48,3 @@ def check_files(policy: Policy) -> Certificate:
         ended = time.strftime("%Y-%m-%d", time.gmtime(own.ends))
         raise CannotSendError(f"[report] certificate: {path}: it has expired on {ended}")
     return own
-
-
-def synchronised() -> bool:
-    """Whether the clock is synchronised, by adjtimex(2) without a change. False if that is unknown."""
-    try:
-        import ctypes
-
-        # struct timex has at most 208 bytes; all zero means that only the state is asked.
-        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
-    except (ImportError, OSError, AttributeError):
-        return False
-    return 0 <= state < 5  # TIME_ERROR

@@ -37,14 +37,15 @@ from cpe_filter.lean.log import Line, err, info, log, warning
 from cpe_filter.policy.model import Policy
 from cpe_filter.privileges import PrivilegeError, act_as
 from cpe_filter.report import schedule, spool_dir
+from cpe_filter.report.certificate import Certificate
+from cpe_filter.report.clock_state import synchronised
 from cpe_filter.report.events import HEARTBEAT
 from cpe_filter.report.schedule import Plan
 from cpe_filter.report.spool import SpoolHeader, Waiting
-from cpe_filter.report.spool_dir import LAST, PLAN, uptime
+from cpe_filter.report.spool_dir import INSTRUCTIONS, LAST, PLAN, uptime
 from cpe_filter.report.spool_reader import SpoolReader
-from cpe_filter.send.certificate import Certificate
 from cpe_filter.send.protocol import MAX_EVENTS
-from cpe_filter.send.rights import CannotSendError, check_files, synchronised
+from cpe_filter.send.rights import CannotSendError, check_files
 
 __all__ = ["CannotSendError", "NoReportsError", "Sender", "batches", "check_files", "report", "run"]
 
@@ -233,6 +234,8 @@ class Sender:
             plan = schedule.tuned(plan, answer.splay, answer.policy)
             answered = f"{collector.host} answers {answer.status}"
             if answer.what == upstream.TAKEN:
+                if answer.instructions:
+                    self._leave(answer.instructions)
                 if not self._take(answer, batch, so_far):
                     return self._later(plan, 0.0, f"{answered} and names nothing that was sent")
             elif answer.what == upstream.WRONG and len(batch) > 1:
@@ -274,6 +277,13 @@ class Sender:
 
     def _later(self, plan: Plan, after: float, text: str) -> _Done:
         return UNDELIVERED, schedule.failed(plan, uptime(), after, self._draw), text
+
+    def _leave(self, instructions: tuple[str, ...]) -> None:
+        """Leaves the collector's instructions to the filter, which judges them. They come again until it answers."""
+        try:
+            self._reader.write(INSTRUCTIONS, instructions)
+        except OSError as error:
+            say(err(f"instructions of the collector not kept: {error.strerror}"))
 
     def _keep(self, body: bytes, how: str) -> None:
         """Keeps the last reports, byte for byte, and their outcomes, for `cpe-filter report show`."""

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from cpe_filter import __version__
-from cpe_filter.send.protocol import PATH, retry_after
+from cpe_filter.send.protocol import MAX_INSTRUCTION, MAX_INSTRUCTIONS, PATH, retry_after
 
 #: Seconds: to connect to an address, for the other side to say anything, and for a complete exchange.
 CONNECT_S, SILENCE_S, EXCHANGE_S = 15.0, 30.0, 120.0
@@ -46,7 +46,7 @@ class UnreachableError(Exception):
 class Answer(NamedTuple):
     """what: one of the above. acked, rejected: seqs, and why not; after: seconds (Retry-After).
 
-    splay, policy: as in schedule.Plan; None if the answer does not say.
+    splay, policy: as in schedule.Plan; None if the answer does not say. instructions: signed documents, not verified.
     """
 
     what: str
@@ -56,6 +56,7 @@ class Answer(NamedTuple):
     after: float
     splay: int | None
     policy: str | None
+    instructions: tuple[str, ...] = ()
 
 
 def context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
@@ -227,6 +228,7 @@ def _answer(status: int, headers: http.client.HTTPMessage, data: bytes) -> Answe
         retry_after(headers.get("Retry-After", ""), headers.get("Date", ""), time.time()),
         splay if type(splay) is int else None,
         policy if _is_version(policy) else None,
+        _instructions(content.get("instructions")) if status == 200 else (),
     )
 
 
@@ -247,6 +249,11 @@ def _rejected(content: Any) -> dict[int, str]:
             why = "".join(c if c.isascii() and c.isprintable() else "?" for c in str(one.get("why", "")))
             found[one["seq"]] = why[:_MOST_WHY]
     return found
+
+
+def _instructions(content: Any) -> tuple[str, ...]:
+    texts = [one for one in content if isinstance(one, str)] if isinstance(content, list) else []
+    return tuple(one for one in texts if 0 < len(one) <= MAX_INSTRUCTION)[:MAX_INSTRUCTIONS]
 
 
 def _is_version(value: Any) -> bool:

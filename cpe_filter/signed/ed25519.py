@@ -12,7 +12,7 @@ Strict where RFC 8032 leaves a choice, so that a signature has one form and all 
 
 from __future__ import annotations
 
-from cpe_filter.lean.sha512 import sha512
+from cpe_filter.signed.sha512 import sha512
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

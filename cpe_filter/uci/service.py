@@ -44,7 +44,8 @@ def lines(policy: Policy) -> list[str]:
         wanted += [f"{key} {name}" for name in names if not is_pattern(name)]
     files = (policy.status.status_file, policy.status.control_socket, policy.status.metrics_file, policy.notice.page)
     written = _folders((*files, policy.state.state_file, policy.state.exemptions_file))
-    read = [folder for folder in _folders(policy.network.leases) if folder not in written]
+    certificate = policy.report.certificate if policy.report.url else ""  # names this router in instructions
+    read = [folder for folder in _folders((*policy.network.leases, certificate)) if folder not in written]
     return wanted + [f"write {folder}" for folder in written] + [f"read {folder}" for folder in read]
 
 

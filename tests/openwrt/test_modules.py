@@ -12,7 +12,7 @@ from tests.openwrt.conftest import MINOR
 from tests.openwrt.modules import APART, LANGUAGES, reached, source, texts
 
 #: In cpe-filter for others: what several packages need, or what belongs to a room of the filter's. 2 kB.
-FOR_OTHERS = {"cpe_filter.privileges", "cpe_filter.enforce.conntrack", "cpe_filter.lean.sha512"}
+FOR_OTHERS = {"cpe_filter.privileges", "cpe_filter.enforce.conntrack"}
 Read = Callable[[str], ipk.Ipk]
 FOLDER = f"/usr/lib/python{MINOR}/site-packages/"
 
@@ -47,8 +47,7 @@ def test_together_they_have_all_but_the_providers_side_and_replay(read: Read) ->
     names = ["cpe-filter", *(name for name in APART if name != "none"), *(f"cpe-filter-lang-{x}" for x in LANGUAGES)]
     every = [module for name in names for module in packed(read(name))]
     assert len(every) == len(set(every))
-    not_yet = {"cpe_filter.lean.sha512"}  # for signed/, which no command uses yet
-    assert set(every) - not_yet == reached("cpe_filter.__main__", without=("none",))
+    assert set(every) == reached("cpe_filter.__main__", without=("none",))
     assert not [name for name in every if re.match(r"cpe_filter\.(collect|replay)", name)]
     assert packed(read("cpe-filter-full")) == set()
     assert sorted(read("cpe-filter-full").control["Depends"].split(", ")) == sorted(["libc", *names[1:]])

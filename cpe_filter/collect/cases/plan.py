@@ -208,6 +208,7 @@ def _move(gone: str, into: str) -> list[Statement]:
             ("UPDATE desk_case_action SET case_id = :into WHERE case_id = :gone", both),
             ("UPDATE desk_event SET case_id = :into WHERE case_id = :gone", both),
             ("UPDATE desk_mail SET case_id = :into WHERE case_id = :gone", both),
+            ("UPDATE desk_instruction SET case_id = :into WHERE case_id = :gone", both),
             ("DELETE FROM desk_case_alias WHERE old = :into", {"into": into}),
             ("UPDATE desk_case_alias SET id = :into WHERE id = :gone", both),
             (
@@ -222,11 +223,12 @@ def _move(gone: str, into: str) -> list[Statement]:
 
 
 def delete_related(number: str) -> list[Statement]:
-    """Deletes the actions, events, mails and aliases of a case."""
+    """Deletes the actions, events, mails, instructions and aliases of a case."""
     tables = (
         ("desk_case_action", "case_id"),
         ("desk_event", "case_id"),
         ("desk_mail", "case_id"),
+        ("desk_instruction", "case_id"),
         ("desk_case_alias", "id"),
     )
     return [(f"DELETE FROM {table} WHERE {column} = :gone", {"gone": number}) for table, column in tables]

@@ -182,6 +182,15 @@ class MailTable:
 
 
 @dataclass(frozen=True, slots=True)
+class DeskTable:
+    """[desk]: instructions of the desk for routers."""
+
+    instruction_key: str = ""
+    instruction_days: int = 7
+    instructions_per_day: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsTable:
     """[metrics]: where /metrics, /healthz and /readyz are."""
 
@@ -268,6 +277,7 @@ class Config:
     webhook: WebhookTable = WebhookTable()
     notice: NoticeTable = NoticeTable()
     mail: MailTable = MailTable()
+    desk: DeskTable = DeskTable()
     metrics: MetricsTable = MetricsTable()
     page: PageTable = PageTable()
     oidc: OidcTable = OidcTable()

@@ -1,8 +1,9 @@
 """POST /v1/reports: identity, limits, content; then the sink. 200 only when the sink has stored the report.
 
 Knows HTTP. Must not know TLS, stores or queues. Answers are JSON: `{"acked":[seq], "rejected":[{"seq","index","why"}],
-"retry_splay":s, "policy_version":""}`, or `{"why":text}`. Repeating a request after 400, 413 or 415 is of no use; after
-429 and 503 it is, after Retry-After seconds. Nothing that a sender wrote is sent back or logged.
+"retry_splay":s, "policy_version":""}`, and `"instructions":[text]` where some wait for the router; or `{"why":text}`.
+Repeating a request after 400, 413 or 415 is of no use; after 429 and 503 it is, after Retry-After seconds. Nothing that
+a sender wrote is sent back or logged.
 """
 
 from __future__ import annotations
@@ -65,8 +66,17 @@ class _RefusalError(Exception):
 
 
 class _Reports:
-    def __init__(self, identify: Identify, sink: Sink, terms: Terms, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        identify: Identify,
+        sink: Sink,
+        terms: Terms,
+        limits: Limits,
+        metrics: Metrics,
+        waiting: Callable[[wire.Report], list[str]],
+    ) -> None:
         self._identify, self._sink, self._terms, self._limits, self._metrics = identify, sink, terms, limits, metrics
+        self._waiting = waiting
         self._log = logging.getLogger("cpe_filter.collect.intake.app")
 
     async def __call__(self, request: Request) -> Response:
@@ -127,12 +137,14 @@ class _Reports:
             self._metrics.events.labels("rejected").inc(len(rejected))
             details = {**fields, "count": len(rejected), "why": rejected[0].why}
             self._log.warning("events rejected", extra={"fields": details})
+        waiting = self._waiting(report)
         return _json(
             {
                 "acked": [event["seq"] for event in report.events],
                 "rejected": [{"seq": one.seq, "index": one.index, "why": one.why} for one in rejected],
                 "retry_splay": self._terms.retry_splay_s,
                 "policy_version": self._terms.policy_version,
+                **({"instructions": waiting} if waiting else {}),
             }
         )
 
@@ -200,8 +212,18 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
     return JSONResponse(value, status, {"x-content-type-options": "nosniff", **(headers or {})})
 
 
-def application(identify: Identify, sink: Sink, terms: Terms, limits: Limits, metrics: Metrics) -> Starlette:
-    """The application behind one listener. Anything else than POST /v1/reports is refused, counted and logged."""
+def application(
+    identify: Identify,
+    sink: Sink,
+    terms: Terms,
+    limits: Limits,
+    metrics: Metrics,
+    waiting: Callable[[wire.Report], list[str]] = lambda report: [],
+) -> Starlette:
+    """The application behind one listener. Anything else than POST /v1/reports is refused, counted and logged.
+
+    waiting: the signed instructions for the router of a report.
+    """
     log = logging.getLogger("cpe_filter.collect.intake.app")
 
     async def refused(request: Request, error: Exception) -> Response:
@@ -214,7 +236,7 @@ def application(identify: Identify, sink: Sink, terms: Terms, limits: Limits, me
         return _json({"why": "expected POST /v1/reports"}, status, {"connection": "close", **allow})
 
     handlers = {404: refused, 405: refused}
-    endpoint = _Reports(identify, sink, terms, limits, metrics)
+    endpoint = _Reports(identify, sink, terms, limits, metrics, waiting)
     route = Route(PATH, endpoint.__call__, methods=["POST"])
     app = Starlette(routes=[route], exception_handlers=handlers)
     app.router.redirect_slashes = False

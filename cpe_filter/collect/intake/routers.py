@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_network
 from typing import Any
 
@@ -22,6 +22,7 @@ from cpe_filter.collect.intake.inbox import Sink
 from cpe_filter.collect.intake.listener import Listener, ListenError
 from cpe_filter.collect.intake.tls import Reloader, router_context
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.wire import Report
 
 #: How often the files are checked.
 _CHECK_S = 2.0
@@ -29,8 +30,13 @@ _CHECK_S = 2.0
 _log = logging.getLogger("cpe_filter.collect")
 
 
-def listeners(config: Config, metrics: Metrics, sink: Sink) -> tuple[list[Listener], Coroutine[Any, Any, None]]:
-    """The listeners and the job that watches their files. Raises `ListenError`, `RevocationListError`."""
+def listeners(
+    config: Config, metrics: Metrics, sink: Sink, waiting: Callable[[Report], list[str]] = lambda report: []
+) -> tuple[list[Listener], Coroutine[Any, Any, None]]:
+    """The listeners and the job that watches their files. waiting: the signed instructions for the router of a report.
+
+    Raises `ListenError`, `RevocationListError`.
+    """
     terms = app.Terms(
         reports_per_hour=config.limits.reports_per_hour,
         reports_burst=config.limits.reports_burst,
@@ -52,7 +58,7 @@ def listeners(config: Config, metrics: Metrics, sink: Sink) -> tuple[list[Listen
         made.append(
             Listener(
                 config.listen.address,
-                app.application(by_certificate, sink, terms, limits, metrics),
+                app.application(by_certificate, sink, terms, limits, metrics, waiting),
                 context,
                 config.listen.max_connections,
                 config.listen.max_per_source,
@@ -68,7 +74,8 @@ def listeners(config: Config, metrics: Metrics, sink: Sink) -> tuple[list[Listen
             revoked,
             config.tls_proxy.address_header.encode(),
         )
-        made.append(Listener(config.tls_proxy.address, app.application(by_header, sink, terms, limits, metrics)))
+        by_proxy = app.application(by_header, sink, terms, limits, metrics, waiting)
+        made.append(Listener(config.tls_proxy.address, by_proxy))
     return made, _watch(config, context, revoked, metrics)
 
 

@@ -86,6 +86,11 @@ UPDATE router_state SET heartbeat_at = :at, devices = :devices, suspected = :sus
 WHERE router = :router AND (heartbeat_at IS NULL OR heartbeat_at <= :at)
 """
 
+INSTRUCTION = """
+UPDATE desk_instruction SET state = :state, why = :why, done_at = :at, document = ''
+WHERE router = :router AND id = :id AND state IN ('queued', 'sent', 'expired')
+"""
+
 
 def rows(reports: Sequence[Report]) -> list[tuple[str, Rows]]:
     """Statements, each with the rows to run it for, in this order. Rows are in the order of their keys, so that two
@@ -94,19 +99,24 @@ def rows(reports: Sequence[Report]) -> list[tuple[str, Rows]]:
     incidents: Rows = []
     routers: Rows = []
     heartbeats: Rows = []
+    instructions: Rows = []
     for report in reports:
         routers.append(_router(report))
         for event in report.events:
             events.append(_event(report, event))
             if event["kind"] == "heartbeat":
                 heartbeats.append(_heartbeat(report, event))
+            elif event["kind"] == "instruction":
+                instructions.append(_instruction(report, event))
             else:
                 incidents.append(_incident_row(report, event))
     events.sort(key=lambda row: (row["router"], row["boot"], row["seq"]))
     incidents.sort(key=lambda row: (row["router"], row["id"], row["updated_at"], row["seq"]))
     routers.sort(key=lambda row: row["router"])  # stable: the reports of one router stay in order
     heartbeats.sort(key=lambda row: (row["router"], row["at"]))
+    instructions.sort(key=lambda row: (row["router"], row["id"]))
     pairs = [(REPORT, events), (INCIDENT, incidents), (ROUTER, routers), (HEARTBEAT, heartbeats)]
+    pairs.append((INSTRUCTION, instructions))
     return [(statement, values) for statement, values in pairs if values]
 
 
@@ -200,6 +210,16 @@ def _heartbeat(report: Report, event: Event) -> dict[str, Any]:
         "submitters": len(event.get("sub", ())),
         "submission": _json(event["sub"]) if "sub" in event else None,
         **{name: event[name] for name in names},
+    }
+
+
+def _instruction(report: Report, event: Event) -> dict[str, Any]:
+    return {
+        "router": report.router,
+        "id": event["doc"],
+        "state": event["result"],
+        "why": event.get("why"),
+        "at": report.at(event["up"]),
     }
 
 

@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cpe_filter.collect.cases import actions, history, query
+from cpe_filter.collect.cases import actions, history, instructions, query
 from cpe_filter.collect.cases.actions import KINDS, MAX_TEXT
 from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, Detail, InvalidStateError
 from cpe_filter.collect.cases.notifications import DEAD, DELIVERED, QUEUED, SKIPPED
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
+from cpe_filter.collect.web import instructions as instructions_page
 from cpe_filter.collect.web import mailform, makers
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import by_dhcp, maker, state
@@ -37,6 +38,7 @@ DONE = {
     "note": "The note is saved.",
     "assign": "The case is assigned.",
     "mail": "The notice is queued. It is sent within a minute, unless a bound is reached.",
+    **instructions_page.DONE,
 }
 _BUTTONS = {
     "acknowledge": "Acknowledge",
@@ -119,6 +121,7 @@ async def page(
     mail: Desk | None = None,
     now: int | None = None,
     people: Sequence[str] = (),
+    instruct: instructions.Desk | None = None,
 ) -> str | None:
     """The content of the page; None if the case does not exist. people: who can get it; none: any name.
     Raises `StoreError`."""
@@ -126,7 +129,9 @@ async def page(
     if found is None:
         return None
     case = found.case
-    letter = await mail.letter(found, int(time.time()) if now is None else now) if mail is not None else None
+    now = int(time.time()) if now is None else now
+    letter = await mail.letter(found, now) if mail is not None else None
+    on_router = await instructions_page.section(store, instruct, case, person, now)
     title = shown(case.subscriber, 60) if case.subscriber else f"router {shown(case.router)}"
     return "".join(
         [
@@ -141,6 +146,7 @@ async def page(
             _timeline(found, letter.sent if letter else []),
             "</div></div>",
             mailform.section(letter, case.id, person) if letter else "",
+            on_router,
             _incidents(found),
             _ports(found),
         ]

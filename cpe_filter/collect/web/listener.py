@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from cpe_filter.collect import users
-from cpe_filter.collect.cases import worker
+from cpe_filter.collect.cases import instructions, worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake.listener import Listener, ListenError
 from cpe_filter.collect.intake.tls import Reloader, browser_context
@@ -35,7 +35,11 @@ _log = logging.getLogger("cpe_filter.collect.web")
 
 
 def listeners(
-    config: Config, store: Store, metrics: Metrics, mail: Desk | None = None
+    config: Config,
+    store: Store,
+    metrics: Metrics,
+    mail: Desk | None = None,
+    instruct: instructions.Desk | None = None,
 ) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
     """The listener of the page and the jobs for it; none if the configuration has no page. Raises `ListenError`."""
     if not config.page.address:
@@ -55,7 +59,9 @@ def listeners(
         _desk(config),
         config.page.answer_days,
     )
-    application = site.application(store, access(config), terms, metrics, mail=mail, oidc=identity_provider(config))
+    application = site.application(
+        store, access(config), terms, metrics, mail=mail, oidc=identity_provider(config), instruct=instruct
+    )
     listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     jobs = [] if context is None else [_watch(config, context)]
     return [listener], [*jobs, _watch_makers(lists)] if config.page.makers else jobs

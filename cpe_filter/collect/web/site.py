@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from cpe_filter.collect.cases import actions, mail_servers
+from cpe_filter.collect.cases import actions, instructions, mail_servers
 from cpe_filter.collect.intake.limits import Buckets
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
@@ -42,6 +42,7 @@ from cpe_filter.collect.web import (
     zone,
     zonepage,
 )
+from cpe_filter.collect.web import instructions as instructions_page
 from cpe_filter.collect.web import mail_servers as mail_servers_page
 from cpe_filter.collect.web.access import (
     Access,
@@ -110,9 +111,10 @@ class Site:
         now: Callable[[], float],
         mail: Desk | None = None,
         oidc: Oidc | None = None,
+        instruct: instructions.Desk | None = None,
     ) -> None:
         self._store, self._access, self._terms, self._metrics, self._now = store, access, terms, metrics, now
-        self._mail = mail
+        self._mail, self._instruct = mail, instruct
         self._ways = login.Ways(not isinstance(access, ByPassword) or access.has_users, oidc is not None)
         self._oidc = oidc
         self._figures = Figures(store)
@@ -146,6 +148,7 @@ class Site:
             Route("/cases/{number}", self._page(self._case), methods=["GET"]),
             Route("/cases/{number}/mail", self._page(self._mail_form, desk=True), methods=["GET"]),
             Route("/cases/{number}/mail", self._page(self._send_mail, desk=True), methods=["POST"]),
+            Route("/cases/{number}/router-{act}", self._page(self._instruction, desk=True), methods=["GET", "POST"]),
             Route("/cases/{number}/{act}", self._page(self._act, desk=True), methods=["POST"]),
             Route(subscriberpage.PATH, self._page(self._subscribers), methods=["GET"]),
             Route(subscriberpage.PATH, self._page(self._by_address, desk=True), methods=["POST"]),
@@ -267,7 +270,9 @@ class Site:
 
     async def _case(self, request: Request, person: Person) -> Response:
         number = _number(request)
-        body = await casefile.page(self._store, number, person, self._mail, int(self._now()), self._terms.people)
+        body = await casefile.page(
+            self._store, number, person, self._mail, int(self._now()), self._terms.people, self._instruct
+        )
         if body is None:
             raise HttpError(404, "No such case.")
         message = casefile.DONE.get(request.query_params.get("done", ""), "")
@@ -305,6 +310,26 @@ class Site:
             raise HttpError(refusal.status, refusal.why)
         self._log_event("case", request, logging.INFO, user=person.name, case=number, act="mail")
         return _redirect(f"/cases/{number}?done=mail")
+
+    async def _instruction(self, request: Request, person: Person) -> Response:
+        """Asks for a confirmation; a POST queues the instruction."""
+        number, action = _number(request), instructions_page.parse(request.path_params["act"])
+        if action is None or self._instruct is None:
+            raise HttpError(404, "No such page.")
+        now = int(self._now())
+        if request.method == "GET":
+            body = await instructions_page.page(self._store, self._instruct, number, action, person, now)
+            if body is None:
+                raise HttpError(404, "No such case.")
+            return self._html(f"Instruction for case {number}", body, person, "/cases")
+        form = await self._own_form(request, person)
+        refusal = await instructions_page.send(
+            self._store, self._instruct, number, action, form, self._by(request, person), now
+        )
+        if refusal:
+            raise HttpError(refusal.status, refusal.why)
+        self._log_event("case", request, logging.INFO, user=person.name, case=number, act=f"router-{action}")
+        return _redirect(f"/cases/{number}?done=router-{action}")
 
     async def _mail_servers(self, request: Request, person: Person) -> Response:
         body = mail_servers_page.page(await mail_servers.listed(self._store))
@@ -501,9 +526,11 @@ def application(
     now: Callable[[], float] = time.time,
     mail: Desk | None = None,
     oidc: Oidc | None = None,
+    instruct: instructions.Desk | None = None,
 ) -> Callable[..., Any]:
-    """The page behind its listener. now: POSIX seconds, called for each request. mail: shows and sends notices."""
-    site = Site(store, access, terms, metrics, now, mail, oidc)
+    """The page behind its listener. now: POSIX seconds, called for each request. mail: shows and sends notices.
+    instruct: makes instructions for routers."""
+    site = Site(store, access, terms, metrics, now, mail, oidc, instruct)
     log = logging.getLogger("cpe_filter.collect.web")
 
     async def wrong(request: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode
 
+from cpe_filter.collect.cases import instructions
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
@@ -167,13 +168,16 @@ class Page:
         zone: str = "UTC",
         people: tuple[str, ...] = (),
         oidc: Oidc | None = None,
+        instruct: instructions.Desk | None = None,
     ) -> None:
         self.metrics = Metrics()
         self.store, self.oidc = store, oidc
         self._ticks = itertools.count(int(time.time()))
         self.access = access or ByPassword(USERS, Sessions(3600, 600), b"x-remote-user")
         terms = Terms(secure, url, address_of=asked or AddressOf(), zone=zone, people=people)
-        self.app: Callable[..., Any] = application(store, self.access, terms, self.metrics, self._now, mail, oidc)
+        self.app: Callable[..., Any] = application(
+            store, self.access, terms, self.metrics, self._now, mail, oidc, instruct
+        )
         self.scheme = "https" if secure else "http"
 
     def _now(self) -> float:

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 
-from cpe_filter.lean.sha512 import sha512
+from cpe_filter.signed.sha512 import sha512
 
 
 def test_it_is_that_of_hashlib() -> None:
@@ -15,5 +15,5 @@ def test_it_is_that_of_hashlib() -> None:
 
 
 def test_openssl_stays_out() -> None:
-    code = "import sys, cpe_filter.lean.sha512; print({'hashlib', '_hashlib'} & set(sys.modules))"
+    code = "import sys, cpe_filter.signed.sha512; print({'hashlib', '_hashlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True).stdout == "set()\n"

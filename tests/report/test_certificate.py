@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from cpe_filter.send.certificate import CertificateError, _days, parse
+from cpe_filter.report.certificate import CertificateError, _days, parse
 from tests.collect.ca import Authority
 
 

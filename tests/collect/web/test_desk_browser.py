@@ -13,6 +13,7 @@ from cpe_filter.collect.mail import outbox
 from cpe_filter.collect.store.sqlite import SQLite
 from tests.collect.web.test_browser import clean, log_in, press, put, words
 from tests.fleet.__main__ import Fleet
+from tests.lab.net import DEADLINE_S
 from tests.replay.test_browser import CONTRAST, OVERFLOW
 from tests.texts.accessible import CLIPPED, problems
 from tests.texts.browser import Browser
@@ -47,9 +48,19 @@ async def _prepare(fleet: Fleet) -> None:
         assert len(rows) >= 3
         await actions.assign(store, rows[0]["id"], "admin", "admin", now=now)
         await outbox.add(store, rows[1]["id"], rows[1]["subscriber"], 0, "", now)
-        for column, place in (("objection = 1, answered_at = begun_at", 2), ("told_at = begun_at - 900000", 1)):
-            change = f"UPDATE desk_case SET {column} WHERE id = :id"  # noqa: S608 two texts of our own
-            await store.write([(change, {"id": rows[place]["id"]})])
+        # As a router reports it; the collector follows.
+        objects = (
+            "UPDATE incident SET answer = 'mistake', answered_at = :now, objected_at = :now, changed_at = :now"
+            " WHERE closed_at IS NULL AND (router, id) IN"
+            " (SELECT router, incident FROM desk_incident WHERE case_id = :id)"
+        )
+        await store.write([(objects, {"id": rows[2]["id"], "now": now})])
+        deadline = time.monotonic() + DEADLINE_S
+        while not (await store.read("SELECT objection FROM desk_case WHERE id = :id", id=rows[2]["id"]))[0][
+            "objection"
+        ]:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
         await store.write([("UPDATE desk_mail SET state = 'bounced'", {})])
     finally:
         await store.close()

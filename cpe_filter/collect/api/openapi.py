@@ -17,6 +17,7 @@ from cpe_filter.collect.api.schemas import SCHEMAS, Schema, ref
 Json = dict[str, Any]
 
 _PATH = re.compile(r"\{(\w+)\}")
+_MATCH = r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*"){0,7})$'
 _ALWAYS = ("bad-request", "too-long", "too-many-requests", "internal", "unavailable")
 _TOKEN = ("unauthorized", "forbidden")
 _BODY = ("timeout", "too-large", "media-type", "in-progress", "key-reused")
@@ -97,7 +98,7 @@ def _in_query(one: Operation) -> list[Json]:
     for parameter in (PARAMETERS[name] for name in one.parameters):
         schema: Schema = {key: value for key, value in parameter.schema.items() if key != "description"}
         if schema["type"] == "string" and "enum" not in schema:
-            schema["minLength"] = 1
+            schema |= {"minLength": 1, **({} if "format" in schema else {"pattern": r"^[^\u0000]*$"})}
         listed = {"style": "form", "explode": False} if schema["type"] == "array" else {}
         if listed:
             schema["minItems"] = 1
@@ -121,7 +122,7 @@ def _in_headers(one: Operation) -> list[Json]:
         "in": "header",
         "required": True,
         "description": "The ETag of the case as it was read; `*` for any version.",
-        "schema": {"type": "string", "maxLength": 200},
+        "schema": {"type": "string", "maxLength": 200, "pattern": _MATCH},
     }
     return [key, match]
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,8 +15,11 @@ import pytest
 from cpe_filter.collect.cases.history import BOUNCED, QUIET, RELAPSED, ActionKind
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, UnstorableError
+from cpe_filter.collect.store.sqlite import SQLite
 from tests.collect.conftest import Opener
 from tests.collect.reports import NOW
+from tests.collect.running import toml
+from tests.lab.net import DEADLINE_S, PROJECT
 
 WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 ANNA = audit.By("anna", audit.PAGE, "192.0.2.9")
@@ -117,3 +124,40 @@ def test_retention_deletes_the_oldest_and_the_chain_goes_on(with_store: WithStor
 
 def test_words_are_the_ones_of_actions() -> None:
     assert set(get_args(ActionKind)) - {BOUNCED, QUIET, RELAPSED} <= set(audit.KINDS)
+
+
+def test_the_command_prints_it_and_finds_a_change(tmp_path: Path) -> None:
+    listen = {"certificate": "/c", "key": "/k", "client_ca": "/a"}
+    path, database = tmp_path / "collector.toml", tmp_path / "collector.db"
+    path.write_text(toml({"listen": listen, "store": {"path": str(database)}}))
+
+    async def fill(*changes: str) -> None:
+        store = SQLite(str(database))
+        await store.open()
+        if changes:
+            await store.write([(change, {}) for change in changes])
+        else:
+            await audit.record(store, ANNA, "note", "case-1", "called", NOW)
+            await audit.record(store, audit.By("crm", audit.API), "closed", "case-1", now=NOW + 86_400)
+        await store.close()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cpe_filter", "collector", "--config", str(path), "audit", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=DEADLINE_S)
+
+    asyncio.run(fill())
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "2 lines; each follows the one before." in done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["n"], line["who"], line["via"], line["what"]) for line in lines] == [
+        (1, "anna", "page", "note"),
+        (2, "crm", "api", "closed"),
+    ]
+    assert lines[0]["at"].endswith("Z")
+    assert len(run("--since", lines[1]["at"]).stdout.splitlines()) == 1
+    asyncio.run(fill("UPDATE desk_audit SET who = 'berta' WHERE n = 1"))
+    done = run()
+    assert done.returncode == 2
+    assert "line 1 does not follow the line before it" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -22,7 +22,7 @@ from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.password import hashed
 from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.collect.subscribers.file import File
-from cpe_filter.collect.users import DESK, VIEWER
+from cpe_filter.collect.users import ADMIN, VIEWER
 from tests.collect.ca import Authority
 from tests.collect.running import Collector
 from tests.fleet import lives, people
@@ -44,7 +44,7 @@ class Fleet:
         self.port = port or free_port()
         #: name -> password.
         self.users = {"admin": secrets.token_urlsafe(9), "guest": secrets.token_urlsafe(9)}
-        roles = {"admin": DESK, "guest": VIEWER}
+        roles = {"admin": ADMIN, "guest": VIEWER}
         users = [f"{name}:{roles[name]}:{hashed(given)}" for name, given in self.users.items()]
         tables: dict[str, dict[str, Any]] = {
             "answer": {"policy_version": lives.POLICIES[0][0]},

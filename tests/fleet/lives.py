@@ -47,7 +47,8 @@ _ANSWERS = ("", "seen", "", "cleaned", "", "mistake", "", "", "seen", "server")
 
 
 class Incident(NamedTuple):
-    """ago: of opened, raised and closed (None: open still), seconds before now. why: it closed."""
+    """ago: of opened, raised and closed (None: open still), seconds before now. why: it closed. seen, answered: the
+    same of the notice on the router (None: not), by_home: at another device first; answer: the last."""
 
     id: str
     dev: str
@@ -58,6 +59,10 @@ class Incident(NamedTuple):
     raised: int | None
     closed: int | None
     why: str
+    seen: int | None = None
+    answered: int | None = None
+    answer: str = ""
+    by_home: bool = False
 
 
 @dataclass
@@ -124,20 +129,51 @@ def _story(rng: random.Random, device: int) -> list[Incident]:
         if raised is not None and raised < HOUR:
             raised = HOUR // 2
         lasts = int(rng.expovariate(1 / (22 * DAY)))
+        seen_after, answered_after, answer = None, None, ""
         if at < NOTICES_SINCE * DAY:
-            # The better known the notice, the sooner it is heeded.
-            lasts = int(HOUR * 6 + rng.expovariate(1 / ((4 + 9 * at / (NOTICES_SINCE * DAY)) * DAY)))
+            # The better known the notice, the sooner it is heeded; most of all by those who have opened it.
+            lasts = int(HOUR * 6 + rng.expovariate(1 / ((6 + 9 * at / (NOTICES_SINCE * DAY)) * DAY)))
+            if raised is not None and rng.random() < 0.62:
+                seen_after = int(120 + rng.expovariate(1 / (9 * HOUR)))
+                lasts = seen_after + int(HOUR + rng.expovariate(1 / (3 * DAY)))
+                if rng.random() < 0.66:
+                    answered_after = seen_after + rng.randrange(20, 1800)
+                    answer = rng.choices(("seen", "cleaned", "mistake", "server"), (45, 40, 8, 7))[0]
         closed: int | None = (raised if raised is not None else at) - lasts
         if closed is not None and closed < HOUR:
             closed = None
         why = rng.choices(("cleared", "released", "expired"), (5, 4, 1))[0]
         chosen = tuple(one for one in indicators if rng.random() < 0.8) or indicators[:1]
-        out.append(Incident(f"{rng.getrandbits(64):016x}", dev, oui, name, chosen, at, raised, closed, why))
+        one = Incident(f"{rng.getrandbits(64):016x}", dev, oui, name, chosen, at, raised, closed, why)
+        out.append(_noticed(one, seen_after, answered_after, answer, rng.random() < 0.2))
         if closed is None or rng.random() > 0.27:
             return out
         at = closed - int(rng.expovariate(1 / (9 * DAY))) - HOUR
         if at < 2 * HOUR:
             return out
+
+
+def _noticed(one: Incident, seen: int | None, answered: int | None, answer: str, by_home: bool) -> Incident:
+    """What becomes of its notice, so many seconds after it was raised; nothing that is yet to come."""
+    raised = one.raised
+    if raised is None or seen is None or raised - seen < 60:
+        return one
+    one = one._replace(seen=raised - seen, by_home=by_home)
+    if answered is None or raised - answered < 60:
+        return one
+    return one._replace(answered=raised - answered, answer=answer)
+
+
+def notice(one: Incident, ago: int) -> dict[str, Any] | None:
+    """What a report of this time says of the notice."""
+    if one.seen is None or one.seen < ago:
+        return None
+    found: dict[str, Any] = {"shown": 0, "others": 1} if one.by_home and ago > (one.answered or 0) else {"shown": 1}
+    if one.by_home:
+        found["others"] = 1
+    if one.answered is not None and one.answered >= ago:
+        found["answer"] = one.answer
+    return found
 
 
 def events(life: Life, rng: random.Random) -> list[dict[str, Any]]:
@@ -160,8 +196,10 @@ def _incident_events(life: Life, one: Incident, rng: random.Random) -> list[tupl
             (end + int((one.raised - end) * part), "updated", "compromised")
             for part in sorted((rng.random() for _ in range(3)), reverse=True)
         ]
+        moments += [(at, "updated", "compromised") for at in (one.seen, one.answered) if at is not None and at > end]
     if one.closed is not None:
         moments.append((one.closed, "closed", "clear"))
+    moments.sort(key=lambda moment: -moment[0])
     out = []
     conns = 0
     for ago, kind, standing in moments:
@@ -192,6 +230,8 @@ def incident(
         "act": {"clear": "monitor", "suspected": "limit"}.get(standing, "explain"),
         "sp": [{"up": up - 30, "port": rng.randrange(1024, 65_536), "family": 4}],
     }
+    if (noticed := notice(one, ago)) is not None:
+        event["notice"] = noticed
     if one.oui:
         event["oui"] = one.oui
     if one.name:

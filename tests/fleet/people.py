@@ -85,11 +85,17 @@ def _of_one(rng: random.Random, begun: int, end: int, now: int) -> list[tuple[in
     if begun < now - NOTICES_SINCE * DAY or rng.random() > 0.93:
         return out
     told = begun + int(rng.expovariate(1 / (2 * HOUR))) + 300
-    out.append((told, "notices", "notified", ""))
-    if rng.random() < 0.68:
+    channel = rng.choices(("mail", "webhook", ""), (60, 15, 25))[0]
+    if channel:
+        out.append((told, channel, "notified", ""))
+        if channel == "mail" and rng.random() < 0.06:
+            out.append((told + 900, "mail", "bounced", "5.1.1: the address does not exist"))
+    if rng.random() < 0.12:
+        out.append((told + 7200, rng.choice(_DESK), "notified", "By phone."))
+    if rng.random() < 0.3:
         taken = told + int(rng.expovariate(1 / (16 * HOUR))) + 600
-        by_desk = rng.random() < 0.3
-        out.append((taken, rng.choice(_DESK) if by_desk else "subscriber", "acknowledged", ""))
+        by_desk = rng.random() < 0.8
+        out.append((taken, rng.choice(_DESK) if by_desk else "crm", "acknowledged", ""))
         if by_desk:
             out.append((taken + 120, rng.choice(_DESK), "note", rng.choice(_REMARKS)))
     return [one for one in out if one[0] < end]

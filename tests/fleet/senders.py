@@ -81,6 +81,11 @@ class Sender:
                 life.incidents[at] = one._replace(closed=1)
                 events.append(lives.incident(life, one, 0, "closed", "clear", rng.randrange(60, 200), rng))
                 self._counts.cleaned += 1
+            elif one.seen is None and rng.random() < 0.15:
+                life.incidents[at] = one = one._replace(
+                    seen=0, answered=0, answer=rng.choice(("seen", "cleaned", "mistake"))
+                )
+                events.append(lives.incident(life, one, 0, "updated", "compromised", rng.randrange(60, 200), rng))
             elif rng.random() < 0.3:
                 events.append(lives.incident(life, one, 0, "updated", "compromised", rng.randrange(60, 200), rng))
         numbered = [{"seq": self._seq + at, **event} for at, event in enumerate(events, 1)]

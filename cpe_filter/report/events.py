@@ -86,14 +86,26 @@ def device_facts(device: Device, now: PacketTime) -> Wire:
     if takes_mail(device, now):
         found["serves"] = True
     shown, answer, quarantine = device.notice
-    if shown or answer or quarantine:
+    if any(notice_news(device)):
         found["notice"] = {"shown": _number(shown), **({"answer": answer} if answer else {})}
+        others, seen = device.notice_elsewhere
+        if others:
+            found["notice"]["others"] = _number(others)
+        if seen:
+            found["notice"]["others_seen"] = True
     if quarantine:
         held = quarantine == "held"
         found["notice"]["quarantine"] = {"state": "quarantined"} if held else {"state": "released", "who": quarantine}
     if device.dhcp_class:
         found["class"] = device.dhcp_class
     return found
+
+
+def notice_news(device: Device) -> tuple[str, str, int]:
+    """What an event is made for at once, as `Incident.notice_news` has it."""
+    shown, answer, quarantine = device.notice
+    others, seen = device.notice_elsewhere
+    return answer, quarantine, (shown > 0) + 2 * (others > 0) + 4 * seen
 
 
 def _submission(counts: Iterable[int]) -> Wire:

@@ -54,10 +54,10 @@ class Incident:
         "id",
         "key",
         "last",
-        "last_sent_answer",
         "last_sent_at",
         "last_sent_counts",
         "last_sent_examples",
+        "last_sent_news",
         "name",
         "oui",
         "reason",
@@ -80,7 +80,7 @@ class Incident:
         self.counts = self.last_sent_counts = NOTHING
         self.last_sent_at = first
         self.last_sent_examples = 0
-        self.last_sent_answer = ("", "")
+        self.last_sent_news = ("", "", 0)
         self.arrived = 0
         self.examples: list[Example] = []
         self.examined: list[tuple[PacketTime, int]] = []  # began, client's port
@@ -88,11 +88,13 @@ class Incident:
         self.reason: EndReason = ""
 
     @property
-    def answer(self) -> tuple[str, str]:
-        """People's last answer to the notice, and the quarantine as `Device.notice` has it; "" if there is none."""
+    def notice_news(self) -> tuple[str, str, int]:
+        """People's last answer to the notice, and the quarantine as `Device.notice` has it ("" if there is none); and
+        whether it was opened at the device (1) or at another one (2), and said to be seen there (4)."""
         notice = self.device_facts.get("notice", {})
         quarantine = notice.get("quarantine")
-        return notice.get("answer", ""), (quarantine.get("who", "held") if quarantine else "")
+        opened = (notice.get("shown", 0) > 0) + 2 * ("others" in notice) + 4 * ("others_seen" in notice)
+        return notice.get("answer", ""), (quarantine.get("who", "held") if quarantine else ""), opened
 
     @property
     def has_news(self) -> bool:
@@ -101,7 +103,7 @@ class Incident:
 
     def sent(self, now: PacketTime) -> None:
         """An event has just reported all this."""
-        self.last_sent_answer = self.answer
+        self.last_sent_news = self.notice_news
         self.last_sent_counts, self.last_sent_at, self.last_sent_examples = self.counts, now, len(self.examples)
 
     def examine(self, connection: tuple[PacketTime, int], example: Example | None) -> None:

@@ -40,6 +40,7 @@ from cpe_filter.report.events import (
     UPDATED,
     device_facts,
     incident_event,
+    notice_news,
 )
 from cpe_filter.report.incident import MAX_NAME, Incident
 
@@ -230,7 +231,7 @@ class IncidentTracker:
         if raised:
             opening(incident, device)
             return [self._event(RAISED, incident, now)]
-        if incident.answer != incident.last_sent_answer:  # the desk waits for it
+        if incident.notice_news != incident.last_sent_news:  # the desk waits for it
             return [self._event(UPDATED, incident, now)]
         news = incident.has_news or (self.asks and incident.standing == COMPROMISED)
         if news and now - incident.last_sent_at >= policy.report.update_minutes * 60:
@@ -303,7 +304,7 @@ def _has_changed(incident: Incident, device: Device) -> bool:
     """Whether the device has changed since the incident's counts were taken."""
     if device.last_seen != incident.last or device.score.standing != incident.standing or incident.rekeyed:
         return True
-    return device.notice[1:] != incident.answer
+    return notice_news(device) != incident.notice_news
 
 
 def _first_event(incident: Incident) -> EventKind:

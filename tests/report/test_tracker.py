@@ -719,7 +719,8 @@ def test_an_answer_to_the_notice_is_reported_at_once() -> None:
     home.works(device, COMPROMISED)
     assert [event["kind"] for event in home.look()] == ["raised"]
     device.notice = (1, "", "")
-    assert home.look() == []  # with the next event
+    (event,) = home.look()
+    assert (event["kind"], event["notice"]) == ("updated", {"shown": 1})
     device.notice = (2, "mistake", "")
     (event,) = home.look()
     assert (event["kind"], event["notice"]) == ("updated", {"shown": 2, "answer": "mistake"})
@@ -747,3 +748,20 @@ def test_a_quarantine_is_reported_at_once_and_with_the_end() -> None:
     (event,) = home.look()
     assert (event["kind"], event["why"]) == ("closed", "released")
     assert event["notice"]["quarantine"] == {"state": "released", "who": "self"}
+
+
+def test_what_is_seen_at_another_device_of_the_home_is_reported_at_once() -> None:
+    home = Home()
+    device = home.device()
+    home.works(device, COMPROMISED)
+    home.look()
+    for elsewhere, found in (
+        ((1, False), {"shown": 0, "others": 1}),
+        ((1, True), {"shown": 0, "others": 1, "others_seen": True}),
+    ):
+        device.notice_elsewhere = elsewhere
+        (event,) = home.look()
+        assert (event["kind"], event["notice"]) == ("updated", found)
+        assert home.look() == []
+    device.notice_elsewhere = (7, True)  # not again
+    assert home.look() == []

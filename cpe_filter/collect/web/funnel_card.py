@@ -73,7 +73,7 @@ def _stages(found: Funnel) -> str:
         Column("Stage"),
         Column("Devices", "n"),
         Column("Share", "n"),
-        Column("", "share-cell narrow-off"),
+        Column("", "share-cell wide-only"),
         Column("Median time", "n"),
     ]
     return listing("Devices by stage", columns, rows)

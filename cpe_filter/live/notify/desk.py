@@ -179,6 +179,7 @@ class NoticeDesk(Part):
             one = self.showing.notified.get(device.key)
             shown, answer = (one.shown, one.answer) if one is not None else (0, "")
             device.notice = (shown, answer, self.holding.state(device.key))
+            device.notice_elsewhere = (one.others, one.by_other) if one is not None else (0, False)
         for device, stay in changed:
             # One that is no longer compromised keeps what its incident ends with.
             device.notice = (*device.notice[:2], state_of(stay))
@@ -223,7 +224,9 @@ class NoticeDesk(Part):
         if verb == "page":
             answer = self._page(mac, self.showing.opened(mac, self._now) if mac else None)
             self._counts["shown"] += answer["to"] == "own"
-            self._counts["shown_to_others"] += answer["to"] == "other"
+            if answer["to"] == "other":
+                self._counts["shown_to_others"] += 1
+                self.showing.opened_elsewhere()
         elif verb == "about":
             answer = self._page(mac, self.showing.notified.get(mac))
         elif verb in ANSWERS:

@@ -40,14 +40,25 @@ REMINDED_DAYS = 30
 class Notified:
     """A compromised device. since: of its standing. led_at: when HTTP of it was last led to the notice; shown_at: when
     the page was first and last opened at it, and how often. answer: the last answer; by_other: one of the home has seen
-    it. sends: it has sent mail within a day. Times: 0 if not yet."""
+    it; others: how often it was opened at those. sends: it has sent mail within a day. Times: 0 if not yet."""
 
-    __slots__ = ("answer", "answered_at", "by_other", "first_shown_at", "led_at", "sends", "shown", "shown_at", "since")
+    __slots__ = (
+        "answer",
+        "answered_at",
+        "by_other",
+        "first_shown_at",
+        "led_at",
+        "others",
+        "sends",
+        "shown",
+        "shown_at",
+        "since",
+    )
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.led_at = self.first_shown_at = self.shown_at = self.answered_at = 0.0
-        self.shown = 0
+        self.shown = self.others = 0
         self.answer: Said = ""
         self.by_other = self.sends = False
 
@@ -177,6 +188,11 @@ class Showing:
         one = self.notified[mac]
         one.answer, one.answered_at = answer, now
 
+    def opened_elsewhere(self) -> None:
+        """One of the home's other devices was shown it."""
+        for one in self.notified.values():
+            one.others += 1
+
     def seen_by_other(self) -> None:
         """One of the home's other devices has seen it."""
         for one in self.notified.values():
@@ -197,9 +213,9 @@ class Showing:
     def plain(self) -> list[Any]:
         """What must outlive a restart, for JSON: answers, so that nothing is shown again, and releases."""
         answered = [
-            [key.hex(), one.since, one.shown, one.shown_at, one.answer, one.answered_at, one.by_other]
+            [key.hex(), one.since, one.shown, one.shown_at, one.answer, one.answered_at, one.by_other, one.others]
             for key, one in self.notified.items()
-            if one.shown or one.answer or one.by_other
+            if one.shown or one.answer or one.by_other or one.others
         ]
         return [answered, [[key.hex(), *times] for key, times in self._releases.items()]]
 
@@ -207,11 +223,11 @@ class Showing:
         """Takes what `plain` has given. Raises ValueError if it is anything else."""
         try:
             answered, releases = plain
-            for key, since, shown, shown_at, answer, answered_at, by_other in answered[:MOST]:
+            for key, since, shown, shown_at, answer, answered_at, by_other, *others in answered[:MOST]:
                 one = Notified(float(since))
                 one.shown, one.shown_at, one.first_shown_at = int(shown), float(shown_at), float(shown_at)
                 one.answer, one.answered_at = (answer if answer in ANSWERS else ""), float(answered_at)
-                one.by_other = bool(by_other)
+                one.by_other, one.others = bool(by_other), int(others[0]) if others else 0
                 self.notified[bytes.fromhex(key)] = one
             for key, *times in releases[:MOST]:
                 self._releases[bytes.fromhex(key)] = [float(time) for time in times[-32:]]

@@ -145,12 +145,21 @@ def test_answers_and_releases_outlive_a_restart() -> None:
     before.opened(BOT, 20.0)
     before.answer(BOT, "mistake", 30.0)
     before.released(BOT, 30.0)
+    before.opened_elsewhere()
+    before.seen_by_other()
     after = Showing()
     after.restore(json.loads(json.dumps(before.plain())))
     after.look([(BOT, 11.0), (OTHER, 10.0)], 40.0)
     assert (after.notified[BOT].shown, after.notified[BOT].answer) == (1, "mistake")
-    assert led(after, DEVICE) == set()
+    assert [(one.others, one.by_other) for one in after.notified.values()] == [(1, True), (1, True)]
+    assert BOT not in led(after, DEVICE)
     assert after.releases_left(BOT, 2, 40.0) == 1
+
+
+def test_what_an_earlier_version_saved_is_read() -> None:
+    after = Showing()
+    after.restore([[[BOT.hex(), 10.0, 1, 20.0, "seen", 30.0, False]], []])
+    assert (after.notified[BOT].answer, after.notified[BOT].others) == ("seen", 0)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class Device:
         self.submissions = (0, 0, 0)  # if many: servers, connections and failures at submission ports
         #: How often people have opened the notice at it, their last answer, and its quarantine (live.notify).
         self.notice = (0, "", "")
-        #: The same at other devices of the home: how often, and whether people said there that they have seen it.
+        #: The same at other devices of the home: how often, and whether people answered there that they have seen it.
         self.notice_elsewhere = (0, False)
         self.operators = b""  # of the servers it has dealt with, see detect.unusual
         # Only whether one is new matters: Python's hash of strings, with a new key at every start.

@@ -90,7 +90,7 @@ class Incident:
     @property
     def notice_news(self) -> tuple[str, str, int]:
         """People's last answer to the notice, and the quarantine as `Device.notice` has it ("" if there is none); and
-        whether it was opened at the device (1) or at another one (2), and said to be seen there (4)."""
+        whether it was opened at the device (1) or at another one (2), and answered there (4)."""
         notice = self.device_facts.get("notice", {})
         quarantine = notice.get("quarantine")
         opened = (notice.get("shown", 0) > 0) + 2 * ("others" in notice) + 4 * ("others_seen" in notice)

@@ -113,8 +113,9 @@ def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Li
     """What runs in each process that has a store: the fleet page, cases, notifications, mail and retention."""
     subscribers = worker.subscribers(config)  # read once, for all of them
     desk = mail.desk(config, store, subscribers)
-    pages, page_jobs = page.listeners(config, store, metrics, desk, _instructions(config, store))
-    apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store))
+    for_routers = _instructions(config, store)
+    pages, page_jobs = page.listeners(config, store, metrics, desk, for_routers)
+    apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store), for_routers)
     mail_jobs = mail.jobs(config, store, metrics, subscribers)
     case_jobs = worker.jobs(config, store, metrics, subscribers)
     return [*pages, *apis], [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs, *api_jobs]

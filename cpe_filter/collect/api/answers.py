@@ -89,7 +89,7 @@ def _ends(of: Any) -> Json:
     return {name: written(of[name] if isinstance(of, dict) else getattr(of, name)) for name in names}
 
 
-def detail(found: Detail, mails: Sequence[Row]) -> Json:
+def detail(found: Detail, mails: Sequence[Row], orders: Sequence[Row]) -> Json:
     return {
         "case": case_(found.case, len(mails)),
         "episodes": [
@@ -114,7 +114,17 @@ def detail(found: Detail, mails: Sequence[Row]) -> Json:
             for row in found.events
         ],
         "mails": [mail(row) for row in mails],
+        "instructions": [_instruction(row) for row in orders],
     }  # fmt: skip
+
+
+def _instruction(row: Row) -> Json:
+    return {
+        **{name: row[name] for name in ("id", "action", "made_by", "state", "why")},
+        **{name: written(row[name]) for name in ("made_at", "expires_at", "sent_at", "done_at")},
+        "until": written(row["until_at"]),
+        "text": row["remark"],
+    }
 
 
 def _incident(row: Row) -> Json:

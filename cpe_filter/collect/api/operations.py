@@ -115,7 +115,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("assignCase", "POST", "/cases/{id}/assign", "desk", "Assign a case to a user, or to none", "Case", _KEPT,
               body="AssignOrder", versioned=True, problems=_ACT),
     Operation("releaseDevice", "POST", "/cases/{id}/release", "desk", "Have the router release the device", "Case",
-              "A signed instruction travels to the router with its next report. Its incidents show what became of it.",
+              "A signed instruction travels to the router with its next report; the case shows what became of it.",
               body="ReasonOrder", status=202, versioned=True, problems=(*_ACT, "not-set-up")),
     Operation("exemptDevice", "POST", "/cases/{id}/exempt", "desk", "Have the router exempt the device", "Case",
               "As releaseDevice, for so many days.",

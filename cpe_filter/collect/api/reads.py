@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from cpe_filter.collect.api import answers, openapi, query, times, tokens, versions
 from cpe_filter.collect.api.operations import FIGURE_DAYS, LIMIT, NOBODY, ORDERS
 from cpe_filter.collect.api.problem import ProblemError
-from cpe_filter.collect.cases import notice
+from cpe_filter.collect.cases import instructions, notice
 from cpe_filter.collect.cases import query as cases
 from cpe_filter.collect.cases.history import ACTIVE, STATES
 from cpe_filter.collect.cases.model import Case, Detail, Filter
@@ -133,7 +133,8 @@ async def counts(store: Store, ids: list[str]) -> dict[str, int]:
 async def get_case(call: Call) -> Done:
     found = await detail(call)
     mails = await outbox.of_case(call.store, found.case.id)
-    return Done(answers.detail(found, mails), tag(found.case, len(mails)))
+    orders = await instructions.of_case(call.store, found.case.id)
+    return Done(answers.detail(found, mails, orders), tag(found.case, len(mails)))
 
 
 async def detail(call: Call) -> Detail:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpe_filter.collect.api.tokens import ROLES
+from cpe_filter.collect.cases import instructions
 from cpe_filter.collect.cases.actions import MAX_TEXT
 from cpe_filter.collect.cases.history import STATES
 from cpe_filter.collect.cases.notifications import EVENT_STATES, MAIL_STATES
@@ -215,6 +216,22 @@ SCHEMAS: dict[str, Schema] = {
         },
     ),
     "Mails": object_("A part of the list.", {"mails": list_of("Mail"), "next": _MORE}),
+    "Instruction": object_(
+        "A signed instruction for the router of a case.",
+        {
+            "id": string("SHA-256 of the document."),
+            "action": string("release or exempt."),
+            "until": maybe(moment("The exemption ends.")),
+            "text": string("The reason."),
+            "made_at": moment("It was signed."),
+            "made_by": string("The user or token."),
+            "expires_at": moment("The router takes it until then."),
+            "state": one_of(instructions.STATES, "What became of it."),
+            "sent_at": maybe(moment("The router received it.")),
+            "done_at": maybe(moment("The router answered.")),
+            "why": maybe(string("Why the router refused it.")),
+        },
+    ),
     "CaseDetail": object_(
         "All there is of a case: at most 100 incidents and notifications, the newest.",
         {
@@ -224,6 +241,7 @@ SCHEMAS: dict[str, Schema] = {
             "history": list_of("HistoryEntry"),
             "notifications": list_of("Notification"),
             "mails": list_of("Mail"),
+            "instructions": list_of("Instruction"),
         },
     ),
     "Notice": object_(

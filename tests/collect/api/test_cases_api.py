@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from cpe_filter.collect import signing
 from cpe_filter.collect.api import once, versions
+from cpe_filter.collect.cases import instructions
 from cpe_filter.collect.cases.model import Case
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
-from tests.collect.api.client import Client, Ids, on, run
+from tests.collect.api.client import Client, Ids, filled, on, run
 from tests.collect.desks import Map, WithStore, event, line
 from tests.collect.reports import NOW
 
@@ -381,3 +383,25 @@ def test_the_audit_log_has_each_act(with_store: WithStore) -> None:
         assert (await client.get("/audit?until=2026-11-24T12:00:00Z", "admin")).body["lines"] == []
 
     with_store(lambda store: on(store, work))
+
+
+def test_a_signed_instruction(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        ids = await filled(store)
+        desk = instructions.Desk(store, signing.generate())
+        client = await Client(store, instructions=desk).with_tokens()
+        seen = await client.etag(ids[0])
+        order = {"text": "its own mail server", "days": 30}
+        assert (await client.post(f"/cases/{ids[0]}/exempt", order, seen)).status == 202
+        again = await client.post(f"/cases/{ids[0]}/exempt", order, "*")
+        assert (again.status, again.body["detail"]) == (409, "The router has not answered the last one yet")
+        rows = await instructions.of_case(store, ids[0])
+        assert [(row["action"], row["made_by"], row["remark"]) for row in rows] == [
+            ("exempt", "token:desk", "its own mail server")
+        ]
+        shown = (await client.get(f"/cases/{ids[0]}")).body["instructions"]
+        assert [(one["action"], one["state"], one["made_by"]) for one in shown] == [("exempt", "queued", "token:desk")]
+        lines = (await client.get("/audit?what=exempt", "admin")).body["lines"]
+        assert [(one["who"], one["via"]) for one in lines] == [("token:desk", "api")]
+
+    with_store(work)

@@ -29,7 +29,6 @@ from cpe_filter.lean.json_text import decode, encode
 from cpe_filter.lean.log import Log, err, notice
 from cpe_filter.live.device_search import called
 from cpe_filter.live.notify.channel import NAME, NoticeChannel
-from cpe_filter.live.notify.holding import Holding, state_of
 from cpe_filter.live.notify.showing import ANSWERS, Showing
 from cpe_filter.live.part import Part
 from cpe_filter.policy.model import parse_mac
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from cpe_filter.detect.mac_rotation import DeviceRekeyed
     from cpe_filter.engine import Engine
     from cpe_filter.live.gate import Gate
+    from cpe_filter.live.notify.holding import Holding
     from cpe_filter.live.notify.showing import Notified
     from cpe_filter.live.state import State
     from cpe_filter.policy.model import Policy
@@ -78,7 +78,9 @@ class NoticeDesk(Part):
         log: Log,
     ) -> None:
         self.showing = Showing()
-        self.holding = Holding(engine, gate.sets, log)
+        #: Once the policy has a quarantine: most have none, and memory is scarce.
+        self._holding: Holding | None = None
+        self._stays: list[Any] = []  # that were saved
         self._engine = engine
         self._gate = gate
         self._neighbours = neighbours
@@ -97,7 +99,7 @@ class NoticeDesk(Part):
         self._state = state
         self._saved = engine.policy.state.state_file + SUFFIX
         self._load()
-        state.companions[SUFFIX] = lambda now: encode([*self.showing.plain(), self.holding.quarantine.plain()]).encode()
+        state.companions[SUFFIX] = lambda now: encode(self._plain()).encode()
         self._counts = dict.fromkeys(("shown", "shown_to_others", "refused", *ANSWERS), 0)
 
     def _load(self) -> None:
@@ -107,7 +109,7 @@ class NoticeDesk(Part):
             if not isinstance(saved, list):
                 raise ValueError("not what was saved")
             self.showing.restore(saved[:2])
-            self.holding.quarantine.restore(saved[2] if len(saved) > 2 else [])
+            self._stays = saved[2] if len(saved) > 2 else []
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
@@ -124,7 +126,8 @@ class NoticeDesk(Part):
     def tick(self, now: PacketTime) -> None:
         self._now = now
         self._channel.tick(now)
-        self.holding.tick()
+        if self._holding is not None:
+            self._holding.tick()
         if now >= self._next or self._channel.answers != self._serves:
             self._look()
 
@@ -134,7 +137,8 @@ class NoticeDesk(Part):
 
     def device_rekeyed(self, event: DeviceRekeyed) -> None:
         self.showing.rekeyed(event.before, event.device.key)
-        self.holding.quarantine.rekeyed(event.before, event.device.key)
+        if self._holding is not None:
+            self._holding.quarantine.rekeyed(event.before, event.device.key)
         self._look()
 
     def reload(self, policy: Policy) -> None:
@@ -160,7 +164,7 @@ class NoticeDesk(Part):
         self._hold(compromised, alone, now)
         led = set()
         if self._serves and compromised:
-            held = self.holding.held
+            held = self._holding.held if self._holding is not None else ()
             led = self.showing.led_devices(policy.notice, alone, others, time.localtime().tm_hour, now, held)
         for mac in self._led - led:
             sets.end_notice(mac)
@@ -174,16 +178,44 @@ class NoticeDesk(Part):
 
     def _hold(self, compromised: list[Device], alone: set[bytes], now: PacketTime) -> None:
         """Brings the quarantine up to date, and what reports say of the notice."""
-        changed = self.holding.look(compromised, alone, self._serves, self._unreachable(), now)
+        if self._holding is None and self._engine.policy.notice.quarantine:
+            self._begin_holding()
+        changed = []
+        if self._holding is not None:
+            changed = self._holding.look(compromised, alone, self._serves, self._unreachable(), now)
         for device in compromised:
             one = self.showing.notified.get(device.key)
             shown, answer = (one.shown, one.answer) if one is not None else (0, "")
-            device.notice = (shown, answer, self.holding.state(device.key))
+            device.notice = (shown, answer, self._state_of(device.key))
             device.notice_elsewhere = (one.others, one.by_other) if one is not None else (0, False)
         for device, stay in changed:
             # One that is no longer compromised keeps what its incident ends with.
-            device.notice = (*device.notice[:2], state_of(stay))
+            device.notice = (*device.notice[:2], stay.by or "held")
             self._state.changed(device, now)
+
+    def _begin_holding(self) -> None:
+        from cpe_filter.live.notify.holding import Holding
+
+        self._holding = Holding(self._engine, self._gate.sets, self._log)
+        try:
+            self._holding.quarantine.restore(self._stays)
+        except ValueError as error:
+            self._log(err(f"quarantines not read: {self._saved}: {error}"))
+
+    def _plain(self) -> list[Any]:
+        return [*self.showing.plain(), self._holding.quarantine.plain() if self._holding is not None else self._stays]
+
+    def _state_of(self, key: bytes) -> str:
+        """A device's quarantine, as `Device.notice` has it."""
+        return self._holding.state(key) if self._holding is not None else ""
+
+    def _until(self, key: bytes) -> float | None:
+        """When it ends in any case, in the engine's seconds; None if the device is not in quarantine."""
+        return self._holding.until(key) if self._holding is not None else None
+
+    def _by_users(self, key: bytes, release: bool) -> None:
+        if self._holding is not None:
+            self._holding.quarantine.by_users(key, release)
 
     def _unreachable(self) -> set[bytes]:
         """Devices that the firewall keeps from the notice, as far as is known: it has never been opened there."""
@@ -259,7 +291,7 @@ class NoticeDesk(Part):
             device = self._engine.devices.find(mac)
             left = self.showing.releases_left(mac, policy.self_release, self._now)
             about = {"releases": left, "exempt": policy.self_exempt, "answer": one.answer}
-            until = self.holding.until(mac)
+            until = self._until(mac)
             if until is not None:
                 about["until"] = round(until + time.time() - self._now)
             return {"to": "own", "devices": [self._about_own(device)] if device else [], **about}
@@ -319,7 +351,7 @@ class NoticeDesk(Part):
         self.showing.answer(mac, answer, self._now)
         self._state.changed(device, self._now)
         # Before a release closes its incident.
-        device.notice = (self.showing.notified[mac].shown, answer, self.holding.state(mac))
+        device.notice = (self.showing.notified[mac].shown, answer, self._state_of(mac))
         policy = self._engine.policy.notice
         if answer == "cleaned" and self.showing.releases_left(mac, policy.self_release, self._now):
             self.showing.released(mac, self._now)
@@ -328,18 +360,18 @@ class NoticeDesk(Part):
         if answer == "server" and policy.self_exempt:
             request = {"device": mac.hex(":"), "reason": "a mail server, by the notice"}
             return self._have_done("exempt", "exempted", mac, request, number)
-        return {"result": answer, "held": self.holding.until(mac) is not None}
+        return {"result": answer, "held": self._until(mac) is not None}
 
     def _have_done(self, verb: str, result: str, mac: bytes, request: Answer, number: Any) -> Answer | None:
-        self.holding.quarantine.by_users(mac, True)
+        self._by_users(mac, True)
 
         def done(answer: Answer) -> None:
             self._look()
-            self.holding.quarantine.by_users(mac, False)
+            self._by_users(mac, False)
             self._channel.send({"id": number, "result": "failed" if "error" in answer else result})
 
         if not self._ask(verb, f"the device {mac.hex(':')} itself", request, done):
-            self.holding.quarantine.by_users(mac, False)
+            self._by_users(mac, False)
             return {"result": "failed"}
         return None
 
@@ -350,10 +382,10 @@ class NoticeDesk(Part):
         devices = []
         for key, one in self.showing.notified.items():
             device = self._engine.devices.find(key)
-            stay = self.holding.quarantine.stays.get(key)
+            stay = self._holding.quarantine.stays.get(key) if self._holding is not None else None
             times = {
                 "quarantined": stay.began if stay is not None else 0.0,
-                "quarantine_ends": self.holding.until(key),
+                "quarantine_ends": self._until(key),
                 "quarantine_ended": stay.ended if stay is not None else 0.0,
                 "led": one.led_at,
                 "first_shown": one.first_shown_at,
@@ -365,15 +397,19 @@ class NoticeDesk(Part):
                     "device": device.name if device else "",
                     "leads": key in self._led and key not in self._shut,
                     "shut_out": key in self._shut,
-                    "quarantine": self.holding.state(key) or None,
+                    "quarantine": self._state_of(key) or None,
                     "releases": self.showing.releases_left(key, self._engine.policy.notice.self_release, self._now),
                     "times_shown": one.shown,
                     "answer": one.answer or None,
                     **{f"{name}_at": round(at + shift, 3) if at else None for name, at in times.items()},
                 }
             )
-        figures = {"served": self._serves, "led": len(self._led), "quarantined": len(self.holding.held)}
-        return {"notice": {**figures, "counts": {**self._counts, **self.holding.counts}, "devices": devices}}
+        figures: dict[str, Any] = {"served": self._serves, "led": len(self._led)}
+        counts = dict(self._counts)
+        if self._holding is not None:
+            figures["quarantined"] = len(self._holding.held)
+            counts.update(self._holding.counts)
+        return {"notice": {**figures, "counts": counts, "devices": devices}}
 
     def close(self) -> None:
         sets = self._gate.sets
@@ -381,6 +417,7 @@ class NoticeDesk(Part):
             sets.switch(NOTICE_SERVED, False, 1.0)
         for mac in self._led:
             sets.end_notice(mac)
-        self.holding.close()
+        if self._holding is not None:
+            self._holding.close()
         self._channel.close()
         self._state.companions.pop(SUFFIX, None)

@@ -94,7 +94,7 @@ class Holding:
     def state(self, key: bytes) -> str:
         """`held`, who has released it, or "" where there is nothing to say."""
         stay = self.quarantine.stays.get(key)
-        return "" if stay is None else state_of(stay)
+        return "" if stay is None else stay.by or "held"
 
     def until(self, key: bytes) -> float | None:
         """When the stay of a device ends in any case, in the engine's seconds; None if it is not in quarantine."""
@@ -134,10 +134,6 @@ class Holding:
         """The kernel's elements stay for their minute: a filter that begins meanwhile goes on holding."""
         if self._call is not None:
             self._call.stop()
-
-
-def state_of(stay: Stay) -> str:
-    return stay.by or "held"
 
 
 def end_connections(devices: dict[bytes, tuple[bytes, ...]], policy: Policy) -> int:

@@ -765,3 +765,17 @@ def test_what_is_seen_at_another_device_of_the_home_is_reported_at_once() -> Non
         assert home.look() == []
     device.notice_elsewhere = (7, True)  # not again
     assert home.look() == []
+
+
+def test_where_the_desk_may_have_instructions_a_compromised_device_is_reported_without_news() -> None:
+    """They come with the answer to a report."""
+    home = Home()
+    device = home.device(standing=COMPROMISED)
+    assert home.kinds() == ["raised"]
+    assert home.kinds(60 * MINUTE) == []
+    home.incidents.asks = True
+    assert home.kinds() == ["updated"]
+    assert home.kinds(14 * MINUTE) == []
+    assert home.kinds(MINUTE) == ["updated"]
+    assert home.incidents.key_of(MAC.hex().rjust(16, "0")) == device.key
+    assert home.incidents.key_of("f" * 16) is None

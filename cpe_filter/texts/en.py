@@ -120,10 +120,10 @@ TEXTS = {
     "done_busy": "There were too many answers. Please try again in an hour.",
     "done_failed": "The router could not do this. Please try again in a minute.",
     "h_quarantine": "This device is in quarantine",
-    "quarantine": "Until it is cleaned it cannot use the Internet: it reaches this page, the router and the help "
-    "pages of {provider}, nothing else. Your other devices are not affected.",
-    "quarantine_ends": "The quarantine ends on {time} in any case.",
-    "quarantine_isp": "You have released the device as often as you can yourself. Now {provider} has to do it: please "
+    "quarantine": "Until it is clean, it cannot use the Internet: it reaches this page, the router and the help "
+    "pages of {provider}, and nothing else. Your other devices are not affected.",
+    "quarantine_ends": "The quarantine ends on {time} at the latest.",
+    "quarantine_isp": "You have released the device as often as you can yourself. Now {provider} has to do it. Please "
     "call.",
     "hint_cleaned_held": "This ends the quarantine at once ({count} times left). The filter keeps watching the device.",
     "done_held": "The device stays in quarantine until it is released.",

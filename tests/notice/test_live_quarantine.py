@@ -177,7 +177,7 @@ def test_it_is_released_twice_and_then_by_the_isp(lab: Lab) -> None:
         way.convict_again()
     page = way.get(BOT, SERVED)
     assert "0800 1234" in page
-    assert "in any case" in page
+    assert "at the latest" in page
     assert "has to release the device" in way.answer(BOT, "cleaned", way.token(BOT))
     assert way.is_held()
     lab.run("router", [PYTHON, "-m", "cpe_filter", "release", lab.mac(BOT), "--policy", str(way.policy)])

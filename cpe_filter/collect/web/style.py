@@ -200,6 +200,8 @@ label.apart { margin-top: 1rem; }
 @media (max-width: 77rem) {
   .wide-only { display: none; }
   .cases td.nowrap { white-space: normal; }
+  .pair { grid-template-columns: minmax(0, 1fr); }
+  .cases .whose { min-width: 0; }
 }
 @media (max-width: 66rem) {
   .cases .whose { min-width: 0; }
@@ -217,6 +219,7 @@ label.apart { margin-top: 1rem; }
   .stack td[data-title=""]::before { content: none; }
   .stack td > div { flex: 1; min-width: 0; overflow-wrap: anywhere; }
   .stack tbody th { font-weight: 600; overflow-wrap: anywhere; }
+  .stack tbody th .note { font-weight: 400; }
 }
 @media (min-width: 40.01rem) and (max-width: 48rem) {
   .stack td.narrow-off { display: flex; gap: .75rem; align-items: baseline; }

@@ -128,12 +128,12 @@ TEXTS = {
     "done_busy": "Es waren zu viele Antworten. Bitte versuchen Sie es in einer Stunde noch einmal.",
     "done_failed": "Der Router konnte das nicht ausführen. Bitte versuchen Sie es in einer Minute noch einmal.",
     "h_quarantine": "Dieses Gerät ist in Quarantäne",
-    "quarantine": "Bis es gesäubert ist, kann es das Internet nicht benutzen: Es erreicht nur diese Seite, den Router "
+    "quarantine": "Bis es sauber ist, kann es das Internet nicht benutzen: Es erreicht nur diese Seite, den Router "
     "und die Hilfeseiten Ihres Anbieters ({provider}). Ihre anderen Geräte sind nicht betroffen.",
-    "quarantine_ends": "Die Quarantäne endet von selbst: {time}.",
-    "quarantine_isp": "Sie haben das Gerät so oft freigegeben, wie Sie es selbst können. Jetzt muss es Ihr Anbieter "
+    "quarantine_ends": "Die Quarantäne endet spätestens am {time}.",
+    "quarantine_isp": "Sie haben das Gerät so oft selbst freigegeben, wie es möglich ist. Jetzt muss es Ihr Anbieter "
     "({provider}) tun: Bitte rufen Sie an.",
-    "hint_cleaned_held": "Das beendet die Quarantäne sofort (noch {count} Mal möglich). Der Filter beobachtet das "
+    "hint_cleaned_held": "Das beendet die Quarantäne sofort (noch {count}-mal möglich). Der Filter beobachtet das "
     "Gerät weiter.",
     "done_held": "Das Gerät bleibt in Quarantäne, bis es freigegeben wird.",
     "works_held": "Auf diesem Gerät: diese Seite, die Seite des Routers und die Hilfeseiten Ihres Anbieters "

@@ -125,15 +125,15 @@ TEXTS = {
     "done_failed": "De router kon dit niet uitvoeren. Probeer het over een minuut opnieuw.",
     "h_quarantine": "Dit apparaat is in quarantaine",
     "quarantine": "Tot het schoon is, kan het geen internet gebruiken: het bereikt alleen deze pagina, de router en "
-    "de hulppagina's van de provider ({provider}). Uw andere apparaten merken er niets van.",
-    "quarantine_ends": "De quarantaine eindigt vanzelf: {time}.",
-    "quarantine_isp": "U hebt het apparaat zo vaak vrijgegeven als u zelf kunt. Nu moet de provider ({provider}) dat "
-    "doen: bel alstublieft.",
+    "de hulppagina's van {provider}. Uw andere apparaten merken er niets van.",
+    "quarantine_ends": "De quarantaine eindigt uiterlijk op {time}.",
+    "quarantine_isp": "U hebt het apparaat zo vaak zelf vrijgegeven als mogelijk is. Nu moet {provider} dat doen. "
+    "Neem telefonisch contact op.",
     "hint_cleaned_held": "Dit beëindigt de quarantaine meteen (nog {count} keer mogelijk). Het filter blijft het "
     "apparaat in de gaten houden.",
     "done_held": "Het apparaat blijft in quarantaine tot het wordt vrijgegeven.",
-    "works_held": "Op dit apparaat: deze pagina, de eigen pagina van de router en de hulppagina's van de provider "
-    "({provider}). Uw andere apparaten werken zoals altijd.",
+    "works_held": "Op dit apparaat: deze pagina, de eigen pagina van de router en de hulppagina's van {provider}. "
+    "Uw andere apparaten werken zoals altijd.",
     "reach": "Meer op de pagina van de router:",
     "answer_there": "Heeft het apparaat een browser, dan kunt u daarop antwoorden:",
     "phone": "Telefonische hulp:",

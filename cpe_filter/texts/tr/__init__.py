@@ -130,11 +130,11 @@ TEXTS = {
     "h_quarantine": "Bu cihaz karantinada",
     "quarantine": "Temizlenene kadar interneti kullanamaz: yalnızca bu sayfaya, modeme ve sağlayıcınızın "
     "({provider}) yardım sayfalarına ulaşır. Diğer cihazlarınız etkilenmez.",
-    "quarantine_ends": "Karantina kendiliğinden sona erer: {time}.",
-    "quarantine_isp": "Cihazı kendiniz yapabileceğiniz kadar serbest bıraktınız. Artık bunu sağlayıcınızın "
-    "({provider}) yapması gerekir: lütfen arayın.",
+    "quarantine_ends": "Karantina en geç {time} tarihinde sona erer.",
+    "quarantine_isp": "Cihazın engelini kendiniz kaldırma hakkınız doldu. Artık bunu sağlayıcınızın ({provider}) "
+    "yapması gerekiyor. Lütfen arayın.",
     "hint_cleaned_held": "Bu, karantinayı hemen sona erdirir (kalan hak: {count}). Filtre cihazı izlemeye devam eder.",
-    "done_held": "Cihaz serbest bırakılana kadar karantinada kalır.",
+    "done_held": "Cihaz, engeli kaldırılana kadar karantinada kalır.",
     "works_held": "Bu cihazda: bu sayfa, modemin sayfası ve sağlayıcınızın ({provider}) yardım sayfaları. "
     "Diğer cihazlarınız eskisi gibi çalışır.",
     "reach": "Modemin sayfasında daha fazla bilgi var:",

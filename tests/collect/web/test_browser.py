@@ -161,6 +161,8 @@ def test_looks_and_reads_everywhere(browser: Browser, fleet: Fleet) -> None:
                 "cases?state=all",
                 "cases?text=nothing-like-it",
                 case,
+                "subscribers",
+                "undelivered",
                 "mail-servers",
                 subscriber,
                 "subscribers?text=s",

@@ -35,6 +35,8 @@ def test_line() -> None:
             "networks": "8", "messages": "1", "recipients": "3", "refused": "4", "action": "explain",
             "indicators": "dnsbl-listed:2 helo-dynamic:9", "source": "8.8.1.1", "source_port": "40001",
             "source_time": "2026-11-24T11:59:30Z", "held": "",
+                "notified": "", "notified_by": "", "seen": "", "seen_by": "", "answered": "", "answer": "",
+                "objection": "0", "clean_since": "", "relapsed": "",
         }
     ]  # fmt: skip
     assert list(rows(written)[0]) == list(COLUMNS)

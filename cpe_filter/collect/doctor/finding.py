@@ -1,4 +1,4 @@
-"""A finding: one line of what doctor prints. Knows nothing else."""
+"""A finding: one line of what doctor prints. Must not know how it was found."""
 
 from __future__ import annotations
 

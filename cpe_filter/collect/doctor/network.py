@@ -1,6 +1,7 @@
 """What listens here and who is reached from here: listeners, NATS, the mail relay, names of this server, the clock.
 
-Knows sockets, TLS and DNS. Sends a request to each listener of the collector itself, and no mail.
+Knows sockets, TLS and DNS. Must not send mail, or anything else that a peer would keep: it asks each listener of the
+collector itself for one page.
 """
 
 from __future__ import annotations

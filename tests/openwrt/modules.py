@@ -21,7 +21,10 @@ APART: dict[str, dict[str, tuple[str, ...]]] = {
         "cpe_filter.cli.commands": ("_explain",),
         "cpe_filter.live.reports": ("make_notice_desk",),
     },
-    "none": {"cpe_filter.cli.commands": ("_command_replay", "_command_collector")},
+    "none": {
+        "cpe_filter.cli.commands": ("_command_replay", "_command_collector"),
+        "cpe_filter.cli.parser": ("_collector_command",),
+    },
 }
 #: Modules that are named at run time: who names them, and the beginning of their names.
 BY_NAME = {"cpe_filter.texts.notice": "cpe_filter.texts."}

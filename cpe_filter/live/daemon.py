@@ -48,7 +48,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cpe_filter.lean.log import Log
     from cpe_filter.live.job import Steps
+    from cpe_filter.live.notify.desk import Ask
+    from cpe_filter.live.reports import Reports
 
 #: Envelopes are not read here; the counts are sufficient.
 _LIMITS = Limits(waiting=500, transactions=0, recipients=0, last_reply=False, names=False)
@@ -368,7 +371,7 @@ class Daemon:
 
         made = self._running["reports"]
         assert isinstance(made, reports.Reports)  # noqa: S101 - it is needed by the same policy, and made before
-        return reports.make_instructions(made, self._ask_control, self.policy, log)
+        return make_instructions(made, self._ask_control, self.policy, log)
 
     def _make_notice_page(self) -> Part:
         from cpe_filter.live import reports
@@ -444,3 +447,10 @@ def _make_status_folder(policy: Policy) -> None:
         os.makedirs(os.path.dirname(policy.status.status_file), exist_ok=True)
     except OSError as error:
         raise RunError(f"[status] status_file: {policy.status.status_file}: {error.strerror}") from None
+
+
+def make_instructions(made: Reports, ask: Ask, policy: Policy, log: Log) -> Part:
+    """Imported when needed: its package may not be there."""
+    from cpe_filter.live.instruct.part import Instructions
+
+    return Instructions(made, ask, policy, log)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cpe_filter.live.gate import Gate
-    from cpe_filter.live.instruct.part import Instructions
     from cpe_filter.live.notify.desk import Ask, NoticeDesk
     from cpe_filter.notice.notice import Notice
     from cpe_filter.report.reporter import Reporter
@@ -178,9 +177,3 @@ def make_notice_desk(
     from cpe_filter.live.notify.desk import NoticeDesk
 
     return NoticeDesk(engine, gate, neighbours, host_name, ask, state, poll, log)
-
-
-def make_instructions(reports: Reports, ask: Ask, policy: Policy, log: Log) -> Instructions:
-    from cpe_filter.live.instruct.part import Instructions
-
-    return Instructions(reports, ask, policy, log)

@@ -15,7 +15,8 @@ APART: dict[str, dict[str, tuple[str, ...]]] = {
     "cpe-filter-report": {
         "cpe_filter.cli.commands": ("_send", "_report_show"),
         "cpe_filter.uci.service": ("_spool",),
-        "cpe_filter.live.reports": ("make_reports", "make_instructions"),
+        "cpe_filter.live.reports": ("make_reports",),
+        "cpe_filter.live.daemon": ("make_instructions",),
     },
     "cpe-filter-explain": {
         "cpe_filter.cli.commands": ("_explain",),

@@ -45,4 +45,4 @@ def get() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(get())
+    sys.exit(get() or None)

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -45,18 +46,25 @@ def make(folder: str, host: str | None = None) -> str:
 
     host: a name or address by which routers reach the collector, besides localhost.
     """
-    folder = os.path.abspath(folder)
+    try:
+        folder = os.path.abspath(folder)
+    except OSError as error:
+        raise TrialError(f"the current folder: {error.strerror}") from None
     if host is not None and not (_HOST.fullmatch(host) or _is_address(host)):
         raise TrialError(f"--host is {host[:60]!a}; expected a host name or an IP address")
     if not folder.isascii() or not folder.isprintable() or '"' in folder or "\\" in folder:
-        raise TrialError(f"{folder!a}: the folder's path may have printable US-ASCII characters alone, no quotes")
+        raise TrialError(
+            f'{folder!a}: the path of the folder may have printable US-ASCII characters alone, without " and \\'
+        )
     secret = "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(4))
     files = _files(folder, host, password.hashed(secret))
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
-        os.chmod(folder, 0o700)
         if found := sorted(os.listdir(folder)):
-            raise TrialError(f"{folder} is not empty (it has {found[0]}); nothing is overwritten: name another folder")
+            raise TrialError(
+                f"{folder} is not empty (it has {found[0][:60]!a}); nothing is overwritten: name another folder"
+            )
+        os.chmod(folder, 0o700)  # not before: a folder with files is someone else's
         for name, content in files.items():
             _write(os.path.join(folder, name), content)
     except OSError as error:
@@ -148,15 +156,19 @@ def _report() -> dict[str, object]:
 
 
 def _next_steps(folder: str, secret: str) -> str:
+    configuration, authority, key, certificate, report = (
+        shlex.quote(f"{folder}/{name}")
+        for name in ("collector.toml", "ca.pem", f"{ROUTER}.key", f"{ROUTER}.pem", "report.json")
+    )
     return f"""\
 {folder} has a certificate authority, a server's certificate, one for the router {ROUTER}, a map of subscribers,
 a configuration and a report. All files have mode 0600. For a trial alone: the certificates expire in {_DAYS} days.
 
-start:   cpe-filter collector --config {folder}/collector.toml
-report:  curl --cacert {folder}/ca.pem --cert {folder}/{ROUTER}.pem --key {folder}/{ROUTER}.key \\
-           -H 'Content-Type: application/json' -d @{folder}/report.json https://localhost:8443/v1/reports
+start:   cpe-filter collector --config {configuration}
+report:  curl --cacert {authority} --cert {certificate} --key {key} \\
+           -H 'Content-Type: application/json' -d @{report} https://localhost:8443/v1/reports
 look:    http://127.0.0.1:8080/ as {USER}, password {secret} (shown once; only its hash is kept)
-check:   cpe-filter collector --config {folder}/collector.toml doctor
+check:   cpe-filter collector --config {configuration} doctor
 """
 
 

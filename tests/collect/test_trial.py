@@ -55,12 +55,48 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir(mode=0o755)
     trial.make(str(tmp_path / "empty"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "empty").iterdir()}
-    with pytest.raises(trial.TrialError, match=r"is not empty \(it has ca\.key\); nothing is overwritten"):
+    with pytest.raises(trial.TrialError, match=r"is not empty \(it has 'ca\.key'\); nothing is overwritten"):
         trial.make(str(tmp_path / "empty"))
     assert {path.name: path.read_bytes() for path in (tmp_path / "empty").iterdir()} == before
     (tmp_path / "file").write_text("x")
     with pytest.raises(trial.TrialError, match=r"file: File exists$"):
         trial.make(str(tmp_path / "file"))
+
+
+def test_a_folder_with_files_keeps_its_mode(tmp_path: Path) -> None:
+    """It is someone else's: /etc, or a home."""
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "a\x1b[31m").write_text("x")
+    (tmp_path / "used").chmod(0o755)
+    done = collector("init", str(tmp_path / "used"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stderr
+    assert stat.S_IMODE((tmp_path / "used").stat().st_mode) == 0o755
+
+
+def test_the_steps_are_commands_of_a_shell(tmp_path: Path) -> None:
+    """Also where the path has spaces and what a shell would obey."""
+    folder = tmp_path / "a trial's $(touch x); folder"
+    steps = dict(re.findall(r"^(\w+): +(.*(?:\\\n.*)?)$", trial.make(str(folder)), re.MULTILINE))
+    for name in ("start", "report", "check"):
+        shown = subprocess.run(
+            ["sh", "-c", f"printf '%s\\n' {steps[name]}"], capture_output=True, text=True, cwd=tmp_path
+        )
+        paths = [word.removeprefix("@") for word in shown.stdout.splitlines() if str(tmp_path) in word]
+        assert paths, name
+        assert all(Path(path).exists() for path in paths), paths
+    assert not (tmp_path / "x").exists()
+    checked = collector("--config", str(folder / "collector.toml"), "check")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_current_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(trial.TrialError, match=r"^the current folder: No such file or directory$"):
+        trial.make("trial")
 
 
 @pytest.mark.parametrize("host", ["", "a b", "-x", 'x"', "x.example/", "ü.example", "1.2.3.4:80"])

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Iterator
 
 from cpe_filter.collect import log
-from cpe_filter.collect.config.file import ConfigError, load
+from cpe_filter.collect.config.file import ConfigError, load, problems
 from cpe_filter.collect.doctor import files, network, store
 from cpe_filter.collect.doctor.finding import Finding, fail, ok, warn
 
@@ -26,9 +26,12 @@ def examine(path: str) -> int:
 
 
 def _all(path: str) -> Iterator[Finding]:
+    if wrong := problems(path):
+        yield from (fail("configuration", each) for each in wrong)
+        return
     try:
         config = load(path)
-    except ConfigError as error:
+    except ConfigError as error:  # changed in between
         yield fail("configuration", str(error))
         return
     yield ok("configuration", path)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 from cryptography import x509
 
-from cpe_filter.collect import file_modes
+from cpe_filter.collect import file_modes, signing
+from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.doctor.finding import Finding, fail, ok, warn
@@ -35,6 +36,7 @@ def _modes(config: Config, path: str) -> Iterator[Finding]:
     """Private keys, secrets, the store, and the configuration, which has hashes of passwords."""
     private = [config.listen.key, config.page.key, config.webhook.secret_file, config.subscribers.token_file]
     private += [config.mail.password_file, config.mail.key_file, config.nats.credentials]
+    private += [config.api.key, config.oidc.client_secret_file, config.desk.instruction_key]
     if config.store.engine == "sqlite":
         private.append(config.store.path)
     if config.page.users or "password=" in config.store.dsn.replace(" ", ""):
@@ -52,6 +54,8 @@ def _certificates(config: Config, now: datetime.datetime) -> Iterator[Finding]:
         "[listen] certificate": config.listen.certificate if config.listen.address else "",
         "[listen] client_ca": config.listen.client_ca,
         "[page] certificate": config.page.certificate if config.page.address else "",
+        "[api] certificate": config.api.certificate if config.api.address else "",
+        "[oidc] ca": config.oidc.ca if config.oidc.issuer else "",
         "[mail] ca": config.mail.ca if config.mail.relay else "",
         "[nats] ca": config.nats.ca,
         "[subscribers] ca": config.subscribers.ca,
@@ -115,12 +119,20 @@ def _used(config: Config) -> Iterator[Finding]:
         checks["[listen] key"] = lambda: tls.router_context(listen.certificate, listen.key, listen.client_ca)
     if config.page.certificate:
         checks["[page] key"] = lambda: page.tls(config)
+    if config.api.address and config.api.certificate:
+        checks["[api] key"] = lambda: api.tls(config)
+    if config.page.address and config.page.makers:
+        checks["[page] makers"] = lambda: page.maker_lists(config)
+    if config.page.address and config.oidc.issuer:
+        checks["[oidc] files"] = lambda: page.identity_provider(config)
+    if config.desk.instruction_key:
+        checks["[desk] instruction_key"] = lambda: signing.load(config.desk.instruction_key)
     if config.mail.relay:
         checks["[mail] files"] = lambda: mail.check(config)
     for thing, check in checks.items():
         try:
             check()
-        except (ListenError, worker.SetupError) as error:
+        except (ListenError, worker.SetupError, signing.KeyFileError) as error:
             yield fail(thing, str(error).splitlines()[0])
         else:
             yield ok(thing, "can be used")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from cpe_filter.lean.log_output import one_line
+
 State = Literal["ok", "warn", "fail"]
 
 
@@ -15,7 +17,8 @@ class Finding(NamedTuple):
     text: str
 
     def line(self) -> str:
-        return f"{self.state:<4}  {self.thing:<22}  {self.text}"
+        """Without anything that a terminal would obey: names of files and answers of peers are in it."""
+        return one_line(f"{self.state:<4}  {self.thing:<22}  {self.text}")
 
 
 def ok(thing: str, text: str) -> Finding:

@@ -17,13 +17,14 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from cpe_filter.collect.cases.worker import SetupError
+from cpe_filter.collect.cases.worker import SetupError, authority
 from cpe_filter.collect.config.model import Config, NatsTable
 from cpe_filter.collect.doctor.finding import Finding, fail, ok, warn
 from cpe_filter.collect.intake.jetstream import Link
 from cpe_filter.collect.mail import relay
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.store.base import StoreError
+from cpe_filter.collect.web.provider import Provider, ProviderError
 from cpe_filter.send.protocol import PATH
 
 _CONNECT_S = 5.0
@@ -39,8 +40,12 @@ def look(config: Config) -> Iterator[Finding]:
     if config.metrics.address:
         yield _ready(config.metrics.address)
     if config.page.address:
-        yield _page(config)
+        yield _answers("fleet page", config.page.address, bool(config.page.certificate))
+    if config.api.address:
+        yield _answers("API", config.api.address, bool(config.api.certificate))
     yield from _names(config)
+    if config.oidc.issuer and config.page.address:
+        yield _provider(config)
     if config.nats != NatsTable():
         yield _nats(config)
     if config.mail.relay:
@@ -130,20 +135,20 @@ def _ready(address: str) -> Finding:
     return ok("metrics", f"{address}: ready")
 
 
-def _page(config: Config) -> Finding:
-    address = config.page.address
+def _answers(thing: str, address: str, secure: bool) -> Finding:
+    """A listener for people or programs, in TLS or not."""
     try:
         sock = _open(address)
-        if config.page.certificate:
+        if secure:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             sock = context.wrap_socket(sock)
         status, _ = _asked(sock, "/")
     except (OSError, http.client.HTTPException) as error:
-        return fail("fleet page", f"{address}: {_why(error)}; is the collector running?")
+        return fail(thing, f"{address}: {_why(error)}; is the collector running?")
     if status >= 500:
-        return fail("fleet page", f"{address}: answers with {status}")
-    return ok("fleet page", f"{address}: answers with {status}")
+        return fail(thing, f"{address}: answers with {status}")
+    return ok(thing, f"{address}: answers with {status}")
 
 
 # ── others ──────────────────────────────────────────────────────────────────────────────────────────
@@ -195,6 +200,26 @@ def _nats(config: Config) -> Finding:
     return ok("NATS", f"stream {nats.stream} takes messages")
 
 
+def _provider(config: Config) -> Finding:
+    """Its discovery document is read as at a login."""
+    thing, oidc = "identity provider", config.oidc
+
+    async def ask() -> None:
+        provider = Provider(oidc.issuer, oidc.client_id, "", oidc.timeout_s, authority(oidc.ca))
+        try:
+            await provider.endpoints()
+        finally:
+            await provider.close()
+
+    try:
+        asyncio.run(ask())
+    except SetupError as error:
+        return fail(thing, str(error))
+    except ProviderError as error:
+        return fail(thing, f"{oidc.issuer}: {error}")
+    return ok(thing, f"{oidc.issuer}: its configuration can be used")
+
+
 def _relay(config: Config) -> Finding:
     try:
         problem = relay.problem(mail.relay_terms(config))
@@ -202,11 +227,15 @@ def _relay(config: Config) -> Finding:
         return fail("mail relay", str(error))
     if problem:
         return fail("mail relay", f"{config.mail.relay}: {problem}")
-    how = "STARTTLS" if config.mail.starttls != "off" else "in clear text"
+    how = {"off": "in clear text", "opportunistic": "STARTTLS if offered"}.get(config.mail.starttls, "STARTTLS")
+    if config.mail.security == "tls":
+        how = "TLS at once"
     return ok("mail relay", f"{config.mail.relay}: reached, {how}{', logged in' if config.mail.user else ''}")
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:  # WRONG_VERSION_NUMBER: what listens there speaks no TLS
+        return f"TLS failed ({error.reason.replace('_', ' ').lower()})"
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ssl.SSLError | socket.gaierror):
         return os.strerror(error.errno)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

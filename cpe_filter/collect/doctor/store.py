@@ -60,8 +60,11 @@ def _room(path: str) -> Iterator[Finding]:
 
 
 def _to_be_made(path: str) -> Finding:
-    if os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+    folder = os.path.dirname(path)
+    if os.access(folder, os.W_OK | os.X_OK):
         return warn("store", f"{path} does not exist yet; `run` makes it")
+    if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+        return fail("store", f"{folder} cannot be entered by this user; run doctor as the user of the service")
     return fail("store", f"{path} does not exist, and its folder cannot be written by this user")
 
 

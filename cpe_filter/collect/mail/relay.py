@@ -57,7 +57,7 @@ def problem(terms: Terms) -> str | None:
     """Connects, begins TLS and logs in, and sends no message: why that failed, for people; None if it did not."""
     connection: smtplib.SMTP | None = None
     try:
-        connection = smtplib.SMTP(terms.host, terms.port, terms.hello, min(terms.timeout_s, 10.0))
+        connection = _connect(terms, min(terms.timeout_s, 10.0))
         _begin(connection, terms)
         connection.quit()
     except ssl.SSLCertVerificationError as error:
@@ -74,7 +74,7 @@ def send(terms: Terms, envelope: Envelope) -> Result:
     """Never raises for what the relay or the network does."""
     connection: smtplib.SMTP | None = None
     try:
-        connection = _connect(terms)
+        connection = _connect(terms, terms.timeout_s)
         _begin(connection, terms)
         result = _transaction(connection, envelope)
     except _RelayError as error:
@@ -94,10 +94,10 @@ def send(terms: Terms, envelope: Envelope) -> Result:
             connection.close()
 
 
-def _connect(terms: Terms) -> smtplib.SMTP:
+def _connect(terms: Terms, timeout_s: float) -> smtplib.SMTP:
     if terms.tls_at_once:
-        return smtplib.SMTP_SSL(terms.host, terms.port, terms.hello, timeout=terms.timeout_s, context=terms.context)
-    return smtplib.SMTP(terms.host, terms.port, terms.hello, terms.timeout_s)
+        return smtplib.SMTP_SSL(terms.host, terms.port, terms.hello, timeout=timeout_s, context=terms.context)
+    return smtplib.SMTP(terms.host, terms.port, terms.hello, timeout_s)
 
 
 def _begin(connection: smtplib.SMTP, terms: Terms) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from cpe_filter.collect.config.file import build
+from cpe_filter.collect.config.keys import KEYS
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.doctor import examine, files, finding, network, store
 from tests.collect import streams
@@ -78,13 +81,16 @@ def test_what_runs_is_good(collector: Collector) -> None:
     assert re.fullmatch(r"\d+ ok, \d+ to look at, 0 failed", lines[-1])
 
 
-def test_a_configuration_with_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "c.toml").write_text("[listen]\nadress = 1\n")
-    assert examine(str(tmp_path / "c.toml")) == 1
-    said = capsys.readouterr().out
-    assert re.match(
-        r"fail  configuration +.*unknown key.*did you mean address\?\n0 ok, 0 to look at, 1 failed\n$", said
-    )
+def test_all_errors_of_a_configuration_are_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c \x1b[31m.toml"
+    path.write_text('[listen]\nadress = 1\n[log]\nlevel = "loud"\n')
+    assert examine(str(path)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 3
+    assert lines[0].endswith("did you mean address?")
+    assert "loud" in lines[1]
+    assert all(line.startswith("fail  configuration ") and "\x1b" not in line for line in lines[:-1])
+    assert lines[-1].endswith(f" {len(lines) - 1} failed")
 
 
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────
@@ -105,6 +111,30 @@ def test_modes(collector: Collector, tmp_path: Path) -> None:
     config = configured(collector, webhook={"url": "https://x.example/", "secret_file": str(secret)})
     assert state(files.look(config, path, NOW), "file modes")[0] == "fail"
     assert state(files.look(config, path, NOW), "subscribers, webhook")[0] == "fail"
+
+
+@pytest.mark.parametrize("key", [("api", "key"), ("oidc", "client_secret_file"), ("desk", "instruction_key")])
+def test_each_private_file_is_looked_at(collector: Collector, tmp_path: Path, key: tuple[str, str]) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    config = configured(collector)
+    table = dataclasses.replace(getattr(config, key[0]), **{key[1]: str(secret)})
+    config = dataclasses.replace(config, **{key[0]: table})
+    for mode, expected in ((0o640, "ok"), (0o644, "fail")):
+        secret.chmod(mode)
+        assert state(files.look(config, "x", NOW), "file modes")[0] == expected
+    if key[0] == "desk":
+        secret.chmod(0o600)
+        assert state(files.look(config, "x", NOW), "[desk] instruction_key")[0] == "fail"
+
+
+def test_every_private_file_of_the_configuration_is_known() -> None:
+    """A new key of this kind has to be in doctor's list."""
+    source = Path(files.__file__).read_text()
+    ends = ("key", "_key", "secret_file", "token_file", "password_file", "key_file", "credentials")
+    names = [f"config.{key.table}.{key.name}" for key in KEYS if key.name == "key" or key.name.endswith(ends[1:])]
+    assert len(names) >= 9
+    assert not [name for name in names if f"{name}," not in source and f"{name}]" not in source]
 
 
 def test_a_configuration_with_hashes_is_private(collector: Collector) -> None:
@@ -204,6 +234,36 @@ def test_something_else_listens(collector: Collector) -> None:
         assert (kind, "shows another certificate" in text) == ("warn", True)
 
 
+def test_a_listener_without_tls_is_said_to_be_none(collector: Collector) -> None:
+    """The page's certificate is configured, and another program has its port."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        answer = threading.Thread(target=lambda: other.accept()[0].sendall(b"HTTP/1.1 400 \r\n\r\n" * 8))
+        answer.start()
+        config = configured(collector, page={"certificate": "/x", "key": "/x", "address": f"127.0.0.1:{port}"})
+        kind, text = state(network.look(config), "fleet page")
+        answer.join()
+    assert kind == "fail"
+    assert text == f"127.0.0.1:{port}: TLS failed (wrong version number); is the collector running?"
+
+
+def test_the_api(collector: Collector) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    config = configured(collector, api={"address": address})
+    assert state(network.look(config), "API") == ("fail", f"{address}: Connection refused; is the collector running?")
+    collector.tables["api"] = {"address": address}
+    with collector:
+        assert state(network.look(config), "API")[0] == "ok"
+
+
+def test_an_identity_provider_that_is_away(collector: Collector) -> None:
+    issuer = f"http://127.0.0.1:{free_port()}"
+    config = configured(collector)
+    oidc = dataclasses.replace(config.oidc, issuer=issuer, client_id="fleet")
+    kind, text = state(network.look(dataclasses.replace(config, oidc=oidc)), "identity provider")
+    assert (kind, text.startswith(f"{issuer}: ")) == ("fail", True)
+
+
 def test_a_name_that_leads_nowhere(collector: Collector) -> None:
     config = configured(collector, page={"url": "https://nowhere.invalid"})
     kind, text = state(network.look(config), "public name")
@@ -262,5 +322,20 @@ def test_a_certificate_of_the_relay_that_cannot_be_verified(collector: Collector
         mail["ca"] = str(collector.authority.certificate)
         kind, text = state(network.look(configured(collector, mail=mail)), "mail relay")
         assert (kind, text.endswith("reached, STARTTLS")) == ("ok", True), text
+    finally:
+        controller.stop()
+
+
+def test_a_relay_where_tls_begins_at_once(collector: Collector) -> None:
+    pair = collector.authority.server("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    controller = Controller(object(), hostname="127.0.0.1", port=free_port(), ssl_context=context)
+    controller.start()
+    try:
+        mail = {"relay": f"127.0.0.1:{controller.port}", "from_address": "a@isp.example", "security": "tls"}
+        mail["ca"] = str(collector.authority.certificate)
+        kind, text = state(network.look(configured(collector, mail=mail)), "mail relay")
+        assert (kind, text.endswith("reached, TLS at once")) == ("ok", True), text
     finally:
         controller.stop()

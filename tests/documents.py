@@ -30,6 +30,7 @@ from tests.detect.reply_table import MODULE, module
 from tests.detect.reply_table import rows as reply_rows
 from tests.lab.net import PROJECT
 from tests.status.statuses import device, status
+from tools.man import toml
 
 DOCS = PROJECT / "docs"
 SIZE_HEADER = "| package | kB, .ipk | kB installed |\n|---|---|---|\n"
@@ -49,15 +50,6 @@ VIOLATION_HEADER = "| violation | by | means | rule |\n|---|---|---|---|\n"
 KIND_HEADER = "| kind | what it is | takes, nats |\n|---|---|---|\n"
 _KINDS = " | ".join(SENDER_PROFILES)
 BOUND_HEADER = f"| indicator | family | repeat | bot | {_KINDS} | basis |\n{'|---' * (5 + len(SENDER_PROFILES))}|\n"
-
-
-def toml(value: Any) -> str:
-    """A default as it would be written in the file."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(toml(item) for item in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def policy_table() -> str:

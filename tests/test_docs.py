@@ -44,11 +44,11 @@ from tests.documents import (
     policy_table,
     reply_table,
     table,
-    toml,
     violation_table,
 )
 from tests.lab.net import PROJECT
 from tests.ports import free_port
+from tools.man import toml
 
 README = (PROJECT / "README.md").read_text()
 #: What a person reads of the project, by its path in the project.

@@ -3,7 +3,8 @@
     cpe-filter.8  cpe-filter-policy.5  cpe-collector.8  cpe-collector.toml.5
 
 and completions for bash, zsh and tcsh (by shtab) in FOLDER/completions. man(7) is written, since mandoc and groff both
-read it. Knows roff, argparse and `Key`. Must not know what a command does: a page says what `--help` says.
+read it. Knows roff, argparse and `Key`. Must not know what a command does: a page says what `--help` says. Must not need
+what the tests need: the Debian package's build runs it.
 """
 
 from __future__ import annotations
@@ -24,25 +25,39 @@ from cpe_filter.collect.config.model import Config
 from cpe_filter.policy.keys import KEYS as POLICY_KEYS
 from cpe_filter.policy.model import Policy
 from cpe_filter.toml_file import Key
-from tests.documents import toml
 
 SHELLS = ("bash", "zsh", "tcsh")
 
+_DONE = ("0", "Done.")
+_UNUSABLE = (
+    "2", "The arguments, a file or the system cannot be used. One line on stderr says what, where and what is "
+         "allowed; check has a line for each problem.",
+)  # fmt: skip
+_INTERRUPTED = ("130", "Ctrl-C.")
 _EXIT = [
-    ("0", "Done."),
-    ("1", "No filter is running (status, reload, release, exempt); nothing was delivered (send); a fault was found "
-          "(collector doctor)."),
-    ("2", "The arguments, a file or the system cannot be used. One line on stderr says what, where and what is "
-          "allowed; check has a line for each problem."),
+    _DONE,
+    ("1", "No filter is running (status, reload, release); reports are left undelivered (send)."),
+    _UNUSABLE,
     ("3", "A part of the input could not be looked into (replay)."),
-    ("75", "The store cannot be reached; a mail system tries again later (collector bounce)."),
-    ("130", "Ctrl-C."),
-]  # fmt: skip
+    _INTERRUPTED,
+]
+_COLLECTOR_EXIT = [
+    _DONE,
+    ("1", "A fault was found (doctor)."),
+    _UNUSABLE,
+    ("75", "The store cannot be reached; a mail system tries again later (bounce)."),
+    _INTERRUPTED,
+]
 _FILES = [
-    ("/etc/cpe-filter/policy.toml", "The policy where no UCI makes it; see cpe-filter-policy(5)."),
     ("/etc/config/cpe-filter", "On OpenWrt: the configuration that the policy is made of."),
+    (
+        "/var/run/cpe-filter/policy.toml",
+        "On OpenWrt: that policy; see cpe-filter-policy(5). Elsewhere --policy names it.",
+    ),
     ("/var/run/cpe-filter/status.json", "What the running filter sees; `cpe-filter status` shows it."),
     ("/var/run/cpe-filter/control", "The socket for reload, release and exempt."),
+    ("/etc/cpe-filter/state", "What is known of devices, for the time after a restart."),
+    ("/etc/cpe-filter/exemptions.toml", "What `cpe-filter exempt` has added."),
 ]
 _COLLECTOR_FILES = [
     ("/etc/cpe-filter/collector.toml", "The configuration, if --config names no other; see cpe-collector.toml(5)."),
@@ -137,8 +152,7 @@ def _named(action: argparse.Action) -> str:
 
 def command(words: str, text: str, parser: argparse.ArgumentParser) -> list[str]:
     """A command: how it is called, what it does, its arguments."""
-    usage = parser.format_usage().removeprefix("usage: ")
-    lines = [f'.SS "{escaped(words)}"', ".nf", *map(_verbatim, usage.rstrip().splitlines()), ".fi"]
+    lines = [f'.SS "{escaped(words)}"', ".nf", *map(_verbatim, _usage(parser)), ".fi"]
     said = parser.description or (f"{text[0].upper()}{text[1:]}." if text else "")
     lines += [".PP", *paragraph(said)]
     for action in _arguments(parser):
@@ -148,20 +162,33 @@ def command(words: str, text: str, parser: argparse.ArgumentParser) -> list[str]
     return lines
 
 
+def _usage(parser: argparse.ArgumentParser) -> list[str]:
+    """How it is called; arguments on further lines are below those of the first."""
+    begin = "usage: "
+    lines = parser.format_usage().rstrip().splitlines()
+    return [line.removeprefix(begin if n == 0 else " " * len(begin)) for n, line in enumerate(lines)]
+
+
 def _verbatim(line: str) -> str:
     spaces = len(line) - len(line.lstrip())
     return "\\&" + " " * spaces + escaped(line)
 
 
 def _program(
-    name: str, what: str, about: Iterable[str], commands: Iterable[list[str]], files: list[tuple[str, str]], see: str
+    name: str,
+    what: str,
+    about: Iterable[str],
+    commands: Iterable[list[str]],
+    exits: list[tuple[str, str]],
+    files: list[tuple[str, str]],
+    see: str,
 ) -> str:
     lines = [
         *title(name, 8),
         *section("NAME", [f"{escaped(name)} \\- {escaped(what)}"]),
         *about,
         *section("COMMANDS", (line for one in commands for line in one)),
-        *section("EXIT STATUS", (line for code, text in _EXIT for line in tagged(code, text))),
+        *section("EXIT STATUS", (line for code, text in exits for line in tagged(code, text))),
         *section("FILES", (line for path, text in files for line in tagged(path, text))),
         *section("SEE ALSO", [see]),
     ]
@@ -187,7 +214,7 @@ def filter_page() -> str:
         ),
     ]
     see = "\\fBcpe\\-filter\\-policy\\fR(5), \\fBcpe\\-collector\\fR(8), \\fBnft\\fR(8)"
-    return _program("cpe-filter", "SMTP egress filter for subscribers' routers", about, commands, _FILES, see)
+    return _program("cpe-filter", "SMTP egress filter for subscribers' routers", about, commands, _EXIT, _FILES, see)
 
 
 def collector_page() -> str:
@@ -200,7 +227,18 @@ def collector_page() -> str:
     ]
     see = "\\fBcpe\\-collector.toml\\fR(5), \\fBcpe\\-filter\\fR(8)"
     commands = [command(*one) for one in _leaves(collector)]
-    return _program("cpe-collector", "the ISP's side of cpe-filter", about, commands, _COLLECTOR_FILES, see)
+    return _program(
+        "cpe-collector", "the ISP's side of cpe-filter", about, commands, _COLLECTOR_EXIT, _COLLECTOR_FILES, see
+    )
+
+
+def toml(value: Any) -> str:
+    """A default as it would be written in the file."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(toml(item) for item in value)}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────
@@ -212,7 +250,7 @@ def _keys(keys: Iterable[Key], defaults: Any) -> Iterator[str]:
         if key.table != table:
             table = key.table
             yield f'.SS "[{escaped(table)}]"'
-        bounds = f"{key.low} to {key.high} {key.unit}" if key.kind == "number" else key.allowed
+        bounds = f"{key.low} to {key.high} ({key.unit})" if key.kind == "number" else key.allowed
         yield from tagged(f"{key.name} = {toml(key.value(defaults))}", key.meaning)
         yield ".br"
         yield f"Allowed: {escaped(bounds)}."

@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     rules.set_defaults(work="rules")
 
     check = commands.add_parser("check", help="check a policy file")
-    check.add_argument("file", metavar="FILE")
+    check.add_argument("file", metavar="FILE", help="policy file (TOML); each error in it has a line")
     check.add_argument("--service", action="store_true", help="print what a supervisor needs to know, for scripts")
     check.set_defaults(work="check")
 

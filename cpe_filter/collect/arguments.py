@@ -25,7 +25,10 @@ _PLAIN = {
     "consume": ("store what `collector ingest` has put into NATS JetStream", ""),
     "migrate": ("update the store's tables, and end", "run and consume do so, too, when they start."),
     "retain": ("delete what is older than [retention] says, and end", "run and consume do so regularly."),
-    "check": ("check the configuration, certificates, revocation list and subscriber map", ""),
+    "check": (
+        "check the configuration, certificates, revocation list and subscriber map",
+        "Each error of the configuration has a line.",
+    ),
     "doctor": (
         "look at what is deployed, and print a line for each thing: ok, warn or fail",
         "Exit status 1 if something failed. Run it as the user of the service, while the service runs.",
@@ -74,7 +77,7 @@ def add_to(collector: argparse.ArgumentParser) -> None:
     _export(verb("export", "write the incidents of cases in a format that abuse desks read"))
     _webhook(verb("webhook", "list events that the webhook's receiver did not take, or queue them again"))
     _notice(verb("notice", "print the text for the subscriber of a case"))
-    _token(verb("token", "make, list and revoke tokens of the API"))
+    _token(verb("token", "make, list and revoke tokens of the API"), after)
     calibrate = verb("calibrate", "print rates by indicator in cases closed as confirmed or as a false alarm")
     calibrate.add_argument("--output", metavar="PATH", help="also write a proposed table of rates to this file")
     audit = verb("audit", "print the audit log, one JSON object on each line, and check that no line was changed")
@@ -119,14 +122,16 @@ def _days(text: str) -> str:
     return text
 
 
-def _token(token: argparse.ArgumentParser) -> None:
+def _token(token: argparse.ArgumentParser, after: argparse.ArgumentParser) -> None:
     verbs = token.add_subparsers(metavar="create|list|revoke", dest="of", required=True)
     create = verbs.add_parser(
-        "create", help="make a token, and print it once", description="Prints the token on stdout."
+        "create", parents=[after], help="make a token, and print it once", description="Prints the token on stdout."
     )
     create.add_argument("name", metavar="NAME", help="who uses it: the history of a case names it")
     create.add_argument("--role", metavar="ROLE", choices=ROLES, required=True, help=", ".join(ROLES))
     create.add_argument("--expires", metavar="DAYS", type=_days, required=True, help="after how many days, 1 to 400")
-    verbs.add_parser("list", help="print all tokens, one JSON object on each line, without their secrets")
-    revoke = verbs.add_parser("revoke", help="end a token at once")
+    verbs.add_parser(
+        "list", parents=[after], help="print all tokens, one JSON object on each line, without their secrets"
+    )
+    revoke = verbs.add_parser("revoke", parents=[after], help="end a token at once")
     revoke.add_argument("name", metavar="NAME", help="the name of the token")

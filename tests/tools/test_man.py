@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from cpe_filter.cli.parser import make_parser
 from cpe_filter.collect.config.keys import KEYS as COLLECTOR_KEYS
 from cpe_filter.policy.keys import KEYS as POLICY_KEYS
 from cpe_filter.toml_file import Key
-from tests.lab.net import DEADLINE_S
+from tests.lab.net import DEADLINE_S, PROJECT
 from tools import man
 
 
@@ -59,6 +60,29 @@ def test_all_commands_have_their_place(folder: Path) -> None:
             count += 1
     assert count > 60
     assert "already running" not in router
+
+
+def test_each_argument_is_explained_and_usage_is_aligned(folder: Path) -> None:
+    for words, _, parser in man._leaves(make_parser()):
+        assert all(action.help for action in man._arguments(parser)), words
+        first, *others = man._usage(parser)
+        assert {len(line) - len(line.lstrip()) for line in others} <= {first.index("[-h]")}, words
+
+
+def test_exit_codes_are_those_of_the_page_s_commands(folder: Path) -> None:
+    for name, pages_own, other in (("cpe-filter.8", "replay", "doctor"), ("cpe-collector.8", "doctor", "replay")):
+        page = plain(folder / name)
+        part = page[page.index('.SH "EXIT STATUS"') : page.index('.SH "FILES"')]
+        assert f"({pages_own})" in part
+        assert other not in part
+
+
+def test_it_needs_nothing_of_the_tests() -> None:
+    """And the pages nothing of shtab: only completions do."""
+    code = "import sys; from tools import man; [make() for make in man.PAGES.values()]; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert not {"shtab", "pytest", "prometheus_client"} & set(done.stdout.split())
+    assert not any(name.startswith("tests") for name in done.stdout.split())
 
 
 @pytest.mark.parametrize(

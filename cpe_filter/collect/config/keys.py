@@ -286,7 +286,7 @@ KEYS: tuple[Key, ...] = (
           "The URL that browsers use, if it differs from the address: the one of a proxy."),
     word("page", "login", get_args(LoginBy), "What authenticates users: a password, or a reverse proxy."),
     _key("page", "users", "users", _are_users,
-         "a list of name:role:hash, as `collector --config FILE password` prints them",
+         "a list of name:role:hash, as `collector password` prints them",
         "Who may log in, with login = password. Role viewer reads, role desk also acts, role admin also reads the"
         " audit log."),
     number("page", "session_hours", "hours", 1, 168, "How long a login lasts."),

@@ -122,7 +122,7 @@ def _routers(config: Config) -> Finding:
         return warn(thing, f"{address}: shows another certificate than {config.listen.certificate}")
     if status not in (401, 405):
         return fail(thing, f"{address}: answers with {status} without a certificate; is it the collector?")
-    return ok(thing, f"{address}: TLS, and {status} without a router's certificate")
+    return ok(thing, f"{address}: TLS, and the collector answers")
 
 
 def _ready(address: str) -> Finding:

@@ -3,8 +3,8 @@
     cpe-filter.8  cpe-filter-policy.5  cpe-collector.8  cpe-collector.toml.5
 
 and completions for bash, zsh and tcsh (by shtab) in FOLDER/completions. man(7) is written, since mandoc and groff both
-read it. Knows roff, argparse and `Key`. Must not know what a command does: a page says what `--help` says. Must not need
-what the tests need: the Debian package's build runs it.
+read it. Knows roff, argparse and `Key`. Must not know what a command does: a page says what `--help` says. Must not
+need what the tests need: the Debian package's build runs it.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ class EventLog(Part):
     def tick(self, now: PacketTime) -> None:
         self._now = now
         self.refusals.tick(now)
+        self.emit()  # before the parts behind this one look at devices: a device may have a new key
 
     def emit(self) -> None:
         """Passes on everything since the last time."""

@@ -58,7 +58,9 @@ class Quarantine:
         changed = []
         for key, stay in list(self.stays.items()):
             since = compromised.get(key)
-            gone = since is None or abs(since - stay.since) > SAME_S
+            # A restart moves times by a little, or back with a clock that was set back.
+            gone = since is None or since - stay.since > SAME_S
+            stay.since = stay.since if since is None or gone else since
             stay.began = min(stay.began, now - stay.stayed)
             if not stay.ended:
                 stay.stayed = now - stay.began

@@ -129,6 +129,21 @@ def test_a_clock_that_was_set_back_prolongs_it_by_no_more_than_that() -> None:
     assert after.look(5.0 + 10 * DAY_S, since=1000 * DAY_S) == ["time"]
 
 
+def test_a_clock_that_was_set_back_moves_the_conviction_too() -> None:
+    """The state keeps ages: with an earlier clock the conviction is earlier, and it is the same one."""
+    life = Life()
+    life.look(1000 * DAY_S, since=1000 * DAY_S)
+    life.look(1020 * DAY_S, since=1000 * DAY_S)
+    after = restarted(life)
+    assert after.look(500 * DAY_S, since=480 * DAY_S) == []
+    assert after.look(510 * DAY_S, since=480 * DAY_S) == ["time"]
+    # Held for its days, and the clock goes back once more.
+    again = restarted(after)
+    assert again.look(300 * DAY_S, since=270 * DAY_S) == []
+    assert not again.held
+    assert again.look(301 * DAY_S, since=300.5 * DAY_S) == ["held"]
+
+
 def test_it_follows_a_new_key() -> None:
     quarantine = Quarantine()
     quarantine.look({BOT: 10.0}, {BOT}, True, 30, 11.0)

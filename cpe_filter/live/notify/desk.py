@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 #: Seconds that elements in the kernel last, and between two refreshes.
 LASTS_S, REFRESH_S = 8.0, 2.0
 #: The end of the name under which the state keeps the answers; the most bytes of them.
-SUFFIX, MOST_BYTES = ".notice", 1 << 16
+SUFFIX, MOST_BYTES = ".notice", 1 << 18
 #: Devices that are named to another device of the home.
 MOST_NAMED = 8
 #: Indicators that the page gets; some mean the same in plain words.
@@ -223,11 +223,15 @@ class NoticeDesk(Part):
         return {mac for mac in self._shut if mac in notified and not notified[mac].shown}
 
     def _see_shut(self) -> None:
-        """Those of them that the firewall keeps from the server; each is logged once."""
-        shut = set()
-        if self._led:
+        """Those that the firewall keeps from the server; each is logged once.
+
+        Also those whose stay lasts and that are not held for this reason, or the next look would hold them again.
+        """
+        shut: set[bytes] = set()
+        looked = self._led | (self._holding.quarantine.held if self._holding is not None else set())
+        if looked:
             try:
-                shut = elements(NOTICE_SHUT) & self._led
+                shut = elements(NOTICE_SHUT) & looked
             except OSError:
                 pass  # no ruleset: its guard restores it
         port = self._engine.policy.notice.show_port
@@ -239,7 +243,7 @@ class NoticeDesk(Part):
                     "Its HTTP passes; open the port to its network"
                 )
             )
-        self._told = (self._told | shut) & self._led
+        self._told = (self._told | shut) & looked
         self._shut = shut
 
     # ── requests of the server ──────────────────────────────────────────────────────────────────
@@ -354,7 +358,7 @@ class NoticeDesk(Part):
         device.notice = (self.showing.notified[mac].shown, answer, self._state_of(mac))
         policy = self._engine.policy.notice
         if answer == "cleaned" and self.showing.releases_left(mac, policy.self_release, self._now):
-            self.showing.released(mac, self._now)
+            self.showing.released(mac, self._now)  # at once, because the release saves what it counts
             request = {"device": mac.hex(":"), "reason": "cleaned, by the notice"}
             return self._have_done("release", "released", mac, request, number)
         if answer == "server" and policy.self_exempt:
@@ -365,14 +369,19 @@ class NoticeDesk(Part):
     def _have_done(self, verb: str, result: str, mac: bytes, request: Answer, number: Any) -> Answer | None:
         self._by_users(mac, True)
 
+        def failed() -> Answer:
+            if verb == "release":
+                self.showing.not_released(mac)
+            return {"id": number, "result": "failed"}
+
         def done(answer: Answer) -> None:
             self._look()
             self._by_users(mac, False)
-            self._channel.send({"id": number, "result": "failed" if "error" in answer else result})
+            self._channel.send(failed() if "error" in answer else {"id": number, "result": result})
 
         if not self._ask(verb, f"the device {mac.hex(':')} itself", request, done):
             self._by_users(mac, False)
-            return {"result": "failed"}
+            return failed()
         return None
 
     # ── the end, and the status ─────────────────────────────────────────────────────────────────

@@ -80,7 +80,8 @@ class Holding:
         for key, stay in changed:
             self.counts[f"released_{stay.by}" if stay.ended else "quarantined"] += 1
             if stay.ended:
-                self._log(notice(f"device {device_name(key)} is released from quarantine by {_WHO[stay.by]}"))
+                who = _WHO[stay.by]
+                self._log(notice(f"device {device_name(key)} is released from quarantine by {who}"))
             else:
                 days = self._engine.policy.notice.quarantine_days
                 self._log(

@@ -83,19 +83,26 @@ class Showing:
         self._answers: dict[bytes, list[float]] = {}
 
     def look(self, compromised: Iterable[tuple[bytes, float]], now: float) -> None:
-        """compromised: key and since when, of each compromised device. One that is so again is shown it again."""
+        """compromised: key and since when, of each compromised device. One that is so again is shown it again.
+
+        A restart moves times by a little, or back with a clock that was set back; a new conviction is a later one.
+        """
         found: dict[bytes, Notified] = {}
         for key, since in compromised:
             known = self.notified.get(key)
-            # A restart may move times by a little.
-            if known is None or abs(known.since - since) > SAME_S:
+            if known is None or since - known.since > SAME_S:
                 known = Notified(since)
+            known.since = since
+            known.answered_at = min(known.answered_at, now)
             if len(found) < MOST:
                 found[key] = known
         self.notified = found
         for table in (self._releases, self._answers):
-            for key in [key for key, times in table.items() if now - times[-1] > RELEASES_S]:
-                del table[key]
+            for key, times in list(table.items()):
+                if times[-1] > now:  # the clock was set back
+                    table[key] = [min(time, now) for time in times]
+                elif now - times[-1] > RELEASES_S:
+                    del table[key]
 
     def led_devices(
         self,
@@ -207,6 +214,12 @@ class Showing:
         if mac not in self._releases and len(self._releases) >= MOST:
             del self._releases[next(iter(self._releases))]
         self._releases[mac] = [*self._releases.get(mac, [])[-31:], now]
+
+    def not_released(self, mac: bytes) -> None:
+        """The last release of it has failed, and does not count."""
+        times = self._releases.pop(mac)[:-1]
+        if times:
+            self._releases[mac] = times
 
     # ── across restarts ─────────────────────────────────────────────────────────────────────────
 

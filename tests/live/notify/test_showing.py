@@ -218,3 +218,34 @@ def test_who_is_not_reminded() -> None:
 def test_a_device_in_quarantine_is_led_there_always() -> None:
     notice = NoticeTable(show="device", hours="8-22")
     assert seen().led_devices(notice, {BOT}, (), 3, 20.0, {BOT}) == {BOT}
+
+
+def test_a_clock_that_was_set_back_forgets_no_answer_and_frees_releases_in_time() -> None:
+    """The state keeps ages: with an earlier clock the conviction is earlier, and it is the same one."""
+    showing = Showing()
+    showing.look([(BOT, 1000 * DAY)], 1000 * DAY)
+    showing.answer(BOT, "seen", 1000 * DAY)
+    showing.released(BOT, 1000 * DAY)
+    after = Showing()
+    after.restore(json.loads(json.dumps(showing.plain())))
+    after.look([(BOT, 500 * DAY)], 501 * DAY)
+    assert after.notified[BOT].answer == "seen"
+    assert led(after, DEVICE, 501 * DAY) == set()
+    assert after.releases_left(BOT, 2, 501 * DAY) == 1
+    assert after.releases_left(BOT, 2, 501 * DAY + RELEASES_S) == 2
+    # It is reminded when its days have passed on the new clock.
+    after.notified[BOT].sends = True
+    assert led(after, DEVICE, 508 * DAY) == {BOT}
+    after.look([(BOT, 502 * DAY)], 503 * DAY)
+    assert after.notified[BOT].answer == ""
+
+
+def test_a_release_that_has_failed_does_not_count() -> None:
+    showing = shown(BOT)
+    showing.released(BOT, 20.0)
+    showing.released(BOT, 30.0)
+    showing.not_released(BOT)
+    assert showing.releases_left(BOT, 2, 40.0) == 1
+    showing.not_released(BOT)
+    assert showing.releases_left(BOT, 2, 40.0) == 2
+    assert json.loads(json.dumps(showing.plain()))[1] == []

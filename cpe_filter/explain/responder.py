@@ -127,6 +127,8 @@ class Responder:
                 self._web.listen()
             except ExplainError as error:
                 self._log(err(f"notice not served: {error}"))
+                self._web.close()  # so the filter learns it, and leads no device here
+                self._web = None
         self._ports.listen(self._listener)
 
     def stop(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cpe_filter.explain.responder import Responder
 from cpe_filter.explain.web import ANSWER_S, TOTAL_S, Web
 from cpe_filter.lean.clocks import Mono
 from tests.policies import make_policy
@@ -153,3 +154,27 @@ def test_the_page_is_in_the_browser_s_language(site: Site, path: bytes, header: 
     client = site.send(b"GET " + path + b" HTTP/1.1\r\nHost: " + site.host + b"\r\n" + header + b"\r\n")
     site.says({"id": site.asked()["id"], "to": "none", "devices": []})
     assert f'<html lang="{language}">'.encode() in client.recv(65536)
+
+
+def test_a_server_that_cannot_listen_tells_the_filter(tmp_path: Path) -> None:
+    """Else the filter would lead devices to a port at which nobody answers, and hold them there."""
+    port = free_port()
+    policy = make_policy(
+        notice_show_port=port,
+        explain_port=free_port(),
+        status_status_file=str(tmp_path / "status.json"),
+    )
+    log: list[str] = []
+    responder = Responder(policy, log.append)
+    try:
+        responder.bind()
+        with socket.socket() as other:  # both may bind, and one may listen
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("0.0.0.0", port))
+            other.listen()
+            responder.listen()
+        assert any("notice not served" in line for line in log)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as filter_, pytest.raises(ConnectionRefusedError):
+            filter_.connect(str(tmp_path / "notice"))
+    finally:
+        responder.close()

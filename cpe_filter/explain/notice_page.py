@@ -43,8 +43,8 @@ _ANSWERS = ("seen", "cleaned", "server", "mistake")
 #: What says that the provider learns of it, and answers after which it has to. Without reports people must tell it.
 _TOLD = ("hint_cleaned_isp", "hint_server_isp", "hint_mistake")
 _OF_PROVIDER = ("cleaned", "server", "mistake")
-#: Answers after which websites open, except in quarantine.
-_OPENS = ("seen",)
+#: Answers after which websites open, except in quarantine; and the text there instead.
+_HELD = {"seen": "", "mistake": "hint_mistake"}
 _TEXTS = os.path.dirname(texts.__file__)
 
 
@@ -86,7 +86,10 @@ def done(notice: NoticeTable, language: str, result: str, router: str, reports: 
     title = words("thanks") if good else words("not_done")
     tell = f"<p>{_said(words, 'hint_tell')}</p>" if result in _OF_PROVIDER and not reports else ""
     stays = f"<p>{_said(words, 'done_held')}</p>" if held else ""
-    text = f"<p>{_said(words, f'done_{result}')}</p>" if not held or result not in _OPENS else ""
+    key = _HELD.get(result, f"done_{result}") if held else f"done_{result}"
+    if key in _TOLD and not reports:
+        key = ""
+    text = f"<p>{_said(words, key)}</p>" if key else ""
     body = f"<section>{text}{stays}{tell}</section>{_more(words, notice, router)}"
     return _whole(words, language, title, "", body, not good, switch=False)
 

@@ -123,8 +123,7 @@ TEXTS = {
     "quarantine": "Until it is clean, it cannot use the Internet: it reaches this page, the router and the help "
     "pages of {provider}, and nothing else. Your other devices are not affected.",
     "quarantine_ends": "The quarantine ends on {time} at the latest.",
-    "quarantine_isp": "You have released the device as often as you can yourself. Now {provider} has to do it. Please "
-    "call.",
+    "quarantine_isp": "Now only {provider} can release the device. Please call.",
     "hint_cleaned_held": "This ends the quarantine at once ({count} times left). The filter keeps watching the device.",
     "done_held": "The device stays in quarantine until it is released.",
     "works_held": "On this device: this page, the router's own page, and the help pages of {provider}. Your other "

@@ -12,6 +12,7 @@ import pytest
 
 from cpe_filter.explain import notice_page
 from cpe_filter.policy.model import NoticeTable
+from cpe_filter.texts.html import escape
 from cpe_filter.texts.notice import LANGUAGES, Words
 from tests.notice.test_page import Reader
 from tests.replay.test_browser import CONTRAST, OVERFLOW
@@ -97,6 +98,20 @@ def test_the_router_itself_has_one_step() -> None:
 def test_a_filter_of_another_version_says_less(change: dict[str, None]) -> None:
     device = {**DEVICE, **change} if change else {"name": "tv"}
     assert "tv" in read({**OWN, "devices": [device]}).words
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("answer", ["seen", "mistake"])
+@pytest.mark.parametrize("reports", [True, False])
+def test_nobody_in_quarantine_is_told_that_websites_open(language: str, answer: str, reports: bool) -> None:
+    words = Words(language, NOTICE.provider)
+    free, held = (notice_page.done(NOTICE, language, answer, "192.0.2.1", reports, held) for held in (False, True))
+    assert escape(words(f"done_{answer}")) in free
+    assert escape(words(f"done_{answer}")) not in held
+    assert escape(words("done_held")) in held
+    informed = answer == "mistake" and reports
+    assert (escape(words("hint_mistake")) in held) is informed
+    assert (escape(words("hint_tell")) in held) is (answer == "mistake" and not reports)
 
 
 def test_the_style_sheet_is_the_one_that_the_policy_allows() -> None:

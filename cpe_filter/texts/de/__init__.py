@@ -131,8 +131,7 @@ TEXTS = {
     "quarantine": "Bis es sauber ist, kann es das Internet nicht benutzen: Es erreicht nur diese Seite, den Router "
     "und die Hilfeseiten Ihres Anbieters ({provider}). Ihre anderen Geräte sind nicht betroffen.",
     "quarantine_ends": "Die Quarantäne endet spätestens am {time}.",
-    "quarantine_isp": "Sie haben das Gerät so oft selbst freigegeben, wie es möglich ist. Jetzt muss es Ihr Anbieter "
-    "({provider}) tun: Bitte rufen Sie an.",
+    "quarantine_isp": "Jetzt kann nur Ihr Anbieter ({provider}) das Gerät freigeben. Bitte rufen Sie an.",
     "hint_cleaned_held": "Das beendet die Quarantäne sofort (noch {count}-mal möglich). Der Filter beobachtet das "
     "Gerät weiter.",
     "done_held": "Das Gerät bleibt in Quarantäne, bis es freigegeben wird.",

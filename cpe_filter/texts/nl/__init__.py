@@ -127,8 +127,7 @@ TEXTS = {
     "quarantine": "Tot het schoon is, kan het geen internet gebruiken: het bereikt alleen deze pagina, de router en "
     "de hulppagina's van {provider}. Uw andere apparaten merken er niets van.",
     "quarantine_ends": "De quarantaine eindigt uiterlijk op {time}.",
-    "quarantine_isp": "U hebt het apparaat zo vaak zelf vrijgegeven als mogelijk is. Nu moet {provider} dat doen. "
-    "Neem telefonisch contact op.",
+    "quarantine_isp": "Nu kan alleen {provider} het apparaat vrijgeven. Neem telefonisch contact op.",
     "hint_cleaned_held": "Dit beëindigt de quarantaine meteen (nog {count} keer mogelijk). Het filter blijft het "
     "apparaat in de gaten houden.",
     "done_held": "Het apparaat blijft in quarantaine tot het wordt vrijgegeven.",

@@ -131,8 +131,7 @@ TEXTS = {
     "quarantine": "Temizlenene kadar interneti kullanamaz: yalnızca bu sayfaya, modeme ve sağlayıcınızın "
     "({provider}) yardım sayfalarına ulaşır. Diğer cihazlarınız etkilenmez.",
     "quarantine_ends": "Karantina en geç {time} tarihinde sona erer.",
-    "quarantine_isp": "Cihazın engelini kendiniz kaldırma hakkınız doldu. Artık bunu sağlayıcınızın ({provider}) "
-    "yapması gerekiyor. Lütfen arayın.",
+    "quarantine_isp": "Artık cihazın engelini yalnızca sağlayıcınız ({provider}) kaldırabilir. Lütfen arayın.",
     "hint_cleaned_held": "Bu, karantinayı hemen sona erdirir (kalan hak: {count}). Filtre cihazı izlemeye devam eder.",
     "done_held": "Cihaz, engeli kaldırılana kadar karantinada kalır.",
     "works_held": "Bu cihazda: bu sayfa, modemin sayfası ve sağlayıcınızın ({provider}) yardım sayfaları. "

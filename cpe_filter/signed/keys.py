@@ -55,6 +55,7 @@ def exist(purpose: str, folder: str = FOLDER) -> bool:
 def load(folder: str = FOLDER) -> Keys:
     """Reads the folder. A purpose without a folder has no keys. Raises `SignedError`: half a list is not a list."""
     points: dict[tuple[str, bytes], bytes] = {}
+    _names(folder)  # who can write to it could remove `revoked`
     for purpose in PURPOSES:
         for path in _files(os.path.join(folder, purpose)):
             key = _key(path)
@@ -65,6 +66,14 @@ def load(folder: str = FOLDER) -> Keys:
 
 
 def _files(folder: str) -> list[str]:
+    names = _names(folder)
+    if len(names) > MAX_KEYS:
+        raise SignedError(KEY, f"{folder}: {len(names)} files; allowed: at most {MAX_KEYS} keys")
+    return [os.path.join(folder, name) for name in names]
+
+
+def _names(folder: str) -> list[str]:
+    """What is in a folder that no other user can write to. Raises `SignedError`."""
     try:
         names = sorted(os.listdir(folder))
         status = os.stat(folder)
@@ -74,10 +83,7 @@ def _files(folder: str) -> list[str]:
         raise SignedError(KEY, f"{folder}: {error.strerror}") from None
     if status.st_uid not in (0, os.geteuid()) or stat.S_IMODE(status.st_mode) & 0o022:
         raise SignedError(KEY, f"{folder}: others can write to it")
-    names = [name for name in names if not name.startswith(".")]
-    if len(names) > MAX_KEYS:
-        raise SignedError(KEY, f"{folder}: {len(names)} files; allowed: at most {MAX_KEYS} keys")
-    return [os.path.join(folder, name) for name in names]
+    return [name for name in names if not name.startswith(".")]
 
 
 def _key(path: str) -> signify.PublicKey:

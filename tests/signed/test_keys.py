@@ -53,6 +53,10 @@ def _writable_folder(root: Path) -> None:
     (root / "policy").chmod(0o777)
 
 
+def _writable_root(root: Path) -> None:
+    root.chmod(0o777)
+
+
 def _foreign(root: Path) -> None:
     os.chown(next((root / "policy").iterdir()), 12345, -1)
 
@@ -101,6 +105,7 @@ def _not_hex(root: Path) -> None:
     [
         (_writable_file, "Others can write to it"),
         (_writable_folder, "others can write to it"),
+        (_writable_root, "keys: others can write to it"),
         (_foreign, "Others can write to it"),
         (_link, "link.pub: Too many levels of symbolic links"),
         (_pipe, "Not a regular file"),

@@ -2,7 +2,8 @@
 
 Knows the reporter, the control's requests and devices. Must not know signatures (judge, in a child process). One
 instruction at a time, each by the request that a command would make, so nothing new can be done to the ruleset.
-Bounded: `BURST` at once and `PER_HOUR` in the long run, because a stolen key must not wear the router's flash.
+Bounded: `BURST` at once and `PER_HOUR` in the long run, because a stolen key must not wear the router's flash; and
+`FILES` with documents that are refused, because a collector needs no key to send these.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ LOOK_S, KEYS_S = 2.0, 60.0
 JUDGE_S = 60.0
 #: Instructions that are carried out at once, and per hour.
 BURST, PER_HOUR = 16, 1
+#: Files that are judged at once, and per hour: each costs a process and up to eight lines in the log.
+FILES, FILES_PER_HOUR = 16, 60
 #: Why an instruction is not carried out: no such device here; nothing to relax; it has no MAC; the control refuses it.
 DEVICE, NOTHING, NO_MAC, FAILED = "device", "nothing", "no-mac", "failed"
 
@@ -63,6 +66,7 @@ class Instructions(Part):
         self._stamp: tuple[int, int] | None = None
         self._next_look = self._next_keys = 0.0
         self._bucket: Bucket | None = None
+        self._files: Bucket | None = None
         self._judging: BackgroundCall | None = None
         self._saving: BackgroundCall | None = None
         self._waiting: list[_Judged] = []
@@ -106,8 +110,10 @@ class Instructions(Part):
         except OSError:
             return
         stamp = status.st_mtime_ns, status.st_ino
-        if stamp == self._stamp or level(self._bucket, BURST, PER_HOUR, now) < 1.0:
+        files = level(self._files, FILES, FILES_PER_HOUR, now)
+        if stamp == self._stamp or files < 1.0 or level(self._bucket, BURST, PER_HOUR, now) < 1.0:
             return
+        self._files = files - 1.0, now
         folder, state, certificate = self._keys, self._state, self._policy.report.certificate
 
         def work() -> Any:

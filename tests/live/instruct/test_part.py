@@ -1,0 +1,85 @@
+"""When the daemon judges what `send` has left: whatever a collector sends, only so often."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cpe_filter.lean.clocks import PacketTime
+from cpe_filter.live.instruct import part
+from cpe_filter.live.instruct.part import FILES, FILES_PER_HOUR, LOOK_S, Instructions
+from cpe_filter.live.reports import Reports
+from tests.policies import make_policy
+
+
+class Reporter:
+    """A file of instructions, each time a new one; and how often each refusal was answered."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "instructions"
+        self.answers = 0
+        self.reporter = self
+
+    def arrive(self) -> None:
+        new = self.path.with_name("new")
+        new.write_text("[]")
+        self.path.unlink(missing_ok=True)
+        new.rename(self.path)
+        os.utime(self.path, ns=(self.answers, self.answers))
+
+    def instructions(self) -> str:
+        return str(self.path)
+
+    def ask(self, asks: bool) -> None: ...
+
+    def answer(self, digest: str, outcome: str, action: str, dev: str) -> None:
+        self.answers += 1
+
+
+class Child:
+    """A child process that refuses one document."""
+
+    def __init__(self, *of_the_call: object) -> None: ...
+
+    def poll(self) -> bool:
+        return True
+
+    def result(self) -> list[Any]:
+        return [("0" * 16, "format", "", "", "", 0, "not a document")]
+
+    def stop(self, patience_s: float) -> None: ...
+
+
+def test_documents_that_are_refused_are_judged_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "BackgroundCall", Child)
+    reporter, log = Reporter(tmp_path), list[str]()
+    policy = make_policy(state_state_file=str(tmp_path / "state"))
+    instructions = Instructions(cast(Reports, reporter), lambda *asked: False, policy, log.append)
+    hour = int(3600 / LOOK_S)
+    for turn in range(hour):
+        reporter.arrive()
+        for step in range(3):
+            instructions.tick(PacketTime(1000.0 + turn * LOOK_S + step / 10))
+    assert FILES + FILES_PER_HOUR - 2 <= reporter.answers <= FILES + FILES_PER_HOUR
+    assert len(log) == reporter.answers
+
+
+def test_a_file_that_waits_is_judged_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "BackgroundCall", Child)
+    reporter = Reporter(tmp_path)
+    policy = make_policy(state_state_file=str(tmp_path / "state"))
+    instructions = Instructions(cast(Reports, reporter), lambda *asked: False, policy, lambda line: None)
+    now = 0.0
+    while reporter.answers < FILES:
+        reporter.arrive()
+        instructions.tick(PacketTime(now := now + 0.1))
+    reporter.arrive()
+    for _ in range(3):
+        instructions.tick(PacketTime(now := now + LOOK_S))
+    assert reporter.answers == FILES
+    for _ in range(3):
+        instructions.tick(PacketTime(now := now + 3600 / FILES_PER_HOUR))
+    assert reporter.answers == FILES + 1

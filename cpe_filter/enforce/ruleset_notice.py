@@ -8,7 +8,8 @@ server should have to answer. A firewall that refuses the server's port to a net
 each base chain may refuse. So a device that our input chain lets in, and that does not arrive behind all others, is in
 a set: its HTTP passes for an hour, then one connection tries it again.
 
-A device in quarantine reaches the router, DNS servers and helpful addresses. Its HTTP leads to the notice. All else is
+A device in quarantine reaches the router, DNS servers and helpful addresses. Its HTTP leads to the notice, also that
+which would leave by an interface that is not watched (a VPN), because that is refused, too. All else is
 refused at once, before the firewall's own rules, so that nothing of it is offloaded. Its element lasts for a minute and
 is refreshed by the filter, so if the filter is gone the device is released.
 
@@ -49,7 +50,11 @@ def notice_chains(policy: Policy) -> list[str]:
         *(_helpful(f"ether saddr @{QUARANTINED} ") if policy.notice.quarantine else []),
         f"\t\tip daddr {one_of(list(PRIVATE4))} return",
         f"\t\tip6 daddr {one_of(list(PRIVATE6))} return",
+        *([f"\t\tether saddr @{QUARANTINED} goto held_to_notice"] if policy.notice.quarantine else []),
         *leaves_elsewhere(policy),
+        "\t\tgoto lead_to_notice",
+        "\t}",
+        "\tchain lead_to_notice {",
         f"\t\tupdate @led_rate {{ ether saddr {over} }} return",
         f"\t\t{all_over} return",
         f"\t\tmeta l4proto tcp counter name led redirect to :{port}",
@@ -97,6 +102,12 @@ def _quarantine(policy: Policy) -> list[str]:
     """What a device in quarantine sends out of the home. Answers alone bring nothing, so they need no rule."""
     lan, few = quoted(policy.network.lan), f"{QUESTIONS_PER_SECOND}/second burst {5 * QUESTIONS_PER_SECOND} packets"
     return [
+        # Whichever way out it would take, it would be refused there; so only what stays in the home passes.
+        "\tchain held_to_notice {",
+        "\t\tfib daddr type local return",
+        f"\t\tfib daddr . mark oifname {lan} return",
+        "\t\tgoto lead_to_notice",
+        "\t}",
         *base_chain("quarantine_forward", "forward", "filter - 5"),
         f"\t\tether saddr @{QUARANTINED} iifname {lan} oifname != {lan} goto in_quarantine",
         "\t}",

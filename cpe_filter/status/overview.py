@@ -40,7 +40,7 @@ def describe(
     up = int(content["updated"] - content["since"])
     age = max(0.0, now - content["updated"])
     lines = [
-        f"cpe-filter is running (process {content['pid']}, up {up // 3600}:{up % 3600 // 60:02}:{up % 60:02}), "
+        f"cpe-filter is running (pid {content['pid']}, up {up // 3600}:{up % 3600 // 60:02}:{up % 60:02}), "
         f"mode {content['mode']}, queue {content['queue']} by {content['handoff']}",
         f"{content['mail_packets']} packets of mail looked at, {content['flows']} connections open, "
         f"{content['failures']} failures; as of {age:.0f} s ago",

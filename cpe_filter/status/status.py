@@ -246,7 +246,7 @@ def read(path: str) -> tuple[str, dict[str, Any]]:
         raise NotRunningError(f"{path}: not a status file")
     in_jail = content.get("pid_namespace") not in (None, pid_namespace())
     if not (_alive_in_jail(path) if in_jail else _alive(pid)):
-        raise NotRunningError(f"the filter that wrote {path} (process {pid}) does not run any more")
+        raise NotRunningError(f"the filter that wrote {path} (pid {pid}) does not run any more")
     return text, content
 
 

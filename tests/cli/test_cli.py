@@ -387,7 +387,7 @@ def test_status_of_a_running_filter(tmp_path: Path) -> None:
         "+4.3",
         "now it could be a script (3.2 of 10.4)",
     )
-    for words in (f"process {os.getpid()}", *expected):
+    for words in (f"pid {os.getpid()}", *expected):
         assert words in ran.out
     as_json = cli("status", "--json", "--file", path)
     assert (as_json.code, as_json.out) == (0, path.read_text())
@@ -407,7 +407,7 @@ def test_stale_status(tmp_path: Path, gone: int) -> None:
     for content in (STATUS, {}):
         path.write_text(json.dumps({**content, "pid": gone}))
         for more in ([], ["--json"]):
-            refused(cli("status", "--file", path, *more), f"process {gone}", "does not run any more", code=1)
+            refused(cli("status", "--file", path, *more), f"pid {gone}", "does not run any more", code=1)
 
 
 @pytest.mark.parametrize(

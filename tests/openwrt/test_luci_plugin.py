@@ -90,7 +90,7 @@ def test_no_filter(router: Router) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     file.write_text(json.dumps(status(pid=gone.pid)))
-    why = f"the filter that wrote {file} (process {gone.pid}) does not run any more"
+    why = f"the filter that wrote {file} (pid {gone.pid}) does not run any more"
     assert router.call("status") == {"running": False, "why": why, "status": None}
 
 

@@ -58,7 +58,9 @@ def _clock() -> Finding:
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (OSError, AttributeError):
         return warn("clock", "not known whether it is synchronized")
-    if state in (-1, _TIME_ERROR):
+    if state == -1:  # ProtectClock= of the service's unit forbids the question
+        return warn("clock", "not known whether it is synchronized: this process may not ask the kernel")
+    if state == _TIME_ERROR:
         return warn("clock", "not synchronized by NTP; certificates and times of events depend on it")
     return ok("clock", "synchronized")
 

@@ -220,6 +220,23 @@ def test_postgresql(collector: Collector, postgres: Cluster) -> None:
 # ── the network ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [(0, "ok", "synchronized"), (5, "warn", "not synchronized by NTP"), (-1, "warn", "not known whether")],
+)
+def test_the_clock(answer: int, kind: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """-1 is the answer where a unit has ProtectClock=yes."""
+
+    class Kernel:
+        @staticmethod
+        def adjtimex(_: object) -> int:
+            return answer
+
+    monkeypatch.setattr("ctypes.CDLL", lambda _: Kernel)
+    found = network._clock()
+    assert (found.state, found.text.startswith(says)) == (kind, True), found
+
+
 def test_something_else_listens(collector: Collector) -> None:
     """A port that is open and speaks no TLS, and one that shows another certificate than the file has."""
     with socket.socket() as other:

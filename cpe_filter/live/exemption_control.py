@@ -13,7 +13,7 @@ from cpe_filter.lean.forked import BackgroundCall, CallFailedError
 from cpe_filter.lean.log import Log, err, notice
 from cpe_filter.live.requests import added_line, ids_to_remove, requested_exemption
 from cpe_filter.policy import exemptions, exemptions_store
-from cpe_filter.policy.exemptions import Contents, describe
+from cpe_filter.policy.exemptions import Contents, Kept, describe
 from cpe_filter.policy.model import Exemption, Policy, PolicyError
 
 TYPE_CHECKING = False
@@ -116,8 +116,13 @@ class ExemptionControl:
         """Raises `PolicyError`."""
         wall = self._wall()
         exemption = requested_exemption(request, wall)
-        before = yield from self._change(lambda old: exemptions.added(old, exemption, wall, requester)[0], requester)
-        _, kept, replaces = exemptions.added(before, exemption, wall, requester)
+        shortens = not request.get("relaxes")  # who may only relax must not shorten what a person has added
+
+        def change(old: Contents) -> tuple[Contents, Kept, bool]:
+            return exemptions.added(old, exemption, wall, requester, shortens)
+
+        before = yield from self._change(lambda old: change(old)[0], requester)
+        _, kept, replaces = change(before)
         return {"id": kept.id, "lines": [added_line(kept, replaces)]}
 
     def remove(self, requester: str, request: Answer) -> Steps[Answer]:

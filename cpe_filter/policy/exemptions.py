@@ -52,13 +52,18 @@ def toml_time(seconds: Posix) -> str:
 # ── changes ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def added(contents: Contents, exemption: Exemption, now: Posix, by: str) -> tuple[Contents, Kept, bool]:
+def added(
+    contents: Contents, exemption: Exemption, now: Posix, by: str, shortens: bool = True
+) -> tuple[Contents, Kept, bool]:
     """Adds one. Returns the file, the new one, and whether it replaces one of the same device and destination.
 
-    now: POSIX time. Raises `PolicyError` if there are too many.
+    now: POSIX time. shortens: whether it may replace one that ends later; else that one stays, and is returned. Raises
+    `PolicyError` if there are too many.
     """
     for place, one in enumerate(contents.kept):
         if one.exemption[:2] == exemption[:2]:
+            if not shortens and _lasts(one.exemption) >= _lasts(exemption):
+                return contents, one, True
             new = Kept(one.id, exemption, Posix(int(now)), by)
             kept = (*contents.kept[:place], new, *contents.kept[place + 1 :])
             return contents._replace(kept=kept), new, True
@@ -66,6 +71,10 @@ def added(contents: Contents, exemption: Exemption, now: Posix, by: str) -> tupl
         raise PolicyError(f"there are {MAX_KEPT} exemptions, the most that are kept; remove one first")
     new = Kept(contents.next, exemption, Posix(int(now)), by)
     return Contents(contents.next + 1, (*contents.kept, new)), new, False
+
+
+def _lasts(exemption: Exemption) -> float:
+    return exemption.until if exemption.until is not None else float("inf")
 
 
 def without(contents: Contents, ids: Iterable[int]) -> Contents:

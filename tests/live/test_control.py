@@ -433,6 +433,24 @@ def test_exemptions_that_are_none(running: Running, request_: dict[str, Any], sa
     assert not running.file.exists()
 
 
+@pytest.mark.parametrize(("first", "asked", "then"), [(None, 100, None), (200, 100, 200), (100, 200, 200)])
+def test_who_may_only_relax_shortens_no_exemption(
+    running: Running, first: int | None, asked: int, then: int | None
+) -> None:
+    """An instruction of the desk: what a person has added stays, if it lasts longer."""
+    ends = {"until": START + first} if first else {}
+    number = running.add(reason="ours", **ends)["id"]
+    answer = running.add(reason="the desk's", until=START + asked, relaxes=True)
+    assert answer["id"] == number
+    (kept,) = exemptions_store.load(str(running.file)).kept
+    assert kept.exemption.until == (START + then if then else None)
+    assert kept.exemption.reason == ("the desk's" if first == 100 else "ours")
+    assert running.exempt() == [(MAC, "any")]
+    # A person may.
+    running.add(reason="ours", until=START + 50)
+    assert exemptions_store.load(str(running.file)).kept[0].exemption.until == START + 50
+
+
 @pytest.mark.parametrize(
     ("request_", "says"),
     [

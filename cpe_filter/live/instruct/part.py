@@ -176,7 +176,8 @@ class Instructions(Part):
             return {"device": device.name, "reason": one.reason}, ""
         if len(device.key) != 6:
             return {}, NO_MAC
-        return {"device": device.key.hex(":"), "reason": one.reason or "by the ISP", "until": one.until}, ""
+        request = {"device": device.key.hex(":"), "reason": one.reason or "by the ISP", "until": one.until}
+        return {**request, "relaxes": True}, ""
 
     def _done(self, one: _Judged, outcome: str, save: bool = True) -> None:
         """Answers the first that waits. save: whether what has become of it is not kept yet."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from cpe_filter.detect.device import Device
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live.instruct import part
 from cpe_filter.live.instruct.part import FILES, FILES_PER_HOUR, LOOK_S, Instructions
@@ -29,6 +30,9 @@ class Reporter:
         self.path.unlink(missing_ok=True)
         new.rename(self.path)
         os.utime(self.path, ns=(self.answers, self.answers))
+
+    def find(self, dev: str) -> Device | None:
+        return Device(b"\2\0\0\0\0\1", PacketTime(0.0))
 
     def instructions(self) -> str:
         return str(self.path)
@@ -83,3 +87,24 @@ def test_a_file_that_waits_is_judged_later(tmp_path: Path, monkeypatch: pytest.M
     for _ in range(3):
         instructions.tick(PacketTime(now := now + 3600 / FILES_PER_HOUR))
     assert reporter.answers == FILES + 1
+
+
+def test_an_exemption_is_asked_for_so_that_it_shortens_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Good(Child):
+        def result(self) -> list[Any]:
+            return [("0" * 16, "", "exempt", "1" * 16, "case 7", 2000, "")]
+
+    monkeypatch.setattr(part, "BackgroundCall", Good)
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def ask(verb: str, requester: str, request: dict[str, Any], done: object) -> bool:
+        asked.append((verb, request))
+        return True
+
+    reporter = Reporter(tmp_path)
+    policy = make_policy(state_state_file=str(tmp_path / "state"))
+    instructions = Instructions(cast(Reports, reporter), ask, policy, lambda line: None)
+    reporter.arrive()
+    for step in range(4):
+        instructions.tick(PacketTime(1000.0 + step / 10))
+    assert asked == [("exempt", {"device": "02:00:00:00:00:01", "reason": "case 7", "until": 2000, "relaxes": True})]

@@ -293,7 +293,13 @@ def test_each_command_is_in_the_readme() -> None:
 
 _CODE = re.compile(r"^```[a-z]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: What stands for a value, and one.
-_EXAMPLES = {"add|list|remove": "list", "ROLE": "desk", "DAYS": "30", "[--config FILE] ...": "--config FILE"}
+_EXAMPLES = {
+    "add|list|remove": "list",
+    "ROLE": "desk",
+    "DAYS": "30",
+    "[--config FILE] ...": "--config FILE",
+    "policy VERB": "policy status",
+}
 #: Where a command's arguments end on a line: a pipe, a comment, two columns.
 _END = re.compile(r"\s+(?:[|>#&]|2>)| {3,}| <")
 

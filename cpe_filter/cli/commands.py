@@ -11,7 +11,7 @@ import os
 
 from cpe_filter.cli.parser import make_parser
 from cpe_filter.cli.run import loaded, policy_of, run_filter
-from cpe_filter.cli.values import port, seconds
+from cpe_filter.cli.values import port, seconds, whole
 from cpe_filter.lean.log import info, log
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain_all
@@ -148,6 +148,71 @@ def _command_exempt_remove(options: argparse.Namespace) -> int:
     return ask.exempt_remove(filter_, policy, options.policy or "", options.ids, options.device, options.destination)
 
 
+def _command_policy(options: argparse.Namespace) -> int:
+    try:
+        return _policy(options)
+    except ImportError:
+        raise _lacking("policy", "cpe-filter-report") from None
+
+
+def _policy(options: argparse.Namespace) -> int:
+    if options.verb == "sign":
+        return _policy_sign(options)
+    from cpe_filter.cli.control import EXIT_NOT_RUNNING, Filter
+    from cpe_filter.provision import command
+
+    if options.verb == "verify":
+        return command.show(options.file, command.Place("", "", "", options.keys))
+    if options.verb == "status":
+        return command.status(command.Place("", "", options.folder, options.keys))
+    place = command.Place(
+        options.policy, options.out, options.folder, options.keys, options.model or "", options.region or ""
+    )
+    if options.verb == "make":
+        return command.make(place)
+    filter_ = Filter(options.socket or policy_of(options.policy).status.control_socket)
+
+    def reload() -> int:
+        """Where no filter runs, the next one reads the file."""
+        code = filter_.do({"do": "reload"})
+        return EXIT_OK if code == EXIT_NOT_RUNNING else code
+
+    if options.verb == "rollback":
+        return command.roll_back(place, reload)
+    return command.apply(options.file, place, reload)
+
+
+def _policy_sign(options: argparse.Namespace) -> int:
+    """At the ISP."""
+    try:
+        from cpe_filter.collect import policy_bundle
+    except ImportError as error:
+        raise UsageError(f"policy sign needs {error.name}: pip install 'cpe-filter[collector]'") from None
+    from cpe_filter.lean.atomic_file import AtomicFile
+
+    numbers = {name: whole(getattr(options, name), f"--{name}") for name in ("sequence", "expires", "permille")}
+    asked = policy_bundle.Asked(
+        options.file,
+        options.key,
+        numbers["sequence"],
+        numbers["expires"],
+        tuple(options.audience or ("*",)),
+        numbers["permille"],
+        options.salt or "",
+        options.min_agent or "",
+        options.last or "",
+    )
+    try:
+        document, lines = policy_bundle.sign(asked)
+    except policy_bundle.BundleError as error:
+        raise UsageError(str(error)) from None
+    file = AtomicFile(options.output, 0o644)
+    file.write(document)
+    file.finish(durable=True)
+    print("\n".join(lines))
+    return EXIT_OK
+
+
 #: What the parser sets of every collector command.
 _OF_COLLECTOR = ("command", "work", "config", "what")
 
@@ -224,6 +289,7 @@ _WORK: dict[str, Callable[[argparse.Namespace], int]] = {
     "explain": _command_explain,
     "status": _command_status,
     "collector": _command_collector,
+    "policy": _command_policy,
     "send": _command_send,
     "report_show": _command_report_show,
     "reload": _command_reload,

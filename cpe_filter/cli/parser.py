@@ -74,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     explain.add_argument("--port", metavar="N", help="listen on this port (default: as in the policy)")
     explain.set_defaults(work="explain")
 
+    _policy_commands(commands)
     _report_commands(commands)
 
     status = commands.add_parser("status", help="show devices, standings and counters of the running filter")
@@ -144,6 +145,71 @@ def _collector_command(commands: argparse._SubParsersAction[_Parser]) -> None:
         collector.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     else:
         arguments.add_to(collector)
+
+
+def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """The ISP's signed policy."""
+    policy = commands.add_parser(
+        "policy",
+        help="the ISP's signed policy: sign, verify, apply, status, rollback",
+        description="A policy that the ISP has signed is laid over this router's own, tried, and kept or taken back.",
+    )
+    verbs = policy.add_subparsers(dest="verb", metavar="VERB", required=True)
+    keys = _Parser(add_help=False)
+    keys.add_argument(
+        "--keys", metavar="DIR", default="/etc/cpe-filter/keys", help="public keys (default: /etc/cpe-filter/keys)"
+    )
+    folder = _Parser(add_help=False, parents=[keys])
+    folder.add_argument(
+        "--folder",
+        metavar="DIR",
+        default="/etc/cpe-filter/provision",
+        help="where documents are kept, on flash (default: /etc/cpe-filter/provision)",
+    )
+    place = _Parser(add_help=False, parents=[folder])
+    place.add_argument("--policy", required=True, metavar="FILE", help="the router's own policy (TOML)")
+    place.add_argument("--out", required=True, metavar="FILE", help="the policy that `run` reads; it is written")
+    place.add_argument("--model", metavar="NAME", help="this router's model, for documents that are for one")
+    place.add_argument("--region", metavar="NAME", help="its region, for documents that are for one")
+    running = _Parser(add_help=False, parents=[place])
+    running.add_argument("--socket", metavar="PATH", help="control socket of the filter (default: as in the policy)")
+    verify = verbs.add_parser("verify", parents=[keys], help="say who has signed a document, and what is in it")
+    verify.add_argument("file", metavar="DOCUMENT")
+    apply = verbs.add_parser(
+        "apply",
+        parents=[running],
+        help="try a document, and keep it or take it back within a minute",
+        description="Lays a document over the router's own policy, has the filter reload, and looks whether all works "
+        "that did before: the filter, its rules, DNS and the collector. If not, the policy before comes back. Exit "
+        "status 4: it was taken back; 5: it is not for this router yet.",
+    )
+    apply.add_argument("file", metavar="DOCUMENT")
+    verbs.add_parser("status", parents=[folder], help="show what is in force, tried and refused")
+    verbs.add_parser("rollback", parents=[running], help="put the document before in force again")
+    verbs.add_parser(
+        "make",
+        parents=[place],
+        help="write the policy that `run` reads: the router's own with the document in force over it",
+    )
+    sign = verbs.add_parser(
+        "sign",
+        help="at the ISP: check a policy, say what changes, and sign it",
+        description="Signs a policy with a key of signify or usign. The policy has only what an ISP decides for many "
+        "routers; what a router would refuse is refused.",
+    )
+    sign.add_argument("file", metavar="FILE", help="the policy (TOML)")
+    sign.add_argument("--key", required=True, metavar="FILE", help="the secret key, without a passphrase")
+    sign.add_argument("--sequence", required=True, metavar="N", help="its number, larger than that of all before")
+    sign.add_argument("--expires", default="365", metavar="DAYS", help="after how many days (default: 365)")
+    sign.add_argument(
+        "--audience", action="append", metavar="WHO", help="router:ID, model:NAME, region:NAME (default: all routers)"
+    )
+    sign.add_argument("--permille", default="1000", metavar="N", help="for how many of 1000 routers (default: 1000)")
+    sign.add_argument("--salt", metavar="TEXT", help="which routers come first; the same for all steps of a rollout")
+    sign.add_argument("--min-agent", metavar="VERSION", help="the version of cpe-filter that it needs")
+    sign.add_argument("--last", metavar="DOCUMENT", help="the document that routers have now, to say what changes")
+    sign.add_argument("--output", required=True, metavar="DOCUMENT", help="the file to write")
+    policy.set_defaults(work="policy")
 
 
 def _report_commands(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -23,3 +23,10 @@ def seconds(text: str, least: float, most: float) -> float:
     if not least <= seconds <= most:
         raise UsageError(f"--watch is {shown(text)}; allowed: {least:g} to {most:g} seconds")
     return seconds
+
+
+def whole(text: str, name: str) -> int:
+    """A whole number of at most 15 digits."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise UsageError(f"{name} is {shown(text)}; allowed: a whole number")
+    return int(text)

@@ -31,6 +31,7 @@ COMMANDS = [
     "release",
     "exempt",
     "uci",
+    "policy",
 ]
 
 
@@ -91,6 +92,7 @@ def test_every_command_was_asked_for_help(root: Path) -> None:
     [
         (("send", "--policy", POLICY), "'send' needs the package cpe-filter-report, which is missing"),
         (("report", "show", "--policy", POLICY), "'report show' needs the package cpe-filter-report, which is missing"),
+        (("policy", "status"), "'policy' needs the package cpe-filter-report, which is missing"),
         (("explain", "--policy", POLICY), "'explain' needs the package cpe-filter-explain, which is missing"),
         (("replay", "x.pcap"), "replay needs cpe_filter.replay: pip install"),
         (("collector", "--config", "x"), "collector needs cpe_filter.collect: pip install"),

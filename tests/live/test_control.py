@@ -438,7 +438,7 @@ def test_who_may_only_relax_shortens_no_exemption(
     running: Running, first: int | None, asked: int, then: int | None
 ) -> None:
     """An instruction of the desk: what a person has added stays, if it lasts longer."""
-    ends = {"until": START + first} if first else {}
+    ends: dict[str, Any] = {"until": START + first} if first else {}
     number = running.add(reason="ours", **ends)["id"]
     answer = running.add(reason="the desk's", until=START + asked, relaxes=True)
     assert answer["id"] == number

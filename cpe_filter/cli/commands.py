@@ -179,6 +179,8 @@ def _policy(options: argparse.Namespace) -> int:
 
     if options.verb == "rollback":
         return command.roll_back(place, reload)
+    if options.verb == "fetch":
+        return command.fetch(options.url, options.ca or "", float(whole(options.splay, "--splay")), place, reload)
     return command.apply(options.file, place, reload)
 
 

@@ -184,6 +184,18 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "status 4: it was taken back; 5: it is not for this router yet.",
     )
     apply.add_argument("file", metavar="DOCUMENT")
+    fetch = verbs.add_parser(
+        "fetch",
+        parents=[running],
+        help="get the document at a URL, and apply it if it is new",
+        description="Gets a document by HTTPS and applies it if it is another one than the last. For cron. Exit status "
+        "1: nothing was fetched; else as `apply`.",
+    )
+    fetch.add_argument("url", metavar="URL", help="https://HOST/PATH; any web server that has the file")
+    fetch.add_argument("--ca", metavar="FILE", help="certificates (PEM) that are trusted (default: the system's)")
+    fetch.add_argument(
+        "--splay", default="0", metavar="SECONDS", help="wait for this router's second of so many (default: 0)"
+    )
     verbs.add_parser("status", parents=[folder], help="show what is in force, tried and refused")
     verbs.add_parser("rollback", parents=[running], help="put the document before in force again")
     verbs.add_parser(

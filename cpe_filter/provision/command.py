@@ -1,6 +1,7 @@
 """`cpe-filter policy`: a signed policy is verified, tried, confirmed or taken back, and shown.
 
     verify FILE    whose signature it has, what is in it, and whether it is for this router
+    fetch URL      get the document there, and apply it if it is new
     apply FILE     try it: lay it over the router's policy, reload, look; confirm it, or take it back within a minute
     make           write the policy that `run` reads: the router's own with the document in force over it
     status         what is in force, tried and refused
@@ -22,7 +23,9 @@ from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy.model import Policy, PolicyError
+from cpe_filter.provision import fetch as getting
 from cpe_filter.provision import overlay, trial
+from cpe_filter.provision.fetch import splay
 from cpe_filter.provision.folder import MAX_DOCUMENT, Folder, digest_of
 from cpe_filter.report.certificate import MOST_BYTES, CertificateError, parse
 from cpe_filter.report.clock_state import synchronised
@@ -38,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: Exit status: the document was tried and taken back, or is not (yet) for this router.
-EXIT_TAKEN_BACK, EXIT_NOT_FOR_US = 4, 5
+#: Exit status: nothing was fetched; the document was tried and taken back, or is not (yet) for this router.
+EXIT_NOT_FETCHED, EXIT_TAKEN_BACK, EXIT_NOT_FOR_US = 1, 4, 5
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
@@ -136,13 +139,40 @@ def apply(path: str, place: Place, reload: Callable[[], int], say: Callable[[str
 
     Returns the exit code. A process that is killed leaves a trial that ends with its time, or with this boot.
     """
+    return _try(_document(path), path, place, reload, say)
+
+
+def fetch(
+    url: str, ca: str, splay_s: float, place: Place, reload: Callable[[], int], say: Callable[[str], None] = print
+) -> int:
+    """`policy fetch`: gets the document at a URL, and applies it if it is another one than the last."""
+    base = _base(place)
+    router = _recipient(base, place).router
+    if splay_s:
+        time.sleep(splay(router, splay_s))
+    os.makedirs(place.folder, mode=0o700, exist_ok=True)
+    folder = Folder(place.folder)
+    try:
+        found = getting.fetch(url, ca, policy_file.build(base, place.base).report.user, folder.etag(url))
+    except getting.FetchError as error:
+        complain(f"{error}; the policy stays as it was")
+        return EXIT_NOT_FETCHED
+    if found.document is None:
+        say(f"{url}: nothing new")
+        return EXIT_OK
+    code = _try(found.document, url, place, reload, say)
+    folder.note_etag(url, found.etag)
+    return code
+
+
+def _try(data: bytes, name: str, place: Place, reload: Callable[[], int], say: Callable[[str], None]) -> int:
     folder = Folder(place.folder)
     os.makedirs(place.folder, mode=0o700, exist_ok=True)
     lock = lock_folder(place.folder, 2.0)
     if lock < 0:
         raise UsageError(f"{place.folder}: {already_running(-1)}")
     try:
-        return _apply(_document(path), path, place, folder, reload, say)
+        return _apply(data, name, place, folder, reload, say)
     finally:
         os.close(lock)
 

@@ -4,6 +4,7 @@
     former   the one before, for `rollback`
     trial    the document that is tried, with the boot and the uptime until which it counts
     bad      digests of documents that are not tried again, with the reason
+    etag     of the document that was fetched last
     taken    sequences (signed.sequence): no document that is older than a confirmed one
 
 Each is replaced in one step and synced. The order of the steps is such that a power cut between any two leaves a valid
@@ -17,9 +18,11 @@ import json
 import os
 
 from cpe_filter.lean import files
+from cpe_filter.lean.atomic_file import AtomicFile
 
 #: Bytes of a document, as signed.verify takes it, and of the list of refused ones; how many are remembered.
 MAX_DOCUMENT, MAX_BAD, MOST_BAD = 1 << 17, 16384, 32
+_MAX_ETAG = 4096
 
 
 class Folder:
@@ -86,6 +89,24 @@ class Folder:
         except (ValueError, RecursionError):
             return {}
         return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+    def etag(self, url: str) -> str:
+        """Of the last document from this URL; "" if that is not known."""
+        raw = self._read("etag", _MAX_ETAG) or b""
+        place, _, found = raw.decode("utf-8", "replace").rstrip("\n").partition("\n")
+        return found if place == url else ""
+
+    def note_etag(self, url: str, etag: str) -> None:
+        """Only saves a download, so it is not synced, and may fail."""
+        try:
+            if etag:
+                file = AtomicFile(self._of("etag"))
+                file.write(f"{url}\n{etag}\n".encode())
+                file.finish()
+            else:
+                self._remove("etag")
+        except OSError:
+            pass
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────
 

@@ -17,6 +17,7 @@ from cpe_filter.provision.folder import Folder
 from tests.signed import making
 
 BASE = '[filter]\nmode = "block"\n[network]\nlan = ["br-lan"]\nwan = ["wan"]\n'
+OF_REPORT = '[report]\nuser = "nobody"\n'
 GOOD = '[filter]\nmode = "monitor"\n'
 
 
@@ -26,7 +27,7 @@ class Router:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.tmp = tmp_path
         self.key = making.key("isp")
-        (tmp_path / "base.toml").write_text(BASE)
+        (tmp_path / "base.toml").write_text(OF_REPORT + BASE)
         keys = making.folder_of(tmp_path, policy=self.key, desk=making.key("desk"))
         self.place = Place(
             str(tmp_path / "base.toml"), str(tmp_path / "run" / "policy.toml"), str(tmp_path / "provision"), keys,

@@ -174,7 +174,7 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     running = _Parser(add_help=False, parents=[place])
     running.add_argument("--socket", metavar="PATH", help="control socket of the filter (default: as in the policy)")
     verify = verbs.add_parser("verify", parents=[keys], help="say who has signed a document, and what is in it")
-    verify.add_argument("file", metavar="DOCUMENT")
+    verify.add_argument("file", metavar="DOCUMENT", help="the signed document")
     apply = verbs.add_parser(
         "apply",
         parents=[running],
@@ -183,7 +183,7 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "that did before: the filter, its rules, DNS and the collector. If not, the policy before comes back. Exit "
         "status 4: it was taken back; 5: it is not for this router yet.",
     )
-    apply.add_argument("file", metavar="DOCUMENT")
+    apply.add_argument("file", metavar="DOCUMENT", help="the signed document")
     fetch = verbs.add_parser(
         "fetch",
         parents=[running],

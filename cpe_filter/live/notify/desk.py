@@ -190,7 +190,7 @@ class NoticeDesk(Part):
             device.notice_elsewhere = (one.others, one.by_other) if one is not None else (0, False)
         for device, stay in changed:
             # One that is no longer compromised keeps what its incident ends with.
-            device.notice = (*device.notice[:2], stay.by or "held")
+            device.notice = (*device.notice[:2], stay.by or self._state_of(device.key))
             self._state.changed(device, now)
 
     def _begin_holding(self) -> None:

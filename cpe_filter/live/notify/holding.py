@@ -41,6 +41,8 @@ class Holding:
         self._log_once = LogOnce(log)
         #: The devices that the kernel holds.
         self.held: set[bytes] = set()
+        #: Those whose stay lasts, and that are not held because their users could not read why.
+        self._unreachable: set[bytes] = set()
         self._refreshed_at = float("-inf")
         #: Devices whose connections are to end, with the addresses that they have used; and the child that does it.
         self._ending: dict[bytes, tuple[bytes, ...]] = {}
@@ -59,6 +61,7 @@ class Holding:
         changed = self.quarantine.look(since, may, served, policy.quarantine_days, now)
         if now - self._refreshed_at > _HELD_S:
             self.held = set()  # the kernel may have released them
+        self._unreachable = unreachable
         self._hold(self.quarantine.held - unreachable, served, now)
         return self._report(changed)
 
@@ -95,7 +98,9 @@ class Holding:
     def state(self, key: bytes) -> str:
         """`held`, who has released it, or "" where there is nothing to say."""
         stay = self.quarantine.stays.get(key)
-        return "" if stay is None else stay.by or "held"
+        if stay is None or (not stay.ended and key in self._unreachable):
+            return ""
+        return stay.by or "held"
 
     def until(self, key: bytes) -> float | None:
         """When the stay of a device ends in any case, in the engine's seconds; None if it is not in quarantine."""

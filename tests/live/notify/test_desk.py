@@ -209,7 +209,14 @@ def test_a_device_that_cannot_reach_the_notice_is_let_go_for_good(house: Callabl
     home.turn(2.0)
     for _ in range(4):
         assert home.kernel.held == set()
+        assert home.bot.notice == (0, "", "")
         home.turn(2.0)
+    assert home.desk.facts()["notice"]["devices"][0]["quarantine"] is None
+    # Its users have opened it all the same: then they know why.
+    home.say("page")
+    home.turn(2.0)
+    assert home.kernel.held == {BOT}
+    assert home.bot.notice == (1, "", "held")
     assert len([line for line in home.log if "the firewall refuses it" in line]) == 1
 
 

@@ -6,7 +6,7 @@
     cpe-filter-VERSION.tar.gz                the source archive, which OpenWrt's recipe downloads
     cpe-filter-VERSION-recipe.tar.gz         that recipe, with the archive's hash
     cpe-filter-VERSION-openwrt-RELEASE.tar.gz       .ipk, and what `apk mkpkg` makes .apk of
-    cpe-filter-VERSION-docs.tar.gz, -man.tar.gz     documents; manual pages where tools/man makes them
+    cpe-filter-VERSION-docs.tar.gz, -man.tar.gz     documents, and as a site; manual pages and completions
     cpe-filter-VERSION.cdx.json              bill of materials (CycloneDX 1.6) of the ISP's side and replay
     SHA256SUMS, SHA256SUMS.sig               and a signature by signify, with the key in CPE_FILTER_SIGNIFY_KEY
 
@@ -155,6 +155,14 @@ def _documents(source: Path, folder: Path) -> None:
     shutil.copytree(source / "docs", folder / "docs")
     for name in ("README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md"):
         shutil.copy(source / name, folder / name)
+    if importlib.util.find_spec("mkdocs") is None:
+        print("release: documents without the site: mkdocs is not installed", file=sys.stderr)
+        return
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(archive.epoch()), "NO_MKDOCS_2_WARNING": "1"}
+    words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder / "site")]
+    done = subprocess.run(words, cwd=source, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise ReleaseError(f"mkdocs: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
 
 
 def _manual_pages(source: Path, folder: Path) -> bool:

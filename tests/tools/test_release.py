@@ -59,6 +59,9 @@ def test_what_is_in_it(made: Path) -> None:
         names = opened.getnames()
     assert f"{NAME}-openwrt-24.10/cpe-filter_{__version__}-r1_all.ipk" in names
     assert f"{NAME}-openwrt-24.10/apk/cpe-filter/mkpkg" in names
+    if importlib.util.find_spec("mkdocs"):
+        with tarfile.open(made / f"{NAME}-docs.tar.gz") as opened:
+            assert {f"{NAME}-docs/docs/operate.md", f"{NAME}-docs/site/operate.html"} <= {*opened.getnames()}
     with tarfile.open(made / f"cpe_filter-{__version__}.tar.gz") as opened:
         assert f"cpe_filter-{__version__}/PKG-INFO" in opened.getnames()
 

@@ -149,6 +149,12 @@ def test_what_a_held_device_reaches(lab: Lab) -> None:
     for url in (f"http://{WEB4}/", f"http://[{WEB6}]/"):
         assert way.code(BOT, url) == 302
     assert way.code(BOT, f"http://{HELPFUL4}/") == way.code(BOT, f"http://[{HELPFUL6}]/") == 200
+    # Nor does the home's; but it leads there whichever way it would leave.
+    assert way.code(BOT, f"http://[{lab.address6(OTHER)}]/") == 200
+    lab.nft("router", "add element inet cpe_filter unclear { tcp timeout 1h }")
+    assert way.code(BOT) == 302
+    assert way.code(BOT, f"http://[{lab.address6(OTHER)}]/") == 200
+    lab.nft("router", "delete element inet cpe_filter unclear { tcp }")
     page = way.get(BOT, SERVED)
     assert "This device is in quarantine" in page
     assert "stays in quarantine" in way.answer(BOT, "seen", way.token(BOT))

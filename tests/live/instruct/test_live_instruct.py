@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,4 +202,33 @@ def test_exempted_from_the_isp_s_side(scene: Desk) -> None:
     scene.leave(data)
     until(lambda: len(_answers(scene)) > before, "not answered again")
     assert _answers(scene)[-1]["result"] == "applied"
+    assert running_filter.stop() == 0
+
+
+def test_a_release_ends_the_quarantine(scene: Desk) -> None:
+    """At once, in the kernel, too; and the incident says that the ISP has done it."""
+    lab = scene.lab
+    scene.policy.write_text(scene.policy.read_text() + "[notice]\nquarantine = true\n")
+    lab.start_responder(scene.policy)
+    running_filter = lab.start_filter(scene.policy)
+    scene.convict(running_filter, "device2")
+    running_filter.wait_for(f"device {Lab.mac('device2')} is in quarantine until it is released")
+
+    def held() -> bool:
+        listed = lab.run("router", ["nft", "list", "set", "inet", "cpe_filter", "quarantined"]).stdout
+        return Lab.mac("device2") in listed
+
+    until(held, "not held")
+    until(lambda: any(event["kind"] == "raised" for event in scene.waiting()), "not reported")
+    (raised,) = [event for event in scene.waiting() if event["kind"] == "raised"]
+    now = int(time.time())
+    header = signing.header(signing.Header("instruction", now, now - 60, now + 86400, ("router:cpe-0001",)))
+    body = f'[instruction]\naction = "release"\ndevice = "{raised["dev"]}"\nreason = "case 7"\n'
+    scene.leave(scene.key.sign((header + body).encode()))
+    running_filter.wait_for(f"device {Lab.mac('device2')} is released from quarantine by a command")
+    running_filter.wait_for(f"release {raised['dev']}: applied")
+    assert not held()
+    until(lambda: any(event["kind"] == "closed" for event in scene.waiting()), "not closed")
+    (closed,) = [event for event in scene.waiting() if event["kind"] == "closed"]
+    assert closed["notice"]["quarantine"] == {"state": "released", "who": "isp"}
     assert running_filter.stop() == 0

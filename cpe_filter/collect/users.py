@@ -16,8 +16,9 @@ from cpe_filter.collect import password
 Role = Literal["viewer", "desk", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 VIEWER, DESK, ADMIN = ROLES
-#: The name of a user, in the configuration and from a proxy.
-NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}")
+#: The name of a user: in the configuration, from a proxy, and from an identity provider. The history of a case has
+#: `mail`, `webhook` and `collector` for what the collector does itself: no user is called so.
+NAME = re.compile(r"(?!(?:mail|webhook|collector)$)[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}")
 
 
 class UserError(ValueError):
@@ -58,7 +59,10 @@ def ask() -> str:
             raise UserError("expected three lines on stdin: name, role, password")
         name, role, given = (line.rstrip("\r") for line in lines[:3])
     if not NAME.fullmatch(name):
-        raise UserError("a name has 1 to 64 letters, digits and . _ @ + -, and begins with a letter or digit")
+        raise UserError(
+            "a name has 1 to 64 letters, digits and . _ @ + -, begins with a letter or digit, and is not mail, webhook "
+            "or collector"
+        )
     if role not in ROLES:
         raise UserError(f"a role is one of {', '.join(ROLES)}")
     try:

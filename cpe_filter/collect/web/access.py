@@ -107,6 +107,10 @@ class ByPassword:
         """Whether a user has this name."""
         return name in self._users
 
+    def is_like_one(self, name: str) -> bool:
+        """Whether a user has this name, but for upper and lower case: people could not tell the two apart."""
+        return name.lower() in {known.lower() for known in self._users}
+
     def begin(self, name: str, role: Role, now: float) -> str:
         """The secret for the cookie of a new session, for a user that an identity provider has named."""
         return self._sessions.begin(name, role, now)

@@ -424,7 +424,7 @@ class Site:
         """A login by the identity provider."""
         if not isinstance(self._access, ByPassword):
             raise HttpError(404, "No such page.")
-        if self._access.knows(identity.name):  # the history of a case could not tell them apart
+        if self._access.is_like_one(identity.name):  # who reads the history of a case could not tell them apart
             self._metrics.logins.labels("failed").inc()
             self._log_event("login failed", request, logging.WARNING, reason="oidc name of a user with a password")
             raise HttpError(403, "Your name at the identity provider belongs to a user with a password here.")

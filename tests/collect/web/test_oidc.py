@@ -409,8 +409,18 @@ def test_a_discovery_document_that_cannot_be_used(tmp_path: Path, document: dict
 
 def test_the_name_of_a_user_with_a_password(tmp_path: Path) -> None:
     async def work(page: Page, issuer: Issuer) -> None:
-        issuer.user["preferred_username"] = "anna"
-        assert "belongs to a user with a password" in refused(await log_in(page, issuer))
+        for name in ("anna", "Anna"):  # in a history people could not tell them apart
+            issuer.user["preferred_username"] = name
+            assert "belongs to a user with a password" in refused(await log_in(page, issuer))
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("name", ["mail", "webhook", "collector"])
+def test_the_names_of_the_collector_itself(tmp_path: Path, name: str) -> None:
+    async def work(page: Page, issuer: Issuer) -> None:
+        issuer.user["preferred_username"] = name
+        assert "a name that cannot be used" in refused(await log_in(page, issuer))
 
     run(tmp_path, work)
 

@@ -68,6 +68,8 @@ async def read_fields(request: Request, most: int) -> list[tuple[str, str]]:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=most, errors="strict")
     except ValueError:
         raise HttpError(400, "Malformed form.") from None
+    if any("\0" in text for pair in pairs for text in pair):  # no browser sends it, and PostgreSQL cannot hold it
+        raise HttpError(400, "Malformed form.")
     return pairs
 
 

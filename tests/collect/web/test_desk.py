@@ -148,6 +148,32 @@ def test_all_that_match_are_counted_again(with_store: WithStore, tmp_path: Path)
     run(with_store, tmp_path, work)
 
 
+def test_a_long_filter_is_not_cut(with_store: WithStore, tmp_path: Path) -> None:
+    """What is left of it would match other cases."""
+
+    async def work(page: Page, ids: list[str], store: Store) -> None:
+        cookie = await page.log_in()
+        query = f"text=&pad={'x' * 2500}&region=Region+0"
+        path = (await choose(page, cookie, which="all", query=query)).headers["location"]
+        assert "Act on 2 cases" in read((await page.ask(path, cookie=cookie)).text).text
+        form = {"token": await page.token(cookie), "query": query}
+        assert (await page.post("/cases.csv", form, cookie)).text.count("\r\n") == 1 + 2
+
+    run(with_store, tmp_path, work)
+
+
+@pytest.mark.parametrize("field", ["reason", "action", "token\0"])
+def test_text_that_no_store_can_hold(with_store: WithStore, tmp_path: Path, field: str) -> None:
+    async def work(page: Page, ids: list[str], store: Store) -> None:
+        cookie = await page.log_in()
+        path = (await choose(page, cookie, which="chosen", case=ids)).headers["location"]
+        form = {"token": await page.token(cookie), "action": "note", "reason": "x", field: "a\0b"}
+        assert (await page.post(path, form, cookie)).status == 400
+        assert await states(store, ids) == "open open open"
+
+    run(with_store, tmp_path, work)
+
+
 def test_more_than_are_allowed(with_store: WithStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "MAX_CASES", 4)
     monkeypatch.setattr(caselist, "PAGE", 2)

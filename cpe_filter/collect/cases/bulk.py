@@ -172,7 +172,8 @@ async def run(store: Store, number: str, by: audit.By, mailer: Mailer | None = N
     if batch is None or batch.order is None or batch.done_at is not None:
         return
     for place, item in enumerate(batch.items):
-        if item.state == WAITING:
+        # Read again: it may have been left as interrupted, and be another batch's by now.
+        if item.state == WAITING and await store.read(_WAITS, batch=number, place=place):
             await _one(store, batch, place, by, mailer, _time(now))
     await store.write([(_END, {"id": number, "now": _time(now)})])
     found = await find(store, number)
@@ -299,6 +300,7 @@ SELECT id FROM desk_batch WHERE made_by = :person AND begun_at >= :since AND don
 ORDER BY begun_at DESC, id LIMIT 10
 """
 _MARK = "UPDATE desk_batch_case SET state = :state, why = :why, at = :now WHERE batch = :batch AND place = :place"
+_WAITS = f"SELECT 1 AS one FROM desk_batch_case WHERE batch = :batch AND place = :place AND state = '{WAITING}'"
 _END = f"""
 UPDATE desk_batch SET done_at = :now WHERE id = :id AND done_at IS NULL AND NOT EXISTS
     (SELECT 1 FROM desk_batch_case b WHERE b.batch = :id AND b.state = '{WAITING}')

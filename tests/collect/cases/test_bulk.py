@@ -171,6 +171,29 @@ def test_an_interrupted_batch_says_what_was_done(with_store: WithStore, monkeypa
     with_store(work)
 
 
+def test_what_was_left_is_not_done_after_all(with_store: WithStore) -> None:
+    """A batch that only seemed to be interrupted: its cases may be in another batch by now."""
+
+    async def work(store: Store) -> None:
+        ids = await filled(store, 2)
+        number = await bulk.draft(store, "anna", ids, "", NOW)
+        assert await bulk.confirm(store, number, ANNA, Order("mail"), NOW)
+        asked = []
+
+        async def mailer(case: str, user: str, now: int) -> list[Statement]:
+            asked.append(case)
+            await bulk.leave(store, number, "anna", now)  # meanwhile
+            return []
+
+        await bulk.run(store, number, ANNA, mailer, NOW + 1)
+        assert asked == ids[:1]
+        batch = await bulk.find(store, number)
+        assert batch is not None
+        assert (batch.items[1].state, batch.items[1].why) == (REFUSED, "interrupted")
+
+    with_store(work)
+
+
 def test_notices_by_mail(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         ids = await filled(store, 2)

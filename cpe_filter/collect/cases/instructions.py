@@ -117,6 +117,16 @@ async def of_case(store: Store, number: str) -> list[Row]:
     )
 
 
+async def of_subscriber(store: Store, subscriber: str, most: int = 100) -> list[Row]:
+    """The instructions of all cases of a subscriber, latest first. Raises `StoreError`."""
+    return await store.read(
+        "SELECT i.id, i.case_id, i.router, i.action, i.until_at, i.remark, i.made_at, i.made_by, i.state, i.done_at,"
+        " i.why FROM desk_instruction i JOIN desk_case c ON c.id = i.case_id WHERE c.subscriber = :subscriber"
+        " ORDER BY i.made_at DESC, i.sequence DESC, i.id LIMIT :most",
+        subscriber=subscriber, most=most,
+    )  # fmt: skip
+
+
 _WAITING = f"""
 SELECT dev, action FROM desk_instruction
 WHERE router = :router AND state IN ('{QUEUED}', '{SENT}') AND expires_at > :now

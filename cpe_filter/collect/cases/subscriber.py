@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from cpe_filter.collect.cases import query
+from cpe_filter.collect.cases import instructions, query
 from cpe_filter.collect.cases.model import Case, Filter
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Line
@@ -54,13 +54,15 @@ class Found(NamedTuple):
 
 
 class Subscriber(NamedTuple):
-    """cases: the latest first. total: their number. routers: router -> row of router_state, {} without one."""
+    """cases: the latest first. total: their number. routers: router -> row of router_state, {} without one.
+    instructions: for these routers (`instructions.of_subscriber`)."""
 
     subscriber: str
     cases: list[Case]
     total: int
     routers: dict[str, Row]
     moments: list[Moment]
+    instructions: list[Row]
 
 
 async def read(store: Store, subscriber: str) -> Subscriber | None:
@@ -76,7 +78,8 @@ async def read(store: Store, subscriber: str) -> Subscriber | None:
             "SELECT model, heard_at, heartbeat_at, exempt FROM router_state WHERE router = :router", router=router
         )
         routers[router] = rows[0] if rows else {}
-    return Subscriber(subscriber, found.cases, found.total, routers, await _moments(store, subscriber))
+    asked = await instructions.of_subscriber(store, subscriber)
+    return Subscriber(subscriber, found.cases, found.total, routers, await _moments(store, subscriber), asked)
 
 
 _CASES = "SELECT id FROM desk_case WHERE subscriber = :subscriber"

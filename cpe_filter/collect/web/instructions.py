@@ -68,12 +68,13 @@ async def section(store: Store, desk: Desk | None, case: Case, person: Person, n
                 path = link(f"/cases/{case.id}/router-{action}", {})
                 links.append(f'<a class="button" href="{path}">{_BUTTONS[action]}</a>')
         may = f"<p>{' '.join(links)}</p>" if links else '<p class="note">Nothing can be sent to the router now.</p>'
-    items = "".join(f"<li>{when(row['made_at'])}: {_line(row)}</li>" for row in reversed(rows))
+    items = "".join(f"<li>{when(row['made_at'])}: {line(row)}</li>" for row in reversed(rows))
     listed = f"<ul>{items}</ul>" if rows else '<p class="none">No instructions yet.</p>'
     return f'<section class="card"><h2>On the router</h2>{listed}{may}</section>'
 
 
-def _line(row: Row) -> str:
+def line(row: Row) -> str:
+    """An instruction: what was asked, its author, and the answer of the router."""
     asked = "release" if row["action"] == RELEASE else f"exempt until {when(row['until_at'])}"
     if row["state"] == instructions.REFUSED:
         code = row["why"] or ""

@@ -15,6 +15,7 @@ from cpe_filter.collect.cases.subscriber import Address, Found, Moment, Subscrib
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError
+from cpe_filter.collect.web import instructions as instructions_page
 from cpe_filter.collect.web import zone
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import device, state
@@ -173,6 +174,7 @@ async def page(store: Store, desk: Desk | None, subscriber: str, now: int) -> st
         f'<p class="back"><a href="{PATH}">All subscribers</a></p><h1>{shown(subscriber)}</h1>'
         f'<p class="lead">{counts}. Cases are kept as long as <code>[retention] case_days</code> says.</p>'
         f"{_facts(found, lines)}{_routers(found, lines, away)}{_cases(found)}{_moments(found.moments)}"
+        f"{_instructions(found.instructions)}"
     )
 
 
@@ -271,6 +273,18 @@ def _moments(moments: list[Moment]) -> str:
         for one in moments
     ]
     return f'<section class="card"><h2>Notices and answers</h2>{listing("The latest first", columns, rows)}</section>'
+
+
+def _instructions(rows: list[Row]) -> str:
+    """What the desk had routers do; nothing where it never did."""
+    if not rows:
+        return ""
+    items = ""
+    for row in rows:
+        case = f'<a class="code nowrap" href="{link("/cases/" + row["case_id"], {})}">{shown(row["case_id"], 40)}</a>'
+        where = f'case {case}, router <span class="code">{shown(row["router"])}</span>'
+        items += f"<li>{when(row['made_at'])}, {where}: {instructions_page.line(row)}</li>"
+    return f'<section class="card"><h2>Instructions to routers</h2><ul>{items}</ul></section>'
 
 
 def _what(one: Moment) -> str:

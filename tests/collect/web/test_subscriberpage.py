@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cpe_filter.collect.cases import notice
+from cpe_filter.collect.cases import instructions, notice, query
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
@@ -19,6 +19,7 @@ from tests.collect.desks import PC, TV
 from tests.collect.mail.post import TERMS, Post, subscriber
 from tests.collect.reports import NOW, heartbeat, report
 from tests.collect.web.site import Page, read
+from tests.signed.making import key
 from tests.texts.reader import HOSTILE
 
 WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
@@ -80,6 +81,30 @@ def test_all_routers_and_cases_of_one_subscriber(with_store: WithStore) -> None:
         case = next(link for link in links if link.startswith("/cases/"))
         assert "/subscribers/S1" in read((await page.ask(case, cookie=cookie)).text).links
         assert "/subscribers/S1" in read((await page.ask("/cases", cookie=cookie)).text).links
+
+    with_store(work)
+
+
+def test_what_the_desk_had_routers_do(with_store: WithStore) -> None:
+    """Of all routers of the subscriber, and of no other."""
+
+    async def work(store: Store) -> None:
+        page, cookie = await begun(store)
+        assert "Instructions to routers" not in await text(page, "/subscribers/S1", cookie)
+        desk, by = instructions.Desk(store, key("desk")), audit.By("boris", audit.PAGE)
+        for case in (await query.listed(store, order="opened")).cases:
+            if case.router in ("r2", "r3", "r4"):
+                reason = f"for {case.router} <b>"
+                assert await desk.issue(case, instructions.EXEMPT, 3, reason, by, NOW + 300) is None
+        await store.write([("UPDATE desk_instruction SET state = 'applied', done_at = :at WHERE router = 'r2'",
+                            {"at": NOW + 400})])  # fmt: skip
+        found = await text(page, "/subscribers/S1", cookie)
+        assert found.count("by boris :") == 2
+        assert "exempt until" in found
+        assert "applied" in found
+        assert "waiting for the router's next report" in found
+        assert "for r3 <b>" in found  # as text
+        assert "for r4" not in found
 
     with_store(work)
 

@@ -19,6 +19,7 @@ from typing import Any
 from cpe_filter import __version__
 from cpe_filter.collect import internal, signing
 from cpe_filter.collect.api import listener as api
+from cpe_filter.collect.api import once, tokens, versions
 from cpe_filter.collect.cases import age_tables, instructions, worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake import routers
@@ -209,6 +210,7 @@ async def retain_once(store: Store, config: Config) -> dict[str, int]:
     counts = await age_tables.run(store, age_tables.Terms(keep.evidence_days, keep.case_days), now)
     terms = retention.Terms(keep.evidence_days, keep.incident_days, keep.silent_days)
     counts |= await retention.run(store, terms, now)
+    counts["api"] = await once.forget(store, now) + await versions.forget(store, now) + await tokens.forget(store, now)
     counts["audit"] = await audit.prune(store, now - keep.audit_days * retention.DAY)
     # Who copies the log to another machine can tell there whether the chain has been replaced.
     number, chain = await audit.head(store)

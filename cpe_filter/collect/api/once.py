@@ -67,6 +67,11 @@ async def drop(store: Store, token: str, key: str) -> None:
                         {"token": token, "key": key})])  # fmt: skip
 
 
+async def forget(store: Store, now: int) -> int:
+    """Deletes answers that are not repeated any more, for retention: they have what a case has. How many."""
+    return (await store.write([(_FORGET, {"before": now - KEPT_S, "stale": now - _STALE_S})]))[0]
+
+
 _FORGET = "DELETE FROM api_request WHERE at < :before OR (status IS NULL AND at < :stale)"
 _BEGIN = """
 INSERT INTO api_request (token, key, at, digest, status, headers, body)

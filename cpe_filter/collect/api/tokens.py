@@ -67,6 +67,7 @@ async def create(store: Store, name: str, role: str, days: int, now: int, by: au
         raise TokenError(f"a role is {', '.join(ROLES)}")
     if not 1 <= days <= MAX_DAYS:
         raise TokenError(f"a token expires in 1 to {MAX_DAYS} days")
+    await forget(store, now)
     if (await store.read("SELECT COUNT(*) AS n FROM api_token"))[0]["n"] >= MAX_TOKENS:
         raise TokenError(
             f"there are {MAX_TOKENS} tokens already; old ones are deleted {KEPT_DAYS} days after their end"
@@ -75,12 +76,16 @@ async def create(store: Store, name: str, role: str, days: int, now: int, by: au
     start = f"{PREFIX}{number}_{secrets.token_hex(32)}"
     text = f"{start}{_checksum(start)}"
     values = {"id": number, "name": name, "role": role, "hash": _hash(text), "now": now}
-    await store.write([(_PURGE, {"before": now - KEPT_DAYS * DAY})])
     if await store.read("SELECT id FROM api_token WHERE name = :name", name=name):
         raise TokenError(f"there is a token {name} already; names of old tokens are not used again")
     add = (_CREATE, {**values, "expires": now + days * DAY})
     await audit.record(store, by, "token", reason=f"{name} created, role {role}", now=now, also=[add])
     return text
+
+
+async def forget(store: Store, now: int) -> int:
+    """Deletes tokens that ended long ago: how many."""
+    return (await store.write([(_PURGE, {"before": now - KEPT_DAYS * DAY})]))[0]
 
 
 async def listed(store: Store) -> list[Row]:

@@ -49,6 +49,11 @@ async def give_back(store: Store, case: str, version: str) -> None:
                         {"case": case, "version": version})])  # fmt: skip
 
 
+async def forget(store: Store, now: int) -> int:
+    """Deletes claims that have lapsed, for retention: how many."""
+    return (await store.write([(_FORGET, {"before": now - _STALE_S})]))[0]
+
+
 _FORGET = "DELETE FROM api_claim WHERE at < :before"
 _CLAIM = """
 INSERT INTO api_claim (case_id, version, at) VALUES (:case, :version, :now) ON CONFLICT (case_id, version) DO NOTHING

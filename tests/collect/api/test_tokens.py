@@ -128,6 +128,22 @@ def test_names_are_unique(with_store: WithStore) -> None:
     with_store(work)
 
 
+def test_old_tokens_make_room(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "MAX_TOKENS", 1)
+
+    async def work(store: Store) -> None:
+        await tokens.create(store, "old", "read", 1, NOW, BY)
+        end = NOW + (1 + tokens.KEPT_DAYS) * DAY
+        with pytest.raises(tokens.TokenError, match="there are 1 tokens already"):
+            await tokens.create(store, "new", "read", 1, end, BY)
+        assert await tokens.forget(store, end) == 0
+        await tokens.create(store, "new", "read", 1, end + 1, BY)
+        assert [row["name"] for row in await tokens.listed(store)] == ["new"]
+        assert await tokens.forget(store, end + 1 + (1 + tokens.KEPT_DAYS) * DAY + 1) == 1
+
+    with_store(work)
+
+
 def test_roles() -> None:
     def may(role: tokens.Role) -> list[bool]:
         token = tokens.Token("0", "a", role, 0)

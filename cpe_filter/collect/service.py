@@ -116,7 +116,8 @@ def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Li
     desk = mail.desk(config, store, subscribers)
     for_routers = _instructions(config, store)
     pages, page_jobs = page.listeners(config, store, metrics, desk, for_routers)
-    apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store), for_routers)
+    people = page.people(config)
+    apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store), for_routers, people)
     mail_jobs = mail.jobs(config, store, metrics, subscribers)
     case_jobs = worker.jobs(config, store, metrics, subscribers)
     return [*pages, *apis], [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs, *api_jobs]

@@ -106,8 +106,11 @@ async def close_case(call: Call) -> Done:
 
 
 async def assign_case(call: Call) -> Done:
+    assignee, people = call.body["assignee"] or "", call.setup.people
+    if assignee and people and assignee not in people:
+        raise ProblemError("bad-request", "Body, assignee: no user of the page has this name and may act on cases")
     async with _Claimed(call) as case:
-        return await _act(call, case, history.ASSIGNED, call.body["assignee"] or "")
+        return await _act(call, case, history.ASSIGNED, assignee)
 
 
 def _instruct(action: Literal["release", "exempt"]) -> Work:

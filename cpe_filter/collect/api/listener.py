@@ -35,15 +35,17 @@ def listeners(
     mail: Desk | None = None,
     figures: Figures | None = None,
     instructions: Instructions | None = None,
+    people: tuple[str, ...] = (),
 ) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
-    """The listener of the API and the jobs for it; none if the configuration has no API. Raises `ListenError`."""
+    """The listener of the API and the jobs for it; none if the configuration has no API. people: see `Setup`. Raises
+    `ListenError`."""
     api = config.api
     if not api.address:
         return [], []
     context = tls(config)
     limits = app.Limits(api.requests_per_hour, api.requests_burst, api.acts_per_hour, api.acts_burst)
     desk = mail if config.mail.relay else None
-    setup = Setup(store, worker.notice_terms(config), desk, figures, instructions, config.page.answer_days)
+    setup = Setup(store, worker.notice_terms(config), desk, figures, instructions, config.page.answer_days, people)
     application = app.application(setup, limits, metrics, secure=context is not None or api.plain_http)
     listener = Listener(api.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     return [listener], [] if context is None else [_watch(config, context)]

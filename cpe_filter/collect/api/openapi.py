@@ -13,6 +13,7 @@ from cpe_filter import __version__
 from cpe_filter.collect.api.operations import OPERATIONS, PARAMETERS, PATH_RULES, PREFIX, Operation
 from cpe_filter.collect.api.problem import MEDIA_TYPE, PROBLEMS
 from cpe_filter.collect.api.schemas import SCHEMAS, Schema, ref
+from cpe_filter.detect.evidence import INDICATORS
 
 Json = dict[str, Any]
 
@@ -195,8 +196,9 @@ def _type(schema: Schema) -> str:
     null = " or null" if "null" in kinds else ""
     if schema.get("enum"):
         words = [word for word in schema["enum"] if word]
-        few = ", ".join(words) if len(words) < 12 else "a code of docs/detect.md"
-        return f"{few}{null}"
+        if len(words) >= 12:
+            return f"{'a code of docs/detect.md' if words[0] in INDICATORS else 'a word of openapi.json'}{null}"
+        return f"{', '.join(words)}{null}"
     if kinds[0] == "array":
         return f"list of {_type(schema['items'])}{null}"
     if schema.get("format") == "date-time":

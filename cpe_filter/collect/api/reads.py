@@ -41,7 +41,8 @@ Figures = Callable[[int, str, str, int], Awaitable[Any]]
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What operations work with. texts: for notices. desk: sends them. figures: as on the page. instructions: for
-    routers. None where one is not set up. answer_days: as [page] has it."""
+    routers. None where one is not set up. answer_days: as [page] has it. people: users that cases can be assigned to;
+    none: any name."""
 
     store: Store
     texts: notice.Terms
@@ -49,6 +50,7 @@ class Setup:
     figures: Figures | None = None
     instructions: Instructions | None = None
     answer_days: int = 7
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

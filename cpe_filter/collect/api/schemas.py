@@ -68,6 +68,10 @@ def list_of(name: str) -> Schema:
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _MORE = maybe(string("Send it as `cursor` for the next part; null at the end."))
 _REASON = string("Kept in the history of the case.", MAX_TEXT, pattern=_TEXT)
+_REMARK = {
+    **string("Kept with the instruction; it does not travel.", instructions.MAX_REMARK, pattern=_TEXT),
+    "minLength": 1,
+}
 
 _CASE: dict[str, Schema] = {
     "id": string("Of the case. It may change when the map of subscribers does; an old id finds the case still."),
@@ -219,7 +223,7 @@ SCHEMAS: dict[str, Schema] = {
     "Instruction": object_(
         "A signed instruction for the router of a case.",
         {
-            "id": string("SHA-256 of the document."),
+            "id": string("16 hex digits of the SHA-256 of the signed text."),
             "action": string("release or exempt."),
             "until": maybe(moment("The exemption ends.")),
             "text": string("The reason."),
@@ -328,12 +332,12 @@ SCHEMAS: dict[str, Schema] = {
             "routers": number("Of the fleet."),
         },
     ),
-    "ReasonOrder": object_("A reason.", {"text": {**_REASON, "minLength": 1, "maxLength": 500}}),
+    "ReasonOrder": object_("A reason.", {"text": _REMARK}),
     "ExemptOrder": object_(
         "For how long, and why.",
         {
             "days": {"type": "integer", "minimum": 1, "maximum": 365, "description": "The exemption ends then."},
-            "text": {**_REASON, "minLength": 1, "maxLength": 500},
+            "text": _REMARK,
         },
     ),
     "AssignOrder": object_(
@@ -342,7 +346,7 @@ SCHEMAS: dict[str, Schema] = {
             "assignee": {
                 "type": ["string", "null"],
                 "pattern": f"^{NAME.pattern}$",
-                "description": "The name of a user of the page; null for none.",
+                "description": "A user who may act; null for none. With a proxy or single sign-on any name.",
             },
             "text": _REASON,
         },

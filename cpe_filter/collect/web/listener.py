@@ -56,7 +56,7 @@ def listeners(
         address_of,
         config.page.zone,
         lists,
-        _desk(config),
+        people(config),
         config.page.answer_days,
     )
     application = site.application(
@@ -67,7 +67,7 @@ def listeners(
     return [listener], [*jobs, _watch_makers(lists)] if config.page.makers else jobs
 
 
-def _desk(config: Config) -> tuple[str, ...]:
+def people(config: Config) -> tuple[str, ...]:
     """The users who may act; none where a proxy or an identity provider knows others."""
     if config.page.login == "proxy" or config.oidc.issuer:
         return ()

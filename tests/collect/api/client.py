@@ -50,11 +50,12 @@ class Client:
         mail: Desk | None = None,
         limits: Limits | None = None,
         instructions: Instructions | None = None,
+        people: tuple[str, ...] = (),
     ) -> None:
         self.store = store
         self.metrics = Metrics()
         self._ticks = itertools.count(NOW + 1000)
-        setup = Setup(store, notice.Terms(), mail, figures(store), instructions)
+        setup = Setup(store, notice.Terms(), mail, figures(store), instructions, people=people)
         self.app = application(setup, limits or Limits(), self.metrics, lambda: next(self._ticks))
         self.tokens: dict[str, str] = {}
 
@@ -175,13 +176,13 @@ def run(tmp_path: Path, work: Work, count: int = 3, **limits: int) -> None:
         store = SQLite(str(tmp_path / "api.db"))
         await store.open()
         try:
-            await on(store, work, count, **limits)
+            await on(store, work, count, (), **limits)
         finally:
             await store.close()
 
     asyncio.run(inside())
 
 
-async def on(store: Store, work: Work, count: int = 3, **limits: int) -> None:
+async def on(store: Store, work: Work, count: int = 3, people: tuple[str, ...] = (), **limits: int) -> None:
     ids = await filled(store, count)
-    await work(await Client(store, limits=Limits(**limits)).with_tokens(), ids)
+    await work(await Client(store, limits=Limits(**limits), people=people).with_tokens(), ids)

@@ -154,6 +154,20 @@ def test_assign(with_store: WithStore) -> None:
     with_store(lambda store: on(store, work))
 
 
+def test_only_known_users_get_cases(with_store: WithStore) -> None:
+    """As on the page."""
+
+    async def work(store: Store) -> None:
+        async def inside(client: Client, ids: Ids) -> None:
+            for name, status in (("boris", 400), ("anna", 200), (None, 200)):
+                answer = await client.post(f"/cases/{ids[0]}/assign", {"assignee": name}, "*")
+                assert answer.status == status, name
+
+        await on(store, inside, people=("anna", "carla"))
+
+    with_store(work)
+
+
 def test_stages_needs_and_figures(with_store: WithStore) -> None:
     async def work(client: Client, ids: Ids) -> None:
         await client.post(f"/cases/{ids[0]}/notified", {}, "*")
@@ -307,6 +321,14 @@ def test_keys_and_claims_are_forgotten(with_store: WithStore) -> None:
         await versions.claim(store, "c", "v", 1000)
         await versions.claim(store, "c", "v", 1001 + versions._STALE_S)
         assert len(await store.read("SELECT * FROM api_claim")) == 1
+        # Also where no other request comes: what was answered has subscribers in it.
+        await once.end(store, "t", "k", 200, {}, '{"subscriber":"S1"}')
+        begun = 1002 + once._STALE_S + once.KEPT_S
+        assert await once.forget(store, begun + once.KEPT_S) == 0
+        assert await once.forget(store, begun + once.KEPT_S + 1) == 1
+        assert await versions.forget(store, 1001 + 2 * versions._STALE_S) == 0
+        assert await versions.forget(store, 1002 + 2 * versions._STALE_S) == 1
+        assert await store.read("SELECT token FROM api_request") == await store.read("SELECT * FROM api_claim") == []
 
     with_store(work)
 

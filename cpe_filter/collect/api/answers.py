@@ -103,7 +103,7 @@ def detail(found: Detail, mails: Sequence[Row], orders: Sequence[Row]) -> Json:
             for row in found.episodes
         ],
         "incidents": [_incident(row) for row in found.incidents],
-        "history": [{"at": written(row["at"]), **{name: row[name] for name in ("who", "what", "text")}}
+        "history": [{"at": written(row["at"]), **{name: row[name] for name in ("who", "what", "text", "assignee")}}
                     for row in found.actions],
         "notifications": [
             {

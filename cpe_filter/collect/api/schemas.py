@@ -186,9 +186,10 @@ SCHEMAS: dict[str, Schema] = {
         "What a user, a token or the mail has done.",
         {
             "at": moment("When."),
-            "who": string("A user of the page, `token:NAME`, `mail` or `webhook`."),
+            "who": string("A user of the page, `token:NAME`, `mail`, `webhook` or `collector`."),
             "what": string("notified, acknowledged, closed, confirmed, false-alarm, reopened, note, assigned, ..."),
             "text": string("The reason or note."),
+            "assignee": maybe(string("Of `assigned`: the user, empty for none; null for all else.")),
         },
     ),
     "Notification": object_(

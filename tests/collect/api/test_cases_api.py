@@ -148,6 +148,10 @@ def test_assign(with_store: WithStore) -> None:
         assert [case["id"] for case in (await client.get("/cases?assigned=anna")).body["cases"]] == [ids[0]]
         assert len((await client.get("/cases?assigned=-")).body["cases"]) == 2
         assert (await client.post(path, {"assignee": None}, "*")).body["assignee"] is None
+        history = (await client.get(f"/cases/{ids[0]}")).body["history"]
+        assert [(one["what"], one["assignee"]) for one in history] == [("assigned", "anna"), ("assigned", "")]
+        await client.post(f"/cases/{ids[0]}/notes", {"text": "x"})
+        assert (await client.get(f"/cases/{ids[0]}")).body["history"][-1]["assignee"] is None
         for wrong in ("", "a b", "<script>", "a" * 65, "anna\n", 7):
             assert (await client.post(path, {"assignee": wrong}, "*")).status == 400, wrong
 

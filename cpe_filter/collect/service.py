@@ -69,7 +69,7 @@ async def run(config: Config) -> None:
     async with opened(config) as store:
         await _record_start(config, store)
         inbox = Inbox(store, metrics, config.limits.waiting)
-        pages, jobs = _with_store(config, store, metrics)
+        pages, jobs = _with_store(config, store, metrics, _instructions(config, store))
         outgoing = Outgoing(store)
         await _serve(config, metrics, inbox, pages, [*jobs, outgoing.run()], outgoing.of)
         await inbox.close()
@@ -88,7 +88,10 @@ async def consume(config: Config) -> None:
     async with _linked(config) as link, opened(config) as store:
         await _record_start(config, store)
         feed = Feed(link, store, metrics)
-        pages, jobs = _with_store(config, store, metrics)
+        if config.desk.instruction_key:
+            # Routers get their answers from `ingest`, which has no store: what the desk asks for would wait in vain.
+            _log.warning("[desk] instruction_key is not used: instructions need `collector run`")
+        pages, jobs = _with_store(config, store, metrics, None)
         await _serve(config, metrics, feed, pages, [feed.run(), *jobs])
 
 
@@ -110,11 +113,13 @@ async def _linked(config: Config) -> AsyncIterator[Link]:
         await link.close()
 
 
-def _with_store(config: Config, store: Store, metrics: Metrics) -> tuple[list[Listener], Jobs]:
-    """What runs in each process that has a store: the fleet page, cases, notifications, mail and retention."""
+def _with_store(
+    config: Config, store: Store, metrics: Metrics, for_routers: instructions.Desk | None
+) -> tuple[list[Listener], Jobs]:
+    """What runs in each process that has a store: the fleet page, cases, notifications, mail and retention.
+    for_routers: makes instructions; None where they cannot be delivered."""
     subscribers = worker.subscribers(config)  # read once, for all of them
     desk = mail.desk(config, store, subscribers)
-    for_routers = _instructions(config, store)
     pages, page_jobs = page.listeners(config, store, metrics, desk, for_routers)
     people = page.people(config)
     apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store), for_routers, people)

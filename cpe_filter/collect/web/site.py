@@ -74,8 +74,8 @@ _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
 _NEXT = re.compile(
-    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?)(\?[!-~]{0,1500})?|mail-servers|undelivered|subscribers|bulk(/[0-9a-f]{1,32})?"
-    r"|(\?[!-~]{0,1500})?)"
+    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?|subscribers)(\?[!-~]{0,1500})?|mail-servers|undelivered"
+    r"|subscribers/[!->@-~]{1,800}|bulk(/[0-9a-f]{1,32})?|zone|(\?[!-~]{0,1500})?)"
 )
 
 
@@ -185,7 +185,9 @@ class Site:
             if person is None:
                 if not self._access.login:
                     raise HttpError(403, "You are not logged in.")
-                back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                # As it was sent: decoded, the id of a subscriber can look like a query.
+                raw = request.scope.get("raw_path") or request.url.path.encode()
+                back = raw.decode("latin-1") + (f"?{request.url.query}" if request.url.query else "")
                 known = request.method == "GET" and back != "/" and _NEXT.fullmatch(back)
                 return _redirect("/login" + (f"?{urlencode({'next': back})}" if known else ""))
             if desk and not person.may_act:

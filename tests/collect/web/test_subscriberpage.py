@@ -18,7 +18,7 @@ from cpe_filter.collect.web import subscriberpage
 from tests.collect.desks import PC, TV
 from tests.collect.mail.post import TERMS, Post, subscriber
 from tests.collect.reports import NOW, heartbeat, report
-from tests.collect.web.site import Page, read
+from tests.collect.web.site import PASSWORD, Page, read
 from tests.signed.making import key
 from tests.texts.reader import HOSTILE
 
@@ -117,6 +117,10 @@ def test_an_id_of_any_characters(with_store: WithStore) -> None:
         assert path in links
         answer = await page.ask(path, cookie=cookie)
         assert "1 case, 1 router" in read(answer.text).text
+        # A link from elsewhere leads there after the login, too.
+        login = (await page.ask(path)).headers["location"]
+        form = {"name": "anna", "password": PASSWORD, "next": read((await page.ask(login)).text).hidden["next"]}
+        assert (await page.post("/login", form)).headers["location"] == path
 
     with_store(work)
 

@@ -125,11 +125,13 @@ SELECT n.id, n.subscriber, n.place FROM (
         AND NOT EXISTS (SELECT 1 FROM desk_mail o WHERE o.case_id = c.id AND o.made_at >= c.begun_at)
 ) n WHERE n.place < :per_case ORDER BY n.begun_at, n.id LIMIT :most
 """
+#: What a bounce took back does not count: another notice may be at the subscriber.
 _UNNOTED = f"""
 SELECT c.id FROM desk_case c WHERE c.state IN ('open', 'recurring', 'notified', 'acknowledged') AND EXISTS (
     SELECT 1 FROM desk_mail m WHERE m.case_id = c.id AND m.state = '{SENT}' AND m.sent_at >= c.begun_at)
     AND NOT EXISTS (SELECT 1 FROM desk_case_action a WHERE a.case_id = c.id AND a.at >= c.begun_at
-        AND a.what = 'notified' AND a.who = '{MAIL}')
+        AND a.what = 'notified' AND a.who = '{MAIL}' AND NOT EXISTS (SELECT 1 FROM desk_case_action b
+            WHERE b.case_id = c.id AND b.what = 'bounced' AND b.at >= a.at))
 ORDER BY c.id LIMIT 500
 """
 _DONE = """

@@ -119,6 +119,9 @@ class Sender:
     async def _attempt(self, row: Row) -> int:
         """One message: 1 if the relay was asked."""
         now = int(self._clock())
+        current = await outbox.find(self._store, row["id"])
+        if current is None or current["state"] != outbox.QUEUED:
+            return 0  # the desk has given it up since the list was read
         found = await query.detail(self._store, row["case_id"])
         if found is None:
             await self._finish(row, outbox.SKIPPED, None, "the case is gone")

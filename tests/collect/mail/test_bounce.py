@@ -111,6 +111,33 @@ def test_a_bounce_takes_the_notification_back(with_store: WithStore) -> None:
     with_store(work)
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_another_notice_after_one_that_came_back(with_store: WithStore, late: bool) -> None:
+    """The subscriber is notified by the second; also where the first comes back after it was sent."""
+
+    async def work(store: Store) -> None:
+        post = Post(store)
+        await post.step()
+        await post.report("raised", 60)
+        await post.step(61)
+        found = read(report(post.sent[0].sender))
+        if not late:
+            await bounce.apply(store, found, None, int(post.now) + 60)
+        assert await post.asked(1)
+        assert await post.step(120) == 1
+        if late:
+            await bounce.apply(store, found, None, int(post.now) + 60)
+        await post.step(120)
+        case = await post.case()
+        assert (await post.states(), case["state"], case["told_by"]) == (["bounced", "sent"], "notified", "mail")
+        kinds = [action.kind for action in await actions.read_actions(store, case["id"])]
+        assert kinds == ["notified", "bounced", "notified"]
+        await post.step(120)  # noted once
+        assert len(await actions.read_actions(store, case["id"])) == 3
+
+    with_store(work)
+
+
 def test_a_bounce_takes_back_nothing_that_a_person_did(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         post = Post(store)

@@ -231,6 +231,27 @@ def test_a_case_that_has_ended_is_not_sent(with_store: WithStore) -> None:
     with_store(work)
 
 
+def test_what_is_given_up_meanwhile_is_not_sent(with_store: WithStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The desk gives one up while those before it are sent."""
+
+    async def work(store: Store) -> None:
+        post = await begun(store, subscriber("r1", "S1"), subscriber("r2", "S2"))
+        await post.report("raised", 60, router="r2", number=2)
+        find = post.map.find
+
+        async def slow(router: str, at: int) -> Any:
+            last = (await store.read("SELECT MAX(id) AS id FROM desk_mail"))[0]
+            await store.write([("UPDATE desk_mail SET state = 'failed', dismissed_at = 1 WHERE id = :id", last)])
+            return await find(router, at)
+
+        monkeypatch.setattr(post.map, "find", slow)
+        await post.step(120)
+        assert len(post.sent) == 1
+        assert sorted(await post.states()) == ["failed", "sent"]
+
+    with_store(work)
+
+
 def test_one_process_at_a_time(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         post = await begun(store)

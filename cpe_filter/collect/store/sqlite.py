@@ -88,6 +88,8 @@ class SQLite:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
+        # SQLite's own knows the letters of ASCII only: who searched for MÜLLER did not find MÜLLER.
+        connection.create_function("LOWER", 1, _lower, deterministic=True)
         return connection
 
     def _open(self) -> None:
@@ -166,3 +168,7 @@ class SQLite:
             connection.execute("PRAGMA query_only=ON")
             self._reading.append(connection)
         return [dict(row) for row in connection.execute(text, parameters).fetchmany(MAX_ROWS)]
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value

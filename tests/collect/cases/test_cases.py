@@ -457,6 +457,9 @@ def test_lists_filter_and_page(with_store: WithStore) -> None:
         assert await found(indicator="dnsbl-listed") == ["r3", "r2", "r1", "r0"]
         assert await found(text="crm:s1") == ["r11", "r10", "r1"]
         assert await found(text="s5") == ["r5"]
+        await store.write([("UPDATE desk_case SET line = 'Glasfaser MÜNCHEN' WHERE router = 'r5'", {})])
+        for said in ("MÜNCHEN", "münchen", "faser mü"):
+            assert await found(text=said) == ["r5"], said
         assert await found(subscriber="S5") == await found(router="r5") == ["r5"]
         assert await found(states=["clean", "closed"]) == []
         assert len(await found(states=["open", "clean"])) == 12

@@ -57,7 +57,6 @@ KINDS: dict[str, str] = {
     # instructions to routers
     "release": "Instruction: device released",
     "exempt": "Instruction: exemption",
-    "revoke": "Instruction: withdrawn",
     # people
     "login": "Login",
     "login-failed": "Login failed",
@@ -65,12 +64,10 @@ KINDS: dict[str, str] = {
     "search-address": "Search by address and time",
     # data and set-up
     "export": "Export",
-    "api": "API call",
     "token": "API token",
     "webhook-retry": "Notifications requeued",
     "rebuild": "Cases rebuilt",
     "started": "Collector started",
-    "reloaded": "Configuration reloaded",
 }
 
 #: Characters; longer texts are cut.

@@ -112,16 +112,24 @@ async def _moments(store: Store, subscriber: str) -> list[Moment]:
         if row["who"] not in ("mail", "webhook"):
             out.append(Moment(row["at"], row["case_id"], "desk", row["what"], row["who"]))
     for row in await store.read(
-        "SELECT d.case_id, i.notice, i.seen_at, i.answered_at, i.answer FROM desk_incident d JOIN incident i"
-        f" ON i.router = d.router AND i.id = d.incident WHERE d.case_id IN ({_CASES}) AND i.notice IS NOT NULL"
+        "SELECT d.case_id, i.notice, i.seen_at, i.seen_home_at, i.answered_at, i.answer FROM desk_incident d"
+        " JOIN incident i ON i.router = d.router AND i.id = d.incident"
+        f" WHERE d.case_id IN ({_CASES}) AND i.notice IS NOT NULL"
         " ORDER BY i.updated_at DESC LIMIT :most", **values,
     ):  # fmt: skip
-        shown = json.loads(row["notice"]).get("shown", 0)
+        notice = json.loads(row["notice"])
         if row["seen_at"] is not None:
-            out.append(Moment(row["seen_at"], row["case_id"], "router", "opened", f"{shown} times"))
+            out.append(Moment(row["seen_at"], row["case_id"], "router", "opened", _times(notice.get("shown", 0))))
+        if row["seen_home_at"] is not None:
+            times = f"at other devices, {_times(notice.get('others', 0))}"
+            out.append(Moment(row["seen_home_at"], row["case_id"], "router", "opened", times))
         if row["answered_at"] is not None:
             out.append(Moment(row["answered_at"], row["case_id"], "router", "answered", row["answer"] or ""))
     return sorted(out, key=lambda one: -one.at)[:MAX_MOMENTS]
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
 
 
 async def search(store: Store, text: str) -> list[Found]:

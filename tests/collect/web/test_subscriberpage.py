@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -81,6 +82,17 @@ def test_all_routers_and_cases_of_one_subscriber(with_store: WithStore) -> None:
         case = next(link for link in links if link.startswith("/cases/"))
         assert "/subscribers/S1" in read((await page.ask(case, cookie=cookie)).text).links
         assert "/subscribers/S1" in read((await page.ask("/cases", cookie=cookie)).text).links
+
+    with_store(work)
+
+
+def test_a_notice_that_others_of_the_home_opened(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        page, cookie = await begun(store)
+        seen = {"notice": json.dumps({"shown": 0, "others": 2}), "at": NOW + 90}
+        await store.write([("UPDATE incident SET notice = :notice, seen_home_at = :at WHERE router = 'r2'", seen)])
+        found = await text(page, "/subscribers/S1", cookie)
+        assert "Notice on the router opened at other devices, 2 times" in found
 
     with_store(work)
 

@@ -205,6 +205,7 @@ lock:
 	$(UV_LOCK) requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
 	$(UV_LOCK) requirements/site.in -c requirements/test.txt -o requirements/site.txt
 	$(UV_LOCK) requirements/node.in -o requirements/node.txt
+	$(UV_LOCK) requirements/man.in -c requirements/test.txt -o requirements/man.txt
 	$(UV_LOCK) requirements/release.in -o requirements/release.txt
 	$(UV_LOCK) pyproject.toml --extra replay requirements/build.in -c requirements/test.txt -o requirements/replay.txt
 

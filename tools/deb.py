@@ -66,10 +66,6 @@ def build(out: Path) -> Path:
         shutil.copytree(source / "packaging" / "debian", source / "debian")
         (source / "debian" / "changelog").write_text(changelog(version, when))
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(when)}
-        # They need what the tests need; without it the package has none.
-        words = [sys.executable, "-m", "tools.man", str(source / "build" / "man")]
-        if subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True).returncode:
-            print("deb: without manual pages, which need what `make test` installs", file=sys.stderr)
         # dh reads these of a make around it.
         for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
             environment.pop(name, None)
@@ -92,7 +88,7 @@ def build(out: Path) -> Path:
 
 
 def _needed() -> list[str]:
-    return ["debhelper", "dh-python", "python3-pip", "python3-setuptools"]
+    return ["build-essential", "debhelper", "dh-python", "python3-pip", "python3-setuptools"]
 
 
 def main(words: list[str] | None = None) -> int:

@@ -44,6 +44,10 @@ def test_from_the_installation_to_the_purge(system: System, built: str) -> None:
         "cpe-collector:cpe-collector 700",
     ]
     root: Path = system.root
+    for name in ("man8/cpe-filter.8", "man8/cpe-collector.8", "man5/cpe-filter-policy.5", "man5/cpe-collector.toml.5"):
+        assert (root / f"usr/share/man/{name}.gz").exists(), name
+    assert (root / "usr/share/bash-completion/completions/cpe-filter").exists()
+    assert (root / "usr/share/zsh/vendor-completions/_cpe-filter").exists()
     units = [path.name for path in (root / "usr/lib/systemd/system").glob("cpe-collector*")]
     units += [path.name for path in (root / "lib/systemd/system").glob("cpe-collector*")]
     assert {*units} == {

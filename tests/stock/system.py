@@ -6,6 +6,7 @@ certificates and settings with which pip and npm reach their registries.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -44,9 +45,15 @@ def why_not() -> str:
 def base(suite: str) -> Path:
     """The bare system, made on the first call. Raises RuntimeError with debootstrap's last words."""
     folder = KEPT / suite
-    if folder.exists():
-        return folder
     KEPT.mkdir(exist_ok=True)
+    with (KEPT / f"{suite}.lock").open("w") as lock:  # tests of one file may be in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _make(suite, folder)
+    return folder
+
+
+def _make(suite: str, folder: Path) -> None:
     new = KEPT / f"{suite}.new{os.getpid()}"
     words = ["debootstrap", "--variant=minbase", "--include=ca-certificates", suite, str(new)]
     done = subprocess.run([*words, "http://deb.debian.org/debian"], capture_output=True, text=True)
@@ -56,7 +63,6 @@ def base(suite: str) -> Path:
     for archive in new.glob("var/cache/apt/archives/*.deb"):
         archive.unlink()
     new.rename(folder)
-    return folder
 
 
 class System:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cpe_filter import __version__
 from tests.stock.system import System
 
@@ -12,7 +14,8 @@ OWN = {"bookworm": "3.11", "trixie": "3.13"}
 def test_the_packages_are_built(system: System) -> None:
     system.give()
     system.must("apt-get update -qq && apt-get install -y -qq --no-install-recommends make")
-    for words, minor in (("", "3.11"), ("OPENWRT=25.12", "3.13")):
+    releases = (("", "3.11"), ("OPENWRT=25.12", "3.13"))
+    for words, minor in releases if os.environ.get("STOCK") == "all" else releases[:1]:
         done = system.must(f"make ipk {words}", folder="/root/cpe-filter")
         print(f"{system.root.name}: make ipk {words}: {done.seconds:.0f} s")
         built = system.root / "root" / "cpe-filter" / "build" / "packages" / minor

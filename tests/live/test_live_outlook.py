@@ -160,7 +160,7 @@ def test_status_tells_how_the_kernel_fares(lab: Lab) -> None:
     time.sleep(1.3)
     text = lab.run("router", [PYTHON, "-m", "cpe_filter", "status", "--policy", str(running.policy)]).stdout
     counted = r"\d+ observed, 0 queued, 0 known, 1 refused, 0 blocked, 0 limited, 0 explained, 0 undecided, 0 flooded"
-    assert re.search(rf"^kernel: {counted}, 0 led \(packets\)$", text, re.MULTILINE)
+    assert re.search(rf"^kernel: {counted}, 0 led, 0 quarantine \(packets\)$", text, re.MULTILINE)
     assert re.search(r"^not observed: nothing since [-\d]+ [:\d]+ UTC$", text, re.MULTILINE)
     assert re.search(r"^queue: \d+ packets wait, 0 lost; memory \d\d\.\d MB$", text, re.MULTILINE)
     assert f"exempt: device {Lab.mac('device1')} to any (its own mail server)" in text

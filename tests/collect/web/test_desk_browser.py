@@ -48,9 +48,9 @@ async def _prepare(fleet: Fleet) -> None:
         assert len(rows) >= 3
         await actions.assign(store, rows[0]["id"], "admin", "admin", now=now)
         await outbox.add(store, rows[1]["id"], rows[1]["subscriber"], 0, "", now)
-        # As a router reports it; the collector follows.
+        # As a router reports it, a second after its last report at the earliest; the collector follows.
         objects = (
-            "UPDATE incident SET answer = 'mistake', answered_at = :now, objected_at = :now, changed_at = :now"
+            "UPDATE incident SET answer = 'mistake', answered_at = :now, objected_at = :now, changed_at = :now + 1"
             " WHERE closed_at IS NULL AND (router, id) IN"
             " (SELECT router, incident FROM desk_incident WHERE case_id = :id)"
         )

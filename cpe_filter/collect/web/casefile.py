@@ -214,7 +214,7 @@ def _about(found: Detail) -> list[tuple[str, str]]:
     if notices:
         own, others = (sum(one.get(name, 0) for one in notices) for name in ("shown", "others"))
         where = f"opened {own:,} times at the device" + (f", {others:,} at others of the home" if others else "")
-        answers = [_ANSWERS.get(row["answer"], "?") for row in found.incidents if row["answer"]]
+        answers = list(dict.fromkeys(_ANSWERS.get(row["answer"], "?") for row in found.incidents if row["answer"]))
         facts.append(("Notice on the router", f"{where}; {', '.join(answers) or 'not answered yet'}"))
     held = next((one["quarantine"] for one in notices if "quarantine" in one), None)
     if held is not None:

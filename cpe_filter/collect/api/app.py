@@ -23,10 +23,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cpe_filter.collect.answer_headers import WithHeaders
 from cpe_filter.collect.api import once, problem, query, tokens
 from cpe_filter.collect.api.acts import ACTS
 from cpe_filter.collect.api.operations import OPERATIONS, PARAMETERS, PATH_RULES, PREFIX, Operation
-from cpe_filter.collect.api.problem import ProblemError, WithHeaders
+from cpe_filter.collect.api.problem import HEADERS, ProblemError
 from cpe_filter.collect.api.reads import READS, Call, Done, Setup
 from cpe_filter.collect.api.schemas import SCHEMAS
 from cpe_filter.collect.intake.limits import Buckets, source
@@ -238,4 +239,4 @@ def application(
 
     app = Starlette(routes=api.routes(), exception_handlers={404: missing, 405: method, Exception: failed})
     app.router.redirect_slashes = False
-    return WithHeaders(app, lambda status: metrics.api.labels(str(status)).inc(), secure)
+    return WithHeaders(app, HEADERS, lambda status: metrics.api.labels(str(status)).inc(), secure)

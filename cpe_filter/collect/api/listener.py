@@ -5,7 +5,6 @@ Knows the configuration and TLS. Must not know operations. A new certificate tak
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Coroutine
@@ -15,15 +14,14 @@ from cpe_filter.collect.api import app
 from cpe_filter.collect.api.reads import Figures, Instructions, Setup
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.model import Config
-from cpe_filter.collect.intake.listener import Listener, ListenError
-from cpe_filter.collect.intake.tls import Reloader, browser_context
+from cpe_filter.collect.intake.listener import Listener
+from cpe_filter.collect.intake.tls import browser_context, follow
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
 
 #: Few: programs, not routers.
 _MAX_CONNECTIONS, _MAX_PER_SOURCE = 256, 64
-_CHECK_S = 10.0
 
 _log = logging.getLogger("cpe_filter.collect.api")
 
@@ -48,7 +46,7 @@ def listeners(
     setup = Setup(store, worker.notice_terms(config), desk, figures, instructions, config.page.answer_days, people)
     application = app.application(setup, limits, metrics, secure=context is not None or api.plain_http)
     listener = Listener(api.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
-    return [listener], [] if context is None else [_watch(config, context)]
+    return [listener], [] if context is None else [follow(context, config.api.certificate, config.api.key, "api", _log)]
 
 
 def tls(config: Config) -> ssl.SSLContext | None:
@@ -56,14 +54,3 @@ def tls(config: Config) -> ssl.SSLContext | None:
     if not config.api.certificate:
         return None
     return browser_context(config.api.certificate, config.api.key)
-
-
-async def _watch(config: Config, context: ssl.SSLContext) -> None:
-    reloader = Reloader(context, config.api.certificate, config.api.key)
-    while True:
-        await asyncio.sleep(_CHECK_S)
-        try:
-            if reloader.check():
-                _log.info("api certificate reloaded")
-        except ListenError as error:
-            _log.error("api certificate", extra={"fields": {"why": str(error)}})

@@ -9,7 +9,6 @@ import asyncio
 import json
 from typing import Any, NamedTuple, NoReturn
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,7 +17,7 @@ MAX_BODY, BODY_S = 16 * 1024, 20.0
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:problem-type:cpe-filter:"
 
-_HEADERS = {
+HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
@@ -121,22 +120,3 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise ValueError("a name twice")
     return value
-
-
-class WithHeaders:
-    """Wraps the application: sets the headers of every answer. count: called with the status of each."""
-
-    def __init__(self, app: Any, count: Any, secure: bool) -> None:
-        self._app, self._count = app, count
-        self._headers = {**_HEADERS, **({"strict-transport-security": "max-age=31536000"} if secure else {})}
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers[name] = value
-                self._count(message["status"])
-            await send(message)
-
-        await self._app(scope, receive, with_headers)

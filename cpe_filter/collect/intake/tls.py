@@ -5,12 +5,17 @@ Knows certificates and keys. Must not know who a certificate names.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import os
 import ssl
 
 from cpe_filter.collect import file_modes
 from cpe_filter.collect.intake.listener import ListenError
+
+#: Seconds between two looks for new files.
+CHECK_S = 10.0
 
 
 def router_context(certificate: str, key: str, client_ca: str) -> ssl.SSLContext:
@@ -74,6 +79,18 @@ class Reloader:
                 status = os.stat(path)
                 stamps.append((status.st_ino, status.st_mtime_ns))
         return tuple(stamps)
+
+
+async def follow(context: ssl.SSLContext, certificate: str, key: str, name: str, log: logging.Logger) -> None:
+    """Takes new files over as long as it runs. name: of the listener, in the log."""
+    reloader = Reloader(context, certificate, key)
+    while True:
+        await asyncio.sleep(CHECK_S)
+        try:
+            if reloader.check():
+                log.info(f"{name} certificate reloaded")
+        except ListenError as error:
+            log.error(f"{name} certificate", extra={"fields": {"why": str(error)}})
 
 
 def _reason(error: OSError) -> str:

@@ -6,13 +6,10 @@ Must not know stores, sessions or how a page looks.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-
-from cpe_filter.collect.metrics import Metrics
 
 #: Bytes and fields of a form; seconds for a form to arrive.
 MAX_FORM, MAX_FIELDS, FORM_S = 16 * 1024, 20, 20.0
@@ -22,7 +19,7 @@ Form = dict[str, str]
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -80,23 +77,3 @@ async def _read_body(request: Request) -> bytes:
         if len(body) > MAX_FORM:
             raise HttpError(413, "The form is too large.", {"connection": "close"})
     return bytes(body)
-
-
-class WithHeaders:
-    """Wraps the application: sets the headers of every answer, and counts answers."""
-
-    def __init__(self, app: Any, metrics: Metrics, secure: bool) -> None:
-        self._app, self._metrics = app, metrics
-        self._headers = {**_HEADERS, **({"strict-transport-security": "max-age=31536000"} if secure else {})}
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers[name] = value
-                headers.setdefault("cache-control", "no-store")
-                self._metrics.pages.labels(str(message["status"])).inc()
-            await send(message)
-
-        await self._app(scope, receive, with_headers)

@@ -16,7 +16,7 @@ from cpe_filter.collect import users
 from cpe_filter.collect.cases import instructions, worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.intake.listener import Listener, ListenError
-from cpe_filter.collect.intake.tls import Reloader, browser_context
+from cpe_filter.collect.intake.tls import CHECK_S, browser_context, follow
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
 from cpe_filter.collect.store.base import Store
@@ -29,7 +29,6 @@ from cpe_filter.collect.web.sessions import Sessions
 
 #: Few: browsers, not routers.
 _MAX_CONNECTIONS, _MAX_PER_SOURCE = 512, 64
-_CHECK_S = 10.0
 
 _log = logging.getLogger("cpe_filter.collect.web")
 
@@ -63,7 +62,7 @@ def listeners(
         store, access(config), terms, metrics, mail=mail, oidc=identity_provider(config), instruct=instruct
     )
     listener = Listener(config.page.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
-    jobs = [] if context is None else [_watch(config, context)]
+    jobs = [] if context is None else [follow(context, config.page.certificate, config.page.key, "page", _log)]
     return [listener], [*jobs, _watch_makers(lists)] if config.page.makers else jobs
 
 
@@ -128,20 +127,9 @@ def tls(config: Config) -> ssl.SSLContext | None:
 
 async def _watch_makers(lists: makers.Files) -> None:
     while True:
-        await asyncio.sleep(_CHECK_S)
+        await asyncio.sleep(CHECK_S)
         try:
             if await asyncio.to_thread(lists.check):
                 _log.info("list of makers reloaded", extra={"fields": {"date": lists.list.date}})
         except makers.MakersError as error:
             _log.error("list of makers", extra={"fields": {"why": str(error)}})
-
-
-async def _watch(config: Config, context: ssl.SSLContext) -> None:
-    reloader = Reloader(context, config.page.certificate, config.page.key)
-    while True:
-        await asyncio.sleep(_CHECK_S)
-        try:
-            if reloader.check():
-                _log.info("page certificate reloaded")
-        except ListenError as error:
-            _log.error("page certificate", extra={"fields": {"why": str(error)}})

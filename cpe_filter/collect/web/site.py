@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from cpe_filter.collect.answer_headers import WithHeaders
 from cpe_filter.collect.cases import actions, instructions, mail_servers
 from cpe_filter.collect.intake.limits import Buckets
 from cpe_filter.collect.mail.desk import Desk
@@ -55,7 +56,7 @@ from cpe_filter.collect.web.access import (
 )
 from cpe_filter.collect.web.desk_routes import DeskRoutes, Fields, Tools
 from cpe_filter.collect.web.figures import Figures
-from cpe_filter.collect.web.http import MAX_FIELDS, Form, HttpError, WithHeaders, read_fields, read_form
+from cpe_filter.collect.web.http import HEADERS, MAX_FIELDS, Form, HttpError, read_fields, read_form
 from cpe_filter.collect.web.layout import TOKEN, frame
 from cpe_filter.collect.web.oidc import Identity, Oidc
 from cpe_filter.collect.web.sso import Host, Sso
@@ -546,4 +547,8 @@ def application(
 
     app = Starlette(routes=site.routes(), exception_handlers={404: wrong, 405: wrong, Exception: failed})
     app.router.redirect_slashes = False
-    return WithHeaders(app, metrics, terms.secure)
+
+    def count(status: int) -> None:
+        metrics.pages.labels(str(status)).inc()
+
+    return WithHeaders(app, HEADERS, count, terms.secure, {"cache-control": "no-store"})

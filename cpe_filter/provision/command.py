@@ -232,12 +232,11 @@ def _take_back(data: bytes, why: str, place: Place, folder: Folder, reload: Call
     reload()
 
 
-def _after_restart(folder: Folder) -> bool:
-    """A trial that was cut short is not begun again. Returns whether there was one."""
+def _after_restart(folder: Folder) -> None:
+    """A trial that was cut short is not begun again."""
     left = folder.left(boot(), uptime())
     if left is not None:
         folder.refuse(left, "the router restarted, or this program was stopped, while it was tried")
-    return left is not None
 
 
 def make(place: Place) -> int:
@@ -254,35 +253,34 @@ def write(place: Place, folder: Folder, without: bytes = b"") -> bool:
     """Writes the policy for `run`. without: a document that does not count. False: the router's own alone, because
     the document in force cannot be laid over it any more (the router's own has changed). Raises OSError, `UsageError`.
     """
-    base = _base(place)
-    document = folder.in_force(boot(), uptime())
-    if document == without:
-        document = folder.good
-    data, whole = base, True
-    if document is not None and document != without:
-        try:
-            data = overlay.merged(base, _kept(document).content)
-            policy_file.build(data, place.base)
-        except (SignedError, overlay.OverlayError, PolicyError) as error:
-            complain(f"the ISP's policy is left out: {error}")
-            data, whole = base, False
+    data, _, problem = _in_force(place, folder, without)
+    if problem:
+        complain(f"the ISP's policy is left out: {problem}")
     os.makedirs(os.path.dirname(place.out) or ".", exist_ok=True)
     made = AtomicFile(place.out)
     made.write(toml(data).encode())
     made.finish()
-    return whole
+    return not problem
 
 
 def policy_of(place: Place, folder: Folder) -> Policy:
     """The policy that counts now; the router's own if the document cannot be laid over it."""
+    return _in_force(place, folder)[1]
+
+
+def _in_force(place: Place, folder: Folder, without: bytes = b"") -> tuple[dict[str, Any], Policy, str]:
+    """The tables that count now, the policy of them, and why the document is left out; "" if it is not."""
+    base, problem = _base(place), ""
     document = folder.in_force(boot(), uptime())
-    base = _base(place)
-    if document is not None:
+    if document == without:
+        document = folder.good
+    if document is not None and document != without:
         try:
-            return policy_file.build(overlay.merged(base, _kept(document).content), place.base)
-        except (SignedError, overlay.OverlayError, PolicyError):
-            pass
-    return policy_file.build(base, place.base)
+            data = overlay.merged(base, _kept(document).content)
+            return data, policy_file.build(data, place.base), ""
+        except (SignedError, overlay.OverlayError, PolicyError) as error:
+            problem = str(error)
+    return base, policy_file.build(base, place.base), problem
 
 
 def _policy(place: Place, made: Document) -> Policy:

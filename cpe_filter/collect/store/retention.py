@@ -64,6 +64,17 @@ ROUTERS = """
 DELETE FROM router_state WHERE router IN
     (SELECT router FROM router_state WHERE heard_at < :before ORDER BY heard_at LIMIT :chunk)
 """
+# Documents that a router reports are its own words: it could invent any number. The latest of each type are kept.
+OUTCOMES = """
+DELETE FROM router_document WHERE (router, type, digest) IN (SELECT router, type, digest FROM (
+    SELECT router, type, digest, at,
+        ROW_NUMBER() OVER (PARTITION BY router, type ORDER BY at DESC, digest) AS place FROM router_document
+) numbered WHERE at < :before OR place > 32 LIMIT :chunk)
+"""
+IN_FORCE = """
+DELETE FROM router_in_force WHERE (router, type) IN
+    (SELECT router, type FROM router_in_force WHERE at < :before LIMIT :chunk)
+"""
 
 
 async def run(store: Store, terms: Terms, now: int) -> dict[str, int]:
@@ -77,6 +88,7 @@ async def run(store: Store, terms: Terms, now: int) -> dict[str, int]:
     old = now - terms.incident_days * DAY
     done["incidents"] = await _delete(store, INCIDENTS, old)
     done["routers"] = await _delete(store, ROUTERS, old)
+    done["documents"] = await _delete(store, OUTCOMES, old) + await _delete(store, IN_FORCE, old)
     return done
 
 

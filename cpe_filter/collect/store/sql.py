@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cpe_filter.collect import indicators
+from cpe_filter.collect.store.sql_documents import Documents
 from cpe_filter.collect.wire import Event, Report
 
 Rows = list[dict[str, Any]]
@@ -100,12 +101,16 @@ def rows(reports: Sequence[Report]) -> list[tuple[str, Rows]]:
     routers: Rows = []
     heartbeats: Rows = []
     instructions: Rows = []
+    documents = Documents()
     for report in reports:
         routers.append(_router(report))
         for event in report.events:
             events.append(_event(report, event))
             if event["kind"] == "heartbeat":
                 heartbeats.append(_heartbeat(report, event))
+                documents.heartbeat(report, event)
+            elif event["kind"] == "document":
+                documents.outcome(report, event)
             elif event["kind"] == "instruction":
                 instructions.append(_instruction(report, event))
             else:
@@ -116,7 +121,7 @@ def rows(reports: Sequence[Report]) -> list[tuple[str, Rows]]:
     heartbeats.sort(key=lambda row: (row["router"], row["at"]))
     instructions.sort(key=lambda row: (row["router"], row["id"]))
     pairs = [(REPORT, events), (INCIDENT, incidents), (ROUTER, routers), (HEARTBEAT, heartbeats)]
-    pairs.append((INSTRUCTION, instructions))
+    pairs += [(INSTRUCTION, instructions), *documents.pairs()]
     return [(statement, values) for statement, values in pairs if values]
 
 

@@ -156,8 +156,8 @@ def _command_policy(options: argparse.Namespace) -> int:
 
 
 def _policy(options: argparse.Namespace) -> int:
-    if options.verb == "sign":
-        return _policy_sign(options)
+    if options.verb in ("build", "sign", "publish", "halt"):
+        return _policy_at_isp(options)
     from cpe_filter.cli.control import EXIT_NOT_RUNNING, Filter
     from cpe_filter.provision import command
 
@@ -184,35 +184,12 @@ def _policy(options: argparse.Namespace) -> int:
     return command.apply(options.file, place, reload)
 
 
-def _policy_sign(options: argparse.Namespace) -> int:
-    """At the ISP."""
+def _policy_at_isp(options: argparse.Namespace) -> int:
     try:
-        from cpe_filter.collect import policy_bundle
+        from cpe_filter.collect import policy_command
     except ImportError as error:
-        raise UsageError(f"policy sign needs {error.name}: pip install 'cpe-filter[collector]'") from None
-    from cpe_filter.lean.atomic_file import AtomicFile
-
-    numbers = {name: whole(getattr(options, name), f"--{name}") for name in ("sequence", "expires", "permille")}
-    asked = policy_bundle.Asked(
-        options.file,
-        options.key,
-        numbers["sequence"],
-        numbers["expires"],
-        tuple(options.audience or ("*",)),
-        numbers["permille"],
-        options.salt or "",
-        options.min_agent or "",
-        options.last or "",
-    )
-    try:
-        document, lines = policy_bundle.sign(asked)
-    except policy_bundle.BundleError as error:
-        raise UsageError(str(error)) from None
-    file = AtomicFile(options.output, 0o644)
-    file.write(document)
-    file.finish(durable=True)
-    print("\n".join(lines))
-    return EXIT_OK
+        raise UsageError(f"policy {options.verb} needs {error.name}: pip install 'cpe-filter[collector]'") from None
+    return policy_command.run(options)
 
 
 #: What the parser sets of every collector command.

@@ -151,7 +151,7 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     """The ISP's signed policy."""
     policy = commands.add_parser(
         "policy",
-        help="the ISP's signed policy: sign, verify, apply, status, rollback",
+        help="the ISP's signed policy: verify, apply, status, rollback; at the ISP: build, sign, publish, halt",
         description="A policy that the ISP has signed is laid over this router's own, tried, and kept or taken back.",
     )
     verbs = policy.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -203,24 +203,12 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         parents=[place],
         help="write the policy that `run` reads: the router's own with the document in force over it",
     )
-    sign = verbs.add_parser(
-        "sign",
-        help="at the ISP: check a policy, say what changes, and sign it",
-        description="Signs a policy with a key of signify or usign. The policy has only what an ISP decides for many "
-        "routers; what a router would refuse is refused.",
-    )
-    sign.add_argument("file", metavar="FILE", help="the policy (TOML)")
-    sign.add_argument("--key", required=True, metavar="FILE", help="the secret key, without a passphrase")
-    sign.add_argument("--sequence", required=True, metavar="N", help="its number, larger than that of all before")
-    sign.add_argument("--expires", default="365", metavar="DAYS", help="after how many days (default: 365)")
-    sign.add_argument(
-        "--audience", action="append", metavar="WHO", help="router:ID, model:NAME, region:NAME (default: all routers)"
-    )
-    sign.add_argument("--permille", default="1000", metavar="N", help="for how many of 1000 routers (default: 1000)")
-    sign.add_argument("--salt", metavar="TEXT", help="which routers come first; the same for all steps of a rollout")
-    sign.add_argument("--min-agent", metavar="VERSION", help="the version of cpe-filter that it needs")
-    sign.add_argument("--last", metavar="DOCUMENT", help="the document that routers have now, to say what changes")
-    sign.add_argument("--output", required=True, metavar="DOCUMENT", help="the file to write")
+    try:
+        from cpe_filter.collect import policy_arguments
+    except ImportError:  # a router's package has neither these verbs nor their arguments
+        pass
+    else:
+        policy_arguments.add_to(verbs)
     policy.set_defaults(work="policy")
 
 

@@ -1,7 +1,13 @@
-"""Makes a signed policy for routers: checks it, says what changes on which routers, signs it.
+"""Makes signed documents for routers: checks a policy, writes the header, signs, or takes a signature made elsewhere.
 
-Knows policies, documents and secret keys. Must not know the store, the page, or how a router applies it. What a router
-would refuse is refused here.
+Knows policies, documents and keys. Must not know the store, the page, where documents are published, or how a router
+applies them. What a router would refuse is refused here.
+
+    make      the message that is signed: header and policy
+    sign      the same, signed with a key of this machine
+    sealed    a message with a signature: of a key here, or of one that never leaves another machine (`joined`)
+    again     the content of a document under a new header: the next step of a rollout, or a halt
+    checked   a document as a router would take it: signature, key, dates, content
 """
 
 from __future__ import annotations
@@ -12,21 +18,26 @@ from typing import Any, NamedTuple
 
 from cpe_filter import __version__, toml_file
 from cpe_filter.collect import signing
+from cpe_filter.collect.policy_changes import changes
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy.model import PolicyError
 from cpe_filter.provision import overlay
 from cpe_filter.signed import document as documents
-from cpe_filter.signed import signify
+from cpe_filter.signed import keys, signify, verify
 from cpe_filter.signed.document import POLICY_BUNDLE, Document
-from cpe_filter.signed.errors import SignedError
+from cpe_filter.signed.errors import EARLY, EXPIRED, SignedError
+from cpe_filter.uci.tables import toml
 
 _NOTHING: dict[str, Any] = {}
+DAY = 86_400
 #: Bytes of the policy, as a document takes it.
 _MAX = documents.MAX_BYTES[POLICY_BUNDLE]
+#: Bytes of a file with a document, of any type.
+MAX_FILE = max(documents.MAX_BYTES.values()) + 2 * signify.MAX_COMMENT
 
 
 class BundleError(Exception):
-    """A policy that is not signed. One line."""
+    """A document that is not made, signed or taken. One line."""
 
 
 class Asked(NamedTuple):
@@ -45,16 +56,22 @@ class Asked(NamedTuple):
 
 def sign(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
     """The document, and lines about what changes. Raises `BundleError`."""
+    message, lines = make(asked, now)
+    return sealed(message, asked.key), lines
+
+
+def make(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
+    """The message to sign, and lines about what changes; `asked.key` is not read. Raises `BundleError`."""
     issued = int(time.time() if now is None else now)
     content = _content(asked.policy)
-    last = _last(asked.last) if asked.last else None
+    last = read(asked.last) if asked.last else None
     if last is not None and asked.sequence <= last.sequence:
         raise BundleError(f"--sequence is {asked.sequence}; expected more than the last document's, {last.sequence}")
     header = signing.Header(
         POLICY_BUNDLE,
         asked.sequence,
         issued,
-        issued + asked.expires_days * 86400,
+        issued + asked.expires_days * DAY,
         asked.audience,
         asked.permille,
         asked.salt,
@@ -62,75 +79,130 @@ def sign(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
     )
     with open(asked.policy, "rb") as file:
         message = signing.header(header).encode() + b"\n" + file.read(_MAX)
+    made = parsed(message, asked.min_agent)
+    return message, [headline(made), *changes(last.content if last is not None else _NOTHING, content)]
+
+
+def parsed(message: bytes, agent: str = "") -> Document:
+    """A message as a document. agent: the version for which it may be; this one. Raises `BundleError`."""
     try:
-        made = documents.parse(message, asked.min_agent or __version__)
+        return documents.parse(message, agent or __version__)
     except SignedError as error:
         raise BundleError(str(error)) from None
+
+
+def sealed(message: bytes, key: str) -> bytes:
+    """The message behind a signature of the secret key in a file. Raises `BundleError`."""
     try:
-        document = signing.load(asked.key).sign(message)
+        return signing.load(key).sign(message)
     except signing.KeyFileError as error:
-        raise BundleError(f"{asked.key}: {error}") from None
-    return document, [_whom(made), *changes(last.content if last is not None else _NOTHING, content)]
+        raise BundleError(f"{key}: {str(error).removeprefix(f'{key}: ')}") from None
 
 
-def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """A line for each key that is set, changed, or left to the router again."""
-    lines = []
-    for table, name in sorted(_names(before) | _names(after)):
-        old, new = (_value(one, table, name) for one in (before, after))
-        if old != new:
-            lines.append(f"  [{table}] {name}: {_shown(old)} -> {_shown(new)}")
-    if before.get("exempt") != after.get("exempt"):
-        lines.append(f"  [[exempt]]: {len(before.get('exempt', []))} -> {len(after.get('exempt', []))} entries")
-    return lines or ["  nothing changes"]
+def joined(message: bytes, signature: bytes) -> bytes:
+    """The message behind a signature that signify or usign has written on another machine. Raises `BundleError`.
+
+    Its key is not looked at here: `checked` does that.
+    """
+    try:
+        found = signify.signed_message(signature)
+    except SignedError as error:
+        raise BundleError(str(error)) from None
+    if found.message:
+        raise BundleError("there is more behind the signature; expected a detached one: signify -S, without -e")
+    # The comment names the key only, whatever the other program has written there.
+    return signify.encoded(f"signed by key {found.number.hex()}", found.number, found.signature) + message
 
 
-def _content(path: str) -> dict[str, Any]:
-    """The policy's tables, each of which a document may set. Raises `BundleError`."""
+def again(of: Document | None, header: signing.Header) -> bytes:
+    """The content of a document, None for nothing, under a new header. Raises `BundleError`."""
+    head = signing.header(header).encode() + b"\n"
+    content: dict[str, Any] = of.content if of is not None else _NOTHING
+    for text in (_text_of(of) if of is not None else b"", toml(content).encode()):
+        made = parsed(head + text, header.min_agent)
+        if made.content == content:
+            return head + text
+    raise BundleError("the document's content cannot be written again")
+
+
+def _text_of(document: Document) -> bytes:
+    """What is behind the header as it was written, with its comments, where the header comes first."""
+    lines = document.message.split(b"\n")
+    begins = [at for at, line in enumerate(lines) if at and line.startswith(b"[")]
+    return b"\n".join(lines[begins[0] :]) if lines[0].strip() == b"[document]" and begins else b""
+
+
+def checked(data: bytes, folder: str, now: float, agent: str = __version__) -> Document:
+    """A document that routers would take: signed by a key of the folder, in time, with a content that they accept.
+
+    Raises `BundleError`.
+    """
+    try:
+        # The type is signed, too; which keys count for it, `authenticated` looks up.
+        kind = documents.parse(signify.signed_message(data).message, agent).type
+        made = verify.authenticated(data, keys.load(folder), kind, agent)
+    except SignedError as error:
+        raise BundleError(f"{error} ({error.code})") from None
+    if made.issued > now + verify.SLACK_S:
+        raise BundleError(f"it was issued at {date(made.issued)}, later than now ({EARLY})")
+    if made.expires <= now:
+        raise BundleError(f"it expired at {date(made.expires)} ({EXPIRED})")
+    if made.type == POLICY_BUNDLE:
+        check_policy(made.content, "policy")
+    return made
+
+
+def check_policy(content: dict[str, Any], name: str) -> None:
+    """Raises `BundleError` for what `cpe-filter check` or a router refuses."""
     problems: list[str] = []
     try:
-        if os.path.getsize(path) > _MAX:
-            raise BundleError(f"{path}: too large; allowed: at most {_MAX} bytes")
-        content = toml_file.load(path, PolicyError)
         overlay.merged({}, content)
-        policy_file.build(content, path, problems)
+        policy_file.build(content, name, problems)
     except (PolicyError, overlay.OverlayError) as error:
-        raise BundleError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}") from None
+        raise BundleError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
     if problems:
         raise BundleError("; ".join(problems[:5]))
-    return content
 
 
-def _last(path: str) -> Document:
+def read(path: str) -> Document:
+    """A document whose signature is not looked at. Raises `BundleError`."""
     try:
-        with open(path, "rb") as file:
-            return documents.parse(signify.signed_message(file.read(2 * _MAX)).message, __version__)
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}") from None
+        return documents.parse(signify.signed_message(contents(path)).message, __version__)
     except SignedError as error:
         raise BundleError(f"{path}: {error}") from None
 
 
-def _whom(made: Document) -> str:
+def contents(path: str) -> bytes:
+    """A file of at most the size of a document. Raises `BundleError`."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from None
+    if len(data) > MAX_FILE:
+        raise BundleError(f"{path}: too large; allowed: at most {MAX_FILE} bytes")
+    return data
+
+
+def headline(made: Document) -> str:
+    """Which document, and for which routers, until when: a line."""
     part = "" if made.rollout_permille == documents.ALL else f", {made.rollout_permille} of 1000 of these"
-    return f"policy {made.sequence} for {', '.join(made.audience)}{part}, until {_date(made.expires)}:"
+    return f"{made.type} {made.sequence} for {', '.join(made.audience)}{part}, until {date(made.expires)}:"
 
 
-def _names(content: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(table, name) for table, values in content.items() if isinstance(values, dict) for name in values}
-
-
-def _value(content: dict[str, Any], table: str, name: str) -> Any:
-    """None if the document leaves it to the router."""
-    values = content.get(table)
-    return values.get(name) if isinstance(values, dict) else None
-
-
-def _shown(value: Any) -> str:
-    return "(the router's)" if value is None else repr(value)
-
-
-def _date(posix: float) -> str:
+def date(posix: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(posix))
+
+
+def _content(path: str) -> dict[str, Any]:
+    """The policy's tables, each of which a document may set. Raises `BundleError`."""
+    try:
+        if os.path.getsize(path) > _MAX:
+            raise BundleError(f"{path}: too large; allowed: at most {_MAX} bytes")
+        content = toml_file.load(path, PolicyError)
+    except PolicyError as error:
+        raise BundleError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from None
+    check_policy(content, path)
+    return content

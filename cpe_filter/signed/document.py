@@ -92,7 +92,7 @@ def parse(message: bytes, agent: str) -> Document:
     if not isinstance(header, dict):
         raise SignedError(HEADER, "no table [document] in it")
     needed = _text(header, "min_agent", "") if "min_agent" in header else ""
-    if needed and _version(needed) > _version(agent):
+    if needed and is_later(needed, agent):
         raise SignedError(AGENT, f"it needs cpe-filter {needed} or later; this is {agent}")
     for name in header:
         if name not in (*_REQUIRED, *_OPTIONAL):
@@ -211,6 +211,11 @@ def _audience(value: Any) -> tuple[str, ...]:
         if one != EVERYBODY and (kind not in KINDS or not name or not _is_name(name)):
             raise SignedError(HEADER, f"[document] audience has {found(one)}; {allowed}")
     return tuple(value)
+
+
+def is_later(version: str, other: str) -> bool:
+    """Whether one version of this program is later than another."""
+    return _version(version) > _version(other)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,0 +1,92 @@
+"""What changes between two policies of the ISP, in lines for people, and which changes are dangerous. Pure.
+
+Knows keys of a policy and which of their changes can stop legitimate mail. Must not know documents or routers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: How strict each mode is.
+_MODES = {"monitor": 0, "limit": 1, "block": 2}
+#: Keys that stop more mail the lower they are.
+_LOWER = frozenset(
+    ("limits", f"{what}_{how}")
+    for what in ("connections", "destinations", "messages", "recipients")
+    for how in ("per_hour", "burst")
+)
+#: Lists whose entries let mail or helpful traffic pass, and what follows where one is gone.
+_PASSING = {
+    ("network", "relays"): "mail to it is no longer let through unseen",
+    ("notice", "helpful"): "quarantined devices no longer reach it",
+}
+#: Flags that stop more when they are set, and what follows.
+_SET = {
+    ("filter", "escalate"): "compromised devices are blocked in mode monitor and limit, too",
+    ("notice", "quarantine"): "compromised devices reach helpful sites only",
+    ("network", "router_output"): "mail of the router itself is filtered, too",
+}
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """A line for each key that is set, changed, or left to the router again."""
+    lines = []
+    for table, name in sorted(_names(before) | _names(after)):
+        old, new = (_value(one, table, name) for one in (before, after))
+        if old != new:
+            lines.append(f"  [{table}] {name}: {_shown(old)} -> {_shown(new)}")
+    if before.get("exempt") != after.get("exempt"):
+        lines.append(f"  [[exempt]]: {len(before.get('exempt', []))} -> {len(after.get('exempt', []))} entries")
+    return lines or ["  nothing changes"]
+
+
+def dangers(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Changes that can stop legitimate mail, one line for each. A key that was left to the routers counts as changed:
+    theirs may have been milder."""
+    found = []
+    for table, name in sorted(_names(before) | _names(after)):
+        old, new = (_value(one, table, name) for one in (before, after))
+        if old != new and (text := _danger((table, name), old, new)):
+            found.append(text)
+    gone = [one for one in before.get("exempt", []) if one not in after.get("exempt", [])]
+    if gone:
+        found.append(f"[[exempt]]: {len(gone)} removed; these devices or destinations are filtered again")
+    return found
+
+
+def _danger(key: tuple[str, str], old: Any, new: Any) -> str | None:
+    table, name = key
+    change = f"[{table}] {name}: {_shown(old)} -> {_shown(new)}"
+    if key == ("filter", "mode") and new is not None:
+        return f"{change}: stricter" if _MODES.get(new, 0) > _MODES.get(old, 0) else None
+    if key == ("network", "private_destinations") and new == "filter":
+        return f"{change}: mail to private addresses is filtered, too"
+    if key == ("network", "ports") and isinstance(new, list):
+        more = [port for port in new if port not in (old or [25])]
+        return f"{change}: filtered, too: {', '.join(map(str, more))}" if more else None
+    if key in _SET and new is True:
+        return f"{change}: {_SET[key]}"
+    if key in _LOWER and new is not None and (old is None or new < old):
+        return f"{change}: lower, or perhaps lower than the router's own"
+    if key in _PASSING:
+        gone = [one for one in old or [] if one not in (new or [])]
+        if gone:
+            few = ", ".join(map(str, gone[:3])) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+            return f"[{table}] {name}: {few} removed: {_PASSING[key]}"
+        if old is None:
+            return f"{change}: in place of the routers' own list"
+    return None
+
+
+def _names(content: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(table, name) for table, values in content.items() if isinstance(values, dict) for name in values}
+
+
+def _value(content: dict[str, Any], table: str, name: str) -> Any:
+    """None if the document leaves it to the router."""
+    values = content.get(table)
+    return values.get(name) if isinstance(values, dict) else None
+
+
+def _shown(value: Any) -> str:
+    return "(the router's)" if value is None else repr(value)

@@ -1,0 +1,446 @@
+"""`cpe-filter policy build|sign|publish|halt`: whole commands, real keys and folders, routers that take what comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpe_filter.cli import commands
+from cpe_filter.collect import policy_bundle, published, signing
+from cpe_filter.outcome import UsageError
+from cpe_filter.provision import overlay
+from cpe_filter.signed import document as documents
+from cpe_filter.signed import sequence, signify
+from cpe_filter.signed.document import POLICY_BUNDLE, Document
+from cpe_filter.signed.errors import SignedError
+
+MILD = '# of the ISP\n[filter]\nmode = "monitor"\n[network]\nrelays = ["192.0.2.0/24", "198.51.100.7"]\n'
+STRICT = '[filter]\nmode = "block"\n[network]\nrelays = ["192.0.2.0/24"]\n'
+OTHER = (
+    '[filter]\nmode = "monitor"\n[notice]\nprovider = "Example"\n[network]\nrelays = ["192.0.2.0/24", "198.51.100.7"]\n'
+)
+
+
+class Isp:
+    """The ISP's machine: a key, the public keys as routers have them, a folder for the web server."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.tmp = tmp
+        self.key = signing.generate()
+        self.secret = tmp / "isp.sec"
+        self.secret.write_bytes(self.key.secret)
+        self.secret.chmod(0o600)
+        self.keys = tmp / "keys"
+        (self.keys / "policy").mkdir(parents=True, mode=0o755)
+        for folder in (self.keys, self.keys / "policy"):
+            folder.chmod(0o755)
+        self.trust(self.key, "one")
+        self.web = tmp / "web"
+        self.web.mkdir()
+        self.made = 0
+        self.detector = signing.generate()
+        self.trust(self.detector, "tables", "detector")
+
+    def trust(self, key: signing.SecretKey, name: str, purpose: str = "policy") -> None:
+        folder = self.keys / purpose
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        path = folder / f"{name}.pub"
+        path.write_bytes(key.public)
+        path.chmod(0o644)
+
+    def policy(self, text: str) -> str:
+        self.made += 1
+        path = self.tmp / f"policy{self.made}.toml"
+        path.write_text(text)
+        return str(path)
+
+    def do(self, *words: str) -> int:
+        """A command; --published, --keys and --key are added."""
+        verb = words[0]
+        more = ["--keys", str(self.keys)] if verb != "build" else []
+        if "--published" not in words:
+            more += ["--published", str(self.web)]
+        if verb in ("publish", "halt", "sign") and not {"--unsigned", "--signature", "--key"} & set(words):
+            more += ["--key", str(self.secret)]
+        return commands.run(["policy", *words, *more])
+
+    def signed(self, text: str, *words: str) -> str:
+        path = str(self.tmp / f"{time.monotonic_ns()}.signed")
+        assert self.do("sign", self.policy(text), "--output", path, *words) == 0
+        return path
+
+    def publish(self, text: str, permille: int = 1000, *words: str) -> int:
+        steps = ("--permille", str(permille), "--salt", "spring") if permille < 1000 else ()
+        return self.do("publish", self.signed(text, *steps), "--yes", *words)
+
+    @property
+    def channel(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.web / "index.json").read_text())["channels"]["routers"]
+        return found
+
+    @property
+    def states(self) -> list[tuple[int, int, str]]:
+        return [(one["sequence"], one["permille"], one["state"]) for one in self.channel["documents"]]
+
+    @property
+    def current(self) -> bytes:
+        return (self.web / "routers.signed").read_bytes()
+
+
+class Router:
+    """What a router does with what it fetches, without the trial: the rules of provision.command."""
+
+    def __init__(self, isp: Isp, name: str, taken_back: set[int] | None = None) -> None:
+        self.isp, self.name, self.taken_back = isp, name, taken_back or set()
+        self.taken = sequence.Taken()
+        self.good: Document | None = None
+        self.bad: set[str] = set()
+
+    def fetch(self) -> None:
+        made = policy_bundle.checked(self.isp.current, str(self.isp.keys), time.time())
+        if made.digest in self.bad or not made.is_rolled_out_to(self.name):
+            return
+        if self.good is None or self.good.digest != made.digest:
+            try:
+                self.taken.check(made)
+            except SignedError:
+                return
+        if made.sequence in self.taken_back:
+            self.bad.add(made.digest)
+            return
+        self.taken.take(made)
+        self.good = made
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        return overlay.merged({}, self.good.content if self.good else {})
+
+
+@pytest.fixture
+def isp(tmp_path: Path) -> Isp:
+    return Isp(tmp_path)
+
+
+def test_published_staged_continued(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert isp.publish(MILD) == 0
+    said = capsys.readouterr().out
+    assert "[filter] mode: (the router's) -> 'monitor'" in said
+    assert f"{isp.web}/routers.signed is policy 1, digest " in said
+    assert isp.publish(STRICT, 10) == 0
+    said = capsys.readouterr().out
+    assert ", 10 of 1000 of these" in said
+    assert "compared with 1 for *" in said
+    assert "warning: [filter] mode: 'monitor' -> 'block': stricter\n" in said
+    assert "warning: [network] relays: 198.51.100.7 removed: mail to it is no longer let through unseen\n" in said
+    assert isp.do("publish", "--permille", "200") == 0
+    assert isp.do("publish", "--permille", "200") == 1
+    assert isp.do("publish", "--permille", "1000") == 0
+    assert isp.states == [(1, 1000, "replaced"), (2, 10, "replaced"), (3, 200, "replaced"), (4, 1000, "current")]
+    names = sorted(str(path.relative_to(isp.web)) for path in isp.web.rglob("*") if path.is_file())
+    assert names == [
+        *(f"archive/routers/{n}.signed" for n in (1, 2, 3, 4)),
+        "index.json", "routers.signed", "routers.signed.etag",
+    ]  # fmt: skip
+    steps = [published.archived(str(isp.web), "routers", n) for n in (2, 3, 4)]
+    assert [(one.salt, one.rollout_permille) for one in steps] == [("spring", 10), ("spring", 200), ("", 1000)]
+    assert len({json.dumps(one.content) for one in steps}) == 1
+    first = {n for n in range(3000) if steps[0].is_rolled_out_to(f"cpe-{n}")}
+    assert 10 <= len(first) <= 60
+    assert all(one.is_rolled_out_to(f"cpe-{n}") for n in first for one in steps)
+
+
+def test_etag_and_time_are_of_the_document(isp: Isp) -> None:
+    isp.publish(MILD)
+    at = os.stat(isp.web / "routers.signed").st_mtime
+    assert at == published.archived(str(isp.web), "routers", 1).issued
+    assert (isp.web / "routers.signed.etag").read_text() == f'"{published.etag(isp.current)}"'
+    assert os.stat(isp.web / "routers.signed").st_mode & 0o777 == 0o644
+    # Two of one size within one second: a server that makes its ETag of time and size must show another one.
+    isp.publish(OTHER)
+    assert os.stat(isp.web / "routers.signed").st_mtime > at
+
+
+def test_a_dangerous_change_to_all_at_once_needs_yes(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    isp.publish(MILD)
+    document = isp.signed(STRICT)
+    assert isp.do("publish", document) == 3
+    assert "may stop legitimate mail, and 1000 of 1000 routers" in capsys.readouterr().err
+    assert [one[0] for one in isp.states] == [1]
+    assert isp.do("publish", isp.signed(OTHER)) == 0  # not dangerous
+    assert isp.publish(STRICT, 50) == 0
+    assert isp.do("publish", "--permille", "1000") == 0  # it has been staged
+    assert isp.channel["current"] == 4
+
+
+def test_dry_run_writes_nothing(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert isp.publish(MILD, 1000, "--dry-run") == 0
+    assert "would be policy 1; nothing was written" in capsys.readouterr().out
+    assert list(isp.web.iterdir()) == []
+
+
+def test_halt_at_once_and_for_every_router(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = [f"cpe-{n}" for n in range(400)]
+    routers = [Router(isp, name) for name in ids]
+    isp.publish(MILD)
+    for one in routers:
+        one.fetch()
+    isp.publish(STRICT, 100)
+    for one in routers[:200]:  # the others are off
+        one.fetch()
+    took = [one for one in routers if one.policy["filter"]["mode"] == "block"]
+    assert 5 < len(took) < 40
+    noticed = Router(isp, took[0].name, {2})  # it took it, saw that mail fails, and went back
+    noticed.good = published.archived(str(isp.web), "routers", 1)
+    noticed.fetch()
+    assert noticed.policy["filter"]["mode"] == "monitor"
+    new = Router(isp, "cpe-new")
+    capsys.readouterr()
+    assert isp.do("halt") == 0
+    assert "halt of policy 2: policy 3 is the content of 1" in capsys.readouterr().out
+    assert isp.states == [(1, 1000, "replaced"), (2, 100, "halted"), (3, 1000, "current")]
+    assert isp.channel["documents"][-1]["halts"] == 2
+    for one in (*routers, noticed, new):
+        one.fetch()
+        assert one.good is not None
+        assert (one.good.sequence, one.policy["filter"]["mode"]) == (3, "monitor")
+    assert isp.do("halt") == 1  # nothing to halt: else the bad one would come back
+    assert "is a halt already, of 2" in capsys.readouterr().err
+    assert isp.states[-1] == (3, 1000, "current")
+
+
+def test_what_was_halted_is_not_published_again_unseen(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    isp.publish(MILD)
+    isp.publish(STRICT, 10)
+    isp.do("halt")
+    capsys.readouterr()
+    assert isp.publish(STRICT, 10) == 0
+    assert "warning: this content was halted before, as 2" in capsys.readouterr().out
+    # The good one is not halted by that, and comes back again.
+    assert [state for *_, state in isp.states] == ["replaced", "halted", "replaced", "staged"]
+    assert isp.do("halt") == 0
+    assert published.archived(str(isp.web), "routers", 5).content["filter"]["mode"] == "monitor"
+
+
+def test_halt_takes_back_all_steps_and_passes_over_what_was_only_staged(isp: Isp) -> None:
+    isp.publish(MILD)
+    isp.publish(OTHER, 10)  # never reached all
+    isp.publish(STRICT, 10)
+    isp.do("publish", "--permille", "100")
+    assert isp.do("halt") == 0
+    assert [state for *_, state in isp.states] == ["replaced", "replaced", "halted", "halted", "current"]
+    assert published.archived(str(isp.web), "routers", 5).content["network"]["relays"] == [
+        "192.0.2.0/24",
+        "198.51.100.7",
+    ]
+    assert "notice" not in published.archived(str(isp.web), "routers", 5).content
+
+
+def test_halt_without_a_policy_before_leaves_it_to_the_routers(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    router = Router(isp, "cpe-1")
+    isp.publish(STRICT)
+    router.fetch()
+    assert router.policy["filter"]["mode"] == "block"
+    capsys.readouterr()
+    assert isp.do("halt") == 0
+    assert "an empty one: each router's own counts" in capsys.readouterr().out
+    router.fetch()
+    assert router.good is not None
+    assert (router.good.sequence, router.policy) == (2, {})
+    assert isp.states == [(1, 1000, "halted"), (2, 1000, "current")]
+
+
+def test_halt_to_one_that_has_expired_lasts_again(isp: Isp, monkeypatch: pytest.MonkeyPatch) -> None:
+    isp.do("publish", isp.signed(MILD, "--expires", "30"), "--yes")
+    later = time.time() + 60 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    isp.publish(STRICT, 10, "--expires", "100")
+    assert isp.do("halt") == 0
+    made = published.archived(str(isp.web), "routers", 3)
+    assert (made.issued, made.expires) == (int(later), int(later) + 365 * 86400)
+    assert isp.do("halt", "--to", "2") == 0  # a person's decision
+    assert published.archived(str(isp.web), "routers", 4).content["filter"]["mode"] == "block"
+    assert isp.do("halt", "--to", "0") == 0
+    assert published.archived(str(isp.web), "routers", 5).content == {}
+
+
+SIGNIFY = shutil.which("signify-openbsd") or shutil.which("signify") or ""
+
+
+@pytest.mark.skipif(not SIGNIFY, reason="no signify")
+def test_the_key_never_leaves_another_machine(isp: Isp, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """build, signify there, sign --signature, publish; halt on the same road."""
+
+    def elsewhere(message: str) -> str:
+        command = [SIGNIFY, "-S", "-s", str(isp.secret), "-m", message, "-x", f"{message}.sig"]
+        subprocess.run(command, check=True)
+        return f"{message}.sig"
+
+    def publish(message: str) -> int:
+        document = f"{message}.signed"
+        assert isp.do("sign", message, "--signature", elsewhere(message), "--output", document) == 0
+        return isp.do("publish", document, "--yes", "--unsigned", "-")
+
+    for number, text in enumerate((MILD, STRICT)):
+        message = str(tmp_path / f"{number}.unsigned")
+        assert isp.do("build", isp.policy(text), "--output", message) == 0
+        assert publish(message) == 0
+    message = str(tmp_path / "halt.unsigned")
+    capsys.readouterr()
+    assert isp.do("halt", "--unsigned", message) == 0
+    assert "sign it, then: policy sign" in capsys.readouterr().out
+    assert isp.channel["current"] == 2
+    assert publish(message) == 0
+    assert [state for *_, state in isp.states] == ["replaced", "halted", "current"]
+    assert isp.do("halt", "--unsigned", message) == 1
+    # The signature of another document.
+    with pytest.raises(UsageError, match=r"not a signature of key [0-9a-f]{16} \(signature\)"):
+        isp.do("sign", message, "--signature", str(tmp_path / "0.unsigned.sig"), "--output", str(tmp_path / "x"))
+    with pytest.raises(UsageError, match="not a signature of signify"):
+        isp.do("sign", message, "--signature", message, "--output", str(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+def _message(isp: Isp, text: str = MILD, **more: Any) -> bytes:
+    now = int(time.time())
+    header = signing.Header(POLICY_BUNDLE, 8, now, now + 86400 * 30, ("*",))
+    header = header._replace(**more)
+    return signing.header(header).encode() + text.encode()
+
+
+def _with(isp: Isp, text: str = MILD, **more: Any) -> bytes:
+    if "issued" in more and "expires" not in more:
+        more["expires"] = more["issued"] + 86400
+    return isp.key.sign(_message(isp, text, **more))
+
+
+def _good(isp: Isp) -> bytes:
+    return _with(isp)
+
+
+def _changed(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in data
+    return data.replace(old, new)
+
+
+REFUSED: dict[str, tuple[Callable[[Isp], bytes], str]] = {
+    "unsigned": (_message, "not a signature of signify"),
+    "changed": (lambda isp: _changed(_good(isp), b"monitor", b"limited"), "not a signature of key"),
+    "of an unknown key": (lambda isp: signing.generate().sign(_message(isp)), "is not among the keys for policy"),
+    "of a key for tables": (lambda isp: isp.detector.sign(_message(isp)), "is for detector; expected a key for policy"),
+    "expired": (lambda isp: _with(isp, expires=int(time.time()) - 1, issued=1000), r"it expired .*\(expired\)"),
+    "too early": (lambda isp: _with(isp, issued=int(time.time()) + 3 * 86400), r"later than now \(early\)"),
+    "going backward": (lambda isp: _with(isp, sequence=5), "has sequence 7, the document 5: it would go backward"),
+    "the same number": (lambda isp: _with(isp, sequence=7), "has sequence 7, the document 7"),
+    "not a policy": (lambda isp: _with(isp, text='[filter]\nmode = "blok"\n'), 'mode is "blok"'),
+    "of the router": (lambda isp: _with(isp, text='[network]\nlan = ["br0"]\n'), "lan belongs to the router"),
+    "for later routers": (lambda isp: _with(isp, min_agent="99.0"), r"it needs cpe-filter 99.0 or later.*\(agent\)"),
+    "empty": (lambda _: b"", "not a signature of signify"),
+    "large": (lambda _: b"x" * (1 << 20), "too large"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_one_line_and_nothing_changes(isp: Isp, name: str) -> None:
+    make, said = REFUSED[name]
+    first = isp.tmp / "first"
+    first.write_bytes(_with(isp, OTHER, sequence=7))
+    assert isp.do("publish", str(first), "--yes") == 0
+    before = {path: path.read_bytes() for path in isp.web.rglob("*") if path.is_file()}
+    document = isp.tmp / "document"
+    document.write_bytes(make(isp))
+    with pytest.raises(UsageError, match=said) as error:
+        isp.do("publish", str(document), "--yes")
+    assert "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in isp.web.rglob("*") if path.is_file()} == before
+
+
+def test_no_key_no_channel_no_folder(isp: Isp) -> None:
+    with pytest.raises(UsageError, match="nothing is published in channel routers; there: none"):
+        isp.do("halt")
+    isp.publish(MILD)
+    with pytest.raises(UsageError, match="nothing is published in channel south; there: routers"):
+        isp.do("halt", "--channel", "south")
+    with pytest.raises(UsageError, match=r"--channel '../x': allowed"):
+        isp.do("publish", isp.signed(OTHER), "--channel", "../x")
+    with pytest.raises(UsageError, match="--key is missing"):
+        commands.run(["policy", "halt", "--published", str(isp.web), "--keys", str(isp.keys)])
+    with pytest.raises(UsageError, match="No such file or directory"):
+        isp.do("halt", "--published", "/nowhere/at/all")
+    with pytest.raises(UsageError, match="expected a DOCUMENT, or --permille"):
+        isp.do("publish")
+    with pytest.raises(UsageError, match="--sequence is missing"):
+        commands.run(["policy", "sign", isp.policy(MILD), "--key", str(isp.secret), "--output", str(isp.tmp / "x")])
+    (isp.web / "index.json").write_text('{"format": 1, "channels": {"x": 1}}')
+    with pytest.raises(UsageError, match="not an index of published documents"):
+        isp.do("halt")
+
+
+def test_fewer_routers_or_other_ones_is_not_a_step(isp: Isp) -> None:
+    isp.publish(MILD)
+    isp.publish(STRICT, 100)
+    with pytest.raises(UsageError, match=r"10 would be fewer.*`policy halt` does that"):
+        isp.do("publish", "--permille", "10")
+    document = isp.signed(STRICT, "--permille", "200", "--salt", "autumn")
+    with pytest.raises(UsageError, match="staged with salt 'spring'; another salt would choose other routers"):
+        isp.do("publish", document, "--yes")
+
+
+def test_two_at_once(isp: Isp) -> None:
+    document = isp.signed(MILD)
+    with published.locked(str(isp.web)), pytest.raises(UsageError, match="another process is publishing there"):
+        isp.do("publish", document, "--yes")
+
+
+def test_audience_that_shrinks_and_a_second_channel(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    isp.do("publish", isp.signed(MILD, "--audience", "region:north", "--audience", "region:south"), "--yes")
+    isp.do("publish", isp.signed(OTHER, "--audience", "region:north"), "--yes")
+    said = capsys.readouterr().out
+    assert "compared with 1 for region:north, region:south:" in said
+    assert "warning: audience: region:south left out; these routers keep what they have" in said
+    # The numbers of one type go on over all channels: a router may change its channel.
+    isp.do("publish", isp.signed(STRICT), "--channel", "lab", "--yes")
+    assert json.loads((isp.web / "index.json").read_text())["channels"]["lab"]["current"] == 3
+
+
+def test_power_cut_at_each_write(isp: Isp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each, what routers get is whole and old or new; publishing or halting again succeeds."""
+    isp.publish(MILD)
+    before = isp.current
+    document = isp.signed(STRICT, "--permille", "10", "--salt", "spring")
+    real = published._replace
+    for cut in range(4):
+        folder = isp.tmp / f"cut{cut}"
+        shutil.copytree(isp.web, folder)
+        left = [cut]
+
+        def until(*arguments: Any, left: list[int] = left) -> None:
+            if not left[0]:
+                raise OSError("power cut")
+            left[0] -= 1
+            real(*arguments)
+
+        monkeypatch.setattr(published, "_replace", until)
+        with pytest.raises((UsageError, OSError)):
+            isp.do("publish", document, "--yes", "--published", str(folder))
+        monkeypatch.setattr(published, "_replace", real)
+        assert (folder / "routers.signed").read_bytes() == before
+        again = shutil.copytree(folder, isp.tmp / f"again{cut}")
+        assert isp.do("publish", document, "--yes", "--published", str(again)) in (0, 1)
+        made = documents.parse(signify.signed_message((again / "routers.signed").read_bytes()).message, "1.0")
+        assert made.sequence == 2
+        assert isp.do("halt", "--published", str(folder)) == 0
+        made = documents.parse(signify.signed_message((folder / "routers.signed").read_bytes()).message, "1.0")
+        # Where the index does not have it no router does: then it is the one before that is halted.
+        assert made.content == (
+            {} if cut < 2 else overlay.merged({}, published.archived(str(isp.web), "routers", 1).content)
+        )
+        assert made.sequence > 1 + bool(cut)

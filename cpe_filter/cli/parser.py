@@ -203,13 +203,17 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         parents=[place],
         help="write the policy that `run` reads: the router's own with the document in force over it",
     )
+    _policy_at_isp(verbs)
+    policy.set_defaults(work="policy")
+
+
+def _policy_at_isp(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    """A router's package has neither these verbs nor their arguments."""
     try:
         from cpe_filter.collect import policy_arguments
-    except ImportError:  # a router's package has neither these verbs nor their arguments
-        pass
-    else:
-        policy_arguments.add_to(verbs)
-    policy.set_defaults(work="policy")
+    except ImportError:
+        return
+    policy_arguments.add_to(verbs)
 
 
 def _report_commands(commands: argparse._SubParsersAction[_Parser]) -> None:

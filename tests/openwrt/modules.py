@@ -23,8 +23,8 @@ APART: dict[str, dict[str, tuple[str, ...]]] = {
         "cpe_filter.live.reports": ("make_notice_desk",),
     },
     "none": {
-        "cpe_filter.cli.commands": ("_command_replay", "_command_collector", "_policy_sign"),
-        "cpe_filter.cli.parser": ("_collector_command",),
+        "cpe_filter.cli.commands": ("_command_replay", "_command_collector", "_policy_at_isp"),
+        "cpe_filter.cli.parser": ("_collector_command", "_policy_at_isp"),
     },
 }
 #: Modules that are named at run time: who names them, and the beginning of their names.

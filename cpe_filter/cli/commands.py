@@ -160,14 +160,13 @@ def _policy(options: argparse.Namespace) -> int:
         return _policy_at_isp(options)
     from cpe_filter.cli.control import EXIT_NOT_RUNNING, Filter
     from cpe_filter.provision import command
+    from cpe_filter.provision.place import Place
 
     if options.verb == "verify":
-        return command.show(options.file, command.Place("", "", "", options.keys))
+        return command.show(options.file, Place("", "", "", options.keys))
     if options.verb == "status":
-        return command.status(command.Place("", "", options.folder, options.keys))
-    place = command.Place(
-        options.policy, options.out, options.folder, options.keys, options.model or "", options.region or ""
-    )
+        return command.status(Place("", "", options.folder, options.keys))
+    place = Place(options.policy, options.out, options.folder, options.keys, options.model or "", options.region or "")
     if options.verb == "make":
         return command.make(place)
     filter_ = Filter(options.socket or policy_of(options.policy).status.control_socket)
@@ -178,7 +177,7 @@ def _policy(options: argparse.Namespace) -> int:
         return EXIT_OK if code == EXIT_NOT_RUNNING else code
 
     if options.verb == "rollback":
-        return command.roll_back(place, reload)
+        return command.roll_back(place, reload, options.type)
     if options.verb == "fetch":
         return command.fetch(options.url, options.ca or "", float(whole(options.splay, "--splay")), place, reload)
     return command.apply(options.file, place, reload)

@@ -187,21 +187,24 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     fetch = verbs.add_parser(
         "fetch",
         parents=[running],
-        help="get the document at a URL, and apply it if it is new",
-        description="Gets a document by HTTPS and applies it if it is another one than the last. For cron. Exit status "
-        "1: nothing was fetched; else as `apply`.",
+        help="get the documents at URLs, and apply each that is new",
+        description="Gets documents by HTTPS and applies each that is another one than the last from there. For cron. "
+        "Exit status 1: one was not fetched; else as `apply`.",
     )
-    fetch.add_argument("url", metavar="URL", help="https://HOST/PATH; any web server that has the file")
+    fetch.add_argument("url", nargs="+", metavar="URL", help="https://HOST/PATH; any web server that has the file")
     fetch.add_argument("--ca", metavar="FILE", help="certificates (PEM) that are trusted (default: the system's)")
     fetch.add_argument(
         "--splay", default="0", metavar="SECONDS", help="wait for this router's second of so many (default: 0)"
     )
     verbs.add_parser("status", parents=[folder], help="show what is in force, tried and refused")
-    verbs.add_parser("rollback", parents=[running], help="put the document before in force again")
+    rollback = verbs.add_parser("rollback", parents=[running], help="put the document before in force again")
+    rollback.add_argument(
+        "--type", choices=("policy", "table", "replies"), default="policy", help="of which type (default: policy)"
+    )
     verbs.add_parser(
         "make",
         parents=[place],
-        help="write the policy that `run` reads: the router's own with the document in force over it",
+        help="write the policy that `run` reads: the router's own with the documents in force over it",
     )
     _policy_at_isp(verbs)
     policy.set_defaults(work="policy")

@@ -1,10 +1,16 @@
-"""The ISP's signed policy on a router: laid over the router's own, tried, and confirmed or taken back.
+"""The ISP's signed documents on a router: laid over its own policy, tried, and confirmed or taken back.
 
+    place     where this router has its files, and which router it is
     overlay   a document's tables over the router's policy; what a document may not set
-    folder    the documents on flash: in force, tried, refused; whole after a power cut at any moment
+    folder    the documents on flash, a folder for each type: in force, tried, refused; whole after a power cut
+    effective the policy that counts: the router's own with all documents in force over it
+    judge     whether a document may be tried here and now
     trial     what must work after a change if it worked before
-    command   `cpe-filter policy verify|apply|status|rollback|make`
+    apply     a trial from its beginning to its end
+    fetch     a document over HTTPS
+    command   `cpe-filter policy verify|fetch|apply|status|rollback|make`
 
-Knows signed documents (signed) and policies (policy). Must not know packets, devices or how the filter decides. For
-short-lived processes: the running filter never imports it.
+Types: `policy`, `table` (rates of the detector), `replies` (wordings of refusals). Knows signed documents (signed) and
+policies (policy). Must not know packets, devices or how the filter decides. For short-lived processes: the running
+filter never imports it.
 """

@@ -1,10 +1,9 @@
-"""The ISP's policy documents on the router's flash: in force, tried, refused.
+"""The ISP's documents on the router's flash, a folder for each type: in force, tried, refused.
 
     good     the document in force, once its trial was confirmed
     former   the one before, for `rollback`
     trial    the document that is tried, with the boot and the uptime until which it counts
     bad      digests of documents that are not tried again, with the reason
-    etag     of the document that was fetched last
     taken    sequences (signed.sequence): no document that is older than a confirmed one
 
 Each is replaced in one step and synced. The order of the steps is such that a power cut between any two leaves a valid
@@ -22,7 +21,7 @@ from cpe_filter.lean.atomic_file import AtomicFile
 
 #: Bytes of a document, as signed.verify takes it, and of the list of refused ones; how many are remembered.
 MAX_DOCUMENT, MAX_BAD, MOST_BAD = 1 << 17, 16384, 32
-_MAX_ETAG = 4096
+_MAX_ETAGS, _MOST_ETAGS = 16384, 16
 
 
 class Folder:
@@ -90,24 +89,6 @@ class Folder:
             return {}
         return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
-    def etag(self, url: str) -> str:
-        """Of the last document from this URL; "" if that is not known."""
-        raw = self._read("etag", _MAX_ETAG) or b""
-        place, _, found = raw.decode("utf-8", "replace").rstrip("\n").partition("\n")
-        return found if place == url else ""
-
-    def note_etag(self, url: str, etag: str) -> None:
-        """Only saves a download, so it is not synced, and may fail."""
-        try:
-            if etag:
-                file = AtomicFile(self._of("etag"))
-                file.write(f"{url}\n{etag}\n".encode())
-                file.finish()
-            else:
-                self._remove("etag")
-        except OSError:
-            pass
-
     # ── steps ───────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, document: bytes, boot: str, until: float) -> None:
@@ -145,6 +126,48 @@ class Folder:
         files.replace(self._of("good"), former)
         self._remove("former")
         return former
+
+
+class Etags:
+    """The ETags of the documents that were fetched last, by URL. They only save downloads: not synced, and may be lost.
+
+    folder: the one that has the types' folders. context: names what a judgement depends on besides the document.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, "etags")
+
+    def _known(self) -> dict[str, list[str]]:
+        try:
+            found = json.loads(files.read(self._path, _MAX_ETAGS))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        known = found.items() if isinstance(found, dict) else ()
+        return {url: one for url, one in known if isinstance(one, list) and len(one) == 2 and all(map(_is_text, one))}
+
+    def of(self, url: str, context: str) -> str:
+        """Of the last document from this URL, if it was judged in the same context; "" if that is not known."""
+        etag, judged = self._known().get(url, ("", ""))
+        return etag if judged == context else ""
+
+    def note(self, url: str, etag: str, context: str) -> None:
+        """A document was judged. etag: "" if it has none."""
+        known = self._known()
+        known.pop(url, None)
+        if etag:
+            known[url] = [etag, context]
+        while len(known) > _MOST_ETAGS:
+            del known[next(iter(known))]
+        try:
+            file = AtomicFile(self._path)
+            file.write(json.dumps(known).encode())
+            file.finish()
+        except OSError:
+            pass
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def digest_of(document: bytes) -> str:

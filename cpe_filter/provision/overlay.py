@@ -9,6 +9,7 @@ files or signatures.
 from __future__ import annotations
 
 from cpe_filter.policy.keys import AT_START, BY_TABLE, KEYS
+from cpe_filter.signed.document import POLICY_BUNDLE, Document
 from cpe_filter.toml_file import Key
 
 TYPE_CHECKING = False
@@ -32,6 +33,13 @@ def is_local(key: Key) -> bool:
 
 #: What a document may set, by table; for documentation, too.
 SETTABLE = tuple(key for key in KEYS if not is_local(key))
+
+
+def laid_over(base: dict[str, Any], made: Document) -> dict[str, Any]:
+    """The router's tables with a document of any type over them. Raises `OverlayError`."""
+    if made.type != POLICY_BUNDLE:
+        raise OverlayError(f"this version takes no {made.type}")
+    return merged(base, made.content)
 
 
 def merged(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:

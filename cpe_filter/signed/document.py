@@ -22,7 +22,7 @@ POLICY_BUNDLE, TABLE, REPLIES, INSTRUCTION = "policy", "table", "replies", "inst
 #: Which keys sign each type.
 PURPOSE = {POLICY_BUNDLE: POLICY, TABLE: DETECTOR, REPLIES: DETECTOR, INSTRUCTION: DESK}
 #: Bytes of a message of each type.
-MAX_BYTES = {POLICY_BUNDLE: 64 << 10, TABLE: 64 << 10, REPLIES: 256 << 10, INSTRUCTION: 4 << 10}
+MAX_BYTES = {POLICY_BUNDLE: 64 << 10, TABLE: 64 << 10, REPLIES: 64 << 10, INSTRUCTION: 4 << 10}
 #: Levels of tables and lists within the content, and values in all.
 MAX_DEPTH, MAX_VALUES = 6, 20_000
 #: Routers, models and regions of an audience, and characters of one.

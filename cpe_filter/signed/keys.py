@@ -33,15 +33,20 @@ class Keys(NamedTuple):
 
     def find(self, purpose: str, number: bytes) -> bytes:
         """The public key with this number. Raises `SignedError`."""
+        return self.of((purpose,), number)[purpose]
+
+    def of(self, purposes: tuple[str, ...], number: bytes) -> dict[str, bytes]:
+        """The public keys with this number, by purpose: at least one. Raises `SignedError`."""
         if number in self.revoked:
             raise SignedError(REVOKED, f"key {number.hex()} is revoked")
-        point = self.points.get((purpose, number))
-        if point is not None:
-            return point
+        points = {one: self.points[one, number] for one in purposes if (one, number) in self.points}
+        if points:
+            return points
+        expected = " or ".join(purposes)
         others = [other for other, found in self.points if found == number]
         if others:
-            raise SignedError(PURPOSE, f"key {number.hex()} is for {others[0]}; expected a key for {purpose}")
-        raise SignedError(KEY, f"key {number.hex()} is not among the keys for {purpose}")
+            raise SignedError(PURPOSE, f"key {number.hex()} is for {others[0]}; expected a key for {expected}")
+        raise SignedError(KEY, f"key {number.hex()} is not among the keys for {expected}")
 
 
 def exist(purpose: str, folder: str = FOLDER) -> bool:

@@ -12,6 +12,7 @@ from cpe_filter import __version__
 from cpe_filter.signed import document, ed25519, program, signify
 from cpe_filter.signed.document import MAX_BYTES, PURPOSE, Document, Recipient
 from cpe_filter.signed.errors import AUDIENCE, EARLY, EXPIRED, LARGE, SIGNATURE, TYPE, SignedError
+from cpe_filter.signed.errors import PURPOSE as WRONG_KEY
 from cpe_filter.signed.keys import Keys
 
 #: Seconds by which the clocks of ISP and router may differ.
@@ -21,7 +22,7 @@ SLACK_S = 86400
 def verify(
     data: bytes,
     keys: Keys,
-    kind: str,
+    kind: str | tuple[str, ...],
     recipient: Recipient,
     now: float | None,
     agent: str = __version__,
@@ -29,13 +30,14 @@ def verify(
 ) -> Document:
     """A document of this type, signed by a key for it, for this router, at this time. Raises `SignedError`.
 
-    data: the file, as `signify -S -e` writes it. kind: one of document.PURPOSE. now: POSIX seconds; None if the clock
-    is not synchronised: then its dates are not judged. agent: the version of this program. Not checked: sequence, and
-    whether a staged document has reached this router (Document.is_rolled_out_to).
+    data: the file, as `signify -S -e` writes it. kind: of document.PURPOSE, one or those that are taken. now: POSIX
+    seconds; None if the clock is not synchronised: then its dates are not judged. agent: the version of this program.
+    Not checked: sequence, and whether a staged document has reached this router (Document.is_rolled_out_to).
     """
     made = authenticated(data, keys, kind, agent, programs)
-    if made.type != kind:
-        raise SignedError(TYPE, f"it is of type {made.type}; expected {kind}")
+    kinds = _all(kind)
+    if made.type not in kinds:
+        raise SignedError(TYPE, f"it is of type {made.type}; expected {' or '.join(kinds)}")
     if not made.is_for(recipient):
         raise SignedError(AUDIENCE, f"it is for {_few(made.audience)}, not for this router")
     if now is not None and made.issued > now + SLACK_S:
@@ -46,18 +48,36 @@ def verify(
 
 
 def authenticated(
-    data: bytes, keys: Keys, kind: str, agent: str = __version__, programs: tuple[str, ...] = program.PROGRAMS
+    data: bytes,
+    keys: Keys,
+    kind: str | tuple[str, ...],
+    agent: str = __version__,
+    programs: tuple[str, ...] = program.PROGRAMS,
 ) -> Document:
-    """The same, whoever and whenever it is for: what `policy verify` at the ISP asks. Raises `SignedError`."""
-    most = MAX_BYTES[kind] + 2 * signify.MAX_COMMENT
+    """The same, whoever and whenever it is for: what `policy verify` at the ISP asks. Raises `SignedError`.
+
+    Each of several types needs a key for its purpose: what a document is, is known only once its signature was judged.
+    """
+    kinds = _all(kind)
+    most = max(MAX_BYTES[one] for one in kinds) + 2 * signify.MAX_COMMENT
     if len(data) > most:
         raise SignedError(LARGE, f"{len(data)} bytes; allowed: at most {most}")
     signed = signify.signed_message(data)
-    point = keys.find(PURPOSE[kind], signed.number)
-    if not ed25519.verify(point, signed.message, signed.signature):
-        raise SignedError(SIGNATURE, f"not a signature of key {signed.number.hex()}")
-    program.agree(signify.PublicKey(signed.number, point), signed, programs)
-    return document.parse(signed.message, agent)._replace(key=signed.number)
+    number = signed.number
+    points = keys.of(tuple(dict.fromkeys(PURPOSE[one] for one in kinds)), number)
+    good = [point for point in points.values() if ed25519.verify(point, signed.message, signed.signature)]
+    if not good:
+        raise SignedError(SIGNATURE, f"not a signature of key {number.hex()}")
+    program.agree(signify.PublicKey(number, good[0]), signed, programs)
+    made = document.parse(signed.message, agent)
+    if made.type in kinds and points.get(PURPOSE[made.type]) not in good:
+        expected = PURPOSE[made.type]
+        raise SignedError(WRONG_KEY, f"key {number.hex()} is for {next(iter(points))}; expected a key for {expected}")
+    return made._replace(key=number)
+
+
+def _all(kind: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (kind,) if isinstance(kind, str) else kind
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -11,9 +11,9 @@ import pytest
 from cpe_filter.collect import policy_bundle, signing
 from cpe_filter.outcome import UsageError
 from cpe_filter.policy import file as policy_file
-from cpe_filter.provision import command, trial
-from cpe_filter.provision.command import Place
+from cpe_filter.provision import command, judge, place, trial
 from cpe_filter.provision.folder import Folder
+from cpe_filter.provision.place import Place
 from tests.signed import making
 
 BASE = '[filter]\nmode = "block"\n[network]\nlan = ["br-lan"]\nwan = ["wan"]\n'
@@ -33,16 +33,16 @@ class Router:
             str(tmp_path / "base.toml"), str(tmp_path / "run" / "policy.toml"), str(tmp_path / "provision"), keys,
             "box-1", "north", 0.3, 0.05,
         )  # fmt: skip
-        self.folder = Folder(self.place.folder)
+        self.folder = Folder(str(tmp_path / "provision" / "policy"))
         self.works: Callable[[], trial.Looks] = lambda: {"filter": True, "rules": True}
         self.reloads: list[str] = []
         self.takes = True
         self.boot, self.uptime = "b1", 100.0
         monkeypatch.setattr(trial, "look", lambda policy: self.works())
         monkeypatch.setattr(trial, "LOOK_S", 0.05)
-        monkeypatch.setattr(command, "boot", lambda: self.boot)
-        monkeypatch.setattr(command, "uptime", lambda: self.uptime)
-        monkeypatch.setattr(command, "synchronised", lambda: True)
+        monkeypatch.setattr(place, "boot", lambda: self.boot)
+        monkeypatch.setattr(place, "uptime", lambda: self.uptime)
+        monkeypatch.setattr(judge, "synchronised", lambda: True)
 
     def reload(self) -> int:
         self.reloads.append(self.mode)
@@ -120,7 +120,7 @@ def test_what_is_refused_changes_nothing(router: Router, capsys: pytest.CaptureF
         ("both", router.document('[network]\nwan = ["br-lan"]\n', sequence=29), "content"),
     ]  # fmt: skip
     capsys.readouterr()
-    before = {path.name: path.read_bytes() for path in Path(router.place.folder).iterdir()}
+    before = {path.name: path.read_bytes() for path in Path(router.folder.path).iterdir()}
     for name, path, code in cases:
         assert path is not None
         assert router.apply(path) == 2, name
@@ -131,7 +131,7 @@ def test_what_is_refused_changes_nothing(router: Router, capsys: pytest.CaptureF
         tampered.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         assert router.apply(tampered) == 2, at
     capsys.readouterr()
-    after = {path.name: path.read_bytes() for path in Path(router.place.folder).iterdir()}
+    after = {path.name: path.read_bytes() for path in Path(router.folder.path).iterdir()}
     assert (before["good"], router.mode) == (after["good"], "monitor")
 
 
@@ -144,7 +144,7 @@ def test_clocks_of_1970_and_2106(router: Router, monkeypatch: pytest.MonkeyPatch
         (0.0, True, second, 2),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(command, "synchronised", lambda answer=synchronised: answer)
+            patch.setattr(judge, "synchronised", lambda answer=synchronised: answer)
             patch.setattr(time, "time", lambda answer=wrong: answer)
             assert router.apply(document) == code
             assert command.make(router.place) == 0

@@ -114,14 +114,29 @@ def test_fetched_and_applied(
 
     ca = str(authority.certificate)
     web.body = router.document(sequence=3).read_bytes()
-    assert command.fetch(web.url, ca, 0, router.place, router.reload) == 0
+    assert command.fetch([web.url], ca, 0, router.place, router.reload) == 0
     assert router.mode == "monitor"
-    assert command.fetch(web.url, ca, 0, router.place, router.reload) == 0
+    assert command.fetch([web.url], ca, 0, router.place, router.reload) == 0
     assert "nothing new" in capsys.readouterr().out
     assert len(router.reloads) == 1
     web.headers, web.body = {"ETag": '"two"'}, router.document(sequence=2).read_bytes()
-    assert command.fetch(web.url, ca, 0, router.place, router.reload) == 2
+    assert command.fetch([web.url], ca, 0, router.place, router.reload) == 2
     assert "(sequence); the policy stays as it was" in capsys.readouterr().err
     web.status = 503
-    assert command.fetch(web.url, ca, 0, router.place, router.reload) == 1
+    assert command.fetch([web.url], ca, 0, router.place, router.reload) == 1
     assert router.mode == "monitor"
+
+
+def test_a_router_that_has_changed_gets_again_what_it_refused(
+    router: Router, web: Web, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cpe_filter.provision import command
+
+    ca = str(authority.certificate)
+    web.body = router.document(sequence=3, audience=("region:south",)).read_bytes()
+    for code in (2, 0):  # refused; not fetched again
+        assert command.fetch([web.url], ca, 0, router.place, router.reload) == code
+    moved = router.place._replace(region="south")
+    assert command.fetch(["https://127.0.0.1:1/x", web.url], ca, 0, moved, router.reload) == 1
+    assert router.mode == "monitor"
+    assert [bool(asked.get("If-None-Match")) for asked in web.asked] == [False, True, False]

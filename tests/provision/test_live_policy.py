@@ -18,9 +18,10 @@ _APPLY = """
 import sys
 from cpe_filter.cli.control import Filter
 from cpe_filter.provision import command, trial
+from cpe_filter.provision.place import Place
 document, base, out, folder, keys, socket, limit, settle = sys.argv[1:]
 trial.LOOK_S = 0.5
-place = command.Place(base, out, folder, keys, limit_s=float(limit), settle_s=float(settle))
+place = Place(base, out, folder, keys, limit_s=float(limit), settle_s=float(settle))
 sys.exit(command.apply(document, place, lambda: Filter(socket).do({"do": "reload"})))
 """
 
@@ -66,7 +67,7 @@ def test_applied_and_taken_back(lab: Lab) -> None:
     running.process.kill()
     assert trying.wait(30) == 4
     assert 'mode = "monitor"' in out.read_text()
-    bad = json.loads((lab.folder / "provision" / "bad").read_text())
+    bad = json.loads((lab.folder / "provision" / "policy" / "bad").read_text())
     assert list(bad.values()) == ["after it: filter"]
     shown = lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "status", *files[4:]]).stdout
     assert shown.startswith("in force:  policy 3, ")

@@ -144,3 +144,22 @@ def test_what_we_sign_the_programs_verify(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(signed.message)
     words = [tool, "-V", "-p", str(tmp_path / "key"), "-x", str(tmp_path / "sig"), "-m", str(tmp_path / "m")]
     assert subprocess.run(words).returncode == 0
+
+
+def test_of_several_types_each_needs_its_own_key(tmp_path: Path) -> None:
+    isp, detector = key("isp"), key("detector")
+    both = key("both")
+    found = keys.load(folder_of(tmp_path, policy=(isp, both), detector=(detector, both), desk=DESK))
+    kinds = ("policy", "table", "replies")
+    for signer, good in ((isp, ("policy",)), (detector, ("table", "replies")), (both, kinds), (DESK, ())):
+        for kind in kinds:
+            data = signer.sign(message(kind))
+            if kind in good:
+                assert verify(data, found, kinds, ROUTER, NOW, programs=()).type == kind
+            else:
+                with pytest.raises(SignedError) as error:
+                    verify(data, found, kinds, ROUTER, NOW, programs=())
+                assert error.value.code == "purpose"
+    with pytest.raises(SignedError) as error:
+        verify(isp.sign(message("instruction")), found, kinds, ROUTER, NOW, programs=())
+    assert error.value.code == "type"

@@ -1,0 +1,173 @@
+"""A document is tried: laid over the router's policy, and confirmed, or taken back within a minute.
+
+Composes judge, effective, the folders and trial. Must not know signatures, or how a document came. Whatever goes wrong,
+what was in force stays, or comes back. One trial at a time, of whatever type.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cpe_filter.lean.files import already_running, lock_folder
+from cpe_filter.lean.named_tuple import NamedTuple
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain
+from cpe_filter.provision import effective, place, trial
+from cpe_filter.provision.folder import Folder, digest_of
+from cpe_filter.provision.judge import RefusedError, judged
+from cpe_filter.provision.place import TYPES, Place, base_of, folder_of, recipient_of
+from cpe_filter.signed import sequence
+from cpe_filter.signed.document import Document
+from cpe_filter.signed.errors import SignedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cpe_filter.policy.model import Policy
+
+#: Exit status: nothing was fetched; the document was tried and taken back, or is not (yet) for this router.
+EXIT_NOT_FETCHED, EXIT_TAKEN_BACK, EXIT_NOT_FOR_US = 1, 4, 5
+#: What has become of a document, for reports. "": nothing to say, it is in force already or not for this router yet.
+APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = "applied", "refused", "taken-back", "rolled-back"
+#: Why a document was taken back, besides the names of trial's looks.
+RELOAD, RESTART, FULL = "reload", "restart", "full"
+
+
+class Outcome(NamedTuple):
+    """code: exit status. type, digest, number: of the document, "" and 0 if its signature was not good.
+
+    result: one of the above; why: a word, for what is not applied.
+    """
+
+    code: int
+    type: str = ""
+    digest: str = ""
+    number: int = 0
+    result: str = ""
+    why: str = ""
+
+
+def try_document(
+    data: bytes, name: str, where: Place, reload: Callable[[], int], say: Callable[[str], None]
+) -> Outcome:
+    """Tries a document. name: for errors. reload: has the running filter read `where.out` again; 0 if it took it.
+
+    A process that is killed leaves a trial that ends with its time, or with this boot. Raises `UsageError`, OSError.
+    """
+    os.makedirs(where.folder, mode=0o700, exist_ok=True)
+    lock = lock_folder(where.folder, 2.0)
+    if lock < 0:
+        raise UsageError(f"{where.folder}: {already_running(-1)}")
+    try:
+        return _judge_and_try(data, name, where, reload, say)
+    finally:
+        os.close(lock)
+
+
+def _judge_and_try(
+    data: bytes, name: str, where: Place, reload: Callable[[], int], say: Callable[[str], None]
+) -> Outcome:
+    after_restart(where)
+    recipient = recipient_of(base_of(where), where)
+    try:
+        made, policy = judged(data, where, recipient)
+    except RefusedError as error:
+        complain(f"{name}: {error} ({error.code}); the policy stays as it was")
+        return _of(error.made, EXIT_UNUSABLE, REFUSED, error.code)
+    called = f"{made.type} {made.sequence}"
+    if not made.is_rolled_out_to(recipient.router):
+        say(f"{called} is for {made.rollout_permille} of 1000 routers so far, and not for this one yet")
+        return _of(made, EXIT_NOT_FOR_US)
+    folder = folder_of(where, made.type)
+    if data == folder.good:
+        say(f"{called} is in force already")
+        return _of(made, EXIT_OK)
+    return _try(data, made, policy, where, folder, reload, say)
+
+
+def _try(
+    data: bytes,
+    made: Document,
+    policy: Policy,
+    where: Place,
+    folder: Folder,
+    reload: Callable[[], int],
+    say: Callable[[str], None],
+) -> Outcome:
+    called = f"{made.type} {made.sequence}"
+    before = trial.look(effective.policy_of(where))
+    try:
+        folder.begin(data, place.boot(), place.uptime() + where.limit_s + 2 * trial.LOOK_S)
+    except OSError as error:
+        complain(f"{folder.path}: {error.strerror}; the policy stays as it was")
+        return _of(made, EXIT_UNUSABLE, REFUSED, FULL)
+    failing, why = [RELOAD], RELOAD
+    try:
+        effective.write(where)
+        if reload() == 0:
+            say(f"{called} is tried for up to {where.limit_s:.0f} s")
+            failing = trial.wait(before, lambda: trial.look(policy), where.limit_s, where.settle_s)
+            why = failing[0] if failing else ""
+        if not failing:
+            taken = sequence.load(folder.taken)
+            taken.take(made)
+            folder.confirm(data)
+            taken.save(folder.taken)
+            say(f"{called} is in force")
+            return _of(made, EXIT_OK, APPLIED)
+    except (OSError, SignedError) as error:
+        failing, why = [str(error)], FULL
+    _take_back(data, f"after it: {', '.join(failing)}", where, folder, reload)
+    complain(f"{called} was taken back: {', '.join(failing)}")
+    return _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)
+
+
+def _take_back(data: bytes, why: str, where: Place, folder: Folder, reload: Callable[[], int]) -> None:
+    """Even where the flash is full: the trial then ends with its time, and the file is made without it."""
+    try:
+        folder.refuse(data, why)
+    except OSError as error:
+        complain(f"{folder.path}: {error.strerror}; the document may be tried again")
+    try:
+        effective.write(where, without=data)
+    except OSError as error:
+        complain(f"{where.out}: {error.strerror}")
+    reload()
+
+
+def after_restart(where: Place) -> list[Outcome]:
+    """A trial that was cut short is not begun again: what was taken back now."""
+    out = []
+    for kind in TYPES:
+        folder = folder_of(where, kind)
+        left = folder.left(place.boot(), place.uptime())
+        if left is not None:
+            folder.refuse(left, "the router restarted, or this program was stopped, while it was tried")
+            out.append(_of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART))
+    return out
+
+
+def roll_back(where: Place, kind: str, reload: Callable[[], int]) -> Outcome:
+    """A person's decision: the document before counts again."""
+    folder = folder_of(where, kind)
+    document = folder.good
+    former = folder.roll_back()
+    if former is None or document is None:
+        complain(f"{folder.path}: there is no document before the one in force")
+        return Outcome(EXIT_UNUSABLE, kind)
+    folder.refuse(document, "rolled back by a person")
+    effective.write(where)
+    return _of_kept(document, kind, reload(), ROLLED_BACK)
+
+
+def _of(made: Document | None, code: int, result: str = "", why: str = "") -> Outcome:
+    if made is None:
+        return Outcome(code, result=result, why=why)
+    return Outcome(code, made.type, made.digest, made.sequence, result, why)
+
+
+def _of_kept(document: bytes, kind: str, code: int, result: str, why: str = "") -> Outcome:
+    try:
+        return _of(effective.kept(document), code, result, why)
+    except SignedError:
+        return Outcome(code, kind, digest_of(document), 0, result, why)

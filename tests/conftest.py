@@ -22,6 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(schedule)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means. xdist asks before plugins are registered in `pytest_configure`, so this stands here."""
+    return schedule.workers()
+
+
 def captures_folder() -> Path:
     """Where captures of other projects are kept for tests; they are not part of this project."""
     return Path(os.environ.get("CPE_FILTER_CAPTURES", PROJECT.parent / "shared" / "captures"))

@@ -27,7 +27,7 @@ LONGEST = (
     "tests/bench/",
 )
 #: Workers for each core: most tests wait for a process, a timer or a network.
-WORKERS_PER_CORE = 3
+WORKERS_PER_CORE = 2
 
 
 def file_of(nodeid: str) -> str:
@@ -43,8 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank(item.nodeid))
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means."""
+def workers() -> int:
+    """How many `-n auto` are."""
     return WORKERS_PER_CORE * len(os.sched_getaffinity(0))
 
 

@@ -34,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cpe_filter.detect.device import Device
     from cpe_filter.live.exemption_control import FilterHost
     from cpe_filter.live.job import Answer, Steps
 
@@ -64,6 +65,7 @@ class Control:
         self._verbs: dict[str, Callable[[str, Answer], Answer | Steps[Answer]]] = {
             "reload": self._reload,
             "release": self._release,
+            "end-quarantine": self._end_quarantine,
             "exempt": self._exemptions.add,
             "unexempt": self._exemptions.remove,
             "reread": self._exemptions.reread,
@@ -182,13 +184,23 @@ class Control:
 
     # ── devices ─────────────────────────────────────────────────────────────────────────────────
 
-    def _release(self, requester: str, request: Answer) -> Answer:
+    def _named(self, request: Answer) -> tuple[Device, str, str]:
+        """The compromised device of a request, its name, and the reason with a colon. Raises `PolicyError`."""
         reason = request.get("reason", "")
         if not isinstance(reason, str) or len(reason) > MAX_REASON or not reason.isprintable():
             raise PolicyError(f"the reason must be one line of at most {MAX_REASON} characters")
         device = compromised_device(str(request.get("device", "")), self._host.devices(), self._host.host_name)
-        name = called(device, self._host.host_name(device))
-        because = f": {reason}" if reason else ""
+        return device, called(device, self._host.host_name(device)), f": {reason}" if reason else ""
+
+    def _end_quarantine(self, requester: str, request: Answer) -> Answer:
+        device, name, because = self._named(request)
+        if not self._host.end_quarantine(device):
+            raise PolicyError(f"{name} is not in quarantine")
+        self._log(notice(f"end of the quarantine of {name} by {requester}{because}"))
+        return {"lines": [f"{name} is no longer in quarantine; it stays compromised."]}
+
+    def _release(self, requester: str, request: Answer) -> Answer:
+        device, name, because = self._named(request)
         self._log(notice(f"release of {name} by {requester}{because}"))
         policy, failure = self._exemptions.policy, ""
         try:

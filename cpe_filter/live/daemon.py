@@ -437,6 +437,14 @@ class Daemon:
             self.state.at_once(self.now())
             self.state.tick(self.engine.devices.known(), self.now())
 
+    def end_quarantine(self, device: Device) -> bool:
+        desk = self._running.get("desk")
+        if desk is None or not desk.end_quarantine(device.key):
+            return False
+        self.state.at_once(self.now())
+        self.state.tick(self.engine.devices.known(), self.now())
+        return True
+
     def unblock(self, device: Device) -> None:
         self.gate.released(device)
 

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
             Raises `KernelError` if the kernel still refuses it; the rest is done.
             """
 
+        def end_quarantine(self, device: Device) -> bool:
+            """A device is in quarantine no longer, whatever its standing; saved. False: it was not."""
+
         def unblock(self, device: Device) -> None:
             """The kernel does not refuse the device on its own any more. Raises `KernelError`."""
 

@@ -46,6 +46,10 @@ class Part:
     def device_rekeyed(self, event: DeviceRekeyed) -> None:
         """A device continues under another key."""
 
+    def end_quarantine(self, key: bytes) -> bool:
+        """Ends a device's quarantine, where the part holds it."""
+        return False
+
     def save(self, now: PacketTime) -> None:
         """An orderly end: saves what must outlive the part. `close` follows."""
 

@@ -54,6 +54,7 @@ class Around:
         self.released: list[Device] = []
         self.names: dict[bytes, str] = {}
         self.refuses = ""
+        self.quarantined: set[bytes] = set()
 
     def devices(self) -> Iterable[Device]:
         return self.engine.devices
@@ -70,6 +71,11 @@ class Around:
         self.released.append(device)
         self.engine.release(device.key, PacketTime(1.0))
         self.unblock(device)
+
+    def end_quarantine(self, device: Device) -> bool:
+        held = device.key in self.quarantined
+        self.quarantined.discard(device.key)
+        return held
 
     def unblock(self, device: Device) -> None:
         self.unblocked.append(device)

@@ -268,5 +268,8 @@ class Filter:
         self.now += 1.0
         self.engine.release(device.key, PacketTime(self.now))
 
+    def end_quarantine(self, device: Device) -> bool:
+        return False
+
     def unblock(self, device: Device) -> None:
         """There is no kernel."""

@@ -6,7 +6,6 @@ Knows what each does. Must not know HTTP or tokens' rights.
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
 
 from cpe_filter.collect.api import answers, tokens, versions
 from cpe_filter.collect.api.problem import ProblemError
@@ -14,6 +13,7 @@ from cpe_filter.collect.api.reads import Call, Done, Work, counts, detail, tag
 from cpe_filter.collect.cases import actions, history
 from cpe_filter.collect.cases import query as cases
 from cpe_filter.collect.cases.history import ActionKind
+from cpe_filter.collect.cases.instructions import Action
 from cpe_filter.collect.cases.model import Case, CaseError, CaseNotFoundError, InvalidStateError
 from cpe_filter.collect.mail import outbox
 
@@ -113,7 +113,7 @@ async def assign_case(call: Call) -> Done:
         return await _act(call, case, history.ASSIGNED, assignee)
 
 
-def _instruct(action: Literal["release", "exempt"]) -> Work:
+def _instruct(action: Action) -> Work:
     async def work(call: Call) -> Done:
         instructions = call.setup.instructions
         if instructions is None:
@@ -160,6 +160,7 @@ ACTS: dict[str, Work] = {
     "assignCase": assign_case,
     "releaseDevice": _instruct("release"),
     "exemptDevice": _instruct("exempt"),
+    "endQuarantine": _instruct("end-quarantine"),
     "closeCase": close_case,
     "reopenCase": _kind(history.REOPENED),
     "sendNotice": send_notice,

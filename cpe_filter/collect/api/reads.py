@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cpe_filter.collect.api import answers, openapi, query, times, tokens, versions
 from cpe_filter.collect.api.operations import FIGURE_DAYS, LIMIT, NOBODY, ORDERS
@@ -29,7 +29,7 @@ class Instructions(Protocol):
     """Signs instructions for routers, and has them delivered."""
 
     async def issue(
-        self, case: Case, action: Literal["release", "exempt"], days: int, remark: str, by: audit.By, now: int
+        self, case: Case, action: instructions.Action, days: int, remark: str, by: audit.By, now: int
     ) -> str | None:
         """None when it is queued, else why not. days: of an exemption. Raises `StoreError`."""
 

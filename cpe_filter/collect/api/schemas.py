@@ -225,7 +225,7 @@ SCHEMAS: dict[str, Schema] = {
         "A signed instruction for the router of a case.",
         {
             "id": string("16 hex digits of the SHA-256 of the signed text."),
-            "action": string("release or exempt."),
+            "action": string("release, exempt or end-quarantine."),
             "until": maybe(moment("The exemption ends.")),
             "text": string("The reason."),
             "made_at": moment("It was signed."),

@@ -8,6 +8,7 @@ stays here: the document has the id of the case as its reason.
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Literal, NamedTuple, get_args
 
 from cpe_filter.collect import signing
@@ -16,9 +17,9 @@ from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store, UnstorableError
 from cpe_filter.signed import document
 
-Action = Literal["release", "exempt"]
+Action = Literal["release", "exempt", "end-quarantine"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
-RELEASE, EXEMPT = ACTIONS
+RELEASE, EXEMPT, END_QUARANTINE = ACTIONS
 InstructionState = Literal["queued", "sent", "applied", "refused", "expired"]
 QUEUED, SENT, APPLIED, REFUSED, EXPIRED = STATES = get_args(InstructionState)
 
@@ -49,6 +50,8 @@ class Desk:
         """Why there cannot be such an instruction now, as a sentence without its full stop. Raises `StoreError`."""
         if action == RELEASE and case.standing != "compromised":
             return "The device is not compromised"
+        if action == END_QUARANTINE and not await self._quarantined(case):
+            return "The device is not in quarantine"
         rows = await self._store.read(_WAITING, router=case.router, now=now)
         if any(row["dev"] == case.dev and row["action"] == action for row in rows):
             return "The router has not answered the last one yet"
@@ -58,6 +61,11 @@ class Desk:
         if made >= self._terms.per_day:
             return f"{made} instructions were made within 24 hours; [desk] instructions_per_day allows no more"
         return None
+
+    async def _quarantined(self, case: Case) -> bool:
+        rows = await self._store.read(_NOTICES, id=case.id)
+        held = [json.loads(row["notice"]).get("quarantine", {}) for row in rows]
+        return any(one.get("state") == "quarantined" for one in held)
 
     async def issue(self, case: Case, action: Action, days: int, remark: str, by: audit.By, now: int) -> str | None:
         """Signs an instruction and queues it, with its line in the audit log. days: of an exemption.
@@ -130,6 +138,10 @@ async def of_subscriber(store: Store, subscriber: str, most: int = 100) -> list[
 _WAITING = f"""
 SELECT dev, action FROM desk_instruction
 WHERE router = :router AND state IN ('{QUEUED}', '{SENT}') AND expires_at > :now
+"""
+_NOTICES = """
+SELECT i.notice FROM desk_incident d JOIN incident i ON i.router = d.router AND i.id = d.incident
+WHERE d.case_id = :id AND i.closed_at IS NULL AND i.notice IS NOT NULL ORDER BY i.opened_at DESC, i.id LIMIT 100
 """
 _MADE = "SELECT COUNT(*) AS n FROM desk_instruction WHERE made_at > :since"
 _LAST = "SELECT MAX(sequence) AS n FROM desk_instruction WHERE router = :router"

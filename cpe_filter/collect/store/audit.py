@@ -57,6 +57,7 @@ KINDS: dict[str, str] = {
     # instructions to routers
     "release": "Instruction: device released",
     "exempt": "Instruction: exemption",
+    "end-quarantine": "Instruction: quarantine ended",
     # people
     "login": "Login",
     "login-failed": "Login failed",

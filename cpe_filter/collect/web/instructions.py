@@ -7,7 +7,16 @@ Knows HTML. Must not know how an instruction is signed or travels.
 from __future__ import annotations
 
 from cpe_filter.collect.cases import instructions, query
-from cpe_filter.collect.cases.instructions import ACTIONS, EXEMPT, MAX_EXEMPT_DAYS, MAX_REMARK, RELEASE, Action, Desk
+from cpe_filter.collect.cases.instructions import (
+    ACTIONS,
+    END_QUARANTINE,
+    EXEMPT,
+    MAX_EXEMPT_DAYS,
+    MAX_REMARK,
+    RELEASE,
+    Action,
+    Desk,
+)
 from cpe_filter.collect.cases.model import Case
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
@@ -19,11 +28,22 @@ from cpe_filter.texts.html import shown
 #: The message after an action.
 DONE = {f"router-{name}": "The instruction is queued. It goes to the router with the next report." for name in ACTIONS}
 DEFAULT_DAYS = 30
-_BUTTONS = {RELEASE: "Release on the router", EXEMPT: "Exempt on the router"}
+_BUTTONS = {
+    RELEASE: "Release on the router",
+    EXEMPT: "Exempt on the router",
+    END_QUARANTINE: "End the quarantine",
+}
 _DOES = {
     RELEASE: "The router no longer treats the device as compromised. New evidence blocks it again, sooner than the "
     "first time.",
     EXEMPT: "The router lets all mail of the device pass until then. It stays watched.",
+    END_QUARANTINE: "The device reaches the whole Internet again, except that its direct mail stays refused: it stays "
+    "compromised. A new conviction begins a new quarantine.",
+}
+_TITLES = {
+    RELEASE: "Release the device on its router?",
+    EXEMPT: "Exempt the device on its router?",
+    END_QUARANTINE: "End the device's quarantine?",
 }
 _STATES = {
     instructions.QUEUED: "waiting for the router's next report",
@@ -42,8 +62,10 @@ _WHYS = {
     "early": "the router's clock is too early",
     "expired": "it had expired by the router's clock",
     "sequence": "a later instruction was taken before",
+    "content": "the router's version does not know this instruction",
     "device": "the router does not know the device any more",
     "nothing": "the device is not compromised any more",
+    "quarantine": "the device is not in quarantine any more",
     "no-mac": "the device has no MAC that can be exempted",
     "failed": "the router could not carry it out; its log says why",
     "state": "the router cannot read which instructions it has taken",
@@ -75,9 +97,13 @@ async def section(store: Store, desk: Desk | None, case: Case, person: Person, n
 
 def line(row: Row) -> str:
     """An instruction: what was asked, its author, and the answer of the router."""
-    asked = "release" if row["action"] == RELEASE else f"exempt until {when(row['until_at'])}"
+    asked = {RELEASE: "release", END_QUARANTINE: "end of the quarantine"}.get(row["action"], "exempt until ")
+    if row["until_at"] is not None:
+        asked += when(row["until_at"])
     if row["state"] == instructions.REFUSED:
         code = row["why"] or ""
+        if code == "nothing" and row["action"] == END_QUARANTINE:
+            code = "quarantine"
         state = f"refused: {_WHYS.get(code, '')}{'' if code in _WHYS else shown(code, 20)}"
     else:
         state = _STATES.get(row["state"], "?")
@@ -97,7 +123,7 @@ async def page(store: Store, desk: Desk, number: str, action: Action, person: Pe
         ask = form(path, person, _fields(action))
     else:
         ask = f"<p>It cannot be sent. {shown(problem, 160)}.</p>"
-    title = "Release the device on its router?" if action == RELEASE else "Exempt the device on its router?"
+    title = _TITLES[action]
     whose = f"subscriber {shown(case.subscriber, 60)}, " if case.subscriber else ""
     return (
         f'<p class="back"><a href="{link(f"/cases/{case.id}", {})}">Back to the case</a></p><h1>{title}</h1>'

@@ -15,9 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Releases a compromised device, and so ends all that follows from its standing; exempts a device until a time.
-RELEASE, EXEMPT = "release", "exempt"
-ACTIONS = (RELEASE, EXEMPT)
+#: Releases a compromised device, and so ends all that follows from its standing; exempts a device until a time; ends
+#: its quarantine alone.
+RELEASE, EXEMPT, END_QUARANTINE = "release", "exempt", "end-quarantine"
+ACTIONS = (RELEASE, EXEMPT, END_QUARANTINE)
 #: Characters of a reason; seconds that an exemption may last.
 MAX_REASON, MAX_EXEMPT_S = 120, 366 * 86400
 _KEYS = ("action", "device", "reason", "until")

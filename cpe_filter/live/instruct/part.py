@@ -170,8 +170,9 @@ class Instructions(Part):
         """The request, and an outcome instead of it: "" if there is none yet."""
         if device is None:
             return {}, DEVICE
-        if one.action == "release":
-            if device.score.standing != COMPROMISED:
+        if one.action in ("release", "end-quarantine"):
+            held = one.action == "release" or device.notice[2] == "held"
+            if device.score.standing != COMPROMISED or not held:
                 return {}, NOTHING
             return {"device": device.name, "reason": one.reason}, ""
         if len(device.key) != 6:

@@ -190,7 +190,7 @@ class NoticeDesk(Part):
             device.notice_elsewhere = (one.others, one.by_other) if one is not None else (0, False)
         for device, stay in changed:
             # One that is no longer compromised keeps what its incident ends with.
-            device.notice = (*device.notice[:2], stay.by or self._state_of(device.key))
+            device.notice = (*device.notice[:2], stay.who or self._state_of(device.key))
             self._state.changed(device, now)
 
     def _begin_holding(self) -> None:
@@ -208,6 +208,13 @@ class NoticeDesk(Part):
     def _state_of(self, key: bytes) -> str:
         """A device's quarantine, as `Device.notice` has it."""
         return self._holding.state(key) if self._holding is not None else ""
+
+    def end_quarantine(self, key: bytes) -> bool:
+        """The ISP's desk ends a device's quarantine, not its standing. False: it is not in quarantine."""
+        if self._holding is None or not self._holding.quarantine.by_desk(key):
+            return False
+        self._look()
+        return True
 
     def _until(self, key: bytes) -> float | None:
         """When it ends in any case, in the engine's seconds; None if the device is not in quarantine."""

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 #: What is asked of DNS servers goes on.
 _PORTS = (53,)
-_WHO = {"self": "its users", "isp": "a command, an exemption or the policy", "time": "time"}
+_WHO = {
+    "self": "its users",
+    "isp": "a command, an exemption or the policy",
+    "time": "time",
+    "desk": "the Internet provider's desk",
+}
 #: Seconds for which the kernel holds a device for sure, after the last refresh.
 _HELD_S = QUARANTINE_S - 5.0
 
@@ -81,7 +86,7 @@ class Holding:
     def _report(self, changed: list[tuple[bytes, Stay]]) -> list[tuple[Device, Stay]]:
         found = []
         for key, stay in changed:
-            self.counts[f"released_{stay.by}" if stay.ended else "quarantined"] += 1
+            self.counts[f"released_{stay.who}" if stay.ended else "quarantined"] += 1
             if stay.ended:
                 who = _WHO[stay.by]
                 self._log(notice(f"device {device_name(key)} is released from quarantine by {who}"))
@@ -100,7 +105,7 @@ class Holding:
         stay = self.quarantine.stays.get(key)
         if stay is None or (not stay.ended and key in self._unreachable):
             return ""
-        return stay.by or "held"
+        return stay.who or "held"
 
     def until(self, key: bytes) -> float | None:
         """When the stay of a device ends in any case, in the engine's seconds; None if it is not in quarantine."""

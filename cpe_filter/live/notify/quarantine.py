@@ -4,8 +4,9 @@ Knows which devices are compromised and may be in it, and the time. Must not kno
 Times are the engine's seconds.
 
 A stay begins while the notice is served, because no device should be cut off without a page that says why. It ends
-when the device is released by its users (`self`), by a command, an exemption or the policy (`isp`), or when the days
-have passed (`time`). After that the device is not held again before it is convicted again.
+when the device is released by its users (`self`), by a command, an exemption or the policy (`isp`), when the ISP's desk
+ends it (`desk`), or when the days have passed (`time`). After the last two the device is not held again before it is
+convicted again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     #: Who has ended a stay; "" while it lasts.
-    By = Literal["", "self", "isp", "time"]
+    By = Literal["", "self", "isp", "time", "desk"]
 
 SELF: By = "self"
 ISP: By = "isp"
 TIME: By = "time"
+DESK: By = "desk"
 DAY_S = 86400.0
 
 
@@ -39,13 +41,20 @@ class Stay:
         #: Seconds until the last look: what a wrong clock after a restart cannot take away.
         self.stayed = 0.0
 
+    @property
+    def who(self) -> By:
+        """`by` for reports and the status, which do not tell the desk from the rest of the ISP."""
+        return ISP if self.by == DESK else self.by
+
 
 class Quarantine:
-    """`look` now and then, and at once when something has changed; `by_users` before they release a device."""
+    """`look` now and then, and at once when something has changed; `by_users` before they release a device, `by_desk`
+    before a look that ends a stay."""
 
     def __init__(self) -> None:
         self.stays: dict[bytes, Stay] = {}
         self._by_users: set[bytes] = set()
+        self._by_desk: set[bytes] = set()
 
     def look(
         self, compromised: Mapping[bytes, float], may: Iterable[bytes], served: bool, days: int, now: float
@@ -66,6 +75,8 @@ class Quarantine:
                 stay.stayed = now - stay.began
                 if gone or key not in may:
                     self._end(stay, SELF if key in self._by_users else ISP, now)
+                elif key in self._by_desk:
+                    self._end(stay, DESK, now)
                 elif stay.stayed >= days * DAY_S:
                     self._end(stay, TIME, now)
                 if stay.ended:
@@ -73,6 +84,7 @@ class Quarantine:
                     self._by_users.discard(key)
             if gone:
                 del self.stays[key]
+        self._by_desk.clear()
         for key in may & compromised.keys() if served else ():
             known = self.stays.get(key)
             if (known is None and len(self.stays) < MOST) or (known is not None and known.by in (SELF, ISP)):
@@ -95,6 +107,13 @@ class Quarantine:
         else:
             self._by_users.discard(key)
 
+    def by_desk(self, key: bytes) -> bool:
+        """The ISP's desk ends a stay with the next look. False: the device is not in quarantine."""
+        if key not in self.held:
+            return False
+        self._by_desk.add(key)
+        return True
+
     def rekeyed(self, before: bytes, after: bytes) -> None:
         """A device continues under another key."""
         if before in self.stays:
@@ -114,7 +133,7 @@ class Quarantine:
             for key, since, began, stayed, ended, by in plain[:MOST]:
                 stay = Stay(float(since), float(began))
                 stay.stayed, stay.ended = max(0.0, float(stayed)), float(ended)
-                stay.by = by if by in (SELF, ISP, TIME) else ""
+                stay.by = by if by in (SELF, ISP, TIME, DESK) else ""
                 self.stays[bytes.fromhex(key)] = stay
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not what was saved: {error}") from None

@@ -203,7 +203,7 @@ def test_instructions_are_made_elsewhere(tmp_path: Path) -> None:
 
     async def work(client: Client, ids: Ids) -> None:
         order = {"text": "a new device", "days": 30}
-        for act in ("release", "exempt"):
+        for act in ("release", "exempt", "end-quarantine"):
             value = order if act == "exempt" else {"text": "a new device"}
             assert (await client.post(f"/cases/{ids[0]}/{act}", value, "*")).status == 501
         signer = Signer()
@@ -213,9 +213,11 @@ def test_instructions_are_made_elsewhere(tmp_path: Path) -> None:
         assert done.status == 202
         assert (await other.post(f"/cases/{ids[0]}/release", {"text": "clean"})).status == 428
         assert (await other.post(f"/cases/{ids[0]}/release", {"text": "clean"}, "*")).status == 202
+        assert (await other.post(f"/cases/{ids[0]}/end-quarantine", {"text": "clean"}, "*")).status == 202
         assert signer.asked == [
             (ids[0], "exempt", 30, "a new device", "token:desk", "api"),
             (ids[0], "release", 0, "clean", "token:desk", "api"),
+            (ids[0], "end-quarantine", 0, "clean", "token:desk", "api"),
         ]
         signer.problem = "The device is not compromised"
         refused = await other.post(f"/cases/{ids[0]}/release", {"text": "clean"}, "*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpe_filter.collect.cases import instructions, query
-from cpe_filter.collect.cases.instructions import EXEMPT, RELEASE
+from cpe_filter.collect.cases.instructions import END_QUARANTINE, EXEMPT, RELEASE
 from cpe_filter.collect.cases.model import Case
 from cpe_filter.collect.intake.outgoing import Outgoing
 from cpe_filter.collect.store import audit
@@ -98,6 +98,31 @@ def test_nothing_to_release(with_store: WithStore) -> None:
         (case,) = (await query.listed(store)).cases
         desk = instructions.Desk(store, KEY)
         assert await desk.issue(case, RELEASE, 1, "r", ANNA, NOW + HOUR) == "The device is not compromised"
+
+    with_store(work)
+
+
+def test_the_end_of_a_quarantine_needs_one(with_store: WithStore) -> None:
+    """The device stays compromised, so the case and its stages stay as they are; the audit log has the line."""
+
+    async def work(store: Store) -> None:
+        held = {"shown": 1, "quarantine": {"state": "quarantined"}}
+        case = await case_of(store, notice=held)
+        desk = instructions.Desk(store, KEY)
+        assert await desk.issue(case, END_QUARANTINE, 1, "their only line", ANNA, NOW + HOUR) is None
+        (row,) = await store.read("SELECT id, document, until_at FROM desk_instruction")
+        made = verify(row["document"].encode(), KEYS, "instruction", document.Recipient("r1"), NOW + HOUR, programs=())
+        assert content.parse(made.content, made.issued) == ("end-quarantine", TV, f"case {case.id}", 0)
+        lines, _ = await audit.listed(store, audit.Filter())
+        assert [(line["what"], line["reason"]) for line in lines] == [("end-quarantine", "their only line")]
+        await store.add([answered(row["id"], act="end-quarantine", dev=TV)])
+        over = {"shown": 1, "quarantine": {"state": "released", "who": "isp"}}
+        await store.add([event("updated", 3 * HOUR, notice=over)])
+        await ours()(store).catch_up(NOW + 3 * HOUR, full=True)
+        (after,) = (await query.listed(store)).cases
+        assert (after.state, after.standing, after.seen_at) == (case.state, "compromised", case.seen_at)
+        problem = await desk.issue(after, END_QUARANTINE, 1, "r", ANNA, NOW + 3 * HOUR)
+        assert problem == "The device is not in quarantine"
 
     with_store(work)
 

@@ -71,6 +71,31 @@ def test_what_the_page_says_of_the_router_s_answer(with_store: WithStore) -> Non
     run(with_store, work)
 
 
+def test_a_quarantine_is_ended_where_there_is_one(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        case = await case_of(store, notice={"shown": 1, "quarantine": {"state": "quarantined"}})
+        page, path = Page(store, instruct=instructions.Desk(store, KEY)), f"/cases/{case.id}"
+        cookie = await page.log_in()
+        assert "End the quarantine" in read((await page.ask(path, cookie=cookie)).text).text
+        ask = read((await page.ask(f"{path}/router-end-quarantine", cookie=cookie)).text)
+        assert "it stays compromised" in ask.text
+        form = {"token": ask.hidden["token"], "text": "their only line"}
+        done = await page.post(f"{path}/router-end-quarantine", form, cookie)
+        assert (done.status, done.headers["location"]) == (303, f"{path}?done=router-end-quarantine")
+        shown = read((await page.ask(path, cookie=cookie)).text).text
+        assert "end of the quarantine, by anna: waiting for the router" in shown
+        await store.write([("UPDATE incident SET notice = NULL", {})])
+        assert "End the quarantine" not in read((await page.ask(path, cookie=cookie)).text).text
+        ask = read((await page.ask(f"{path}/router-end-quarantine", cookie=cookie)).text)
+        assert "The device is not in quarantine" in ask.text
+        (row,) = await store.read("SELECT id FROM desk_instruction")
+        await store.add([answered(row["id"], "refused", why="nothing")])
+        shown = read((await page.ask(path, cookie=cookie)).text).text
+        assert "refused: the device is not in quarantine any more" in shown
+
+    with_store(work)
+
+
 def test_without_a_key_there_are_no_buttons(with_store: WithStore) -> None:
     async def work(store: Store, page: Page, case: str) -> None:
         cookie = await page.log_in()

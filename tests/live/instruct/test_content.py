@@ -21,6 +21,8 @@ def parsed(text: str) -> content.Instruction:
 def test_what_there_is() -> None:
     made = parsed(f'[instruction]\naction = "release"\ndevice = "{DEV}"\nreason = "case 1"\n')
     assert made == ("release", DEV, "case 1", 0)
+    made = parsed(f'[instruction]\naction = "end-quarantine"\ndevice = "{DEV}"\nreason = "case 1"\n')
+    assert made == ("end-quarantine", DEV, "case 1", 0)
     made = parsed(f'[instruction]\naction = "exempt"\ndevice = "{DEV}"\nuntil = 2027-02-01T00:00:00Z\n')
     assert made == ("exempt", DEV, "", 1_801_440_000)
 
@@ -42,7 +44,12 @@ def test_what_there_is() -> None:
         (f'[instruction]\naction = "release"\ndevice = "{DEV}"\nreason = "a\\nb"', "reason"),
         (f'[instruction]\naction = "release"\ndevice = "{DEV}"\nreason = "{"x" * 121}"', "reason"),
         (f'[instruction]\naction = "release"\ndevice = "{DEV}"\nuntil = 2027-02-01T00:00:00Z', "until: expected"),
+        (
+            f'[instruction]\naction = "end-quarantine"\ndevice = "{DEV}"\nuntil = 2027-02-01T00:00:00Z',
+            "until: expected",
+        ),
         (f'[instruction]\naction = "exempt"\ndevice = "{DEV}"', "until: expected"),
+        (f'[instruction]\naction = "quarantine"\ndevice = "{DEV}"', 'action is "quarantine"'),
         (f'[instruction]\naction = "exempt"\ndevice = "{DEV}"\nuntil = 5', "until is 5"),
         (f'[instruction]\naction = "exempt"\ndevice = "{DEV}"\nuntil = 2027-02-01T00:00:00', "until is a date"),
         (f'[instruction]\naction = "exempt"\ndevice = "{DEV}"\nuntil = 2026-02-01T00:00:00Z', "not later than issued"),

@@ -232,3 +232,55 @@ def test_a_release_ends_the_quarantine(scene: Desk) -> None:
     (closed,) = [event for event in scene.waiting() if event["kind"] == "closed"]
     assert closed["notice"]["quarantine"] == {"state": "released", "who": "isp"}
     assert running_filter.stop() == 0
+
+
+def test_the_end_of_a_quarantine_leaves_the_device_compromised(scene: Desk) -> None:
+    """From the desk's click to the kernel and back: its mail stays refused, and no restart holds it again."""
+    lab, collector = scene.lab, scene.collector
+    scene.policy.write_text(scene.policy.read_text() + "[notice]\nquarantine = true\n")
+    lab.start_responder(scene.policy)
+    running_filter = lab.start_filter(scene.policy)
+    scene.convict(running_filter, "device2")
+    running_filter.wait_for(f"device {Lab.mac('device2')} is in quarantine until it is released")
+
+    def in_set(name: str) -> bool:
+        return Lab.mac("device2") in lab.run("router", ["nft", "list", "set", "inet", "cpe_filter", name]).stdout
+
+    until(lambda: in_set("quarantined"), "not held")
+    (raised,) = scene.wait_for("raised")
+    scene.delivered()
+    case = scene.case_of(raised["dev"])
+    deadline = time.monotonic() + 60
+    while "End the quarantine" not in scene.click(case):  # the news of it may come with the next report
+        assert time.monotonic() < deadline, "no button"
+        scene.delivered()
+    assert "waiting for the router" in scene.click(case, "router-end-quarantine")
+    (row,) = scene.rows()
+    scene.leave(row["document"].encode())
+    running_filter.wait_for(f"device {Lab.mac('device2')} is released from quarantine by the Internet provider's desk")
+    running_filter.wait_for(f"end-quarantine {raised['dev']}: applied")
+    assert not in_set("quarantined")
+    assert in_set("blocked")
+    until(lambda: _answers(scene)[-1:] and _answers(scene)[-1]["act"] == "end-quarantine", "not answered")
+    until(lambda: any(_ended(event) for event in scene.waiting()), "its end is not reported")
+    scene.delivered()
+    until(lambda: scene.rows()[0]["state"] == "applied", "not applied")
+    until(lambda: "Quarantine: released by the provider" in scene.click(case), "not in the history")
+    assert "End the quarantine" not in scene.click(case)
+    assert collector.cases()[raised["dev"]].state == "open"
+    # The same again has nothing to end; neither a reload nor a restart holds the device again.
+    lab.run("router", [PYTHON, "-m", "cpe_filter", "reload", "--policy", str(scene.policy)])
+    assert running_filter.stop() == 0
+    running_filter = lab.start_filter(scene.policy)
+    now = int(time.time()) + 5
+    header = signing.header(signing.Header("instruction", now, now - 60, now + 86400, ("router:cpe-0001",)))
+    body = f'[instruction]\naction = "end-quarantine"\ndevice = "{raised["dev"]}"\n'
+    _refused(scene, running_filter, scene.key.sign((header + body).encode()), "nothing")
+    assert not in_set("quarantined")
+    assert running_filter.stop() == 0
+    assert "Traceback" not in running_filter.log()
+
+
+def _ended(event: dict[str, Any]) -> bool:
+    held = event.get("notice", {}).get("quarantine")
+    return bool(held == {"state": "released", "who": "isp"})

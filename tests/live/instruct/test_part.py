@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.live.instruct import part
 from cpe_filter.live.instruct.part import FILES, FILES_PER_HOUR, LOOK_S, Instructions
 from cpe_filter.live.reports import Reports
 from tests.policies import make_policy
+
+if TYPE_CHECKING:
+    from cpe_filter.detect.score import Standing
 
 
 class Reporter:
@@ -108,3 +112,49 @@ def test_an_exemption_is_asked_for_so_that_it_shortens_none(tmp_path: Path, monk
     for step in range(4):
         instructions.tick(PacketTime(1000.0 + step / 10))
     assert asked == [("exempt", {"device": "02:00:00:00:00:01", "reason": "case 7", "until": 2000, "relaxes": True})]
+
+
+@pytest.mark.parametrize(
+    ("standing", "quarantine", "outcome"),
+    [
+        (COMPROMISED, "held", None),
+        (COMPROMISED, "time", "nothing"),
+        (COMPROMISED, "", "nothing"),
+        (SUSPECTED, "held", "nothing"),
+    ],
+)
+def test_a_quarantine_is_ended_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, standing: Standing, quarantine: str, outcome: str | None
+) -> None:
+    class Good(Child):
+        def result(self) -> list[Any]:
+            return [("0" * 16, "", "end-quarantine", "1" * 16, "case 7", 0, "")]
+
+    class Held(Reporter):
+        outcomes: list[str]
+
+        def find(self, dev: str) -> Device | None:
+            device = Device(b"\2\0\0\0\0\1", PacketTime(0.0))
+            device.score.standing, device.notice = standing, (0, "", quarantine)
+            return device
+
+        def answer(self, digest: str, outcome: str, action: str, dev: str) -> None:
+            self.outcomes.append(outcome)
+
+    monkeypatch.setattr(part, "BackgroundCall", Good)
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def ask(verb: str, requester: str, request: dict[str, Any], done: object) -> bool:
+        asked.append((verb, request))
+        return True
+
+    reporter = Held(tmp_path)
+    reporter.outcomes = []
+    policy = make_policy(state_state_file=str(tmp_path / "state"))
+    instructions = Instructions(cast(Reports, reporter), ask, policy, lambda line: None)
+    reporter.arrive()
+    for step in range(4):
+        instructions.tick(PacketTime(1000.0 + step / 10))
+    request = {"device": "02:00:00:00:00:01", "reason": "case 7"}
+    assert asked == ([] if outcome else [("end-quarantine", request)])
+    assert reporter.outcomes == ([outcome] if outcome else [])

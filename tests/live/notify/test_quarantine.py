@@ -98,6 +98,37 @@ def test_an_exemption_or_the_policy_ends_it_and_their_end_begins_another() -> No
     assert life.quarantine.stays[BOT].began == 30.0
 
 
+def test_the_desk_ends_it_for_this_conviction() -> None:
+    """The device stays compromised; nothing but a new conviction holds it again, also after a restart."""
+    life = Life()
+    assert not life.quarantine.by_desk(BOT)
+    life.look(11.0)
+    assert not life.quarantine.by_desk(OTHER)
+    assert life.quarantine.by_desk(BOT)
+    assert life.held
+    assert life.look(20.0) == ["desk"]
+    assert not life.held
+    assert life.quarantine.stays[BOT].who == "isp"
+    assert not life.quarantine.by_desk(BOT)
+    assert life.look(21.0) == []
+    assert life.look(22.0, may=False) == []  # exempt for a while
+    assert life.look(23.0) == []
+    after = restarted(life)
+    assert after.look(24.0) == []
+    assert not after.held
+    assert after.look(25.0, since=None) == []
+    assert after.look(40.0, since=39.0) == ["held"]
+
+
+def test_what_the_desk_asked_for_is_not_kept_for_a_later_stay() -> None:
+    life = Life()
+    life.look(11.0)
+    assert life.quarantine.by_desk(BOT)
+    assert life.look(100.0, since=90.0) == ["isp", "held"]
+    assert life.look(101.0, since=90.0) == []
+    assert life.held
+
+
 def restarted(life: Life) -> Life:
     after = Life()
     after.quarantine.restore(json.loads(json.dumps(life.quarantine.plain())))

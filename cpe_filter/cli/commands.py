@@ -72,6 +72,27 @@ def _send(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
 
 
+def _command_enrol(options: argparse.Namespace) -> int:
+    try:
+        return _enrol(options)
+    except ImportError:
+        raise _lacking("enrol", "cpe-filter-report") from None
+
+
+def _enrol(options: argparse.Namespace) -> int:
+    from cpe_filter.enrol import command
+
+    way = command.Way(
+        options.url,
+        options.ca or "",
+        options.id or "",
+        options.factory_key or "",
+        options.factory_certificate or "",
+        options.token or "",
+    )
+    return command.run(policy_of(options.policy), way, options.now)
+
+
 def _command_report_show(options: argparse.Namespace) -> int:
     try:
         return _report_show(options)
@@ -269,6 +290,7 @@ _WORK: dict[str, Callable[[argparse.Namespace], int]] = {
     "collector": _command_collector,
     "policy": _command_policy,
     "send": _command_send,
+    "enrol": _command_enrol,
     "report_show": _command_report_show,
     "reload": _command_reload,
     "release": _command_release,

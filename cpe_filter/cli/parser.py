@@ -235,6 +235,22 @@ def _report_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     send.set_defaults(work="send")
 
+    enrol = commands.add_parser(
+        "enrol",
+        help="get the router's certificate for the collector, or renew it when it is due (EST)",
+        description="Asks the ISP's EST server (RFC 7030) for a certificate, if the router has none or its own is past "
+        "two thirds of its life, and writes it with a new key to [report] certificate. Exit status 1: none was issued.",
+    )
+    enrol.add_argument("--policy", required=True, metavar="FILE", help="policy file (TOML), for [report]")
+    enrol.add_argument("--url", required=True, metavar="URL", help="the server, https://HOST[:PORT]")
+    enrol.add_argument("--ca", metavar="FILE", help="certificates (PEM) that it is trusted by (default: [report] ca)")
+    enrol.add_argument("--id", metavar="ID", help="the router's id (default: that of its certificate)")
+    enrol.add_argument("--factory-key", metavar="FILE", help="private key from the factory (PEM)")
+    enrol.add_argument("--factory-certificate", metavar="FILE", help="its certificate (PEM), if there is one")
+    enrol.add_argument("--token", metavar="FILE", help="a file with a one-time token, for trials")
+    enrol.add_argument("--now", action="store_true", help="also if it is not due")
+    enrol.set_defaults(work="enrol")
+
     report = commands.add_parser("report", help="show what is reported to the ISP")
     verbs = report.add_subparsers(dest="verb", metavar="show", required=True)
     show = verbs.add_parser("show", help="print the last reports and the queued ones, verbatim")

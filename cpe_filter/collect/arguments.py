@@ -23,6 +23,10 @@ _PLAIN = {
     "run": ("receive reports and store them, in one process (the default)", ""),
     "ingest": ("receive reports and put them into NATS JetStream", "`collector consume` stores them."),
     "consume": ("store what `collector ingest` has put into NATS JetStream", ""),
+    "est": (
+        "give and renew certificates of routers (EST, RFC 7030)",
+        "A process of its own, which alone needs the key of the authority: see [enrol] and docs/enrolment.md.",
+    ),
     "migrate": ("update the store's tables, and end", "run and consume do so, too, when they start."),
     "retain": ("delete what is older than [retention] says, and end", "run and consume do so regularly."),
     "check": (
@@ -77,6 +81,8 @@ def add_to(collector: argparse.ArgumentParser) -> None:
     _export(verb("export", "write the incidents of cases in a format that abuse desks read"))
     _webhook(verb("webhook", "list events that the webhook's receiver did not take, or queue them again"))
     _notice(verb("notice", "print the text for the subscriber of a case"))
+    _enrol(verb("enrol", "make a one-time token for a router, or with --output a key and a certificate"))
+    _routers(verb("routers", "import routers and their factory keys, list certificates, revoke and allow"), after)
     _token(verb("token", "make, list and revoke tokens of the API"), after)
     calibrate = verb("calibrate", "print rates by indicator in cases closed as confirmed or as a false alarm")
     calibrate.add_argument("--output", metavar="PATH", help="also write a proposed table of rates to this file")
@@ -120,6 +126,26 @@ def _days(text: str) -> str:
     if not (text.isascii() and text.isdecimal() and len(text) < 6):
         raise argparse.ArgumentTypeError("expected a number of days")
     return text
+
+
+def _enrol(enrol: argparse.ArgumentParser) -> None:
+    enrol.add_argument("of", metavar="ID", help="the router's id")
+    enrol.add_argument("--output", metavar="DIR", help="write DIR/ID.pem, the key and the certificate, for a trial")
+
+
+def _routers(routers: argparse.ArgumentParser, after: argparse.ArgumentParser) -> None:
+    verbs = routers.add_subparsers(metavar="import|list|revoke|allow", dest="of", required=True)
+    load = verbs.add_parser("import", parents=[after], help="add routers, or change their factory keys")
+    load.add_argument("name", metavar="FILE", help="CSV with the header router,key; key is a public key or its SHA-256")
+    show = verbs.add_parser("list", parents=[after], help="print certificates, one JSON object on each line")
+    show.add_argument("name", metavar="ID", nargs="?", help="of this router")
+    revoke = verbs.add_parser(
+        "revoke", parents=[after], help="revoke all certificates of a router, and give it no more"
+    )
+    revoke.add_argument("name", metavar="ID", help="the router's id")
+    revoke.add_argument("--reason", metavar="TEXT", help="one line for the audit log")
+    allow = verbs.add_parser("allow", parents=[after], help="let a router have certificates, again or without a key")
+    allow.add_argument("name", metavar="ID", help="the router's id")
 
 
 def _token(token: argparse.ArgumentParser, after: argparse.ArgumentParser) -> None:

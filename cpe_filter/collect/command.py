@@ -14,6 +14,8 @@ from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.file import ConfigError, load, problems
 from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.enrol import listener as enrolment
+from cpe_filter.collect.enrol.authority import AuthorityError
 from cpe_filter.collect.intake import identity, routers
 from cpe_filter.collect.intake.http import UvicornError
 from cpe_filter.collect.intake.listener import ListenError
@@ -23,10 +25,11 @@ from cpe_filter.collect.store.base import StoreError
 from cpe_filter.collect.web import listener as page
 from cpe_filter.outcome import EXIT_UNUSABLE, UsageError, complain_all
 
-WORK = ("run", "ingest", "consume", "migrate", "retain", "check", "init", "doctor", "password", *tasks.WORK)
+WORK = ("run", "ingest", "consume", "est", "migrate", "retain", "check", "init", "doctor", "password", *tasks.WORK)
 
-_SERVICES = {"run": service.run, "ingest": service.ingest, "consume": service.consume}
+_SERVICES = {"run": service.run, "ingest": service.ingest, "consume": service.consume, "est": service.est}
 _ERRORS = (
+    AuthorityError,
     ConfigError,
     ListenError,
     StoreError,
@@ -96,6 +99,10 @@ def _check(config: Config, path: str) -> int:
     if config.api.address:
         api.tls(config)
         places.append(f"the API at {config.api.address}")
+    if config.enrol.address:
+        enrolment.authority_of(config)
+        enrolment.tls(config)
+        places.append(f"certificates at {config.enrol.address}")
     if config.tls_proxy.address:
         places.append(f"TLS proxy at {config.tls_proxy.address}")
     count = f"{len(revoked)} certificates revoked" if revoked is not None else "no revocation list"

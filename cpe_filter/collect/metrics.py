@@ -52,6 +52,11 @@ class Metrics:
         )
         self.api = counter("api_responses", "Answers of the API, by status.", "status")
         self.api_tokens_refused = counter("api_tokens_refused", "Requests to the API without a valid token.")
+        self.enrolments = counter(
+            "enrolments",
+            "Certificates, by how the router was known (factory, certificate, token, renewal); refused; failed.",
+            "outcome",
+        )
         self.webhook = counter(
             "webhook", "Delivery attempts: delivered, failed (repeated) or dead (given up).", "outcome"
         )

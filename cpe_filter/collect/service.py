@@ -22,6 +22,7 @@ from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.api import once, tokens, versions
 from cpe_filter.collect.cases import age_tables, instructions, worker
 from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.enrol import listener as enrolment
 from cpe_filter.collect.intake import routers
 from cpe_filter.collect.intake.http import check_uvicorn
 from cpe_filter.collect.intake.inbox import Inbox, Sink
@@ -31,7 +32,7 @@ from cpe_filter.collect.intake.outgoing import Outgoing
 from cpe_filter.collect.intake.server import Server, Times
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.store import audit, retention
+from cpe_filter.collect.store import audit, probe, retention
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.web import listener as page
 from cpe_filter.collect.wire import Report
@@ -95,6 +96,26 @@ async def consume(config: Config) -> None:
         await _serve(config, metrics, feed, pages, [feed.run(), *jobs])
 
 
+class _NoReports:
+    """In place of a sink, in a process that takes no reports."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def ready(self) -> None:
+        """Raises `StoreError`."""
+        await probe.write(self._store)
+
+
+async def est(config: Config) -> None:
+    """Certificates for routers, and nothing else: this process has the key of the authority."""
+    metrics = Metrics()
+    async with opened(config) as store:
+        await _record_start(config, store)
+        found, jobs = enrolment.listeners(config, store, metrics)
+        await _serve(config, metrics, _NoReports(store), found, jobs, address=config.enrol.metrics_address)
+
+
 async def _record_start(config: Config, store: Store) -> None:
     """The configuration is read at the start only: its digest shows whether it has changed. Raises `StoreError`."""
     digest = hashlib.sha256(repr(config).encode()).hexdigest()
@@ -144,21 +165,25 @@ def _instructions(config: Config, store: Store) -> instructions.Desk | None:
 async def _serve(
     config: Config,
     metrics: Metrics,
-    sink: Sink | Feed,
+    sink: Sink | Feed | _NoReports,
     pages: Sequence[Listener],
     jobs: Jobs,
     waiting: Callable[[Report], list[str]] = lambda report: [],
+    address: str | None = None,
 ) -> None:
-    """Listens (for routers only where `sink` takes reports) and runs the jobs, until a signal to stop."""
+    """Listens (for routers only where `sink` takes reports) and runs the jobs, until a signal to stop.
+
+    address: of the metrics, if it is not [metrics] address.
+    """
     try:
         listeners: list[Listener] = list(pages)
-        if not isinstance(sink, Feed):
+        if not isinstance(sink, (Feed, _NoReports)):
             for_routers, watch = routers.listeners(config, metrics, sink, waiting)
             listeners = [*for_routers, *listeners]
             jobs = [*jobs, watch]
-        if config.metrics.address:
+        if watched_at := config.metrics.address if address is None else address:
             watched = internal.application(metrics.registry, sink.ready)
-            listeners.append(Listener(config.metrics.address, watched, max_connections=64))
+            listeners.append(Listener(watched_at, watched, max_connections=64))
         times = Times(config.limits.handshake_s, config.limits.head_s, config.limits.idle_s)
         server = Server(listeners, times, metrics) if listeners else None
         if server is not None:

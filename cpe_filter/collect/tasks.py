@@ -1,5 +1,5 @@
 """`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry,
-notice --case ID, bounce, calibrate, audit, token create|list|revoke.
+notice --case ID, bounce, calibrate, audit, token create|list|revoke, enrol, routers import|list|revoke|allow.
 
 Knows the options of the command line. Must not do a task's work. Messages go to stderr; stdout has only the output of
 the task.
@@ -17,6 +17,7 @@ from cpe_filter.collect.api import tokens
 from cpe_filter.collect.cases import calibration, notice, query, queue, rates, worker
 from cpe_filter.collect.cases.model import CaseError
 from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.enrol import desk
 from cpe_filter.collect.export import exports
 from cpe_filter.collect.export.export_rows import Selection
 from cpe_filter.collect.export.exports import ExportError
@@ -27,7 +28,7 @@ from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
 from cpe_filter.detect.evidence import INDICATORS
 
-WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate", "audit", "token")
+WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate", "audit", "token", "enrol", "routers")
 
 
 class BadArgumentsError(Exception):
@@ -50,6 +51,7 @@ class Options:
     name: str | None = None
     role: str | None = None
     expires: str | None = None
+    reason: str | None = None
 
 
 async def run(config: Config, store: Store, work: str, options: Options) -> None:
@@ -67,6 +69,8 @@ async def run(config: Config, store: Store, work: str, options: Options) -> None
         await _audit(store, options)
     elif work == "token":
         await _token(store, options, now)
+    elif work in ("enrol", "routers"):
+        await _routers(config, store, work, options, now)
     elif work == "rebuild":
         async with worker.subscriber_map(config) as subscribers:
             updater = await worker.updater(config, store, subscribers, now)
@@ -195,6 +199,16 @@ async def _token(store: Store, options: Options, now: int) -> None:
                 times = {key: None if row[key] is None else _time(row[key]) for key in row if key.endswith("_at")}
                 print(json.dumps({**row, **times, "state": tokens.state(row, now)}))
     except tokens.TokenError as error:
+        raise BadArgumentsError(str(error)) from None
+
+
+async def _routers(config: Config, store: Store, work: str, options: Options, now: int) -> None:
+    try:
+        if work == "enrol":
+            await desk.enrol(config, store, options.of or "", options.output, now)
+        else:
+            await desk.routers(store, options.of or "", options.name or "", options.reason or "", now)
+    except desk.EnrolError as error:
         raise BadArgumentsError(str(error)) from None
 
 

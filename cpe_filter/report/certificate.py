@@ -36,15 +36,15 @@ def parse(pem: bytes) -> Certificate:
     if not found or not end:
         raise CertificateError("no certificate in it (PEM)")
     try:
-        certificate = _one(binascii.a2b_base64(body), 0, _SEQUENCE)[0]
-        fields = _one(certificate, 0, _SEQUENCE)[0]
+        certificate = element(binascii.a2b_base64(body), 0, _SEQUENCE)[0]
+        fields = element(certificate, 0, _SEQUENCE)[0]
         at = 0
         if fields[:1] == bytes((_VERSION,)):
-            _, at = _one(fields, at, _VERSION)
+            _, at = element(fields, at, _VERSION)
         for kind in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, algorithm, issuer
-            _, at = _one(fields, at, kind)
-        dates, at = _one(fields, at, _SEQUENCE)
-        subject, at = _one(fields, at, _SEQUENCE)
+            _, at = element(fields, at, kind)
+        dates, at = element(fields, at, _SEQUENCE)
+        subject, at = element(fields, at, _SEQUENCE)
         begins, after = _time(dates, 0)
         ends, _ = _time(dates, after)
         return Certificate(_name(subject), begins, ends)
@@ -52,8 +52,8 @@ def parse(pem: bytes) -> Certificate:
         raise CertificateError("the certificate in it cannot be read") from None
 
 
-def _one(data: bytes, at: int, kind: int) -> tuple[bytes, int]:
-    """The content of the element at a place, and the place behind it. Raises ValueError, IndexError."""
+def element(data: bytes, at: int, kind: int) -> tuple[bytes, int]:
+    """The content of the element of DER at a place, and the place behind it. Raises ValueError, IndexError."""
     if data[at] != kind:
         raise ValueError
     length, at = data[at + 1], at + 2
@@ -72,7 +72,7 @@ def _time(data: bytes, at: int) -> tuple[int, int]:
     kind = data[at]
     if kind not in (_UTC, _GENERALIZED):
         raise ValueError
-    text, after = _one(data, at, kind)
+    text, after = element(data, at, kind)
     digits = text.decode("ascii").removesuffix("Z")
     if kind == _UTC:
         digits = ("19" if digits >= "50" else "20") + digits  # RFC 5280 section 4.1.2.5.1
@@ -95,11 +95,11 @@ def _name(subject: bytes) -> str:
     """The last common name, as ssl and most others read it."""
     name, at = "", 0
     while at < len(subject):
-        names, at = _one(subject, at, _SET)
+        names, at = element(subject, at, _SET)
         inner = 0
         while inner < len(names):
-            pair, inner = _one(names, inner, _SEQUENCE)
-            oid, behind = _one(pair, 0, _OID)
+            pair, inner = element(names, inner, _SEQUENCE)
+            oid, behind = element(pair, 0, _OID)
             if oid == _COMMON_NAME:
-                name = _one(pair, behind, pair[behind])[0].decode("utf-8", "replace")[:_MOST_NAME]
+                name = element(pair, behind, pair[behind])[0].decode("utf-8", "replace")[:_MOST_NAME]
     return name

@@ -81,7 +81,7 @@ def _with_new_names(data: dict[str, Any], path: str) -> tuple[dict[str, Any], tu
 
 def _check_listen(config: Config) -> str | None:
     listen, proxy = config.listen, config.tls_proxy
-    if not listen.address and not proxy.address:
+    if not listen.address and not proxy.address and not config.enrol.address:
         return "[listen] address and [tls_proxy] address are both empty; configure a listener for routers"
     if listen.address.startswith("unix:"):
         return "[listen] address is a Unix socket; use [tls_proxy] for that"
@@ -176,6 +176,26 @@ def _check_api(config: Config) -> str | None:
     return _check_tls("api", config.api) if config.api.address else None
 
 
+def _check_enrol(config: Config) -> str | None:
+    enrol = config.enrol
+    if bool(enrol.ca_key) and bool(enrol.sign_command):
+        return "[enrol] ca_key and sign_command are both set; set one of them"
+    if (enrol.ca_key or enrol.sign_command) and not enrol.ca:
+        return "[enrol] ca is missing"
+    if enrol.crl and not enrol.ca_key:
+        return "[enrol] crl needs ca_key; where another program signs, it makes the revocation list, too"
+    if not enrol.address:
+        return None
+    if enrol.address.startswith("unix:"):
+        return "[enrol] address is a Unix socket; TLS ends in this process"
+    for name in ("certificate", "key", "ca"):
+        if not getattr(enrol, name):
+            return f'[enrol] {name} is missing; a path, or [enrol] address = ""'
+    if not enrol.ca_key and not enrol.sign_command:
+        return "[enrol] ca_key is missing; or set sign_command"
+    return None
+
+
 def _check_tls(table: str, at: PageTable | ApiTable) -> str | None:
     if bool(at.certificate) != bool(at.key):
         return f"[{table}] certificate and key go together; one is missing"
@@ -186,4 +206,4 @@ def _check_tls(table: str, at: PageTable | ApiTable) -> str | None:
 
 
 #: What one key asks of another: each returns what is wrong, "" if nothing.
-_CHECKS = (_check_listen, _check_store, _check_cases, _check_mail, _check_page, _check_oidc, _check_api)
+_CHECKS = (_check_listen, _check_store, _check_cases, _check_mail, _check_page, _check_oidc, _check_api, _check_enrol)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cpe_filter.collect import mail_address, users
-from cpe_filter.collect.config.model import Engine, HeaderHolds, IdFrom, Level, LoginBy, Security, StartTls
+from cpe_filter.collect.config.model import Engine, FactoryId, HeaderHolds, IdFrom, Level, LoginBy, Security, StartTls
 from cpe_filter.inputs import found
 from cpe_filter.send.protocol import MAX_EVENTS
 from cpe_filter.texts.notice import LANGUAGES
@@ -75,6 +75,12 @@ def _are_files(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= _MAX_FILES and all(
         isinstance(item, str) and re.fullmatch(r"/[^\0]+", item) for item in value
     )  # fmt: skip
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= 32 and all(
+        isinstance(item, str) and 0 < len(item) <= 500 and "\0" not in item for item in value
+    ) and (not value or value[0].startswith("/"))  # fmt: skip
 
 
 def _are_users(value: Any) -> bool:
@@ -332,6 +338,24 @@ KEYS: tuple[Key, ...] = (
     number("api", "requests_burst", "requests", 1, 100_000, "Requests with one token at once."),
     number("api", "acts_per_hour", "requests/h", 1, 1_000_000, "Requests with one token that change something."),
     number("api", "acts_burst", "requests", 1, 100_000, "The same at once."),
+    _key("enrol", "address", "address", _is_address, "192.0.2.1:8444, [::]:8444, or empty for none",
+        "Where routers get and renew certificates (EST, RFC 7030), with `collector est`."),
+    _file("enrol", "certificate", "Its server certificate with the chain, PEM."),
+    _file("enrol", "key", "The private key of the certificate, PEM."),
+    _file("enrol", "ca", "The authority that issues, first, and those above it, PEM."),
+    _file("enrol", "ca_key", "The private key of the authority, PEM. Empty: sign_command signs."),
+    _key("enrol", "sign_command", "words", _are_words, "a list of at most 32 words, the first an absolute path",
+        "A program that signs instead: request (PEM) on stdin, certificate (PEM) on stdout; {router} and {days} are"
+        " replaced."),
+    _file("enrol", "factory_ca", "The authorities of certificates that routers have from their factory, PEM."),
+    word("enrol", "factory_id", get_args(FactoryId), "Which name in such a certificate is the router id."),
+    number("enrol", "days", "days", 1, 825, "How long a certificate is valid; routers renew it after two thirds."),
+    number("enrol", "token_hours", "hours", 1, 8760, "How long a one-time token is valid."),
+    number("enrol", "burst", "certificates", 1, 1000, "Certificates for one router at once; one an hour after that."),
+    _file("enrol", "crl", "Where the revocation list is written, for [listen] crl. Empty: nowhere."),
+    _key("enrol", "metrics_address", "address", _is_address, _ADDRESSES,
+        "Where `collector est` has /metrics, /healthz and /readyz."),
+    number("enrol", "max_connections", "connections", 10, 1_000_000, "Connections open at the same time."),
     word("log", "level", get_args(Level), "The least severe messages that are logged."),
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ Engine = Literal["sqlite", "postgresql"]
 LoginBy = Literal["password", "proxy"]
 Level = Literal["info", "debug", "warning", "error"]
 Security = Literal["starttls", "tls"]
+FactoryId = Literal["cn", "serial-number"]
 StartTls = Literal["required", "opportunistic", "off"]
 
 
@@ -254,6 +255,26 @@ class ApiTable:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolTable:
+    """[enrol]: the EST server, which gives certificates to routers. days: see docs/enrolment.md."""
+
+    address: str = ""
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+    ca_key: str = ""
+    sign_command: tuple[str, ...] = ()
+    factory_ca: str = ""
+    factory_id: FactoryId = "cn"
+    days: int = 90
+    token_hours: int = 72
+    burst: int = 10
+    crl: str = ""
+    metrics_address: str = "127.0.0.1:9465"
+    max_connections: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class LogTable:
     """[log]: what is logged."""
 
@@ -282,6 +303,7 @@ class Config:
     page: PageTable = PageTable()
     oidc: OidcTable = OidcTable()
     api: ApiTable = ApiTable()
+    enrol: EnrolTable = EnrolTable()
     log: LogTable = LogTable()
     #: Old names that the file still uses, for a warning.
     renamed: tuple[str, ...] = ()

@@ -66,6 +66,7 @@ KINDS: dict[str, str] = {
     # data and set-up
     "export": "Export",
     "token": "API token",
+    "routers": "Certificates of routers",
     "webhook-retry": "Notifications requeued",
     "rebuild": "Cases rebuilt",
     "started": "Collector started",

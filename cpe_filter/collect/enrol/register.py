@@ -1,0 +1,211 @@
+"""The register of routers in the store: who may have a certificate, by which key, and what was issued and revoked.
+
+Knows the tables of migration 0014. Must not know X.509 or HTTP. Times are POSIX seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from cpe_filter.collect.store import audit
+from cpe_filter.collect.store.base import Row, Statement, Store
+
+#: What a router was known by.
+How = Literal["factory", "certificate", "token", "renewal", "hand"]
+ALLOWED, REVOKED = "allowed", "revoked"
+#: Rows that are written in one transaction, and read for a list.
+_BATCH, MAX_LISTED = 500, 100_000
+#: Certificates of a revocation list: 32 MiB, which is what the collector reads.
+MAX_REVOKED = 1_000_000
+DAY = 86_400
+
+
+class RegisterError(Exception):
+    """What cannot be done. One line."""
+
+
+class Known(NamedTuple):
+    """key: SHA-256 of the factory key, "" for none."""
+
+    key: str
+    state: str
+
+
+async def known(store: Store, router: str) -> Known | None:
+    """Raises `StoreError`, as all here."""
+    rows = await store.read("SELECT key, state FROM enrol_router WHERE router = :router", router=router)
+    return Known(rows[0]["key"], rows[0]["state"]) if rows else None
+
+
+async def load(store: Store, routers: Iterable[tuple[str, str]], now: int, by: audit.By) -> int:
+    """Adds routers with the digests of their factory keys ("" for none), or changes their keys; the count.
+
+    A revoked router stays revoked.
+    """
+    count = 0
+    batch: list[Statement] = []
+    for router, key in routers:
+        batch.append((_LOAD, {"router": router, "key": key, "now": now}))
+        count += 1
+        if len(batch) >= _BATCH:
+            await store.write(batch)
+            batch = []
+    await audit.record(store, by, "routers", reason=f"{count} routers imported", now=now, also=batch)
+    return count
+
+
+async def listed(store: Store, router: str) -> list[Row]:
+    """Certificates, the newest first. router: "" for all."""
+    where = "WHERE router = :router" if router else ""
+    values = {"router": router} if router else {}
+    return await store.read(
+        f"SELECT serial, router, how, issued_at, ends_at, revoked_at FROM enrol_certificate {where}"
+        " ORDER BY issued_at DESC, serial LIMIT :most",
+        **values,
+        most=MAX_LISTED,
+    )
+
+
+# ── tokens ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def make_token(store: Store, router: str, hours: int, now: int, by: audit.By) -> str:
+    """A one-time token for a router, in place of an earlier one; the router is allowed from now on. Raises
+    `RegisterError` for a revoked router."""
+    found = await known(store, router)
+    if found is not None and found.state == REVOKED:
+        raise RegisterError(f"router {router} is revoked; `collector routers allow {router}` allows it again")
+    text = secrets.token_urlsafe(24)
+    also: list[Statement] = [
+        (_ALLOW, {"router": router, "now": now}),
+        (_BIND, {"router": router, "hash": _hash(text), "ends": now + hours * 3600}),
+    ]
+    await audit.record(store, by, "routers", reason=f"{router}: one-time token", now=now, also=also)
+    return text
+
+
+async def token_is_good(store: Store, router: str, text: str, key: str, now: int) -> bool:
+    """Whether a token is this router's and may be used for this key: it was not used, or for the same key, so that an
+    answer that was lost can be asked for again."""
+    rows = await store.read("SELECT hash, ends_at, used_key FROM enrol_token WHERE router = :router", router=router)
+    row: Row = rows[0] if rows else {"hash": "0" * 64, "ends_at": 0, "used_key": ""}
+    same = hmac.compare_digest(_hash(text), row["hash"])
+    return same and now < row["ends_at"] and row["used_key"] in ("", key)
+
+
+async def use_token(store: Store, router: str, key: str) -> bool:
+    """Binds the token to a key; False if another key was faster."""
+    return (await store.write([(_USE, {"router": router, "key": key})]))[0] == 1
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ── certificates ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def other_owner(store: Store, key: str, router: str) -> bool:
+    """Whether this key has a certificate of another router, or is the factory key of any."""
+    rows = await store.read(
+        "SELECT router FROM enrol_certificate WHERE key = :key AND router <> :router"
+        " UNION ALL SELECT router FROM enrol_router WHERE key = :key LIMIT 1",
+        key=key,
+        router=router,
+    )
+    return bool(rows)
+
+
+async def is_revoked(store: Store, serial: str) -> bool:
+    rows = await store.read(
+        "SELECT serial FROM enrol_certificate WHERE serial = :serial AND revoked_at IS NOT NULL", serial=serial
+    )
+    return bool(rows)
+
+
+async def note(
+    store: Store, serial: str, router: str, key: str, how: How, issued_at: int, ends_at: int, by: audit.By | None = None
+) -> None:
+    """A certificate that was issued. by: whoever had it issued by hand."""
+    values = {"serial": serial, "router": router, "key": key, "how": how, "issued": issued_at, "ends": ends_at}
+    statement: Statement = (_NOTE, values)
+    if by is None:
+        await store.write([statement])
+    else:
+        await audit.record(store, by, "routers", reason=f"{router}: certificate {serial}", also=[statement])
+
+
+async def revoke(store: Store, router: str, reason: str, now: int, by: audit.By) -> int:
+    """The router gets no certificate any more, and all that it has are revoked; how many these are."""
+    found = await known(store, router)
+    held = await store.read("SELECT serial FROM enrol_certificate WHERE router = :router LIMIT 1", router=router)
+    if found is None and not held:
+        raise RegisterError(f"router {router[:64]} is not known; it has no certificate of this authority")
+    also: list[Statement] = [
+        (_REVOKE, {"router": router, "now": now}),
+        (_REVOKE_ALL, {"router": router, "now": now}),
+        ("DELETE FROM enrol_token WHERE router = :router", {"router": router}),
+    ]
+    why = f"{router} revoked" + (f": {reason}" if reason else "")
+    return (await audit.record(store, by, "routers", reason=why, now=now, also=also))[1]
+
+
+async def allow(store: Store, router: str, now: int, by: audit.By) -> None:
+    """The router may have certificates (again). Those that were revoked stay so."""
+    also: list[Statement] = [(_ALLOW_AGAIN, {"router": router, "now": now})]
+    await audit.record(store, by, "routers", reason=f"{router} allowed", now=now, also=also)
+
+
+async def revoked(store: Store, now: int) -> list[tuple[str, int]]:
+    """Serial numbers and times of what belongs on a revocation list: revoked, and not expired for more than a day."""
+    rows = await store.read(
+        "SELECT serial, revoked_at FROM enrol_certificate WHERE revoked_at IS NOT NULL AND ends_at > :now"
+        " ORDER BY revoked_at, serial LIMIT :most",
+        now=now - DAY,
+        most=MAX_REVOKED,
+    )
+    return [(row["serial"], int(row["revoked_at"])) for row in rows]
+
+
+async def forget(store: Store, now: int, keep_s: int = 400 * DAY) -> int:
+    """Deletes certificates and tokens that ended long ago; how many."""
+    return sum(
+        await store.write(
+            [
+                ("DELETE FROM enrol_certificate WHERE ends_at < :before", {"before": now - keep_s}),
+                ("DELETE FROM enrol_token WHERE ends_at < :before", {"before": now - DAY}),
+            ]
+        )
+    )
+
+
+_LOAD = """
+INSERT INTO enrol_router (router, key, state, changed_at) VALUES (:router, :key, 'allowed', :now)
+ON CONFLICT (router) DO UPDATE SET key = excluded.key, changed_at = excluded.changed_at
+"""
+_ALLOW = """
+INSERT INTO enrol_router (router, key, state, changed_at) VALUES (:router, '', 'allowed', :now)
+ON CONFLICT (router) DO NOTHING
+"""
+_ALLOW_AGAIN = """
+INSERT INTO enrol_router (router, key, state, changed_at) VALUES (:router, '', 'allowed', :now)
+ON CONFLICT (router) DO UPDATE SET state = 'allowed', changed_at = excluded.changed_at
+"""
+_REVOKE = """
+INSERT INTO enrol_router (router, key, state, changed_at) VALUES (:router, '', 'revoked', :now)
+ON CONFLICT (router) DO UPDATE SET state = 'revoked', changed_at = excluded.changed_at
+"""
+_REVOKE_ALL = "UPDATE enrol_certificate SET revoked_at = :now WHERE router = :router AND revoked_at IS NULL"
+_BIND = """
+INSERT INTO enrol_token (router, hash, ends_at, used_key) VALUES (:router, :hash, :ends, '')
+ON CONFLICT (router) DO UPDATE SET hash = excluded.hash, ends_at = excluded.ends_at, used_key = ''
+"""
+_USE = "UPDATE enrol_token SET used_key = :key WHERE router = :router AND used_key IN ('', :key)"
+_NOTE = """
+INSERT INTO enrol_certificate (serial, router, key, how, issued_at, ends_at, revoked_at)
+VALUES (:serial, :router, :key, :how, :issued, :ends, NULL)
+"""

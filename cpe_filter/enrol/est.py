@@ -118,7 +118,7 @@ def _context(ca: str) -> ssl.SSLContext:
 def _shows(tls: ssl.SSLContext, identity: tuple[str, str]) -> str:
     """Why these files cannot be shown; "" if they can."""
     try:
-        tls.load_cert_chain(*identity, lambda: "none")  # nobody could be asked for a passphrase
+        tls.load_cert_chain(*identity, lambda: "none")  # without this OpenSSL would ask for a passphrase
     except ssl.SSLError:
         return f"{identity[0]}, {identity[1]}: no certificate with its key (PEM)"
     except OSError as error:

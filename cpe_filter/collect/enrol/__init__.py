@@ -7,6 +7,7 @@
     listener    its listener and jobs
     desk        commands for people: enrol, routers
 
-A process of its own, `cpe-filter collector est`, because the key of the authority is worth more than anything
-else here: what receives reports must not have it.
+Knows X.509, EST and which routers there are. Must not know reports or cases. A process of its own, `cpe-filter
+collector est`, because the key of the authority is worth more than anything else here: what receives reports must not
+have it.
 """

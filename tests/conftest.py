@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ LIVE_REQUIRED = os.environ.get("CPE_FILTER_LIVE") == "required"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job ignores SIGINT, and so would the programs that tests end by it: they would never end.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("CPE_FILTER_LOG", "stderr")  # where this machine has a syslog, tests still read stderr
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(schedule)

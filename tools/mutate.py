@@ -166,18 +166,24 @@ def _replaced(text: str, node: ast.AST, new: ast.AST) -> tuple[str, str, str]:
     return (data[:begin] + words.encode() + data[end:]).decode(), data[begin:end].decode(), words
 
 
+def _thinkable(path: str, text: str) -> Iterator[Change]:
+    """Every change of a file, also those that do not compile."""
+    for node, kind in _places(ast.parse(text)):
+        source, before, after = _replaced(text, node, _changed(node, kind))
+        yield Change(path, getattr(node, "lineno", 0), kind, before, after, source)
+
+
+def _compiles(change: Change) -> bool:
+    try:
+        compile(change.source, change.path, "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
 def changes(path: str, text: str) -> list[Change]:
     """Every change of a file that still compiles."""
-    tree = ast.parse(text)
-    found = []
-    for node, kind in _places(tree):
-        source, before, after = _replaced(text, node, _changed(node, kind))
-        try:
-            compile(source, path, "exec")
-        except SyntaxError:
-            continue
-        found.append(Change(path, getattr(node, "lineno", 0), kind, before, after, source))
-    return found
+    return [change for change in _thinkable(path, text) if _compiles(change)]
 
 
 def sample(rooms: list[str], count: int, seed: int) -> list[Change]:
@@ -189,14 +195,19 @@ def sample(rooms: list[str], count: int, seed: int) -> list[Change]:
         possible = [
             change
             for path in sorted((PROJECT / "cpe_filter" / room).rglob("*.py"))
-            for change in changes(str(path.relative_to(PROJECT)), path.read_text())
+            for change in _thinkable(str(path.relative_to(PROJECT)), path.read_text())
         ]
         kinds: dict[str, list[Change]] = {}
         for change in draw.sample(possible, len(possible)):
             kinds.setdefault(change.kind, []).append(change)
+        left = min(share, len(possible))
         # Each kind in its turn: there are ten times as many constants as conditions.
         turns = itertools.cycle(sorted(kinds))
-        found += [kinds[next(turns)].pop() for _ in range(min(share, len(possible)))]
+        while left:
+            change = kinds[next(turns)].pop()
+            if _compiles(change):  # asked of what is drawn alone: there are thousands
+                found.append(change)
+                left -= 1
     return found
 
 

@@ -12,15 +12,17 @@ import asyncio
 import json
 import ssl
 
-from tests.lab.net import mx4, mx6
+from tests.lab.net import PATIENCE, mx4, mx6
 
+#: How long it waits for a reply. A session that runs when its device is convicted gets no more.
+_REPLY_S = 2.0 * PATIENCE
 HELO = "113-45-18-198.dynamic.pool.example.net"
 
 
 async def _line(reader: asyncio.StreamReader) -> str:
     """The last line of a reply; "" where the connection ended."""
     while True:
-        line = (await asyncio.wait_for(reader.readline(), 5)).decode("utf-8", "replace").rstrip()
+        line = (await asyncio.wait_for(reader.readline(), _REPLY_S)).decode("utf-8", "replace").rstrip()
         if line[3:4] != "-":
             return line
 

@@ -7,6 +7,7 @@ not for this router, or was there before, changes nothing and is answered with i
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import sqlite3
@@ -17,9 +18,10 @@ from typing import Any
 import pytest
 
 from cpe_filter.collect import signing
+from cpe_filter.collect.intake.outgoing import EVERY_S
 from tests.collect.web.site import HASH, PASSWORD
 from tests.lab.mail import sent
-from tests.lab.net import PYTHON, Filter, Lab, mx4
+from tests.lab.net import PYTHON, Lab, mx4
 from tests.send.test_live_upstream import COLLECTOR, Rebooting, Scene, until
 
 pytestmark = pytest.mark.live
@@ -103,13 +105,20 @@ def _answers(scene: Desk) -> list[dict[str, Any]]:
     return [event for event in scene.waiting() if event["kind"] == "instruction"]
 
 
-def _refused(scene: Desk, running_filter: Filter, data: bytes, why: str) -> None:
-    """It is answered with this code, and nothing else happens."""
+def _refused(scene: Desk, *given: tuple[bytes, str]) -> None:
+    """Documents that come together are each answered with its code, and nothing else happens."""
     before = len(_answers(scene))
-    scene.leave(data)
-    until(lambda: len(_answers(scene)) == before + 1, f"no answer, expected {why}")
-    answer = _answers(scene)[-1]
-    assert (answer["result"], answer.get("why")) == ("refused", why)
+    scene.leave(*(data for data, _ in given))
+    until(lambda: len(_answers(scene)) >= before + len(given), f"no answers, expected {given}")
+    answers = _answers(scene)[before:]
+    assert {answer["result"] for answer in answers} == {"refused"}
+    assert {(answer["doc"], answer.get("why")) for answer in answers} == {(_named(data), why) for data, why in given}
+
+
+def _named(data: bytes) -> str:
+    """As an answer names a document: by what is signed, below the signature's two lines."""
+    *_, signed = data.split(b"\n", 2)
+    return hashlib.sha256(signed).hexdigest()[:16]
 
 
 def test_from_the_click_to_the_router_and_back(scene: Desk) -> None:
@@ -125,6 +134,7 @@ def test_from_the_click_to_the_router_and_back(scene: Desk) -> None:
     assert "waiting for the router" in scene.click(case, "router-release")
     (row,) = scene.rows()
     document_ = row["document"].encode()
+    time.sleep(EVERY_S + 0.5)  # the listener knows of it: a report that comes before is answered without it
     scene.convict(running_filter, "device1", 60)
     until(lambda: [event["kind"] for event in scene.waiting()] == ["raised"], "no event")
     until(lambda: scene.send().returncode == 0 and (lab.folder / "report" / "sent" / "instructions").exists(), "none")
@@ -153,7 +163,8 @@ def test_from_the_click_to_the_router_and_back(scene: Desk) -> None:
         header = signing.header(signing.Header("instruction", sequence, now - 60, now + 86400, (audience,)))
         return key.sign((header + more).encode())
 
-    for data, why in (
+    _refused(
+        scene,
         (signed(scene.key, now - 1), "sequence"),
         (signed(scene.key, now + 1, "router:cpe-0002"), "audience"),
         (signed(signing.generate(), now + 1), "key"),
@@ -162,8 +173,7 @@ def test_from_the_click_to_the_router_and_back(scene: Desk) -> None:
         (signed(scene.key, now + 1, more=body + "[filter]\nmode = 'block'\n"), "content"),
         (signed(scene.key, now + 1, more=body.replace(other["dev"], "0" * 16)), "device"),
         (b"not a document", "format"),
-    ):
-        _refused(scene, running_filter, data, why)
+    )
     assert "instruction" in running_filter.log()
     assert collector.cases()[other["dev"]].state == "open"
     assert running_filter.stop() == 0
@@ -275,7 +285,7 @@ def test_the_end_of_a_quarantine_leaves_the_device_compromised(scene: Desk) -> N
     now = int(time.time()) + 5
     header = signing.header(signing.Header("instruction", now, now - 60, now + 86400, ("router:cpe-0001",)))
     body = f'[instruction]\naction = "end-quarantine"\ndevice = "{raised["dev"]}"\n'
-    _refused(scene, running_filter, scene.key.sign((header + body).encode()), "nothing")
+    _refused(scene, (scene.key.sign((header + body).encode()), "nothing"))
     assert not in_set("quarantined")
     assert running_filter.stop() == 0
     assert "Traceback" not in running_filter.log()

@@ -63,7 +63,7 @@ class Way:
 
     def wait(self, device: str, code: int, url: str = f"http://{WEB4}/") -> None:
         end = time.monotonic() + DEADLINE_S
-        while self.code(device, url) != code:
+        while self.code(device, url, "-m", "4") != code:  # a server that is stopped takes a connection and says nothing
             assert time.monotonic() < end, f"{device}: {self.get(device, url)}\n{self.filter.log()}"
             time.sleep(0.2)
 

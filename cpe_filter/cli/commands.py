@@ -14,7 +14,7 @@ from cpe_filter.cli.run import loaded, policy_of, run_filter
 from cpe_filter.cli.values import port, seconds, whole
 from cpe_filter.lean.log import info, log
 from cpe_filter.lean.log_output import one_line
-from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain_all
+from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain, complain_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cpe_filter.cli.control import Filter
     from cpe_filter.policy.model import Policy
+    from cpe_filter.uci.provision import Laid
 
 
 def run(arguments: list[str]) -> int:
@@ -195,13 +196,34 @@ def _policy(options: argparse.Namespace) -> int:
     def reload() -> int:
         """Where no filter runs, the next one reads the file."""
         code = filter_.do({"do": "reload"})
-        return EXIT_OK if code == EXIT_NOT_RUNNING else code
+        if code in (EXIT_OK, EXIT_NOT_RUNNING):
+            _service_follows(options.service)
+            return EXIT_OK
+        return code
 
     if options.verb == "rollback":
         return command.roll_back(place, reload, options.type)
     if options.verb == "fetch":
-        return command.fetch(options.url, options.ca or "", float(whole(options.splay, "--splay")), place, reload)
-    return command.apply(options.file, place, reload)
+        code = command.fetch(options.url, options.ca or "", float(whole(options.splay, "--splay")), place, reload)
+    else:
+        code = command.apply(options.file, place, reload)
+    _service_follows(options.service)  # what was tried is in force now, or was taken back
+    return code
+
+
+def _service_follows(script: str | None) -> None:
+    """Has the service follow what depends on the policy besides the filter: the responder, the page, a boot's rules."""
+    if not script:
+        return
+    from cpe_filter.enforce import process
+
+    try:
+        done = process.run(script, "reload", timeout_s=60.0)
+        problem = "" if done.code == 0 else f"ended with {done.code}"
+    except OSError as error:
+        problem = error.strerror or "took too long"
+    if problem:
+        complain(f"{script} reload: {problem}")
 
 
 def _policy_at_isp(options: argparse.Namespace) -> int:
@@ -265,9 +287,21 @@ def _command_uci(options: argparse.Namespace) -> int:
     from cpe_filter.uci.tables import UciError
 
     try:
-        return command.run(options.what)
+        return command.run(options.what, _documents if _has_documents() else None)
     except UciError as error:
         raise UsageError(str(error)) from None
+
+
+def _has_documents() -> bool:
+    """Whether the package that knows signed documents is installed. Nothing of it is loaded."""
+    folder = os.path.dirname(os.path.dirname(__file__))
+    return all(os.path.isdir(os.path.join(folder, room)) for room in ("provision", "signed"))
+
+
+def _documents(base: str, folder: str) -> Laid:
+    from cpe_filter.provision import laid
+
+    return laid.over(base, folder)
 
 
 def _command_status(options: argparse.Namespace) -> int:

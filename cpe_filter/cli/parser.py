@@ -173,6 +173,9 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     place.add_argument("--region", metavar="NAME", help="its region, for documents that are for one")
     running = _Parser(add_help=False, parents=[place])
     running.add_argument("--socket", metavar="PATH", help="control socket of the filter (default: as in the policy)")
+    running.add_argument(
+        "--service", metavar="SCRIPT", help="also have the service follow the policy: SCRIPT is started with `reload`"
+    )
     verify = verbs.add_parser("verify", parents=[keys], help="say who has signed a document, and what is in it")
     verify.add_argument("file", metavar="DOCUMENT", help="the signed document")
     apply = verbs.add_parser(

@@ -9,6 +9,7 @@ import os
 
 from cpe_filter import __version__
 from cpe_filter.lean.atomic_file import AtomicFile
+from cpe_filter.lean.files import lock_folder
 from cpe_filter.outcome import complain
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy.model import Policy, PolicyError
@@ -24,29 +25,39 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Seconds for which another process may write the policy.
+_LOCK_S = 10.0
+
 
 def write(where: Place, without: bytes = b"") -> bool:
     """Writes the policy for `run`. without: a document that does not count. False: a document is left out, because it
     cannot be laid over the router's own policy any more (which has changed). Raises OSError, `UsageError`.
     """
-    data, _, problems = _counting(where, without)
+    folder = os.path.dirname(where.out) or "."
+    os.makedirs(folder, exist_ok=True)
+    # The service writes it, too, when the router's own policy changes: whoever is last knows what both know.
+    lock = lock_folder(folder, _LOCK_S)
+    try:
+        data, _, problems = tables(where, without)
+        made = AtomicFile(where.out, mode=0o644)
+        made.write(toml(data).encode())
+        made.finish()
+    finally:
+        if lock >= 0:
+            os.close(lock)
     for problem in problems:
         complain(f"the ISP's {problem}")
-    os.makedirs(os.path.dirname(where.out) or ".", exist_ok=True)
-    made = AtomicFile(where.out)
-    made.write(toml(data).encode())
-    made.finish()
     return not problems
 
 
 def policy_of(where: Place) -> Policy:
     """The policy that counts now; without the documents that cannot be laid over the router's own."""
-    return _counting(where)[1]
+    return tables(where)[1]
 
 
 def policy_with(where: Place, made: Document) -> Policy:
     """The policy with a document in place of the one of its type. Raises `overlay.OverlayError`, `PolicyError`."""
-    return policy_file.build(_counting(where, replaced=made)[0], "policy")
+    return policy_file.build(tables(where, replaced=made)[0], "policy")
 
 
 def kept(document: bytes) -> Document:
@@ -67,7 +78,7 @@ def counting(where: Place, kind: str, without: bytes = b"") -> bytes | None:
     return None if found == without else found
 
 
-def _counting(
+def tables(
     where: Place, without: bytes = b"", replaced: Document | None = None
 ) -> tuple[dict[str, Any], Policy, list[str]]:
     """The tables that count now, the policy of them, and for each document that is left out why.

@@ -16,8 +16,9 @@ from cpe_filter.lean.log import Line, notice, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.file import build
 from cpe_filter.policy.model import NetworkTable, Policy, PolicyError
-from cpe_filter.uci import export, lease_files, netifd, places, tables, ways
+from cpe_filter.uci import export, lease_files, netifd, places, provision, tables, ways
 from cpe_filter.uci.export import Section
+from cpe_filter.uci.provision import Provision, ProvisionError
 from cpe_filter.uci.tables import Tables, UciError
 
 #: Packages that a policy is made from, and the first one, which has to be right.
@@ -45,13 +46,35 @@ class Sources(NamedTuple):
 
 class Made(NamedTuple):
     """text: the policy file. notes: lines for people. seen: the devices of networks, to be kept. file: the ISP's, if
-    that is what the policy is made from."""
+    that is what the policy is made from. chosen: whether the mode was set."""
 
     policy: Policy
     text: bytes
     notes: list[Line]
     seen: dict[str, str]
     file: str
+    chosen: bool = True
+
+    def hints(self) -> list[Line]:
+        """What a user must know of this policy's mode and relays; not of a file, whose author has chosen both."""
+        policy = self.policy
+        if self.file or policy.network.relays or policy.filter.mode == "limit":
+            return []
+        if policy.filter.mode == "block":
+            return [
+                warning(
+                    "filter.mode is block and network.relays is empty: mail to the Internet provider's relay is "
+                    "refused, too"
+                )
+            ]
+        if self.chosen:
+            return []
+        return [
+            notice(
+                "mode is monitor, because no relays are set: set network.relays to the Internet provider's mail relays "
+                "(or filter.mode), and mail sent straight to other servers is refused"
+            )
+        ]
 
 
 def read_sources(seen: dict[str, str]) -> Sources:
@@ -92,12 +115,24 @@ def service_section(sources: Sources) -> Section:
     return next(mains, Section(PACKAGES[0], "main", {}))
 
 
+def provisioned(sources: Sources) -> Provision:
+    """The section `provision`, also where another section cannot be used. One that cannot be used is the default: what
+    is in force stays, and nothing is fetched."""
+    try:
+        sections = export.parse(sources.exports[PACKAGES[0]])
+        found = next((one for one in sections if one.kind == provision.KIND), None)
+        return provision.read(found) if found else Provision()
+    except (export.ExportError, ProvisionError):
+        return Provision()
+
+
 def make(sources: Sources, settings: Tables) -> Made:
     """The policy of this configuration. Raises `UciError`."""
     file = settings.main.text("policy_file")
     if file:
         return _of_file(file, sources)
     notes = [warning(f"/etc/config/{package} is not used: {error}") for package, error in sources.unread]
+    chosen = {*settings.data.get("filter", {})}
     _complete(settings, sources, notes)
     router = _router(sources, notes)
     table = settings.data.pop("network", {})
@@ -110,7 +145,7 @@ def make(sources: Sources, settings: Tables) -> Made:
     except PolicyError as error:
         raise UciError(tables.in_ucis_names(str(error).removeprefix(f"{_NOWHERE}: "))) from None
     text = tables.toml(settings.data).encode()
-    return Made(policy, text, [*notes, *router.notes, *_warnings(policy)], router.devices.seen, "")
+    return Made(policy, text, [*notes, *router.notes], router.devices.seen, "", "mode" in chosen)
 
 
 def _of_file(path: str, sources: Sources) -> Made:
@@ -145,12 +180,6 @@ def _complete(settings: Tables, sources: Sources, notes: list[Line]) -> None:
     network = settings.data.get("network", {})
     if "mode" not in settings.data.get("filter", {}) and not network.get("relays"):
         settings.data.setdefault("filter", {})["mode"] = "monitor"
-        notes.append(
-            notice(
-                "mode is monitor, because no relays are set: set network.relays to the Internet provider's mail relays "
-                "(or filter.mode), and mail sent straight to other servers is refused"
-            )
-        )
     if "leases" not in network:
         leases = lease_files.paths(_sections(sources, "dhcp", notes))
         if len(leases) > _MOST_LEASES:
@@ -181,13 +210,3 @@ def _disjoint(table: dict[str, Any], settings: Tables, notes: list[Line]) -> Non
         if left:
             table["lan"] = left
             notes.append(notice(f"{' '.join(both)} is in zones of both sides, and counts as wan"))
-
-
-def _warnings(policy: Policy) -> list[Line]:
-    if policy.filter.mode != "block" or policy.network.relays:
-        return []
-    return [
-        warning(
-            "filter.mode is block and network.relays is empty: mail to the Internet provider's relay is refused, too"
-        )
-    ]

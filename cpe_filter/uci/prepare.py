@@ -4,10 +4,11 @@ Knows the last good policy, the rules of fail closed, the page's link, and when 
 know procd: the init script reads the file `service`, a word and its value on each line:
 
     enabled 0          UCI switches the service off; there is no other line
-    policy DIGEST      changes with the policy
+    policy DIGEST      changes with the policy, with the ISP's documents over it
     hold REASON        the filter cannot start now; one that runs goes on
     mount PATH, mount_rw PATH   what is in the jail; none: no jail
     file PATH          the ISP's policy, which the policy is made from
+    fetch EVERY FIRST  the ISP's documents are fetched (see provision); the arguments are in the file `fetch`
     and the lines of service; without `run` there is no policy to start with, or no jail that is required
 
 `notes` has a line for each thing that a user must know and that stops nothing; `config-error` says why UCI is not used.
@@ -27,29 +28,46 @@ from cpe_filter.policy.file import load
 from cpe_filter.policy.interfaces import matches
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.policy.packages import provided
-from cpe_filter.uci import jail, making, places, service
+from cpe_filter.uci import jail, making, places, provision, service
 from cpe_filter.uci.export import Section
 from cpe_filter.uci.making import Made
+from cpe_filter.uci.provision import Laid, Provision
 from cpe_filter.uci.tables import UciError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Documents(Protocol):
+        """Lays the ISP's documents of a folder over the policy in a file. Raises OSError."""
+
+        def __call__(self, base: str, folder: str) -> Laid: ...
+
+
+#: Seconds for which another process may write the policy.
+_LOCK_S = 10.0
 #: Networks whose devices are remembered.
 _MOST_SEEN = 64
 
 
-def run() -> list[Line]:
-    """Writes the files; returns what is new for the log. Raises OSError where its own folder cannot be written."""
+def run(documents: Documents | None = None) -> list[Line]:
+    """Writes the files; returns what is new for the log. documents: None where their package is not installed.
+
+    Raises OSError where its own folder cannot be written.
+    """
     os.makedirs(places.at(places.RUN), exist_ok=True)
     known = [*_lines(places.NOTES), *_lines(places.CONFIG_ERROR)]
     wanted = jail.ON
     news: list[Line] = []
     failed: list[Line] = []
+    wish = Provision()
     try:
         sources = making.read_sources(_seen())
         main = making.service_section(sources)
         if not main.flag("enabled", True):
             _switch_off()
             return []
-        wanted = _jail_setting(main)
+        wanted, wish = _jail_setting(main), making.provisioned(sources)
         made: Made | None = making.make(sources, making.configured(sources))
         _remove(places.run(places.CONFIG_ERROR))
     except UciError as error:
@@ -63,15 +81,24 @@ def run() -> list[Line]:
         _write(places.SERVICE, "enabled 1\n")
         _write(places.NOTES, "")
         return news
+    # `policy fetch` writes the policy, too: whoever is last knows what both know.
+    lock = files.lock_folder(places.at(places.RUN), _LOCK_S)
+    try:
+        made, lasting, fetched = _with_documents(made, wish, documents)
+        _write(places.POLICY, made.text)
+    finally:
+        if lock >= 0:
+            os.close(lock)
     policy, lacks = provided(made.policy)
-    made = made._replace(policy=policy, notes=[*made.notes, *failed, *(warning(text) for text in lacks)])
-    lines, notes = _service(made, wanted)
-    _write(places.POLICY, made.text)
+    notes = [*made.notes, *made.hints(), *failed, *(warning(text) for text in lacks)]
+    lines, notes = _service(made._replace(policy=policy, notes=notes), wanted)
+    lines += fetched
     _write(places.SERVICE, "".join(f"{line}\n" for line in lines))
     _write(places.NOTES, "".join(f"{printable(note)}\n" for note in notes))
     _write(places.DEVICES, "".join(f"{name} {made.seen[name]}\n" for name in list(made.seen)[:_MOST_SEEN]))
-    _link_page(os.path.dirname(made.policy.notice.page))
-    news += _place_rules(made.policy)
+    _link_page(os.path.dirname(policy.notice.page))
+    # A boot has only what is in force: a document that was being tried does not outlive its trial.
+    news += _place_rules(provided(lasting)[0])
     return news + [note for note in notes if printable(note) not in known]
 
 
@@ -88,13 +115,48 @@ def _switch_off() -> None:
     _link_page("")
 
 
+# ── the ISP's documents ─────────────────────────────────────────────────────────────────────────────
+
+
+def _with_documents(made: Made, wish: Provision, documents: Documents | None) -> tuple[Made, Policy, list[str]]:
+    """The policy with the documents over it; the one for a boot; and the lines of fetching.
+
+    The router's own policy is written where `policy fetch` finds it; without it no document is applied.
+    """
+    if documents is None or not wish.enabled:
+        _remove(places.run(places.OWN))
+        if wish.enabled and wish.urls:
+            lack = warning(
+                "provision.url: no signed document is fetched until the package cpe-filter-report is installed"
+            )
+            made = made._replace(notes=[*made.notes, lack])
+        return made, made.policy, []
+    _write(places.OWN, made.text)
+    if not wish.urls and not os.path.isdir(places.at(places.PROVISION)):
+        return made, made.policy, []  # what reads documents takes time and memory to load
+    try:
+        laid = documents(places.run(places.OWN), places.at(places.PROVISION))
+    except OSError as error:
+        note = err(f"the ISP's documents are left out: {places.PROVISION}: {error.strerror}")
+        return made._replace(notes=[*made.notes, note]), made.policy, []
+    lines = provision.lines(wish, laid.router)
+    if lines:
+        _write(places.FETCH, "".join(f"{word}\n" for word in provision.arguments(wish)))
+    notes = [*made.notes, *(err(f"the ISP's {printable(text)}") for text in laid.problems)]
+    chosen = made.chosen or laid.policy.filter.mode != made.policy.filter.mode
+    made = made._replace(policy=laid.policy, text=laid.text or made.text, notes=notes, chosen=chosen)
+    return made, laid.lasting, lines
+
+
 # ── the policy before ───────────────────────────────────────────────────────────────────────────────
 
 
 def _good_before(error: str) -> tuple[Made | None, list[Line]]:
     """The policy to go on with, where UCI gives none; and lines for the log."""
+    own = places.run(places.OWN)
+    before = own if os.path.exists(own) else places.run(places.POLICY)
     for path, line in (
-        (places.run(places.POLICY), err(f"configuration not used, the policy stays as it was: {error}")),
+        (before, err(f"configuration not used, the policy stays as it was: {error}")),
         (places.at(places.LAST), err(f"configuration not used, the last good policy is: {error}")),
     ):
         try:
@@ -132,6 +194,8 @@ def _service(made: Made, wanted: str) -> tuple[list[str], list[Line]]:
     hold, forbidden = _missing(policy), ""
     if wanted != jail.OFF:
         written, read = _values(lines, "write"), _values(lines, "read")
+        if places.RUN not in written:  # the folder: a file that is replaced would not be seen in the jail
+            read.append(places.RUN)
         _make_folders((*written, *read))
         plan = jail.plan(written, read)
         lines += [f"mount {path}" for path in plan.mounts] + [f"mount_rw {path}" for path in plan.writable]

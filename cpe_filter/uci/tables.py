@@ -13,7 +13,9 @@ from cpe_filter import toml_file
 from cpe_filter.inputs import shown
 from cpe_filter.policy.keys import BY_TABLE
 from cpe_filter.policy.model import PolicyError
+from cpe_filter.uci import provision
 from cpe_filter.uci.export import FLAGS, Section
+from cpe_filter.uci.provision import Provision, ProvisionError
 from cpe_filter.uci.ways import Chosen
 
 #: The options of the section `main`.
@@ -36,13 +38,14 @@ class Tables:
     """A configuration, read. Raises `UciError`.
 
     data: the policy's tables, as TOML's parser would give them, without LAN and WAN. chosen: these two, by `lan` and
-    `wan`. main: the options of the section `main`.
+    `wan`. main: the options of the section `main`. provision: None without that section.
     """
 
     def __init__(self, sections: list[Section]) -> None:
         self.data: dict[str, Any] = {}
         self.main = Section("cpe-filter", "main", {})
         self.chosen = {key: Chosen() for key in _SIDES}
+        self.provision: Provision | None = None
         for section in sections:
             self._add(section)
 
@@ -50,6 +53,8 @@ class Tables:
         kind, name = section.kind, section.name
         if kind == "cpe-filter":
             self._add_main(section)
+        elif kind == provision.KIND:
+            self._add_provision(section)
         elif not kind or not _NAME.issuperset(kind):
             raise UciError(f"cpe-filter.{name}: the section's type is unknown")
         elif kind == "exempt":
@@ -72,6 +77,14 @@ class Tables:
         if jail and jail not in FLAGS and jail != "required":
             raise UciError(f"cpe-filter.main.jail is {shown(jail)}; allowed: 0, 1, required")
         self.main = section
+
+    def _add_provision(self, section: Section) -> None:
+        if self.provision is not None:
+            raise UciError(f"cpe-filter.{section.name}: a second section of type provision; one is expected")
+        try:
+            self.provision = provision.read(section)
+        except ProvisionError as error:
+            raise UciError(str(error)) from None
 
     def _table(self, section: Section, place: str) -> dict[str, Any]:
         table: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from tests.lab.net import PROJECT
 #: By module, the functions that begin what is in a package of its own, and what is in none.
 APART: dict[str, dict[str, tuple[str, ...]]] = {
     "cpe-filter-report": {
-        "cpe_filter.cli.commands": ("_send", "_report_show", "_policy", "_enrol"),
+        "cpe_filter.cli.commands": ("_send", "_report_show", "_policy", "_enrol", "_documents"),
         "cpe_filter.uci.service": ("_spool",),
         "cpe_filter.live.reports": ("make_reports",),
         "cpe_filter.live.daemon": ("make_instructions",),

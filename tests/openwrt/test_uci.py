@@ -18,6 +18,7 @@ from cpe_filter.policy.file import build
 from cpe_filter.policy.keys import BY_TABLE, KEYS
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.toml_file import Key, parse
+from cpe_filter.uci.provision import OPTIONS
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 from tests.openwrt.package import FILES, Router, why_not
@@ -107,9 +108,10 @@ def test_the_shipped_configuration_names_every_key_and_no_other() -> None:
     keys = {(key.table, key.name) for key in KEYS}
     exempt = {("exempt", name) for name in ("device", "destination", "until", "reason")}
     main = {("cpe-filter", name) for name in ("enabled", "policy_file", "jail")}
-    assert named == keys | exempt | main | UCI_ONLY
+    documents = {("provision", name) for name in OPTIONS}
+    assert named == keys | exempt | main | documents | UCI_ONLY
     lists = {(key.table, key.name) for key in KEYS if isinstance(key.value(Policy()), tuple)}
-    assert {place for place, kind in kinds.items() if kind == "list"} == lists | UCI_ONLY
+    assert {place for place, kind in kinds.items() if kind == "list"} == lists | {("provision", "url")} | UCI_ONLY
 
 
 def samples(key: Key) -> Sequence[tuple[str | list[str], Any]]:
@@ -307,6 +309,7 @@ def test_networks_and_devices_together(router: Router) -> None:
 
 def test_shellcheck() -> None:
     files = [FILES / name for name in ("cpe-filter.init", "cpe-filter.defaults", "cpe-filter-send")]
+    files.append(FILES / "cpe-filter-fetch")
     files += [PROJECT / "tests/openwrt/stand_in" / name for name in ("rc.common",)]
     try:
         done = subprocess.run(["shellcheck", "-s", "dash", "-x", *files], capture_output=True, text=True)

@@ -41,7 +41,7 @@ def make(
 def test_nothing_is_refused_before_relays_are_set(ours: str, mode: str, note: str) -> None:
     made = make(ours)
     assert made.policy.filter.mode == mode
-    assert [text.startswith(note) for text in made.notes] == [True] * bool(note)
+    assert [text.startswith(note) for text in made.hints()] == [True] * bool(note)
 
 
 def test_leases_are_where_dhcp_has_them() -> None:

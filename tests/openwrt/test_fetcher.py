@@ -1,0 +1,71 @@
+"""cpe-filter-fetch under busybox's shell: when it fetches, how it repeats, and what it does with what a kill left."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LIVE_REQUIRED
+from tests.openwrt.package import Router, why_not
+
+#: Turns of its loop, of 20 s, in a clock that each sleep moves on.
+TURNS = 400
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    reason = why_not()
+    if reason and LIVE_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    return Router(tmp_path)
+
+
+def fetches(router: Router, first: int, code: int, said: str, every: int = 3600) -> list[int]:
+    """At which uptimes it fetches, in a simulated clock that begins at 0."""
+    clock, done = router.root / "uptime", router.root / "done"
+    clock.write_text("0.00 0.00\n")
+    (router.root / "fetch").write_text("https://policy.isp.example/\n")
+    router.path("/usr/bin/cpe-filter").write_text(f'#!/bin/sh\ncat {clock} >>{done}\necho "{said}"\nexit {code}\n')
+    (router.bin / "sleep").unlink()
+    router._script(
+        "sleep",
+        f'read -r now _ <{clock}\nnow=$((${{now%%.*}} + $1))\necho "$now.00 0.00" >{clock}\n'
+        f"[ $now -lt {TURNS * 20} ] || kill $PPID",
+    )
+    script = router.path("/usr/libexec/cpe-filter-fetch")
+    script.write_text(script.read_text().replace("/proc/uptime", str(clock)))
+    router.ash(script, router.root, str(every), str(first))
+    return [int(line.split(".")[0]) for line in done.read_text().splitlines()] if done.exists() else []
+
+
+def test_first_at_its_second_and_then_as_often_as_configured(router: Router) -> None:
+    assert fetches(router, 1000, 0, "https://x/: nothing new") == [1000, 4600]
+    assert router.log == ""
+
+
+@pytest.mark.parametrize("code", [0, 2, 4, 5])
+def test_what_became_of_a_document_is_logged(router: Router, code: int) -> None:
+    assert fetches(router, 0, code, "policy 7 is something", 7200) == [0, 7200]
+    assert router.log == "<5>policy 7 is something\n" * 2
+
+
+def test_where_nothing_was_fetched_it_tries_again_later_and_later(router: Router) -> None:
+    found = fetches(router, 0, 1, "no route", 86400)
+    waits = [later - before for before, later in itertools.pairwise(found)]
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600]
+
+
+def test_what_a_killed_fetch_left_ends(router: Router) -> None:
+    left = router.path("/etc/cpe-filter/provision/policy/trial")
+    left.parent.mkdir(parents=True)
+    left.write_text("")
+    (router.root / "sources").write_text("")
+    script = router.path("/etc/init.d/cpe-filter")
+    script.write_text(f'#!/bin/sh\necho "$@" >{router.root}/asked\nrm {left}\n')
+    fetches(router, 0, 0, "https://x/: nothing new")
+    assert (router.root / "asked").read_text() == "reload\n"
+    assert not (router.root / "sources").exists()

@@ -86,8 +86,28 @@ def add_to(collector: argparse.ArgumentParser) -> None:
     _token(verb("token", "make, list and revoke tokens of the API"), after)
     calibrate = verb("calibrate", "print rates by indicator in cases closed as confirmed or as a false alarm")
     calibrate.add_argument("--output", metavar="PATH", help="also write a proposed table of rates to this file")
+    erase = verb(
+        "erase",
+        "delete what the store has of one subscriber",
+        "Cases, incidents, reports, notices and instructions. The audit log keeps its lines. docs/privacy.md says what "
+        "comes back, and what is elsewhere.",
+    )
+    _erase(erase)
     audit = verb("audit", "print the audit log, one JSON object on each line, and check that no line was changed")
     audit.add_argument("--since", metavar="TIME", help="lines since this time, such as 2026-11-24")
+
+
+def _erase(erase: argparse.ArgumentParser) -> None:
+    erase.add_argument("of", metavar="SUBSCRIBER", type=_name, help="the id in the map of subscribers")
+    erase.add_argument(
+        "--yes", action="store_const", const="yes", help="delete; without it nothing is deleted, and rows are counted"
+    )
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected the id of a subscriber")
+    return text
 
 
 def _export(export: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """`cpe-filter collector`, the tasks that end: export xarf|intelmq|csv, rebuild, webhook list|retry,
-notice --case ID, bounce, calibrate, audit, token create|list|revoke, enrol, routers import|list|revoke|allow.
+notice --case ID, bounce, calibrate, audit, erase SUBSCRIBER, token create|list|revoke, enrol,
+routers import|list|revoke|allow.
 
 Knows the options of the command line. Must not do a task's work. Messages go to stderr; stdout has only the output of
 the task.
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from cpe_filter.collect.api import tokens
-from cpe_filter.collect.cases import calibration, notice, query, queue, rates, worker
+from cpe_filter.collect.cases import calibration, erasure, notice, query, queue, rates, worker
 from cpe_filter.collect.cases.model import CaseError
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.enrol import desk
@@ -28,7 +29,9 @@ from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
 from cpe_filter.detect.evidence import INDICATORS
 
-WORK = ("export", "rebuild", "webhook", "notice", "bounce", "calibrate", "audit", "token", "enrol", "routers")
+WORK = (
+    "export", "rebuild", "webhook", "notice", "bounce", "calibrate", "audit", "erase", "token", "enrol", "routers"
+)  # fmt: skip
 
 
 class BadArgumentsError(Exception):
@@ -37,8 +40,8 @@ class BadArgumentsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """of: what to export, what to do with given-up events or tokens, or a trial's folder. The rest as on the command
-    line."""
+    """of: what to export, what to do with given-up events or tokens, a trial's folder, or a subscriber. The rest as on
+    the command line."""
 
     of: str | None = None
     since: str | None = None
@@ -52,6 +55,7 @@ class Options:
     role: str | None = None
     expires: str | None = None
     reason: str | None = None
+    yes: str | None = None
 
 
 async def run(config: Config, store: Store, work: str, options: Options) -> None:
@@ -67,6 +71,8 @@ async def run(config: Config, store: Store, work: str, options: Options) -> None
         await _calibrate(store, options)
     elif work == "audit":
         await _audit(store, options)
+    elif work == "erase":
+        await _erase(config, store, options, now)
     elif work == "token":
         await _token(store, options, now)
     elif work in ("enrol", "routers"):
@@ -181,6 +187,23 @@ async def _audit(store: Store, options: Options) -> None:
         )
     number, chain = await audit.head(store)
     _report(f"{found} lines; each follows the one before. The last is {number}, with chain {chain}")
+
+
+async def _erase(config: Config, store: Store, options: Options, now: int) -> None:
+    """Without --yes it only counts."""
+    subscriber = options.of or ""
+    async with worker.subscriber_map(config) as subscribers:
+        await (await worker.updater(config, store, subscribers, now)).catch_up(now)
+    if options.yes is None:
+        done, verb = await erasure.found(store, subscriber), "would be deleted; --yes deletes them"
+    else:
+        by = audit.By(audit.os_user(), audit.COMMAND)
+        done, verb = await erasure.erase(store, subscriber, by, now), "deleted"
+    if not done.cases:
+        raise BadArgumentsError(f"no case of subscriber {subscriber[:80]!a}")
+    for table, count in done.rows.items():
+        print(f"{table}: {count}")
+    _report(f"{done.cases} cases of subscriber {subscriber} {verb}")
 
 
 async def _token(store: Store, options: Options, now: int) -> None:

@@ -69,6 +69,7 @@ KINDS: dict[str, str] = {
     "routers": "Certificates of routers",
     "webhook-retry": "Notifications requeued",
     "rebuild": "Cases rebuilt",
+    "erase": "Subscriber erased",
     "started": "Collector started",
 }
 

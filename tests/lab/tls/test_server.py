@@ -37,7 +37,7 @@ def test_a_session_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old
     monkeypatch.setattr(Handler, "context", context, raising=False)
     with Server(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = False  # the end waits for them
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         with smtplib.SMTP("127.0.0.1", server.server_address[1], timeout=20) as smtp:
             smtp.starttls()
             refused = smtp.sendmail(

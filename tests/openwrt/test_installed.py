@@ -32,6 +32,7 @@ COMMANDS = [
     "exempt",
     "uci",
     "policy",
+    "enrol",
 ]
 
 

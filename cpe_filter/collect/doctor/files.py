@@ -37,6 +37,7 @@ def _modes(config: Config, path: str) -> Iterator[Finding]:
     private = [config.listen.key, config.page.key, config.webhook.secret_file, config.subscribers.token_file]
     private += [config.mail.password_file, config.mail.key_file, config.nats.credentials]
     private += [config.api.key, config.oidc.client_secret_file, config.desk.instruction_key]
+    private += [config.enrol.key, config.enrol.ca_key]
     if config.store.engine == "sqlite":
         private.append(config.store.path)
     if config.page.users or "password=" in config.store.dsn.replace(" ", ""):
@@ -55,6 +56,8 @@ def _certificates(config: Config, now: datetime.datetime) -> Iterator[Finding]:
         "[listen] client_ca": config.listen.client_ca,
         "[page] certificate": config.page.certificate if config.page.address else "",
         "[api] certificate": config.api.certificate if config.api.address else "",
+        "[enrol] certificate": config.enrol.certificate if config.enrol.address else "",
+        "[enrol] ca": config.enrol.ca if config.enrol.address else "",
         "[oidc] ca": config.oidc.ca if config.oidc.issuer else "",
         "[mail] ca": config.mail.ca if config.mail.relay else "",
         "[nats] ca": config.nats.ca,

@@ -83,7 +83,7 @@ def test_a_quarantine_is_ended_where_there_is_one(with_store: WithStore) -> None
         done = await page.post(f"{path}/router-end-quarantine", form, cookie)
         assert (done.status, done.headers["location"]) == (303, f"{path}?done=router-end-quarantine")
         shown = read((await page.ask(path, cookie=cookie)).text).text
-        assert "end of the quarantine, by anna: waiting for the router" in shown
+        assert "end of the quarantine, by anna : waiting for the router" in shown
         await store.write([("UPDATE incident SET notice = NULL", {})])
         assert "End the quarantine" not in read((await page.ask(path, cookie=cookie)).text).text
         ask = read((await page.ask(f"{path}/router-end-quarantine", cookie=cookie)).text)

@@ -31,6 +31,7 @@ EXIT_NOT_FETCHED, EXIT_TAKEN_BACK, EXIT_NOT_FOR_US = 1, 4, 5
 APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = "applied", "refused", "taken-back", "rolled-back"
 #: Why a document was taken back, besides the names of trial's looks.
 RELOAD, RESTART, FULL = "reload", "restart", "full"
+_STOPPED = "the router restarted, or this program was stopped, while it was tried"
 
 
 class Outcome(NamedTuple):
@@ -52,22 +53,26 @@ def try_document(
 ) -> Outcome:
     """Tries a document. name: for errors. reload: has the running filter read `where.out` again; 0 if it took it.
 
-    A process that is killed leaves a trial that ends with its time, or with this boot. Raises `UsageError`, OSError.
+    A process that is killed leaves a trial that ends with its time, with this boot, or here. Raises `UsageError`.
     """
-    os.makedirs(where.folder, mode=0o700, exist_ok=True)
-    lock = lock_folder(where.folder, 2.0)
-    if lock < 0:
-        raise UsageError(f"{where.folder}: {already_running(-1)}")
     try:
-        return _judge_and_try(data, name, where, reload, say)
-    finally:
-        os.close(lock)
+        os.makedirs(where.folder, mode=0o700, exist_ok=True)
+        lock = lock_folder(where.folder, 2.0)
+        if lock < 0:
+            raise UsageError(f"{where.folder}: {already_running(-1)}")
+        try:
+            _finish(where, reload)
+            return _judge_and_try(data, name, where, reload, say)
+        finally:
+            os.close(lock)
+    except OSError as error:
+        complain(f"{name}: {_problem(error, where.folder)} ({FULL}); the policy stays as it was")
+        return Outcome(EXIT_UNUSABLE, result=REFUSED, why=FULL)
 
 
 def _judge_and_try(
     data: bytes, name: str, where: Place, reload: Callable[[], int], say: Callable[[str], None]
 ) -> Outcome:
-    after_restart(where)
     recipient = recipient_of(base_of(where), where)
     try:
         made, policy = judged(data, where, recipient)
@@ -99,7 +104,7 @@ def _try(
     try:
         folder.begin(data, place.boot(), place.uptime() + where.limit_s + 2 * trial.LOOK_S)
     except OSError as error:
-        complain(f"{folder.path}: {error.strerror}; the policy stays as it was")
+        complain(f"{_problem(error, folder.path)} ({FULL}); the policy stays as it was")
         return _of(made, EXIT_UNUSABLE, REFUSED, FULL)
     failing, why = [RELOAD], RELOAD
     try:
@@ -115,24 +120,59 @@ def _try(
             taken.save(folder.taken)
             say(f"{called} is in force")
             return _of(made, EXIT_OK, APPLIED)
-    except (OSError, SignedError) as error:
-        failing, why = [str(error)], FULL
-    _take_back(data, f"after it: {', '.join(failing)}", where, folder, reload)
+    except OSError as error:
+        problem = f"{_problem(error, folder.path)} ({FULL})"
+        if folder.good == data:  # confirmed, but not synced, or its number is not noted, which is looked up in it
+            complain(f"{called} is in force, but {problem}")
+            return _of(made, EXIT_OK, APPLIED)
+        failing, why = [problem], FULL
+    except SignedError as error:
+        failing, why = [f"{error} ({error.code})"], error.code
+    failing = [*_take_back(data, f"after it: {', '.join(failing)}", where, folder, reload), *failing]
     complain(f"{called} was taken back: {', '.join(failing)}")
     return _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)
 
 
-def _take_back(data: bytes, why: str, where: Place, folder: Folder, reload: Callable[[], int]) -> None:
-    """Even where the flash is full: the trial then ends with its time, and the file is made without it."""
+def _take_back(data: bytes, why: str, where: Place, folder: Folder, reload: Callable[[], int]) -> list[str]:
+    """Even where the flash is full: the file is made without the document, which may then be tried again. The trial is
+    removed last: while it is there, somebody has to do this again. Returns what could not be done."""
+    problems = []
     try:
         folder.refuse(data, why)
     except OSError as error:
-        complain(f"{folder.path}: {error.strerror}; the document may be tried again")
+        problems.append(f"{_problem(error, folder.path)}: it may be tried again")
     try:
         effective.write(where, without=data)
     except OSError as error:
-        complain(f"{where.out}: {error.strerror}")
+        problems.append(_problem(error, where.out))
     reload()
+    try:
+        folder.end()
+    except OSError:
+        pass  # it ends with its time
+    return problems
+
+
+def _finish(where: Place, reload: Callable[[], int]) -> None:
+    """What a process left undone that was killed while it tried a document. The caller has the lock: nobody else is at
+    it. The running filter may have the policy that was tried, and the file may have it."""
+    for kind in TYPES:
+        folder = folder_of(where, kind)
+        if not folder.is_unfinished:
+            continue
+        left = folder.left(place.boot(), place.uptime(), stopped=True)
+        if left is not None:
+            _take_back(left, _STOPPED, where, folder, reload)
+            continue
+        effective.write(where)
+        reload()
+        folder.end()
+
+
+def _problem(error: OSError, path: str) -> str:
+    """One line: the file, and what is wrong with it."""
+    name = error.filename if isinstance(error.filename, str) else path
+    return f"{name}: {error.strerror or error}"
 
 
 def after_restart(where: Place) -> list[Outcome]:
@@ -142,7 +182,8 @@ def after_restart(where: Place) -> list[Outcome]:
         folder = folder_of(where, kind)
         left = folder.left(place.boot(), place.uptime())
         if left is not None:
-            folder.refuse(left, "the router restarted, or this program was stopped, while it was tried")
+            folder.refuse(left, _STOPPED)
+            folder.end()
             out.append(_of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART))
     return out
 

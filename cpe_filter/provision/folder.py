@@ -109,12 +109,21 @@ class Folder:
         while len(known) > MOST_BAD:
             del known[next(iter(known))]
         files.replace(self._of("bad"), json.dumps(known, indent=1).encode() + b"\n")
+
+    def end(self) -> None:
+        """Nothing is tried any more, and the filter has read the policy that counts. Raises OSError."""
         self._remove("trial")
 
-    def left(self, boot: str, uptime: float) -> bytes | None:
-        """A document whose trial has neither an end nor time left: it may be why the router restarted."""
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a trial has not come to its `end`, whatever became of it."""
+        return os.path.exists(self._of("trial"))
+
+    def left(self, boot: str, uptime: float, stopped: bool = False) -> bytes | None:
+        """A document whose trial has neither an end nor time left: it may be why the router restarted. stopped: whoever
+        tried it is gone, whatever time is left."""
         found = self._trial()
-        if found is None or (found[0] == boot and uptime < found[1]):
+        if found is None or (found[0] == boot and uptime < found[1] and not stopped):
             return None
         return None if found[2] == self.good or digest_of(found[2]) in self.bad() else found[2]
 

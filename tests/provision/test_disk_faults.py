@@ -1,0 +1,131 @@
+"""`policy apply` as a process that is killed, or whose disk fails, at each call that changes the disk.
+
+What has to hold each time: whole files, one of the two policies, nothing tried twice, and a way on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cpe_filter.policy import file as policy_file
+from cpe_filter.provision import command, trial
+from tests.provision import disk
+from tests.provision.test_command import Router, router
+
+__all__ = ["router"]
+OLD, NEW = '[filter]\nmode = "monitor"\n', '[filter]\nmode = "limit"\n'
+_MOST = 120
+
+
+def taken(router: Router) -> tuple[Path, Path, Path]:
+    """One in force; two more: the next one, and one for afterwards."""
+    assert router.apply(router.document(OLD, sequence=3)) == 0
+    return router.tmp / "3.signed", router.document(NEW, sequence=4), router.document(NEW, sequence=5)
+
+
+def snapshot(router: Router) -> dict[str, bytes]:
+    folder = Path(router.place.folder)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def whole(router: Router) -> None:
+    """Each file can be read, and the policy that `run` reads is one of the two."""
+    assert router.mode in ("monitor", "limit")
+    for name, data in snapshot(router).items():
+        if name.endswith(("bad", "taken", "etags")):
+            json.loads(data)
+    assert command.status(router.place) == 0
+
+
+def running(router: Router) -> str:
+    """What the filter runs with: the policy of its last reload."""
+    return router.reloads[-1]
+
+
+@pytest.mark.parametrize("how", disk.KILLS)
+@pytest.mark.parametrize("reboots", [True, False], ids=["power", "process"])
+def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots: bool) -> None:
+    """The power goes, or the process alone is killed; then the router goes on, and takes the next document."""
+    for at in range(1, _MOST):
+        (tmp_path / str(at)).mkdir()
+        place = router.place._replace(folder=str(tmp_path / str(at) / "provision"), out=str(tmp_path / f"{at}/out"))
+        router.place = place
+        router.boot, router.uptime = "b1", 100.0
+        _, new, later = taken(router)
+        before = snapshot(router)
+
+        ended = disk.run(lambda: router.apply(new), at, how, tmp_path)
+        assert ended.code in (0, -9), (at, ended.err)
+        if not ended.reached:
+            assert ended.code == 0
+            break
+        tried = router.mode
+        if reboots:
+            router.boot, router.uptime = "b2", 5.0
+            assert command.make(place) == 0
+            router.reloads.append(router.mode)
+        else:  # the filter runs with what it has read; later somebody fetches again
+            router.reloads.append(tried)
+            router.uptime += 1000
+        whole(router)
+        in_force = snapshot(router)["policy/good"]
+        assert in_force in (before["policy/good"], new.read_bytes()), at
+        code = router.apply(new)
+        assert code in (0, 2), at
+        whole(router)
+        assert running(router) == router.mode == ("limit" if code == 0 else "monitor"), (at, ended.changes)
+        assert router.apply(later) == 0, at
+        assert running(router) == router.mode == "limit"
+        assert not [name for name in snapshot(router) if name.endswith(("new", "trial"))], at
+    else:
+        pytest.fail("it did not end")
+    assert at > 15
+
+
+@pytest.mark.parametrize("ever", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("fault", disk.ERRORS)
+@pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
+def test_a_disk_that_fails_at_each_write(
+    router: Router, tmp_path: Path, fault: str, ever: bool, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """good: whether the document would be confirmed. In the end one policy counts, for the filter, too."""
+    monkeypatch.setattr(trial, "LOOK_S", 0.01)
+    for at in range(1, _MOST):
+        (tmp_path / str(at)).mkdir()
+        place = router.place._replace(
+            folder=str(tmp_path / str(at) / "provision"), out=str(tmp_path / f"{at}/out"), limit_s=0.2, settle_s=0.01
+        )
+        router.place = place
+        router.uptime = 100.0
+        router.works = lambda: {"filter": True, "rules": True}
+        _, new, later = taken(router)
+        old = policy_file.load(place.out)
+        if not good:
+            router.works = lambda: {"filter": True, "rules": router.mode == "monitor"}
+        ended = disk.run(lambda: router.apply(new), at, fault, tmp_path, ever)
+        if not ended.reached:
+            break
+        assert ended.code in (0, 2, 4), (at, ended.err)
+        lines = ended.err.splitlines()
+        assert not [line for line in lines if not line.startswith("cpe-filter: ")], (at, lines)
+        assert "Traceback" not in ended.err
+        if ended.code:
+            taken_back = lines[-1].startswith("cpe-filter: policy 4 was taken back: ")
+            assert taken_back or lines[-1].endswith((")", "; the policy stays as it was")), (at, lines)
+        assert router.mode in ("monitor", "limit"), (at, ended.changes, ended.out, lines, list(snapshot(router)))
+        whole(router)
+        if ended.code == 2:
+            assert policy_file.load(place.out) == old, at
+        router.uptime += 1000
+        router.works = lambda: {"filter": True, "rules": True}
+        assert command.make(place) == 0
+        whole(router)
+        if ended.code == 2:
+            assert router.mode == "monitor"
+        assert router.apply(later) == 0, at
+        assert router.mode == "limit"
+    else:
+        pytest.fail("it did not end")

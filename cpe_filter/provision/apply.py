@@ -135,7 +135,7 @@ def _try(
 
 def _take_back(data: bytes, why: str, where: Place, folder: Folder, reload: Callable[[], int]) -> list[str]:
     """Even where the flash is full: the file is made without the document, which may then be tried again. The trial is
-    removed last: while it is there, somebody has to do this again. Returns what could not be done."""
+    removed last: while it is there, this has to be done again. Returns what could not be done."""
     problems = []
     try:
         folder.refuse(data, why)
@@ -154,8 +154,8 @@ def _take_back(data: bytes, why: str, where: Place, folder: Folder, reload: Call
 
 
 def _finish(where: Place, reload: Callable[[], int]) -> None:
-    """What a process left undone that was killed while it tried a document. The caller has the lock: nobody else is at
-    it. The running filter may have the policy that was tried, and the file may have it."""
+    """What a process left undone that was killed while it tried a document. The caller has the lock, so no other
+    process does. The running filter may have the policy that was tried, and the file may have it."""
     for kind in TYPES:
         folder = folder_of(where, kind)
         if not folder.is_unfinished:

@@ -51,7 +51,7 @@ def _be_child(work: Callable[[], int], hook: _Hook, names: list[Path]) -> None:
     try:
         for path, stream in zip(names, (1, 2), strict=False):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
         hook.begin()
         code = work()
     except BaseException as error:

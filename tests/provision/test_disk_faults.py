@@ -6,6 +6,7 @@ What has to hold each time: whole files, one of the two policies, nothing tried 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots:
         _, new, later = taken(router)
         before = snapshot(router)
 
-        ended = disk.run(lambda: router.apply(new), at, how, tmp_path)
+        ended = disk.run(partial(router.apply, new), at, how, tmp_path)
         assert ended.code in (0, -9), (at, ended.err)
         if not ended.reached:
             assert ended.code == 0
@@ -67,7 +68,7 @@ def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots:
             router.boot, router.uptime = "b2", 5.0
             assert command.make(place) == 0
             router.reloads.append(router.mode)
-        else:  # the filter runs with what it has read; later somebody fetches again
+        else:  # the filter runs with what it has read; later it fetches again
             router.reloads.append(tried)
             router.uptime += 1000
         whole(router)
@@ -105,7 +106,7 @@ def test_a_disk_that_fails_at_each_write(
         old = policy_file.load(place.out)
         if not good:
             router.works = lambda: {"filter": True, "rules": router.mode == "monitor"}
-        ended = disk.run(lambda: router.apply(new), at, fault, tmp_path, ever)
+        ended = disk.run(partial(router.apply, new), at, fault, tmp_path, ever)
         if not ended.reached:
             break
         assert ended.code in (0, 2, 4), (at, ended.err)

@@ -25,6 +25,7 @@ from cpe_filter.lean.files import already_running, lock_folder
 from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.lean.sha256 import sha256
+from cpe_filter.lean.spread import place_of
 from cpe_filter.outcome import EXIT_OK, UsageError, complain
 from cpe_filter.policy.model import Policy
 from cpe_filter.report.certificate import MOST_BYTES, Certificate, CertificateError, parse
@@ -94,7 +95,7 @@ def _run(pair: Pair, server: Server, way: Way, now: bool) -> int:
 
 def renew_at(held: Certificate, router: str) -> float:
     """POSIX seconds: two thirds of its life, and up to a twelfth more, by the router's id."""
-    share = int.from_bytes(sha256(b"renew " + router.encode()).digest()[:8], "big") / 2**64
+    share = place_of(router.encode(), b"renew")
     return held.begins + (held.ends - held.begins) * (2 / 3 + share / 12)
 
 

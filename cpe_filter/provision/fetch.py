@@ -14,7 +14,7 @@ import time
 from cpe_filter import __version__
 from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.lean.sha256 import sha256
+from cpe_filter.lean.spread import place_of
 from cpe_filter.privileges import PrivilegeError, act_as
 from cpe_filter.provision.folder import MAX_DOCUMENT
 
@@ -95,4 +95,4 @@ def _get(url: str, tls: ssl.SSLContext, etag: str) -> tuple[bytes | None, str]:
 
 def splay(router: str, seconds: float) -> float:
     """Which second of so many is this router's: always the same, so that routers come one after the other."""
-    return int.from_bytes(sha256(b"fetch " + router.encode()).digest()[:8], "big") / 2**64 * seconds
+    return place_of(router.encode(), b"fetch") * seconds

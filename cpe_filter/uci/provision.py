@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cpe_filter.inputs import shown
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.lean.sha256 import sha256
+from cpe_filter.lean.spread import place_of
 from cpe_filter.uci import places
 from cpe_filter.uci.export import FLAGS, Section
 
@@ -115,5 +115,4 @@ def lines(settings: Provision, router: str) -> list[str]:
     if not settings.enabled or not settings.urls:
         return []
     name = router.encode() or places.read(places.at(_ADDRESS), 64)
-    share = int.from_bytes(sha256(b"fetch " + name).digest()[:8], "big") / 2**64
-    return [f"fetch {settings.every_hours * 3600} {int(share * settings.splay_minutes * 60)}"]
+    return [f"fetch {settings.every_hours * 3600} {int(place_of(name, b'fetch') * settings.splay_minutes * 60)}"]

@@ -73,7 +73,7 @@ def try_document(
 def _judge_and_try(
     data: bytes, name: str, where: Place, reload: Callable[[], int], say: Callable[[str], None]
 ) -> Outcome:
-    recipient = recipient_of(base_of(where), where)
+    recipient = recipient_of(base_of(where)[1], where)
     try:
         made, policy = judged(data, where, recipient)
     except RefusedError as error:

@@ -20,7 +20,6 @@ import time
 from cpe_filter import __version__
 from cpe_filter.lean.sha256 import sha256
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, complain
-from cpe_filter.policy import file as policy_file
 from cpe_filter.provision import apply as trying
 from cpe_filter.provision import effective, place
 from cpe_filter.provision import fetch as getting
@@ -77,17 +76,16 @@ def fetch(
     say: Callable[[str], None] = print,
 ) -> int:
     """`policy fetch`: gets the documents at URLs, and applies each that is another one than the last from there."""
-    base = base_of(where)
-    recipient = recipient_of(base, where)
+    own = base_of(where)[1]
+    recipient = recipient_of(own, where)
     if splay_s:
         time.sleep(splay(recipient.router, splay_s))
     os.makedirs(where.folder, mode=0o700, exist_ok=True)
     etags, context = Etags(where.folder), _context(where, recipient)
-    user = policy_file.build(base, where.base).report.user
     codes = []
     for url in urls:
         try:
-            found = getting.fetch(url, ca, user, etags.of(url, context))
+            found = getting.fetch(url, ca, own.report.user, etags.of(url, context))
         except getting.FetchError as error:
             complain(f"{error}; the policy stays as it was")
             codes.append(EXIT_NOT_FETCHED)

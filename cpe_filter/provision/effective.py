@@ -85,8 +85,8 @@ def tables(
 
     replaced: in place of the document of its type; what is wrong with it is raised.
     """
-    data, problems = base_of(where), []
-    policy = policy_file.build(data, where.base)
+    data, policy = base_of(where)
+    problems = []
     for kind in TYPES:
         if replaced is not None and replaced.type == kind:
             data = overlay.laid_over(data, replaced)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cpe_filter.provision import effective, place
 from cpe_filter.provision.apply import after_restart
-from cpe_filter.provision.place import TYPES, Place, base_of, folder_of, recipient_of
+from cpe_filter.provision.place import TYPES, Place, folder_of, recipient_of
 from cpe_filter.uci.provision import Laid
 from cpe_filter.uci.tables import toml
 
@@ -28,4 +28,4 @@ def over(base: str, folder: str) -> Laid:
     lasting, tried = policy, [folder_of(where, kind).trial(place.boot(), place.uptime()) for kind in TYPES]
     for document in filter(None, tried):  # one at a time is
         lasting = effective.tables(where, document)[1]
-    return Laid(policy, text, lasting, problems, recipient_of(base_of(where), where).router)
+    return Laid(policy, text, lasting, problems, recipient_of(policy, where).router)

@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cpe_filter.policy.model import Policy
+
 #: Types of documents that a router keeps, in the order in which they are laid over its own policy.
 TYPES = (POLICY_BUNDLE, TABLE, REPLIES)
 _BOOT = "/proc/sys/kernel/random/boot_id"
@@ -58,22 +60,21 @@ def uptime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def base_of(place: Place) -> dict[str, Any]:
-    """The router's own policy. Raises `UsageError`."""
+def base_of(place: Place) -> tuple[dict[str, Any], Policy]:
+    """The router's own policy: its tables, and what they make. Raises `UsageError`."""
     try:
         data = toml_file.load(place.base, PolicyError)
-        policy_file.build(data, place.base)
+        return data, policy_file.build(data, place.base)
     except PolicyError as error:
         raise UsageError(str(error)) from None
-    return data
 
 
-def recipient_of(base: dict[str, Any], place: Place) -> Recipient:
-    """This router, by the name in its certificate; "" without one."""
-    path = policy_file.build(base, place.base).report.certificate
+def recipient_of(policy: Policy, place: Place) -> Recipient:
+    """This router, by the name in its certificate; "" without one. policy: its own, or with documents over it, which
+    cannot set where the certificate is."""
     name = ""
     try:
-        with open(path, "rb") as file:
+        with open(policy.report.certificate, "rb") as file:
             name = parse(file.read(MOST_BYTES)).name
     except (OSError, CertificateError):
         pass

@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cpe_filter.enrol.pair import Pair
-from cpe_filter.lean import files
 from tests.collect.ca import Authority
-
-
-class PowerCutError(Exception):
-    pass
+from tests.power_cut import PowerCutError, power_cut
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +75,7 @@ def test_a_power_cut_at_every_write(
         if start in ("two files", "a key alone"):
             Path(it.key).write_bytes(old[0])
             Path(it.key).chmod(0o600)
-        changes = 0
-
-        def counted(real: Callable[..., object]) -> Callable[..., object]:
-            def change(*arguments: object, **more: object) -> object:
-                nonlocal changes
-                if changes >= cut:  # noqa: B023
-                    raise PowerCutError
-                changes += 1
-                return real(*arguments, **more)
-
-            return change
-
-        with monkeypatch.context() as patch:
-            patch.setattr(files, "replace", counted(files.replace))
-            for name in ("unlink", "symlink", "replace"):
-                patch.setattr(os, name, counted(getattr(os, name)))
+        with power_cut(monkeypatch, cut, "unlink", "symlink", "replace"):
             try:
                 it.begin(new[0])
                 it.finish(new[1])

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 from tests.openwrt import ipk
+from tests.openwrt.package import Router, why_not
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -51,3 +53,14 @@ def root(read: Callable[[str], ipk.Ipk], tmp_path: Path) -> Path:
     """A router's file system with the package cpe-filter."""
     read("cpe-filter").unpack(tmp_path / "root")
     return tmp_path / "root"
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    """A router without a configuration, on which the package's scripts run."""
+    reason = why_not()
+    if reason and LIVE_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    return Router(tmp_path)

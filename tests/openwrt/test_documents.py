@@ -12,8 +12,7 @@ from cpe_filter.collect import signing
 from cpe_filter.policy.file import load
 from cpe_filter.provision import place
 from cpe_filter.provision.folder import Folder
-from tests.conftest import LIVE_REQUIRED
-from tests.openwrt.package import STAND_IN, Message, Router, shell, why_not
+from tests.openwrt.package import STAND_IN, Message, Router, shell
 from tests.openwrt.test_init import BAD, CLOSED, RULES, RUN, limits, run_alive, started
 from tests.signed import making
 
@@ -23,15 +22,9 @@ OFF = "config provision 'provision'\n\toption enabled '0'\n"
 
 
 @pytest.fixture
-def router(tmp_path: Path) -> Router:
-    reason = why_not()
-    if reason and LIVE_REQUIRED:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    made = Router(tmp_path)
-    made.config("cpe-filter", "")
-    return made
+def router(router: Router) -> Router:
+    router.config("cpe-filter", "")
+    return router
 
 
 def document(content: str, number: int = 7) -> bytes:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import LIVE_REQUIRED
-from tests.openwrt.package import Router, why_not
+from tests.openwrt.package import Router
 
 #: Turns of its loop, of 20 s, in a clock that each sleep moves on.
 TURNS = 400
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> Router:
-    reason = why_not()
-    if reason and LIVE_REQUIRED:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    return Router(tmp_path)
 
 
 def fetches(router: Router, first: int, code: int, said: str, every: int = 3600) -> list[int]:

@@ -20,10 +20,9 @@ import pytest
 
 from cpe_filter.home.translators import looked_up
 from cpe_filter.policy.file import load
-from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import DEADLINE_S
 from tests.openwrt import ipk
-from tests.openwrt.package import FILES, INSTALL, Router, why_not
+from tests.openwrt.package import FILES, INSTALL, Router
 
 RUN = "/var/run/cpe-filter"
 RULES = "/usr/share/nftables.d/ruleset-post/20-cpe-filter.nft"
@@ -38,15 +37,9 @@ def limits(messages: int) -> str:
 
 
 @pytest.fixture
-def router(tmp_path: Path) -> Router:
-    reason = why_not()
-    if reason and LIVE_REQUIRED:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    made = Router(tmp_path)
-    made.config("cpe-filter", "")
-    return made
+def router(router: Router) -> Router:
+    router.config("cpe-filter", "")
+    return router
 
 
 def started(router: Router, config: str, action: str = "start") -> dict[str, dict[str, list[str]]]:

@@ -21,21 +21,11 @@ from cpe_filter.toml_file import Key, parse
 from cpe_filter.uci.provision import OPTIONS
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
-from tests.openwrt.package import FILES, Router, why_not
+from tests.openwrt.package import FILES, Router
 from tests.policies import changed_policy, make_policy
 
 UCI_ONLY = {("network", "lan_network"), ("network", "wan_network")}
 EMPTY = "".join(f"config {table} '{table}'\n\n" for table in BY_TABLE)
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> Router:
-    reason = why_not()
-    if reason and LIVE_REQUIRED:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    return Router(tmp_path)
 
 
 def quoted(value: str) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cpe_filter.lean import files
 from cpe_filter.provision.folder import MOST_BAD, Folder, digest_of
+from tests.power_cut import PowerCutError, power_cut
 
 OLD, NEW, LATER = b"old", b"new", b"later"
-
-
-class PowerCutError(Exception):
-    pass
 
 
 def folder(tmp_path: Path) -> Folder:
@@ -96,21 +91,7 @@ def test_a_power_cut_at_every_write(step: str, tmp_path: Path, monkeypatch: pyte
         it = Folder(str(place))
         it.confirm(OLD)
         it.confirm(NEW) if step == "roll back" else it.begin(NEW, "b1", 100.0)
-        changes = 0
-
-        def counted(real: Callable[..., object]) -> Callable[..., object]:
-            def change(*arguments: object, **more: object) -> object:
-                nonlocal changes
-                if changes >= cut:  # noqa: B023
-                    raise PowerCutError
-                changes += 1
-                return real(*arguments, **more)
-
-            return change
-
-        with monkeypatch.context() as patch:
-            patch.setattr(files, "replace", counted(files.replace))
-            patch.setattr(os, "unlink", counted(os.unlink))
+        with power_cut(monkeypatch, cut, "unlink"):
             try:
                 STEPS[step](it)
                 whole = True

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     #: An event as the wire format has it.
     Wire = dict[str, Any]
-    EventKind = Literal["opened", "raised", "updated", "closed", "heartbeat", "instruction"]
+    EventKind = Literal["opened", "raised", "updated", "closed", "heartbeat", "instruction", "document"]
 
 OPENED: EventKind = "opened"
 RAISED: EventKind = "raised"
@@ -32,6 +32,7 @@ UPDATED: EventKind = "updated"
 CLOSED: EventKind = "closed"
 HEARTBEAT: EventKind = "heartbeat"
 INSTRUCTION: EventKind = "instruction"
+DOCUMENT: EventKind = "document"
 
 CLEARED: EndReason = "cleared"
 RELEASED: EndReason = "released"
@@ -114,7 +115,8 @@ def _submission(counts: Iterable[int]) -> Wire:
 
 def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: dict[str, Any]) -> Wire:
     """The daily heartbeat. figures: exempt, packets, failures, restored; ways and unlisted, as in the status (there
-    `unwatched`, `unlisted`); submission: pseudonym and counts of each device with many servers.
+    `unwatched`, `unlisted`); submission: pseudonym and counts of each device with many servers; docs: the signed
+    documents in force, with type, doc and number.
 
     Where there is none it has no field for them, nor for unusual devices, so that collectors that do not know the field
     accept the heartbeat.
@@ -140,6 +142,7 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
         **({"sub": submission[:_MAX_WAYS]} if submission else {}),
         **({"ways": ways[:_MAX_WAYS]} if ways else {}),
         **({"unlisted": unlisted[:_MAX_WAYS]} if unlisted else {}),
+        **({"docs": list(figures["docs"])} if figures.get("docs") else {}),
     }
 
 
@@ -153,6 +156,19 @@ def instruction_event(up: Uptime, digest: str, outcome: str, action: str, dev: s
         event["dev"] = dev
     applied = outcome == APPLIED
     return {**event, "result": APPLIED if applied else "refused", **({} if applied else {"why": outcome})}
+
+
+def document_event(up: Uptime, kind: str, digest: str, number: int, result: str, why: str) -> Wire:
+    """What has become of a signed document for many routers. digest, number: "" and 0 where they could not be read."""
+    event: Wire = {"up": int(up), "kind": DOCUMENT, "type": kind}
+    if digest:
+        event["doc"] = digest
+    if number:
+        event["number"] = number
+    event["result"] = result
+    if result != APPLIED and why:
+        event["why"] = why
+    return event
 
 
 def _interface(one: dict[str, Any]) -> Wire:

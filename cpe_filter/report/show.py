@@ -31,6 +31,7 @@ _KINDS = {
     "closed": "it has ended",
     "heartbeat": "the filter works",
     "instruction": "the Internet provider's instruction",
+    "document": "the Internet provider's document",
 }
 _WHYS = {
     "cleared": "by its behaviour",
@@ -136,6 +137,9 @@ def _words(event: Any, devices: dict[str, str]) -> str:
             )
         if kind == "instruction":
             return f"{what}: {_instruction(event, devices)}"
+        if kind == "document":
+            why = f" ({printable(str(event['why']))})" if "why" in event else ""
+            return f"{what}: {printable(str(event['type']))}, {printable(str(event['result']))}{why}"
         dev = str(event["dev"])
         why = f", {_WHYS[event['why']]}" if "why" in event else ""
         counted = ", ".join(

@@ -5,7 +5,7 @@ is never used twice within a boot. A later event that says more replaces an earl
 replaces an `updated`, a heartbeat replaces the last one. `opened`, `raised` and `closed` stay until they have arrived.
 
 When the bound is reached the least important event is dropped first: the oldest `updated`, then heartbeats, answers to
-instructions, `opened`, `closed`, and `raised` last. Each report carries the number of dropped events.
+instructions, documents, `opened`, `closed`, and `raised` last. Each report carries the number of dropped events.
 
 The file has a line of JSON about all of it, a line for each event, and a line with the checksum of all before it.
 Events are kept byte for byte as they will be sent, so writing costs little: 256 KiB take 0.7 ms, a few incidents 0.1.
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from cpe_filter.lean import json_text
 from cpe_filter.lean.checksum import with_checksum
 from cpe_filter.lean.named_tuple import NamedTuple
-from cpe_filter.report.events import CLOSED, HEARTBEAT, INSTRUCTION, OPENED, RAISED, UPDATED
+from cpe_filter.report.events import CLOSED, DOCUMENT, HEARTBEAT, INSTRUCTION, OPENED, RAISED, UPDATED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Bytes of the file.
 MOST_BYTES = 256 << 10
 #: The order in which events are dropped.
-ORDER = (UPDATED, HEARTBEAT, INSTRUCTION, OPENED, CLOSED, RAISED)
+ORDER = (UPDATED, HEARTBEAT, INSTRUCTION, DOCUMENT, OPENED, CLOSED, RAISED)
 #: Bytes for what is not an event.
 _FRAME = 512
 MOST = (1 << 32) - 1

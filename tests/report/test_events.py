@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cpe_filter.lean.clocks import Uptime
-from cpe_filter.report.events import instruction_event
+from cpe_filter.report.events import document_event, instruction_event
 from tests.report.wire import check_event
 
 
@@ -17,3 +17,17 @@ def test_what_has_become_of_an_instruction() -> None:
         "up": 5, "kind": "instruction", "doc": digest, "act": "release", "dev": dev, "result": "applied",
     }  # fmt: skip
     assert refused == {"up": 5, "kind": "instruction", "doc": digest, "result": "refused", "why": "signature"}
+
+
+def test_what_has_become_of_a_document() -> None:
+    digest = "0123456789abcdef"
+    applied = document_event(Uptime(5.5), "policy", digest, 41, "applied", "")
+    back = document_event(Uptime(5.5), "table", digest, 1 << 53, "taken-back", "filter")
+    unread = document_event(Uptime(5.5), "replies", "", 0, "refused", "signature")
+    for event in (applied, back, unread):
+        check_event({"seq": 1, **event})
+    assert applied == {
+        "up": 5, "kind": "document", "type": "policy", "doc": digest, "number": 41, "result": "applied",
+    }  # fmt: skip
+    assert back["why"] == "filter"
+    assert unread == {"up": 5, "kind": "document", "type": "replies", "result": "refused", "why": "signature"}

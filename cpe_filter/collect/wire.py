@@ -19,6 +19,8 @@ import jsonschema_rs
 VERSION = 1
 #: Sequence numbers below this are sent back for rejected events.
 _MAX_SEQ = 1 << 32
+#: Kinds of events besides those of incidents: each has a definition of its own in the schema.
+_APART = ("heartbeat", "instruction", "document")
 
 Event = dict[str, Any]
 
@@ -98,7 +100,7 @@ def _validators() -> dict[str, Any]:
         "report": jsonschema_rs.Draft202012Validator(envelope),
         **{
             name: jsonschema_rs.Draft202012Validator({**base, "$ref": f"#/$defs/{name}"})
-            for name in ("incident", "heartbeat", "instruction")
+            for name in ("incident", *_APART)
         },
     }
 
@@ -113,7 +115,7 @@ def parse(data: bytes, router: str, address: str | None, received: int) -> tuple
     rejected = []
     for index, event in enumerate(body["events"]):
         kind = event.get("kind") if isinstance(event, dict) else None
-        why = _fault(kind if kind in ("heartbeat", "instruction") else "incident", event)
+        why = _fault(kind if kind in _APART else "incident", event)
         if why:
             rejected.append(Rejected(_seq(event), index, why))
         else:

@@ -159,8 +159,11 @@ def instruction_event(up: Uptime, digest: str, outcome: str, action: str, dev: s
 
 
 def document_event(up: Uptime, kind: str, digest: str, number: int, result: str, why: str) -> Wire:
-    """What has become of a signed document for many routers. digest, number: "" and 0 where they could not be read."""
-    event: Wire = {"up": int(up), "kind": DOCUMENT, "type": kind}
+    """What has become of a signed document for many routers. kind, number: "" and 0 where its signature is not good;
+    digest: "" where there was no file."""
+    event: Wire = {"up": int(up), "kind": DOCUMENT}
+    if kind:
+        event["type"] = kind
     if digest:
         event["doc"] = digest
     if number:

@@ -139,7 +139,8 @@ def _words(event: Any, devices: dict[str, str]) -> str:
             return f"{what}: {_instruction(event, devices)}"
         if kind == "document":
             why = f" ({printable(str(event['why']))})" if "why" in event else ""
-            return f"{what}: {printable(str(event['type']))}, {printable(str(event['result']))}{why}"
+            named = [printable(str(event[name])) for name in ("type", "number", "doc") if name in event]
+            return f"{' '.join([what, *named])}: {printable(str(event['result']))}{why}"
         dev = str(event["dev"])
         why = f", {_WHYS[event['why']]}" if "why" in event else ""
         counted = ", ".join(

@@ -104,6 +104,36 @@ def test_wrong_events_are_rejected_one_by_one() -> None:
     assert not any(mark in one.why for one in rejected for mark in "<>';-")
 
 
+def test_what_has_become_of_a_document() -> None:
+    made = {"up": 9, "kind": "document"}
+    good = [
+        {**made, "seq": 1, "type": "policy", "doc": "a" * 16, "number": 1 << 53, "result": "applied"},
+        {**made, "seq": 2, "type": "table", "doc": "a" * 16, "result": "taken-back", "why": "filter"},
+        {**made, "seq": 3, "doc": "a" * 16, "result": "refused", "why": "signature"},
+        {**made, "seq": 4, "result": "refused", "why": "full"},
+        heartbeat(5, docs=[{"type": "policy", "doc": "a" * 16, "number": 7}]),
+    ]
+    wrong = [
+        {**good[0], "seq": 11, "type": "instruction"},
+        {**good[0], "seq": 12, "doc": "A" * 16},
+        {**good[0], "seq": 13, "number": (1 << 53) + 1},
+        {**good[0], "seq": 14, "number": 0},
+        {**good[1], "seq": 15, "result": "tried"},
+        {**good[1], "seq": 16, "why": "it's"},
+        {**good[3], "seq": 17, "result": "rolled-back"},
+        {**good[2], "seq": 18, "url": "x"},
+        heartbeat(19, docs=[{"type": "policy", "doc": "a" * 16}]),
+        heartbeat(20, docs=[]),
+    ]
+    taken, rejected = parse(body(*good, *wrong))
+    assert list(taken.events) == good
+    assert [one.seq for one in rejected] == list(range(11, 21))
+    assert [one.why for one in rejected][:7] == [
+        "type: enum", "doc: pattern", "number: maximum", "number: minimum", "result: enum", "why: pattern",
+        "required type",
+    ]  # fmt: skip
+
+
 def test_whole_floats_are_whole_numbers() -> None:
     taken, rejected = parse(body(incident(1, conns=3.0, ind={"a": 2.0})))
     assert not rejected

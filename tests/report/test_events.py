@@ -23,11 +23,14 @@ def test_what_has_become_of_a_document() -> None:
     digest = "0123456789abcdef"
     applied = document_event(Uptime(5.5), "policy", digest, 41, "applied", "")
     back = document_event(Uptime(5.5), "table", digest, 1 << 53, "taken-back", "filter")
-    unread = document_event(Uptime(5.5), "replies", "", 0, "refused", "signature")
+    unread = document_event(Uptime(5.5), "", digest, 0, "refused", "signature")
     for event in (applied, back, unread):
         check_event({"seq": 1, **event})
     assert applied == {
         "up": 5, "kind": "document", "type": "policy", "doc": digest, "number": 41, "result": "applied",
     }  # fmt: skip
     assert back["why"] == "filter"
-    assert unread == {"up": 5, "kind": "document", "type": "replies", "result": "refused", "why": "signature"}
+    assert unread == {"up": 5, "kind": "document", "doc": digest, "result": "refused", "why": "signature"}
+    assert document_event(Uptime(5.5), "", "", 0, "refused", "full") == {
+        "up": 5, "kind": "document", "result": "refused", "why": "full",
+    }  # fmt: skip

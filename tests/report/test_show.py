@@ -84,6 +84,20 @@ def test_a_heartbeat_with_submission(desk: Desk) -> None:
     assert text in shown(desk)
 
 
+def test_documents(desk: Desk) -> None:
+    made = {"up": 5, "kind": "document", "doc": "ab" * 8}
+    desk.leave(
+        {**made, "type": "policy", "number": 41, "result": "taken-back", "why": "filter"},
+        {**made, "result": "refused", "why": "signature"},
+        {"up": 5, "kind": "document", "result": "refused", "why": "full"},
+    )
+    text = shown(desk)
+    what = "the Internet provider's document"
+    assert f"  {what} policy 41 abababababababab: taken-back (filter)\n" in text
+    assert f"  {what} abababababababab: refused (signature)\n" in text
+    assert f"  {what}: refused (full)\n" in text
+
+
 def test_what_could_not_be_sent(desk: Desk) -> None:
     desk.policy = changed_policy(desk.policy, report_url="https://no-such-host.invalid")
     desk.leave(incident("opened"))

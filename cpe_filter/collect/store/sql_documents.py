@@ -67,7 +67,7 @@ class Documents:
         """An event `document`."""
         row = {
             "router": report.router,
-            "type": event["type"],
+            "type": event.get("type", ""),
             "digest": event.get("doc", ""),
             "sequence": event.get("number"),
             "result": event["result"],

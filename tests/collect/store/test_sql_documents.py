@@ -24,6 +24,11 @@ def document(seq: int, up: int, result: str = "applied", doc: str = A, number: i
     return {"seq": seq, "up": up, "kind": "document", "type": "policy", "result": result, **named, **more}
 
 
+def unsigned(seq: int, up: int, **more: Any) -> dict[str, Any]:
+    """A refusal of what has no good signature: nothing in it is believed."""
+    return {"seq": seq, "up": up, "kind": "document", "result": "refused", **more}
+
+
 def docs(seq: int, up: int, *found: tuple[str, str, int]) -> dict[str, Any]:
     listed = [{"type": kind, "doc": doc, "number": number} for kind, doc, number in found]
     return heartbeat(seq, up, **({"docs": listed} if listed else {}))
@@ -76,11 +81,11 @@ STORIES: dict[str, tuple[list[Report], list[tuple[Any, ...]], dict[str, tuple[st
         [("r1", "policy", A, 7, "applied", None, NOW - 900)],
         {},
     ),
-    "refused: unreadable": (
-        [sent(document(1, 100, "refused", "", why="format")), sent(document(2, 200, "refused", B, 9, why="key"))],
+    "refused: no good signature": (
+        [sent(unsigned(1, 100, why="full")), sent(unsigned(2, 200, doc=A, why="signature"))],
         [
-            ("r1", "policy", "", None, "refused", "format", NOW - 900),
-            ("r1", "policy", B, 9, "refused", "key", NOW - 800),
+            ("r1", "", "", None, "refused", "full", NOW - 900),
+            ("r1", "", A, None, "refused", "signature", NOW - 800),
         ],
         {},
     ),

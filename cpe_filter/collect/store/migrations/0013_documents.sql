@@ -1,6 +1,6 @@
 -- What has become of the ISP's signed documents on routers, by events `document` and heartbeats (`docs`).
--- The last outcome of each document on each router. digest: 16 hex digits of the signed bytes; '' where the router could
--- not read it. sequence: NULL where it could not be read. result: applied, refused, taken-back or rolled-back. why: the
+-- The last outcome of each document on each router. type: '' where its signature was not good. digest: 16 hex digits of
+-- the signed bytes; '' where there were none. sequence: NULL where the type is ''. result: applied, refused, taken-back or rolled-back. why: the
 -- router's code, NULL where it was applied. at: of the last event.
 CREATE TABLE router_document (
     router TEXT NOT NULL,

@@ -82,10 +82,16 @@ async def _issue(config: Config, store: Store, router: str, folder: str, now: in
     except OSError as error:
         raise EnrolError(f"{path}: {error.strerror}") from None
     with os.fdopen(descriptor, "wb") as file:
-        made = await own.issue(request_of(der, router), router)
-        await register.allow(store, router, now, _by())
-        await register.note(store, made.serial, router, made.key, "hand", made.issued_at, made.ends_at, _by())
-        file.write(pem + made.chain)
+        try:
+            made = await own.issue(request_of(der, router), router)
+            await register.allow(store, router, now, _by())
+            row = register.Certificate(made.serial, router, made.key, "hand", made.issued_at, made.ends_at)
+            if not await register.note(store, row, by=_by()):
+                raise EnrolError(f"router {router} has been revoked meanwhile")
+            file.write(pem + made.chain)
+        except BaseException:
+            os.unlink(path)  # an empty file would be in the way of the next attempt
+            raise
     ends = time.strftime("%Y-%m-%d", time.gmtime(made.ends_at))
     print(path)
     print(f"key and certificate of router {router}, which expires on {ends}", file=sys.stderr)

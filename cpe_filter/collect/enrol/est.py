@@ -146,11 +146,14 @@ class _Est:
         await self._check_known(who, key)
         _pay(self._routers.take(who.router, 1, time.monotonic()), "too many certificates for this router")
         if who.nonce:
-            self._nonces.use(who.nonce)
-        if who.token and not await register.use_token(self._store, who.router, key):
-            raise _RefusalError(403, "token", "the token was used for another key")
+            now = int(time.time())
+            if not await register.use_nonce(self._store, who.nonce, now, now + proof.NONCE_S + 2 * proof.SKEW_S):
+                raise _RefusalError(401, "proof", "the nonce was used before")
         made = await self._own.issue(asked, who.router)
-        await register.note(self._store, made.serial, who.router, made.key, who.how, made.issued_at, made.ends_at)
+        row = register.Certificate(made.serial, who.router, made.key, who.how, made.issued_at, made.ends_at)
+        if not await register.note(self._store, row, who.token):
+            await self._check_known(who, key)  # says why, unless a token was spent or replaced since
+            raise _RefusalError(403, "token", "the token was used for another key, or replaced")
         self._metrics.enrolments.labels(who.how).inc()
         ends = time.strftime("%Y-%m-%d", time.gmtime(made.ends_at))
         _log.info("certificate issued", extra={"fields": {**fields, "serial": made.serial, "ends": ends}})

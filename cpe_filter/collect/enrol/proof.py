@@ -1,7 +1,7 @@
 """Who asks for a certificate: nonces, and the signature of a factory key over one.
 
 Knows signatures. Must not know HTTP's transport or the store. A nonce has its time and a MAC, so nothing is kept of one
-that is only asked for; what is kept, in bounds, is which were used.
+that is only asked for. The register keeps which were used.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from cpe_filter.collect.enrol.authority import digest_of, key_problem
 
-#: Seconds for which a nonce is good, and how many used ones are kept.
-NONCE_S, MAX_USED = 300, 1 << 16
+#: Seconds for which a nonce is good. The clocks of machines that share the work may differ by the second number.
+NONCE_S, SKEW_S = 300, 30
 _NONCE = re.compile(r"([0-9a-f]{8})([0-9a-f]{32})([0-9a-f]{32})")
 _FIELD = re.compile(r'([a-z]+)="([0-9A-Za-z._:@+/=-]{0,1200})"')
 _FIELDS = frozenset(("router", "nonce", "key", "signature"))
@@ -36,28 +36,18 @@ class Nonces:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = hashlib.sha256(b"cpe-filter nonces\n" + secret).digest()
-        self._used: dict[str, float] = {}
 
     def make(self, now: float | None = None) -> str:
         start = f"{int(time.time() if now is None else now):08x}{secrets.token_hex(16)}"
         return start + self._mac(start)
 
     def problem(self, nonce: str, now: float | None = None) -> str | None:
-        """Why it is refused; None if it is good."""
+        """Why it is refused, whether it was used or not; None if it is good."""
         found = _NONCE.fullmatch(nonce)
         if found is None or not hmac.compare_digest(found[3], self._mac(found[1] + found[2])):
             return "the nonce is not of this server"
-        if not 0 <= (time.time() if now is None else now) - int(found[1], 16) < NONCE_S:
-            return "the nonce has expired"
-        return "the nonce was used before" if nonce in self._used else None
-
-    def use(self, nonce: str, now: float | None = None) -> None:
-        at = time.time() if now is None else now
-        self._used[nonce] = at
-        while self._used and (
-            len(self._used) > MAX_USED or at - next(iter(self._used.values())) > NONCE_S
-        ):  # in the order of their use
-            del self._used[next(iter(self._used))]
+        age = (time.time() if now is None else now) - int(found[1], 16)
+        return None if -SKEW_S <= age < NONCE_S else "the nonce has expired"
 
     def _mac(self, start: str) -> str:
         return hmac.new(self._secret, start.encode(), hashlib.sha256).hexdigest()[:32]

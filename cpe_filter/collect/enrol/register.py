@@ -1,6 +1,6 @@
 """The register of routers in the store: who may have a certificate, by which key, and what was issued and revoked.
 
-Knows the tables of migration 0014. Must not know X.509 or HTTP. Times are POSIX seconds.
+Knows the tables of migrations 0014 and 0015. Must not know X.509 or HTTP. Times are POSIX seconds.
 """
 
 from __future__ import annotations
@@ -97,9 +97,13 @@ async def token_is_good(store: Store, router: str, text: str, key: str, now: int
     return same and now < row["ends_at"] and row["used_key"] in ("", key)
 
 
-async def use_token(store: Store, router: str, key: str) -> bool:
-    """Binds the token to a key; False if another key was faster."""
-    return (await store.write([(_USE, {"router": router, "key": key})]))[0] == 1
+async def use_nonce(store: Store, nonce: str, now: int, ends_at: int) -> bool:
+    """Whether a nonce was not used before, in any process. It is kept until it has expired."""
+    statements: list[Statement] = [
+        ("DELETE FROM enrol_nonce WHERE ends_at <= :now", {"now": now}),
+        (_USE_NONCE, {"nonce": nonce, "ends": ends_at}),
+    ]
+    return (await store.write(statements))[1] == 1
 
 
 def _hash(text: str) -> str:
@@ -127,16 +131,33 @@ async def is_revoked(store: Store, serial: str) -> bool:
     return bool(rows)
 
 
-async def note(
-    store: Store, serial: str, router: str, key: str, how: How, issued_at: int, ends_at: int, by: audit.By | None = None
-) -> None:
-    """A certificate that was issued. by: whoever had it issued by hand."""
-    values = {"serial": serial, "router": router, "key": key, "how": how, "issued": issued_at, "ends": ends_at}
-    statement: Statement = (_NOTE, values)
+class Certificate(NamedTuple):
+    """serial: hexadecimal. key: SHA-256 of the public key."""
+
+    serial: str
+    router: str
+    key: str
+    how: How
+    issued_at: int
+    ends_at: int
+
+
+async def note(store: Store, made: Certificate, token: str = "", by: audit.By | None = None) -> bool:
+    """Registers a certificate that was signed, and uses the token that it was asked for by, in one transaction.
+
+    False, and nothing has changed: the router is not allowed any more, or the token was used for another key, or
+    replaced. Then the certificate must not be sent. by: whoever had it issued by hand.
+    """
+    values = made._asdict()
+    statements: list[Statement] = [(_HOLD, {"router": made.router})]
+    if token:
+        values["hash"] = _hash(token)
+        statements.append((_USE, {"router": made.router, "key": made.key, "hash": values["hash"]}))
+    statements.append((_NOTE_BY_TOKEN if token else _NOTE, values))
     if by is None:
-        await store.write([statement])
-    else:
-        await audit.record(store, by, "routers", reason=f"{router}: certificate {serial}", also=[statement])
+        return (await store.write(statements))[-1] == 1
+    reason = f"{made.router}: certificate {made.serial}"
+    return (await audit.record(store, by, "routers", reason=reason, also=statements))[-1] == 1
 
 
 async def revoke(store: Store, router: str, reason: str, now: int, by: audit.By) -> int:
@@ -204,8 +225,18 @@ _BIND = """
 INSERT INTO enrol_token (router, hash, ends_at, used_key) VALUES (:router, :hash, :ends, '')
 ON CONFLICT (router) DO UPDATE SET hash = excluded.hash, ends_at = excluded.ends_at, used_key = ''
 """
-_USE = "UPDATE enrol_token SET used_key = :key WHERE router = :router AND used_key IN ('', :key)"
+_USE = """
+UPDATE enrol_token SET used_key = :key WHERE router = :router AND hash = :hash AND used_key IN ('', :key)
+    AND EXISTS (SELECT 1 FROM enrol_router WHERE router = :router AND state = 'allowed')
+"""
+_USE_NONCE = "INSERT INTO enrol_nonce (nonce, ends_at) VALUES (:nonce, :ends) ON CONFLICT (nonce) DO NOTHING"
+# Whoever revokes the router at the same time waits for this row, and then finds the certificate; or was first.
+_HOLD = "UPDATE enrol_router SET changed_at = changed_at WHERE router = :router"
 _NOTE = """
 INSERT INTO enrol_certificate (serial, router, key, how, issued_at, ends_at, revoked_at)
-VALUES (:serial, :router, :key, :how, :issued, :ends, NULL)
+SELECT :serial, :router, :key, :how, :issued_at, :ends_at, NULL
+WHERE EXISTS (SELECT 1 FROM enrol_router WHERE router = :router AND state = 'allowed')
 """
+_NOTE_BY_TOKEN = (
+    f"{_NOTE} AND EXISTS (SELECT 1 FROM enrol_token WHERE router = :router AND hash = :hash AND used_key = :key)"
+)

@@ -100,7 +100,7 @@ def _try(
     say: Callable[[str], None],
 ) -> Outcome:
     called = f"{made.type} {made.sequence}"
-    before = trial.look(effective.policy_of(where))
+    looker = trial.Looker(effective.policy_of(where), policy)
     try:
         folder.begin(data, place.boot(), place.uptime() + where.limit_s + 2 * trial.LOOK_S)
     except OSError as error:
@@ -111,7 +111,7 @@ def _try(
         effective.write(where)
         if reload() == 0:
             say(f"{called} is tried for up to {where.limit_s:.0f} s")
-            failing = trial.wait(before, lambda: trial.look(policy), where.limit_s, where.settle_s)
+            failing = trial.wait(looker.before, looker.after, where.limit_s, where.settle_s)
             why = failing[0] if failing else ""
         if not failing:
             taken = sequence.load(folder.taken)

@@ -38,7 +38,7 @@ class Router:
         self.reloads: list[str] = []
         self.takes = True
         self.boot, self.uptime = "b1", 100.0
-        monkeypatch.setattr(trial, "look", lambda policy: self.works())
+        monkeypatch.setattr(trial, "look", lambda policy, relays: self.works())
         monkeypatch.setattr(trial, "LOOK_S", 0.05)
         monkeypatch.setattr(place, "boot", lambda: self.boot)
         monkeypatch.setattr(place, "uptime", lambda: self.uptime)

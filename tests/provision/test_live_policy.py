@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cpe_filter.collect import signing
-from tests.lab.net import PYTHON, Filter, Lab
+from tests.lab.net import PYTHON, Filter, Lab, mx4
 from tests.signed import making
 
 pytestmark = pytest.mark.live
@@ -36,6 +36,40 @@ def document(folder: Path, content: str, sequence: int) -> Path:
 
 def mode(running: Filter) -> str:
     return str(running.status()["mode"])
+
+
+def sent(lab: Lab) -> str:
+    return lab.run("device1", [PYTHON, "-m", "tests.lab.send", mx4(40)], check=False).stdout
+
+
+def test_mail_that_passed_and_is_refused_takes_a_document_back(lab: Lab) -> None:
+    base = lab.policy('[filter]\nmode = "limit"\n[limits]\nmessages_per_hour = 7200\n', "own.toml")
+    keys = making.folder_of(lab.folder, policy=making.key("isp"))
+    out = lab.folder / "policy.toml"
+    files = ["--policy", str(base), "--out", str(out), "--folder", str(lab.folder / "provision"), "--keys", keys]
+    lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "make", *files])
+    running = lab.start_filter(out)
+    assert sent(lab).startswith("sent")
+    end = time.monotonic() + 20
+    while not (device := running.device("device1")) or not device["messages"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+    tight = "[limits]\nmessages_per_hour = 1\nmessages_burst = 1\n"
+    for number, content, code in ((3, tight, 4), (4, '[explain]\ntext = "Mail is refused."\n', 0)):
+        words = [str(document(lab.folder, content, number)), str(base), str(out), str(lab.folder / "provision"), keys]
+        errors = lab.folder / f"{number}.err"
+        with errors.open("w") as told:
+            arguments = [PYTHON, "-c", _APPLY, *words, str(lab.folder / "control"), "25", "12"]
+            trying = lab.start("router", arguments, stderr=told)
+        running.wait_for("limits" if code else "explain")
+        answers = []
+        for _ in range(3):
+            answers.append(sent(lab))
+            time.sleep(0.6)  # by then there is a token again
+        assert trying.wait(40) == code, errors.read_text()
+        assert ("was taken back: mail" in errors.read_text()) is bool(code)
+        assert all(one.startswith("sent") for one in answers) is not bool(code)
 
 
 def test_applied_and_taken_back(lab: Lab) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import time
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
 
 from cpe_filter.policy.model import Policy
 from cpe_filter.provision import trial
@@ -49,15 +56,83 @@ def test_what_did_not_work_before_fails_nothing() -> None:
     assert waited([{**ALL, "collector": False}], {**ALL, "collector": False})[0] == []
 
 
-def test_a_collector_is_reached_or_not() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        policy = Policy()
-        policy = policy._replace(report=policy.report._replace(url=f"https://127.0.0.1:{port}/x"))
-        assert trial.look(policy)["collector"]
-    assert not trial.look(policy)["collector"]
-    named = policy._replace(report=policy.report._replace(url="https://collector.invalid/"))
-    assert trial.look(named)["dns"] is False
-    assert "collector" not in trial.look(Policy())
+def test_refused_mail_is_not_waited_for() -> None:
+    refused = {**ALL, "mail": False}
+    assert waited([{**ALL, "mail": True}, refused], {**ALL, "mail": True}) == (["mail"], 5.0)
+
+
+def reporting_to(url: str) -> Policy:
+    policy = Policy()
+    return policy._replace(report=policy.report._replace(url=url))
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        yield one
+
+
+def test_a_collector_is_reached_or_not(listener: socket.socket) -> None:
+    policy = reporting_to(f"https://127.0.0.1:{listener.getsockname()[1]}/x")
+    assert trial.look(policy, [])["collector"]
+    listener.close()
+    assert not trial.look(policy, [])["collector"]
+    assert trial.look(reporting_to("https://collector.invalid/"), [])["dns"] is False
+    assert "collector" not in trial.look(Policy(), [])
+
+
+def test_a_name_server_that_never_answers_ends_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_NETWORK_S", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: time.sleep(60))
+    begun = time.monotonic()
+    found = trial.look(reporting_to("https://collector.example/"), ["192.0.2.1"])
+    assert (found["dns"], found["collector"], found["relay"]) == (False, False, False)
+    assert time.monotonic() - begun < 10
+
+
+def with_relays(*relays: str) -> Policy:
+    policy = Policy()
+    return policy._replace(network=policy.network._replace(relays=tuple(map(ip_network, relays))))
+
+
+def test_relays_are_tried_only_if_they_change(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_SMTP", listener.getsockname()[1])
+    old = with_relays("127.0.0.1")
+    wrong = trial.Looker(old, with_relays("127.0.0.1/32", "127.9.9.9/32"))
+    assert wrong.before["relay"]
+    assert trial.worse(wrong.before, wrong.after()) == []
+    listener.close()
+    assert trial.worse(wrong.before, wrong.after()) == []  # one answer is enough
+    for new in (with_relays("127.0.0.1"), with_relays(), with_relays("10.0.0.0/8")):
+        assert "relay" not in trial.Looker(old, new).before
+
+
+def test_relays_with_a_wrong_address(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_SMTP", listener.getsockname()[1])
+    looker = trial.Looker(with_relays("127.0.0.1"), with_relays("127.9.9.9"))
+    # A listener on 127.0.0.1 does not answer at another address.
+    assert trial.worse(looker.before, looker.after()) == ["relay"]
+
+
+def test_mail_that_is_refused_more(tmp_path: Path) -> None:
+    status = tmp_path / "status.json"
+
+    def known(refused: int) -> None:
+        one = {"device": "02:00:00:00:00:01", "standing": "clear", "messages": 3, "connections": 9, "refused": refused}
+        status.write_text(json.dumps({"devices": [one]}))
+
+    policy = Policy()
+    policy = policy._replace(
+        filter=policy.filter._replace(mode="limit"), status=policy.status._replace(status_file=str(status))
+    )
+    tighter = policy._replace(limits=policy.limits._replace(messages_per_hour=1))
+    known(0)
+    looker = trial.Looker(policy, tighter)
+    assert trial.worse(looker.before, looker.after()) == []
+    known(1)
+    assert trial.worse(looker.before, looker.after()) == ["mail"]
+    status.unlink()
+    assert trial.worse(looker.before, looker.after()) == []
+    assert "mail" not in trial.Looker(policy, policy).before

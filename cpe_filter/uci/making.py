@@ -16,9 +16,11 @@ from cpe_filter.lean.log import Line, notice, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.file import build
 from cpe_filter.policy.model import NetworkTable, Policy, PolicyError
-from cpe_filter.uci import export, lease_files, netifd, places, provision, tables, ways
+from cpe_filter.uci import enrol, export, lease_files, netifd, places, provision, tables, ways
+from cpe_filter.uci.enrol import Enrol
 from cpe_filter.uci.export import Section
-from cpe_filter.uci.provision import Provision, ProvisionError
+from cpe_filter.uci.options import OptionError
+from cpe_filter.uci.provision import Provision
 from cpe_filter.uci.tables import Tables, UciError
 
 #: Packages that a policy is made from, and the first one, which has to be right.
@@ -119,11 +121,26 @@ def provisioned(sources: Sources) -> Provision:
     """The section `provision`, also where another section cannot be used. One that cannot be used is the default: what
     is in force stays, and nothing is fetched."""
     try:
-        sections = export.parse(sources.exports[PACKAGES[0]])
-        found = next((one for one in sections if one.kind == provision.KIND), None)
+        found = _of_kind(sources, provision.KIND)
         return provision.read(found) if found else Provision()
-    except (export.ExportError, ProvisionError):
+    except OptionError:
         return Provision()
+
+
+def enrolled(sources: Sources) -> Enrol:
+    """The section `enrol`, in the same way."""
+    try:
+        found = _of_kind(sources, enrol.KIND)
+        return enrol.read(found) if found else Enrol()
+    except OptionError:
+        return Enrol()
+
+
+def _of_kind(sources: Sources, kind: str) -> Section | None:
+    try:
+        return next((one for one in export.parse(sources.exports[PACKAGES[0]]) if one.kind == kind), None)
+    except export.ExportError:
+        return None
 
 
 def make(sources: Sources, settings: Tables) -> Made:

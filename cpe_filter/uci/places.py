@@ -14,8 +14,9 @@ RUN = "/var/run/cpe-filter"
 #: know; the devices that networks had; whether a jail can be built; the number of `run`, by procd.
 POLICY, SERVICE, CONFIG_ERROR, NOTES = "policy.toml", "service", "config-error", "notes"
 DEVICES, JAIL, PID = "devices", "jail", "run.pid"
-#: In RUN: the policy without the ISP's documents, where these can be laid over it; the arguments of `policy fetch`.
-OWN, FETCH = "own.toml", "fetch"
+#: In RUN: the policy without the ISP's documents, where these can be laid over it; the words behind `cpe-filter` of a
+#: fetch and of an enrolment.
+OWN, FETCH, ENROL = "own.toml", "fetch", "enrol"
 #: The ISP's documents, their keys, and the service's script, which follows a policy that has changed.
 PROVISION, KEYS = "/etc/cpe-filter/provision", "/etc/cpe-filter/keys"
 SCRIPT = "/etc/init.d/cpe-filter"

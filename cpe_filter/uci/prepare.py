@@ -9,6 +9,7 @@ know procd: the init script reads the file `service`, a word and its value on ea
     mount PATH, mount_rw PATH   what is in the jail; none: no jail
     file PATH          the ISP's policy, which the policy is made from
     fetch EVERY FIRST  the ISP's documents are fetched (see provision); the arguments are in the file `fetch`
+    enrol EVERY FIRST  the router's certificate is got and renewed (see enrol); the arguments are in the file `enrol`
     and the lines of service; without `run` there is no policy to start with, or no jail that is required
 
 `notes` has a line for each thing that a user must know and that stops nothing; `config-error` says why UCI is not used.
@@ -28,7 +29,8 @@ from cpe_filter.policy.file import load
 from cpe_filter.policy.interfaces import matches
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.policy.packages import provided
-from cpe_filter.uci import jail, making, places, provision, service
+from cpe_filter.uci import enrol, jail, making, places, provision, service
+from cpe_filter.uci.enrol import Enrol
 from cpe_filter.uci.export import Section
 from cpe_filter.uci.making import Made
 from cpe_filter.uci.provision import Laid, Provision
@@ -60,14 +62,14 @@ def run(documents: Documents | None = None) -> list[Line]:
     wanted = jail.ON
     news: list[Line] = []
     failed: list[Line] = []
-    wish = Provision()
+    wish, certificate = Provision(), Enrol()
     try:
         sources = making.read_sources(_seen())
         main = making.service_section(sources)
         if not main.flag("enabled", True):
             _switch_off()
             return []
-        wanted, wish = _jail_setting(main), making.provisioned(sources)
+        wanted, wish, certificate = _jail_setting(main), making.provisioned(sources), making.enrolled(sources)
         made: Made | None = making.make(sources, making.configured(sources))
         _remove(places.run(places.CONFIG_ERROR))
     except UciError as error:
@@ -92,7 +94,7 @@ def run(documents: Documents | None = None) -> list[Line]:
     policy, lacks = provided(made.policy)
     notes = [*made.notes, *made.hints(), *failed, *(warning(text) for text in lacks)]
     lines, notes = _service(made._replace(policy=policy, notes=notes), wanted)
-    lines += fetched
+    lines += [*fetched, *_enrolling(certificate, policy, documents is not None, notes)]
     _write(places.SERVICE, "".join(f"{line}\n" for line in lines))
     _write(places.NOTES, "".join(f"{printable(note)}\n" for note in notes))
     _write(places.DEVICES, "".join(f"{name} {made.seen[name]}\n" for name in list(made.seen)[:_MOST_SEEN]))
@@ -146,6 +148,21 @@ def _with_documents(made: Made, wish: Provision, documents: Documents | None) ->
     chosen = made.chosen or laid.policy.filter.mode != made.policy.filter.mode
     made = made._replace(policy=laid.policy, text=laid.text or made.text, notes=notes, chosen=chosen)
     return made, laid.lasting, lines
+
+
+# ── the router's certificate ────────────────────────────────────────────────────────────────────────
+
+
+def _enrolling(wish: Enrol, policy: Policy, installed: bool, notes: list[Line]) -> list[str]:
+    """The lines of enrolment. installed: its package, which has the documents, too."""
+    line, words = enrol.started(wish, policy)
+    if not line:
+        return []
+    if not installed:
+        notes.append(warning("enrol.url: no certificate is got until the package cpe-filter-report is installed"))
+        return []
+    _write(places.ENROL, "".join(f"{word}\n" for word in words))
+    return [line]
 
 
 # ── the policy before ───────────────────────────────────────────────────────────────────────────────

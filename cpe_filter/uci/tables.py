@@ -13,9 +13,9 @@ from cpe_filter import toml_file
 from cpe_filter.inputs import shown
 from cpe_filter.policy.keys import BY_TABLE
 from cpe_filter.policy.model import PolicyError
-from cpe_filter.uci import provision
+from cpe_filter.uci import enrol, provision
 from cpe_filter.uci.export import FLAGS, Section
-from cpe_filter.uci.provision import Provision, ProvisionError
+from cpe_filter.uci.options import OptionError
 from cpe_filter.uci.ways import Chosen
 
 #: The options of the section `main`.
@@ -27,6 +27,8 @@ _MOST_DIGITS = 15
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _NETWORK = _NAME - {"-"}
 _SIDES = ("lan", "wan")
+#: Sections that concern the service alone, by type; they are only checked here.
+_OF_SERVICE = {provision.KIND: provision.read, enrol.KIND: enrol.read}
 _DATE = " is not a date; allowed: a date such as 2027-01-31, or a date and time"
 
 
@@ -38,14 +40,14 @@ class Tables:
     """A configuration, read. Raises `UciError`.
 
     data: the policy's tables, as TOML's parser would give them, without LAN and WAN. chosen: these two, by `lan` and
-    `wan`. main: the options of the section `main`. provision: None without that section.
+    `wan`. main: the options of the section `main`.
     """
 
     def __init__(self, sections: list[Section]) -> None:
         self.data: dict[str, Any] = {}
         self.main = Section("cpe-filter", "main", {})
         self.chosen = {key: Chosen() for key in _SIDES}
-        self.provision: Provision | None = None
+        self._seen: set[str] = set()
         for section in sections:
             self._add(section)
 
@@ -53,8 +55,8 @@ class Tables:
         kind, name = section.kind, section.name
         if kind == "cpe-filter":
             self._add_main(section)
-        elif kind == provision.KIND:
-            self._add_provision(section)
+        elif kind in _OF_SERVICE:
+            self._check(section)
         elif not kind or not _NAME.issuperset(kind):
             raise UciError(f"cpe-filter.{name}: the section's type is unknown")
         elif kind == "exempt":
@@ -78,12 +80,13 @@ class Tables:
             raise UciError(f"cpe-filter.main.jail is {shown(jail)}; allowed: 0, 1, required")
         self.main = section
 
-    def _add_provision(self, section: Section) -> None:
-        if self.provision is not None:
-            raise UciError(f"cpe-filter.{section.name}: a second section of type provision; one is expected")
+    def _check(self, section: Section) -> None:
+        if section.kind in self._seen:
+            raise UciError(f"cpe-filter.{section.name}: a second section of type {section.kind}; one is expected")
+        self._seen.add(section.kind)
         try:
-            self.provision = provision.read(section)
-        except ProvisionError as error:
+            _OF_SERVICE[section.kind](section)
+        except OptionError as error:
             raise UciError(str(error)) from None
 
     def _table(self, section: Section, place: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ INSTALL: dict[str, tuple[str, int]] = {
     "cpe-filter.keep": ("/lib/upgrade/keep.d/cpe-filter", 0o644),
     "cpe-filter.capabilities": ("/etc/capabilities/cpe-filter.json", 0o644),
     "cpe-filter-send": ("/usr/libexec/cpe-filter-send", 0o755),
-    "cpe-filter-fetch": ("/usr/libexec/cpe-filter-fetch", 0o755),
+    "cpe-filter-repeat": ("/usr/libexec/cpe-filter-repeat", 0o755),
 }
 #: Programs of busybox that the scripts may use: those that OpenWrt's has by default.
 APPLETS = (

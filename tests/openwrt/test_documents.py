@@ -160,15 +160,16 @@ def test_a_power_cut_during_a_trial_ends_in_the_policy_before(router: Router) ->
 def test_the_fetch_is_an_instance_of_its_own(router: Router) -> None:
     assert "fetch" not in started(router, "")
     fetch = started(router, FETCHES)["fetch"]
-    program, run, every, first = fetch["command"]
-    assert (program, run, every) == (str(router.path("/usr/libexec/cpe-filter-fetch")), str(router.path(RUN)), "86400")
+    program, words, every, first = fetch["command"]
+    assert program == str(router.path("/usr/libexec/cpe-filter-repeat"))
+    assert (words, every) == (str(router.path(f"{RUN}/fetch")), "86400")
     assert 0 <= int(first) < 3600
     lines = router.text(f"{RUN}/fetch").splitlines()
-    assert lines[0] == URL
+    assert lines[:3] == ["policy", "fetch", URL]
     assert f"--policy={router.path(f'{RUN}/own.toml')}" in lines
     assert "--region=north" in lines
     assert fetch["file"] == [program, str(router.path(f"{RUN}/fetch"))]
-    router.path("/usr/libexec/cpe-filter-fetch").unlink()
+    router.path("/usr/libexec/cpe-filter-repeat").unlink()
     assert "fetch" not in started(router, FETCHES)
 
 
@@ -185,8 +186,8 @@ def test_the_program_gets_what_was_configured_and_no_shell_reads_it(router: Rout
     router.path("/usr/bin/cpe-filter").write_text(f'#!/bin/sh\nfor w; do echo "<$w>"; done >{said}\necho in force\n')
     (router.bin / "sleep").unlink()
     router._script("sleep", "kill $PPID; kill $$")
-    script = router.path("/usr/libexec/cpe-filter-fetch")
-    router.ash(script, router.path(RUN), "86400", "0")
+    script = router.path("/usr/libexec/cpe-filter-repeat")
+    router.ash(script, router.path(f"{RUN}/fetch"), "86400", "0")
     assert said.read_text().startswith(f"<policy>\n<fetch>\n<{URL}>\n<--policy=")
     assert router.log.endswith("<5>in force\n")
 

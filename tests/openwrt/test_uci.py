@@ -18,7 +18,7 @@ from cpe_filter.policy.file import build
 from cpe_filter.policy.keys import BY_TABLE, KEYS
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.toml_file import Key, parse
-from cpe_filter.uci.provision import OPTIONS
+from cpe_filter.uci import enrol, provision
 from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 from tests.openwrt.package import FILES, Router
@@ -98,8 +98,8 @@ def test_the_shipped_configuration_names_every_key_and_no_other() -> None:
     keys = {(key.table, key.name) for key in KEYS}
     exempt = {("exempt", name) for name in ("device", "destination", "until", "reason")}
     main = {("cpe-filter", name) for name in ("enabled", "policy_file", "jail")}
-    documents = {("provision", name) for name in OPTIONS}
-    assert named == keys | exempt | main | documents | UCI_ONLY
+    service = {(section.KIND, name) for section in (provision, enrol) for name in section.OPTIONS}
+    assert named == keys | exempt | main | service | UCI_ONLY
     lists = {(key.table, key.name) for key in KEYS if isinstance(key.value(Policy()), tuple)}
     assert {place for place, kind in kinds.items() if kind == "list"} == lists | {("provision", "url")} | UCI_ONLY
 
@@ -299,7 +299,7 @@ def test_networks_and_devices_together(router: Router) -> None:
 
 def test_shellcheck() -> None:
     files = [FILES / name for name in ("cpe-filter.init", "cpe-filter.defaults", "cpe-filter-send")]
-    files.append(FILES / "cpe-filter-fetch")
+    files.append(FILES / "cpe-filter-repeat")
     files += [PROJECT / "tests/openwrt/stand_in" / name for name in ("rc.common",)]
     try:
         done = subprocess.run(["shellcheck", "-s", "dash", "-x", *files], capture_output=True, text=True)

@@ -8,7 +8,8 @@ import pytest
 
 from cpe_filter.uci import places, provision
 from cpe_filter.uci.export import Section
-from cpe_filter.uci.provision import Provision, ProvisionError, arguments, lines, read
+from cpe_filter.uci.options import OptionError
+from cpe_filter.uci.provision import Provision, arguments, lines, read
 
 URL = "https://policy.isp.example/routers.signed"
 
@@ -43,7 +44,7 @@ def test_defaults_and_values() -> None:
     ],
 )
 def test_mistakes(options: dict[str, str | list[str]], error: str) -> None:
-    with pytest.raises(ProvisionError) as raised:
+    with pytest.raises(OptionError) as raised:
         read(section(**options))
     assert error in str(raised.value)
 
@@ -70,7 +71,7 @@ def test_each_router_has_its_own_second(tmp_path: Path, monkeypatch: pytest.Monk
 def test_arguments_are_one_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "ROOT", str(tmp_path))
     words = arguments(read(section(url=URL, region="$(reboot) --out=/x")))
-    assert words[0] == URL
+    assert words[:3] == ["policy", "fetch", URL]
     assert words[-1] == "--region=$(reboot) --out=/x"
     assert not [word for word in words if word.startswith("--model")]
     board = tmp_path / provision._MODEL[1:]

@@ -1,4 +1,4 @@
-"""cpe-filter-fetch under busybox's shell: when it fetches, how it repeats, and what it does with what a kill left."""
+"""cpe-filter-repeat under busybox's shell: when it starts a command, what it logs, and what a killed fetch leaves."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from tests.openwrt.package import Router
 TURNS = 400
 
 
-def fetches(router: Router, first: int, code: int, said: str, every: int = 3600) -> list[int]:
-    """At which uptimes it fetches, in a simulated clock that begins at 0."""
+def starts(
+    router: Router, first: int, code: int, said: str, every: int = 3600, words: str = "policy\nfetch\nhttps://x/\n"
+) -> list[int]:
+    """At which uptimes it starts the command, in a simulated clock that begins at 0. said: by a shell's echo."""
     clock, done = router.root / "uptime", router.root / "done"
     clock.write_text("0.00 0.00\n")
-    (router.root / "fetch").write_text("https://policy.isp.example/\n")
+    file = router.root / ("fetch" if words.startswith("policy") else "enrol")
+    file.write_text(words)
     router.path("/usr/bin/cpe-filter").write_text(f'#!/bin/sh\ncat {clock} >>{done}\necho "{said}"\nexit {code}\n')
     (router.bin / "sleep").unlink()
     router._script(
@@ -24,25 +27,44 @@ def fetches(router: Router, first: int, code: int, said: str, every: int = 3600)
         f'read -r now _ <{clock}\nnow=$((${{now%%.*}} + $1))\necho "$now.00 0.00" >{clock}\n'
         f"[ $now -lt {TURNS * 20} ] || kill $PPID",
     )
-    script = router.path("/usr/libexec/cpe-filter-fetch")
+    script = router.path("/usr/libexec/cpe-filter-repeat")
     script.write_text(script.read_text().replace("/proc/uptime", str(clock)))
-    router.ash(script, router.root, str(every), str(first))
+    router.ash(script, file, str(every), str(first))
     return [int(line.split(".")[0]) for line in done.read_text().splitlines()] if done.exists() else []
 
 
 def test_first_at_its_second_and_then_as_often_as_configured(router: Router) -> None:
-    assert fetches(router, 1000, 0, "https://x/: nothing new") == [1000, 4600]
+    assert starts(router, 1000, 0, "https://x/: nothing new") == [1000, 4600]
     assert router.log == ""
 
 
 @pytest.mark.parametrize("code", [0, 2, 4, 5])
 def test_what_became_of_a_document_is_logged(router: Router, code: int) -> None:
-    assert fetches(router, 0, code, "policy 7 is something", 7200) == [0, 7200]
-    assert router.log == "<5>policy 7 is something\n" * 2
+    assert starts(router, 0, code, "policy 7 is something", 7200) == [0, 7200]
+    assert router.log == "<5>policy 7 is something\n"  # once, because nothing else was said in between
+
+
+def test_of_several_documents_the_news_is_logged(router: Router) -> None:
+    starts(router, 0, 0, "policy 7 is in force\nhttps://y/: nothing new")
+    assert router.log == "<5>policy 7 is in force\n"
+
+
+def test_it_is_said_again_when_something_else_was_in_between(router: Router) -> None:
+    turn = router.root / "turn"
+    starts(
+        router, 0, 1, f"$(echo >>{turn}; case $(wc -l <{turn}) in 2) echo x: nothing new ;; *) echo no route ;; esac)"
+    )
+    assert router.log == "<5>no route\n" * 2
+
+
+def test_a_certificate_that_is_not_due_is_not_logged(router: Router) -> None:
+    said = "the certificate of cpe-1 ends on 2027-01-01; the next is due in 12345 s"
+    assert starts(router, 40, 0, said, 7200, "enrol\n--url=https://x\n") == [40, 7240]
+    assert router.log == ""
 
 
 def test_where_nothing_was_fetched_it_tries_again_later_and_later(router: Router) -> None:
-    found = fetches(router, 0, 1, "no route", 86400)
+    found = starts(router, 0, 1, "no route", 86400)
     waits = [later - before for before, later in itertools.pairwise(found)]
     assert waits == [60, 120, 240, 480, 960, 1920, 3600]
 
@@ -54,6 +76,6 @@ def test_what_a_killed_fetch_left_ends(router: Router) -> None:
     (router.root / "sources").write_text("")
     script = router.path("/etc/init.d/cpe-filter")
     script.write_text(f'#!/bin/sh\necho "$@" >{router.root}/asked\nrm {left}\n')
-    fetches(router, 0, 0, "https://x/: nothing new")
+    starts(router, 0, 0, "https://x/: nothing new")
     assert (router.root / "asked").read_text() == "reload\n"
     assert not (router.root / "sources").exists()

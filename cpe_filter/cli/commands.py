@@ -195,9 +195,10 @@ def _policy(options: argparse.Namespace) -> int:
 
     def reload() -> int:
         """Where no filter runs, the next one reads the file."""
+        loaded = _digest_of(options.out)  # before, so that a file that is replaced meanwhile is read once more
         code = filter_.do({"do": "reload"})
         if code in (EXIT_OK, EXIT_NOT_RUNNING):
-            _service_follows(options.service)
+            _service_follows(options.service, loaded if code == EXIT_OK else "")
             return EXIT_OK
         return code
 
@@ -211,14 +212,28 @@ def _policy(options: argparse.Namespace) -> int:
     return code
 
 
-def _service_follows(script: str | None) -> None:
-    """Has the service follow what depends on the policy besides the filter: the responder, the page, a boot's rules."""
+def _digest_of(path: str) -> str:
+    """Of a policy's file, as `uci prepare` names it."""
+    from cpe_filter.lean.sha256 import sha256
+
+    try:
+        with open(path, "rb") as file:
+            return str(sha256(file.read()).hexdigest()[:16])
+    except OSError:
+        return ""
+
+
+def _service_follows(script: str | None, loaded: str = "") -> None:
+    """Has the service follow what depends on the policy besides the filter: the responder, the page, a boot's rules.
+
+    loaded: digest of the policy that the running filter has read already.
+    """
     if not script:
         return
     from cpe_filter.enforce import process
 
     try:
-        done = process.run(script, "reload", timeout_s=60.0)
+        done = process.run(script, "reload", *([loaded] if loaded else []), timeout_s=60.0)
         problem = "" if done.code == 0 else f"ended with {done.code}"
     except OSError as error:
         problem = error.strerror or "took too long"

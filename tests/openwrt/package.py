@@ -223,10 +223,10 @@ class Router:
         script.write_text(f"exec {self.root}/usr/bin/cpe-filter uci policy\n")
         return self.ash(script)
 
-    def init(self, action: str) -> list[Message]:
+    def init(self, action: str, *arguments: str) -> list[Message]:
         """An action of the init script; returns what it told procd."""
         script = self.root / "etc/init.d/cpe-filter"
-        done = self.ash(STAND_IN / "rc.common", script, action)
+        done = self.ash(STAND_IN / "rc.common", script, action, *arguments)
         assert not done.stderr, done.stderr.decode()
         messages = sorted((self.stand_in / "messages").iterdir())
         told = [Message(path.read_bytes()) for path in messages]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cpe_filter.cli import commands
 from cpe_filter.collect import signing
 from cpe_filter.policy.file import load
-from cpe_filter.provision import place
+from cpe_filter.provision import effective, place
 from cpe_filter.provision.folder import Folder
 from tests.openwrt.package import STAND_IN, Message, Router, shell
 from tests.openwrt.test_init import BAD, CLOSED, RULES, RUN, limits, run_alive, started
@@ -41,6 +42,14 @@ def folder(router: Router) -> Folder:
 
 def mode(router: Router) -> str:
     return load(str(router.path(f"{RUN}/policy.toml"))).filter.mode
+
+
+def made_of(router: Router) -> str:
+    """The digest of the policy with the documents over it, as the filter would read it now."""
+    out = router.root / "out.toml"
+    own, documents = (str(router.path(path)) for path in (f"{RUN}/own.toml", "/etc/cpe-filter/provision"))
+    effective.write(place.Place(own, str(out), documents, ""))
+    return commands._digest_of(str(out))
 
 
 def reboot(router: Router) -> None:
@@ -144,6 +153,21 @@ def test_the_responder_comes_and_goes_with_the_document(router: Router) -> None:
     folder(router).refuse(tried, "a test")
     assert "explain" not in router.init("reload")[0].instances
     assert mode(router) == "monitor"
+
+
+def test_what_the_filter_has_read_already_is_not_read_again(router: Router) -> None:
+    """`policy fetch` has the filter reload, and then calls the script: one reload is enough."""
+    started(router, "")
+    run_alive(router)
+    for mode_, arguments, verbs in (
+        ("limit", lambda digest: [digest], ["set"]),
+        ("block", lambda digest: [digest[::-1]], ["set", "signal"]),
+        ("monitor", lambda _: [], ["set", "signal"]),
+    ):
+        folder(router).confirm(document(f'[filter]\nmode = "{mode_}"\n'))
+        made = made_of(router)
+        assert [one.verb for one in router.init("reload", *arguments(made))] == verbs
+        assert router.text(f"{RUN}/service").count(f"policy {made}\n") == 1
 
 
 def test_a_power_cut_during_a_trial_ends_in_the_policy_before(router: Router) -> None:

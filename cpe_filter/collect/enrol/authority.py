@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import datetime
 import hashlib
+import os
+import signal
 from typing import NamedTuple
 
 from cryptography import x509
@@ -19,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs7
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from cpe_filter.collect import file_modes
 
@@ -27,10 +29,13 @@ from cpe_filter.collect import file_modes
 _EARLIER = datetime.timedelta(hours=1)
 #: How long a revocation list is good for, if no later one comes.
 CRL_DAYS = 7
-#: The program that signs: seconds, and bytes of its output.
-SIGN_S, MAX_SIGNED = 20.0, 64 << 10
+#: The program that signs: seconds, with those for which it waits for others; bytes of its output; how many run at once.
+SIGN_S, MAX_SIGNED, AT_ONCE = 20.0, 64 << 10, 8
 _CURVES = ("secp256r1", "secp384r1")
 _RSA_BITS = (2048, 4096)
+#: What `cryptography` raises for hostile X.509; the second line is not of ValueError.
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.UnsupportedGeneralNameType,
+              x509.InvalidVersion, x509.DuplicateExtension)  # fmt: skip
 _KEYS = "EC P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits"
 
 
@@ -75,14 +80,15 @@ def request_of(der: bytes, router: str) -> x509.CertificateSigningRequest:
     """A checked request for this router. Raises `BadRequestError`."""
     try:
         request = x509.load_der_x509_csr(der)
-        key = request.public_key()
+        if problem := key_problem(request.public_key()):  # first: a signature of a huge key costs time
+            raise BadRequestError(problem)
         names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         signed = request.is_signature_valid
         digest = request.signature_hash_algorithm
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+    except BadRequestError:
+        raise
+    except UNREADABLE:
         raise BadRequestError("the request cannot be read; expected PKCS #10, DER in Base64") from None
-    if problem := key_problem(key):
-        raise BadRequestError(problem)
     if isinstance(digest, (hashes.MD5, hashes.SHA1)) or not signed:
         raise BadRequestError("the request is not signed by its own key, with SHA-256 or better")
     if names and [name.value for name in names] != [router]:
@@ -99,6 +105,7 @@ class Authority:
         self.certificate = self.chain[0]
         self._command, self._days = command, days
         self._key = _key(key, self.certificate) if key else None
+        self._places = asyncio.Semaphore(AT_ONCE)
         if self._key is None and not command:
             raise AuthorityError("[enrol] needs ca_key or sign_command")
 
@@ -111,7 +118,7 @@ class Authority:
         """Whether this authority has issued it."""
         try:
             certificate.verify_directly_issued_by(self.certificate)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        except UNREADABLE:
             return False
         return True
 
@@ -122,10 +129,9 @@ class Authority:
     async def issue(self, request: x509.CertificateSigningRequest, router: str) -> Issued:
         """Raises `AuthorityError`."""
         certificate = self._signed(request, router) if self._key else await self._by_program(request, router)
-        others = self.chain if self._key else [*self._others, *self.chain]
         pem = serialization.Encoding.PEM
         # The root is with whoever verifies.
-        chain = [certificate, *(one for one in others if one.subject != one.issuer)]
+        chain = [certificate, *(one for one in self.chain if one.subject != one.issuer)]
         return Issued(
             certificate,
             b"".join(one.public_bytes(pem) for one in chain),
@@ -169,51 +175,92 @@ class Authority:
 
     # ── a key elsewhere ─────────────────────────────────────────────────────────────────────────
 
-    _others: tuple[x509.Certificate, ...] = ()
-
     async def _by_program(self, request: x509.CertificateSigningRequest, router: str) -> x509.Certificate:
         """PEM to its stdin, PEM from its stdout. Its arguments are a list: no shell sees them."""
         words = [word.replace("{router}", router).replace("{days}", str(self._days)) for word in self._command]
+        name = f"[enrol] sign_command: {words[0]}"
         try:
-            program = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-        except OSError as error:
-            raise AuthorityError(f"[enrol] sign_command: {words[0]}: {error.strerror}") from None
-        try:
-            output, _ = await asyncio.wait_for(
-                program.communicate(request.public_bytes(serialization.Encoding.PEM)), SIGN_S
-            )
+            output = await asyncio.wait_for(self._run(words, request.public_bytes(serialization.Encoding.PEM)), SIGN_S)
         except (asyncio.TimeoutError, TimeoutError):
-            raise AuthorityError(f"[enrol] sign_command: {words[0]}: took more than {SIGN_S:.0f} s") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                program.kill()
-        if program.returncode:
-            raise AuthorityError(f"[enrol] sign_command: {words[0]}: ended with {program.returncode}")
+            raise AuthorityError(f"{name}: took more than {SIGN_S:.0f} s") from None
+        except _ProgramError as error:
+            raise AuthorityError(f"{name}: {error}") from None
+        except OSError as error:
+            raise AuthorityError(f"{name}: {error.strerror}") from None
         try:
-            made = x509.load_pem_x509_certificates(output[:MAX_SIGNED])
-        except ValueError:
-            raise AuthorityError(f"[enrol] sign_command: {words[0]}: printed no certificate (PEM)") from None
-        self._check(made[0], request, router)
-        return made[0]
-
-    def _check(self, made: x509.Certificate, request: x509.CertificateSigningRequest, router: str) -> None:
-        """What the program has signed is what was asked for. Raises `AuthorityError`."""
-        names = [name.value for name in made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        lifetime = made.not_valid_after_utc - made.not_valid_before_utc
-        problem = (
-            "another key" if digest_of(made.public_key()) != digest_of(request.public_key())
-            else "another name" if names != [router]
-            else "another issuer than the first certificate of [enrol] ca" if not self.is_own(made)
-            else f"more than {self._days} days" if lifetime > datetime.timedelta(days=self._days + 1)
-            else ""
-        )  # fmt: skip
+            made = x509.load_pem_x509_certificates(output)[0]
+        except UNREADABLE:
+            raise AuthorityError(f"{name}: printed no certificate (PEM)") from None
+        try:
+            problem = self._problem(made, request, router)
+        except UNREADABLE:
+            raise AuthorityError(f"{name}: printed a certificate that cannot be read") from None
         if problem:
             raise AuthorityError(f"[enrol] sign_command: the certificate has {problem}")
+        return made
+
+    async def _run(self, words: list[str], text: bytes) -> bytes:
+        """What a program prints. It ends with all that it has started. Raises `_ProgramError`, OSError."""
+        async with self._places:
+            pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+            program = await asyncio.create_subprocess_exec(
+                *words, stdin=pipe, stdout=pipe, stderr=nothing, start_new_session=True
+            )
+            try:
+                assert program.stdin is not None and program.stdout is not None  # noqa: S101, PT018
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    program.stdin.write(text)  # less than a pipe holds
+                    program.stdin.close()
+                output = bytearray()
+                while piece := await program.stdout.read(1 << 16):
+                    output += piece
+                    if len(output) > MAX_SIGNED:
+                        raise _ProgramError(f"printed more than {MAX_SIGNED} bytes")
+                if await program.wait():
+                    raise _ProgramError(f"ended with {program.returncode}")
+                return bytes(output)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(program.pid, signal.SIGKILL)
+                await _ended(program)
+
+    def _problem(self, made: x509.Certificate, request: x509.CertificateSigningRequest, router: str) -> str | None:
+        """What the program has signed is not what was asked for. Raises `UNREADABLE`."""
+        if digest_of(made.public_key()) != digest_of(request.public_key()):
+            return "another key"
+        if [name.value for name in made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] != [router]:
+            return "another name"
+        if not self.is_own(made):
+            return "another issuer than the first certificate of [enrol] ca"
+        now = datetime.datetime.now(datetime.timezone.utc)
+        if not made.not_valid_before_utc - _EARLIER <= now < made.not_valid_after_utc:
+            return "a time that is not now"
+        if made.not_valid_after_utc - made.not_valid_before_utc > datetime.timedelta(days=self._days + 1):
+            return f"more than {self._days} days"
+        extensions = {one.oid: one.value for one in made.extensions}
+        constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
+        if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
+            return "the right to issue others (CA:TRUE)"
+        purposes = extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
+        if isinstance(purposes, x509.ExtendedKeyUsage) and ExtendedKeyUsageOID.CLIENT_AUTH not in purposes:
+            return "no purpose of a TLS client"
+        return None
+
+
+async def _ended(program: asyncio.subprocess.Process) -> None:
+    """Waits for a killed program and the end of its output, so that nothing of it is left in this process."""
+
+    async def rest() -> None:
+        while program.stdout is not None and await program.stdout.read(1 << 16):
+            pass
+        await program.wait()
+
+    with contextlib.suppress(asyncio.TimeoutError, TimeoutError):  # a process of another session holds the pipe
+        await asyncio.wait_for(rest(), 1.0)
+
+
+class _ProgramError(Exception):
+    """What a program did instead of signing. A few words."""
 
 
 def _usage(key: object) -> x509.KeyUsage:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -220,7 +219,7 @@ class _Est:
         try:
             shown = x509.load_der_x509_certificate(der)
             key = authority.digest_of(shown.public_key())
-        except (ValueError, UnsupportedAlgorithm):
+        except authority.UNREADABLE:
             raise _RefusalError(403, "certificate", "the client certificate cannot be read") from None
         if self._own.is_own(shown):
             return _Who(_name(shown, NameOID.COMMON_NAME), "renewal", serial=f"{shown.serial_number:x}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import time
 from collections.abc import Coroutine
@@ -96,7 +97,7 @@ class RevocationList:
             return False
         made = await asyncio.to_thread(self._own.crl, revoked, int(now))
         if self._path:
-            file = AtomicFile(self._path, 0o644)
+            file = AtomicFile(self._path, 0o644, f"{self._path}.{os.getpid()}.new")  # other processes write it, too
             file.write(made)
             file.finish(durable=True)
         if revoked != self._seen:

@@ -112,7 +112,7 @@ async def est(config: Config) -> None:
     metrics = Metrics()
     async with opened(config) as store:
         await _record_start(config, store)
-        found, jobs = enrolment.listeners(config, store, metrics)
+        found, jobs = await enrolment.listeners(config, store, metrics)
         await _serve(config, metrics, _NoReports(store), found, jobs, address=config.enrol.metrics_address)
 
 

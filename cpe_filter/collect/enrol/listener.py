@@ -38,22 +38,24 @@ def authority_of(config: Config) -> Authority:
     return Authority(enrol.ca, enrol.ca_key, enrol.sign_command, enrol.days)
 
 
-def listeners(config: Config, store: Store, metrics: Metrics) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
-    """Raises `AuthorityError`, `ListenError`."""
+async def listeners(
+    config: Config, store: Store, metrics: Metrics
+) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
+    """Raises `AuthorityError`, `ListenError`, `StoreError`."""
     enrol = config.enrol
     own = authority_of(config)
-    context, hosts, secret = tls(config)
+    context, hosts = tls(config)
+    nonces = proof.Nonces(await register.nonce_secret(store))
     lists = RevocationList(own, store, enrol.crl)
     terms = est.Terms(hosts, enrol.burst, enrol.factory_id == "serial-number")
-    application = est.application(own, store, proof.Nonces(secret), terms, metrics, lambda: lists.current)
+    application = est.application(own, store, nonces, terms, metrics, lambda: lists.current)
     listener = Listener(enrol.address, application, context, enrol.max_connections, _MAX_PER_SOURCE, for_routers=False)
     jobs = [follow(context, enrol.certificate, enrol.key, "enrolment", _log), _forget(store)]
     return [listener], [*jobs, lists.run()] if own.can_list else jobs
 
 
-def tls(config: Config) -> tuple[ssl.SSLContext, frozenset[str], bytes]:
-    """The TLS context, the server's names, and a secret for nonces that all processes with this key share. Raises
-    `ListenError`."""
+def tls(config: Config) -> tuple[ssl.SSLContext, frozenset[str]]:
+    """The TLS context, and the server's names. Raises `ListenError`."""
     enrol = config.enrol
     context = router_context(enrol.certificate, enrol.key, enrol.ca)
     try:
@@ -62,14 +64,12 @@ def tls(config: Config) -> tuple[ssl.SSLContext, frozenset[str], bytes]:
         with open(enrol.certificate, "rb") as file:
             own = x509.load_pem_x509_certificates(file.read())[0]
         names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        with open(enrol.key, "rb") as file:
-            secret = file.read()
     except OSError as error:
         raise ListenError(f"{enrol.factory_ca or enrol.certificate}: {error.strerror or error}") from None
     except (ValueError, x509.ExtensionNotFound):
         raise ListenError(f"{enrol.certificate}: no certificate with subject alternative names") from None
     addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    return context, frozenset(name.lower() for name in [*names.get_values_for_type(x509.DNSName), *addresses]), secret
+    return context, frozenset(name.lower() for name in [*names.get_values_for_type(x509.DNSName), *addresses])
 
 
 class RevocationList:

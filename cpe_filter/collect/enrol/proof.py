@@ -55,8 +55,9 @@ class Nonces:
 
 def fields(text: str) -> dict[str, str]:
     """The fields of the header behind the scheme. Raises `ProofError`."""
-    found = dict(_FIELD.findall(text))
-    if found.keys() != _FIELDS or len(text) > 4096:
+    pairs = _FIELD.findall(text) if len(text) <= 4096 else []
+    found = dict(pairs)
+    if len(pairs) != len(_FIELDS) or found.keys() != _FIELDS or _FIELD.sub("", text).strip(" \t,"):
         raise ProofError(f"expected {', '.join(sorted(_FIELDS))}, each once")
     return found
 

@@ -97,6 +97,12 @@ async def token_is_good(store: Store, router: str, text: str, key: str, now: int
     return same and now < row["ends_at"] and row["used_key"] in ("", key)
 
 
+async def nonce_secret(store: Store) -> bytes:
+    """What nonces are made with: the same in all processes, whichever key their listener has."""
+    await store.write([(_MAKE_MARK, {"name": _MARK, "holder": secrets.token_hex(32)})])
+    return bytes.fromhex((await store.read("SELECT holder FROM desk_mark WHERE name = :name", name=_MARK))[0]["holder"])
+
+
 async def use_nonce(store: Store, nonce: str, now: int, ends_at: int) -> bool:
     """Whether a nonce was not used before, in any process. It is kept until it has expired."""
     statements: list[Statement] = [
@@ -193,12 +199,13 @@ async def revoked(store: Store, now: int) -> list[tuple[str, int]]:
 
 
 async def forget(store: Store, now: int, keep_s: int = 400 * DAY) -> int:
-    """Deletes certificates and tokens that ended long ago; how many."""
+    """Deletes certificates and tokens that ended long ago, and nonces that have expired; how many."""
     return sum(
         await store.write(
             [
                 ("DELETE FROM enrol_certificate WHERE ends_at < :before", {"before": now - keep_s}),
                 ("DELETE FROM enrol_token WHERE ends_at < :before", {"before": now - DAY}),
+                ("DELETE FROM enrol_nonce WHERE ends_at < :before", {"before": now}),
             ]
         )
     )
@@ -229,6 +236,8 @@ _USE = """
 UPDATE enrol_token SET used_key = :key WHERE router = :router AND hash = :hash AND used_key IN ('', :key)
     AND EXISTS (SELECT 1 FROM enrol_router WHERE router = :router AND state = 'allowed')
 """
+_MARK = "enrol nonces"
+_MAKE_MARK = "INSERT INTO desk_mark (name, value, holder) VALUES (:name, 0, :holder) ON CONFLICT (name) DO NOTHING"
 _USE_NONCE = "INSERT INTO enrol_nonce (nonce, ends_at) VALUES (:nonce, :ends) ON CONFLICT (nonce) DO NOTHING"
 # Whoever revokes the router at the same time waits for this row, and then finds the certificate; or was first.
 _HOLD = "UPDATE enrol_router SET changed_at = changed_at WHERE router = :router"

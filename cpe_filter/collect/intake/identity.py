@@ -68,7 +68,7 @@ def of_certificate(der: bytes, id_from: str) -> Certificate:
         certificate = x509.load_der_x509_certificate(der)
         names = _names(certificate, id_from)
         issuer = certificate.issuer.public_bytes()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension):
         raise RefusedError(403, "certificate", "the client certificate cannot be read") from None
     if len(names) != 1:
         raise RefusedError(403, "identity", f"the client certificate has {len(names)} names ({id_from}); expected one")

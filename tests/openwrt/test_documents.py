@@ -159,14 +159,13 @@ def test_what_the_filter_has_read_already_is_not_read_again(router: Router) -> N
     """`policy fetch` has the filter reload, and then calls the script: one reload is enough."""
     started(router, "")
     run_alive(router)
-    for mode_, arguments, verbs in (
-        ("limit", lambda digest: [digest], ["set"]),
-        ("block", lambda digest: [digest[::-1]], ["set", "signal"]),
-        ("monitor", lambda _: [], ["set", "signal"]),
+    for number, (wished, known, verbs) in enumerate(
+        (("limit", "made", ["set"]), ("block", "another", ["set", "signal"]), ("monitor", "", ["set", "signal"]))
     ):
-        folder(router).confirm(document(f'[filter]\nmode = "{mode_}"\n'))
+        folder(router).confirm(document(f'[filter]\nmode = "{wished}"\n', number))
         made = made_of(router)
-        assert [one.verb for one in router.init("reload", *arguments(made))] == verbs
+        words = {"made": [made], "another": [made[::-1]]}.get(known, [])
+        assert [one.verb for one in router.init("reload", *words)] == verbs
         assert router.text(f"{RUN}/service").count(f"policy {made}\n") == 1
 
 

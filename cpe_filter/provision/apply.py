@@ -1,7 +1,7 @@
 """A document is tried: laid over the router's policy, and confirmed, or taken back within a minute.
 
-Composes judge, effective, the folders and trial. Must not know signatures, or how a document came. Whatever goes wrong,
-what was in force stays, or comes back. One trial at a time, of whatever type.
+Composes judge, effective, the folders, trial and news. Must not know signatures, or how a document came. Whatever goes
+wrong, what was in force stays, or comes back. One trial at a time, of whatever type.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import os
 from cpe_filter.lean.files import already_running, lock_folder
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain
-from cpe_filter.provision import effective, place, trial
+from cpe_filter.provision import effective, news, place, trial
 from cpe_filter.provision.folder import Folder, digest_of
 from cpe_filter.provision.judge import RefusedError, judged
+from cpe_filter.provision.news import APPLIED, REFUSED, ROLLED_BACK, TAKEN_BACK
 from cpe_filter.provision.place import TYPES, Place, base_of, folder_of, recipient_of
 from cpe_filter.signed import sequence
 from cpe_filter.signed.document import Document
@@ -27,17 +28,16 @@ if TYPE_CHECKING:
 
 #: Exit status: nothing was fetched; the document was tried and taken back, or is not (yet) for this router.
 EXIT_NOT_FETCHED, EXIT_TAKEN_BACK, EXIT_NOT_FOR_US = 1, 4, 5
-#: What has become of a document, for reports. "": nothing to say, it is in force already or not for this router yet.
-APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = "applied", "refused", "taken-back", "rolled-back"
 #: Why a document was taken back, besides the names of trial's looks.
 RELOAD, RESTART, FULL = "reload", "restart", "full"
 _STOPPED = "the router restarted, or this program was stopped, while it was tried"
 
 
 class Outcome(NamedTuple):
-    """code: exit status. type, digest, number: of the document, "" and 0 if its signature was not good.
+    """code: exit status. type, number: of the document, "" and 0 if its signature was not good. digest: of its bytes.
 
-    result: one of the above; why: a word, for what is not applied.
+    result: of news; "" where there is nothing to say: it is in force already, or not for this router yet. why: a word,
+    for what is not applied.
     """
 
     code: int
@@ -62,12 +62,16 @@ def try_document(
             raise UsageError(f"{where.folder}: {already_running(-1)}")
         try:
             _finish(where, reload)
-            return _judge_and_try(data, name, where, reload, say)
+            outcome = _judge_and_try(data, name, where, reload, say)
+            news.note(where, outcome)
+            return outcome
         finally:
             os.close(lock)
     except OSError as error:
         complain(f"{name}: {_problem(error, where.folder)} ({FULL}); the policy stays as it was")
-        return Outcome(EXIT_UNUSABLE, result=REFUSED, why=FULL)
+        outcome = Outcome(EXIT_UNUSABLE, "", digest_of(data), 0, REFUSED, FULL)
+        news.note(where, outcome)
+        return outcome
 
 
 def _judge_and_try(
@@ -78,6 +82,8 @@ def _judge_and_try(
         made, policy = judged(data, where, recipient)
     except RefusedError as error:
         complain(f"{name}: {error} ({error.code}); the policy stays as it was")
+        if error.made is None:
+            return Outcome(EXIT_UNUSABLE, "", digest_of(data), 0, REFUSED, error.code)
         return _of(error.made, EXIT_UNUSABLE, REFUSED, error.code)
     called = f"{made.type} {made.sequence}"
     if not made.is_rolled_out_to(recipient.router):
@@ -128,12 +134,15 @@ def _try(
         failing, why = [problem], FULL
     except SignedError as error:
         failing, why = [f"{error} ({error.code})"], error.code
-    failing = [*_take_back(data, f"after it: {', '.join(failing)}", where, folder, reload), *failing]
+    outcome = _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)
+    failing = [*_take_back(data, f"after it: {', '.join(failing)}", where, folder, reload, outcome), *failing]
     complain(f"{called} was taken back: {', '.join(failing)}")
-    return _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)
+    return outcome
 
 
-def _take_back(data: bytes, why: str, where: Place, folder: Folder, reload: Callable[[], int]) -> list[str]:
+def _take_back(
+    data: bytes, why: str, where: Place, folder: Folder, reload: Callable[[], int], outcome: Outcome
+) -> list[str]:
     """Even where the flash is full: the file is made without the document, which may then be tried again. The trial is
     removed last: while it is there, this has to be done again. Returns what could not be done."""
     problems = []
@@ -141,6 +150,7 @@ def _take_back(data: bytes, why: str, where: Place, folder: Folder, reload: Call
         folder.refuse(data, why)
     except OSError as error:
         problems.append(f"{_problem(error, folder.path)}: it may be tried again")
+    news.note(where, outcome)  # before anybody else, in `reload`, finds that it ended
     try:
         effective.write(where, without=data)
     except OSError as error:
@@ -162,11 +172,20 @@ def _finish(where: Place, reload: Callable[[], int]) -> None:
             continue
         left = folder.left(place.boot(), place.uptime(), stopped=True)
         if left is not None:
-            _take_back(left, _STOPPED, where, folder, reload)
+            outcome = _of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART)
+            _take_back(left, _STOPPED, where, folder, reload, outcome)
             continue
+        _note_unfinished(where, folder, kind)
         effective.write(where)
         reload()
         folder.end()
+
+
+def _note_unfinished(where: Place, folder: Folder, kind: str) -> None:
+    """A document was taken back, and whoever did it may have been killed before that was noted."""
+    refused = folder.refused_trial
+    if refused is not None:
+        news.note(where, _of_kept(refused, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART))
 
 
 def _problem(error: OSError, path: str) -> str:
@@ -182,9 +201,14 @@ def after_restart(where: Place) -> list[Outcome]:
         folder = folder_of(where, kind)
         left = folder.left(place.boot(), place.uptime())
         if left is not None:
+            outcome = _of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART)
             folder.refuse(left, _STOPPED)
+            news.note(where, outcome)
             folder.end()
-            out.append(_of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART))
+            out.append(outcome)
+        else:
+            _note_unfinished(where, folder, kind)
+    news.note(where)
     return out
 
 
@@ -197,13 +221,13 @@ def roll_back(where: Place, kind: str, reload: Callable[[], int]) -> Outcome:
         complain(f"{folder.path}: there is no document before the one in force")
         return Outcome(EXIT_UNUSABLE, kind)
     folder.refuse(document, "rolled back by a person")
+    outcome = _of_kept(document, kind, EXIT_OK, ROLLED_BACK)
+    news.note(where, outcome)
     effective.write(where)
-    return _of_kept(document, kind, reload(), ROLLED_BACK)
+    return outcome._replace(code=reload())
 
 
-def _of(made: Document | None, code: int, result: str = "", why: str = "") -> Outcome:
-    if made is None:
-        return Outcome(code, result=result, why=why)
+def _of(made: Document, code: int, result: str = "", why: str = "") -> Outcome:
     return Outcome(code, made.type, made.digest, made.sequence, result, why)
 
 

@@ -119,6 +119,12 @@ class Folder:
         """Whether a trial has not come to its `end`, whatever became of it."""
         return os.path.exists(self._of("trial"))
 
+    @property
+    def refused_trial(self) -> bytes | None:
+        """A document that was refused, and whose trial has not come to its `end`."""
+        found = self._trial()
+        return found[2] if found is not None and digest_of(found[2]) in self.bad() else None
+
     def left(self, boot: str, uptime: float, stopped: bool = False) -> bytes | None:
         """A document whose trial has neither an end nor time left: it may be why the router restarted. stopped: whoever
         tried it is gone, whatever time is left."""

@@ -10,6 +10,7 @@ import time
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.provision import effective
 from cpe_filter.provision.folder import Folder, digest_of
+from cpe_filter.provision.news import BAD
 from cpe_filter.provision.overlay import OverlayError
 from cpe_filter.provision.place import TYPES, Place, folder_of
 from cpe_filter.report.clock_state import synchronised
@@ -18,8 +19,8 @@ from cpe_filter.signed.document import Document, Recipient
 from cpe_filter.signed.errors import SEQUENCE, SignedError
 from cpe_filter.signed.verify import verify
 
-#: Codes of refusals besides those of signed.errors: it was taken back before; what is in it cannot be used here.
-BAD, CONTENT = "bad", "content"
+#: Code of a refusal besides those of signed.errors, and news.BAD: what is in it cannot be used here.
+CONTENT = "content"
 
 
 class RefusedError(Exception):
@@ -43,7 +44,7 @@ def judged(data: bytes, place: Place, recipient: Recipient) -> tuple[Document, P
         _check_order(made, folder)
         return made, effective.policy_with(place, made)
     except SignedError as error:
-        raise RefusedError(error.code, str(error), made) from None
+        raise RefusedError(error.code, str(error), made or error.document) from None
     except (OverlayError, PolicyError) as error:
         raise RefusedError(CONTENT, str(error).removeprefix("policy: "), made) from None
 

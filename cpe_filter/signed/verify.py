@@ -37,13 +37,13 @@ def verify(
     made = authenticated(data, keys, kind, agent, programs)
     kinds = _all(kind)
     if made.type not in kinds:
-        raise SignedError(TYPE, f"it is of type {made.type}; expected {' or '.join(kinds)}")
+        raise SignedError(TYPE, f"it is of type {made.type}; expected {' or '.join(kinds)}", made)
     if not made.is_for(recipient):
-        raise SignedError(AUDIENCE, f"it is for {_few(made.audience)}, not for this router")
+        raise SignedError(AUDIENCE, f"it is for {_few(made.audience)}, not for this router", made)
     if now is not None and made.issued > now + SLACK_S:
-        raise SignedError(EARLY, f"it was issued at {_date(made.issued)}; the clock says {_date(now)}")
+        raise SignedError(EARLY, f"it was issued at {_date(made.issued)}; the clock says {_date(now)}", made)
     if now is not None and made.expires <= now:
-        raise SignedError(EXPIRED, f"it expired at {_date(made.expires)}; the clock says {_date(now)}")
+        raise SignedError(EXPIRED, f"it expired at {_date(made.expires)}; the clock says {_date(now)}", made)
     return made
 
 

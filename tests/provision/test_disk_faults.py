@@ -13,6 +13,7 @@ import pytest
 
 from cpe_filter.policy import file as policy_file
 from cpe_filter.provision import command, trial
+from cpe_filter.report.document_news import parse
 from tests.provision import disk
 from tests.provision.test_command import Router, router
 
@@ -38,7 +39,14 @@ def whole(router: Router) -> None:
     for name, data in snapshot(router).items():
         if name.endswith(("bad", "taken", "etags")):
             json.loads(data)
+        if name == "news/list":
+            parse(data)
     assert command.status(router.place) == 0
+
+
+def reported(router: Router, sequence: int) -> list[str]:
+    """What has become of a document, as the filter reports it."""
+    return [one.result for one in parse(snapshot(router)["news/list"]).ended if one.sequence == sequence]
 
 
 def running(router: Router) -> str:
@@ -78,8 +86,10 @@ def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots:
         assert code in (0, 2), at
         whole(router)
         assert running(router) == router.mode == ("limit" if code == 0 else "monitor"), (at, ended.changes)
+        assert reported(router, 4) == ["applied" if code == 0 else "taken-back"], (at, ended.changes)
         assert router.apply(later) == 0, at
         assert running(router) == router.mode == "limit"
+        assert reported(router, 5) == ["applied"], at
         assert not [name for name in snapshot(router) if name.endswith(("new", "trial"))], at
     else:
         pytest.fail("it did not end")

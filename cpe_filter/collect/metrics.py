@@ -77,6 +77,13 @@ class Metrics:
             "held": gauge("held_incidents", "Incidents that the last export held back, by reason.", "format", "reason"),
             "webhook_events": gauge("webhook_events", "Events for the webhook, by state.", "state"),
             "mail_messages": gauge("mail_messages", "Notices by e-mail, by state.", "state"),
+            "document_routers": gauge(
+                "document_routers", "Routers by what became of the current document of a channel.", "channel", "result"
+            ),
+            "document_halt": gauge("document_halt_advised", "1 while a halt of it is advised.", "channel"),
+            "document_reports": gauge(
+                "document_reports", "Routers that reported an outcome of a document within a day.", "type", "result"
+            ),
         }
         self.poison = counter("queue_poison", "Messages of the queue that were not reports, or that the store refused.")
 
@@ -90,5 +97,7 @@ class Metrics:
     def set_cases(self, figures: Mapping[str, Mapping[tuple[str, ...], int]]) -> None:
         """Sets the figures of cases: metric -> values of its labels -> value."""
         for name, values in figures.items():
+            if name in ("document_routers", "document_halt"):
+                self._cases[name].clear()  # a channel may be gone
             for labels, value in values.items():
                 (self._cases[name].labels(*labels) if labels else self._cases[name]).set(value)

@@ -19,6 +19,7 @@ from cpe_filter.collect.cases import age_tables, funnel, notice, plan, webhook
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.rollout import spread
 from cpe_filter.collect.store import lease, rounds
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.subscribers.file import File
@@ -178,6 +179,7 @@ class _Worker:
     def __init__(self, config: Config, store: Store, metrics: Metrics, subscribers: Subscribers) -> None:
         self._config, self._store, self._metrics, self._subscribers = config, store, metrics, subscribers
         self._updater: CaseUpdater | None = None
+        self._rollouts = spread.Rollouts(store, rollout_terms(config))
         self._leader = False
         self._full_at = self._retry_at = self._figures_at = float("-inf")
         self._changed = True  # at the start, too: the map may have changed while this process did not run
@@ -198,6 +200,7 @@ class _Worker:
         if now - self._figures_at >= _FIGURES_S:
             self._figures_at = now
             self._metrics.set_cases(await age_tables.figures(self._store))
+            self._metrics.set_cases(spread.metrics(await self._rollouts.of(int(now))))
         was_leader, self._leader = self._leader, await lease.take(self._store, LEASE, int(now), _LEASE_S)
         if not self._leader:
             return
@@ -229,6 +232,10 @@ class _Worker:
             else:
                 _log.info("subscriber map good again")
             self._logged = wrong
+
+
+def rollout_terms(config: Config) -> spread.Terms:
+    return spread.Terms(config.provision.published, config.provision.halt_at)
 
 
 def read_secret(path: str) -> str:

@@ -192,6 +192,14 @@ class DeskTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvisionTable:
+    """[provision]: signed documents for routers."""
+
+    published: str = ""
+    halt_at: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsTable:
     """[metrics]: where /metrics, /healthz and /readyz are."""
 
@@ -299,6 +307,7 @@ class Config:
     notice: NoticeTable = NoticeTable()
     mail: MailTable = MailTable()
     desk: DeskTable = DeskTable()
+    provision: ProvisionTable = ProvisionTable()
     metrics: MetricsTable = MetricsTable()
     page: PageTable = PageTable()
     oidc: OidcTable = OidcTable()

@@ -41,6 +41,7 @@ SECTIONS = (
     Section("Today", "/"),
     Section("Cases", "/cases"),
     Section("Fleet", "/fleet"),
+    Section("Rollout", "/rollout"),
     Section("Subscribers", "/subscribers"),
     Section("Mail servers", "/mail-servers"),
     Section("Undelivered", "/undelivered"),

@@ -57,6 +57,7 @@ def listeners(
         lists,
         people(config),
         config.page.answer_days,
+        worker.rollout_terms(config),
     )
     application = site.application(
         store, access(config), terms, metrics, mail=mail, oidc=identity_provider(config), instruct=instruct

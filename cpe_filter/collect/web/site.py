@@ -28,6 +28,7 @@ from cpe_filter.collect.cases import actions, instructions, mail_servers
 from cpe_filter.collect.intake.limits import Buckets
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.rollout import spread
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
 from cpe_filter.collect.web import (
@@ -37,6 +38,7 @@ from cpe_filter.collect.web import (
     mailform,
     makers,
     overview,
+    rolloutpage,
     style,
     subscriberpage,
     undeliveredpage,
@@ -75,7 +77,7 @@ _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
 _NEXT = re.compile(
-    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?|subscribers)(\?[!-~]{0,1500})?|mail-servers|undelivered"
+    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?|subscribers)(\?[!-~]{0,1500})?|mail-servers|undelivered|rollout"
     r"|subscribers/[!->@-~]{1,800}|bulk(/[0-9a-f]{1,32})?|zone|(\?[!-~]{0,1500})?)"
 )
 
@@ -85,7 +87,7 @@ class Terms:
     """secure: cookies are sent over TLS only. url: the URL that browsers use, empty if it is the address. address_of:
     finds the address of the browser. zone: of times, where a user has not chosen another. makers: names of makers.
     people: users that cases can be assigned to; none: any name. answer_days: after so many days without an answer of
-    the subscriber a case waits for the desk."""
+    the subscriber a case waits for the desk. rollout: of signed documents."""
 
     secure: bool
     url: str = ""
@@ -95,6 +97,7 @@ class Terms:
     makers: makers.Files = field(default_factory=lambda: makers.Files(()))
     people: tuple[str, ...] = ()
     answer_days: int = 7
+    rollout: spread.Terms = field(default_factory=spread.Terms)
 
 
 Shown = Callable[[Request, Person], Awaitable[Response]]
@@ -119,6 +122,7 @@ class Site:
         self._ways = login.Ways(not isinstance(access, ByPassword) or access.has_users, oidc is not None)
         self._oidc = oidc
         self._figures = Figures(store)
+        self._rollouts = spread.Rollouts(store, terms.rollout)
         self._log = logging.getLogger("cpe_filter.collect.web")
         # Browsers accept a cookie with this prefix only from this host, and only over TLS (RFC 6265bis).
         self._cookie = "__Host-fleet" if terms.secure else "fleet"
@@ -135,6 +139,7 @@ class Site:
         return [
             Route("/", self._page(desk.today), methods=["GET"]),
             Route("/fleet", self._page(self._overview), methods=["GET"]),
+            Route(rolloutpage.PATH, self._page(self._rollout), methods=["GET"]),
             Route("/cases", self._page(desk.cases), methods=["GET"]),
             Route("/cases.csv", self._page(desk.export, desk=True), methods=["POST"]),
             Route("/cases/{number}/assign", self._page(desk.assign, desk=True), methods=["POST"]),
@@ -270,6 +275,10 @@ class Site:
         view = overview.parse(dict(request.query_params))
         found = await self._figures.of(view, int(self._now()))
         return self._html("Fleet", overview.page(found, view), person, "/fleet")
+
+    async def _rollout(self, request: Request, person: Person) -> Response:
+        found = await self._rollouts.of(self._time())
+        return self._html("Rollout", rolloutpage.page(found), person, rolloutpage.PATH)
 
     async def _case(self, request: Request, person: Person) -> Response:
         number = _number(request)

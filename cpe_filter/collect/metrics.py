@@ -80,7 +80,9 @@ class Metrics:
             "document_routers": gauge(
                 "document_routers", "Routers by what became of the current document of a channel.", "channel", "result"
             ),
-            "document_halt": gauge("document_halt_advised", "1 while a halt of it is advised.", "channel"),
+            "document_halt": gauge(
+                "document_halt_advised", "1 while a halt of its current document is advised.", "channel"
+            ),
             "document_reports": gauge(
                 "document_reports", "Routers that reported an outcome of a document within a day.", "type", "result"
             ),

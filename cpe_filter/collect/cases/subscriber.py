@@ -16,11 +16,14 @@ from typing import NamedTuple
 
 from cpe_filter.collect.cases import instructions, query
 from cpe_filter.collect.cases.model import Case, Filter
+from cpe_filter.collect.rollout.routers import of_routers
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Line
 
 #: Cases and moments that are read, the latest.
 MAX_CASES, MAX_MOMENTS = 200, 300
+#: Routers whose signed documents are read, the latest.
+MAX_DOCUMENTED = 20
 #: Subscribers in the result of a search.
 MAX_FOUND = 50
 #: How near to the time of a search a device must have been seen.
@@ -55,7 +58,8 @@ class Found(NamedTuple):
 
 class Subscriber(NamedTuple):
     """cases: the latest first. total: their number. routers: router -> row of router_state, {} without one.
-    instructions: for these routers (`instructions.of_subscriber`)."""
+    instructions: for these routers (`instructions.of_subscriber`). documents: router -> in force, and outcomes
+    (`rollout.routers.of_routers`)."""
 
     subscriber: str
     cases: list[Case]
@@ -63,6 +67,7 @@ class Subscriber(NamedTuple):
     routers: dict[str, Row]
     moments: list[Moment]
     instructions: list[Row]
+    documents: dict[str, tuple[list[Row], list[Row]]]
 
 
 async def read(store: Store, subscriber: str) -> Subscriber | None:
@@ -79,7 +84,9 @@ async def read(store: Store, subscriber: str) -> Subscriber | None:
         )
         routers[router] = rows[0] if rows else {}
     asked = await instructions.of_subscriber(store, subscriber)
-    return Subscriber(subscriber, found.cases, found.total, routers, await _moments(store, subscriber), asked)
+    documents = await of_routers(store, list(routers)[:MAX_DOCUMENTED])
+    moments = await _moments(store, subscriber)
+    return Subscriber(subscriber, found.cases, found.total, routers, moments, asked, documents)
 
 
 _CASES = "SELECT id FROM desk_case WHERE subscriber = :subscriber"

@@ -19,6 +19,7 @@ from cpe_filter.collect.cases import age_tables, funnel, notice, plan, webhook
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.rollout import figures as rollouts
 from cpe_filter.collect.rollout import spread
 from cpe_filter.collect.store import lease, rounds
 from cpe_filter.collect.store.base import Store, StoreError
@@ -179,7 +180,7 @@ class _Worker:
     def __init__(self, config: Config, store: Store, metrics: Metrics, subscribers: Subscribers) -> None:
         self._config, self._store, self._metrics, self._subscribers = config, store, metrics, subscribers
         self._updater: CaseUpdater | None = None
-        self._rollouts = spread.Rollouts(store, rollout_terms(config))
+        self._rollouts = rollouts.Rollouts(store, rollout_terms(config))
         self._leader = False
         self._full_at = self._retry_at = self._figures_at = float("-inf")
         self._changed = True  # at the start, too: the map may have changed while this process did not run

@@ -1,41 +1,39 @@
-"""How far each signed document has come on routers, and whether to halt it.
+"""How far one signed document has come on routers, and whether to halt it. Pure.
 
-Knows the tables router_document, router_in_force and desk_instruction, and the index of what is published. Must not
-know HTML, HTTP or keys. What routers report is their own word: a number that the ISP has never published can be
-anything, and a few routers can lie. So a verdict needs several routers, and it only advises: the key that halts is not
-here.
+Knows what routers report and what is published. Must not know SQL, HTML, HTTP or keys. What routers report is their own
+word: a number that the ISP has never published can be anything, and a few routers can lie. So a verdict needs several
+routers, and it only advises: the key that halts is not here.
 
     tried        routers that applied the document, took it back, or have it in force
-    taken back   of these, those that took it back by themselves or by a person (rolled-back)
-    refused      routers that never tried it: its signature, its audience, its content
+    taken back   of these, those on which it failed, or where a person took it back (rolled-back)
+    refused      routers that never tried it; excused: because of what they are, not of what the document is
+    failed       taken back, or refused and not excused
+    answered     tried, or refused and not excused
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
+import shlex
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Literal, NamedTuple, get_args
 
-from cpe_filter.collect.published import Entry, Index, PublishedError, read
-from cpe_filter.collect.store.base import Row, Store
+from cpe_filter.collect.published import Entry
+from cpe_filter.signed import errors
 
 DAY = 86_400
-#: Routers that reported within this time are the fleet.
-FLEET_S = 30 * DAY
-#: Outcomes older than this are history; documents that are shown; reasons of one.
-RECENT_S, MOST, MOST_REASONS = 90 * DAY, 60, 12
-#: Routers that must have taken a document back before a halt is advised: one may be broken, or lie.
+#: Routers that reported within this time are the fleet; those that did not within this one are silent: a router reports
+#: daily.
+FLEET_S, SILENT_S = 30 * DAY, 2 * DAY
+#: Routers on which a document must have failed before a halt is advised: one may be broken, or lie.
 LEAST = 3
 #: 95 %.
 _Z = 1.96
-#: Hours of the course of a document.
-COURSE_H = 48
-_CACHED_S = 60.0
 APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = RESULTS = ("applied", "refused", "taken-back", "rolled-back")
-IN_FORCE = "in-force"
+#: More words for lists and metrics: in force; the same, and the router does not report any more; has not answered.
+IN_FORCE, SILENT, NOT_HEARD = "in-force", "silent", "not-heard"
+#: Refusals that a halt would not change: the router's version, audience or clock, or it had a later document.
+EXCUSED = (errors.AGENT, errors.AUDIENCE, errors.EARLY, errors.EXPIRED, errors.SEQUENCE)
 
 Verdict = Literal["halt", "wait", "good", "unknown"]
 HALT: Verdict = "halt"
@@ -46,17 +44,27 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class Terms(NamedTuple):
-    """published: the folder of `policy publish`, "" for none. halt_at: percent of those that tried it."""
+    """published: the folder of `policy publish`, "" for none. halt_at: percent of those that answered."""
 
     published: str = ""
     halt_at: int = 2
 
 
+class OfModel(NamedTuple):
+    """Routers of one model; "" where it is not known."""
+
+    model: str
+    failed: int
+    answered: int
+
+
 @dataclass(slots=True)
 class Spread:
-    """One document. channel, entry: as published; "" and None if that is not known. expected: routers that should
-    have it, about; None if that cannot be said. reasons: (result, why) -> routers. since: when it was first seen.
-    course: by the hour since then, routers that applied it, took it back, refused it."""
+    """One document. channel, entry: as published; "" and None if that is not known. audience: routers that it is for,
+    None if that is not known. by_heartbeat: in force, and no event says how. silent: in force, and the router does
+    not report any more. excused: refusals for EXCUSED. reasons: (result, why) -> routers. since: when it was first
+    seen. course: by the hour since then, routers that applied it, took it back, refused it. steps: the documents with
+    the same content before this one. left: routers that still have the document that this one halts."""
 
     type: str
     sequence: int
@@ -64,54 +72,82 @@ class Spread:
     channel: str = ""
     entry: Entry | None = None
     in_force: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    #: In force by a heartbeat; the event is not known.
+    by_heartbeat: int = 0
     silent: int = 0
+    excused: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     since: int | None = None
-    expected: int | None = None
+    audience: int | None = None
     course: list[tuple[int, int, int]] = field(default_factory=list)
-
-    @property
-    def tried(self) -> int:
-        return self.outcomes.get(APPLIED, 0) + self.silent + self.taken_back
+    models: list[OfModel] = field(default_factory=list)
+    steps: list[Spread] = field(default_factory=list)
+    left: int | None = None
 
     @property
     def taken_back(self) -> int:
         return self.outcomes.get(TAKEN_BACK, 0) + self.outcomes.get(ROLLED_BACK, 0)
 
     @property
+    def tried(self) -> int:
+        return self.outcomes.get(APPLIED, 0) + self.by_heartbeat + self.taken_back
+
+    @property
     def refused(self) -> int:
         return self.outcomes.get(REFUSED, 0)
 
     @property
-    def unheard(self) -> int | None:
-        """Routers that should have it and have not answered."""
-        return None if self.expected is None else max(0, self.expected - self.tried - self.refused)
+    def failed(self) -> int:
+        return self.taken_back + self.refused - self.excused
+
+    @property
+    def answered(self) -> int:
+        return self.tried + self.refused - self.excused
+
+    @property
+    def expected(self) -> int | None:
+        """Routers that should have it, about: its permille of its audience."""
+        if self.audience is None or self.entry is None:
+            return None
+        return round(self.audience * self.entry.permille / 1000)
+
+    @property
+    def reached(self) -> int | None:
+        """Routers that have it, of 1000 of its audience."""
+        return round(1000 * self.in_force / self.audience) if self.audience else None
+
+    @property
+    def not_heard(self) -> int | None:
+        """Routers that should have it and have not answered, about."""
+        return None if self.expected is None else max(0, self.expected - self.answered - self.excused)
 
     @property
     def is_current(self) -> bool:
         return self.entry is not None and self.entry.state in ("staged", "current")
 
     def verdict(self, halt_at: int) -> Verdict:
-        """halt: certainly more than `halt_at` percent take it back; good: certainly fewer; wait: not known yet."""
-        if not self.tried:
+        """halt: it certainly fails on more than `halt_at` percent, or a step with the same content before it does;
+        good: certainly on fewer; wait: not known yet."""
+        if any(one.verdict(halt_at) == HALT for one in self.steps):
+            return HALT
+        if not self.answered:
             return UNKNOWN
-        low, high = wilson(self.taken_back, self.tried)
-        if low > halt_at / 100 and self.taken_back >= LEAST:
+        low, high = wilson(self.failed, self.answered)
+        if low > halt_at / 100 and self.failed >= LEAST:
             return HALT
         return GOOD if high < halt_at / 100 else WAIT
 
 
 @dataclass(slots=True)
 class Found:
-    """now: POSIX seconds. documents: the published current ones first, then the latest. problem: of the index.
-    instructions: (action, state) -> number, of the last 90 days; instruction_reasons: (action, why) -> number refused.
-    recent: (type, result) -> routers within a day."""
+    """now: POSIX seconds. routers, silent: of the fleet. documents: the published current ones first, then the latest.
+    none: type -> routers without one. problem: of the index. instructions: (action, state) -> number, of the last 90
+    days; instruction_reasons: (action, why) -> number refused. recent: (type, result) -> routers within a day."""
 
     now: int
-    halt_at: int
+    terms: Terms
     routers: int = 0
+    silent: int = 0
     documents: list[Spread] = field(default_factory=list)
     none: dict[str, int] = field(default_factory=dict)
     problem: str = ""
@@ -123,14 +159,16 @@ class Found:
     @property
     def current(self) -> list[Spread]:
         """Those that are judged: what is published now; without an index the latest of each type that several routers
-        have answered."""
+        have answered. Those that should be halted come first."""
         if self.has_index:
-            return [one for one in self.documents if one.is_current]
-        found: dict[str, Spread] = {}
-        for one in sorted(self.documents, key=lambda one: one.sequence):
-            if one.tried + one.refused >= LEAST or one.type not in found:
-                found[one.type] = one
-        return list(found.values())
+            found = [one for one in self.documents if one.is_current]
+        else:
+            latest: dict[str, Spread] = {}
+            for one in sorted(self.documents, key=lambda one: one.sequence):
+                if one.digest and (one.answered >= LEAST or one.type not in latest):
+                    latest[one.type] = one
+            found = list(latest.values())
+        return sorted(found, key=lambda one: one.verdict(self.terms.halt_at) != HALT)
 
 
 def wilson(part: int, whole: int) -> tuple[float, float]:
@@ -143,128 +181,23 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-class Rollouts:
-    """Computes the figures, for page, API and metrics; kept for a minute, or longer where the store is slow. One
-    request computes, others wait for it."""
-
-    def __init__(self, store: Store, terms: Terms, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self.terms, self._clock = store, terms, clock
-        self._one = asyncio.Lock()
-        self._until = float("-inf")
-        self._found: Found | None = None
-
-    async def of(self, now: int) -> Found:
-        """Raises `StoreError`."""
-        async with self._one:
-            begun = self._clock()
-            if self._found is None or begun >= self._until:
-                self._found = await compute(self._store, self.terms, now)
-                ended = self._clock()
-                self._until = ended + max(_CACHED_S, 20 * (ended - begun))
-            return self._found
+def command(one: Spread, terms: Terms) -> str:
+    """The command that halts a document, for where its key is."""
+    to = " --to N" if one.entry is not None and one.entry.halts is not None else ""  # `halt` halts no halt
+    return f"cpe-filter policy halt{to} {_where(one, terms)}"
 
 
-async def compute(store: Store, terms: Terms, now: int) -> Found:
-    """Raises `StoreError`."""
-    found = Found(now, terms.halt_at)
-    index = Index()
-    if terms.published:
-        try:
-            index = await asyncio.to_thread(read, terms.published)
-            found.has_index = True
-        except PublishedError as error:
-            found.problem = str(error)
-    found.routers = int((await store.read(_FLEET, fleet=now - FLEET_S))[0]["n"])
-    by_name = await _reported(store, found, now)
-    published = _with_index(found, index, by_name)
-    for one in published:
-        if one.is_current:
-            one.expected = await _expected(store, one, found.routers, now)
-    rest = [one for one in by_name.values() if one.entry is None]
-    order = sorted([*published, *rest], key=lambda one: (not one.is_current, one.type, -one.sequence))
-    kept = [one for one in order if one.is_current or one.in_force or one.outcomes or one.entry is not None]
-    found.documents = kept[:MOST]
-    for one in found.current:
-        await _course(store, one, now)
-    await _instructions(store, found, now)
-    return found
-
-
-async def _reported(store: Store, found: Found, now: int) -> dict[tuple[str, str], Spread]:
-    """Documents by type and digest, of what routers report. A router could invent any number of them: those that most
-    routers name are kept."""
-    by_name: dict[tuple[str, str], Spread] = {}
-
-    def of(row: Row) -> Spread:
-        name = row["type"], row["digest"]
-        if name not in by_name:
-            by_name[name] = Spread(row["type"], int(row["sequence"] or 0), row["digest"])
-        return by_name[name]
-
-    for row in await store.read(_IN_FORCE, fleet=now - FLEET_S, most=4 * MOST):
-        if not row["digest"]:
-            found.none[row["type"]] = int(row["n"])
-            continue
-        one = of(row)
-        one.in_force, one.silent, one.since = int(row["n"]), int(row["silent"] or 0), row["since"]
-    for row in await store.read(_OUTCOMES, recent=now - RECENT_S, most=20 * MOST):
-        one, count = of(row), int(row["n"])
-        one.outcomes[row["result"]] = one.outcomes.get(row["result"], 0) + count
-        one.since = row["first"] if one.since is None else min(one.since, row["first"])
-        if row["why"] and len(one.reasons) < MOST_REASONS:
-            one.reasons[row["result"], row["why"]] = count
-    for row in await store.read(_RECENT, since=now - DAY):
-        found.recent[row["type"], row["result"]] = int(row["n"])
-    return by_name
-
-
-def _with_index(found: Found, index: Index, by_name: Mapping[tuple[str, str], Spread]) -> list[Spread]:
-    """The documents that the index has, with what is reported of each."""
-    published = []
-    for channel in index.channels.values():
-        for entry in channel.entries:
-            one = by_name.get((channel.type, entry.digest)) or Spread(channel.type, entry.sequence, entry.digest)
-            one.channel, one.entry, one.sequence = channel.name, entry, entry.sequence
-            one.since = entry.published
-            published.append(one)
-    return published
-
-
-async def _expected(store: Store, one: Spread, routers: int, now: int) -> int | None:
-    """How many routers should have a document, from its audience and permille. A region is in no report: None."""
-    entry = one.entry
-    if entry is None or any(name.startswith("region:") for name in entry.audience):
+def next_command(one: Spread, terms: Terms) -> str | None:
+    """The command for the next step of a rollout: ten times as many routers. None where there is none."""
+    if one.entry is None or not one.is_current or one.entry.permille >= 1000:
         return None
-    audience = routers
-    if "*" not in entry.audience:
-        names = {f"n{place}": name.partition(":")[2] for place, name in enumerate(entry.audience)}
-        listed = ", ".join(f":{name}" for name in names)
-        rows = await store.read(
-            f"SELECT COUNT(*) AS n FROM router_state WHERE heard_at >= :fleet AND (router IN ({listed})"
-            f" OR model IN ({listed}))", fleet=now - FLEET_S, **names,
-        )  # fmt: skip
-        audience = int(rows[0]["n"])
-    return round(audience * entry.permille / 1000)
+    permille = min(1000, max(1, 10 * one.entry.permille))
+    return f"cpe-filter policy publish --permille {permille} {_where(one, terms)}"
 
 
-async def _course(store: Store, one: Spread, now: int) -> None:
-    if one.since is None or not one.digest:
-        return
-    hours = min(COURSE_H, max(1, (now - one.since) // 3600 + 1))
-    counts = [[0, 0, 0] for _ in range(hours)]
-    rows = await store.read(_COURSE, type=one.type, digest=one.digest, since=one.since, until=one.since + hours * 3600)
-    for row in rows:
-        at = 0 if row["result"] == APPLIED else 2 if row["result"] == REFUSED else 1
-        counts[int(row["hour"])][at] += int(row["n"])
-    one.course = [(a, b, c) for a, b, c in counts]
-
-
-async def _instructions(store: Store, found: Found, now: int) -> None:
-    for row in await store.read(_INSTRUCTIONS, recent=now - RECENT_S):
-        key = row["action"], row["state"]
-        found.instructions[key] = found.instructions.get(key, 0) + int(row["n"])
-        if row["state"] == REFUSED and row["why"]:
-            found.instruction_reasons[row["action"], row["why"]] = int(row["n"])
+def _where(one: Spread, terms: Terms) -> str:
+    folder = shlex.quote(terms.published) if terms.published else "DIR"
+    return f"--published {folder} --channel {one.channel or 'CHANNEL'} --key KEY"
 
 
 Figures = dict[str, dict[tuple[str, ...], int]]
@@ -276,35 +209,13 @@ def metrics(found: Found) -> Figures:
     advised: dict[tuple[str, ...], int] = {}
     for one in found.documents:
         if one.is_current:
-            of_channel[one.channel, IN_FORCE] = one.in_force
             of_channel |= {(one.channel, result): one.outcomes.get(result, 0) for result in RESULTS}
-            advised[one.channel,] = int(one.verdict(found.halt_at) == HALT)
+            of_channel |= {(one.channel, IN_FORCE): one.in_force, (one.channel, SILENT): one.silent}
+            if one.not_heard is not None:
+                of_channel[one.channel, NOT_HEARD] = one.not_heard
+            advised[one.channel,] = int(one.verdict(found.terms.halt_at) == HALT)
     types = ("policy", "table", "replies")
     reports: dict[tuple[str, ...], int] = {
         (kind, result): found.recent.get((kind, result), 0) for kind in types for result in RESULTS
     }
     return {"document_routers": of_channel, "document_halt": advised, "document_reports": reports}
-
-
-_FLEET = "SELECT COUNT(*) AS n FROM router_state WHERE heard_at >= :fleet"
-_IN_FORCE = """
-SELECT f.type, f.digest, f.sequence, COUNT(*) AS n, MIN(f.since) AS since,
-    SUM(CASE WHEN d.router IS NULL THEN 1 ELSE 0 END) AS silent
-FROM router_in_force f JOIN router_state r ON r.router = f.router
-LEFT JOIN router_document d ON d.router = f.router AND d.type = f.type AND d.digest = f.digest
-WHERE r.heard_at >= :fleet GROUP BY f.type, f.digest, f.sequence ORDER BY n DESC, f.sequence DESC LIMIT :most
-"""
-_OUTCOMES = """
-SELECT type, digest, MAX(sequence) AS sequence, result, why, COUNT(*) AS n, MIN(at) AS first FROM router_document
-WHERE at >= :recent GROUP BY type, digest, result, why ORDER BY n DESC, sequence DESC LIMIT :most
-"""
-_RECENT = "SELECT type, result, COUNT(*) AS n FROM router_document WHERE at >= :since GROUP BY type, result"
-_COURSE = """
-SELECT (at - :since) / 3600 AS hour, result, COUNT(*) AS n FROM router_document
-WHERE type = :type AND digest = :digest AND at >= :since AND at < :until
-GROUP BY 1, result
-"""
-_INSTRUCTIONS = """
-SELECT action, state, why, COUNT(*) AS n FROM desk_instruction WHERE made_at >= :recent GROUP BY action, state, why
-ORDER BY n DESC LIMIT 200
-"""

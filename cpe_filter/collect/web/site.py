@@ -28,7 +28,8 @@ from cpe_filter.collect.cases import actions, instructions, mail_servers
 from cpe_filter.collect.intake.limits import Buckets
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.rollout import spread
+from cpe_filter.collect.rollout import figures as rollouts
+from cpe_filter.collect.rollout import routers, spread
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
 from cpe_filter.collect.web import (
@@ -77,7 +78,7 @@ _CASE = re.compile(r"[0-9A-Za-z-]{1,64}")
 _CACHED = "public, max-age=31536000, immutable"
 #: Where the browser may be sent after the login.
 _NEXT = re.compile(
-    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?|subscribers)(\?[!-~]{0,1500})?|mail-servers|undelivered|rollout"
+    r"/((audit|fleet|cases(/[0-9A-Za-z-]{1,64})?|subscribers|rollout(/routers)?)(\?[!-~]{0,1500})?|mail-servers|undelivered"
     r"|subscribers/[!->@-~]{1,800}|bulk(/[0-9a-f]{1,32})?|zone|(\?[!-~]{0,1500})?)"
 )
 
@@ -122,7 +123,7 @@ class Site:
         self._ways = login.Ways(not isinstance(access, ByPassword) or access.has_users, oidc is not None)
         self._oidc = oidc
         self._figures = Figures(store)
-        self._rollouts = spread.Rollouts(store, terms.rollout)
+        self._rollouts = rollouts.Rollouts(store, terms.rollout)
         self._log = logging.getLogger("cpe_filter.collect.web")
         # Browsers accept a cookie with this prefix only from this host, and only over TLS (RFC 6265bis).
         self._cookie = "__Host-fleet" if terms.secure else "fleet"
@@ -140,6 +141,7 @@ class Site:
             Route("/", self._page(desk.today), methods=["GET"]),
             Route("/fleet", self._page(self._overview), methods=["GET"]),
             Route(rolloutpage.PATH, self._page(self._rollout), methods=["GET"]),
+            Route(rolloutpage.LIST, self._page(self._routers), methods=["GET"]),
             Route("/cases", self._page(desk.cases), methods=["GET"]),
             Route("/cases.csv", self._page(desk.export, desk=True), methods=["POST"]),
             Route("/cases/{number}/assign", self._page(desk.assign, desk=True), methods=["POST"]),
@@ -274,11 +276,19 @@ class Site:
     async def _overview(self, request: Request, person: Person) -> Response:
         view = overview.parse(dict(request.query_params))
         found = await self._figures.of(view, int(self._now()))
-        return self._html("Fleet", overview.page(found, view), person, "/fleet")
+        documents = rolloutpage.card(await self._rollouts.of(self._time()))
+        return self._html("Fleet", overview.page(found, view) + documents, person, "/fleet")
 
     async def _rollout(self, request: Request, person: Person) -> Response:
         found = await self._rollouts.of(self._time())
         return self._html("Rollout", rolloutpage.page(found), person, rolloutpage.PATH)
+
+    async def _routers(self, request: Request, person: Person) -> Response:
+        ask = rolloutpage.parse(request.query_params)
+        if ask is None:
+            raise HttpError(404, "No such list.")
+        rows = await routers.listed(self._store, ask, self._time())
+        return self._html("Routers of a document", rolloutpage.routers(ask, rows), person, rolloutpage.PATH)
 
     async def _case(self, request: Request, person: Person) -> Response:
         number = _number(request)

@@ -16,7 +16,7 @@ from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.subscribers.map import Line, MapUnavailableError
 from cpe_filter.collect.web import instructions as instructions_page
-from cpe_filter.collect.web import zone
+from cpe_filter.collect.web import rolloutpage, zone
 from cpe_filter.collect.web.access import Person
 from cpe_filter.collect.web.caselist import device, state
 from cpe_filter.collect.web.layout import attribute, form, link, listing, plain, when, whose
@@ -174,7 +174,7 @@ async def page(store: Store, desk: Desk | None, subscriber: str, now: int) -> st
         f'<p class="back"><a href="{PATH}">All subscribers</a></p><h1>{shown(subscriber)}</h1>'
         f'<p class="lead">{counts}. Cases are kept as long as <code>[retention] case_days</code> says.</p>'
         f"{_facts(found, lines)}{_routers(found, lines, away)}{_cases(found)}{_moments(found.moments)}"
-        f"{_instructions(found.instructions)}"
+        f"{_instructions(found.instructions)}{_documents(found)}"
     )
 
 
@@ -285,6 +285,16 @@ def _instructions(rows: list[Row]) -> str:
         where = f'case {case}, router <span class="code">{shown(row["router"])}</span>'
         items += f"<li>{when(row['made_at'])}, {where}: {instructions_page.line(row)}</li>"
     return f'<section class="card"><h2>Instructions to routers</h2><ul>{items}</ul></section>'
+
+
+def _documents(found: Subscriber) -> str:
+    """The ISP's signed documents on these routers; nothing where no router has reported one."""
+    parts = [
+        f'<h3><span class="code">{shown(router)}</span></h3>{rolloutpage.of_router(in_force, outcomes)}'
+        for router, (in_force, outcomes) in found.documents.items()
+        if in_force or outcomes
+    ]
+    return f'<section class="card"><h2>Signed documents</h2>{"".join(parts)}</section>' if parts else ""
 
 
 def _what(one: Moment) -> str:

@@ -1,0 +1,156 @@
+"""How far documents have come, from reports of each engine and a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpe_filter.collect import published
+from cpe_filter.collect.rollout import spread
+from cpe_filter.collect.rollout.figures import MOST, Rollouts, compute
+from cpe_filter.collect.rollout.spread import DAY, OfModel, Terms
+from cpe_filter.collect.store.base import Store
+from tests.collect.reports import NOW
+from tests.collect.rollout.story import story
+from tests.collect.store.test_sql_documents import docs, document, sent
+from tests.collect.test_policy_command import MILD, Isp
+
+WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
+
+
+def test_figures_of_a_rollout(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        await store.write([("UPDATE router_state SET model = 'm1' WHERE router IN ('cpe-10', 'cpe-00', 'cpe-15')", {})])
+        found = await compute(store, terms, NOW)
+        (now,) = found.current
+        assert (found.routers, found.silent, now.channel, now.sequence) == (40, 0, "routers", 2)
+        assert (now.in_force, now.tried, now.taken_back, now.refused) == (11, 16, 5, 3)
+        assert (now.excused, now.failed, now.answered) == (2, 6, 17)
+        assert (now.expected, now.reached, now.not_heard) == (20, 275, 1)
+        assert now.reasons == {("taken-back", "relay"): 5, ("refused", "agent"): 2, ("refused", "content"): 1}
+        # One of m1 applied it, one took it back; one is too old, which does not count.
+        assert now.models == [OfModel("", 5, 14), OfModel("m1", 1, 2)]
+        assert now.verdict(2) == "halt"
+        assert [one.in_force for one in found.documents] == [11, 29]
+        assert sum(map(sum, now.course)) == 18
+        figures = spread.metrics(found)
+        assert figures["document_halt"] == {("routers",): 1}
+        of_channel = {result: number for (_, result), number in figures["document_routers"].items()}
+        assert of_channel == {"applied": 10, "refused": 3, "taken-back": 5, "rolled-back": 0, "in-force": 11,
+                              "silent": 0, "not-heard": 1}  # fmt: skip
+        assert figures["document_reports"]["policy", "refused"] == 3
+
+    with_store(work)
+
+
+def test_routers_that_do_not_report_any_more(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        heard = {"at": NOW - 3 * DAY}
+        await store.write([("UPDATE router_state SET heard_at = :at WHERE router IN ('cpe-00', 'cpe-39')", heard)])
+        found = await compute(store, terms, NOW)
+        assert (found.silent, [one.silent for one in found.documents]) == (2, [1, 1])
+        gone = {"at": NOW - 40 * DAY}
+        await store.write([("UPDATE router_state SET heard_at = :at WHERE router IN ('cpe-00', 'cpe-39')", gone)])
+        found = await compute(store, terms, NOW)
+        assert (found.routers, found.silent, found.current[0].in_force) == (38, 0, 10)
+
+    with_store(work)
+
+
+def test_without_the_folder(with_store: WithStore, tmp_path: Path) -> None:
+    """The latest that several routers have answered, whatever one of them invents."""
+
+    async def work(store: Store) -> None:
+        await story(store, tmp_path)
+        await store.add([sent(document(9, 999, doc="f" * 16, number=1 << 52), router="cpe-39")])
+        found = await compute(store, Terms(), NOW)
+        assert [one.sequence for one in found.current] == [2]
+        assert found.current[0].expected is None
+        assert spread.metrics(found)["document_halt"] == {}  # a channel is not known
+        found = await compute(store, Terms(str(tmp_path / "isp.sec")), NOW)
+        assert "Not a directory" in found.problem
+
+    with_store(work)
+
+
+def test_a_halt_and_a_wider_step(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        isp, terms = await story(store, tmp_path)
+        assert isp.do("publish", "--permille", "600", "--yes") == 0
+        found = await compute(store, terms, NOW)
+        (now,) = found.current
+        assert (now.sequence, [one.sequence for one in now.steps]) == (3, [2])
+        assert (now.answered, now.verdict(2)) == (0, "halt")
+        assert isp.do("halt") == 0
+        digest = isp.channel["documents"][-1]["digest"]
+        await store.add([sent(document(3, 900, doc=digest, number=4), router="cpe-00")])
+        found = await compute(store, terms, NOW)
+        (now,) = found.current
+        assert (now.sequence, now.in_force, now.verdict(2), now.steps) == (4, 1, "wait", [])
+        assert now.entry is not None
+        # What it halts is the wider step, which no router has; the one before it has the same content.
+        assert (now.entry.halts, now.left) == (3, 10)
+
+    with_store(work)
+
+
+@pytest.mark.parametrize(
+    ("audience", "routers"),
+    [(("*",), 40), (("router:cpe-01", "router:cpe-02", "router:nobody"), 2), (("model:m1",), 3),
+     (("model:m1", "router:cpe-01"), 4), (("router:m1", "model:cpe-01"), 0), (("*", "region:north"), None),
+     (("region:north",), None)],
+)  # fmt: skip
+def test_how_many_it_is_for(
+    with_store: WithStore, tmp_path: Path, audience: tuple[str, ...], routers: int | None
+) -> None:
+    async def work(store: Store) -> None:
+        isp = Isp(tmp_path)
+        words = [word for name in audience for word in ("--audience", name)]
+        assert isp.do("publish", isp.signed(MILD, *words), "--yes") == 0
+        for n in range(40):
+            await store.add([sent(docs(1, 100), router=f"cpe-{n:02}")])
+        await store.write([("UPDATE router_state SET model = 'm1' WHERE router IN ('cpe-10', 'cpe-11', 'cpe-12')", {})])
+        (now,) = (await compute(store, Terms(str(isp.web), 2), NOW)).current
+        assert now.audience == routers
+
+    with_store(work)
+
+
+def test_documents_that_routers_invent_are_bounded(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        events = [document(n, 900 + n // 10, doc=f"{n:016x}", number=1 << 50, why=f"w{n}", result="taken-back")
+                  for n in range(10, 300)]  # fmt: skip
+        await store.add([sent(*events, router="cpe-39")])
+        found = await compute(store, terms, NOW)
+        assert len(found.documents) == 1 + MOST
+        assert found.documents[0].in_force == 11
+        # What the ISP has published is there, however late what they invent is.
+        assert found.documents[1].sequence in (1, 1 << 50)
+
+    with_store(work)
+
+
+def test_one_computation_for_all_who_ask(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        clock = iter(range(0, 1000, 10))
+        rollouts = Rollouts(store, terms, lambda: next(clock))
+        first = await rollouts.of(NOW)
+        assert await rollouts.of(NOW + 60) is first
+        for _ in range(30):  # it took 10 s by this clock: 200 s are kept
+            found = await rollouts.of(NOW + 300)
+        assert found is not first
+
+    with_store(work)
+
+
+def test_an_index_of_the_future_is_a_problem_and_no_error(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text('{"format": 2}')
+    with pytest.raises(published.PublishedError, match="not an index"):
+        published.read(str(tmp_path))

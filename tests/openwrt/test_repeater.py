@@ -13,9 +13,16 @@ TURNS = 400
 
 
 def starts(
-    router: Router, first: int, code: int, said: str, every: int = 3600, words: str = "policy\nfetch\nhttps://x/\n"
+    router: Router,
+    first: int,
+    code: int,
+    said: str,
+    every: int = 3600,
+    words: str = "policy\nfetch\nhttps://x/\n",
+    step: int = 20,
 ) -> list[int]:
-    """At which uptimes it starts the command, in a simulated clock that begins at 0. said: by a shell's echo."""
+    """At which uptimes it starts the command, in a simulated clock that begins at 0. said: by a shell's echo. step: seconds
+    of its loop."""
     clock, done = router.root / "uptime", router.root / "done"
     clock.write_text("0.00 0.00\n")
     file = router.root / ("fetch" if words.startswith("policy") else "enrol")
@@ -25,10 +32,10 @@ def starts(
     router._script(
         "sleep",
         f'read -r now _ <{clock}\nnow=$((${{now%%.*}} + $1))\necho "$now.00 0.00" >{clock}\n'
-        f"[ $now -lt {TURNS * 20} ] || kill $PPID",
+        f"[ $now -lt {TURNS * step} ] || kill $PPID",
     )
     script = router.path("/usr/libexec/cpe-filter-repeat")
-    script.write_text(script.read_text().replace("/proc/uptime", str(clock)))
+    script.write_text(script.read_text().replace("/proc/uptime", str(clock)).replace("sleep 20", f"sleep {step}"))
     router.ash(script, file, str(every), str(first))
     return [int(line.split(".")[0]) for line in done.read_text().splitlines()] if done.exists() else []
 
@@ -47,6 +54,20 @@ def test_what_became_of_a_document_is_logged(router: Router, code: int) -> None:
 def test_of_several_documents_the_news_is_logged(router: Router) -> None:
     starts(router, 0, 0, "policy 7 is in force\nhttps://y/: nothing new")
     assert router.log == "<5>policy 7 is in force\n"
+
+
+def test_after_a_document_came_into_force_it_asks_each_hour_for_a_day(router: Router) -> None:
+    turn = router.root / "turn"
+    said = f"$(echo >>{turn}; [ $(wc -l <{turn}) -eq 1 ] && echo policy 7 is in force || echo y: nothing new)"
+    day = 86_400
+    assert starts(router, 0, 0, said, day, step=600) == [*range(0, day + 1, 3600), 2 * day]
+
+
+@pytest.mark.parametrize(
+    ("said", "second"), [("policy 7 is in force already", 7200), (r"policy 7 is in force\nmore", 3600)]
+)
+def test_only_what_came_into_force_is_watched(router: Router, said: str, second: int) -> None:
+    assert starts(router, 0, 0, said, 7200)[1] == second
 
 
 def test_it_is_said_again_when_something_else_was_in_between(router: Router) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: A file that is older, or from the future, was written or is read with a wrong clock (as in detect.saved).
 BELIEVED_S = 366 * 86400.0
 _END_REASONS: dict[str, EndReason] = {reason: reason for reason in ("", CLEARED, RELEASED, EXPIRED, EXEMPT, MERGED)}
+_STANDINGS = (CLEAR, UNUSUAL, SUSPECTED, COMPROMISED)
 #: Lengths of devices' keys, except the router's own.
 _KEYS = (4, 6, *BEHIND, 16)
 
@@ -81,6 +82,18 @@ class SavedIncidents:
         except (KeyError, TypeError, ValueError):
             return {}
 
+    def open(self) -> list[tuple[str, str, float]]:
+        """Pseudonym, standing, and time of the first connection (POSIX, by the clock of that moment) of each that has
+        not ended. Nothing else of them may leave the router but by a report."""
+        try:
+            return [
+                (_hex(one["dev"]), _one_of(one["standing"], _STANDINGS), _finite(one["first"]))
+                for one in self._content["incidents"]
+                if not one["why"]
+            ]
+        except (KeyError, TypeError, ValueError):
+            return []
+
     def restore(self, incidents: IncidentTracker, boot: str, now: PacketTime, lost: bool) -> None:
         """Restores them into an empty tracker. lost: sent events may not have arrived. Raises `CorruptStateError`."""
         if self.boot == boot:
@@ -124,7 +137,7 @@ def _loaded(content: dict[str, Any], shift: float) -> Incident:
     incident = Incident(_hex(content["id"]), key, _hex(content["dev"]), first, base)
     incident.name = _name(content["name"])
     # Earlier versions had incidents of suspected devices; the tracker closes these.
-    incident.standing = _one_of(content["standing"], (CLEAR, UNUSUAL, SUSPECTED, COMPROMISED))
+    incident.standing = _one_of(content["standing"], _STANDINGS)
     incident.act = _one_of(content["act"], ("monitor", "limit", "explain", "reset"))
     incident.reason = _END_REASONS[content["why"]]
     incident.last = PacketTime(_finite(content["last"]) + shift)

@@ -8,6 +8,7 @@ device has a pseudonym.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -74,19 +75,29 @@ def _gathered(policy: Policy, reader: SpoolReader) -> dict[str, Any]:
     boot = spool_dir.boot_id()
     spool = reader.spool(boot)
     try:
-        devices = {dev: device_name(key) for dev, key in SavedIncidents(parse(reader.incidents())).devices().items()}
+        incidents = SavedIncidents(parse(reader.incidents()))
+        devices, begun = {dev: device_name(key) for dev, key in incidents.devices().items()}, incidents.open()
     except (OSError, CorruptStateError, ValueError):
-        devices = {}
+        devices, begun = {}, []
     plan = schedule.known(reader.read(PLAN), boot)
     return {
         "url": policy.report.url,
         "devices": devices,
+        "open": [{"dev": dev, "standing": standing, "since": _time(since)} for dev, standing, since in begun],
         "sent": _sent(reader.read(LAST)),
         "waiting": [json.loads(event.line) for event in spool[1]] if spool else [],
         "dropped": spool[0].dropped if spool else 0,
         "next_in": max(0, round(plan.due - uptime())) if plan else None,
         "failures": plan.failures if plan else 0,
     }
+
+
+def _time(when: float) -> str:
+    """RFC 3339; empty for a time that no clock shows."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+    except (OverflowError, OSError, ValueError):
+        return ""
 
 
 def _sent(last: Any) -> list[dict[str, Any]]:

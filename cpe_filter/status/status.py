@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from cpe_filter.detect.device import Device
+from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
 from cpe_filter.lean.atomic_file import AtomicFile
@@ -46,6 +47,9 @@ class NotRunningError(Exception):
 def head(engine: Engine, figures: dict[str, Any], now: Posix) -> dict[str, Any]:
     """The status object without its devices. `about`: what the router adds (pid, since, handoff, counters); `now`:
     POSIX seconds."""
+    standings = dict.fromkeys((CLEAR, UNUSUAL, SUSPECTED, COMPROMISED), 0)
+    for device in engine.devices:
+        standings[device.score.standing] += 1
     return {
         "version": VERSION,
         "updated": round(now, 3),
@@ -55,6 +59,7 @@ def head(engine: Engine, figures: dict[str, Any], now: Posix) -> dict[str, Any]:
         "unread_packets": engine.refusals,
         "flows": engine.flow_count,
         "evicted_flows": engine.evicted_flows,
+        "standings": standings,
         **figures,
     }
 

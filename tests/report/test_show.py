@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cpe_filter.lean.checksum import with_checksum
 from cpe_filter.report import show as reported
-from cpe_filter.report.persistence import encode
+from cpe_filter.report.persistence import encode, parse
 from cpe_filter.report.spool_dir import INCIDENTS
 from cpe_filter.report.tracker import IncidentTracker
 from tests.collect.ca import Authority
@@ -137,3 +139,29 @@ def test_the_command(desk: Desk) -> None:
     assert done.stdout.startswith(f"Reports go to {desk.policy.report.url}.\n")
     done = subprocess.run([*words, "--json"], capture_output=True, text=True, cwd=PROJECT)
     assert json.loads(done.stdout)["waiting"][0]["kind"] == "opened"
+
+
+def test_open_incidents_have_pseudonym_standing_and_time(desk: Desk) -> None:
+    """What a management system may read: nothing that names the device."""
+    home = Home()
+    first, second = home.device(b"\x02\0\0\0\0\x07", "compromised"), home.device(standing="compromised")
+    home.look()
+    home.works(second, "clear")
+    home.look()
+    incidents: IncidentTracker = home.incidents
+    desk.writer.write(INCIDENTS, encode(incidents, desk.boot, 7, home.now))
+    (open_,) = content(desk)["open"]
+    began = {one.key: one for one in incidents}[first.key]
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began.first))
+    assert open_ == {"dev": began.dev, "standing": "compromised", "since": since}
+
+
+@pytest.mark.parametrize("odd", [{"first": 1e300}, {"standing": "x"}, {"dev": 7}, {"first": None}])
+def test_whatever_stands_among_the_incidents(desk: Desk, odd: dict[str, Any]) -> None:
+    home = Home()
+    home.device(standing="compromised")
+    home.look()
+    raw = parse(encode(home.incidents, desk.boot, 7, home.now))
+    raw["incidents"][0] |= odd
+    desk.writer.write(INCIDENTS, with_checksum(json.dumps(raw).encode()))
+    assert [one["since"] for one in content(desk)["open"]] == ([""] if odd == {"first": 1e300} else [])

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from cpe_filter.detect.device import Device, Devices
 from cpe_filter.detect.evidence import INDICATORS
-from cpe_filter.detect.score import COMPROMISED
+from cpe_filter.detect.score import COMPROMISED, SUSPECTED
 from cpe_filter.enforce.decide import effective_mode
 from cpe_filter.engine import Engine
 from cpe_filter.status import status
@@ -96,6 +97,15 @@ def test_without_a_device(empty: Written) -> None:
     assert empty.content()["pid"] == 1
     assert empty.path.read_text().endswith("}\n")
     assert empty.path.stat().st_mode & 0o777 == 0o640
+
+
+def test_devices_are_counted_by_standing(some: Written) -> None:
+    first, second = list(some.devices)[:2]
+    first.score.standing, second.score.standing = COMPROMISED, SUSPECTED
+    some.writer.write()
+    counts = Counter(one["standing"] for one in some.content()["devices"])
+    assert some.content()["standings"] == {"clear": 0, "unusual": 0, "suspected": 0, "compromised": 0, **counts}
+    assert counts["compromised"] == counts["suspected"] == 1
 
 
 def test_nothing_is_done_unless_asked(some: Written) -> None:

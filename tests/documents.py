@@ -30,6 +30,7 @@ from tests.detect.reply_table import MODULE, module
 from tests.detect.reply_table import rows as reply_rows
 from tests.lab.net import PROJECT
 from tests.status.statuses import device, status
+from tools.data_model import page as data_model
 from tools.man import toml
 
 DOCS = PROJECT / "docs"
@@ -120,6 +121,16 @@ def api_tables() -> dict[str, str]:
     }
 
 
+def data_model_tables() -> dict[str, str]:
+    """The tables of TR-069 and TR-369: header -> rows."""
+    return {
+        data_model.SETTING_HEADER: data_model.setting_rows(),
+        data_model.STATUS_HEADER: data_model.status_rows(),
+        data_model.COMMAND_HEADER: data_model.command_rows(),
+        data_model.LEFT_HEADER: data_model.left_rows(),
+    }
+
+
 def _keys(rows: Iterable[tuple[str, str, Any, str, str]]) -> str:
     return "\n".join(
         f"| `[{table}]` `{name}` | `{toml(default)}` | {allowed} | {meaning} |"
@@ -192,6 +203,8 @@ if __name__ == "__main__":
     _write("collector.md", KEY_HEADER, collector_table())
     for header, rows in api_tables().items():
         _write("api.md", header, rows)
+    for header, rows in data_model_tables().items():
+        _write("tr069.md", header, rows)
     _write("metrics.md", FILTER_METRIC_HEADER, filter_metric_table())
     _write("metrics.md", COLLECTOR_METRIC_HEADER, collector_metric_table())
     _write("openwrt.md", SIZE_HEADER, size_table())

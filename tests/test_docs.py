@@ -38,6 +38,7 @@ from tests.documents import (
     bound_table,
     collector_metric_table,
     collector_table,
+    data_model_tables,
     filter_metric_table,
     kind_table,
     log_table,
@@ -109,6 +110,11 @@ def test_tables_of_the_detector() -> None:
 def test_tables_of_the_api() -> None:
     for header, rows in api_tables().items():
         assert table("api.md", header) == rows
+
+
+def test_tables_of_the_data_model() -> None:
+    for header, rows in data_model_tables().items():
+        assert table("tr069.md", header) == rows
 
 
 def test_collector_in_five_minutes(tmp_path: Path) -> None:

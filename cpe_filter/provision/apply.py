@@ -150,7 +150,7 @@ def _take_back(
         folder.refuse(data, why)
     except OSError as error:
         problems.append(f"{_problem(error, folder.path)}: it may be tried again")
-    news.note(where, outcome)  # before anybody else, in `reload`, finds that it ended
+    news.note(where, outcome)  # before another program, in `reload`, finds that it ended
     try:
         effective.write(where, without=data)
     except OSError as error:

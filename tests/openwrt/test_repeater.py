@@ -21,8 +21,8 @@ def starts(
     words: str = "policy\nfetch\nhttps://x/\n",
     step: int = 20,
 ) -> list[int]:
-    """At which uptimes it starts the command, in a simulated clock that begins at 0. said: by a shell's echo. step: seconds
-    of its loop."""
+    """At which uptimes it starts the command, in a simulated clock that begins at 0. said: by a shell's echo. step:
+    seconds of its loop."""
     clock, done = router.root / "uptime", router.root / "done"
     clock.write_text("0.00 0.00\n")
     file = router.root / ("fetch" if words.startswith("policy") else "enrol")

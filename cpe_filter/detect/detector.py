@@ -190,6 +190,8 @@ class Detector:
         self.changes: list[StandingChanged] = []
         #: The policy's own wordings of refusals (`replies`); they come before the shipped ones.
         self.reply_rows = ""
+        #: Those of a signed document (replies.read).
+        self.signed_rows = ""
         self.nat64: tuple[IPv6Network, ...] = ()
         self._trace = trace
 
@@ -361,7 +363,7 @@ class Detector:
         if not connection.fresh or connection.refusals >= _READ:
             return
         connection.refusals += 1
-        _, evidence, part = replies.read(reply, self.reply_rows, kind)
+        _, evidence, part = replies.read(reply, self.reply_rows, kind, self.signed_rows)
         name = FROM_REPLY.get(evidence)
         if name is None:
             return

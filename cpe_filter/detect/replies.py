@@ -70,15 +70,20 @@ def classify(reply: Reply | None) -> str:
     return read(reply)[1]
 
 
-def read(reply: Reply | None, rows: str = "", event: str = "") -> tuple[str, str, float]:
+def read(reply: Reply | None, rows: str = "", event: str = "", signed: str = "") -> tuple[str, str, float]:
     """A reply's class (a name of `KINDS`, or `NONE`), the evidence that it is, and how much of that counts (0 to 1).
 
     rows: further rows, which come first. event: the kind of event (inspect.facts) that the reply belongs to, if known.
+    signed: rows of a document. They say what the shipped ones do not know, and make what these know weigh less.
     """
     if reply is None or reply.code < 400:
         return NONE, NONE, 0.0
     text = searched(reply)
-    letter = (rows and _match(rows, *text)) or _search(*text) or _UNREAD
+    letter = rows and _match(rows, *text)
+    if not letter:
+        letter = _search(*text) or _UNREAD
+        if signed:
+            letter = _relaxed(letter, signed, *text)
     if letter == "u" and event in _BEFORE_RCPT:
         letter = "s"
     name, evidence, part = KINDS[letter]
@@ -129,6 +134,34 @@ def _search(words: str, letters: str) -> str:
                     if at < best and _has(ROWS[at + 1 : ROWS.find("\n", at)], words, letters):
                         best = at
     return ROWS[best : best + 1]
+
+
+def _relaxed(letter: str, rows: str, words: str, letters: str) -> str:
+    """The letter of the first row that matches and may take the shipped reading's place; else that one."""
+    for row in rows.splitlines():
+        if may_replace(letter, row[0]) and _has(row[1:], words, letters):
+            return row[0]
+    return letter
+
+
+def may_replace(known: str, letter: str) -> bool:
+    """Whether a document may read a reply as this class where the shipped rows read it as another one, `known`.
+
+    A reply that no row knows may become anything; one that is known may become what weighs less: a list of unknown
+    make for one that names the line; what weighs as an unknown wording; nothing.
+    """
+    old, new = _grade(known), _grade(letter)
+    return known == _UNREAD or new < old or new == old < _WEIGHS or known + letter == "li"
+
+
+_NOTHING, _AS_UNKNOWN, _WEIGHS = range(3)
+
+
+def _grade(letter: str) -> int:
+    _, evidence, part = KINDS[letter]
+    if evidence in (NONE, RESIDENTIAL) or not part:
+        return _NOTHING
+    return _AS_UNKNOWN if (evidence, part) == (REFUSED, LITTLE) else _WEIGHS
 
 
 def _match(rows: str, words: str, letters: str) -> str:

@@ -33,6 +33,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from cpe_filter.detect.evidence import Indicator
+
     Standing = Literal["clear", "unusual", "suspected", "compromised"]
 
 CLEAR: Standing = "clear"
@@ -85,6 +87,22 @@ _BOUNDS = {
     for name, row in INDICATORS.items()
     if not row.repeat
 }
+
+
+#: The built-in rows of the indicators that a table from outside has changed (detect.rates).
+built_in: dict[str, Indicator] = {}
+
+
+def weigh(name: str, row: Indicator) -> None:
+    """From now on the indicator weighs as in this row (detect.rates). A contact that shows a rate weighs by the row's
+    bound; one that does not, by the built-in one."""
+    if row.repeat:
+        _WEIGHTS[name] = tuple((n, weight) for n, weight in enumerate(row.weights) if weight)
+        return
+    own = built_in.get(name, row).usual
+    _BOUNDS[name] = tuple(
+        (n, p, math.log(max(p, row.usual[n] or 1.0)), math.log(1 - p)) for n, p in enumerate(own) if p
+    )
 
 
 class Tally:
@@ -327,9 +345,10 @@ def _at_rate(name: str, tally: Tally, fired: bool) -> list[tuple[int, float]]:
     bot = min(_SURE, (STRENGTH * table + tally.hits) / (STRENGTH + tally.chances))
     changes = []
     weight = math.log(bot if fired else 1 - bot)
+    least = 0.0 if fired and not legitimate else -CLIP  # by a bound from outside (weigh), which may be above the bot's
     for n, bound, shown, absent in _BOUNDS[name]:
         if (bot < bound) if legitimate else (bot > bound):
-            changes.append((n, max(-CLIP, min(CLIP, weight - (shown if fired else absent)))))
+            changes.append((n, max(least, min(CLIP, weight - (shown if fired else absent)))))
     tally.hits = tally.hits * FADE + fired
     tally.chances = tally.chances * FADE + 1
     return changes

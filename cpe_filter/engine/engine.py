@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterable
 from ipaddress import IPv6Network, ip_address
 
+from cpe_filter.detect import score
 from cpe_filter.detect.detector import Connection, StandingChanged, Step
 from cpe_filter.detect.device import BEHIND, HOME, HOME_WORD, ROUTER, Device, Devices
 from cpe_filter.detect.identity import Identity
@@ -401,7 +402,17 @@ class Engine:
 
     def _to_detector(self) -> None:
         """What the policy and the network have for the detector."""
-        self._judge.detector.reply_rows = "\n".join(self.policy.detect.replies)
+        detector, signed = self._judge.detector, self.policy.signed
+        detector.reply_rows = "\n".join(self.policy.detect.replies)
+        detector.signed_rows = signed.wordings
+        if signed.rates or score.built_in:
+            from cpe_filter.detect import rates
+
+            try:
+                rates.use(signed.rates)
+            except rates.TableError:  # `policy make` has judged it, so the file was written by hand
+                rates.use("")
+                self.policy = self.policy._replace(signed=signed._replace(table="", rates=""))
         self._judge.detector.nat64 = self._judge.home.nat64 = (*self.policy.network.nat64, *self._translators)
 
     def restore(self, devices: Iterable[Device]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from cpe_filter import toml_file
 from cpe_filter.inputs import found, shown
 from cpe_filter.lean.clocks import Posix
+from cpe_filter.policy import signed_table
 from cpe_filter.policy.interfaces import overlap
 from cpe_filter.policy.keys import AT_START, BY_TABLE, KEYS, OF_RESPONDER
 from cpe_filter.policy.kinds import MAX_LIST
@@ -42,6 +43,8 @@ def reread(path: str, old: Policy) -> Reread:
     changed = [key.place for key in differ if key not in later]
     if old.exempt != new.exempt:
         changed.append("[[exempt]]")
+    if old.signed != new.signed:
+        changed.append("[signed]")
     for key in later:
         new = _with(new, key.table, {key.name: key.value(old)})
     places = (tuple(key.place for key in later), tuple(key.place for key in responder))
@@ -67,10 +70,12 @@ def problems(path: str) -> tuple[str, ...]:
 def build(data: dict[str, Any], path: str, problems: list[str] | None = None) -> Policy:
     """Checks parsed TOML. Raises `PolicyError`. problems: as for `toml_file.check`."""
     policy = Policy()
-    tables = {table: content for table, content in data.items() if table != "exempt"}
+    tables = {table: content for table, content in data.items() if table not in ("exempt", "signed")}
     lists = {"exempt": _EXEMPT_KEYS}
     for table, values in toml_file.check(tables, path, BY_TABLE, PolicyError, lists, problems).items():
         policy = _with(policy, table, values)
+    if "signed" in data:
+        policy = policy._replace(signed=signed_table.table(data["signed"], path))
     if "exempt" in data:
         try:
             policy = policy._replace(exempt=_exemptions(data["exempt"], path))

@@ -93,6 +93,20 @@ class DetectTable(NamedTuple):
     replies: tuple[str, ...] = ()  # rows, as detect.replies reads them
 
 
+class SignedTable(NamedTuple):
+    """[signed]: what `cpe-filter policy make` has from the ISP's documents (signed_table).
+
+    policy, table, replies: the documents in it, "NUMBER DIGEST"; "" without one. rates: a text as detect.rates reads
+    it. wordings: rows as detect.replies reads them.
+    """
+
+    policy: str = ""
+    table: str = ""
+    replies: str = ""
+    rates: str = ""
+    wordings: str = ""
+
+
 class StatusTable(NamedTuple):
     """[status]: the status file, the metrics file and the control socket."""
 
@@ -174,6 +188,7 @@ class Policy(NamedTuple):
     explain: ExplainTable = ExplainTable()
     report: ReportTable = ReportTable()
     notice: NoticeTable = NoticeTable()
+    signed: SignedTable = SignedTable()
     exempt: tuple[Exemption, ...] = ()
 
 

@@ -31,6 +31,8 @@ CLASSES = {
 }
 #: The longest pattern, how many parts it may have, and the shortest phrase.
 LONGEST, MOST_PARTS, SHORTEST = 200, 6, 3
+#: Letters of a phrase that says enough where a document gives a wording a meaning that weighs.
+LETTERS_ALONE = 8
 _FORM = (
     f'a phrase of {SHORTEST} letters or more, "=" and whole words, a reply code such as 550 or 5xx, an enhanced status '
     'code such as 5.1.1 or 5.1.*; "!" before one excludes it'

@@ -8,14 +8,19 @@ files or signatures.
 
 from __future__ import annotations
 
+from cpe_filter.detect import rates
+from cpe_filter.inputs import found
+from cpe_filter.policy import signed_table
 from cpe_filter.policy.keys import AT_START, BY_TABLE, KEYS
-from cpe_filter.signed.document import POLICY_BUNDLE, Document
+from cpe_filter.policy.model import PolicyError
+from cpe_filter.signed.document import POLICY_BUNDLE, REPLIES, TABLE, Document
 from cpe_filter.toml_file import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_SIGNED = "signed"
 _TABLES = ("status", "state")
 _KINDS = ("interfaces", "paths", "file", "socket", "user")
 _REPORT = ("url", "ca", "certificate", "key")
@@ -37,9 +42,30 @@ SETTABLE = tuple(key for key in KEYS if not is_local(key))
 
 def laid_over(base: dict[str, Any], made: Document) -> dict[str, Any]:
     """The router's tables with a document of any type over them. Raises `OverlayError`."""
-    if made.type != POLICY_BUNDLE:
-        raise OverlayError(f"this version takes no {made.type}")
-    return merged(base, made.content)
+    result = merged(base, made.content) if made.type == POLICY_BUNDLE else dict(base)
+    before = base.get(_SIGNED)
+    name = {made.type: f"{made.sequence} {made.digest}"}
+    data = {} if made.type == POLICY_BUNDLE else detector_data(made)
+    result[_SIGNED] = {**(before if isinstance(before, dict) else {}), **name, **data}
+    return result
+
+
+def detector_data(made: Document) -> dict[str, Any]:
+    """What a `table` or `replies` has for [signed]: `[table] rates`, or `[replies] wordings`. Raises `OverlayError`."""
+    key = {TABLE: "rates", REPLIES: "wordings"}[made.type]
+    content = made.content.get(made.type)
+    if list(made.content) != [made.type] or not isinstance(content, dict) or list(content) != [key]:
+        raise OverlayError(f"expected [{made.type}] with {key}, and nothing else")
+    try:
+        if made.type == REPLIES:
+            signed_table.wordings(content[key], f"[{made.type}] {key}")
+        elif not isinstance(content[key], str):
+            raise OverlayError(f"[{made.type}] {key} is {found(content[key])}; expected a text")
+        else:
+            rates.allowed(content[key].encode("ascii", "replace"))
+    except (rates.TableError, PolicyError) as error:
+        raise OverlayError(str(error)) from None
+    return {key: content[key]}
 
 
 def merged(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +75,8 @@ def merged(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
     """
     result = {name: dict(table) if isinstance(table, dict) else table for name, table in base.items()}
     for name, table in content.items():
+        if name == _SIGNED:
+            raise OverlayError(f"{name} belongs to the router: a document cannot set it")
         if name == "exempt":
             both = [one for some in (base.get(name, []), table) if isinstance(some, list) for one in some]
             result[name] = both if isinstance(table, list) else table

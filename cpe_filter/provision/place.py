@@ -64,6 +64,8 @@ def base_of(place: Place) -> tuple[dict[str, Any], Policy]:
     """The router's own policy: its tables, and what they make. Raises `UsageError`."""
     try:
         data = toml_file.load(place.base, PolicyError)
+        if "signed" in data:
+            raise PolicyError(f"{place.base}: [signed] is for documents of the ISP, not for the router's own policy")
         return data, policy_file.build(data, place.base)
     except PolicyError as error:
         raise UsageError(str(error)) from None

@@ -44,6 +44,7 @@ def describe(
         f"mode {content['mode']}, queue {content['queue']} by {content['handoff']}",
         f"{content['mail_packets']} packets of mail looked at, {content['flows']} connections open, "
         f"{content['failures']} failures; as of {age:.0f} s ago",
+        *_documents(content),
         *([f"configuration: not used, the policy is an earlier one: {config_error}"] if config_error else []),
         *(f"note: {note}" for note in notes),
         *_fares(content),
@@ -58,6 +59,12 @@ def describe(
         if device["standing"] in (COMPROMISED, UNUSUAL):
             lines += ["", *(part for line in _held_against(device) for part in _folded(line, width))]
     return lines
+
+
+def _documents(content: dict[str, Any]) -> list[str]:
+    """The ISP's signed documents in force."""
+    names = [f"{kind} {name.partition(' ')[0]}" for kind, name in content.get("signed", {}).items()]
+    return [f"signed documents in force: {', '.join(names)}"] if names else []
 
 
 def _fares(content: dict[str, Any]) -> list[str]:

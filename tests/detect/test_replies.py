@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cpe_filter.detect.replies import DEFERRED, LISTED, NONE, REFUSED, RESIDENTIAL, UNKNOWN_USER, classify
+from cpe_filter.detect.replies import DEFERRED, LISTED, NONE, REFUSED, RESIDENTIAL, UNKNOWN_USER, classify, read
 from cpe_filter.inspect.facts import Reply
+from cpe_filter.policy.reply_patterns import CLASSES
 
 CASES = [
     # agreement
@@ -132,3 +135,76 @@ def test_the_reason_may_stand_in_an_earlier_line() -> None:
     before = ("5.7.1 [192.0.2.1] The IP you're using to send mail is not authorized to", "5.7.1 send email; PBL")
     assert classify(Reply(550, "550 5.7.1 see https://support.example/mail", before)) == RESIDENTIAL
     assert classify(Reply(554, "554 goodbye", ("your address is listed in xbl.example",))) == LISTED
+
+
+# ── wordings of a signed document ───────────────────────────────────────────────────────────────────
+
+BAD_LIST = "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.spamcop.net"
+UNKNOWN = "550 5.1.1 User unknown"
+HOME = "550 5.7.1 Client host [192.0.2.1] blocked using pbl.spamhaus.org"
+UNREAD = "550 5.9.9 zut alors"
+NO_COMMAND = "502 5.5.2 command not implemented"
+
+
+def by_document(text: str, *rows: str, own: str = "", event: str = "recipient") -> str:
+    return read(Reply(int(text[:3]), text), own, event, "\n".join(rows))[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "kind"),
+    [
+        (UNREAD, "uzutalors", "unknown-user"),
+        (UNREAD, "lzutalors", "dnsbl-listed"),
+        (UNREAD, "gzutalors", "greylisted"),
+        (UNREAD, "lspamcop", "unread"),
+        # what is known becomes milder
+        (BAD_LIST, "mspamcop", "mixed-list"),
+        (BAD_LIST, "hspamcop", "residential-line"),
+        (BAD_LIST, "ispamcop", "unnamed-list"),
+        (BAD_LIST, "tspamcop", "rate-limited"),
+        (UNKNOWN, "fuserunknown", "mailbox-full"),
+        # and nothing else
+        (BAD_LIST, "uspamcop", "dnsbl-listed"),
+        (BAD_LIST, "sspamcop", "dnsbl-listed"),
+        (UNKNOWN, "luserunknown", "unknown-user"),
+        (UNKNOWN, "iuserunknown", "unknown-user"),
+        (HOME, "l_pbl_", "residential-line"),
+        (HOME, "o_pbl_", "residential-line"),
+        (NO_COMMAND, "ocommandnotimplemented", "not-implemented"),
+        # no reply that is not a refusal is looked at
+        ("250 2.1.5 zut alors", "lzutalors", NONE),
+        ("354 zut alors", "lzutalors", NONE),
+    ],
+)
+def test_by_a_document(text: str, row: str, kind: str) -> None:
+    assert by_document(text, row) == kind
+
+
+def test_a_document_goes_on_to_what_it_may_say() -> None:
+    assert by_document(BAD_LIST, "sspamcop", "mspamcop") == "mixed-list"
+    assert by_document(UNREAD, "gzutalors", "lzutalors") == "greylisted"
+
+
+def test_the_routers_own_wordings_come_first() -> None:
+    assert by_document(BAD_LIST, "mspamcop", own="sspamcop") == "sender-rejected"
+
+
+_REPLIES = [text for text, _ in CASES] + [UNREAD, HOME, NO_COMMAND]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from(_REPLIES),
+    st.lists(st.tuples(st.sampled_from([*CLASSES.values()]), st.sampled_from(("_c2", "_c3", "_c", "_", "e", "user")))),
+    st.sampled_from(("", "greeting", "recipient", "content")),
+)
+def test_whatever_a_document_says(text: str, rows: list[tuple[str, str]], event: str) -> None:
+    """250 stays no refusal; a reply that is known never becomes evidence of something else that weighs."""
+    reply = Reply(int(text[:3]), text)
+    before, after = (read(reply, "", event, signed) for signed in ("", "\n".join(map("".join, rows))))
+    if reply.code < 400:
+        assert after == (NONE, NONE, 0.0)
+    elif before[0] != "unread":
+        weighs = after[2] and after[1] not in (NONE, RESIDENTIAL, DEFERRED)
+        assert not weighs or after == before or after[1:] in ((REFUSED, 0.25), (LISTED, 0.25)), (before, after)
+        assert before[2] or not weighs

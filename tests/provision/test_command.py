@@ -28,7 +28,7 @@ class Router:
         self.tmp = tmp_path
         self.key = making.key("isp")
         (tmp_path / "base.toml").write_text(OF_REPORT + BASE)
-        keys = making.folder_of(tmp_path, policy=self.key, desk=making.key("desk"))
+        keys = making.folder_of(tmp_path, policy=self.key, desk=making.key("desk"), detector=making.key("detector"))
         self.place = Place(
             str(tmp_path / "base.toml"), str(tmp_path / "run" / "policy.toml"), str(tmp_path / "provision"), keys,
             "box-1", "north", 0.3, 0.05,
@@ -37,6 +37,7 @@ class Router:
         self.works: Callable[[], trial.Looks] = lambda: {"filter": True, "rules": True}
         self.reloads: list[str] = []
         self.takes = True
+        self.state: Callable[[], str] = lambda: self.mode
         self.boot, self.uptime = "b1", 100.0
         monkeypatch.setattr(trial, "look", lambda policy, relays: self.works())
         monkeypatch.setattr(trial, "LOOK_S", 0.05)
@@ -45,11 +46,14 @@ class Router:
         monkeypatch.setattr(judge, "synchronised", lambda: True)
 
     def reload(self) -> int:
-        self.reloads.append(self.mode)
+        self.reloads.append(self.state())
         return 0 if self.takes else 1
 
     def document(self, content: str = GOOD, key: signing.SecretKey | None = None, **changes: object) -> Path:
+        """key: the one that signs its type, if it is left out."""
         now = int(time.time())
+        if key is None and changes.get("type", "policy") != "policy":
+            key = making.key("detector")
         header = signing.Header("policy", 7, now - 60, now + 86400, ("*",))._replace(**changes)  # type: ignore[arg-type]
         path = self.tmp / f"{header.sequence}.signed"
         path.write_bytes((key or self.key).sign((signing.header(header) + content).encode()))

@@ -16,16 +16,38 @@ from cpe_filter.provision import command, trial
 from cpe_filter.report.document_news import parse
 from tests.provision import disk
 from tests.provision.test_command import Router, router
+from tests.signed import making
 
 __all__ = ["router"]
-OLD, NEW = '[filter]\nmode = "monitor"\n', '[filter]\nmode = "limit"\n'
+#: Of each type the document in force and the next one.
+CONTENTS = {
+    "policy": ('[filter]\nmode = "monitor"\n', '[filter]\nmode = "limit"\n'),
+    "table": (making.table(0.1), making.table(0.2)),
+    "replies": (making.replies("mailbox-full: monitor"), making.replies("mailbox-full: limit")),
+}
+#: All ways to fail for a policy; for the other types, which go the same way, one each.
+_KILLS = [("policy", how, reboots) for how in disk.KILLS for reboots in (True, False)]
+_KILLS += [("table", "half", True), ("replies", "after", False)]
+_FAULTS = [("policy", fault, ever, good) for fault in disk.ERRORS for ever in (False, True) for good in (False, True)]
+_FAULTS += [("table", "full", True, False), ("replies", "eio", False, True)]
 _MOST = 120
 
 
-def taken(router: Router) -> tuple[Path, Path, Path]:
+def taken(router: Router, kind: str) -> tuple[Path, Path, Path]:
     """One in force; two more: the next one, and one for afterwards."""
-    assert router.apply(router.document(OLD, sequence=3)) == 0
-    return router.tmp / "3.signed", router.document(NEW, sequence=4), router.document(NEW, sequence=5)
+    old, new = CONTENTS[kind]
+    router.state = lambda: state(router)
+    assert router.apply(router.document(old, sequence=3, type=kind)) == 0
+    later, latest = (router.document(new, sequence=number, type=kind) for number in (4, 5))
+    return router.tmp / "3.signed", later, latest
+
+
+def state(router: Router) -> str:
+    """Which of the two documents is in the policy that `run` reads: monitor, limit, as the first says."""
+    policy = policy_file.load(router.place.out)
+    if policy.signed.rates:
+        return "limit" if "0.2000" in policy.signed.rates else "monitor"
+    return policy.signed.wordings.removeprefix("f") or policy.filter.mode
 
 
 def snapshot(router: Router) -> dict[str, bytes]:
@@ -35,7 +57,7 @@ def snapshot(router: Router) -> dict[str, bytes]:
 
 def whole(router: Router) -> None:
     """Each file can be read, and the policy that `run` reads is one of the two."""
-    assert router.mode in ("monitor", "limit")
+    assert router.state() in ("monitor", "limit")
     for name, data in snapshot(router).items():
         if name.endswith(("bad", "taken", "etags")):
             json.loads(data)
@@ -54,16 +76,15 @@ def running(router: Router) -> str:
     return router.reloads[-1]
 
 
-@pytest.mark.parametrize("how", disk.KILLS)
-@pytest.mark.parametrize("reboots", [True, False], ids=["power", "process"])
-def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots: bool) -> None:
-    """The power goes, or the process alone is killed; then the router goes on, and takes the next document."""
+@pytest.mark.parametrize(("kind", "how", "reboots"), _KILLS)
+def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots: bool, kind: str) -> None:
+    """The power goes (reboots), or the process alone is killed; the router goes on, and takes the next document."""
     for at in range(1, _MOST):
         (tmp_path / str(at)).mkdir()
         place = router.place._replace(folder=str(tmp_path / str(at) / "provision"), out=str(tmp_path / f"{at}/out"))
         router.place = place
         router.boot, router.uptime = "b1", 100.0
-        _, new, later = taken(router)
+        _, new, later = taken(router, kind)
         before = snapshot(router)
 
         ended = disk.run(partial(router.apply, new), at, how, tmp_path)
@@ -71,24 +92,24 @@ def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots:
         if not ended.reached:
             assert ended.code == 0
             break
-        tried = router.mode
+        tried = router.state()
         if reboots:
             router.boot, router.uptime = "b2", 5.0
             assert command.make(place) == 0
-            router.reloads.append(router.mode)
+            router.reloads.append(router.state())
         else:  # the filter runs with what it has read; later it fetches again
             router.reloads.append(tried)
             router.uptime += 1000
         whole(router)
-        in_force = snapshot(router)["policy/good"]
-        assert in_force in (before["policy/good"], new.read_bytes()), at
+        in_force = snapshot(router)[f"{kind}/good"]
+        assert in_force in (before[f"{kind}/good"], new.read_bytes()), at
         code = router.apply(new)
         assert code in (0, 2), at
         whole(router)
-        assert running(router) == router.mode == ("limit" if code == 0 else "monitor"), (at, ended.changes)
+        assert running(router) == router.state() == ("limit" if code == 0 else "monitor"), (at, ended.changes)
         assert reported(router, 4) == ["applied" if code == 0 else "taken-back"], (at, ended.changes)
         assert router.apply(later) == 0, at
-        assert running(router) == router.mode == "limit"
+        assert running(router) == router.state() == "limit"
         assert reported(router, 5) == ["applied"], at
         assert not [name for name in snapshot(router) if name.endswith(("new", "trial"))], at
     else:
@@ -96,13 +117,11 @@ def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots:
     assert at > 15
 
 
-@pytest.mark.parametrize("ever", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("fault", disk.ERRORS)
-@pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
+@pytest.mark.parametrize(("kind", "fault", "ever", "good"), _FAULTS)
 def test_a_disk_that_fails_at_each_write(
-    router: Router, tmp_path: Path, fault: str, ever: bool, good: bool, monkeypatch: pytest.MonkeyPatch
+    router: Router, tmp_path: Path, fault: str, ever: bool, good: bool, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """good: whether the document would be confirmed. In the end one policy counts, for the filter, too."""
+    """ever: later calls fail, too. good: it would be confirmed. In the end one policy counts, for the filter, too."""
     monkeypatch.setattr(trial, "LOOK_S", 0.01)
     for at in range(1, _MOST):
         (tmp_path / str(at)).mkdir()
@@ -112,10 +131,10 @@ def test_a_disk_that_fails_at_each_write(
         router.place = place
         router.uptime = 100.0
         router.works = lambda: {"filter": True, "rules": True}
-        _, new, later = taken(router)
+        _, new, later = taken(router, kind)
         old = policy_file.load(place.out)
         if not good:
-            router.works = lambda: {"filter": True, "rules": router.mode == "monitor"}
+            router.works = lambda: {"filter": True, "rules": router.state() == "monitor"}
         ended = disk.run(partial(router.apply, new), at, fault, tmp_path, ever)
         if not ended.reached:
             break
@@ -124,9 +143,9 @@ def test_a_disk_that_fails_at_each_write(
         assert not [line for line in lines if not line.startswith("cpe-filter: ")], (at, lines)
         assert "Traceback" not in ended.err
         if ended.code:
-            taken_back = lines[-1].startswith("cpe-filter: policy 4 was taken back: ")
+            taken_back = lines[-1].startswith(f"cpe-filter: {kind} 4 was taken back: ")
             assert taken_back or lines[-1].endswith((")", "; the policy stays as it was")), (at, lines)
-        assert router.mode in ("monitor", "limit"), (at, ended.changes, ended.out, lines, list(snapshot(router)))
+        assert router.state() in ("monitor", "limit"), (at, ended.changes, ended.out, lines, list(snapshot(router)))
         whole(router)
         if ended.code == 2:
             assert policy_file.load(place.out) == old, at
@@ -135,8 +154,8 @@ def test_a_disk_that_fails_at_each_write(
         assert command.make(place) == 0
         whole(router)
         if ended.code == 2:
-            assert router.mode == "monitor"
+            assert router.state() == "monitor"
         assert router.apply(later) == 0, at
-        assert router.mode == "limit"
+        assert router.state() == "limit"
     else:
         pytest.fail("it did not end")

@@ -12,7 +12,9 @@ from netjsonconfig import OpenWrt
 
 from cpe_filter.signed import signify
 from cpe_filter.uci import export, making
+from cpe_filter.uci.enrol import Enrol
 from cpe_filter.uci.making import Made, Sources
+from cpe_filter.uci.provision import Provision
 from cpe_filter.uci.tables import UciError
 from tests.signed.making import key
 from tests.uci.router import FIREWALL, LAN, WAN
@@ -33,6 +35,12 @@ VARIABLES = {
     "policy_key": DESK,
     "detector_key": DESK,
     "desk_key": DESK,
+    "id": "7c3a0b9e-1f7e-4b0e-9a38-3f0f4f6f2a11",
+    "enrol_url": "https://collector.isp.example:8444",
+    "factory_key": "/etc/factory.key",
+    "policy_url": "https://policy.isp.example/routers.signed",
+    "table_url": "https://policy.isp.example/table.signed",
+    "region": "north",
 }
 _VARIABLE = re.compile(r"{{ (\w+) }}")
 
@@ -48,10 +56,14 @@ def rendered(name: str, **variables: str) -> tuple[str, dict[str, tuple[str, str
 
 
 def policy(text: str) -> Made:
+    found = sources(text)
+    return making.make(found, making.configured(found))
+
+
+def sources(text: str) -> Sources:
     texts = {"network": LAN + WAN, "firewall": "".join(FIREWALL), "dhcp": ""}
     exports = {"cpe-filter": text, **{name: f"package {name}\n\n{body}" for name, body in texts.items()}}
-    sources = Sources(exports, json.dumps({"interface": []}), {})
-    return making.make(sources, making.configured(sources))
+    return Sources(exports, json.dumps({"interface": []}), {})
 
 
 def test_the_policy_is_the_expected_one() -> None:
@@ -65,6 +77,21 @@ def test_the_policy_is_the_expected_one() -> None:
     assert got.notice.help_url == "https://help.isp.example/mail"
     assert got.report.url == "https://collector.isp.example"
     assert (got.report.ca, got.report.key) == ("/etc/cpe-filter/collector-ca.pem", "/etc/cpe-filter/router.key")
+
+
+def test_certificate_and_documents_are_got_as_expected() -> None:
+    found = sources(rendered("cpe-filter.json", **VARIABLES)[0])
+    assert making.enrolled(found) == Enrol(
+        url=VARIABLES["enrol_url"], id=VARIABLES["id"], factory_key=VARIABLES["factory_key"]
+    )
+    assert making.provisioned(found) == Provision(
+        urls=(VARIABLES["policy_url"], VARIABLES["table_url"]), region="north"
+    )
+    without = ("enrol_url", "factory_key", "policy_url", "table_url", "region")
+    found = sources(rendered("cpe-filter.json", **{**VARIABLES, **dict.fromkeys(without, "")})[0])
+    making.configured(found)  # which refuses what cannot be used
+    assert making.enrolled(found) == Enrol(id=VARIABLES["id"])
+    assert making.provisioned(found) == Provision()
 
 
 @pytest.mark.parametrize("gone", ["mail_relay_ipv6", "provider", "help_url", "collector_url", "mail_filter_version"])
@@ -96,6 +123,8 @@ def test_files_are_where_the_filter_looks_for_them() -> None:
         ({"mail_relay_ipv4": "mx.isp.example"}, "network.relays"),
         ({"collector_url": "http://collector.isp.example"}, "report.url"),
         ({"notice_language": "xx"}, "notice.language"),
+        ({"enrol_url": "http://collector.isp.example"}, "enrol.url"),
+        ({"policy_url": "policy.isp.example"}, "provision.url"),
     ],
 )
 def test_a_wrong_variable_is_named(variables: dict[str, str], problem: str) -> None:

@@ -29,7 +29,7 @@ METHODS = {
     "reported": [],
     "exempt_add": ["device", "destination", "for", "reason"],
     "exempt_remove": ["id"],
-    "release": ["device", "reason"],
+    "release": ["device", "reason", "quiet"],
 }
 
 
@@ -59,7 +59,8 @@ def test_methods_are_those_of_acl_and_pages(router: Router) -> None:
     }
     script = (APP / "htdocs/luci-static/resources/cpe-filter/filter.js").read_text()
     declared = re.findall(r"declare\('(\w+)'(?:, \[ (.*?) \])?\)", script)
-    assert {name: re.findall(r"'(\w+)'", arguments) for name, arguments in declared} == METHODS
+    of_pages = {**METHODS, "release": ["device", "reason"]}  # `quiet` is for management systems
+    assert {name: re.findall(r"'(\w+)'", arguments) for name, arguments in declared} == of_pages
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck here")
@@ -248,6 +249,15 @@ def test_a_release(running: Router) -> None:
     for device_ in ("--help", "-x", ""):
         assert running.call("release", device=device_) == {"error": "device is none; cpe-filter status shows them"}
     assert 'no device is called "$(reboot)"' in running.call("release", device="$(reboot)")["error"]
+
+
+def test_a_quiet_release_names_no_device(running: Router) -> None:
+    """As TR-069 and TR-369 have it: neither what was done nor why not says more than that."""
+    refused = running.call("release", device=LAPTOP, reason="cleaned", quiet="1")
+    assert refused == {"error": "not done; see the router's log, or cpe-filter status there"}
+    assert running.call("release", device=BOX, reason="cleaned", quiet="1") == {}
+    assert running.filter is not None
+    assert f"release of {BOX} (tv-box) by uid 0: cleaned" in running.filter.log
 
 
 def test_a_release_without_a_filter(router: Router) -> None:

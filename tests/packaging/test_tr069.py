@@ -1,4 +1,6 @@
-"""The settings of TR-069 and TR-369: the translator of UCI takes what the model allows, and not what is beyond."""
+"""TR-069 and TR-369: the translator of UCI takes what the model allows, and not what is beyond; what the model reads is
+what the ubus object answers.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,21 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cpe_filter.policy.keys import BY_TABLE
 from cpe_filter.policy.model import Policy
+from cpe_filter.status.refusals import KINDS
 from cpe_filter.uci import making
 from cpe_filter.uci.making import Made, Sources
 from cpe_filter.uci.tables import UciError
 from tests.lab.net import PROJECT
+from tests.openwrt.luci_router import REPORTING, Router
+from tests.openwrt.package import BUSYBOX
 from tests.uci.router import FIREWALL, LAN, WAN, section
-from tools.data_model.model import LEFT_OUT, RW, Parameter, Uci, parameters
+from tools.data_model.model import FETCH, LEFT_OUT, RW, Parameter, Ubus, Uci, objects, parameters
 
 SETTABLE = {path: one for path, one in parameters() if one.access == RW}
 SETTINGS = [pytest.param(one, id=path) for path, one in SETTABLE.items()]
@@ -59,8 +65,8 @@ def entries(one: Parameter, number: int) -> list[str]:
 
 def text(one: Parameter, size: int) -> str:
     """A text of so many characters that fits the pattern."""
-    start = "https://isp.example/" if one.pattern.startswith("(https") else ""
-    return start + "a" * (size - len(start))
+    start = "https://" if one.pattern.startswith("(https") else ""
+    return f"{start}{'a' * (size - len(start))}"
 
 
 def good(one: Parameter) -> Iterator[str | list[str]]:
@@ -173,6 +179,46 @@ def test_what_is_left_out_names_no_parameter() -> None:
         if isinstance(one.source, Uci):
             key = BY_TABLE.get(one.source.section, {}).get(one.source.option)
             assert key is None or key.kind not in ("macs", "interfaces", "paths", "file", "socket", "user"), path
+
+
+TYPES = {"boolean": bool, "unsignedInt": int, "unsignedLong": int, "string": str, "dateTime": str}
+
+
+def at(answer: Any, key: str) -> Any:
+    for name in key.split("."):
+        answer = answer[name]
+    return answer
+
+
+@pytest.mark.skipif(not BUSYBOX, reason="no busybox here to run the plugin with")
+def test_what_is_read_is_what_the_ubus_object_answers(tmp_path: Path) -> None:
+    with Router(tmp_path / "root", REPORTING) as router:
+        running = router.start()
+        refusals = dict.fromkeys(KINDS, 1)
+        policy = {**running.control.policy_facts(), "refused": "no such file"}
+        running.write(notice={"quarantined": 1}, restored=2, refusals=refusals, policy=policy)
+        (router.run / "config-error").write_text("filter.mode is off\n")
+        answers = {method: router.call(method) for method in ("status", "reported")}
+        checked = 0
+        for one in objects():
+            where = at(answers[one.entries.method], one.entries.key)[0] if one.entries else None
+            for parameter in one.parameters:
+                if not isinstance(parameter.source, Ubus):
+                    continue
+                found = at(where or answers[parameter.source.method], parameter.source.key)
+                assert type(found) is TYPES[parameter.type], parameter
+                assert not parameter.words or found in parameter.words
+                assert not parameter.pattern or re.fullmatch(parameter.pattern, str(found))
+                checked += 1
+        assert checked == len([one for _, one in parameters() if isinstance(one.source, Ubus)])
+        values = json.dumps([one for each in answers["reported"]["reported"]["open"] for one in each.values()])
+        assert not any(device["device"] in values for device in answers["status"]["status"]["devices"])
+
+
+def test_the_service_has_the_instance_that_a_fetch_ends() -> None:
+    script = (CONFIG.parent / "cpe-filter.init").read_text()
+    assert FETCH.action.arguments == {"name": "cpe-filter", "instance": "fetch"}
+    assert re.search(r"^\s+(instance|repeat\w*|for \w+ in) .*\bfetch\b", script, re.MULTILINE)
 
 
 def test_files_are_the_generator_s(tmp_path: Path) -> None:

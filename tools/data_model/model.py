@@ -119,7 +119,8 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "a file, a socket or a user of this router; its owner or its image decides": (
         *("main.policy_file", "main.jail", "network.leases", "status.status_file", "status.metrics_file"),
         *("status.control_socket", "state.state_file", "state.exemptions_file", "explain.user", "notice.page"),
-        *("report.ca", "report.certificate", "report.key", "report.user", "provision.ca"),
+        *("report.ca", "report.certificate", "report.key", "report.user", "provision.ca", "enrol.ca"),
+        *("enrol.factory_key", "enrol.factory_certificate", "enrol.token"),
     ),
     "a number that must not collide with another program of this router": (
         *("filter.queue", "explain.port", "notice.show_port"),
@@ -145,6 +146,7 @@ _TITLES = {
     "report": "Reports to the Internet provider's collector.",
     "notice": "What subscribers read, and how they may answer.",
     "provision": "Signed documents of the Internet provider.",
+    "enrol": "How the router gets its certificate.",
 }
 
 
@@ -192,6 +194,16 @@ _PROVISION = (
               Uci("provision", "splay_minutes"), RW, "60", "minutes", 0, 1440),
     Parameter("Region", "string", "The router's region, for documents that are for one.", Uci("provision", "region"),
               RW, "", pattern="[ -~]*", size=64),
+)  # fmt: skip
+
+_ENROL = (
+    Parameter("Enable", "boolean", "Whether a certificate is got and renewed.", Uci("enrol", "enabled"), RW, "true"),
+    Parameter("Url", "string", "The provider's server for certificates (EST).", Uci("enrol", "url"), RW, "",
+              pattern="(https://[^/@?# ]+/?)?", size=1024),
+    Parameter("Id", "string", "The name by which the provider knows the router; empty: of its certificate, or its MAC.",
+              Uci("enrol", "id"), RW, "", pattern="([A-Za-z0-9][A-Za-z0-9._:@-]*)?", size=64),
+    Parameter("SplayMinutes", "unsignedInt", "Over which the routers of the provider are spread after a power cut.",
+              Uci("enrol", "splay_minutes"), RW, "60", "minutes", 0, 1440),
 )  # fmt: skip
 
 
@@ -250,7 +262,7 @@ FETCH = Command(
 )  # fmt: skip
 RELEASE = Command(
     "Release()", "A compromised device has been cleaned. As `cpe-filter release`.",
-    Action("cpe-filter", "release", {"device": "@Input.MACAddress", "reason": "@Input.Reason"}),
+    Action("cpe-filter", "release", {"device": "@Input.MACAddress", "reason": "@Input.Reason", "quiet": "1"}),
     (Parameter("MACAddress", "string", "As in Device.Hosts.Host.{i}.PhysAddress.", None, size=17), _REASON),
 )  # fmt: skip
 
@@ -263,6 +275,7 @@ def objects() -> Iterator[Object]:
         if found:
             yield Object(f"{camel(table)}.", _TITLES[table], found)
     yield Object("Provision.", _TITLES["provision"], _PROVISION, (FETCH,))
+    yield Object("Enrol.", _TITLES["enrol"], _ENROL)
     yield _STATUS
     yield _STATS
     yield _DEVICE

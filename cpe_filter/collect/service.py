@@ -32,6 +32,7 @@ from cpe_filter.collect.intake.outgoing import Outgoing
 from cpe_filter.collect.intake.server import Server, Times
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.rollout.figures import Rollouts
 from cpe_filter.collect.store import audit, probe, retention
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.web import listener as page
@@ -141,11 +142,12 @@ def _with_store(
     for_routers: makes instructions; None where they cannot be delivered."""
     subscribers = worker.subscribers(config)  # read once, for all of them
     desk = mail.desk(config, store, subscribers)
-    pages, page_jobs = page.listeners(config, store, metrics, desk, for_routers)
+    rollouts = Rollouts(store, worker.rollout_terms(config))
+    pages, page_jobs = page.listeners(config, store, metrics, desk, for_routers, rollouts)
     people = page.people(config)
-    apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store), for_routers, people)
+    apis, api_jobs = api.listeners(config, store, metrics, desk, page.figures(store), for_routers, people, rollouts)
     mail_jobs = mail.jobs(config, store, metrics, subscribers)
-    case_jobs = worker.jobs(config, store, metrics, subscribers)
+    case_jobs = worker.jobs(config, store, metrics, subscribers, rollouts)
     return [*pages, *apis], [_retain(store, config, metrics), *case_jobs, *mail_jobs, *page_jobs, *api_jobs]
 
 

@@ -18,6 +18,7 @@ from cpe_filter.collect.intake.listener import Listener
 from cpe_filter.collect.intake.tls import browser_context, follow
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.rollout.figures import Rollouts
 from cpe_filter.collect.store.base import Store
 
 #: Few: programs, not routers.
@@ -34,6 +35,7 @@ def listeners(
     figures: Figures | None = None,
     instructions: Instructions | None = None,
     people: tuple[str, ...] = (),
+    rollouts: Rollouts | None = None,
 ) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
     """The listener of the API and the jobs for it; none if the configuration has no API. people: see `Setup`. Raises
     `ListenError`."""
@@ -43,7 +45,8 @@ def listeners(
     context = tls(config)
     limits = app.Limits(api.requests_per_hour, api.requests_burst, api.acts_per_hour, api.acts_burst)
     desk = mail if config.mail.relay else None
-    setup = Setup(store, worker.notice_terms(config), desk, figures, instructions, config.page.answer_days, people)
+    texts = worker.notice_terms(config)
+    setup = Setup(store, texts, desk, figures, instructions, rollouts, config.page.answer_days, people)
     application = app.application(setup, limits, metrics, secure=context is not None or api.plain_http)
     listener = Listener(api.address, application, context, _MAX_CONNECTIONS, _MAX_PER_SOURCE, for_routers=False)
     return [listener], [] if context is None else [follow(context, config.api.certificate, config.api.key, "api", _log)]

@@ -132,7 +132,9 @@ def _done(one: Operation) -> Json:
     schema: Schema = ref(one.answer) if one.answer else {"type": "object"}
     answer: Json = {"description": one.summary, "content": {"application/json": {"schema": schema}}}
     if one.versioned or one.answer == "Case":
-        answer["headers"] = {"ETag": {"description": "The version of the case.", "schema": {"type": "string"}}}
+        answer["headers"] = {
+            "ETag": {"description": "The version of the case, or of the figures.", "schema": {"type": "string"}}
+        }
     return {str(one.status): answer}
 
 

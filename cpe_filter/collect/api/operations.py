@@ -15,7 +15,9 @@ from cpe_filter.collect.cases.history import STATES
 from cpe_filter.collect.cases.model import STAGES
 from cpe_filter.collect.cases.needs import NEEDS
 from cpe_filter.collect.cases.notifications import MAIL_STATES
+from cpe_filter.collect.rollout.routers import LISTS
 from cpe_filter.collect.store import audit
+from cpe_filter.collect.store.sql_documents import TYPES
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.texts.notice import LANGUAGES
 
@@ -82,6 +84,10 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter("who", string("", 100), "Done by this user or token."),
         Parameter("what", one_of(tuple(audit.KINDS), ""), "This was done."),
         Parameter("via", one_of(get_args(audit.Via), ""), "By this way."),
+        Parameter("type", one_of(TYPES, ""), "Documents of this type; required."),
+        Parameter("doc", string("", 16), "The document with this digest; none: those that could not be read."),
+        Parameter("result", one_of(LISTS, ""), "What became of it; required. silent: in force, no report for 2 days."),
+        Parameter("why", string("", 64), "Exactly this code."),
         Parameter("language", one_of(LANGUAGES, ""), "Default: `[notice] language`."),
     )
 }  # fmt: skip
@@ -134,6 +140,11 @@ OPERATIONS: tuple[Operation, ...] = (
               "Their cases: `/cases?subscriber=`.", parameters=(*_LIST, "subscriber")),
     Operation("listMails", "GET", "/mails", "read", "Notices by e-mail, the latest first", "Mails",
               parameters=(*_LIST, "mail_state", "case", "subscriber")),
+    Operation("getRollout", "GET", "/rollout", "read", "How far signed documents have come, and whether to halt one",
+              "Rollout", "They are computed once a minute, or less often. The ETag changes with the figures.",
+              versioned=True, problems=("not-set-up",)),
+    Operation("listDocumentRouters", "GET", "/rollout/routers", "read", "The routers on which a document ended so",
+              "DocumentRouters", "Sorted by id.", parameters=(*_LIST, "type", "doc", "result", "why")),
     Operation("getMe", "GET", "/me", "read", "The token of this request", "Me"),
     Operation("listTokens", "GET", "/tokens", "admin", "All tokens", "Tokens",
               "New ones are made on the command line only."),

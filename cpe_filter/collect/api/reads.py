@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from cpe_filter.collect.api import answers, openapi, query, times, tokens, versions
+from cpe_filter.collect.api import answers, openapi, query, rollout_answers, times, tokens, versions
 from cpe_filter.collect.api.operations import FIGURE_DAYS, LIMIT, NOBODY, ORDERS
 from cpe_filter.collect.api.problem import ProblemError
 from cpe_filter.collect.cases import instructions, notice
@@ -18,6 +18,9 @@ from cpe_filter.collect.cases.history import ACTIVE, STATES
 from cpe_filter.collect.cases.model import Case, Detail, Filter
 from cpe_filter.collect.mail import outbox
 from cpe_filter.collect.mail.desk import Desk
+from cpe_filter.collect.rollout import routers
+from cpe_filter.collect.rollout.figures import Rollouts
+from cpe_filter.collect.rollout.routers import Ask
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Row, Store
 from cpe_filter.collect.store.retention import DAY
@@ -41,14 +44,15 @@ Figures = Callable[[int, str, str, int], Awaitable[Any]]
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What operations work with. texts: for notices. desk: sends them. figures: as on the page. instructions: for
-    routers. None where one is not set up. answer_days: as [page] has it. people: users that cases can be assigned to;
-    none: any name."""
+    routers. rollouts: figures of signed documents. None where one is not set up. answer_days: as [page] has it.
+    people: users that cases can be assigned to; none: any name."""
 
     store: Store
     texts: notice.Terms
     desk: Desk | None = None
     figures: Figures | None = None
     instructions: Instructions | None = None
+    rollouts: Rollouts | None = None
     answer_days: int = 7
     people: tuple[str, ...] = ()
 
@@ -168,6 +172,26 @@ async def get_figures(call: Call) -> Done:
     return Done(answers.figures(found, await cases.states(call.store), days))
 
 
+async def get_rollout(call: Call) -> Done:
+    if call.setup.rollouts is None:
+        raise ProblemError("not-set-up")
+    value = rollout_answers.rollout(await call.setup.rollouts.of(call.now))
+    return Done(value, {"etag": versions.etag(rollout_answers.version(value))})
+
+
+async def list_document_routers(call: Call) -> Done:
+    asked = call.query
+    for name in ("type", "result"):
+        if name not in asked:
+            raise ProblemError("bad-request", f"Parameter {name} is missing")
+    limit = asked.get("limit", LIMIT)
+    after = query.after(asked["cursor"], str)[0] if "cursor" in asked else ""
+    want = Ask(asked["type"], asked.get("doc", ""), asked["result"], asked.get("why", ""), after, limit + 1)
+    rows = await routers.listed(call.store, want, call.now)
+    more = query.cursor(rows[limit - 1]["router"]) if len(rows) > limit else None
+    return Done({"routers": [rollout_answers.router(row) for row in rows[:limit]], "next": more})
+
+
 async def list_subscribers(call: Call) -> Done:
     asked = call.query
     limit = asked.get("limit", LIMIT)
@@ -243,6 +267,8 @@ READS: dict[str, Work] = {
     "getCase": get_case,
     "getNotice": get_notice,
     "getFigures": get_figures,
+    "getRollout": get_rollout,
+    "listDocumentRouters": list_document_routers,
     "listSubscribers": list_subscribers,
     "listMails": list_mails,
     "getMe": get_me,

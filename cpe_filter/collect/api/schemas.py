@@ -13,6 +13,9 @@ from cpe_filter.collect.cases import instructions
 from cpe_filter.collect.cases.actions import MAX_TEXT
 from cpe_filter.collect.cases.history import STATES
 from cpe_filter.collect.cases.notifications import EVENT_STATES, MAIL_STATES
+from cpe_filter.collect.published import STATES as DOCUMENT_STATES
+from cpe_filter.collect.rollout.routers import LISTS
+from cpe_filter.collect.rollout.spread import RESULTS, VERDICTS
 from cpe_filter.collect.users import NAME
 from cpe_filter.texts.notice import LANGUAGES
 
@@ -331,6 +334,83 @@ SCHEMAS: dict[str, Schema] = {
             "false_alarms": number("In no other number."),
             "cut": {"type": "boolean", "description": "There were more devices than are counted."},
             "routers": number("Of the fleet."),
+        },
+    ),
+    "Rollout": object_(
+        "How far each signed document has come on routers: docs/provisioning.md defines each number.",
+        {
+            "computed_at": moment("The figures are from then."),
+            "routers": number("Of the fleet: they reported within 30 days."),
+            "silent": number("Of these, without a report for 2 days."),
+            "halt_at": number("Percent of the routers that answered."),
+            "published": {"type": "boolean", "description": "The index of what is published was read."},
+            "problem": maybe(string("Why the index cannot be used.")),
+            "documents": list_of("Document"),
+            "without": {**_COUNTS, "description": "Type -> routers without a document of it."},
+            "instructions": list_of("InstructionCount"),
+        },
+    ),
+    "Document": object_(
+        "One signed document. Counts are of routers.",
+        {
+            "type": string("policy, table or replies; or what a router calls it."),
+            "doc": string("Its digest: 16 hex digits; empty for what routers could not read."),
+            "number": number("Its sequence; 0 where it is not known."),
+            "channel": maybe(string("As published; null if it was not published here.")),
+            "state": maybe(one_of(DOCUMENT_STATES, "As published.")),
+            "permille": maybe(number("Of its audience, as published.")),
+            "for": maybe({"type": "array", "items": {"type": "string"}, "description": "Its audience, as published."}),
+            "halts": maybe(number("The sequence that it took back, as published.")),
+            "since": maybe(moment("It was published, or first reported.")),
+            "verdict": maybe(one_of(VERDICTS, "Whether to halt it; null if another one has taken its place.")),
+            "in_force": number("It is in force."),
+            "silent": number("It is in force, and the router has not reported for 2 days."),
+            "answered": number("Tried it, or refused it for a reason that counts."),
+            "failed": number("Took it back, or refused it for a reason that counts."),
+            "excused": number("Refused it for a reason that does not count."),
+            "by_heartbeat": number("It is in force, and no event was reported."),
+            "audience": maybe(number("It is for these; null for a region, or if it was not published here.")),
+            "expected": maybe(number("Its permille of the audience.")),
+            "not_heard": maybe(number("Should have it, and have not answered.")),
+            "left": maybe(number("Still have what it halts.")),
+            "reached_permille": maybe(number("In force, of 1000 of its audience.")),
+            "applied": number("Applied it last."),
+            "refused": number("Refused it."),
+            "taken_back": number("Took it back."),
+            "rolled_back": number("A person took it back."),
+            "reasons": list_of("DocumentReason"),
+            "models": list_of("DocumentModel"),
+            "course": list_of("DocumentHour"),
+        },
+    ),
+    "DocumentReason": object_(
+        "Why it was refused or taken back; the most frequent.",
+        {"result": one_of(RESULTS, "What became of it."), "why": string("A code."), "routers": number("So many.")},
+    ),
+    "DocumentModel": object_(
+        "On which models it fails; the worst.",
+        {"model": string("Empty if it is not known."), "failed": number("Of these."), "answered": number("So many.")},
+    ),
+    "DocumentHour": object_(
+        "One hour since then, the first first.",
+        {name: number("So many routers.") for name in ("applied", "taken_back", "refused")},
+    ),
+    "InstructionCount": object_(
+        "Instructions of 90 days.",
+        {"action": string("What to do."), "state": string("What became of it."), "number": number("So many.")},
+    ),
+    "DocumentRouters": object_("A part of the list.", {"routers": list_of("DocumentRouter"), "next": _MORE}),
+    "DocumentRouter": object_(
+        "What became of a document on one router.",
+        {
+            "router": string("Its id."),
+            "model": maybe(string("As it reports it.")),
+            "result": one_of(LISTS, "As asked for."),
+            "why": maybe(string("A code; null where it was applied.")),
+            "version": maybe(string("Of cpe-filter there.")),
+            "number": maybe(number("The sequence, as the router read it.")),
+            "at": moment("It happened, or has been in force since."),
+            "heard_at": maybe(moment("The last report.")),
         },
     ),
     "ReasonOrder": object_("A reason.", {"text": _REMARK}),

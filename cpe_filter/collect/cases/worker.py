@@ -19,8 +19,8 @@ from cpe_filter.collect.cases import age_tables, funnel, notice, plan, webhook
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.rollout import figures as rollouts
 from cpe_filter.collect.rollout import spread
+from cpe_filter.collect.rollout.figures import Rollouts
 from cpe_filter.collect.store import lease, rounds
 from cpe_filter.collect.store.base import Store, StoreError
 from cpe_filter.collect.subscribers.file import File
@@ -43,14 +43,19 @@ class SetupError(Exception):
 
 
 def jobs(
-    config: Config, store: Store, metrics: Metrics, whose: Subscribers | None = None
+    config: Config,
+    store: Store,
+    metrics: Metrics,
+    whose: Subscribers | None = None,
+    rollouts: Rollouts | None = None,
 ) -> list[Coroutine[Any, Any, None]]:
     """The jobs of a process with a store. They run until they are cancelled, and never raise. Raises `SetupError`.
 
-    whose: the subscriber map, if others use it, too; these jobs refresh and close it.
+    whose: the subscriber map, if others use it, too; these jobs refresh and close it. rollouts: the same.
     """
     sender_ = sender(config, store, metrics) if config.webhook.url else None
-    made = [_work(config, store, metrics, whose if whose is not None else subscribers(config))]
+    known = whose if whose is not None else subscribers(config)
+    made = [_work(config, store, metrics, known, rollouts or Rollouts(store, rollout_terms(config)))]
     return [*made, webhook.run(sender_)] if sender_ is not None else made
 
 
@@ -161,8 +166,8 @@ async def _notify_since(store: Store, now: int) -> int:
     return int(rows[0]["value"])
 
 
-async def _work(config: Config, store: Store, metrics: Metrics, subscribers: Subscribers) -> None:
-    worker = _Worker(config, store, metrics, subscribers)
+async def _work(config: Config, store: Store, metrics: Metrics, subscribers: Subscribers, rollouts: Rollouts) -> None:
+    worker = _Worker(config, store, metrics, subscribers, rollouts)
     renewing = asyncio.create_task(worker.renew())
     try:
         await rounds.repeat(lambda: worker.step(time.time()), config.cases.every_s, _log, "cases")
@@ -177,10 +182,12 @@ async def _work(config: Config, store: Store, metrics: Metrics, subscribers: Sub
 class _Worker:
     """Updates cases, one round after the other."""
 
-    def __init__(self, config: Config, store: Store, metrics: Metrics, subscribers: Subscribers) -> None:
+    def __init__(
+        self, config: Config, store: Store, metrics: Metrics, subscribers: Subscribers, rollouts: Rollouts
+    ) -> None:
         self._config, self._store, self._metrics, self._subscribers = config, store, metrics, subscribers
         self._updater: CaseUpdater | None = None
-        self._rollouts = rollouts.Rollouts(store, rollout_terms(config))
+        self._rollouts = rollouts
         self._leader = False
         self._full_at = self._retry_at = self._figures_at = float("-inf")
         self._changed = True  # at the start, too: the map may have changed while this process did not run

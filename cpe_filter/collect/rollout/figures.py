@@ -29,28 +29,43 @@ from cpe_filter.collect.store.base import Row, Store
 RECENT_S, MOST, MOST_REASONS = 90 * DAY, 40, 12
 #: Documents whose course and models are computed; models of one, its steps, hours of its course.
 DETAILED, MODELS, MAX_STEPS, COURSE_H = 16, 8, 8, 48
-_CACHED_S = 60.0
+_CACHED_S, _STALE_S = 60.0, 600.0
 
 
 class Rollouts:
-    """Computes the figures, for page, API and metrics; kept for a minute, or longer where the store is slow. One
-    request computes, others wait for it."""
+    """Computes the figures for page, API and metrics of one process: once a minute, or less often where the store is
+    slow. While it computes, the figures before are given, if they are not too old."""
 
     def __init__(self, store: Store, terms: Terms, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self.terms, self._clock = store, terms, clock
-        self._one = asyncio.Lock()
-        self._until = float("-inf")
+        self._store, self._terms, self._clock = store, terms, clock
         self._found: Found | None = None
+        self._until = float("-inf")
+        self._task: asyncio.Task[Found] | None = None
 
     async def of(self, now: int) -> Found:
         """Raises `StoreError`."""
-        async with self._one:
-            begun = self._clock()
-            if self._found is None or begun >= self._until:
-                self._found = await compute(self._store, self.terms, now)
-                ended = self._clock()
-                self._until = ended + max(_CACHED_S, 20 * (ended - begun))
+        at = self._clock()
+        if self._found is not None and at < self._until:
             return self._found
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._compute(now))
+            self._task.add_done_callback(_looked_at)
+        if self._found is not None and at < self._until + _STALE_S:
+            return self._found
+        return await asyncio.shield(self._task)  # a request that is given up must not end it for the others
+
+    async def _compute(self, now: int) -> Found:
+        begun = self._clock()
+        self._found = await compute(self._store, self._terms, now)
+        ended = self._clock()
+        self._until = ended + max(_CACHED_S, 20 * (ended - begun))
+        return self._found
+
+
+def _looked_at(task: asyncio.Task[Found]) -> None:
+    """An error is for those who wait; the next who asks begins again."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def compute(store: Store, terms: Terms, now: int) -> Found:

@@ -19,6 +19,7 @@ from cpe_filter.collect.intake.listener import Listener, ListenError
 from cpe_filter.collect.intake.tls import CHECK_S, browser_context, follow
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.rollout.figures import Rollouts
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.web import makers, site
 from cpe_filter.collect.web.access import Access, AddressOf, ByPassword, ByProxy
@@ -39,6 +40,7 @@ def listeners(
     metrics: Metrics,
     mail: Desk | None = None,
     instruct: instructions.Desk | None = None,
+    rollouts: Rollouts | None = None,
 ) -> tuple[list[Listener], list[Coroutine[Any, Any, None]]]:
     """The listener of the page and the jobs for it; none if the configuration has no page. Raises `ListenError`."""
     if not config.page.address:
@@ -57,7 +59,7 @@ def listeners(
         lists,
         people(config),
         config.page.answer_days,
-        worker.rollout_terms(config),
+        rollouts,
     )
     application = site.application(
         store, access(config), terms, metrics, mail=mail, oidc=identity_provider(config), instruct=instruct

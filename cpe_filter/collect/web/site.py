@@ -28,8 +28,8 @@ from cpe_filter.collect.cases import actions, instructions, mail_servers
 from cpe_filter.collect.intake.limits import Buckets
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
-from cpe_filter.collect.rollout import figures as rollouts
 from cpe_filter.collect.rollout import routers, spread
+from cpe_filter.collect.rollout.figures import Rollouts
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store, StoreError, StoreUnavailableError
 from cpe_filter.collect.web import (
@@ -88,7 +88,7 @@ class Terms:
     """secure: cookies are sent over TLS only. url: the URL that browsers use, empty if it is the address. address_of:
     finds the address of the browser. zone: of times, where a user has not chosen another. makers: names of makers.
     people: users that cases can be assigned to; none: any name. answer_days: after so many days without an answer of
-    the subscriber a case waits for the desk. rollout: of signed documents."""
+    the subscriber a case waits for the desk. rollouts: figures of signed documents; None: of the store alone."""
 
     secure: bool
     url: str = ""
@@ -98,7 +98,7 @@ class Terms:
     makers: makers.Files = field(default_factory=lambda: makers.Files(()))
     people: tuple[str, ...] = ()
     answer_days: int = 7
-    rollout: spread.Terms = field(default_factory=spread.Terms)
+    rollouts: Rollouts | None = None
 
 
 Shown = Callable[[Request, Person], Awaitable[Response]]
@@ -123,7 +123,7 @@ class Site:
         self._ways = login.Ways(not isinstance(access, ByPassword) or access.has_users, oidc is not None)
         self._oidc = oidc
         self._figures = Figures(store)
-        self._rollouts = rollouts.Rollouts(store, terms.rollout)
+        self._rollouts = terms.rollouts or Rollouts(store, spread.Terms())
         self._log = logging.getLogger("cpe_filter.collect.web")
         # Browsers accept a cookie with this prefix only from this host, and only over TLS (RFC 6265bis).
         self._cookie = "__Host-fleet" if terms.secure else "fleet"

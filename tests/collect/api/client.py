@@ -20,6 +20,8 @@ from cpe_filter.collect.cases import notice
 from cpe_filter.collect.cases.update import CaseUpdater
 from cpe_filter.collect.mail.desk import Desk
 from cpe_filter.collect.metrics import Metrics
+from cpe_filter.collect.rollout import spread
+from cpe_filter.collect.rollout.figures import Rollouts
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.store.sqlite import SQLite
@@ -51,11 +53,13 @@ class Client:
         limits: Limits | None = None,
         instructions: Instructions | None = None,
         people: tuple[str, ...] = (),
+        published: str = "",
     ) -> None:
         self.store = store
         self.metrics = Metrics()
         self._ticks = itertools.count(NOW + 1000)
-        setup = Setup(store, notice.Terms(), mail, figures(store), instructions, people=people)
+        rollouts = Rollouts(store, spread.Terms(published))
+        setup = Setup(store, notice.Terms(), mail, figures(store), instructions, rollouts, people=people)
         self.app = application(setup, limits or Limits(), self.metrics, lambda: next(self._ticks))
         self.tokens: dict[str, str] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from cpe_filter.collect import published
 from cpe_filter.collect.rollout import spread
 from cpe_filter.collect.rollout.figures import MOST, Rollouts, compute
 from cpe_filter.collect.rollout.spread import DAY, OfModel, Terms
-from cpe_filter.collect.store.base import Store
+from cpe_filter.collect.store.base import Store, StoreUnavailableError
 from tests.collect.reports import NOW
 from tests.collect.rollout.story import story
 from tests.collect.store.test_sql_documents import docs, document, sent
@@ -139,15 +140,64 @@ def test_documents_that_routers_invent_are_bounded(with_store: WithStore, tmp_pa
 def test_one_computation_for_all_who_ask(with_store: WithStore, tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         _, terms = await story(store, tmp_path)
-        clock = iter(range(0, 1000, 10))
-        rollouts = Rollouts(store, terms, lambda: next(clock))
-        first = await rollouts.of(NOW)
-        assert await rollouts.of(NOW + 60) is first
-        for _ in range(30):  # it took 10 s by this clock: 200 s are kept
-            found = await rollouts.of(NOW + 300)
-        assert found is not first
+        clock = [0.0]
+        rollouts = Rollouts(store, terms, lambda: clock[0])
+        first, second = await asyncio.gather(rollouts.of(NOW), rollouts.of(NOW))
+        assert first is second
+        clock[0] = 59
+        assert await rollouts.of(NOW + 59) is first
+        # After a minute others are computed, and who asks meanwhile has those before.
+        clock[0] = 61
+        assert await rollouts.of(NOW + 61) is first
+        found = first
+        while found is first:
+            await asyncio.sleep(0.01)
+            found = await rollouts.of(NOW + 61)
+        assert found.now == NOW + 61
+        # After a long time they are too old.
+        clock[0] = 1000
+        assert (await rollouts.of(NOW + 1000)).now == NOW + 1000
 
     with_store(work)
+
+
+def test_a_request_that_is_given_up_ends_no_computation(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        rollouts = Rollouts(store, terms)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(rollouts.of(NOW), 0)
+        waiting = asyncio.ensure_future(rollouts.of(NOW))
+        await asyncio.sleep(0)
+        other = asyncio.ensure_future(rollouts.of(NOW + 1))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert (await other).now == NOW
+
+    with_store(work)
+
+
+def test_a_store_that_is_away_is_an_error_for_those_who_wait(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        clock = [0.0]
+        rollouts = Rollouts(store, terms, lambda: clock[0])
+        first = await rollouts.of(NOW)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "read", _away)
+            clock[0] = 61
+            assert await rollouts.of(NOW) is first
+            await asyncio.sleep(0)
+            clock[0] = 1000
+            with pytest.raises(StoreUnavailableError):
+                await rollouts.of(NOW)
+        assert await rollouts.of(NOW) is not first
+
+    with_store(work)
+
+
+async def _away(*_: Any, **__: Any) -> Any:
+    raise StoreUnavailableError("away")
 
 
 def test_an_index_of_the_future_is_a_problem_and_no_error(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 #: Exit status: the server gave no certificate; what was there stays.
 EXIT_NOT_ISSUED = 1
 _MAX_TOKEN = 512
+#: Seconds that the clock of the authority may be ahead.
+_AHEAD_S = 86400
 
 
 class Way(NamedTuple):
@@ -78,7 +80,9 @@ def _run(pair: Pair, server: Server, way: Way, now: bool) -> int:
     if not router:
         raise UsageError("enrol: the router has no certificate yet; --id says its id")
     if held is not None and not now:
-        clock = time.time() if synchronised() else float(est.ask(server, "", b"", b"").date)
+        clock = _clock(est.ask(server, "", b"", b"").date if not synchronised() else 0)
+        if not clock:
+            raise EstError(f"{server.url}: says no time, and this router's clock is not synchronised")
         left = renew_at(held, router) - clock
         if left > 0:
             print(f"the certificate of {held.name} ends on {_day(held.ends)}; the next is due in {left:.0f} s")
@@ -87,10 +91,15 @@ def _run(pair: Pair, server: Server, way: Way, now: bool) -> int:
     answer = _asked(pair if held else None, server, way, router, request, key)
     if answer.status != 200:
         raise EstError(f"{server.url}: answered {answer.status}: {answer.why}" if answer.status else answer.why)
-    made = _judged(answer, router)
+    made = _judged(answer, router, _clock(answer.date))
     pair.finish(answer.chain)
     print(f"certificate of {router}, until {_day(made.ends)}")
     return EXIT_OK
+
+
+def _clock(date: int) -> int:
+    """POSIX seconds: this router's clock where it is synchronised, or what the server says; 0 if neither is known."""
+    return int(time.time()) if synchronised() else date
 
 
 def renew_at(held: Certificate, router: str) -> float:
@@ -200,14 +209,17 @@ def _token(path: str) -> str:
     return text
 
 
-def _judged(answer: Answer, router: str) -> Certificate:
-    """est has compared the key. Raises `EstError`."""
+def _judged(answer: Answer, router: str, clock: int) -> Certificate:
+    """est has compared the key. clock: 0 if no time is known. Raises `EstError`."""
     try:
         made = parse(answer.chain)
     except CertificateError as error:
         raise EstError(f"the certificate that was issued: {error}") from None
     if made.name != router:
         raise EstError(f"the certificate that was issued is of {made.name[:64]!a}; expected {router}")
-    if answer.date and made.ends <= answer.date:
+    if clock and made.ends <= clock:
         raise EstError(f"the certificate that was issued has expired on {_day(made.ends)}")
+    # It would not be renewed before its time, and reports would be refused until then.
+    if (clock and made.begins > clock + _AHEAD_S) or made.ends <= made.begins:
+        raise EstError(f"the certificate that was issued is not valid before {_day(made.begins)}")
     return made

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: Seconds: for the other side to say anything; for all of it.
 SILENCE_S, WHOLE_S = 20.0, 60.0
 _MOST_WHY = 200
+_PKCS7 = "application/pkcs7-mime"
 
 
 class EstError(Exception):
@@ -87,12 +88,13 @@ def ask(
             why = f"its certificate is not accepted: {error.verify_message} ({clock})"
             raise EstError(f"{server.url}: {why}") from None
         except (ssl.SSLError, ConnectionResetError, BrokenPipeError) as error:
-            reason = getattr(error, "reason", None) or "it hung up"
+            reason = (getattr(error, "reason", None) or "it hung up").lower().replace("_", " ")
             # In TLS 1.3 a server judges our certificate after our side has finished, and may then reset the request.
-            if identity is not None and ("ALERT" in reason or not isinstance(error, ssl.SSLError)):
-                why = reason.lower().replace("_", " ")
-                return 0, f"{server.url}: does not accept the certificate {identity[0]}: {why}", "", b"", 0
+            if identity is not None and ("alert" in reason or not isinstance(error, ssl.SSLError)):
+                return 0, f"{server.url}: does not accept the certificate {identity[0]}: {reason}", "", b"", 0
             raise EstError(f"{server.url}: no TLS: {reason}") from None
+        except TimeoutError:
+            raise EstError(f"{server.url}: no answer within {SILENCE_S:g} s") from None
         except (OSError, http.client.HTTPException) as error:
             raise EstError(
                 f"{server.url}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
@@ -133,7 +135,12 @@ def _place(url: str) -> tuple[str, int]:
         host, port = rest, "443"
     name = host.removeprefix("[").removesuffix("]")
     good = url.startswith("https://") and name and "/" not in rest and name.isascii() and name.isprintable()
-    if not good or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536) or "@" in rest:
+    if (
+        not good
+        or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536)
+        or "@" in rest
+        or " " in rest
+    ):
         raise EstError(f"{url}: expected https://HOST or https://HOST:PORT")
     return name, int(port)
 
@@ -154,14 +161,14 @@ def _exchange(url: str, tls: ssl.SSLContext, operation: str, request: bytes, key
         date = _date(headers.get("Date", ""))
         if not operation:
             return Answer(status, "", "", b"", date)
-        authorities = pkcs7.certificates(body)
+        authorities = pkcs7.certificates(_of_type(headers, body))
         more = {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64"}
         if authorization:
             more["Authorization"] = authorization
         connection.request("POST", f"{PATH}{operation}", binascii.b2a_base64(request), {**_HEADERS, **more})
         status, headers, body = _read(connection)
         if status == 200:
-            found = pkcs7.chain(pkcs7.certificates(body), authorities, key)
+            found = pkcs7.chain(pkcs7.certificates(_of_type(headers, body)), authorities, key)
             return Answer(status, "", "", b"".join(map(pkcs7.pem, found)), date)
         return Answer(status, _why(body), _nonce(headers), b"", date)
     finally:
@@ -179,6 +186,15 @@ def _read(connection: http.client.HTTPSConnection) -> tuple[int, http.client.HTT
     return answer.status, answer.headers, body
 
 
+def _of_type(headers: http.client.HTTPMessage, body: bytes) -> bytes:
+    """The body, if it claims to be what it should be: an answer of something else is none of EST's."""
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != _PKCS7:
+        shown = one_line(kind[:_MOST_WHY]) or "none"
+        raise pkcs7.Pkcs7Error(f"answered with Content-Type {shown}; expected {_PKCS7}")
+    return body
+
+
 def _why(body: bytes) -> str:
     return one_line(body[:_MOST_WHY].decode("ascii", "replace").strip())
 
@@ -187,7 +203,7 @@ def _nonce(headers: http.client.HTTPMessage) -> str:
     for field in headers.get_all("WWW-Authenticate") or ():
         scheme, _, rest = field.partition(" ")
         nonce = rest.strip().removeprefix('nonce="').removesuffix('"')
-        if scheme.lower() == SCHEME.lower() and nonce.isalnum() and len(nonce) <= _MOST_WHY:
+        if scheme.lower() == SCHEME.lower() and nonce.isascii() and nonce.isalnum() and len(nonce) <= _MOST_WHY:
             return nonce
     return ""
 

@@ -50,6 +50,8 @@ def certificates(answer: bytes) -> list[bytes]:
             found.append(inside[before:at])
             if len(found) > MOST:
                 raise ValueError
+        if not found:
+            raise ValueError
         return found
     except (ValueError, IndexError):
         raise Pkcs7Error("the answer has no certificates (PKCS #7 in Base64)") from None
@@ -74,19 +76,23 @@ def parts(der: bytes) -> Parts:
 
 
 def chain(issued: list[bytes], authorities: list[bytes], key: bytes) -> list[bytes]:
-    """The certificate of this key, and those of the authorities above it, without the root. Raises `Pkcs7Error`."""
+    """The certificate of this key, and those of the authorities above it, without the root. Raises `Pkcs7Error`.
+
+    Signatures are not verified: TLS did that for the server, and whoever the chain is shown to does it for the chain.
+    """
     own = [one for one in issued if parts(one).key == key]
     if not own:
         raise Pkcs7Error("the answer has no certificate for the key that was sent")
     found = [own[0]]
     above = {parts(one).subject: one for one in authorities}
-    while len(found) < MOST:
+    while True:
         issuer = parts(found[-1]).issuer
         one = above.get(issuer)
         if one is None or parts(one).issuer == issuer:
-            break
+            return found
+        if one in found:
+            raise Pkcs7Error("the authorities in the answer have issued each other")
         found.append(one)
-    return found
 
 
 def pem(der: bytes) -> bytes:

@@ -77,7 +77,8 @@ class Reports(Part):
             self._reading = None
             self._begin(reading, now)
         if self._reporter is not None:
-            self._reporter.tick(now)
+            if self._reporter.tick(now):
+                self._state.companion_changed(now)
 
     def _begin(self, reading: BackgroundCall, now: PacketTime) -> None:
         """The files have been read."""

@@ -76,6 +76,11 @@ class State:
         if device.score.standing == COMPROMISED:
             self._recent_after = float("-inf")  # once a device, so that no device can make us write all the time
 
+    def companion_changed(self, now: PacketTime) -> None:
+        """Another file has changed in a way that a reboot must not lose: all go to flash, with the usual delay."""
+        if self._changed_at is None:
+            self._changed_at = now
+
     def at_once(self, now: PacketTime) -> None:
         """A person has changed a standing: both files are written from the next tick on, without the usual delay."""
         self._changed_at = PacketTime(now - SETTLE_S)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 
 from cpe_filter.lean.files import already_running, lock_folder
-from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain
 from cpe_filter.provision import effective, news, place, trial
 from cpe_filter.provision.folder import Folder, digest_of
 from cpe_filter.provision.judge import RefusedError, judged
-from cpe_filter.provision.news import APPLIED, REFUSED, ROLLED_BACK, TAKEN_BACK
+from cpe_filter.provision.news import APPLIED, REFUSED, ROLLED_BACK, TAKEN_BACK, Outcome
 from cpe_filter.provision.place import TYPES, Place, base_of, folder_of, recipient_of
 from cpe_filter.signed import sequence
 from cpe_filter.signed.document import Document
@@ -31,21 +30,6 @@ EXIT_NOT_FETCHED, EXIT_TAKEN_BACK, EXIT_NOT_FOR_US = 1, 4, 5
 #: Why a document was taken back, besides the names of trial's looks.
 RELOAD, RESTART, FULL = "reload", "restart", "full"
 _STOPPED = "the router restarted, or this program was stopped, while it was tried"
-
-
-class Outcome(NamedTuple):
-    """code: exit status. type, number: of the document, "" and 0 if its signature was not good. digest: of its bytes.
-
-    result: of news; "" where there is nothing to say: it is in force already, or not for this router yet. why: a word,
-    for what is not applied.
-    """
-
-    code: int
-    type: str = ""
-    digest: str = ""
-    number: int = 0
-    result: str = ""
-    why: str = ""
 
 
 def try_document(

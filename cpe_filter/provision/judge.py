@@ -17,7 +17,7 @@ from cpe_filter.report.clock_state import synchronised
 from cpe_filter.signed import keys, sequence
 from cpe_filter.signed.document import Document, Recipient
 from cpe_filter.signed.errors import SEQUENCE, SignedError
-from cpe_filter.signed.verify import verify
+from cpe_filter.signed.verify import UnsuitableError, verify
 
 #: Code of a refusal besides those of signed.errors, and news.BAD: what is in it cannot be used here.
 CONTENT = "content"
@@ -44,7 +44,9 @@ def judged(data: bytes, place: Place, recipient: Recipient) -> tuple[Document, P
         _check_order(made, folder)
         return made, effective.policy_with(place, made)
     except SignedError as error:
-        raise RefusedError(error.code, str(error), made or error.document) from None
+        if isinstance(error, UnsuitableError):
+            made = error.document
+        raise RefusedError(error.code, str(error), made) from None
     except (OverlayError, PolicyError) as error:
         raise RefusedError(CONTENT, str(error).removeprefix("policy: "), made) from None
 

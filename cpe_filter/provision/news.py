@@ -11,15 +11,12 @@ import os
 
 from cpe_filter.lean import files
 from cpe_filter.lean.checksum import CorruptStateError
+from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.provision import effective
 from cpe_filter.provision.folder import digest_of
 from cpe_filter.provision.place import TYPES, Place, folder_of
 from cpe_filter.report.document_news import LIST, MAX_BYTES, MOST, Ended, News, encode, is_why, parse
 from cpe_filter.signed.errors import SignedError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cpe_filter.provision.apply import Outcome
 
 #: Results: in force; judged and not tried; tried and taken back; taken out of force by a person.
 APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = "applied", "refused", "taken-back", "rolled-back"
@@ -27,6 +24,21 @@ APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = "applied", "refused", "taken-back", 
 BAD = "bad"
 #: Seconds for which another process may write the list.
 _LOCK_S = 2.0
+
+
+class Outcome(NamedTuple):
+    """code: exit status. type, number: of the document, "" and 0 if its signature was not good. digest: of its bytes.
+
+    result: one of the above; "" where there is nothing to say: it is in force already, or not for this router yet.
+    why: a word, for what is not applied.
+    """
+
+    code: int
+    type: str = ""
+    digest: str = ""
+    number: int = 0
+    result: str = ""
+    why: str = ""
 
 
 def note(where: Place, *outcomes: Outcome) -> None:

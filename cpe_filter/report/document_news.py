@@ -7,7 +7,7 @@ Knows the form of the file, which is read without json, because the running filt
     12 refused - 89abcdef01234567 0 signature      running number, result, type, digest, sequence, why
     CHECKSUM
 
-"-" and 0 stand for what is not known. Must not know what a document is, or when an event is sent. Pure, except for
+"-" and 0: not known. Must not know what a document is, or when an event is sent. Pure, except for
 `DocumentNews.look`.
 """
 
@@ -54,6 +54,9 @@ class Mark(NamedTuple):
     id: str = ""
     reported: int = 0
     arrived: int = 0
+
+
+NO_MARK = Mark()
 
 
 def encode(news: News) -> bytes:
@@ -121,10 +124,10 @@ def _number(word: str, least: int) -> int:
 
 
 class DocumentNews:
-    """The side of the running filter. `mark`: how far it is; `in_force`: as a heartbeat has it."""
+    """The side of the running filter. `path`: of the list; `mark`: how far it is; `in_force`: as of the last `look`."""
 
     def __init__(self, state_file: str, mark: Mark) -> None:
-        self._path = os.path.join(os.path.dirname(state_file), PROVISION, LIST)
+        self.path = os.path.join(os.path.dirname(state_file), PROVISION, LIST)
         self._stamp: tuple[int, int] | None = None
         self.mark = mark
         self.in_force: tuple[tuple[str, str, int], ...] = ()
@@ -135,18 +138,18 @@ class DocumentNews:
         Raises OSError, `CorruptStateError`, once for each change.
         """
         try:
-            status = os.stat(self._path, follow_symlinks=False)
+            status = os.stat(self.path, follow_symlinks=False)
         except OSError:
             return ()  # nothing has become of any document yet
         stamp = status.st_mtime_ns, status.st_ino
         if stamp == self._stamp:
             return ()
         self._stamp = stamp
-        news = parse(files.read(self._path, MAX_BYTES + 1))
+        news = parse(files.read(self.path, MAX_BYTES + 1))
         self.in_force = news.in_force
         mark = self.mark if self.mark.id == news.id else Mark(news.id)
         last = news.ended[-1].number if news.ended else 0
-        # Of a list that was restored from a copy the next outcome is new.
+        # An older copy of the list may have been restored: its next outcome is new.
         found = tuple(one for one in news.ended if one.number > mark.reported)
         self.mark = Mark(news.id, last, min(mark.arrived, last))
         return found
@@ -167,4 +170,4 @@ def restored(saved: object, whole: bool) -> Mark:
         if isinstance(name, str) and isinstance(reported, int) and isinstance(arrived, int):
             arrived = max(0, min(arrived, reported))
             return Mark(name, reported if whole else arrived, arrived)
-    return Mark()
+    return NO_MARK

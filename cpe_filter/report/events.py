@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cpe_filter.detect.device import Device
     from cpe_filter.lean.clocks import PacketTime, Uptime
     from cpe_filter.policy.model import Policy
+    from cpe_filter.report.document_news import Ended
     from cpe_filter.report.incident import EndReason, Incident
 
     #: An event as the wire format has it.
@@ -115,8 +116,8 @@ def _submission(counts: Iterable[int]) -> Wire:
 
 def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: dict[str, Any]) -> Wire:
     """The daily heartbeat. figures: exempt, packets, failures, restored; ways and unlisted, as in the status (there
-    `unwatched`, `unlisted`); submission: pseudonym and counts of each device with many servers; docs: the signed
-    documents in force, with type, doc and number.
+    `unwatched`, `unlisted`); submission: pseudonym and counts of each device with many servers; docs: type, digest and
+    sequence of each signed document in force.
 
     Where there is none it has no field for them, nor for unusual devices, so that collectors that do not know the field
     accept the heartbeat.
@@ -142,7 +143,7 @@ def heartbeat(devices: Iterable[Device], policy: Policy, up: Uptime, figures: di
         **({"sub": submission[:_MAX_WAYS]} if submission else {}),
         **({"ways": ways[:_MAX_WAYS]} if ways else {}),
         **({"unlisted": unlisted[:_MAX_WAYS]} if unlisted else {}),
-        **({"docs": list(figures["docs"])} if figures.get("docs") else {}),
+        **({"docs": [_in_force(*one) for one in figures["docs"]]} if figures.get("docs") else {}),
     }
 
 
@@ -158,20 +159,20 @@ def instruction_event(up: Uptime, digest: str, outcome: str, action: str, dev: s
     return {**event, "result": APPLIED if applied else "refused", **({} if applied else {"why": outcome})}
 
 
-def document_event(up: Uptime, kind: str, digest: str, number: int, result: str, why: str) -> Wire:
-    """What has become of a signed document for many routers. kind, number: "" and 0 where its signature is not good;
-    digest: "" where there was no file."""
+def document_event(up: Uptime, ended: Ended) -> Wire:
+    """What has become of a signed document for many routers."""
     event: Wire = {"up": int(up), "kind": DOCUMENT}
-    if kind:
-        event["type"] = kind
-    if digest:
-        event["doc"] = digest
-    if number:
-        event["number"] = number
-    event["result"] = result
-    if result != APPLIED and why:
-        event["why"] = why
+    for name, value in (("type", ended.type), ("doc", ended.digest), ("number", ended.sequence)):
+        if value:
+            event[name] = value
+    event["result"] = ended.result
+    if ended.why and ended.result != APPLIED:
+        event["why"] = ended.why
     return event
+
+
+def _in_force(kind: str, digest: str, sequence: int) -> Wire:
+    return {"type": kind, "doc": digest, "number": sequence}
 
 
 def _interface(one: dict[str, Any]) -> Wire:

@@ -18,6 +18,7 @@ from cpe_filter.lean import json_text
 from cpe_filter.lean.checksum import CorruptStateError, with_checksum, without_checksum
 from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.report.counts import Counts
+from cpe_filter.report.document_news import NO_MARK, Mark
 from cpe_filter.report.events import CLEARED, EXEMPT, EXPIRED, MERGED, RELEASED
 from cpe_filter.report.incident import EXAMPLES, MAX_NAME, Example, Incident
 from cpe_filter.report.tracker import MAX_CLOSED, IncidentTracker
@@ -38,13 +39,15 @@ _STANDINGS = (CLEAR, UNUSUAL, SUSPECTED, COMPROMISED)
 _KEYS = (4, 6, *BEHIND, 16)
 
 
-def encode(incidents: IncidentTracker, boot: str, seq: int, now: PacketTime) -> bytes:
-    """All of it. boot: the kernel's boot_id; seq: that of the next event; now: the engine's time."""
+def encode(incidents: IncidentTracker, boot: str, seq: int, now: PacketTime, news: Mark = NO_MARK) -> bytes:
+    """All of it. boot: the kernel's boot_id; seq: that of the next event; now: the engine's time; news: how far the
+    outcomes of documents were reported."""
     content = {
         "boot": boot,
         "seq": seq,
         "booted": incidents.booted,
         "written": now,
+        "news": news,
         "incidents": [_dumped(incident) for incident in incidents.all()],
     }
     return with_checksum(json_text.encode(content).encode())
@@ -74,6 +77,11 @@ class SavedIncidents:
             self._booted, self._written = (_finite(self._content[name]) for name in ("booted", "written"))
         except (KeyError, TypeError, ValueError, OverflowError):
             raise CorruptStateError("not incidents of cpe-filter") from None
+
+    @property
+    def news(self) -> object:
+        """How far the outcomes of documents were reported, for document_news.restored."""
+        return self._content.get("news")
 
     def devices(self) -> dict[str, bytes]:
         """The devices' keys by their pseudonyms."""

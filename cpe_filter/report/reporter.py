@@ -19,8 +19,9 @@ from cpe_filter.lean.clocks import PacketTime
 from cpe_filter.lean.log import Log, LogOnce, err, warning
 from cpe_filter.lean.named_tuple import NamedTuple
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import key, spool_dir
-from cpe_filter.report.events import HEARTBEAT, heartbeat, instruction_event
+from cpe_filter.report import document_news, key, spool_dir
+from cpe_filter.report.document_news import DocumentNews
+from cpe_filter.report.events import DOCUMENT, HEARTBEAT, document_event, heartbeat, instruction_event
 from cpe_filter.report.incident import EXAMPLES, Example, Incident
 from cpe_filter.report.persistence import SavedIncidents, encode, parse
 from cpe_filter.report.spool import MOST_BYTES, Spool, SpoolHeader, Waiting
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 #: Suffixes of the state file's name: the open incidents on flash, and the secret of the pseudonyms.
 INCIDENTS_SUFFIX, KEY_SUFFIX = ".incidents", ".key"
-#: Seconds between two checks of what has arrived; from a failure to write to the next try.
+#: Seconds between two checks of what has arrived, and of documents; from a failure to write to the next try.
 ARRIVED_S, RETRY_S = 5.0, 30.0
 #: Seconds to the first heartbeat, between two while none is sent, and from one that has arrived to the next.
 FIRST_BEAT_S, FRESH_BEAT_S, BEAT_S = 60.0, 3600.0, 43200.0
@@ -166,6 +167,8 @@ class Reporter:
             whole = recent is not None and header.next >= recent.seq
             spool.restore(header, events)
         incidents = recent or (SavedIncidents(saved.flash) if saved.flash is not None else None)
+        mark = document_news.restored(incidents.news if incidents is not None else None, whole)
+        self._documents = DocumentNews(self._policy.state.state_file, mark)
         if incidents is not None:
             try:
                 incidents.restore(self._incidents, self._boot, now, lost=not whole)
@@ -175,7 +178,7 @@ class Reporter:
 
     def encoded(self, now: PacketTime) -> bytes:
         """The open incidents, for the file on flash."""
-        return encode(self._incidents, self._boot, self._spool.next, now)
+        return encode(self._incidents, self._boot, self._spool.next, now, self._documents.mark)
 
     # ── while it runs ───────────────────────────────────────────────────────────────────────────
 
@@ -198,17 +201,22 @@ class Reporter:
         if device is not None:  # else it has been forgotten since, and its incident ends
             self._incidents.rekeyed(before, device)
 
-    def tick(self, now: PacketTime) -> None:
-        """Does what is due."""
+    def tick(self, now: PacketTime) -> bool:
+        """Does what is due. True: what is kept on flash has changed, and a reboot must not lose that."""
+        arrived = False
         if now >= self._next_arrived:
             self._next_arrived = now + ARRIVED_S
             self._take_arrived(now)
+            waiting = any(event.kind == DOCUMENT for event in self._spool.events)
+            arrived = not waiting and self._documents.arrived()
+            self._take_news()
         self._look(now)
         if self._policy.report.heartbeat and now >= self._next_beat:
             self._next_beat = now + FRESH_BEAT_S
             self._spool.add(self._heartbeat())
         if self._spool.changed and now >= self._next_write:
             self._write(now)
+        return arrived
 
     def find(self, dev: str) -> Device | None:
         """The device with this pseudonym."""
@@ -232,7 +240,16 @@ class Reporter:
     def _heartbeat(self) -> dict[str, Any]:
         figures = self._figures()
         submission = [(self._pseudonym(mac), *counts) for mac, *counts in figures.get("submission", ())]
-        return heartbeat(self._engine.devices, self._policy, uptime(), {**figures, "submission": submission})
+        figures = {**figures, "submission": submission, "docs": self._documents.in_force}
+        return heartbeat(self._engine.devices, self._policy, uptime(), figures)
+
+    def _take_news(self) -> None:
+        """What has become of documents since the last look."""
+        try:
+            for one in self._documents.look():
+                self._spool.add(document_event(uptime(), one))
+        except (OSError, CorruptStateError) as error:
+            self._log(warning(f"outcomes of signed documents not reported: {self._documents.path}: {error}"))
 
     def close(self, now: PacketTime) -> None:
         """The filter stops, or does not report any more."""
@@ -261,7 +278,7 @@ class Reporter:
         policy = self._policy
         try:
             # In this order: after a crash the seq shows what the spool lacks, and it is reported again.
-            self._writer.write(spool_dir.INCIDENTS, encode(self._incidents, self._boot, self._spool.next, now))
+            self._writer.write(spool_dir.INCIDENTS, self.encoded(now))
             self._writer.write(spool_dir.SPOOL, self._spool.encode(policy.filter.version, __version__), 0o640)
         except OSError as error:
             self._next_write = now + RETRY_S

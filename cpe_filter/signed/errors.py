@@ -5,10 +5,6 @@ Must not know how anything is checked.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cpe_filter.signed.document import Document
-
 #: Too large; not signify's form; no such key; a revoked key; a key for other documents; not its signature.
 LARGE, FORMAT, KEY, REVOKED, PURPOSE, SIGNATURE = "large", "format", "key", "revoked", "purpose", "signature"
 #: Not TOML, or too deep; a header that is wrong; another type; needs a later version; for others.
@@ -23,11 +19,8 @@ CODES = (
 
 
 class SignedError(ValueError):
-    """A document, or a key, that is refused. code: one of `CODES`; the text is one line for people.
+    """A document, or a key, that is refused. code: one of `CODES`; the text is one line for people."""
 
-    document: where its signature is good and it could be read.
-    """
-
-    def __init__(self, code: str, text: str, document: Document | None = None) -> None:
+    def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
-        self.code, self.document = code, document
+        self.code = code

@@ -19,6 +19,14 @@ from cpe_filter.signed.keys import Keys
 SLACK_S = 86400
 
 
+class UnsuitableError(SignedError):
+    """A document whose signature is good, and which does not count here or now. document: what it is."""
+
+    def __init__(self, code: str, text: str, document: Document) -> None:
+        super().__init__(code, text)
+        self.document = document
+
+
 def verify(
     data: bytes,
     keys: Keys,
@@ -37,13 +45,13 @@ def verify(
     made = authenticated(data, keys, kind, agent, programs)
     kinds = _all(kind)
     if made.type not in kinds:
-        raise SignedError(TYPE, f"it is of type {made.type}; expected {' or '.join(kinds)}", made)
+        raise UnsuitableError(TYPE, f"it is of type {made.type}; expected {' or '.join(kinds)}", made)
     if not made.is_for(recipient):
-        raise SignedError(AUDIENCE, f"it is for {_few(made.audience)}, not for this router", made)
+        raise UnsuitableError(AUDIENCE, f"it is for {_few(made.audience)}, not for this router", made)
     if now is not None and made.issued > now + SLACK_S:
-        raise SignedError(EARLY, f"it was issued at {_date(made.issued)}; the clock says {_date(now)}", made)
+        raise UnsuitableError(EARLY, f"it was issued at {_date(made.issued)}; the clock says {_date(now)}", made)
     if now is not None and made.expires <= now:
-        raise SignedError(EXPIRED, f"it expired at {_date(made.expires)}; the clock says {_date(now)}", made)
+        raise UnsuitableError(EXPIRED, f"it expired at {_date(made.expires)}; the clock says {_date(now)}", made)
     return made
 
 

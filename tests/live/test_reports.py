@@ -33,6 +33,10 @@ class Reporter:
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments: self.done.append((name, *arguments))
 
+    def tick(self, now: float) -> bool:
+        self.done.append(("tick", now))
+        return now > NOW
+
 
 class Kept:
     """A part whose `read` waits for `allow`, or raises what `fails` says."""
@@ -44,10 +48,9 @@ class Kept:
         self.fails: OSError | None = None
         self._fifo = folder / "fifo"
         os.mkfifo(self._fifo)
-        self.part = Reports(
-            self._read, cast(Any, self._make), ".x", Policy(), cast(Any, SimpleNamespace(companions=self.companions)),
-            self.log.append,
-        )  # fmt: skip
+        self.changed: list[float] = []
+        state = SimpleNamespace(companions=self.companions, companion_changed=self.changed.append)
+        self.part = Reports(self._read, cast(Any, self._make), ".x", Policy(), cast(Any, state), self.log.append)
 
     def _read(self, policy: Policy) -> tuple[Any, ...]:
         with open(self._fifo, "rb") as fifo:
@@ -101,6 +104,13 @@ def test_nothing_waits_for_what_was_saved(kept: Kept) -> None:
     assert made.done[0] == ("", b"saved")
     assert made.done[-1] == ("tick", NOW)
     assert kept.companions[".x"](NOW) == b"incidents"
+
+
+def test_what_a_reboot_must_not_lose_goes_to_flash(kept: Kept) -> None:
+    kept.allow()
+    assert kept.changed == []
+    kept.part.tick(PacketTime(NOW + 1))
+    assert kept.changed == [NOW + 1]
 
 
 def test_keys_that_change_meanwhile_are_not_lost(kept: Kept) -> None:

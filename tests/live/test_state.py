@@ -116,6 +116,15 @@ def test_flash_is_written_after_a_change_and_at_most_once_an_hour(kept: Kept) ->
     assert all(FLASH_S <= gap <= FLASH_S + SETTLE_S for gap in gaps)
 
 
+def test_another_file_that_a_reboot_must_not_lose(kept: Kept) -> None:
+    kept.state.companions[".more"] = lambda now: b"more"
+    assert kept.tick(START + FLASH_S) == (False, True)
+    kept.state.companion_changed(PacketTime(START + FLASH_S))
+    assert not kept.tick(START + FLASH_S + SETTLE_S - 1)[0]
+    assert kept.tick(START + FLASH_S + SETTLE_S)[0]
+    assert kept.flash.with_name("state.more").read_bytes() == b"more"
+
+
 def test_suspicion_and_conviction_go_in_one_write(kept: Kept) -> None:
     device = kept.device(CLEAR)
     kept.changes(device, SUSPECTED, START)

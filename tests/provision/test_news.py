@@ -9,8 +9,8 @@ import pytest
 
 from cpe_filter.lean import files
 from cpe_filter.provision import command, laid, news
-from cpe_filter.provision.apply import Outcome
 from cpe_filter.provision.folder import digest_of
+from cpe_filter.provision.news import Outcome
 from cpe_filter.report.document_news import MAX_BYTES, MOST, Ended, News, encode, parse
 from tests.power_cut import PowerCutError, power_cut
 from tests.provision.test_command import Router, router

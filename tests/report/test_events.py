@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cpe_filter.lean.clocks import Uptime
+from cpe_filter.report.document_news import Ended
 from cpe_filter.report.events import document_event, instruction_event
 from tests.report.wire import check_event
 
@@ -21,9 +22,9 @@ def test_what_has_become_of_an_instruction() -> None:
 
 def test_what_has_become_of_a_document() -> None:
     digest = "0123456789abcdef"
-    applied = document_event(Uptime(5.5), "policy", digest, 41, "applied", "")
-    back = document_event(Uptime(5.5), "table", digest, 1 << 53, "taken-back", "filter")
-    unread = document_event(Uptime(5.5), "", digest, 0, "refused", "signature")
+    applied = document_event(Uptime(5.5), Ended(1, "applied", "policy", digest, 41, ""))
+    back = document_event(Uptime(5.5), Ended(2, "taken-back", "table", digest, 1 << 53, "filter"))
+    unread = document_event(Uptime(5.5), Ended(3, "refused", "", digest, 0, "signature"))
     for event in (applied, back, unread):
         check_event({"seq": 1, **event})
     assert applied == {
@@ -31,6 +32,6 @@ def test_what_has_become_of_a_document() -> None:
     }  # fmt: skip
     assert back["why"] == "filter"
     assert unread == {"up": 5, "kind": "document", "doc": digest, "result": "refused", "why": "signature"}
-    assert document_event(Uptime(5.5), "", "", 0, "refused", "full") == {
+    assert document_event(Uptime(5.5), Ended(4, "refused", "", "", 0, "full")) == {
         "up": 5, "kind": "document", "result": "refused", "why": "full",
     }  # fmt: skip

@@ -18,10 +18,12 @@ import pytest
 from cpe_filter.detect.device import Device
 from cpe_filter.detect.mac_rotation import DeviceRekeyed, Lease
 from cpe_filter.engine import Engine, Flow
+from cpe_filter.lean import files
 from cpe_filter.lean.clocks import PacketTime, Posix
 from cpe_filter.policy.model import Policy
 from cpe_filter.report import reporter, spool_dir
-from cpe_filter.report.reporter import Reporter, Saved, read_saved
+from cpe_filter.report.document_news import Ended, News, encode
+from cpe_filter.report.reporter import INCIDENTS_SUFFIX, Reporter, Saved, read_saved
 from cpe_filter.report.spool_dir import INCIDENTS, SPOOL, uptime
 from cpe_filter.report.spool_reader import SpoolReader
 from tests.build import CLIENT, Packet, session
@@ -255,6 +257,106 @@ def test_nothing_is_written_while_nothing_happens(router: Router) -> None:
     for _ in range(50):
         router.tick()
     assert (router.run / SPOOL).stat().st_ino == before
+
+
+# ── documents ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Documents:
+    """What `provision` leaves next to the router's state file."""
+
+    def __init__(self, router: Router) -> None:
+        self.router, self.news = router, News("0123456789abcdef")
+        self.path = router.folder / "flash" / "provision" / "news" / "list"
+        self.path.parent.mkdir(parents=True, mode=0o700)
+
+    def add(self, *outcomes: tuple[str, str, int, str]) -> None:
+        """result, type, sequence and why of each."""
+        for result, kind, sequence, why in outcomes:
+            number = self.news.ended[-1].number + 1 if self.news.ended else 1
+            one = Ended(number, result, kind, "ab" * 8, sequence, why)
+            in_force = ((kind, "ab" * 8, sequence),) if result == "applied" else self.news.in_force
+            self.news = self.news._replace(in_force=in_force, ended=(*self.news.ended, one))
+        files.replace(str(self.path), encode(self.news))
+
+
+def told(events: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(event["result"], event.get("number", 0)) for event in events if event["kind"] == "document"]
+
+
+def test_documents_are_reported_once(router: Router) -> None:
+    documents = Documents(router)
+    assert router.tick() == []
+    documents.add(("applied", "policy", 41, ""), ("refused", "", 0, "signature"))
+    applied, refused = router.tick(5)
+    assert -1 < applied["up"] - uptime() <= 2
+    assert applied == {
+        "seq": applied["seq"], "up": applied["up"], "kind": "document", "type": "policy", "doc": "ab" * 8, "number": 41,
+        "result": "applied",
+    }  # fmt: skip
+    assert refused == {
+        "seq": refused["seq"], "up": refused["up"], "kind": "document", "doc": "ab" * 8, "result": "refused",
+        "why": "signature",
+    }  # fmt: skip
+    router.restart()
+    documents.add(("taken-back", "policy", 42, "filter"))
+    assert told(router.tick(5)) == [("applied", 41), ("refused", 0), ("taken-back", 42)]
+    (beat,) = [event for event in router.tick(60) if event["kind"] == "heartbeat"]
+    assert beat["docs"] == [{"type": "policy", "doc": "ab" * 8, "number": 41}]
+    assert router.log == []
+
+
+def test_what_has_arrived_while_the_filter_was_down_is_not_reported_again(router: Router) -> None:
+    documents = Documents(router)
+    documents.add(("applied", "policy", 41, ""))
+    (applied,) = router.tick(5)
+    router.arrive(applied["seq"])
+    router.restart()
+    assert router.tick(5) == []
+    documents.add(("rolled-back", "policy", 41, ""))
+    assert told(router.tick(5)) == [("rolled-back", 41)]
+
+
+def test_a_reboot_loses_nothing_and_repeats_nothing(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tick` says when what has arrived is to be written to flash."""
+    documents = Documents(router)
+    documents.add(("applied", "policy", 41, ""))
+    (applied,) = router.tick(5)
+    router.arrive(applied["seq"])
+    router.now += 5
+    assert router.reporter.tick(PacketTime(router.now))
+    router.now += 5
+    assert not router.reporter.tick(PacketTime(router.now))
+    documents.add(("taken-back", "policy", 42, "dns"))
+    assert told(router.tick(5)) == [("taken-back", 42)]
+    flash = Path(router.policy.state.state_file + INCIDENTS_SUFFIX)
+    files.replace(str(flash), router.reporter.encoded(PacketTime(router.now)))
+    router.reboot(monkeypatch)
+    assert told(router.tick(5)) == [("taken-back", 42)]
+
+
+def test_a_crash_between_the_two_files_repeats(router: Router) -> None:
+    """The spool is older than the incidents: what it lacks is reported again."""
+    documents = Documents(router)
+    router.tick()
+    before = (router.run / SPOOL).read_bytes()
+    documents.add(("applied", "policy", 41, ""))
+    router.tick(5)
+    (router.run / SPOOL).write_bytes(before)
+    router.restart()
+    assert told(router.tick(5)) == [("applied", 41)]
+
+
+def test_a_list_that_cannot_be_read_is_logged_once(router: Router) -> None:
+    documents = Documents(router)
+    documents.path.write_bytes(b"nothing of the kind")
+    documents.path.chmod(0o600)
+    for _ in range(3):
+        assert router.tick(5) == []
+    line = f"outcomes of signed documents not reported: {documents.path}: cut short or damaged"
+    assert router.log == [line]
+    documents.add(("applied", "policy", 41, ""))
+    assert told(router.tick(5)) == [("applied", 41)]
 
 
 # ── examples of connections ─────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ wrong, what was in force stays, or comes back. One trial at a time, of whatever 
 from __future__ import annotations
 
 import os
+import time
 
 from cpe_filter.lean.files import already_running, lock_folder
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain
@@ -15,7 +16,7 @@ from cpe_filter.provision.folder import Folder, digest_of
 from cpe_filter.provision.judge import RefusedError, judged
 from cpe_filter.provision.news import APPLIED, REFUSED, ROLLED_BACK, TAKEN_BACK, Outcome
 from cpe_filter.provision.place import TYPES, Place, base_of, folder_of, recipient_of
-from cpe_filter.signed import sequence
+from cpe_filter.signed import sequence, signify
 from cpe_filter.signed.document import Document
 from cpe_filter.signed.errors import SignedError
 
@@ -74,10 +75,19 @@ def _judge_and_try(
         say(f"{called} is for {made.rollout_permille} of 1000 routers so far, and not for this one yet")
         return _of(made, EXIT_NOT_FOR_US)
     folder = folder_of(where, made.type)
-    if data == folder.good:
+    if _is_in_force(made, folder):
         say(f"{called} is in force already")
         return _of(made, EXIT_OK)
     return _try(data, made, policy, where, folder, reload, say)
+
+
+def _is_in_force(made: Document, folder: Folder) -> bool:
+    """Whatever its comment, which is not signed: else a web server could have it tried again and again."""
+    good = folder.good
+    try:
+        return good is not None and signify.signed_message(good).message == made.message
+    except SignedError:
+        return False
 
 
 def _try(
@@ -90,6 +100,7 @@ def _try(
     say: Callable[[str], None],
 ) -> Outcome:
     called = f"{made.type} {made.sequence}"
+    before = _content(where.out)
     looker = trial.Looker(effective.policy_of(where), policy)
     try:
         folder.begin(data, place.boot(), place.uptime() + where.limit_s + 2 * trial.LOOK_S)
@@ -97,11 +108,13 @@ def _try(
         complain(f"{_problem(error, folder.path)} ({FULL}); the policy stays as it was")
         return _of(made, EXIT_UNUSABLE, REFUSED, FULL)
     failing, why = [RELOAD], RELOAD
+    begun = time.monotonic()
     try:
         effective.write(where)
         if reload() == 0:
             say(f"{called} is tried for up to {where.limit_s:.0f} s")
-            failing = trial.wait(looker.before, looker.after, where.limit_s, where.settle_s)
+            left_s = where.limit_s - (time.monotonic() - begun)  # a service may be slow, or hang
+            failing = trial.wait(looker.before, looker.after, left_s, where.settle_s)
             why = failing[0] if failing else ""
         if not failing:
             taken = sequence.load(folder.taken)
@@ -118,17 +131,27 @@ def _try(
         failing, why = [problem], FULL
     except SignedError as error:
         failing, why = [f"{error} ({error.code})"], error.code
+    except UsageError as error:  # the router's own policy has become one that cannot be used
+        failing, why = [str(error)], RELOAD
     outcome = _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)
-    failing = [*_take_back(data, f"after it: {', '.join(failing)}", where, folder, reload, outcome), *failing]
+    reason = f"after it: {', '.join(failing)}"
+    failing = [*_take_back(data, reason, where, folder, reload, outcome, before), *failing]
     complain(f"{called} was taken back: {', '.join(failing)}")
     return outcome
 
 
 def _take_back(
-    data: bytes, why: str, where: Place, folder: Folder, reload: Callable[[], int], outcome: Outcome
+    data: bytes,
+    why: str,
+    where: Place,
+    folder: Folder,
+    reload: Callable[[], int],
+    outcome: Outcome,
+    before: bytes = b"",
 ) -> list[str]:
-    """Even where the flash is full: the file is made without the document, which may then be tried again. The trial is
-    removed last: while it is there, this has to be done again. Returns what could not be done."""
+    """Even where the flash is full: the file is made without the document, which may then be tried again. Where it
+    cannot be made, it is the one before again, if that is known. The trial is removed last: while it is there, this has
+    to be done again. Returns what could not be done."""
     problems = []
     try:
         folder.refuse(data, why)
@@ -137,8 +160,9 @@ def _take_back(
     news.note(where, outcome)  # before another program, in `reload`, finds that it ended
     try:
         effective.write(where, without=data)
-    except OSError as error:
-        problems.append(_problem(error, where.out))
+    except (OSError, UsageError) as error:
+        problems.append(_problem(error, where.out) if isinstance(error, OSError) else str(error))
+        _restore(where.out, before)
     reload()
     try:
         folder.end()
@@ -170,6 +194,23 @@ def _note_unfinished(where: Place, folder: Folder, kind: str) -> None:
     refused = folder.refused_trial
     if refused is not None:
         news.note(where, _of_kept(refused, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART))
+
+
+def _content(path: str) -> bytes:
+    """Of the policy that `run` reads; nothing if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _restore(path: str, content: bytes) -> None:
+    try:
+        if content:
+            effective.replace(path, content)
+    except OSError:
+        pass
 
 
 def _problem(error: OSError, path: str) -> str:

@@ -39,15 +39,20 @@ def write(where: Place, without: bytes = b"") -> bool:
     lock = lock_folder(folder, _LOCK_S)
     try:
         data, _, problems = tables(where, without)
-        made = AtomicFile(where.out, mode=0o644)
-        made.write(toml(data).encode())
-        made.finish()
+        replace(where.out, toml(data).encode())
     finally:
         if lock >= 0:
             os.close(lock)
     for problem in problems:
         complain(f"the ISP's {problem}")
     return not problems
+
+
+def replace(path: str, content: bytes) -> None:
+    """Replaces the policy for `run`. Raises OSError."""
+    made = AtomicFile(path, mode=0o644)
+    made.write(content)
+    made.finish()
 
 
 def policy_of(where: Place) -> Policy:

@@ -216,6 +216,7 @@ def test_two_at_once(router: Router) -> None:
             command.apply(str(router.tmp / "7.signed"), router.place, router.reload)
         return 0
 
+    router.place = router.place._replace(limit_s=20.0)  # the other one waits for some seconds
     document = router.document()
     assert command.apply(str(document), router.place, meanwhile) == 0
 
@@ -260,3 +261,60 @@ def test_signed_at_the_isp_and_shown(router: Router, capsys: pytest.CaptureFixtu
     ):
         with pytest.raises(policy_bundle.BundleError, match=said):
             policy_bundle.sign(asked._replace(**change))
+
+
+def test_another_comment_is_the_same_document(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
+    """The comment is not signed: a web server could have it tried again and again, and `former` be lost."""
+    router.apply(router.document(sequence=3))
+    document = router.document('[filter]\nmode = "limit"\n', sequence=4)
+    router.apply(document)
+    router.reloads.clear()
+    capsys.readouterr()
+    data = document.read_bytes()
+    document.write_bytes(data.replace(b"signed by", b"SIGNED BY", 1))
+    assert document.read_bytes() != data
+    assert router.apply(document) == 0
+    assert "policy 4 is in force already" in capsys.readouterr().out
+    assert router.reloads == []
+    assert command.roll_back(router.place, router.reload) == 0
+    assert router.mode == "monitor"
+
+
+@pytest.mark.parametrize("when", ["in the reload", "in a look"])
+def test_the_routers_own_policy_breaks_in_a_trial(
+    router: Router, when: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then the policy before comes back as it was."""
+    router.apply(router.document(sequence=3))
+    before = Path(router.place.out).read_bytes()
+    looks: list[int] = []
+
+    def works() -> trial.Looks:
+        looks.append(1)
+        if when == "in a look" and len(looks) > 1:
+            Path(router.place.base).write_text("rubbish")
+        return {"filter": True, "rules": len(looks) == 1}
+
+    def reload() -> int:
+        code = router.reload()
+        if when == "in the reload":
+            Path(router.place.base).write_text("rubbish")
+        return code
+
+    router.works = works
+    document = router.document('[filter]\nmode = "limit"\n', sequence=4)
+    assert command.apply(str(document), router.place, reload) == 4
+    assert Path(router.place.out).read_bytes() == before
+    assert router.reloads == ["monitor", "limit", "monitor"]
+    assert "policy 4 was taken back" in capsys.readouterr().err
+
+
+def test_a_service_that_is_slow_takes_time_of_the_trial(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
+    router.place = router.place._replace(limit_s=0.3, settle_s=0.2)
+
+    def slow() -> int:
+        time.sleep(0.4)
+        return 0
+
+    assert command.apply(str(router.document()), router.place, slow) == 4
+    assert "was taken back: time" in capsys.readouterr().err

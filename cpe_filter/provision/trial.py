@@ -132,7 +132,9 @@ def _relays(policy: Policy) -> list[str]:
 
 def _addresses(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
     try:
-        return [(family, address) for family, _, _, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)]
+        # As bytes: Python encodes text with its codec for names in other scripts, which needs python3-codecs.
+        found = socket.getaddrinfo(host.encode("ascii"), port, 0, socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in found]
     except (OSError, UnicodeError):
         return []
 

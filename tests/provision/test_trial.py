@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -136,3 +138,20 @@ def test_mail_that_is_refused_more(tmp_path: Path) -> None:
     status.unlink()
     assert trial.worse(looker.before, looker.after()) == []
     assert "mail" not in trial.Looker(policy, policy).before
+
+
+def test_names_are_resolved_without_the_codecs_that_a_router_lacks() -> None:
+    """python3-light has no `unicodedata`, without which Python cannot encode a host's name that is a text."""
+    program = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'unicodedata':\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from cpe_filter.provision import trial\n"
+        "assert 'unicodedata' not in sys.modules\n"
+        "print(trial._addresses('localhost', 25) != [])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")

@@ -8,6 +8,8 @@
     trial     what must work after a change if it worked before
     apply     a trial from its beginning to its end
     fetch     a document over HTTPS
+    http_answer  what a web server says, read strictly
+    etags     which documents need not be fetched again
     command   `cpe-filter policy verify|fetch|apply|status|rollback|make`
 
 Types: `policy`, `table` (rates of the detector), `replies` (wordings of refusals). Knows signed documents (signed) and

@@ -13,12 +13,12 @@ from cpe_filter.lean.files import already_running, lock_folder
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain
 from cpe_filter.provision import effective, news, place, trial
 from cpe_filter.provision.folder import Folder, digest_of
-from cpe_filter.provision.judge import RefusedError, judged
-from cpe_filter.provision.news import APPLIED, REFUSED, ROLLED_BACK, TAKEN_BACK, Outcome
+from cpe_filter.provision.judge import CONTENT, RefusedError, judged
+from cpe_filter.provision.news import APPLIED, BAD, REFUSED, ROLLED_BACK, TAKEN_BACK, Outcome
 from cpe_filter.provision.place import TYPES, Place, base_of, folder_of, recipient_of
 from cpe_filter.signed import sequence, signify
 from cpe_filter.signed.document import Document
-from cpe_filter.signed.errors import SignedError
+from cpe_filter.signed.errors import AGENT, AUDIENCE, HEADER, SEQUENCE, TOML, TYPE, SignedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,23 @@ if TYPE_CHECKING:
 #: Exit status: nothing was fetched; the document was tried and taken back, or is not (yet) for this router.
 EXIT_NOT_FETCHED, EXIT_TAKEN_BACK, EXIT_NOT_FOR_US = 1, 4, 5
 #: Why a document was taken back, besides the names of trial's looks.
-RELOAD, RESTART, FULL = "reload", "restart", "full"
+RELOAD, RESTART, FULL, TIME = "reload", "restart", "full", "time"
+#: Refusals of a signed document that only a change of this router ends, or a later document. Not among them: what the
+#: clock or the room on flash decides, and what was not signed by a key that is known here.
+_SETTLED = (TOML, HEADER, TYPE, AGENT, AUDIENCE, SEQUENCE, BAD, CONTENT)
+#: Seconds for which another process may hold the lock before this one gives up.
+_LOCK_S = 2.0
 _STOPPED = "the router restarted, or this program was stopped, while it was tried"
+
+
+class BusyError(UsageError):
+    """Another process tries a document now."""
+
+
+def is_settled(outcome: Outcome) -> bool:
+    """Whether the same document would end in the same way again, as long as nothing changes on this router
+    (etags.Etags)."""
+    return outcome.why in _SETTLED if outcome.result == REFUSED else outcome.why != FULL
 
 
 def try_document(
@@ -38,13 +53,11 @@ def try_document(
 ) -> Outcome:
     """Tries a document. name: for errors. reload: has the running filter read `where.out` again; 0 if it took it.
 
-    A process that is killed leaves a trial that ends with its time, with this boot, or here. Raises `UsageError`.
+    A process that is killed leaves a trial that ends with its time, with this boot, or here. Raises `UsageError`,
+    `BusyError`.
     """
     try:
-        os.makedirs(where.folder, mode=0o700, exist_ok=True)
-        lock = lock_folder(where.folder, 2.0)
-        if lock < 0:
-            raise UsageError(f"{where.folder}: {already_running(-1)}")
+        lock = _lock(where, _LOCK_S)
         try:
             _finish(where, reload)
             outcome = _judge_and_try(data, name, where, reload, say)
@@ -57,6 +70,15 @@ def try_document(
         outcome = Outcome(EXIT_UNUSABLE, "", digest_of(data), 0, REFUSED, FULL)
         news.note(where, outcome)
         return outcome
+
+
+def _lock(where: Place, wait_s: float) -> int:
+    """Only one process changes what is in force: a descriptor, to be closed. Raises `BusyError`, OSError."""
+    os.makedirs(where.folder, mode=0o700, exist_ok=True)
+    lock = lock_folder(where.folder, wait_s)
+    if lock < 0:
+        raise BusyError(f"{where.folder}: {already_running(-1)}")
+    return lock
 
 
 def _judge_and_try(
@@ -116,6 +138,8 @@ def _try(
             left_s = where.limit_s - (time.monotonic() - begun)  # a service may be slow, or hang
             failing = trial.wait(looker.before, looker.after, left_s, where.settle_s)
             why = failing[0] if failing else ""
+        if not failing and folder.trial(place.boot(), place.uptime()) != data:
+            failing, why = [TIME], TIME  # for other processes, too, it has ended
         if not failing:
             taken = sequence.load(folder.taken)
             taken.take(made)
@@ -133,8 +157,9 @@ def _try(
         failing, why = [f"{error} ({error.code})"], error.code
     except UsageError as error:  # the router's own policy has become one that cannot be used
         failing, why = [str(error)], RELOAD
+    # Room on flash says nothing about a document: it may be tried again.
+    reason = "" if why == FULL else f"after it: {', '.join(failing)}"
     outcome = _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)
-    reason = f"after it: {', '.join(failing)}"
     failing = [*_take_back(data, reason, where, folder, reload, outcome, before), *failing]
     complain(f"{called} was taken back: {', '.join(failing)}")
     return outcome
@@ -151,10 +176,11 @@ def _take_back(
 ) -> list[str]:
     """Even where the flash is full: the file is made without the document, which may then be tried again. Where it
     cannot be made, it is the one before again, if that is known. The trial is removed last: while it is there, this has
-    to be done again. Returns what could not be done."""
+    to be done again. why: "" if the document may be tried again in any case. Returns what could not be done."""
     problems = []
     try:
-        folder.refuse(data, why)
+        if why:
+            folder.refuse(data, why)
     except OSError as error:
         problems.append(f"{_problem(error, folder.path)}: it may be tried again")
     news.note(where, outcome)  # before another program, in `reload`, finds that it ended
@@ -220,36 +246,57 @@ def _problem(error: OSError, path: str) -> str:
 
 
 def after_restart(where: Place) -> list[Outcome]:
-    """A trial that was cut short is not begun again: what was taken back now."""
+    """A trial that was cut short is not begun again: what was taken back now. While another process tries a document
+    nothing is: that process ends it. Raises OSError."""
     out = []
-    for kind in TYPES:
-        folder = folder_of(where, kind)
-        left = folder.left(place.boot(), place.uptime())
-        if left is not None:
-            outcome = _of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART)
-            folder.refuse(left, _STOPPED)
-            news.note(where, outcome)
-            folder.end()
-            out.append(outcome)
-        else:
-            _note_unfinished(where, folder, kind)
-    news.note(where)
+    if not os.path.isdir(where.folder):
+        return []
+    try:
+        lock = _lock(where, 0.0)
+    except BusyError:
+        return []
+    try:
+        for kind in TYPES:
+            folder = folder_of(where, kind)
+            left = folder.left(place.boot(), place.uptime())
+            if left is not None:
+                outcome = _of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART)
+                folder.refuse(left, _STOPPED)
+                news.note(where, outcome)
+                folder.end()
+                out.append(outcome)
+            else:
+                _note_unfinished(where, folder, kind)
+        news.note(where)
+    finally:
+        os.close(lock)
     return out
 
 
 def roll_back(where: Place, kind: str, reload: Callable[[], int]) -> Outcome:
-    """A person's decision: the document before counts again."""
+    """A person's decision: the document before counts again. Raises `UsageError`, `BusyError`."""
     folder = folder_of(where, kind)
-    document = folder.good
-    former = folder.roll_back()
-    if former is None or document is None:
-        complain(f"{folder.path}: there is no document before the one in force")
+    try:
+        lock = _lock(where, _LOCK_S)
+        try:
+            document = folder.good
+            if folder.former is None or document is None:
+                complain(f"{folder.path}: there is no document before the one in force")
+                return Outcome(EXIT_UNUSABLE, kind)
+            folder.roll_back()
+            try:
+                folder.refuse(document, "rolled back by a person")
+            except OSError:
+                pass  # its number was taken, so it does not come again
+            outcome = _of_kept(document, kind, EXIT_OK, ROLLED_BACK)
+            news.note(where, outcome)
+            effective.write(where)
+            return outcome._replace(code=reload())
+        finally:
+            os.close(lock)
+    except OSError as error:
+        complain(f"{_problem(error, folder.path)} ({FULL})")
         return Outcome(EXIT_UNUSABLE, kind)
-    folder.refuse(document, "rolled back by a person")
-    outcome = _of_kept(document, kind, EXIT_OK, ROLLED_BACK)
-    news.note(where, outcome)
-    effective.write(where)
-    return outcome._replace(code=reload())
 
 
 def _of(made: Document, code: int, result: str = "", why: str = "") -> Outcome:

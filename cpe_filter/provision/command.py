@@ -14,20 +14,17 @@ loaded.
 
 from __future__ import annotations
 
-import os
 import time
 
-from cpe_filter import __version__
-from cpe_filter.lean.sha256 import sha256
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, complain
 from cpe_filter.provision import apply as trying
 from cpe_filter.provision import effective, place
 from cpe_filter.provision import fetch as getting
 from cpe_filter.provision.apply import EXIT_NOT_FETCHED, EXIT_NOT_FOR_US, EXIT_TAKEN_BACK
+from cpe_filter.provision.etags import Etags
 from cpe_filter.provision.fetch import splay
-from cpe_filter.provision.folder import Etags, digest_of
+from cpe_filter.provision.folder import digest_of
 from cpe_filter.provision.place import TYPES, Place, base_of, date, document_of, folder_of, recipient_of
-from cpe_filter.report.clock_state import synchronised
 from cpe_filter.signed import keys
 from cpe_filter.signed.document import POLICY_BUNDLE
 from cpe_filter.signed.errors import SignedError
@@ -36,8 +33,6 @@ from cpe_filter.signed.verify import authenticated
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from cpe_filter.signed.document import Recipient
 
 #: For several documents the exit status that matters most: the first of these.
 _WORST = (EXIT_TAKEN_BACK, EXIT_UNUSABLE, EXIT_NOT_FETCHED, EXIT_NOT_FOR_US, EXIT_OK)
@@ -80,36 +75,24 @@ def fetch(
     recipient = recipient_of(own, where)
     if splay_s:
         time.sleep(splay(recipient.router, splay_s))
-    os.makedirs(where.folder, mode=0o700, exist_ok=True)
-    etags, context = Etags(where.folder), _context(where, recipient)
+    etags = Etags(where, recipient)
     codes = []
     for url in urls:
         try:
-            found = getting.fetch(url, ca, own.report.user, etags.of(url, context))
-        except getting.FetchError as error:
+            found = getting.fetch(url, ca, own.report.user, etags.of(url))
+            if found.document is None:
+                say(f"{url}: nothing new")
+                etags.unchanged(url)
+                codes.append(EXIT_OK)
+                continue
+            outcome = trying.try_document(found.document, url, where, reload, say)
+        except (getting.FetchError, trying.BusyError) as error:
             complain(f"{error}; the policy stays as it was")
             codes.append(EXIT_NOT_FETCHED)
             continue
-        if found.document is None:
-            say(f"{url}: nothing new")
-            codes.append(EXIT_OK)
-            continue
-        codes.append(trying.try_document(found.document, url, where, reload, say).code)
-        etags.note(url, found.etag, context)
+        etags.note(url, found.etag if trying.is_settled(outcome) else "")
+        codes.append(outcome.code)
     return min(codes, key=_WORST.index, default=EXIT_OK)
-
-
-def _context(where: Place, recipient: Recipient) -> str:
-    """Names all that a judgement depends on besides the document: with another version, key, name or policy of its own
-    a router gets again what it has refused."""
-    try:
-        known = repr(sorted(keys.load(where.keys).points))
-    except SignedError:
-        known = ""
-    with open(where.base, "rb") as file:
-        own = file.read()
-    text: str = sha256(repr((__version__, recipient, known, synchronised(), own)).encode()).hexdigest()
-    return text[:16]
 
 
 def make(where: Place) -> int:

@@ -17,11 +17,9 @@ import json
 import os
 
 from cpe_filter.lean import files
-from cpe_filter.lean.atomic_file import AtomicFile
 
 #: Bytes of a document, as signed.verify takes it, and of the list of refused ones; how many are remembered.
 MAX_DOCUMENT, MAX_BAD, MOST_BAD = 1 << 17, 16384, 32
-_MAX_ETAGS, _MOST_ETAGS = 16384, 16
 
 
 class Folder:
@@ -141,48 +139,6 @@ class Folder:
         files.replace(self._of("good"), former)
         self._remove("former")
         return former
-
-
-class Etags:
-    """The ETags of the documents that were fetched last, by URL. They only save downloads: not synced, and may be lost.
-
-    folder: the one that has the types' folders. context: names what a judgement depends on besides the document.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self._path = os.path.join(folder, "etags")
-
-    def _known(self) -> dict[str, list[str]]:
-        try:
-            found = json.loads(files.read(self._path, _MAX_ETAGS))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        known = found.items() if isinstance(found, dict) else ()
-        return {url: one for url, one in known if isinstance(one, list) and len(one) == 2 and all(map(_is_text, one))}
-
-    def of(self, url: str, context: str) -> str:
-        """Of the last document from this URL, if it was judged in the same context; "" if that is not known."""
-        etag, judged = self._known().get(url, ("", ""))
-        return etag if judged == context else ""
-
-    def note(self, url: str, etag: str, context: str) -> None:
-        """A document was judged. etag: "" if it has none."""
-        known = self._known()
-        known.pop(url, None)
-        if etag:
-            known[url] = [etag, context]
-        while len(known) > _MOST_ETAGS:
-            del known[next(iter(known))]
-        try:
-            file = AtomicFile(self._path)
-            file.write(json.dumps(known).encode())
-            file.finish()
-        except OSError:
-            pass
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def digest_of(document: bytes) -> str:

@@ -49,10 +49,10 @@ class Authority:
         self.crl = folder / "crl.pem"
         self.write_crl()
 
-    def server(self, *names: str) -> Pair:
-        """For a server at these host names and addresses (default: localhost)."""
+    def server(self, *names: str, starts: float = 0, ends: float = 30) -> Pair:
+        """For a server at these host names and addresses (default: localhost). starts, ends: days from now."""
         alternatives = [_general(name) for name in names or ("localhost", "127.0.0.1", "::1")]
-        return self._issue("server", [], alternatives, ExtendedKeyUsageOID.SERVER_AUTH, 0, 30)
+        return self._issue("server", [], alternatives, ExtendedKeyUsageOID.SERVER_AUTH, starts, ends)
 
     def router(self, router: str, starts: float = -1, ends: float = 30, uris: tuple[str, ...] = ()) -> Pair:
         """For the router of this id (CN). starts, ends: days from now."""

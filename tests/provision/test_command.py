@@ -26,6 +26,7 @@ class Router:
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.tmp = tmp_path
+        self.now = int(time.time())
         self.key = making.key("isp")
         (tmp_path / "base.toml").write_text(OF_REPORT + BASE)
         keys = making.folder_of(tmp_path, policy=self.key, desk=making.key("desk"), detector=making.key("detector"))
@@ -50,8 +51,8 @@ class Router:
         return 0 if self.takes else 1
 
     def document(self, content: str = GOOD, key: signing.SecretKey | None = None, **changes: object) -> Path:
-        """key: the one that signs its type, if it is left out."""
-        now = int(time.time())
+        """key: the one that signs its type, if it is left out. The same document each time."""
+        now = self.now
         if key is None and changes.get("type", "policy") != "policy":
             key = making.key("detector")
         header = signing.Header("policy", 7, now - 60, now + 86400, ("*",))._replace(**changes)  # type: ignore[arg-type]

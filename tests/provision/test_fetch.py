@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from cpe_filter.provision import fetch as module
 from cpe_filter.provision.fetch import FetchError, fetch, splay
 from cpe_filter.provision.folder import MAX_DOCUMENT
 from tests.collect.ca import Authority
@@ -34,6 +33,8 @@ class Web:
                 web.asked.append({"path": self.path, **dict(self.headers)})
                 same = web.status == 200 and self.headers.get("If-None-Match", "") == web.headers.get("ETag")
                 self.send_response(304 if same else web.status)
+                if not same:
+                    self.send_header("Content-Length", str(len(web.body)))
                 for name, value in web.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
@@ -76,9 +77,9 @@ def test_once_and_not_again(web: Web, authority: Authority) -> None:
 def test_what_is_not_taken(web: Web, authority: Authority, tmp_path: Path) -> None:
     ca = str(authority.certificate)
     other = str(Authority(tmp_path / "other").certificate)
-    with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(FetchError, match="certificate is not accepted"):
         fetch(web.url, other, "nobody")
-    with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(FetchError, match="certificate is not accepted"):
         fetch(web.url, "", "nobody")  # a private authority is not among the system's
     web.status, web.headers = 302, {"Location": "https://elsewhere.example/"}
     with pytest.raises(FetchError, match="answered 302; expected 200"):
@@ -93,11 +94,6 @@ def test_what_is_not_taken(web: Web, authority: Authority, tmp_path: Path) -> No
         fetch(web.url, ca, "no-such-user")
     with pytest.raises(FetchError, match="refused"):
         fetch("https://127.0.0.1:1/x", ca, "nobody")
-
-
-def test_an_etag_that_could_break_a_header_is_left_out(web: Web, authority: Authority) -> None:
-    web.headers = {"ETag": "x" * (module.MAX_ETAG + 1)}
-    assert fetch(web.url, str(authority.certificate), "nobody").etag == ""
 
 
 def test_a_splay_is_always_the_same_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:

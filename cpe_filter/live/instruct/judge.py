@@ -16,8 +16,8 @@ from cpe_filter.report.certificate import MOST_BYTES, CertificateError, parse
 from cpe_filter.report.clock_state import synchronised
 from cpe_filter.signed import document, keys, sequence, signify
 from cpe_filter.signed.document import INSTRUCTION, Document, Recipient
-from cpe_filter.signed.errors import SignedError
-from cpe_filter.signed.verify import verify
+from cpe_filter.signed.errors import EARLY, SignedError
+from cpe_filter.signed.verify import SLACK_S, verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,16 +32,19 @@ _TAKEN = "taken"
 
 
 def judge(
-    path: str, folder: str, state: str, certificate: str, now: float | None = None
+    path: str, folder: str, state: str, certificate: str, now: float | None = None, wall: float | None = None
 ) -> list[tuple[str, str, str, str, str, int, str]]:
     """Digest, outcome ("" to carry it out), action, device, reason, until, and a line about each document.
 
-    path: the file; folder: of keys; state: the file of sequences; certificate: the router's. now: POSIX seconds, for
-    tests. Those without an outcome are in the order of their sequences. Raises OSError.
+    path: the file; folder: of keys; state: the file of sequences; certificate: the router's. now, wall: POSIX seconds,
+    for tests: the clock if it is synchronised, and the clock as it is. Those without an outcome are in the order of
+    their sequences. Raises OSError.
     """
     texts = _texts(path)
-    if now is None:
+    if now is None and wall is None:
         now = posix() if synchronised() else None
+    if wall is None:
+        wall = posix() if now is None else now
     recipient = _recipient(certificate)
     taken = _load(state)
     refused, good = [], []
@@ -52,7 +55,11 @@ def judge(
             if isinstance(taken, str):
                 raise SignedError(STATE, taken)
             made = verify(data, keys.load(folder), INSTRUCTION, recipient, now)
-            good.append((made, content.parse(made.content, made.issued)))
+            asked = content.parse(made.content, made.issued)
+            # Of a clock that is not synchronised, too: else a stolen key could exempt until the year 9999.
+            if asked.until > wall + content.MAX_EXEMPT_S + SLACK_S:
+                raise SignedError(EARLY, f"its exemption ends {content.MAX_EXEMPT_S // 86400} days from now, or later")
+            good.append((made, asked))
         except SignedError as error:
             refused.append((name, error.code, "", "", "", 0, str(error)))
         except content.ContentError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,24 @@ def test_a_refusal_leaves_everything_as_it_was(router: Router, data: bytes, now:
 
 def test_without_a_synchronised_clock_dates_are_not_judged(router: Router) -> None:
     assert router.judge(signed(9, issued=NOW - 9 * DAY, expires=NOW - 8 * DAY), now=None) == [("", "release")]
+
+
+def test_no_exemption_for_ever_while_the_clock_is_not_synchronised(router: Router) -> None:
+    """A stolen key has the year that it wants as `issued`; what the clock says is not later than the true time."""
+
+    def judge_at(document: bytes, wall: float) -> list[str]:
+        router.left.write_text(json.dumps([document.decode()]))
+        return [
+            one[1] for one in judge.judge(str(router.left), router.keys, router.state, router.certificate, None, wall)
+        ]
+
+    far = {"issued": NOW + 7900 * 365 * DAY, "expires": NOW + 7901 * 365 * DAY}
+    until = f"until = {datetime.fromtimestamp(far['issued'] + DAY, timezone.utc).isoformat()}\n"
+    content = f'[instruction]\naction = "exempt"\ndevice = "{DEV}"\n{until}'
+    assert judge_at(DESK.sign(message(content=content, sequence=9, **far)), NOW) == ["early"]
+    assert judge_at(signed(9, "exempt"), NOW - 2 * 366 * DAY) == ["early"]
+    assert judge_at(signed(9, "exempt"), NOW - 300 * DAY) == [""]
+    assert judge_at(signed(10), 0) == [""]
 
 
 def test_what_was_taken_is_not_known(router: Router) -> None:

@@ -12,6 +12,7 @@ import os
 from cpe_filter.cli.parser import make_parser
 from cpe_filter.cli.run import loaded, policy_of, run_filter
 from cpe_filter.cli.values import port, seconds, whole
+from cpe_filter.inputs import shown
 from cpe_filter.lean.log import info, log
 from cpe_filter.lean.log_output import one_line
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain, complain_all
@@ -189,6 +190,8 @@ def _policy(options: argparse.Namespace) -> int:
     if options.verb == "status":
         return command.status(Place("", "", options.folder, options.keys))
     place = Place(options.policy, options.out, options.folder, options.keys, options.model or "", options.region or "")
+    if os.path.realpath(options.out) == os.path.realpath(options.policy):
+        raise UsageError(f"--out is {shown(options.out)}, the router's own policy, which would be lost")
     if options.verb == "make":
         return command.make(place)
     filter_ = Filter(options.socket or policy_of(options.policy).status.control_socket)
@@ -198,14 +201,15 @@ def _policy(options: argparse.Namespace) -> int:
         loaded = _digest_of(options.out)  # before, so that a file that is replaced meanwhile is read once more
         code = filter_.do({"do": "reload"})
         if code in (EXIT_OK, EXIT_NOT_RUNNING):
-            _service_follows(options.service, loaded if code == EXIT_OK else "")
+            _service_follows(options.service, loaded if code == EXIT_OK else "", _SERVICE_IN_TRIAL_S)
             return EXIT_OK
         return code
 
     if options.verb == "rollback":
         return command.roll_back(place, reload, options.type)
     if options.verb == "fetch":
-        code = command.fetch(options.url, options.ca or "", float(whole(options.splay, "--splay")), place, reload)
+        splay_s = float(whole(options.splay, "--splay", _MOST_SPLAY_S))
+        code = command.fetch(options.url, options.ca or "", splay_s, place, reload)
     else:
         code = command.apply(options.file, place, reload)
     _service_follows(options.service)  # what was tried is in force now, or was taken back
@@ -223,7 +227,13 @@ def _digest_of(path: str) -> str:
         return ""
 
 
-def _service_follows(script: str | None, loaded: str = "") -> None:
+#: Seconds over which fetches can be spread: a week.
+_MOST_SPLAY_S = 7 * 86400
+#: Seconds that a service has to follow. In a trial less: its time goes on meanwhile.
+_SERVICE_S, _SERVICE_IN_TRIAL_S = 60.0, 25.0
+
+
+def _service_follows(script: str | None, loaded: str = "", wait_s: float = _SERVICE_S) -> None:
     """Has the service follow what depends on the policy besides the filter: the responder, the page, a boot's rules.
 
     loaded: digest of the policy that the running filter has read already.
@@ -233,7 +243,7 @@ def _service_follows(script: str | None, loaded: str = "") -> None:
     from cpe_filter.enforce import process
 
     try:
-        done = process.run(script, "reload", *([loaded] if loaded else []), timeout_s=60.0)
+        done = process.run(script, "reload", *([loaded] if loaded else []), timeout_s=wait_s)
         problem = "" if done.code == 0 else f"ended with {done.code}"
     except OSError as error:
         problem = error.strerror or "took too long"

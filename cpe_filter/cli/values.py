@@ -25,8 +25,8 @@ def seconds(text: str, least: float, most: float) -> float:
     return seconds
 
 
-def whole(text: str, name: str) -> int:
-    """A whole number of at most 15 digits."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise UsageError(f"{name} is {shown(text)}; allowed: a whole number")
+def whole(text: str, name: str, most: int) -> int:
+    """A whole number from 0."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) <= most):
+        raise UsageError(f"{name} is {shown(text)}; allowed: a whole number from 0 to {most}")
     return int(text)

@@ -195,6 +195,20 @@ def test_rules_wrongly(option: list[str]) -> None:
 # ── what a running filter is told ───────────────────────────────────────────────────────────────
 
 
+def test_options_of_a_signed_policy(tmp_path: Path) -> None:
+    own, link = tmp_path / "own.toml", tmp_path / "link.toml"
+    own.write_text("")
+    link.symlink_to(own)
+    for out in (own, link):  # it would be lost
+        refused(cli("policy", "make", "--policy", own, "--out", out, "--folder", tmp_path), "the router's own policy")
+    assert own.read_text() == ""
+    place = ("--policy", own, "--out", tmp_path / "out.toml", "--folder", tmp_path)
+    for splay in ("604801", "9" * 15, "-1", "1e3"):
+        refused(
+            cli("policy", "fetch", "https://192.0.2.1/x", *place, "--splay", splay), "a whole number from 0 to 604800"
+        )
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A policy whose files and socket are in a folder of their own; no filter runs."""

@@ -123,11 +123,15 @@ def _number(word: str, least: int) -> int:
     return int(word)
 
 
+def path_of(state_file: str) -> str:
+    return os.path.join(os.path.dirname(state_file), PROVISION, LIST)
+
+
 class DocumentNews:
     """The side of the running filter. `path`: of the list; `mark`: how far it is; `in_force`: as of the last `look`."""
 
     def __init__(self, state_file: str, mark: Mark) -> None:
-        self.path = os.path.join(os.path.dirname(state_file), PROVISION, LIST)
+        self.path = path_of(state_file)
         self._stamp: tuple[int, int] | None = None
         self.mark = mark
         self.in_force: tuple[tuple[str, str, int], ...] = ()

@@ -15,9 +15,10 @@ from typing import Any
 from cpe_filter.detect.device import device_name
 from cpe_filter.detect.evidence import INDICATORS, current
 from cpe_filter.inputs import printable
+from cpe_filter.lean import files
 from cpe_filter.lean.checksum import CorruptStateError
 from cpe_filter.policy.model import Policy
-from cpe_filter.report import schedule, spool_dir
+from cpe_filter.report import document_news, schedule, spool_dir
 from cpe_filter.report.persistence import SavedIncidents, parse
 from cpe_filter.report.spool_dir import LAST, PLAN, uptime
 from cpe_filter.report.spool_reader import SpoolReader
@@ -84,6 +85,7 @@ def _gathered(policy: Policy, reader: SpoolReader) -> dict[str, Any]:
         "url": policy.report.url,
         "devices": devices,
         "open": [{"dev": dev, "standing": standing, "since": _time(since)} for dev, standing, since in begun],
+        "documents": _documents(policy),
         "sent": _sent(reader.read(LAST)),
         "waiting": [json.loads(event.line) for event in spool[1]] if spool else [],
         "dropped": spool[0].dropped if spool else 0,
@@ -98,6 +100,24 @@ def _time(when: float) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
     except (OverflowError, OSError, ValueError):
         return ""
+
+
+def _documents(policy: Policy) -> list[dict[str, Any]]:
+    """Each type of signed document: what is in force ("" and 0: nothing), and how the latest of its type has ended."""
+    try:
+        news = document_news.parse(
+            files.read(document_news.path_of(policy.state.state_file), document_news.MAX_BYTES + 1)
+        )
+    except (OSError, CorruptStateError):
+        return []
+    in_force = {kind: (digest, sequence) for kind, digest, sequence in news.in_force}
+    ended = {one.type: (one.result, one.why) for one in news.ended}
+    found = []
+    for kind in document_news.TYPES:
+        if kind in in_force or kind in ended:
+            (digest, sequence), (result, why) = in_force.get(kind, ("", 0)), ended.get(kind, ("", ""))
+            found.append({"type": kind, "doc": digest, "number": sequence, "result": result, "why": why})
+    return found
 
 
 def _sent(last: Any) -> list[dict[str, Any]]:

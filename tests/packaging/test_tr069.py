@@ -14,6 +14,7 @@ import pytest
 
 from cpe_filter.policy.keys import BY_TABLE
 from cpe_filter.policy.model import Policy
+from cpe_filter.report.document_news import Ended, News, encode, path_of
 from cpe_filter.status.refusals import KINDS
 from cpe_filter.uci import making
 from cpe_filter.uci.making import Made, Sources
@@ -198,6 +199,10 @@ def test_what_is_read_is_what_the_ubus_object_answers(tmp_path: Path) -> None:
         policy = {**running.control.policy_facts(), "refused": "no such file"}
         running.write(notice={"quarantined": 1}, restored=2, refusals=refusals, policy=policy)
         (router.run / "config-error").write_text("filter.mode is off\n")
+        news = News("0" * 16, (("policy", "1" * 16, 7),), (Ended(1, "refused", "policy", "", 0, "signature"),))
+        place = Path(path_of(running.policy.state.state_file))
+        place.parent.mkdir(parents=True)
+        place.write_bytes(encode(news))
         answers = {method: router.call(method) for method in ("status", "reported")}
         checked = 0
         for one in objects():

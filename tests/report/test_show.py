@@ -15,6 +15,8 @@ import pytest
 
 from cpe_filter.lean.checksum import with_checksum
 from cpe_filter.report import show as reported
+from cpe_filter.report.document_news import Ended, News, path_of
+from cpe_filter.report.document_news import encode as encode_news
 from cpe_filter.report.persistence import encode, parse
 from cpe_filter.report.spool_dir import INCIDENTS
 from cpe_filter.report.tracker import IncidentTracker
@@ -165,3 +167,24 @@ def test_whatever_stands_among_the_incidents(desk: Desk, odd: dict[str, Any]) ->
     raw["incidents"][0] |= odd
     desk.writer.write(INCIDENTS, with_checksum(json.dumps(raw).encode()))
     assert [one["since"] for one in content(desk)["open"]] == ([""] if odd == {"first": 1e300} else [])
+
+
+def test_documents_by_type(desk: Desk) -> None:
+    assert content(desk)["documents"] == []
+    in_force = (("table", "2" * 16, 3), ("policy", "1" * 16, 7))
+    ended = (
+        Ended(1, "taken-back", "policy", "3" * 16, 8, "dns"),
+        Ended(2, "refused", "", "", 0, "signature"),
+        Ended(3, "applied", "policy", "1" * 16, 7, ""),
+        Ended(4, "refused", "replies", "4" * 16, 1, "expired"),
+    )
+    path = Path(path_of(desk.policy.state.state_file))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encode_news(News("0" * 16, in_force, ended)))
+    assert [tuple(one.values()) for one in content(desk)["documents"]] == [
+        ("policy", "1" * 16, 7, "applied", ""),
+        ("table", "2" * 16, 3, "", ""),
+        ("replies", "", 0, "refused", "expired"),
+    ]
+    path.write_bytes(b"no list\n")
+    assert content(desk)["documents"] == []

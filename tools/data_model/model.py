@@ -13,6 +13,7 @@ from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED, UNUSUAL
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.kinds import MAX_LIST, MAX_PORTS, MAX_PREFIXES, MAX_PROVIDER, MAX_TEXT, MAX_URL, MAX_VERSION
 from cpe_filter.policy.model import Policy
+from cpe_filter.report.document_news import RESULTS, TYPES
 from cpe_filter.status.refusals import KINDS as REFUSALS
 from cpe_filter.toml_file import Key
 
@@ -252,6 +253,21 @@ _DEVICE = Object(
     entries=Ubus("reported", "reported.open"),
     unique="Pseudonym",
 )
+_DOCUMENT = Object(
+    "Document.{i}.",
+    "A type of signed document: what is in force, and how the latest one ended.",
+    (
+        Parameter("Type", "string", "What it sets.", Ubus("reported", "type"), words=TYPES),
+        Parameter("Sequence", "unsignedLong", "Of the one in force; 0: none is.", Ubus("reported", "number")),
+        Parameter("Digest", "string", "Of the one in force; empty: none is.", Ubus("reported", "doc"),
+                  pattern=f"({_PSEUDONYM})?", size=16),
+        Parameter("Result", "string", "Of the latest one; empty: not known.", Ubus("reported", "result"),
+                  words=("", *RESULTS)),
+        Parameter("Reason", "string", "Why the latest one was not applied, a code.", Ubus("reported", "why"), size=16),
+    ),
+    entries=Ubus("reported", "reported.documents"),
+    unique="Type",
+)  # fmt: skip
 
 # ── what is done ────────────────────────────────────────────────────────────────────────────────────
 
@@ -279,6 +295,7 @@ def objects() -> Iterator[Object]:
     yield _STATUS
     yield _STATS
     yield _DEVICE
+    yield _DOCUMENT
 
 
 def parameters() -> Iterator[tuple[str, Parameter]]:

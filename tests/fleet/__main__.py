@@ -25,7 +25,7 @@ from cpe_filter.collect.subscribers.file import File
 from cpe_filter.collect.users import ADMIN, VIEWER
 from tests.collect.ca import Authority
 from tests.collect.running import Collector
-from tests.fleet import lives, people
+from tests.fleet import documents, lives, people
 from tests.fleet.senders import Counts, Sender, summary, tell_history
 from tests.ports import free_port
 
@@ -41,6 +41,7 @@ class Fleet:
         self.authority = Authority(folder / "ca")
         self.map = folder / "subscribers.csv"
         people.write_map(self.map, self.lives)
+        self.published = documents.publish(folder / "isp")
         self.port = port or free_port()
         #: name -> password.
         self.users = {"admin": secrets.token_urlsafe(9), "guest": secrets.token_urlsafe(9)}
@@ -50,6 +51,7 @@ class Fleet:
             "answer": {"policy_version": lives.POLICIES[0][0]},
             "subscribers": {"file": str(self.map)},
             "cases": {"every_s": 2},
+            "provision": {"published": str(self.published)},
             "page": {"address": f"127.0.0.1:{self.port}", "users": users},
         }
         self.collector = Collector(folder, self.authority, "run", **tables)
@@ -82,6 +84,7 @@ class Fleet:
             book = CaseUpdater(store, subscribers)
             await book.catch_up(now, full=True)
             await people.act(store, now)
+            await documents.report(store, self.published, self.lives, now)
             await book.rebuild(now)
             await people.share_out(store, now)
             await age_tables.roll_up(store, now)

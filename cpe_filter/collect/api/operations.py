@@ -141,7 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("listMails", "GET", "/mails", "read", "Notices by e-mail, the latest first", "Mails",
               parameters=(*_LIST, "mail_state", "case", "subscriber")),
     Operation("getRollout", "GET", "/rollout", "read", "How far signed documents have come, and whether to halt one",
-              "Rollout", "They are computed once a minute, or less often. The ETag changes with the figures.",
+              "Rollout", "They can be some minutes old where the store is slow. The ETag changes with the figures.",
               versioned=True, problems=("not-set-up",)),
     Operation("listDocumentRouters", "GET", "/rollout/routers", "read", "The routers on which a document ended so",
               "DocumentRouters", "Sorted by id.", parameters=(*_LIST, "type", "doc", "result", "why")),

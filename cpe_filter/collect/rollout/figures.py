@@ -29,17 +29,19 @@ from cpe_filter.collect.store.base import Row, Store
 RECENT_S, MOST, MOST_REASONS = 90 * DAY, 40, 12
 #: Documents whose course and models are computed; models of one, its steps, hours of its course.
 DETAILED, MODELS, MAX_STEPS, COURSE_H = 16, 8, 8, 48
-_CACHED_S, _STALE_S = 60.0, 600.0
+#: Figures are kept for so long, seconds, and for so many times as long as they took. Such that took longer than SLOW_S
+#: are given for STALE_S more, while others are computed.
+_CACHED_S, _TIMES, _SLOW_S, _STALE_S = 5.0, 20, 2.0, 600.0
 
 
 class Rollouts:
-    """Computes the figures for page, API and metrics of one process: once a minute, or less often where the store is
-    slow. While it computes, the figures before are given, if they are not too old."""
+    """Computes the figures for page, API and metrics of one process, when they are asked for; less often where the
+    store is slow. There the figures before are given while it computes, if they are not too old."""
 
     def __init__(self, store: Store, terms: Terms, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._terms, self._clock = store, terms, clock
         self._found: Found | None = None
-        self._until = float("-inf")
+        self._until = self._stale_until = float("-inf")
         self._task: asyncio.Task[Found] | None = None
 
     async def of(self, now: int) -> Found:
@@ -50,7 +52,7 @@ class Rollouts:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._compute(now))
             self._task.add_done_callback(_looked_at)
-        if self._found is not None and at < self._until + _STALE_S:
+        if self._found is not None and at < self._stale_until:
             return self._found
         return await asyncio.shield(self._task)  # a request that is given up must not end it for the others
 
@@ -58,7 +60,8 @@ class Rollouts:
         begun = self._clock()
         self._found = await compute(self._store, self._terms, now)
         ended = self._clock()
-        self._until = ended + max(_CACHED_S, 20 * (ended - begun))
+        self._until = ended + max(_CACHED_S, _TIMES * (ended - begun))
+        self._stale_until = self._until + (_STALE_S if ended - begun > _SLOW_S else 0)
         return self._found
 
 

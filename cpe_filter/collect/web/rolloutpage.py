@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 from cpe_filter.collect.rollout.routers import LISTS, Ask
 from cpe_filter.collect.rollout.spread import (
-    EXCUSED,
     GOOD,
     HALT,
     IN_FORCE,
@@ -54,6 +53,7 @@ def page(found: Found) -> str:
     lead = (
         "What routers report of signed policies, tables, texts and instructions. A router tries a document, and takes"
         f" it back where something fails that worked before. {count(found.routers, 'router')} reported within 30 days."
+        f" Figures of {when(found.now)}."
     )
     problem = f'<p class="message wrong">The index of published documents: {shown(found.problem)}</p>'
     parts = [f'<h1>{head}</h1><p class="lead">{lead}</p>', problem if found.problem else ""]
@@ -87,7 +87,7 @@ def _seen(found: Found) -> list[Spread]:
 
 
 def _name(one: Spread) -> str:
-    channel = f" in {shown(one.channel, 64)}" if one.channel else ""
+    channel = f", channel {shown(one.channel, 64)}" if one.channel else ""
     return f"{shown(one.type, 20)} {one.sequence}{channel}" if one.digest else f"{shown(one.type, 20)}, not readable"
 
 
@@ -121,7 +121,7 @@ def _document(one: Spread, found: Found, at: int) -> str:
     items = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in _facts(one, found))
     return (
         f'<section class="card"><h2>{_name(one)}</h2><p>{verdict(one, found)}</p>{_halts(one)}'
-        f'<dl class="facts">{items}</dl>{_reasons(one)}{_models(one)}{_course(one, at)}</section>'
+        f'<dl class="facts even">{items}</dl>{_reasons(one)}{_models(one)}{_course(one, at)}</section>'
     )
 
 
@@ -144,7 +144,7 @@ def _facts(one: Spread, found: Found) -> list[tuple[str, str]]:
     by_hand = one.outcomes.get(ROLLED_BACK, 0)
     hand = f", {_of(one, ROLLED_BACK, f'{by_hand:,} by hand')}" if by_hand else ""
     missing = "&ndash;" if one.not_heard is None else f"about {one.not_heard:,}"
-    excused = f"; {one.excused:,} do not count ({', '.join(EXCUSED)})" if one.excused else ""
+    excused = f"; {one.excused:,} for their version, audience or clock do not count" if one.excused else ""
     quiet = f"of those that have it; {draw.percent(found.silent, found.routers)} of the fleet"
     share = draw.percent(one.silent, one.in_force) if one.in_force else "0 %"
     return [
@@ -194,7 +194,7 @@ def _models(one: Spread) -> str:
 
 
 def _course(one: Spread, at: int) -> str:
-    if not one.course:
+    if not any(map(sum, one.course)):
         return ""
     hours = [f"{hour} h" for hour in range(len(one.course))]
     applied, back, refused = (list(values) for values in zip(*one.course, strict=True))

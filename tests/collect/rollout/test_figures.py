@@ -144,18 +144,43 @@ def test_one_computation_for_all_who_ask(with_store: WithStore, tmp_path: Path) 
         rollouts = Rollouts(store, terms, lambda: clock[0])
         first, second = await asyncio.gather(rollouts.of(NOW), rollouts.of(NOW))
         assert first is second
-        clock[0] = 59
-        assert await rollouts.of(NOW + 59) is first
-        # After a minute others are computed, and who asks meanwhile has those before.
-        clock[0] = 61
-        assert await rollouts.of(NOW + 61) is first
+        clock[0] = 4
+        assert await rollouts.of(NOW + 4) is first
+        clock[0] = 6
+        assert (await rollouts.of(NOW + 6)).now == NOW + 6
+
+    with_store(work)
+
+
+def test_a_slow_store(with_store: WithStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for a twentieth of the time, and the figures before are given meanwhile."""
+
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        clock, reads, real = [0.0], [0], store.read
+
+        async def slow(*words: Any, **values: Any) -> Any:
+            clock[0] += 1
+            reads[0] += 1
+            return await real(*words, **values)
+
+        monkeypatch.setattr(store, "read", slow)
+        rollouts = Rollouts(store, terms, lambda: clock[0])
+        first = await rollouts.of(NOW)
+        took = reads[0]
+        assert 3 < took < 20
+        clock[0] = 20 * took
+        assert await rollouts.of(NOW + 1) is first
+        assert reads[0] == took
+        clock[0] = 21 * took
+        assert await rollouts.of(NOW + 2) is first
         found = first
         while found is first:
             await asyncio.sleep(0.01)
-            found = await rollouts.of(NOW + 61)
-        assert found.now == NOW + 61
+            found = await rollouts.of(NOW + 3)
+        assert found.now == NOW + 2
         # After a long time they are too old.
-        clock[0] = 1000
+        clock[0] += 20 * took + 700
         assert (await rollouts.of(NOW + 1000)).now == NOW + 1000
 
     with_store(work)
@@ -185,10 +210,7 @@ def test_a_store_that_is_away_is_an_error_for_those_who_wait(with_store: WithSto
         first = await rollouts.of(NOW)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store, "read", _away)
-            clock[0] = 61
-            assert await rollouts.of(NOW) is first
-            await asyncio.sleep(0)
-            clock[0] = 1000
+            clock[0] = 6
             with pytest.raises(StoreUnavailableError):
                 await rollouts.of(NOW)
         assert await rollouts.of(NOW) is not first

@@ -149,6 +149,10 @@ def test_looks_and_reads_everywhere(browser: Browser, fleet: Fleet) -> None:
     case = browser.ask("document.querySelector('tbody a').getAttribute('href').slice(1)")
     browser.visit(fleet.url + case)
     subscriber = browser.ask("document.querySelector('dd a').getAttribute('href').slice(1)")
+    routers = ""
+    while not routers:  # figures are kept for some seconds
+        browser.visit(fleet.url + "rollout")
+        routers = browser.ask("(document.querySelector('a[href*=taken-back]')?.getAttribute('href') || '').slice(1)")
     backs = {}
     for scheme in ("light", "dark"):
         browser.scheme(scheme)
@@ -157,6 +161,8 @@ def test_looks_and_reads_everywhere(browser: Browser, fleet: Fleet) -> None:
             for path in (
                 "",
                 "fleet?days=180",
+                "rollout",
+                routers,
                 "bulk",
                 "cases?state=all",
                 "cases?text=nothing-like-it",

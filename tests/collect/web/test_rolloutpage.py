@@ -33,14 +33,14 @@ def test_what_to_halt(with_store: WithStore, tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         isp, terms = await story(store, tmp_path)
         text = await page_of(store, terms)
-        assert "<h1>Halt <bdi>policy</bdi> 2 in <bdi>routers</bdi></h1>" in text
+        assert "<h1>Halt <bdi>policy</bdi> 2, channel <bdi>routers</bdi></h1>" in text
         assert (
             "6 of 17 routers that answered took it back or refused it (35 %; 95 %: 17.3 to 58.7 %): more than" in text
         )
         assert f"<code>cpe-filter policy halt --published {isp.web} --channel routers --key KEY</code>" in text
         assert "275 of 1000 of its 40 routers; 500 planned" in text
         assert "about 1<" in text
-        assert "2 do not count (agent, audience, early, expired, sequence)" in text
+        assert "2 for their version, audience or clock do not count" in text
         card = rolloutpage.card(await compute(store, terms, NOW))
         assert "Halt</span> <bdi>policy</bdi> 2" in card
         assert '<a href="/rollout">' in card

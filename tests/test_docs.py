@@ -317,7 +317,7 @@ def _commands(text: str) -> Iterator[tuple[str, str]]:
         lines += block.replace("\\\n", " ").splitlines()
     for line in lines:
         found = re.match(r"(?:[$#] )?(?:\S*/)?(cpe-filter|make) ([^|]+.*)", line.strip())
-        if found and not re.match(r"is |\[", found[2]):
+        if found and not re.match(r"is |\[|rates 1$", found[2]):  # prose, a log line, the head of a table of rates
             yield found[1], _END.split(found[2])[0].strip()
 
 

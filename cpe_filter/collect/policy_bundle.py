@@ -12,7 +12,6 @@ applies them. What a router would refuse is refused here.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any, NamedTuple
 
@@ -63,7 +62,7 @@ def sign(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
 def make(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
     """The message to sign, and lines about what changes; `asked.key` is not read. Raises `BundleError`."""
     issued = int(time.time() if now is None else now)
-    content = _content(asked.policy)
+    text, content = _content(asked.policy)
     last = read(asked.last) if asked.last else None
     if last is not None and asked.sequence <= last.sequence:
         raise BundleError(f"--sequence is {asked.sequence}; expected more than the last document's, {last.sequence}")
@@ -71,16 +70,35 @@ def make(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
         POLICY_BUNDLE,
         asked.sequence,
         issued,
-        issued + asked.expires_days * DAY,
+        after(issued, asked.expires_days),
         asked.audience,
         asked.permille,
         asked.salt,
         asked.min_agent,
     )
-    with open(asked.policy, "rb") as file:
-        message = signing.header(header).encode() + b"\n" + file.read(_MAX)
-    made = parsed(message, asked.min_agent)
+    if asked.min_agent and documents.is_later(asked.min_agent, __version__):
+        raise BundleError(f"--min-agent is {asked.min_agent[:40]!a}; allowed: a version up to this one, {__version__}")
+    message = _written(signing.header(header).encode() + b"\n", text, content)
+    made = parsed(message)
     return message, [headline(made), *changes(last.content if last is not None else _NOTHING, content)]
+
+
+def after(issued: int, days: int) -> int:
+    """So many days after a time, POSIX seconds. Raises `BundleError`."""
+    most = (documents.MAX_TIME - issued) // DAY
+    if not 0 < days <= most:
+        raise BundleError(f"--expires is {days}; allowed: 1 to {most} days")
+    return issued + days * DAY
+
+
+def _written(head: bytes, text: bytes, content: dict[str, Any]) -> bytes:
+    """A header, and behind it a policy as it was written; from its tables where it begins with a key, which would be
+    one of the header then."""
+    try:
+        good = parsed(head + text).content == content
+    except BundleError:
+        good = False
+    return head + (text if good else toml(content).encode())
 
 
 def parsed(message: bytes, agent: str = "") -> Document:
@@ -194,15 +212,17 @@ def date(posix: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(posix))
 
 
-def _content(path: str) -> dict[str, Any]:
-    """The policy's tables, each of which a document may set. Raises `BundleError`."""
+def _content(path: str) -> tuple[bytes, dict[str, Any]]:
+    """The policy's text, and its tables, each of which a document may set. Raises `BundleError`."""
     try:
-        if os.path.getsize(path) > _MAX:
+        with open(path, "rb") as file:
+            text = file.read(_MAX + 1)
+        if len(text) > _MAX:
             raise BundleError(f"{path}: too large; allowed: at most {_MAX} bytes")
-        content = toml_file.load(path, PolicyError)
+        content = toml_file.parse(text, path, PolicyError)
     except PolicyError as error:
         raise BundleError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from None
     check_policy(content, path)
-    return content
+    return text, content

@@ -119,6 +119,8 @@ def _publish(options: argparse.Namespace) -> int:
         current = _current(options, index)
         permille = _whole(options.permille, "--permille")
         if permille == current.rollout_permille:
+            if _completed(options, index, current):
+                return EXIT_OK
             complain(f"channel {options.channel}: {current.type} {current.sequence} is for {permille} of 1000 already")
             return EXIT_NOTHING
         message = policy_bundle.again(current, _header(options, index, current, current.audience, permille))
@@ -132,6 +134,8 @@ def _halt(options: argparse.Namespace) -> int:
         current = _current(options, index)
         entry = index.channels[options.channel].current
         if options.to is None and entry is not None and entry.halts is not None:
+            if _completed(options, index, current):
+                return EXIT_OK
             complain(
                 f"channel {options.channel}: {current.type} {current.sequence} is a halt already, of {entry.halts}"
             )
@@ -165,12 +169,12 @@ def _put(options: argparse.Namespace, index: Index, data: bytes, halt: bool = Fa
     channel = index.channels.get(options.channel, Channel(options.channel, made.type))
     entry = channel.current
     if entry is not None and entry.digest == made.digest:
-        if not options.dry_run:
-            published.put(options.published, options.channel, data, made, index)  # if it was cut short before
+        if _completed(options, index, made):
+            return EXIT_OK
         complain(f"channel {options.channel}: {made.type} {made.sequence} is published already")
         return EXIT_NOTHING
     new = published.added(index, options.channel, made, now)
-    last = published.archived(options.published, options.channel, entry.sequence) if entry is not None else None
+    last = published.current(options.published, options.channel, entry) if entry is not None else None
     warnings = _say(made, last, channel, now)
     untried = not any(one.content == published.content_digest(made) for one in channel.entries)
     if halt:
@@ -196,7 +200,12 @@ def _write_published(options: argparse.Namespace, data: bytes, made: Document, n
         print(f"{os.path.join(options.published, name)} would be {made.type} {made.sequence}; nothing was written")
         return
     published.put(options.published, options.channel, data, made, new)
-    print(f"{os.path.join(options.published, name)} is {made.type} {made.sequence}, digest {made.digest}")
+    _say_published(options, made)
+
+
+def _say_published(options: argparse.Namespace, made: Document) -> None:
+    name = os.path.join(options.published, options.channel + published.SUFFIX)
+    print(f"{name} is {made.type} {made.sequence}, digest {made.digest}")
 
 
 def _say(made: Document, last: Document | None, channel: Channel, now: int) -> list[str]:
@@ -213,12 +222,24 @@ def _say(made: Document, last: Document | None, channel: Channel, now: int) -> l
     if gone and "*" not in made.audience:
         found.append(f"audience: {', '.join(gone)} left out; these routers keep what they have")
     content = published.content_digest(made)
+    if last is not None and _leaves_behind(last, made):
+        found.append(
+            f"{last.rollout_permille} of 1000 routers may have {last.sequence}; those that are not among the first of"
+            f" this one keep it. `policy halt` takes {last.sequence} back from all"
+        )
     taken_back = [one.sequence for one in channel.entries if one.content == content and one.state == published.HALTED]
     if taken_back:
         found.append(f"this content was halted before, as {taken_back[-1]}")
     if made.expires < now + _SHORT * DAY:
         found.append(f"it expires within {_SHORT} days; a router that was off then refuses it")
     return found
+
+
+def _leaves_behind(last: Document, made: Document) -> bool:
+    """Whether routers may keep a stage of another content, because this stage is for others."""
+    if last.rollout_permille in (0, ALL) or made.rollout_permille == ALL or made.content == last.content:
+        return False
+    return made.salt != last.salt or made.rollout_permille < last.rollout_permille
 
 
 def _concerned(options: argparse.Namespace, made: Document, now: int) -> int | None:
@@ -266,7 +287,15 @@ def _current(options: argparse.Namespace, index: Index) -> Document:
     if channel is None or channel.current is None:
         known = ", ".join(sorted(index.channels)) or "none"
         raise PublishedError(f"{options.published}: nothing is published in channel {options.channel}; there: {known}")
-    return published.archived(options.published, options.channel, channel.current.sequence)
+    return published.current(options.published, options.channel, channel.current)
+
+
+def _completed(options: argparse.Namespace, index: Index, made: Document) -> bool:
+    """Whether this command was cut short before, and is complete now."""
+    if options.dry_run or not published.complete(options.published, index, options.channel, made):
+        return False
+    _say_published(options, made)
+    return True
 
 
 def _header(
@@ -274,7 +303,7 @@ def _header(
 ) -> signing.Header:
     """Of the next document: later than all, from now on."""
     now = int(time.time())
-    expires = now + _whole(options.expires, "--expires") * DAY
+    expires = policy_bundle.after(now, _whole(options.expires, "--expires"))
     salt = of.salt if permille < ALL else ""
     number = published.next_sequence(options.published, index, of.type)
     return signing.Header(of.type, number, now, expires, audience, permille, salt, of.min_agent)
@@ -297,7 +326,7 @@ def _signed(options: argparse.Namespace, message: bytes) -> bytes | None:
 
 def _whole(text: str, name: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise BundleError(f"{name} is {text[:40]!a}; allowed: a whole number")
+        raise BundleError(f"{name} is {text[:40]!a}; allowed: a whole number of at most 15 digits")
     return int(text)
 
 

@@ -39,6 +39,8 @@ FORMAT = 1
 #: Bytes of the index; channels; documents of a channel that the index lists, the latest. The archive keeps all.
 MAX_INDEX, MAX_CHANNELS, MAX_LISTED = 8 << 20, 256, 200
 MAX_FILE = 1 << 19
+#: Digits of a sequence here. Routers take larger numbers, but behind the largest there is none for a halt.
+_DIGITS = 15
 CHANNEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 #: States of a document: what routers get now, first to a part of them; one that another took the place of; one that
 #: was taken back by a halt.
@@ -91,19 +93,25 @@ class Index:
 def next_sequence(folder: str, index: Index, kind: str) -> int:
     """Later than all documents of this type in all channels: a router that changes its channel must not find an older
     number. What was archived and never published, after a power cut, counts, too."""
-    last = 0
-    for name, one in index.channels.items():
-        if one.type == kind and one.current is not None:
-            last = max(last, one.current.sequence, *_numbers(os.path.join(folder, ARCHIVE, name)))
-    return last + 1
+    archive = os.path.join(folder, ARCHIVE)
+    others = {name for name, one in index.channels.items() if one.type != kind}
+    last = [one.current.sequence for one in index.channels.values() if one.type == kind and one.current is not None]
+    for name in (*index.channels, *(_names(archive) - set(index.channels))):
+        if name not in others:
+            last += _numbers(os.path.join(archive, name))
+    return max(last, default=0) + 1
+
+
+def _names(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
 
 
 def _numbers(folder: str) -> list[int]:
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    return [int(stem) for name in names if (stem := name.removesuffix(SUFFIX)).isdecimal() and name != stem]
+    stems = [name.removesuffix(SUFFIX) for name in _names(folder) if name.endswith(SUFFIX)]
+    return [int(stem) for stem in stems if stem.isdecimal() and len(stem) <= _DIGITS]
 
 
 def content_digest(document: Document) -> str:
@@ -113,12 +121,18 @@ def content_digest(document: Document) -> str:
 
 
 def read(folder: str) -> Index:
-    """The index; an empty one if there is none. Raises `PublishedError`."""
+    """The index; an empty one if nothing was published here. Raises `PublishedError`."""
     path = os.path.join(folder, INDEX)
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_INDEX + 1)
     except FileNotFoundError:
+        found = sorted(name for name in _names(folder) if name.endswith(SUFFIX))
+        if found:
+            raise PublishedError(
+                f"{path} is missing, and {found[0]} is there: copy the index from where the folder was copied to, or"
+                " begin an empty folder with a larger --sequence"
+            ) from None
         return Index()
     except OSError as error:
         raise PublishedError(f"{path}: {error.strerror}") from None
@@ -178,6 +192,46 @@ def archived(folder: str, channel: str, sequence: int) -> Document:
         raise PublishedError(f"{path}: {error}") from None
 
 
+def current(folder: str, channel: str, entry: Entry) -> Document:
+    """The last document of a channel, from the routers' file where the archive was not copied. Raises
+    `PublishedError`."""
+    try:
+        return archived(folder, channel, entry.sequence)
+    except PublishedError:
+        served = _served(folder, channel)
+        try:
+            signed = signify.signed_message(served)
+            made = documents.parse(signed.message, __version__)._replace(key=signed.number)
+        except SignedError:
+            made = None
+        if made is None or made.digest != entry.digest:
+            raise
+        return made
+
+
+def complete(folder: str, index: Index, channel: str, made: Document) -> bool:
+    """Writes the last document where publishing it was cut short behind the index; whether it was. Raises
+    `PublishedError`."""
+    try:
+        with open(_archive(folder, channel, made.sequence), "rb") as file:
+            data = file.read(MAX_FILE)
+    except OSError:
+        return False  # then `current` has found it in the routers' file
+    if _served(folder, channel) == data:
+        return False
+    put(folder, channel, data, made, index)
+    return True
+
+
+def _served(folder: str, channel: str) -> bytes:
+    """The file that routers get; nothing if there is none."""
+    try:
+        with open(os.path.join(folder, channel + SUFFIX), "rb") as file:
+            return file.read(MAX_FILE)
+    except OSError:
+        return b""
+
+
 def added(index: Index, channel: str, made: Document, now: int) -> Index:
     """The index with one more document. Pure. Raises `PublishedError` where it would go backward."""
     if not CHANNEL.fullmatch(channel):
@@ -187,6 +241,8 @@ def added(index: Index, channel: str, made: Document, now: int) -> Index:
         raise PublishedError(f"channel {channel} has documents of type {there.type}; this one is of type {made.type}")
     if channel not in index.channels and len(index.channels) >= MAX_CHANNELS:
         raise PublishedError(f"the folder has {MAX_CHANNELS} channels; allowed: no more")
+    if made.sequence >= 10**_DIGITS:
+        raise PublishedError(f"its sequence is {made.sequence}; allowed: at most {_DIGITS} digits, to leave later ones")
     current = there.current
     if current is not None and made.sequence <= current.sequence:
         raise PublishedError(

@@ -29,6 +29,8 @@ MAX_DEPTH, MAX_VALUES = 6, 20_000
 MAX_AUDIENCE, MAX_NAME = 256, 64
 MAX_SEQUENCE = 1 << 53
 ALL = 1000
+#: The last second of the year 9999: what a calendar can say. The first is that of 1970.
+MAX_TIME = 253402300799
 EVERYBODY = "*"
 KINDS = ("router", "model", "region")
 
@@ -74,7 +76,12 @@ class Document(NamedTuple):
         return EVERYBODY in self.audience or not names.isdisjoint(self.audience)
 
     def is_rolled_out_to(self, router: str) -> bool:
-        """Whether this router is among the permille: always the same ones for one salt, more when it is raised."""
+        """Whether this router is among the permille: always the same ones for one salt, more when it is raised.
+
+        One without a name is among the last: all of these would be first together, and be no small part.
+        """
+        if not router:
+            return self.rollout_permille == ALL
         number = int.from_bytes(sha256((self.salt + router).encode()).digest(), "big")
         return number % ALL < self.rollout_permille
 
@@ -199,7 +206,10 @@ def _time(header: dict[str, Any], name: str) -> int:
     value = header[name]
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise SignedError(HEADER, f"[document] {name} is {found(value)}; expected a time like 2026-12-31T00:00:00Z")
-    return int((value - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds())
+    posix = int((value - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds())
+    if not 0 <= posix <= MAX_TIME:
+        raise SignedError(HEADER, f"[document] {name} is {value.isoformat()}; allowed: the years 1970 to 9999")
+    return posix
 
 
 def _audience(value: Any) -> tuple[str, ...]:

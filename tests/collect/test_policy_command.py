@@ -343,6 +343,10 @@ REFUSED: dict[str, tuple[Callable[[Isp], bytes], str]] = {
     "not a policy": (lambda isp: _with(isp, text='[filter]\nmode = "blok"\n'), 'mode is "blok"'),
     "of the router": (lambda isp: _with(isp, text='[network]\nlan = ["br0"]\n'), "lan belongs to the router"),
     "for later routers": (lambda isp: _with(isp, min_agent="99.0"), r"it needs cpe-filter 99.0 or later.*\(agent\)"),
+    "a number behind which there is none": (lambda isp: _with(isp, sequence=10**15), "allowed: at most 15 digits"),
+    "years of two digits": (
+        lambda isp: isp.key.sign(_message(isp).replace(b"issued = 20", b"issued = 00")), r"1970 to 9999 \(header\)"
+    ),
     "empty": (lambda _: b"", "not a signature of signify"),
     "large": (lambda _: b"x" * (1 << 20), "too large"),
 }  # fmt: skip
@@ -444,3 +448,97 @@ def test_power_cut_at_each_write(isp: Isp, monkeypatch: pytest.MonkeyPatch) -> N
             {} if cut < 2 else overlay.merged({}, published.archived(str(isp.web), "routers", 1).content)
         )
         assert made.sequence > 1 + bool(cut)
+
+
+@pytest.mark.parametrize("verb", ["halt", "publish"])
+def test_a_command_that_was_cut_short_is_completed_by_itself(
+    isp: Isp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """Where the index has it already, and the file that routers get has not."""
+    isp.publish(MILD)
+    isp.publish(STRICT, 10)
+    words = ("halt",) if verb == "halt" else ("publish", "--permille", "50")
+    real = published._replace
+
+    def cut(path: str, *rest: Any) -> None:
+        if path.endswith("/routers.signed"):
+            raise OSError("power cut")
+        real(path, *rest)
+
+    before = isp.current
+    monkeypatch.setattr(published, "_replace", cut)
+    with pytest.raises(UsageError):
+        isp.do(*words)
+    monkeypatch.setattr(published, "_replace", real)
+    assert isp.current == before
+    assert isp.do(*words, "--dry-run") == 1
+    assert isp.current == before
+    capsys.readouterr()
+    assert isp.do(*words) == 0
+    assert "routers.signed is policy 3, digest " in capsys.readouterr().out
+    assert isp.current == (isp.web / "archive/routers/3.signed").read_bytes()
+    assert isp.do(*words) == 1
+
+
+def test_a_folder_that_was_copied_in_part(isp: Isp) -> None:
+    isp.publish(MILD)
+    isp.publish(OTHER)
+    isp.publish(STRICT, 10)
+    without_archive = shutil.copytree(isp.web, isp.tmp / "a")
+    (without_archive / "archive/routers/3.signed").unlink()
+    assert isp.do("halt", "--published", str(without_archive)) == 0  # the routers' file has it, too
+    without_both = shutil.copytree(isp.web, isp.tmp / "b")
+    (without_both / "archive/routers/3.signed").unlink()
+    (without_both / "routers.signed").write_bytes(isp.key.sign(_message(isp)))
+    with pytest.raises(UsageError, match=r"archive/routers/3.signed: No such file"):
+        isp.do("halt", "--published", str(without_both))
+    without_index = shutil.copytree(isp.web, isp.tmp / "c")
+    (without_index / "index.json").unlink()
+    for words in (("halt",), ("publish", isp.signed(MILD), "--yes")):
+        # Else the numbers would begin again, and every router would refuse them.
+        with pytest.raises(UsageError, match=r"index.json is missing, and routers.signed is there"):
+            isp.do(*words, "--published", str(without_index))
+    (without_index / "routers.signed").unlink()
+    document = str(isp.tmp / "next")
+    assert isp.do("sign", isp.policy(MILD), "--output", document, "--published", str(without_index)) == 0
+    assert policy_bundle.read(document).sequence == 4
+
+
+def test_a_stage_for_others_leaves_routers_behind(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:
+    isp.publish(MILD)
+    isp.publish(STRICT, 10)
+    capsys.readouterr()
+    warning = "warning: 10 of 1000 routers may have 2; those that are not among the first of this one keep it."
+    for salt, permille, warned in (("spring", "20", False), ("autumn", "20", True), ("spring", "5", True)):
+        document = isp.signed(OTHER, "--permille", permille, "--salt", salt)
+        assert isp.do("publish", document, "--dry-run") == 0
+        assert (warning in capsys.readouterr().out) == warned
+    assert isp.do("publish", isp.signed(OTHER), "--dry-run") == 0
+    assert warning not in capsys.readouterr().out
+
+
+def test_a_policy_that_begins_with_a_key(isp: Isp) -> None:
+    """Behind the header it would be a key of the header."""
+    made = policy_bundle.read(isp.signed('filter.mode = "limit"\nnotice = {provider = "Example"}\n'))
+    assert made.content == {"filter": {"mode": "limit"}, "notice": {"provider": "Example"}}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--expires", "999999999999"), "--expires is 999999999999; allowed: 1 to "),
+        (("--expires", "0"), "--expires is 0; allowed: 1 to "),
+        (("--sequence", str(2**63)), "allowed: a whole number of at most 15 digits"),
+        (("--min-agent", "zzz"), "--min-agent is 'zzz'; allowed: a version up to this one"),
+        (("--min-agent", "99.0"), "allowed: a version up to this one"),
+        (("--audience", "region:s\u00fcd"), "audience has"),
+    ],
+)
+def test_options_that_make_no_document(isp: Isp, words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        isp.do("sign", isp.policy(MILD), "--output", str(isp.tmp / "x"), *words)
+    assert not (isp.tmp / "x").exists()
+    if words[0] == "--expires":
+        isp.publish(MILD)
+        with pytest.raises(UsageError, match=said):
+            isp.do("halt", *words)

@@ -16,7 +16,7 @@ COMPLAINTS = {"Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICa
 #: The configuration as it is shipped, to UCI: sections without options.
 SHIPPED: dict[str, dict[str, Any]] = {
     "main": {".type": "cpe-filter", "enabled": "1"},
-    **{table: {".type": table} for table in BY_TABLE},
+    **{table: {".type": table} for table in (*BY_TABLE, "enrol", "provision")},
 }
 #: Who may be pressed or filled in, and has no name that a screen reader could say.
 _NAMELESS = """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,6 +13,9 @@ from cpe_filter.policy.file import build
 from cpe_filter.policy.keys import KEYS
 from cpe_filter.policy.model import Policy, PolicyError
 from cpe_filter.toml_file import Key, parse
+from cpe_filter.uci import enrol, provision
+from cpe_filter.uci.export import Section
+from cpe_filter.uci.options import OptionError
 from tests.openwrt import package
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
@@ -34,6 +37,31 @@ SERVICE = {
     ("network", "lan_network"): "",
     ("network", "wan_network"): "",
 }
+#: Sections that are the service's alone, with their defaults, and how each is read.
+SECTIONS: dict[str, tuple[NamedTuple, Callable[[Section], object]]] = {
+    enrol.KIND: (enrol.Enrol(), enrol.read),
+    provision.KIND: (provision.Provision(), provision.read),
+}
+#: Values of their options that are allowed, and that are not.
+TRIED: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    "provision.url": (
+        ("https://isp.example/a.signed", "https://isp.example:8443", ["https://a/b"] * 8),
+        ("http://isp.example/a", "https://", "https:///a", "https://isp.example/ä", ["https://a/b"] * 9),
+    ),
+    "provision.region": (("north", "a b!", "x" * 64), ("ä", "x" * 65, " north", "a\nb")),
+    "enrol.url": (
+        ("https://isp.example", "https://isp.example:8444/", "https://[2001:db8::1]:8444", "https://[::1]", "https://a:1"),
+        ("http://isp.example", "https://", "https://isp.example/est", "https://a:0", "https://a:65536", "https://a:x",
+         "https://u@a", "https://:8444", "https://a?b", "https://ä", "https://a b"),
+    ),
+    "enrol.id": (("cpe-0001", "02:00:00:12:34:56", "A", "x" * 64), ("-x", "a b", "x" * 65, "ä", "$(id)")),
+    **dict.fromkeys(
+        ("provision.ca", "enrol.ca", "enrol.factory_key", "enrol.token"),
+        (("/etc/a.pem", "/a b"), ("a.pem", "/ä", "/a\nb", "/" + "x" * 1024)),
+    ),
+    "provision.every_hours": (("1", "720"), ("0", "721", "-1", "1.5", "x")),
+    **dict.fromkeys(("provision.splay_minutes", "enrol.splay_minutes"), (("0", "1440"), ("1441", "-1", "x"))),
+}  # fmt: skip
 EXEMPT = ("device", "destination", "until", "reason")
 #: All options as the page has them.
 _OPTIONS = """
@@ -92,7 +120,9 @@ def in_uci(key: Key, value: Any) -> Any:
 
 def test_every_key_is_there_as_the_table_has_it(page: Pages) -> None:
     found = options(page)
-    assert set(found) == {(key.table, key.name) for key in KEYS} | set(SERVICE) | {("exempt", name) for name in EXEMPT}
+    service = {(one.KIND, name) for one in (enrol, provision) for name in one.OPTIONS}
+    exempt = {("exempt", name) for name in EXEMPT}
+    assert set(found) == {(key.table, key.name) for key in KEYS} | set(SERVICE) | service | exempt
     for key in KEYS:
         one = found[key.table, key.name]
         assert one["description"] == key.meaning
@@ -110,6 +140,31 @@ def test_every_key_is_there_as_the_table_has_it(page: Pages) -> None:
     for place, default in SERVICE.items():
         assert found[place]["default" if found[place]["widget"] in ("Flag", "ListValue") else "placeholder"] == default
     page.clean()
+
+
+def test_the_service_s_own_sections_have_their_defaults(page: Pages) -> None:
+    found = options(page)
+    for section, (defaults, _) in SECTIONS.items():
+        for name, default in defaults._asdict().items():
+            one = found[section, "url" if name == "urls" else name]
+            said = one["default" if one["widget"] == "Flag" else "placeholder"]
+            assert said == (str(int(default)) if isinstance(default, bool) else str(default or ""))
+
+
+@pytest.mark.parametrize("place", TRIED)
+def test_values_of_the_service_s_own_sections_are_judged_as_the_service_judges_them(page: Pages, place: str) -> None:
+    section, _, name = place.partition(".")
+    for good, values in zip((True, False), TRIED[place], strict=True):
+        for value in values:
+            asked = [value] if place == "provision.url" and isinstance(value, str) else value
+            said = page.ask(_FAULT % ", ".join(map(json.dumps, (section, name, asked))))
+            assert (said == "") == good, value
+            try:
+                SECTIONS[section][1](Section(section, section, {name: value}))
+                judged = True
+            except OptionError:
+                judged = False
+            assert judged == good, value
 
 
 def test_the_basic_ones_come_first(page: Pages) -> None:

@@ -33,6 +33,9 @@ def test_a_document() -> None:
         ("expires = 2027", "expires = 2026", "expires is not later than issued"),
         ("Z\nexpires", "\nexpires", "issued is a date or time; expected a time like"),
         ("issued = 2027", "issued = 1800000000 #", "issued is 1800000000"),
+        ("issued = 2027", "issued = 0027", "issued is 0027-.*; allowed: the years 1970 to 9999"),
+        ("issued = 2027", "issued = 1969", "issued is 1969-"),
+        ("expires = 2027-01-16T08:00:00Z", "expires = 9999-12-31T23:59:59-00:01", "expires is 9999-"),
         ('audience = ["*"]', "audience = []", "audience is a list"),
         ('audience = ["*"]', 'audience = "*"', "audience is"),
         ('audience = ["*"]', 'audience = ["home:1"]', "audience has"),
@@ -140,6 +143,13 @@ def test_rollout_is_steady_and_grows() -> None:
     assert reached(10) < reached(100)
     assert 400 < len(reached(100)) < 600
     assert len(reached(100) & reached(100, "b")) < 100  # other routers are first next time
+
+
+def test_a_router_without_a_name_is_among_the_last() -> None:
+    """All of these are one to the hash: a stage would reach none of them, or each."""
+    for permille, reached in ((0, False), (999, False), (1000, True)):
+        made = document.parse(message("policy", rollout_permille=permille, salt="s"), "0.1.0")
+        assert made.is_rolled_out_to("") == reached
 
 
 def test_hostile_texts_take_no_long_time() -> None:

@@ -2,8 +2,9 @@
 'require baseclass';
 
 /*
- * What a setting may be: the rules of cpe_filter/policy/file.py, by its kinds of keys, for values as UCI has them. A test
- * holds both against the same values. Must not know which settings there are.
+ * What a setting may be: the rules of cpe_filter/policy/file.py, by its kinds of keys, and those of cpe_filter/uci/options.py
+ * for the service's own, for values as UCI has them. A test holds both against the same values. Must not know which
+ * settings there are.
  *
  * A kind: {widget: Value, Flag, ListValue or DynamicList; check: a text -> "" or what is allowed instead; many: the
  * same for all items of a list; words: what to choose from}.
@@ -11,8 +12,10 @@
 
 /* Bytes of a Unix socket's path; characters of a text, an address on the web, a version, a provider's name and a reason. */
 const SOCKET = 107, TEXT = 400, URL_LENGTH = 200, VERSION = 64, PROVIDER = 60, REASON = 200;
+/* Characters of the service's own addresses and paths, of a region, and of a router's name after the first. */
+const LONGEST = 1024, REGION = 64, NAME = 63;
 /* Items of a list of paths, of ports, and of any list. */
-const PATHS = 8, PREFIXES = 8, PORTS = 8, REPLIES = 200, MACS = 64, ITEMS = 1024;
+const PATHS = 8, PREFIXES = 8, PORTS = 8, URLS = 8, REPLIES = 200, MACS = 64, ITEMS = 1024;
 /* Classes of refusals, characters of a pattern, its parts (cpe_filter/policy/reply_patterns.py). */
 const CLASSES = [
 	'unknown-user', 'residential-line', 'dnsbl-listed', 'unnamed-list', 'mixed-list', 'sender-rejected', 'content', 'policy',
@@ -60,6 +63,16 @@ function url(text) {
 		return false;
 	/* No user name: https://isp.example@evil.example is not what it seems. */
 	return /^https:\/\/[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:[0-9]+)?([/?#].*)?$/.test(text);
+}
+
+/* Printable ASCII without spaces around it. */
+function plain(text, most) {
+	return text.length > 0 && text.length <= most && ASCII.test(text) && text == text.trim();
+}
+
+function server(text) {
+	const found = text.match(/^https:\/\/([^\/@?# ]+?)\/?$/), port = found && found[1].match(/:([^:\]]*)$/);
+	return plain(text, LONGEST) && !!found && (!port || (port.index > 0 && /^[0-9]{1,5}$/.test(port[1]) && +port[1] > 0 && +port[1] < 65536));
 }
 
 function words(text) {
@@ -162,6 +175,16 @@ return baseclass.extend({
 			return /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(text);
 		}, _('hardware addresses such as 02:00:00:12:34:56'), counted(0, MACS)),
 		paths: kind('DynamicList', path, absolute, counted(0, PATHS)),
+		/* Of the service's own sections. */
+		pem: kind('Value', function(text) { return text.charAt(0) == '/' && plain(text, LONGEST); }, absolute),
+		urls: kind('DynamicList', function(text) {
+			return /^https:\/\/[^\/ ][^ ]*$/.test(text) && plain(text, LONGEST);
+		}, _('an address that begins with https://'), counted(0, URLS)),
+		server: kind('Value', server, _('https:// and a host, such as https://collector.isp.example:8444')),
+		name: kind('Value', function(text) {
+			return new RegExp('^[0-9A-Za-z][0-9A-Za-z._:@-]{0,' + NAME + '}$').test(text);
+		}, _('at most %d letters, digits, and ._:@-').format(NAME + 1)),
+		region: kind('Value', function(text) { return plain(text, REGION); }, _('one line of at most %d letters of English, digits and signs').format(REGION)),
 		replies: kind('DynamicList', reply, _('a class, a colon and a pattern, such as unknown-user: no such person'), counted(0, REPLIES))
 	},
 

@@ -95,7 +95,7 @@ def test_no_exemption_for_ever_while_the_clock_is_not_synchronised(router: Route
             one[1] for one in judge.judge(str(router.left), router.keys, router.state, router.certificate, None, wall)
         ]
 
-    far = {"issued": NOW + 7900 * 365 * DAY, "expires": NOW + 7901 * 365 * DAY}
+    far: dict[str, Any] = {"issued": NOW + 7900 * 365 * DAY, "expires": NOW + 7901 * 365 * DAY}
     until = f"until = {datetime.fromtimestamp(far['issued'] + DAY, timezone.utc).isoformat()}\n"
     content = f'[instruction]\naction = "exempt"\ndevice = "{DEV}"\n{until}'
     assert judge_at(DESK.sign(message(content=content, sequence=9, **far)), NOW) == ["early"]

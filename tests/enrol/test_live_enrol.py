@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,31 @@ def test_a_lost_answer_is_asked_for_again(isp: Isp, tmp_path: Path) -> None:
     os.unlink(router.pem)
     pair.begin(key)
     assert router.enrol("--token", str(token)).returncode == 0
+
+
+def test_several_servers_and_many_routers_at_once(isp: Isp, tmp_path: Path) -> None:
+    """Two processes on one store. A nonce of one is good at the other, once; of one token's two users one wins."""
+    tables = {**isp.tables, "address": f"127.0.0.1:{free_port()}", "metrics_address": f"127.0.0.1:{free_port()}"}
+    with Collector(isp.folder / "other", isp.authority, "est", enrol=tables, store=isp.collector.tables["store"]):
+        urls = [isp.url, f"https://localhost:{tables['address'].rpartition(':')[2]}"]
+        routers = [Router(tmp_path / f"router{n}", isp, f"cpe-{n}") for n in range(6)]
+        keys = [router.factory(ec.generate_private_key(ec.SECP256R1())) for router in routers]
+        imported(isp, *(f"{router.id},{key}" for router, key in zip(routers, keys, strict=True)))
+        token = isp.do("enrol", "cpe-9").stdout
+        rivals = [Router(tmp_path / f"rival{n}", isp, "cpe-9") for n in range(2)]
+        for rival in rivals:
+            path = rival.folder / "token"
+            path.touch(0o600)
+            path.write_text(token)
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(r.by_factory, "--url", urls[n % 2]) for n, r in enumerate(routers)]
+            won = [pool.submit(r.enrol, "--url", urls[n], "--token", f"{r.folder}/token") for n, r in enumerate(rivals)]
+            assert [each.result().stderr for each in asked] == [""] * len(routers)
+            assert sorted(each.result().returncode for each in won) == [0, 1]
+        for router in routers:
+            assert parse(router.pem.read_bytes()).name == router.id
+        rows = [json.loads(line) for line in isp.do("routers", "list").stdout.splitlines()]
+        assert sorted(row["router"] for row in rows) == [*(router.id for router in routers), "cpe-9"]
 
 
 def test_by_hand_for_a_trial(isp: Isp, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_what_is_read_is_what_the_ubus_object_answers(tmp_path: Path) -> None:
         (router.run / "config-error").write_text("filter.mode is off\n")
         news = News("0" * 16, (("policy", "1" * 16, 7),), (Ended(1, "refused", "policy", "", 0, "signature"),))
         place = Path(path_of(running.policy.state.state_file))
-        place.parent.mkdir(parents=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(encode(news))
         answers = {method: router.call(method) for method in ("status", "reported")}
         checked = 0

@@ -179,7 +179,7 @@ def test_documents_by_type(desk: Desk) -> None:
         Ended(4, "refused", "replies", "4" * 16, 1, "expired"),
     )
     path = Path(path_of(desk.policy.state.state_file))
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_news(News("0" * 16, in_force, ended)))
     assert [tuple(one.values()) for one in content(desk)["documents"]] == [
         ("policy", "1" * 16, 7, "applied", ""),

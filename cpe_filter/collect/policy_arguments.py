@@ -65,6 +65,11 @@ def add_to(verbs: argparse._SubParsersAction[Any]) -> None:
         "audience, and publishes it. Where there is none: an empty one, so that each router's own policy counts. "
         f"{_EXITS}",
     )
+    halt.add_argument(
+        "--if-advised",
+        action="store_true",
+        help="only where the collector's store (--config) says so: too many routers took it back or refused it",
+    )
     halt.add_argument("--to", metavar="N", help="the policy with this sequence, from the archive; 0: an empty one")
 
 

@@ -19,6 +19,8 @@ from cpe_filter.collect.policy_bundle import DAY, BundleError
 from cpe_filter.collect.policy_changes import changes, dangers
 from cpe_filter.collect.published import Channel, Index, PublishedError
 from cpe_filter.collect.rollout import reach
+from cpe_filter.collect.rollout.advice import advice
+from cpe_filter.collect.rollout.spread import Terms
 from cpe_filter.collect.store.base import StoreError
 from cpe_filter.collect.subscribers.file import read as read_map
 from cpe_filter.collect.subscribers.map import MapError, line_at
@@ -140,6 +142,8 @@ def _halt(options: argparse.Namespace) -> int:
                 f"channel {options.channel}: {current.type} {current.sequence} is a halt already, of {entry.halts}"
             )
             return EXIT_NOTHING
+        if options.if_advised and not _is_advised(options):
+            return EXIT_NOTHING
         target = _target(options, index)
         if target is None and current.type != POLICY_BUNDLE:
             raise BundleError(f"no {current.type} before {current.sequence} reached all routers; --to names another")
@@ -151,6 +155,25 @@ def _halt(options: argparse.Namespace) -> int:
         print(f"halt of {current.type} {current.sequence}: {current.type} {header.sequence} is {what}")
         data = _signed(options, message)
         return EXIT_OK if data is None else _put(options, index, data, halt=True)
+
+
+def _is_advised(options: argparse.Namespace) -> bool:
+    """Prints why or why not. Raises `BundleError` where that is not known: what is published stays then."""
+    if not options.config:
+        raise BundleError("--if-advised needs --config: the collector's store says what routers report")
+
+    async def look() -> tuple[bool, str]:
+        config = load(options.config)
+        terms = Terms(options.published, config.provision.halt_at)
+        async with service.opened(config) as store:
+            return await advice(store, terms, options.channel, int(time.time()))
+
+    try:
+        advised, line = asyncio.run(look())
+    except (ConfigError, StoreError) as error:
+        raise BundleError(f"whether a halt is advised is not known: {error}") from None
+    print(line)
+    return advised
 
 
 def _target(options: argparse.Namespace, index: Index) -> Document | None:

@@ -128,8 +128,14 @@ class Spread:
     def verdict(self, halt_at: int) -> Verdict:
         """halt: it certainly fails on more than `halt_at` percent, or a step with the same content before it does;
         good: certainly on fewer; wait: not known yet."""
-        if any(one.verdict(halt_at) == HALT for one in self.steps):
-            return HALT
+        return self.judged(halt_at)._own_verdict(halt_at)
+
+    def judged(self, halt_at: int) -> Spread:
+        """The document whose numbers the verdict is from: this one, or a step before it that fails."""
+        bad = (one for one in (self, *self.steps) if one._own_verdict(halt_at) == HALT)
+        return next(bad, self)
+
+    def _own_verdict(self, halt_at: int) -> Verdict:
         if not self.answered:
             return UNKNOWN
         low, high = wilson(self.failed, self.answered)

@@ -97,7 +97,7 @@ def verdict(one: Spread, found: Found) -> str:
     what = one.verdict(halt_at)
     if what not in _WORDS:
         return "No router has tried it yet."
-    by = next((step for step in [one, *one.steps] if what == HALT and step.verdict(halt_at) == HALT), one)
+    by = one.judged(halt_at)
     low, high = wilson(by.failed, by.answered)
     step = "" if by is one else f"The same content as {_name(by)}: "
     share = (

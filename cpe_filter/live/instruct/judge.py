@@ -56,7 +56,7 @@ def judge(
                 raise SignedError(STATE, taken)
             made = verify(data, keys.load(folder), INSTRUCTION, recipient, now)
             asked = content.parse(made.content, made.issued)
-            # Of a clock that is not synchronised, too: else a stolen key could exempt until the year 9999.
+            # A clock that is not synchronised is asked, too: else a stolen key could exempt until the year 9999.
             if asked.until > wall + content.MAX_EXEMPT_S + SLACK_S:
                 raise SignedError(EARLY, f"its exemption ends {content.MAX_EXEMPT_S // 86400} days from now, or later")
             good.append((made, asked))

@@ -23,7 +23,7 @@ def add_to(verbs: argparse._SubParsersAction[Any]) -> None:
         description="For a key on another machine. There: signify -S -s KEY -m FILE -x SIG, or usign -S -s KEY -m FILE "
         "-x SIG. Back here: policy sign FILE --signature SIG.",
     )
-    build.add_argument("file", metavar="FILE", help="the policy (TOML)")
+    build.add_argument("file", metavar="FILE", help="the policy, table or wordings, as --type says")
     build.add_argument("--output", required=True, metavar="FILE", help="the file to write, to be signed as it is")
     sign = verbs.add_parser(
         "sign",
@@ -32,7 +32,9 @@ def add_to(verbs: argparse._SubParsersAction[Any]) -> None:
         description="Signs a policy with a key of signify or usign, or a document of `build` as it is, or joins that "
         "with a signature made elsewhere. What a router would refuse is refused.",
     )
-    sign.add_argument("file", metavar="FILE", help="the policy (TOML), or a document of `build`")
+    sign.add_argument(
+        "file", metavar="FILE", help="the policy, table or wordings, as --type says, or a document of `build`"
+    )
     how = sign.add_mutually_exclusive_group(required=True)
     how.add_argument("--key", metavar="FILE", help="the secret key, without a passphrase")
     how.add_argument("--signature", metavar="SIG", help="the signature of a document of `build`")
@@ -74,6 +76,12 @@ def add_to(verbs: argparse._SubParsersAction[Any]) -> None:
 
 
 def _header(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--type",
+        choices=("policy", "table", "replies"),
+        default="policy",
+        help="what FILE is: a policy (TOML), a table of `collector calibrate`, or wordings (TOML: [replies] wordings)",
+    )
     parser.add_argument("--sequence", metavar="N", help="its number, larger than that of all before")
     parser.add_argument("--published", metavar="DIR", help="the folder of `publish`: the next number, and what changes")
     parser.add_argument("--channel", metavar="NAME", default="routers", help="compare with this channel (routers)")

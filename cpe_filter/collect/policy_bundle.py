@@ -15,22 +15,16 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from cpe_filter import __version__, toml_file
-from cpe_filter.collect import signing
-from cpe_filter.collect.policy_changes import changes
-from cpe_filter.policy import file as policy_file
-from cpe_filter.policy.model import PolicyError
-from cpe_filter.provision import overlay
+from cpe_filter import __version__
+from cpe_filter.collect import document_content, signing
+from cpe_filter.collect.document_content import EMPTY, ContentError
 from cpe_filter.signed import document as documents
 from cpe_filter.signed import keys, signify, verify
 from cpe_filter.signed.document import POLICY_BUNDLE, Document
 from cpe_filter.signed.errors import EARLY, EXPIRED, SignedError
 from cpe_filter.uci.tables import toml
 
-_NOTHING: dict[str, Any] = {}
 DAY = 86_400
-#: Bytes of the policy, as a document takes it.
-_MAX = documents.MAX_BYTES[POLICY_BUNDLE]
 #: Bytes of a file with a document, of any type.
 MAX_FILE = max(documents.MAX_BYTES.values()) + 2 * signify.MAX_COMMENT
 
@@ -40,7 +34,8 @@ class BundleError(Exception):
 
 
 class Asked(NamedTuple):
-    """As on the command line. expires_days: from now on. last: the document that routers have now, "" for none."""
+    """As on the command line. policy: a file with the content of its type (document_content). expires_days: from now
+    on. last: the document that routers have now, "" for none."""
 
     policy: str
     key: str
@@ -51,6 +46,7 @@ class Asked(NamedTuple):
     salt: str = ""
     min_agent: str = ""
     last: str = ""
+    type: str = POLICY_BUNDLE
 
 
 def sign(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
@@ -62,12 +58,14 @@ def sign(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
 def make(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
     """The message to sign, and lines about what changes; `asked.key` is not read. Raises `BundleError`."""
     issued = int(time.time() if now is None else now)
-    text, content = _content(asked.policy)
+    data, content = _content(asked)
     last = read(asked.last) if asked.last else None
+    if last is not None and last.type != asked.type:
+        raise BundleError(f"{asked.last} is of type {last.type}; expected {asked.type}, as --type says")
     if last is not None and asked.sequence <= last.sequence:
         raise BundleError(f"--sequence is {asked.sequence}; expected more than the last document's, {last.sequence}")
     header = signing.Header(
-        POLICY_BUNDLE,
+        asked.type,
         asked.sequence,
         issued,
         after(issued, asked.expires_days),
@@ -78,9 +76,10 @@ def make(asked: Asked, now: float | None = None) -> tuple[bytes, list[str]]:
     )
     if asked.min_agent and documents.is_later(asked.min_agent, __version__):
         raise BundleError(f"--min-agent is {asked.min_agent[:40]!a}; allowed: a version up to this one, {__version__}")
+    text = document_content.text_of(asked.type, data)
     message = _written(signing.header(header).encode() + b"\n", text, content)
-    made = parsed(message)
-    return message, [headline(made), *changes(last.content if last is not None else _NOTHING, content)]
+    before = last.content if last is not None else {}
+    return message, [headline(parsed(message)), *document_content.changes(asked.type, before, content)]
 
 
 def after(issued: int, days: int) -> int:
@@ -135,7 +134,7 @@ def joined(message: bytes, signature: bytes) -> bytes:
 def again(of: Document | None, header: signing.Header) -> bytes:
     """The content of a document, None for nothing, under a new header. Raises `BundleError`."""
     head = signing.header(header).encode() + b"\n"
-    content: dict[str, Any] = of.content if of is not None else _NOTHING
+    content: dict[str, Any] = of.content if of is not None else EMPTY[header.type]
     for text in (_text_of(of) if of is not None else b"", toml(content).encode()):
         made = parsed(head + text, header.min_agent)
         if made.content == content:
@@ -165,21 +164,18 @@ def checked(data: bytes, folder: str, now: float, agent: str = __version__) -> D
         raise BundleError(f"it was issued at {date(made.issued)}, later than now ({EARLY})")
     if made.expires <= now:
         raise BundleError(f"it expired at {date(made.expires)} ({EXPIRED})")
-    if made.type == POLICY_BUNDLE:
-        check_policy(made.content, "policy")
+    check_content(made, made.type)
     return made
 
 
-def check_policy(content: dict[str, Any], name: str) -> None:
-    """Raises `BundleError` for what `cpe-filter check` or a router refuses."""
-    problems: list[str] = []
+def check_content(made: Document, name: str) -> None:
+    """Raises `BundleError` for what `cpe-filter check` or a router refuses. An instruction has another way."""
+    if made.type not in document_content.TYPES:
+        return
     try:
-        overlay.merged({}, content)
-        policy_file.build(content, name, problems)
-    except (PolicyError, overlay.OverlayError) as error:
-        raise BundleError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
-    if problems:
-        raise BundleError("; ".join(problems[:5]))
+        document_content.check(made.type, made.content, name)
+    except ContentError as error:
+        raise BundleError(f"{name}: {error}") from None
 
 
 def read(path: str) -> Document:
@@ -212,17 +208,16 @@ def date(posix: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(posix))
 
 
-def _content(path: str) -> tuple[bytes, dict[str, Any]]:
-    """The policy's text, and its tables, each of which a document may set. Raises `BundleError`."""
+def _content(asked: Asked) -> tuple[bytes, dict[str, Any]]:
+    """The file, and what it says, which a document of its type may say. Raises `BundleError`."""
+    path, most = asked.policy, documents.MAX_BYTES[asked.type]
     try:
         with open(path, "rb") as file:
-            text = file.read(_MAX + 1)
-        if len(text) > _MAX:
-            raise BundleError(f"{path}: too large; allowed: at most {_MAX} bytes")
-        content = toml_file.parse(text, path, PolicyError)
-    except PolicyError as error:
-        raise BundleError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise BundleError(f"{path}: too large; allowed: at most {most} bytes")
+        return data, document_content.parsed(asked.type, data, path)
+    except ContentError as error:
+        raise BundleError(f"{path}: {error}") from None
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from None
-    check_policy(content, path)
-    return text, content

@@ -13,10 +13,9 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from cpe_filter.collect import policy_bundle, published, service, signing
+from cpe_filter.collect import document_content, policy_bundle, published, service, signing
 from cpe_filter.collect.config.file import ConfigError, load
 from cpe_filter.collect.policy_bundle import DAY, BundleError
-from cpe_filter.collect.policy_changes import changes, dangers
 from cpe_filter.collect.published import Channel, Index, PublishedError
 from cpe_filter.collect.rollout import reach
 from cpe_filter.collect.rollout.advice import advice
@@ -26,12 +25,14 @@ from cpe_filter.collect.subscribers.file import read as read_map
 from cpe_filter.collect.subscribers.map import MapError, line_at
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.outcome import EXIT_OK, UsageError, complain
-from cpe_filter.signed.document import ALL, POLICY_BUNDLE, Document
+from cpe_filter.signed.document import ALL, POLICY_BUNDLE, REPLIES, TABLE, Document
 
 #: There was nothing to do; dangerous, and for many routers at once.
 EXIT_NOTHING, EXIT_DANGEROUS = 1, 3
 #: Of 1000 routers: a dangerous change is published to more only after a stage, or with --yes.
 MAX_UNTRIED = 100
+#: What counts on routers where a document sets nothing.
+_OWN = {POLICY_BUNDLE: "each router's own", TABLE: "the built-in table", REPLIES: "the built-in table of wordings"}
 #: Lines about changes; days before the end that are worth a warning.
 _MOST, _SHORT = 60, 7
 
@@ -69,8 +70,7 @@ def _sign(options: argparse.Namespace) -> int:
         )
     message = policy_bundle.contents(options.file)
     made = policy_bundle.parsed(message)
-    if made.type == POLICY_BUNDLE:
-        policy_bundle.check_policy(made.content, options.file)
+    policy_bundle.check_content(made, options.file)
     if options.signature:
         document = policy_bundle.joined(message, policy_bundle.contents(options.signature))
         policy_bundle.checked(document, options.keys, time.time())
@@ -89,9 +89,9 @@ def _asked(options: argparse.Namespace) -> policy_bundle.Asked:
     last, sequence = options.last or "", options.sequence
     if options.published:
         index = published.read(options.published)
-        sequence = sequence or str(published.next_sequence(options.published, index, POLICY_BUNDLE))
-        current = index.channels.get(options.channel, Channel("", "")).current
-        if current is not None and not last:
+        sequence = sequence or str(published.next_sequence(options.published, index, options.type))
+        channel = index.channels.get(options.channel, Channel("", ""))
+        if channel.current is not None and channel.type == options.type and not last:
             last = os.path.join(options.published, options.channel + published.SUFFIX)
     if not sequence:
         raise BundleError("--sequence is missing; or --published, where the last one is found")
@@ -105,6 +105,7 @@ def _asked(options: argparse.Namespace) -> policy_bundle.Asked:
         options.salt or "",
         options.min_agent or "",
         last,
+        options.type,
     )
 
 
@@ -145,13 +146,13 @@ def _halt(options: argparse.Namespace) -> int:
         if options.if_advised and not _is_advised(options):
             return EXIT_NOTHING
         target = _target(options, index)
-        if target is None and current.type != POLICY_BUNDLE:
-            raise BundleError(f"no {current.type} before {current.sequence} reached all routers; --to names another")
         header = _header(options, index, target or current, current.audience, ALL)
         if target is None:
             header = header._replace(min_agent="")
         message = policy_bundle.again(target, header)
-        what = f"the content of {target.sequence}" if target is not None else "an empty one: each router's own counts"
+        what = (
+            f"the content of {target.sequence}" if target is not None else f"an empty one: {_OWN[current.type]} counts"
+        )
         print(f"halt of {current.type} {current.sequence}: {current.type} {header.sequence} is {what}")
         data = _signed(options, message)
         return EXIT_OK if data is None else _put(options, index, data, halt=True)
@@ -236,11 +237,11 @@ def _say(made: Document, last: Document | None, channel: Channel, now: int) -> l
     before = last.content if last is not None else {}
     against = f", compared with {last.sequence} for {', '.join(last.audience)}" if last is not None else ""
     print(policy_bundle.headline(made).removesuffix(":") + against + ":")
-    lines = changes(before, made.content)
+    lines = document_content.changes(made.type, before, made.content)
     print("\n".join(lines[:_MOST]))
     if len(lines) > _MOST:
         print(f"  and {len(lines) - _MOST} more")
-    found = dangers(before, made.content) if made.type == POLICY_BUNDLE else []
+    found = document_content.dangers(made.type, before, made.content)
     gone = [name for name in last.audience if name not in made.audience] if last is not None else []
     if gone and "*" not in made.audience:
         found.append(f"audience: {', '.join(gone)} left out; these routers keep what they have")

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cpe_filter import __version__
+from cpe_filter.collect.document_content import EMPTY
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.signed import document as documents
 from cpe_filter.signed import signify
@@ -116,7 +117,11 @@ def _numbers(folder: str) -> list[int]:
 
 def content_digest(document: Document) -> str:
     """16 hex digits that name what is behind the header."""
-    text = json.dumps(document.content, sort_keys=True, default=str)
+    return _content_digest(document.content)
+
+
+def _content_digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -288,7 +293,7 @@ def _taken_back(there: Channel, content: str) -> int | None:
     current = there.current
     if current is None or current.content == content:
         return None
-    known = content == EMPTY_CONTENT or content in {one.content for one in there.entries} - halted(there)
+    known = content in EMPTY_CONTENTS or content in {one.content for one in there.entries} - halted(there)
     return current.sequence if known else None
 
 
@@ -304,8 +309,8 @@ def good_before(channel: Channel) -> Entry | None:
     return found[-1] if found else None
 
 
-#: The content of a document that sets nothing: each router's own policy counts.
-EMPTY_CONTENT = hashlib.sha256(b"{}").hexdigest()[:16]
+#: The contents of documents that set nothing.
+EMPTY_CONTENTS = frozenset(map(_content_digest, EMPTY.values()))
 
 
 def put(folder: str, channel: str, data: bytes, made: Document, index: Index) -> None:

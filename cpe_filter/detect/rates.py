@@ -128,6 +128,20 @@ def changes(before: Mapping[str, Row], after: Mapping[str, Row]) -> list[str]:
     return lines
 
 
+def stricter(before: Mapping[str, Row], after: Mapping[str, Row]) -> list[str]:
+    """The indicators that weigh more by a table than by the one before, though not more than what is built in."""
+    found = []
+    for name in sorted({*before, *after}):
+        own = score.built_in.get(name, INDICATORS[name])
+        built_in = Row(own.bot, own.usual)
+        old, new = (_weights(own, table.get(name, built_in)) for table in (before, after))
+        pairs = zip(SENDER_PROFILES, old, new, strict=True)
+        more = [profile for profile, a, b in pairs if b > a + _ROUNDING]
+        if more:
+            found.append(f"{name} weighs more than by the table before, against {', '.join(more)}")
+    return found
+
+
 def _shown(share: float) -> str:
     return f"{share:.4f}" if share else "_"
 

@@ -45,27 +45,27 @@ def laid_over(base: dict[str, Any], made: Document) -> dict[str, Any]:
     result = merged(base, made.content) if made.type == POLICY_BUNDLE else dict(base)
     before = base.get(_SIGNED)
     name = {made.type: f"{made.sequence} {made.digest}"}
-    data = {} if made.type == POLICY_BUNDLE else detector_data(made)
+    data = {} if made.type == POLICY_BUNDLE else detector_data(made.type, made.content)
     result[_SIGNED] = {**(before if isinstance(before, dict) else {}), **name, **data}
     return result
 
 
-def detector_data(made: Document) -> dict[str, Any]:
+def detector_data(kind: str, content: dict[str, Any]) -> dict[str, Any]:
     """What a `table` or `replies` has for [signed]: `[table] rates`, or `[replies] wordings`. Raises `OverlayError`."""
-    key = {TABLE: "rates", REPLIES: "wordings"}[made.type]
-    content = made.content.get(made.type)
-    if list(made.content) != [made.type] or not isinstance(content, dict) or list(content) != [key]:
-        raise OverlayError(f"expected [{made.type}] with {key}, and nothing else")
+    key = {TABLE: "rates", REPLIES: "wordings"}[kind]
+    table = content.get(kind)
+    if list(content) != [kind] or not isinstance(table, dict) or list(table) != [key]:
+        raise OverlayError(f"expected [{kind}] with {key}, and nothing else")
     try:
-        if made.type == REPLIES:
-            signed_table.wordings(content[key], f"[{made.type}] {key}")
-        elif not isinstance(content[key], str):
-            raise OverlayError(f"[{made.type}] {key} is {found(content[key])}; expected a text")
+        if kind == REPLIES:
+            signed_table.wordings(table[key], f"[{kind}] {key}")
+        elif not isinstance(table[key], str):
+            raise OverlayError(f"[{kind}] {key} is {found(table[key])}; expected a text")
         else:
-            rates.allowed(content[key].encode("ascii", "replace"))
+            rates.allowed(table[key].encode("ascii", "replace"))
     except (rates.TableError, PolicyError) as error:
         raise OverlayError(str(error)) from None
-    return {key: content[key]}
+    return {key: table[key]}
 
 
 def merged(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,11 @@ class SignedTable(NamedTuple):
     rates: str = ""
     wordings: str = ""
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The documents by type, without types that have none."""
+        return {name: self[place] for place, name in enumerate(self._fields[:3]) if self[place]}
+
 
 class StatusTable(NamedTuple):
     """[status]: the status file, the metrics file and the control socket."""

@@ -5,6 +5,7 @@
     folder    the documents on flash, a folder for each type: in force, tried, refused; whole after a power cut
     effective the policy that counts: the router's own with all documents in force over it
     judge     whether a document may be tried here and now
+    running   whether the running filter has the documents that it was given
     trial     what must work after a change if it worked before
     apply     a trial from its beginning to its end
     fetch     a document over HTTPS

@@ -19,6 +19,7 @@ from cpe_filter.lean.forked import CallFailedError, call
 from cpe_filter.live.control_socket import holder_of
 from cpe_filter.policy.model import Policy
 from cpe_filter.provision import senders
+from cpe_filter.provision.running import lacks_documents
 
 #: Seconds until a new policy can be confirmed, after which it is taken back, and between two looks. The policy before
 #: is back within a minute: a look takes at most `_NETWORK_S` longer.
@@ -45,13 +46,16 @@ class Looker:
         old, new = _relays(before), _relays(after)
         self._relays = new if old and new and old != new else []
         self._relay_answered = False
+        self._since = 0.0
         self.before = look(before, old if self._relays else [])
         if self._senders is not None:
             self.before[MAIL] = True
 
     def after(self) -> Looks:
         """What works now. Relays are tried until one has answered: a rollout must not be a flood of connections."""
+        self._since = self._since or time.time()
         found = look(self._after, [] if self._relay_answered else self._relays)
+        found["filter"] = found["filter"] and not lacks_documents(self._after, self._since)
         self._relay_answered = found.setdefault(RELAY, self._relay_answered)
         if self._senders is not None:
             now = senders.in_good_standing(self._after)

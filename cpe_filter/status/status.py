@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 
 VERSION = 1
-#: Types of signed documents, as the first fields of the policy's table of them.
-SIGNED = ("policy", "table", "replies")
 #: Written by the router's service: the filter's process as other programs see it.
 _PID_FILE = "run.pid"
 #: Exemptions in a status.
@@ -56,7 +54,7 @@ def head(engine: Engine, figures: dict[str, Any], now: Posix) -> dict[str, Any]:
         "version": VERSION,
         "updated": round(now, 3),
         "mode": engine.policy.filter.mode,
-        **_signed(engine.policy),
+        **({"signed": engine.policy.signed.names} if engine.policy.signed.names else {}),
         "packets": engine.packets,
         "mail_packets": engine.mail_packets,
         "unread_packets": engine.refusals,
@@ -65,12 +63,6 @@ def head(engine: Engine, figures: dict[str, Any], now: Posix) -> dict[str, Any]:
         "standings": standings,
         **figures,
     }
-
-
-def _signed(policy: Policy) -> dict[str, Any]:
-    """Which of the ISP's documents are in force: "NUMBER DIGEST" by type. Without any, nothing."""
-    names = {name: value for name, value in zip(SIGNED, policy.signed, strict=False) if value}
-    return {"signed": names} if names else {}
 
 
 def counted(engine: Engine, figures: dict[str, Any], now: Posix) -> dict[str, Any]:

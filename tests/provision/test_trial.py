@@ -15,6 +15,7 @@ import pytest
 
 from cpe_filter.policy.model import Policy
 from cpe_filter.provision import trial
+from cpe_filter.provision.running import lacks_documents
 
 ALL = {"filter": True, "rules": True, "collector": True}
 
@@ -155,3 +156,28 @@ def test_names_are_resolved_without_the_codecs_that_a_router_lacks() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "lacks"),
+    [
+        ({"updated": 20.0, "signed": {"table": "3 0123456789abcdef"}}, False),
+        ({"updated": 20.0, "signed": {"table": "2 0123456789abcdef"}}, True),
+        ({"updated": 20.0}, True),
+        ({"updated": 20.0, "signed": {"table": "3 0123456789abcdef", "policy": "1 0123456789abcdef"}}, True),
+        ({"updated": 10.0}, False),  # of before the reload
+        ({"signed": {}}, False),
+        ([], False),
+        ({"updated": "x"}, False),
+    ],
+)
+def test_whether_the_filter_has_the_document(status: object, lacks: bool, tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    policy = Policy()
+    policy = policy._replace(
+        status=policy.status._replace(status_file=str(path)),
+        signed=policy.signed._replace(table="3 0123456789abcdef"),
+    )
+    assert not lacks_documents(policy, 10.0)
+    path.write_text(json.dumps(status))
+    assert lacks_documents(policy, 10.0) is lacks

@@ -98,7 +98,8 @@ def test_no_exemption_for_ever_while_the_clock_is_not_synchronised(router: Route
     far: dict[str, Any] = {"issued": NOW + 7900 * 365 * DAY, "expires": NOW + 7901 * 365 * DAY}
     until = f"until = {datetime.fromtimestamp(far['issued'] + DAY, timezone.utc).isoformat()}\n"
     content = f'[instruction]\naction = "exempt"\ndevice = "{DEV}"\n{until}'
-    assert judge_at(DESK.sign(message(content=content, sequence=9, issued=far["issued"], expires=far["expires"])), NOW) == ["early"]
+    made = message(content=content, sequence=9, issued=far["issued"], expires=far["expires"])
+    assert judge_at(DESK.sign(made), NOW) == ["early"]
     assert judge_at(signed(9, "exempt"), NOW - 2 * 366 * DAY) == ["early"]
     assert judge_at(signed(9, "exempt"), NOW - 300 * DAY) == [""]
     assert judge_at(signed(10), 0) == [""]

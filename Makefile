@@ -25,6 +25,8 @@
 #             (10 minutes; CALIBRATE=--quick: two)
 # make gate TABLE=FILE  refuse a proposed table of rates that makes a goal of the evaluation worse (GATE=--quick: two minutes)
 # make fleet  a collector with its page, and simulated routers that report to it, until Ctrl-C (FLEET="--routers 500")
+# make rollout  a bad policy at 10 permille and its halt, on 100,000 simulated routers: on how many it counted, and for how
+#             long (5 minutes; ROLLOUT="--routers 2000")
 # make sso    the login to the fleet page by npm's oidc-provider (node and npm; needs a package registry)
 # make record record pcaps/ again (root)
 # make coverage  the tests once more, with every line and branch counted (a third slower; fails below the floor)
@@ -44,7 +46,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet sso record ipk deb cut release dist peers conformance lock man site clean
+.PHONY: demo test lint docs bench icount fuzz faults attacks live lines turnaround mutation vm stock coverage pythons evaluate calibrate gate fleet rollout sso record ipk deb cut release dist peers conformance lock man site clean
 
 # Tests whose bounds on time hold on an idle machine: `make test` waits longer.
 TIMED = tests/faults/test_faults.py tests/live/test_live_outlook.py tests/notice/test_live_notice.py \
@@ -155,6 +157,10 @@ calibrate:
 fleet:
 	@.ci/setup fleet
 	@$(PYTHON) -m tests.fleet $(FLEET)
+
+rollout:
+	@.ci/setup test
+	@$(PYTHON) -m tests.fleet.rollout $(ROLLOUT)
 
 sso:
 	@.ci/setup test

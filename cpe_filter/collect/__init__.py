@@ -11,7 +11,8 @@
     mail/        notices to subscribers by e-mail, and the bounces that come back
     export/      XARF, IntelMQ and CSV
     web/         the fleet page;   api/   cases for other systems
-    internal     /metrics, /healthz and /readyz
+    enrol/       certificates for routers (EST)
+    internal     /metrics, /healthz and /readyz;   expiry   when this process's certificates expire
     service, tasks, trial   processes that run, tasks that end, the folder of a trial
     doctor/      whether what is deployed works
     command      the command line

@@ -45,6 +45,12 @@ class Metrics:
         self.crl_entries = gauge("crl_entries", "Certificates on the revocation list.")
         self.crl_next_update = gauge("crl_next_update_seconds", "When the revocation list expires, POSIX time.")
         self.crl_failed = gauge("crl_failed", "1 while the file of the revocation list cannot be used.")
+        self.certificate_ends = gauge(
+            "certificate_ends_seconds",
+            "When the first certificate of a file expires, POSIX time: listen, client_ca, page, api, enrol, enrol_ca,"
+            " factory_ca.",
+            "file",
+        )
         self.retained = counter("retention_rows", "Rows that retention deleted, emptied or rolled up.", "what")
         self.pages = counter("page_responses", "Answers of the fleet page, by status.", "status")
         self.logins = counter(
@@ -56,6 +62,12 @@ class Metrics:
             "enrolments",
             "Certificates, by how the router was known (factory, certificate, token, renewal); refused; failed.",
             "outcome",
+        )
+        self.router_certificates = gauge(
+            "router_certificates",
+            "Routers by their last certificate: valid, late (a sixth of its life is left, and it is not renewed),"
+            " expired (within 30 days).",
+            "state",
         )
         self.webhook = counter(
             "webhook", "Delivery attempts: delivered, failed (repeated) or dead (given up).", "outcome"

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from cpe_filter import __version__
-from cpe_filter.collect import internal, signing
+from cpe_filter.collect import expiry, internal, signing
 from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.api import once, tokens, versions
 from cpe_filter.collect.cases import age_tables, instructions, worker
@@ -114,6 +114,7 @@ async def est(config: Config) -> None:
     async with opened(config) as store:
         await _record_start(config, store)
         found, jobs = await enrolment.listeners(config, store, metrics)
+        jobs = [*jobs, expiry.watch(expiry.of_enrolment(config), metrics)]
         await _serve(config, metrics, _NoReports(store), found, jobs, address=config.enrol.metrics_address)
 
 
@@ -179,6 +180,8 @@ async def _serve(
     """
     try:
         listeners: list[Listener] = list(pages)
+        if not isinstance(sink, _NoReports):
+            jobs = [*jobs, expiry.watch(expiry.of_services(config), metrics)]
         if not isinstance(sink, (Feed, _NoReports)):
             for_routers, watch = routers.listeners(config, metrics, sink, waiting)
             listeners = [*for_routers, *listeners]

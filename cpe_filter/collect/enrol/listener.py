@@ -26,7 +26,7 @@ from cpe_filter.lean.atomic_file import AtomicFile
 
 #: How often revocations are looked for, and the list is made without any: seconds.
 _LOOK_S, _AGAIN_S = 5.0, 3600.0
-_FORGET_S = 3600.0
+_UPKEEP_S = 3600.0
 _MAX_PER_SOURCE = 64
 
 _log = logging.getLogger("cpe_filter.collect.enrol")
@@ -50,7 +50,7 @@ async def listeners(
     terms = est.Terms(hosts, enrol.burst, enrol.factory_id == "serial-number")
     application = est.application(own, store, nonces, terms, metrics, lambda: lists.current)
     listener = Listener(enrol.address, application, context, enrol.max_connections, _MAX_PER_SOURCE, for_routers=False)
-    jobs = [follow(context, enrol.certificate, enrol.key, "enrolment", _log), _forget(store)]
+    jobs = [follow(context, enrol.certificate, enrol.key, "enrolment", _log), _upkeep(store, metrics)]
     return [listener], [*jobs, lists.run()] if own.can_list else jobs
 
 
@@ -106,10 +106,13 @@ class RevocationList:
         return True
 
 
-async def _forget(store: Store) -> None:
+async def _upkeep(store: Store, metrics: Metrics) -> None:
+    """Once an hour: forgets what is old, and counts routers by their certificates."""
     while True:
         try:
             await register.forget(store, int(time.time()))
+            for state, count in (await register.standing(store, int(time.time()))).items():
+                metrics.router_certificates.labels(state).set(count)
         except StoreError as error:
             _log.error("retention", extra={"fields": {"why": str(error)}})
-        await asyncio.sleep(_FORGET_S)
+        await asyncio.sleep(_UPKEEP_S)

@@ -198,6 +198,16 @@ async def revoked(store: Store, now: int) -> list[tuple[str, int]]:
     return [(row["serial"], int(row["revoked_at"])) for row in rows]
 
 
+async def standing(store: Store, now: int) -> dict[str, int]:
+    """How many allowed routers have a last certificate that is valid, late or expired.
+
+    late: less than a sixth of its life is left, and routers renew after two thirds to three quarters. expired: within
+    30 days; who is away for longer was given up.
+    """
+    rows = await store.read(_STANDING, now=now, gone=now - 30 * DAY)
+    return {"valid": 0, "late": 0, "expired": 0} | {row["state"]: int(row["n"]) for row in rows}
+
+
 async def forget(store: Store, now: int, keep_s: int = 400 * DAY) -> int:
     """Deletes certificates and tokens that ended long ago, and nonces that have expired; how many."""
     return sum(
@@ -235,6 +245,18 @@ ON CONFLICT (router) DO UPDATE SET hash = excluded.hash, ends_at = excluded.ends
 _USE = """
 UPDATE enrol_token SET used_key = :key WHERE router = :router AND hash = :hash AND used_key IN ('', :key)
     AND EXISTS (SELECT 1 FROM enrol_router WHERE router = :router AND state = 'allowed')
+"""
+_STANDING = """
+SELECT state, COUNT(*) AS n FROM (
+    SELECT CASE WHEN ends <= :now THEN 'expired' WHEN (ends - :now) * 6 < ends - starts THEN 'late' ELSE 'valid' END
+        AS state
+    FROM (
+        SELECT c.router, MAX(c.ends_at) AS ends, MAX(c.issued_at) AS starts
+        FROM enrol_certificate c JOIN enrol_router r ON r.router = c.router
+        WHERE r.state = 'allowed' AND c.revoked_at IS NULL AND c.ends_at > :gone
+        GROUP BY c.router
+    ) last
+) counted GROUP BY state
 """
 _MARK = "enrol nonces"
 _MAKE_MARK = "INSERT INTO desk_mark (name, value, holder) VALUES (:name, 0, :holder) ON CONFLICT (name) DO NOTHING"

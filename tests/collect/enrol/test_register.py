@@ -164,6 +164,33 @@ def test_all_processes_make_nonces_by_one_secret(opener: Opener) -> None:
     asyncio.run(work())
 
 
+def test_routers_by_their_last_certificate(with_store: WithStore) -> None:
+    async def work(store: Store) -> None:
+        assert await register.standing(store, NOW) == {"valid": 0, "late": 0, "expired": 0}
+        lives = {  # begins, ends: days from now
+            "valid": [(-10, 80)],
+            "due and not late": [(-74, 16)],
+            "late": [(-76, 14)],
+            "late and renewed": [(-76, 14), (-1, 89)],
+            "expired": [(-91, -1)],
+            "expired and renewed": [(-91, -1), (-2, 88)],
+            "gone": [(-130, -31)],
+            "revoked": [(-10, 80)],
+            "one revoked": [(-76, 14), (-1, 89)],
+        }
+        await register.load(store, [(router, "") for router in [*lives, "never"]], NOW, ROOT)
+        for router, dates in lives.items():
+            for n, (begins, ends) in enumerate(dates):
+                row = made(f"{router}{n}", router, ends=NOW + ends * DAY, at=NOW + begins * DAY)
+                assert await register.note(store, row)
+        await register.revoke(store, "revoked", "", NOW, ROOT)
+        serial = "UPDATE enrol_certificate SET revoked_at = 1 WHERE serial = :serial"
+        await store.write([(serial, {"serial": "one revoked1"})])
+        assert await register.standing(store, NOW) == {"valid": 4, "late": 2, "expired": 1}
+
+    with_store(work)
+
+
 def test_many_routers_are_imported_at_once(with_store: WithStore) -> None:
     async def work(store: Store) -> None:
         count = 2 * register._BATCH + 7

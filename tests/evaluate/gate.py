@@ -1,8 +1,9 @@
 """`make gate TABLE=FILE`: a proposed table of rates passes only where no goal of the evaluation gets worse.
 
 `python -m tests.evaluate.gate FILE [--quick]` plays the same lives (sender by sender, the same seeds) with the filter's
-own table and with the proposed one, in modes monitor and block, and compares. It refuses the table, with exit status 1,
-where
+own table and with the proposed one, in modes monitor and block, and compares. FILE is used as the built-in table of a
+release would be; `--table FILE` and `--replies FILE` as routers use the data of signed documents. It refuses them, with
+exit status 1, where
 
 - a legitimate device is convicted more often, of all or of one sender;
 - more legitimate devices are suspected;
@@ -25,6 +26,7 @@ from pathlib import Path
 from cpe_filter.collect.cases.rates import Row, TableError, decode, digest
 from cpe_filter.detect import score
 from cpe_filter.detect.evidence import CLIP, INDICATORS, LEGITIMATE
+from tests.evaluate import signed
 from tests.evaluate.intervals import NEVER
 from tests.evaluate.world.measure import Life, Task, life
 from tests.evaluate.world.sets import DEVELOPMENT, Set, load
@@ -84,28 +86,39 @@ def tasks(names: Sequence[str], senders: Set, mode: str, quick: bool) -> list[Ta
 
 def main(arguments: list[str] | None = None, say: Callable[[str], None] = print) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.evaluate.gate", description=__doc__)
-    parser.add_argument("table", metavar="FILE")
+    parser.add_argument("built_in", metavar="FILE", nargs="?")
+    signed.add_to(parser)
     parser.add_argument("--quick", action="store_true", help="2 devices of each sender, one month")
     parser.add_argument("--only", action="append", default=[], metavar="SENDER", help="repeatable")
     parser.add_argument("--mode", action="append", default=[], choices=MODES, help="repeatable (both)")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
+    text = b""
     try:
-        text = Path(options.table).read_bytes()
-        rows = decode(text)
+        if options.built_in is not None:
+            text = Path(options.built_in).read_bytes()
+            decode(text)
+        elif options.table is None is options.replies:
+            parser.error("expected FILE, --table FILE or --replies FILE")
     except (OSError, TableError) as error:
-        say(f"{options.table}: {error}")
+        say(f"{options.built_in}: {error}")
         return 2
     senders, modes = load(DEVELOPMENT), options.mode or MODES
     names = options.only or [*senders.legitimate, *senders.bots]
     work = [tasks(names, senders, mode, options.quick) for mode in modes]
     before = [play(one, options.processes) for one in work]
-    apply(rows)
+    if text:
+        apply(decode(text))
+    problem = signed.use(options)
+    if problem:
+        say(problem)
+        return 2
     after = [play(one, options.processes) for one in work]
     found = [f"{mode}: {line}" for mode, old, new in zip(modes, before, after, strict=True) for line in worse(old, new)]
     for line in found:
         say(f"worse: {line}")
-    say(f"{'refused' if found else 'passed'}: {len(rows)} rows, SHA-256 {digest(text)}, {len(work[0])} lives a mode")
+    what = f"{len(decode(text))} rows, SHA-256 {digest(text)}" if text else "signed documents"
+    say(f"{'refused' if found else 'passed'}: {what}, {len(work[0])} lives a mode")
     return 1 if found else 0
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from tests.evaluate import signed
 from tests.evaluate.world import table
 from tests.evaluate.world.measure import Life, Task, life, remember_readings
 from tests.evaluate.world.sets import DEVELOPMENT, SETS, VALIDATION, AbsentError, Set, load, record
@@ -84,6 +85,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     parser.add_argument("--why", action="store_true", help="the evidence of those judged wrong")
     parser.add_argument("--published", action="store_true", help="published methods on every third device, too")
     parser.add_argument("--strict", action="store_true", help="leave with 1 where a goal is missed")
+    signed.add_to(parser)
     parser.add_argument("--list", action="store_true", help="the senders and what each is")
     options = parser.parse_args(arguments)
     try:
@@ -95,6 +97,10 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
         for line in table.senders(senders):
             say(line)
         return 0
+    problem = signed.use(options)
+    if problem:
+        say(problem)
+        return 2
     if options.set == VALIDATION:
         if not options.reason:
             parser.error("--set validation needs --reason: each use of it is recorded")

@@ -27,6 +27,7 @@ from cpe_filter.policy.model import Policy
 from tests.evaluate.facts import Player, Session, play
 from tests.evaluate.intervals import NEVER
 from tests.evaluate.published import METHODS, All
+from tests.evaluate.signed import InForce
 from tests.evaluate.world.converse import EXPLAIN, PASS, REFUSE
 from tests.evaluate.world.delivery import Attempt, Attempts
 from tests.evaluate.world.sets import load
@@ -135,6 +136,7 @@ class Gate:
     def __init__(self, mode: str, key: bytes = DEVICE, tests: bool = True) -> None:
         self.policy: Policy = make_policy(mode=mode, tests=tests)
         self.detector = Detector()
+        self.detector.signed_rows = InForce.rows
         self.device: Device = Devices().get(key, 0.0)
         self._questions, self._answers = Questions(self.policy.explain), ResponderAnswers()
         self._explained_at = float("-inf")
@@ -146,6 +148,7 @@ class Gate:
 
     def listen(self, detector: Detector) -> None:
         """Puts another detector in its place, before the first connection."""
+        detector.signed_rows = InForce.rows
         self.detector, self._player = detector, Player(detector)
 
     def worst(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from cryptography import x509
 
-from cpe_filter.collect import file_modes, signing
+from cpe_filter.collect import file_modes, published, signing
 from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.model import Config
@@ -21,7 +21,7 @@ from cpe_filter.collect.intake.listener import ListenError
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.web import listener as page
 
-#: A certificate that expires within this many days is named.
+#: A certificate, or a signed document, that expires within this many days is named.
 SOON_DAYS = 21
 
 
@@ -30,6 +30,8 @@ def look(config: Config, path: str, now: datetime.datetime) -> Iterator[Finding]
     yield from _certificates(config, now)
     yield from _revoked(config, now)
     yield from _used(config)
+    if config.provision.published:
+        yield _published(config.provision.published, now)
 
 
 def _modes(config: Config, path: str) -> Iterator[Finding]:
@@ -112,6 +114,25 @@ def _revoked(config: Config, now: datetime.datetime) -> Iterator[Finding]:
         yield warn("[listen] crl", f"{config.listen.crl}: due for an update since {ends:%Y-%m-%d %H:%M} UTC")
     else:
         yield ok("[listen] crl", f"{len(found)} certificates revoked")
+
+
+def _published(folder: str, now: datetime.datetime) -> Finding:
+    """The index of signed documents. One that expires leaves routers as they are, and new ones without it."""
+    thing = "[provision] published"
+    try:
+        channels = published.read(folder).channels.values()
+    except published.PublishedError as error:
+        return fail(thing, str(error))
+    current = [(one.current.expires, f"{one.type} {one.current.sequence}") for one in channels if one.current]
+    if not current:
+        return warn(thing, f"{folder}: nothing is published there")
+    expires, name = min(current)
+    days = (expires - now.timestamp()) / 86400
+    if days < SOON_DAYS:
+        return warn(
+            thing, f"{folder}: {name} {'has expired' if days < 0 else f'expires in {days:.0f} days'}; publish one"
+        )
+    return ok(thing, f"{len(current)} current documents; the first to expire is {name}, in {days:.0f} days")
 
 
 def _used(config: Config) -> Iterator[Finding]:

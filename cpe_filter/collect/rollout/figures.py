@@ -78,7 +78,9 @@ async def compute(store: Store, terms: Terms, now: int) -> Found:
     if terms.published:
         try:
             index = await asyncio.to_thread(read, terms.published)
-            found.has_index = True
+            found.has_index = bool(index.channels)
+            if not found.has_index:
+                found.problem = f"{terms.published}: nothing is published there"
         except PublishedError as error:
             found.problem = str(error)
     row = (await store.read(_FLEET, fleet=now - FLEET_S, silent=now - SILENT_S))[0]

@@ -20,12 +20,13 @@ from aiosmtpd.controller import Controller
 
 from cpe_filter.collect.config.file import build
 from cpe_filter.collect.config.keys import KEYS
-from cpe_filter.collect.config.model import Config
+from cpe_filter.collect.config.model import Config, ProvisionTable
 from cpe_filter.collect.doctor import examine, files, finding, network, store
 from tests.collect import streams
 from tests.collect.ca import Authority
 from tests.collect.cluster import Cluster
 from tests.collect.running import Collector
+from tests.collect.test_policy_command import MILD, Isp
 from tests.lab.net import DEADLINE_S, PROJECT
 from tests.ports import free_port
 
@@ -164,6 +165,20 @@ def test_a_list_that_is_due_and_one_that_is_none(collector: Collector) -> None:
     assert state(files.look(config, "x", NOW), "[listen] crl")[0] == "warn"
     Path(config.listen.crl).write_text("nonsense")
     assert state(files.look(config, "x", NOW), "[listen] crl")[0] == "fail"
+
+
+@pytest.mark.parametrize(("days", "expected"), [(0, "ok"), (343, "ok"), (346, "warn"), (400, "warn")])
+def test_what_is_published(collector: Collector, tmp_path: Path, days: int, expected: str) -> None:
+    """Its documents hold for a year."""
+    isp = Isp(tmp_path)
+    config = dataclasses.replace(configured(collector), provision=ProvisionTable(str(isp.web)))
+    then = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+    assert state(files.look(config, "x", then), "[provision] published")[0] == "warn"
+    isp.publish(MILD)
+    kind, text = state(files.look(config, "x", then), "[provision] published")
+    assert (kind, "policy 1" in text) == (expected, True)
+    (isp.web / "index.json").write_text("{}")
+    assert state(files.look(config, "x", then), "[provision] published")[0] == "fail"
 
 
 def test_a_key_of_another_certificate(collector: Collector) -> None:

@@ -75,6 +75,9 @@ def test_without_the_folder(with_store: WithStore, tmp_path: Path) -> None:
         assert spread.metrics(found)["document_halt"] == {}  # a channel is not known
         found = await compute(store, Terms(str(tmp_path / "isp.sec")), NOW)
         assert "Not a directory" in found.problem
+        (tmp_path / "empty").mkdir()
+        found = await compute(store, Terms(str(tmp_path / "empty")), NOW)
+        assert (found.problem, len(found.current)) == (f"{tmp_path}/empty: nothing is published there", 1)
 
     with_store(work)
 

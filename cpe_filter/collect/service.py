@@ -29,6 +29,7 @@ from cpe_filter.collect.intake.inbox import Inbox, Sink
 from cpe_filter.collect.intake.jetstream import Feed, Link, Queue
 from cpe_filter.collect.intake.listener import Listener
 from cpe_filter.collect.intake.outgoing import Outgoing
+from cpe_filter.collect.intake.posted import Posted, Posting
 from cpe_filter.collect.intake.server import Server, Times
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.metrics import Metrics
@@ -81,7 +82,9 @@ async def ingest(config: Config) -> None:
     """Reports -> NATS JetStream."""
     metrics = Metrics()
     async with _linked(config) as link:
-        await _serve(config, metrics, Queue(link, metrics, config.limits.waiting), [], [])
+        posted = Posted(link)
+        queue = Queue(link, metrics, config.limits.waiting)
+        await _serve(config, metrics, queue, [], [posted.run()], posted.of)
 
 
 async def consume(config: Config) -> None:
@@ -89,12 +92,13 @@ async def consume(config: Config) -> None:
     metrics = Metrics()
     async with _linked(config) as link, opened(config) as store:
         await _record_start(config, store)
-        feed = Feed(link, store, metrics)
-        if config.desk.instruction_key:
-            # Routers get their answers from `ingest`, which has no store: what the desk asks for would wait in vain.
-            _log.warning("[desk] instruction_key is not used: instructions need `collector run`")
-        pages, jobs = _with_store(config, store, metrics, None)
-        await _serve(config, metrics, feed, pages, [feed.run(), *jobs])
+        outgoing = Outgoing(store)
+        feed = Feed(link, store, metrics, outgoing.stored)
+        for_routers = _instructions(config, store)
+        pages, jobs = _with_store(config, store, metrics, for_routers)
+        # Routers get their answers from `ingest`, which has no store.
+        posting = [Posting(link, store, outgoing).run()] if for_routers else []
+        await _serve(config, metrics, feed, pages, [feed.run(), *posting, *jobs])
 
 
 class _NoReports:
@@ -140,7 +144,7 @@ def _with_store(
     config: Config, store: Store, metrics: Metrics, for_routers: instructions.Desk | None
 ) -> tuple[list[Listener], Jobs]:
     """What runs in each process that has a store: the fleet page, cases, notifications, mail and retention.
-    for_routers: makes instructions; None where they cannot be delivered."""
+    for_routers: makes instructions; None without a key."""
     subscribers = worker.subscribers(config)  # read once, for all of them
     desk = mail.desk(config, store, subscribers)
     rollouts = Rollouts(store, worker.rollout_terms(config))

@@ -14,7 +14,7 @@ import logging
 import ssl
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -63,7 +63,7 @@ class Link:
         credentials: str = "",
         ca: str = "",
     ) -> None:
-        self._servers, self.stream, self._replicas, self._max_bytes = list(servers), stream, replicas, max_bytes
+        self._servers, self.stream, self.replicas, self._max_bytes = list(servers), stream, replicas, max_bytes
         self._credentials, self._ca = credentials, ca
         self.subject = f"{stream.lower().replace('_', '-')}.in"
         self._client = Client()
@@ -121,7 +121,7 @@ class Link:
                 retention=RetentionPolicy.WORK_QUEUE,
                 storage=StorageType.FILE,
                 discard=DiscardPolicy.NEW,  # a full stream refuses: routers keep their reports
-                num_replicas=self._replicas,
+                num_replicas=self.replicas,
                 max_bytes=self._max_bytes,
                 duplicate_window=DUPLICATE_S,
             )
@@ -218,10 +218,19 @@ class Queue:
 
 
 class Feed:
-    """From the stream to the store, until cancelled. Any number may run, in any number of processes."""
+    """From the stream to the store, until cancelled. Any number may run, in any number of processes.
 
-    def __init__(self, link: Link, store: Store, metrics: Metrics) -> None:
-        self._link, self._store, self._metrics = link, store, metrics
+    stored: is called with the reports that were stored.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        store: Store,
+        metrics: Metrics,
+        stored: Callable[[Sequence[Report]], None] = lambda reports: None,
+    ) -> None:
+        self._link, self._store, self._metrics, self._stored = link, store, metrics, stored
 
     async def run(self) -> None:
         subscription = None
@@ -277,6 +286,7 @@ class Feed:
                 await self._each([message.in_progress() for message, _ in pairs])
                 continue
             self._metrics.stored(reports, new)
+            self._stored(reports)
             await self._each([message.ack() for message, _ in pairs])
             return
 

@@ -188,7 +188,7 @@ def _policy(options: argparse.Namespace) -> int:
     if options.verb == "verify":
         return command.show(options.file, Place("", "", "", options.keys))
     if options.verb == "status":
-        return command.status(Place("", "", options.folder, options.keys))
+        return command.status(Place("", "", options.folder, options.keys), options.json)
     place = Place(options.policy, options.out, options.folder, options.keys, options.model or "", options.region or "")
     if os.path.realpath(options.out) == os.path.realpath(options.policy):
         raise UsageError(f"--out is {shown(options.out)}, the router's own policy, which would be lost")

@@ -199,7 +199,8 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     fetch.add_argument(
         "--splay", default="0", metavar="SECONDS", help="wait for this router's second of so many (default: 0)"
     )
-    verbs.add_parser("status", parents=[folder], help="show what is in force, tried and refused")
+    status = verbs.add_parser("status", parents=[folder], help="show what is in force, tried and refused")
+    status.add_argument("--json", action="store_true", help="print it as one JSON object")
     rollback = verbs.add_parser("rollback", parents=[running], help="put the document before in force again")
     rollback.add_argument(
         "--type", choices=("policy", "table", "replies"), default="policy", help="of which type (default: policy)"

@@ -11,6 +11,8 @@
     fetch     a document over HTTPS
     http_answer  what a web server says, read strictly
     etags     which documents need not be fetched again
+    news      what has become of documents, on flash, for the running filter to report
+    shown     what is in force, tried and refused, for `policy status`
     command   `cpe-filter policy verify|fetch|apply|status|rollback|make`
 
 Types: `policy`, `table` (rates of the detector), `replies` (wordings of refusals). Knows signed documents (signed) and

@@ -18,12 +18,11 @@ import time
 
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, complain
 from cpe_filter.provision import apply as trying
-from cpe_filter.provision import effective, place
+from cpe_filter.provision import effective, shown
 from cpe_filter.provision import fetch as getting
 from cpe_filter.provision.apply import EXIT_NOT_FETCHED, EXIT_NOT_FOR_US, EXIT_TAKEN_BACK
 from cpe_filter.provision.etags import Etags
 from cpe_filter.provision.fetch import splay
-from cpe_filter.provision.folder import digest_of
 from cpe_filter.provision.place import TYPES, Place, base_of, date, document_of, folder_of, recipient_of
 from cpe_filter.signed import keys
 from cpe_filter.signed.document import POLICY_BUNDLE
@@ -101,18 +100,10 @@ def make(where: Place) -> int:
     return EXIT_OK if effective.write(where) else EXIT_TAKEN_BACK
 
 
-def status(where: Place) -> int:
-    """`policy status`. A type without documents is left out, except the policy."""
-    for kind in TYPES:
-        folder = folder_of(where, kind)
-        good, former, bad = folder.good, folder.former, folder.bad()
-        tried = folder.trial(place.boot(), place.uptime())
-        if kind != POLICY_BUNDLE and not (good or former or tried or bad):
-            continue
-        for name, document in (("in force", good), ("tried now", tried), ("before", former)):
-            print(f"{name + ':':<11}{_named(document, kind)}")
-        for digest, why in bad.items():
-            print(f"{'refused:':<11}{kind} {digest}  {why}")
+def status(where: Place, as_json: bool = False) -> int:
+    """`policy status`."""
+    for line in [shown.as_json(where)] if as_json else shown.lines(where):
+        print(line)
     return EXIT_OK
 
 
@@ -120,15 +111,5 @@ def roll_back(where: Place, reload: Callable[[], int], kind: str = POLICY_BUNDLE
     """`policy rollback`: a person's decision. The document before counts again."""
     outcome = trying.roll_back(where, kind, reload)
     if outcome.result:
-        print(f"in force: {_named(folder_of(where, kind).good, kind)}")
+        print(f"in force: {shown.named(folder_of(where, kind).good, kind)}")
     return outcome.code
-
-
-def _named(document: bytes | None, kind: str) -> str:
-    if document is None:
-        return f"no {kind}"
-    try:
-        made = effective.kept(document)
-    except SignedError as error:
-        return f"{kind} {digest_of(document)}  not usable: {error}"
-    return f"{made.type} {made.sequence}, {made.digest}, issued {date(made.issued)}, expires {date(made.expires)}"

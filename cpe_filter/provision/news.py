@@ -62,6 +62,11 @@ def note(where: Place, *outcomes: Outcome) -> None:
         pass  # flash is full or damaged: whoever tries a document says so
 
 
+def latest(where: Place) -> tuple[Ended, ...]:
+    """The outcomes that are kept, the oldest first. Raises OSError."""
+    return _read(os.path.join(where.folder, LIST)).ended
+
+
 def _read(path: str) -> News:
     """A new list where there is none that can be read. Raises OSError."""
     try:

@@ -4,14 +4,15 @@
 is written to, and so is running. Ends on SIGTERM, and all that it started with it.
 
 Knows what is documented about procd, as far as our script uses it. An instance whose description has changed is
-restarted. One that is no longer named is ended. One that ends on its own is restarted after its timeout, unless it has
-done so too often. SIGTERM, and SIGKILL after `term_timeout`; pidfile; standard error goes to the log. A netifd event (a
-file FOLDER/events/NETWORK), or a configuration that has changed (FOLDER/events/config.NAME), runs the scripts of the
-triggers that name it. No jail, no user: root.
+restarted; the content of its `file` belongs to it. One that is no longer named is ended. One that ends on its own is
+restarted after its timeout, unless it has done so too often. SIGTERM, and SIGKILL after `term_timeout`; pidfile; standard
+error goes to the log. A netifd event (a file FOLDER/events/NETWORK), or a configuration that has changed
+(FOLDER/events/config.NAME), runs the scripts of the triggers that name it. No jail, no user: root.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -152,6 +153,8 @@ class Procd:
 
     def _set(self, wanted: dict[str, dict[str, list[str]]]) -> None:
         for name, about in wanted.items():
+            if "file" in about:  # compared by what is in them
+                about = {**about, "files": [_digest(path) for path in about["file"]]}
             if name in self._instances:
                 self._instances[name].become(about)
             else:
@@ -172,6 +175,13 @@ class Procd:
             if script:
                 command = ["busybox", "ash", str(STAND_IN / "rc.common"), *script]
                 self._scripts.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+
+
+def _digest(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 if __name__ == "__main__":

@@ -17,16 +17,18 @@ from tests.openwrt import package
 from tests.vm.lived import KINDS, Seen, began, removed, seen_in, told, upgraded, with_the_firewall_and_the_line
 
 pytestmark = pytest.mark.live
+LIFE = "tests.vm.life_scene"
 ROOT = PROJECT / "tests" / "openwrt" / "root.sh"
 
 
-def on_a_root(scene: str, kind: str, built: Path) -> Seen:
-    """The scene on this machine. The root's /tmp is its own, so the packages come along."""
+def on_a_root(module: str, kind: str, built: Path, *words: str) -> Seen:
+    """A scene on this machine. words: its arguments; `old` and `new` are the packages. The root's /tmp is its own, so
+    these come along."""
     told(net.why_not() or package.why_not())
     kept = PROJECT / "build" / "life"
-    command = ["unshare", "--mount", "--propagation", "private", "sh", str(ROOT), PYTHON, "-m", "tests.vm.life_scene"]
+    command = ["unshare", "--mount", "--propagation", "private", "sh", str(ROOT), PYTHON, "-m", module]
     with packages_in_sight(built, kept / kind) as place:
-        command += [scene, kind, f"{place}/old", f"{place}/new"]
+        command += [f"{place}/{word}" if word in ("old", "new") else word for word in words]
         done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=6 * DEADLINE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return seen_in(done.stdout)
@@ -50,7 +52,7 @@ class packages_in_sight:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_packages_come_and_go(kind: str, built: Path) -> None:
-    seen = on_a_root("whole", kind, built)
+    seen = on_a_root(LIFE, kind, built, "whole", kind, "old", "new")
     began(seen)
     upgraded(seen)
     with_the_firewall_and_the_line(seen)
@@ -61,7 +63,7 @@ def test_the_packages_come_and_go(kind: str, built: Path) -> None:
 
 def test_flash_that_cannot_be_written(built: Path) -> None:
     """Nothing is half-written, the filter goes on from memory, each failure is said once, and it recovers."""
-    seen = on_a_root("flash", "opkg", built)
+    seen = on_a_root(LIFE, "flash", built, "flash", "opkg", "old", "new")
     for what, reason, kept, compromised in (
         ("full", "No space left on device", 1, False),  # released before
         ("read-only", "Read-only file system", 2, True),

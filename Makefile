@@ -1,7 +1,7 @@
 # make demo   the whole thing at work: a home, a bot, the filter (root for the live part)
 # make test   the tests, on all cores (root for the live ones; without it they are skipped and say why; PYTEST="-x tests/live")
 # make lint   ruff, mypy, the contracts of who may know whom (import-linter), spelling and style of all text (tools/style.py)
-# make docs   write the documents' tables that are made from the code
+# make docs   write the documents' tables that are made from the code, and the data models of packaging/tr069
 # make bench  what the engine costs, that it stays linear, what memory replay takes for 300 MB, what the collector takes, and
 #             what the live filter costs
 #             (root; 12 minutes; BENCH=--quick: 4)
@@ -75,6 +75,7 @@ lint:
 docs:
 	@.ci/setup test
 	@$(PYTHON) -m tests.documents
+	@$(PYTHON) -m tools.data_model
 
 bench:
 	@.ci/setup test

@@ -22,7 +22,7 @@ _log = logging.getLogger("cpe_filter.collect")
 
 
 def of_services(config: Config) -> dict[str, str]:
-    """Key of the configuration -> file, for `run`, `ingest` and `consume`. Of listeners that are there."""
+    """Key of the configuration -> file, for `run`, `ingest` and `consume`, of the listeners that are there."""
     files = {"client_ca": config.listen.client_ca if config.listen.address or config.tls_proxy.address else ""}
     for name, table in (("listen", config.listen), ("page", config.page), ("api", config.api)):
         files[name] = table.certificate if table.address else ""

@@ -103,7 +103,7 @@ def _files(folder: str, host: str | None, hashed: str) -> dict[str, bytes]:
     everywhere = host is not None and host not in _LOCAL
     address = "[::]:8443" if everywhere else "127.0.0.1:8443"
     files["collector.toml"] = _CONFIGURATION.format(
-        folder=folder, address=address, user=f"{USER}:desk:{hashed}"
+        folder=folder, address=address, enrol=address.replace("8443", "8444"), user=f"{USER}:desk:{hashed}"
     ).encode()
     return files
 
@@ -169,6 +169,7 @@ report:  curl --cacert {authority} --cert {certificate} --key {key} \\
            -H 'Content-Type: application/json' -d @{report} https://localhost:8443/v1/reports
 look:    http://127.0.0.1:8080/ as {USER}, password {secret} (shown once; only its hash is kept)
 check:   cpe-filter collector --config {configuration} doctor
+enrol:   certificates for more routers: see [enrol] in {configuration}
 """
 
 
@@ -197,4 +198,16 @@ domain = "isp.example"
 [page]
 address = "127.0.0.1:8080"
 users = ["{user}"]
+
+# Certificates for more routers (docs/enrolment.md). Without the first `# ` of each line, and with
+# crl = "{folder}/crl.pem" in [listen] once it is there, `collector est` gives them, in a process of its own:
+#   cpe-filter collector --config {folder}/collector.toml est
+#   cpe-filter collector --config {folder}/collector.toml enrol cpe-0002        # a one-time token
+# [enrol]
+# address = "{enrol}"
+# certificate = "{folder}/server.pem"
+# key = "{folder}/server.key"
+# ca = "{folder}/ca.pem"
+# ca_key = "{folder}/ca.key"
+# crl = "{folder}/crl.pem"
 """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from cpe_filter.collect import password, trial
 from cpe_filter.collect.config.file import load
 from cpe_filter.collect.users import parse
 from tests.lab.net import DEADLINE_S, PROJECT
+from tests.ports import free_port
 
 
 def collector(*words: str) -> subprocess.CompletedProcess[str]:
@@ -124,3 +127,54 @@ def test_arguments_that_do_not_go_together(words: list[str]) -> None:
     done = collector(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "error: " in done.stderr
+
+
+def test_its_enrolment_works_as_it_is(tmp_path: Path) -> None:
+    """Without the comment signs: checked, served, and a router gets a certificate by a token."""
+    folder = tmp_path / "t"
+    trial.make(str(folder))
+    path = folder / "collector.toml"
+    assert load(str(path)).enrol.address == ""
+    head, _, table = path.read_text().partition("# [enrol]\n")
+    port, metrics = free_port(), free_port()
+    table = "\n".join(line.removeprefix("# ") for line in table.splitlines())
+    table = table.replace("127.0.0.1:8444", f"127.0.0.1:{port}")
+    path.write_text(f'{head}[enrol]\n{table}\nmetrics_address = "127.0.0.1:{metrics}"\n')
+    checked = collector("--config", str(path), "check")
+    assert checked.returncode == 0, checked.stderr
+    assert f"certificates at 127.0.0.1:{port}" in checked.stdout
+    token = collector("--config", str(path), "enrol", "cpe-0002")
+    assert token.returncode == 0, token.stderr
+    command = [sys.executable, "-m", "cpe_filter", "collector", "--config", str(path), "est"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=PROJECT) as est:
+        try:
+            until_open(port)
+            secret = tmp_path / "token"
+            secret.touch(0o600)
+            secret.write_text(token.stdout)
+            policy = tmp_path / "policy.toml"
+            policy.write_text(
+                f'[report]\nca = "{folder}/ca.pem"\ncertificate = "{tmp_path}/router.pem"\n'
+                f'key = "{tmp_path}/router.key"\nuser = "nobody"\nurl = "https://localhost:8443"\n'
+            )
+            url = f"https://localhost:{port}"
+            words = ["enrol", "--policy", str(policy), "--url", url, "--id", "cpe-0002", "--token", str(secret)]
+            done = subprocess.run(
+                [sys.executable, "-m", "cpe_filter", *words],
+                capture_output=True, text=True, cwd=PROJECT, timeout=DEADLINE_S,
+            )  # fmt: skip
+            assert done.stdout.startswith("certificate of cpe-0002, until "), done.stderr
+        finally:
+            est.terminate()
+            est.wait(DEADLINE_S)
+
+
+def until_open(port: int) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.05)

@@ -16,6 +16,8 @@ from cpe_filter.collect.api import listener as api
 from cpe_filter.collect.cases import worker
 from cpe_filter.collect.config.model import Config
 from cpe_filter.collect.doctor.finding import Finding, fail, ok, warn
+from cpe_filter.collect.enrol import listener as enrolment
+from cpe_filter.collect.enrol.authority import AuthorityError
 from cpe_filter.collect.intake import identity, routers, tls
 from cpe_filter.collect.intake.listener import ListenError
 from cpe_filter.collect.mail import setup as mail
@@ -30,6 +32,7 @@ def look(config: Config, path: str, now: datetime.datetime) -> Iterator[Finding]
     yield from _certificates(config, now)
     yield from _revoked(config, now)
     yield from _used(config)
+    yield from _enrolment(config)
     if config.provision.published:
         yield _published(config.provision.published, now)
 
@@ -59,7 +62,8 @@ def _certificates(config: Config, now: datetime.datetime) -> Iterator[Finding]:
         "[page] certificate": config.page.certificate if config.page.address else "",
         "[api] certificate": config.api.certificate if config.api.address else "",
         "[enrol] certificate": config.enrol.certificate if config.enrol.address else "",
-        "[enrol] ca": config.enrol.ca if config.enrol.address else "",
+        "[enrol] ca": config.enrol.ca,
+        "[enrol] factory_ca": config.enrol.factory_ca if config.enrol.address else "",
         "[oidc] ca": config.oidc.ca if config.oidc.issuer else "",
         "[mail] ca": config.mail.ca if config.mail.relay else "",
         "[nats] ca": config.nats.ca,
@@ -151,14 +155,49 @@ def _used(config: Config) -> Iterator[Finding]:
         checks["[oidc] files"] = lambda: page.identity_provider(config)
     if config.desk.instruction_key:
         checks["[desk] instruction_key"] = lambda: signing.load(config.desk.instruction_key)
+    if config.enrol.ca_key or config.enrol.sign_command:
+        checks["[enrol] authority"] = lambda: enrolment.authority_of(config)
+    if config.enrol.address:
+        checks["[enrol] key"] = lambda: enrolment.tls(config)
     if config.mail.relay:
         checks["[mail] files"] = lambda: mail.check(config)
     for thing, check in checks.items():
         try:
             check()
-        except (ListenError, worker.SetupError, signing.KeyFileError) as error:
+        except (ListenError, worker.SetupError, signing.KeyFileError, AuthorityError) as error:
             yield fail(thing, str(error).splitlines()[0])
         else:
             yield ok(thing, "can be used")
     if os.geteuid() == 0:
         yield warn("user", "root, who may read everything; run doctor as the user of the service")
+
+
+def _enrolment(config: Config) -> Iterator[Finding]:
+    """Whether what `est` issues and revokes is what the listener for routers trusts and reads."""
+    enrol, listen = config.enrol, config.listen
+    if not enrol.address:
+        return
+    if enrol.sign_command and not os.access(enrol.sign_command[0], os.X_OK):
+        yield fail("[enrol] sign_command", f"{enrol.sign_command[0]}: not a program that this user may run")
+    if not listen.address:
+        return  # another configuration has the listener
+    try:
+        issuing, trusted = _first(enrol.ca), x509.load_pem_x509_certificates(_read(listen.client_ca))
+    except (OSError, ValueError):
+        return  # reported above
+    if issuing not in trusted:
+        what = f"{listen.client_ca} does not have the first certificate of {enrol.ca}"
+        yield fail("[listen] client_ca", f"{what}: routers that enrol cannot report")
+    if not listen.crl:
+        yield warn("[listen] crl", "is empty: a router that `collector routers revoke` ends can still report")
+    elif enrol.crl and os.path.realpath(enrol.crl) != os.path.realpath(listen.crl):
+        yield warn("[listen] crl", f"is not [enrol] crl ({enrol.crl}); is it brought here?")
+
+
+def _first(path: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificates(_read(path))[0]
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(16 << 20)

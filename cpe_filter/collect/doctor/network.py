@@ -25,6 +25,7 @@ from cpe_filter.collect.mail import relay
 from cpe_filter.collect.mail import setup as mail
 from cpe_filter.collect.store.base import StoreError
 from cpe_filter.collect.web.provider import Provider, ProviderError
+from cpe_filter.enrol.protocol import PATH as EST_PATH
 from cpe_filter.send.protocol import PATH
 
 _CONNECT_S = 5.0
@@ -43,6 +44,8 @@ def look(config: Config) -> Iterator[Finding]:
         yield _answers("fleet page", config.page.address, bool(config.page.certificate))
     if config.api.address:
         yield _answers("API", config.api.address, bool(config.api.certificate))
+    if config.enrol.address:
+        yield _est(config.enrol.address)
     yield from _names(config)
     if config.oidc.issuer and config.page.address:
         yield _provider(config)
@@ -151,6 +154,21 @@ def _answers(thing: str, address: str, secure: bool) -> Finding:
     if status >= 500:
         return fail(thing, f"{address}: answers with {status}")
     return ok(thing, f"{address}: answers with {status}")
+
+
+def _est(address: str) -> Finding:
+    """The EST server: its authorities, which anyone may ask for."""
+    thing = "enrolment"
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with context.wrap_socket(_open(address)) as sock:
+            status, _ = _asked(sock, f"{EST_PATH}cacerts")
+    except (OSError, http.client.HTTPException) as error:
+        return fail(thing, f"{address}: {_why(error)}; is `collector est` running?")
+    if status != 200:
+        return fail(thing, f"{address}: answers with {status} for the authorities; is it `collector est`?")
+    return ok(thing, f"{address}: TLS, and it gives its authorities")
 
 
 # ── others ──────────────────────────────────────────────────────────────────────────────────────────

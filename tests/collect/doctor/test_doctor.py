@@ -25,6 +25,7 @@ from cpe_filter.collect.doctor import examine, files, finding, network, store
 from tests.collect import streams
 from tests.collect.ca import Authority
 from tests.collect.cluster import Cluster
+from tests.collect.enrol.isp import key_file
 from tests.collect.running import Collector
 from tests.collect.test_policy_command import MILD, Isp
 from tests.lab.net import DEADLINE_S, PROJECT
@@ -294,6 +295,63 @@ def test_an_identity_provider_that_is_away(collector: Collector) -> None:
     oidc = dataclasses.replace(config.oidc, issuer=issuer, client_id="fleet")
     kind, text = state(network.look(dataclasses.replace(config, oidc=oidc)), "identity provider")
     assert (kind, text.startswith(f"{issuer}: ")) == ("fail", True)
+
+
+# ── enrolment ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def enrolling(collector: Collector, **more: Any) -> dict[str, Any]:
+    """[enrol] with the collector's own authority and certificate."""
+    listen = collector.tables["listen"]
+    own = {
+        "address": f"127.0.0.1:{free_port()}", "certificate": listen["certificate"], "key": listen["key"],
+        "ca": str(collector.authority.certificate), "ca_key": str(key_file(collector.authority)),
+        "crl": listen["crl"], "metrics_address": "",
+    }  # fmt: skip
+    return {**own, **more}
+
+
+def test_enrolment(collector: Collector) -> None:
+    table = enrolling(collector)
+    config = configured(collector, enrol=table)
+    things = {one.thing: one.state for one in files.look(config, "x", NOW)}
+    assert all(
+        things[thing] == "ok" for thing in ("[enrol] certificate", "[enrol] ca", "[enrol] authority", "[enrol] key")
+    )
+    assert state(network.look(config), "enrolment") == (
+        "fail", f"{table['address']}: Connection refused; is `collector est` running?",
+    )  # fmt: skip
+    with Collector(collector.folder / "est", collector.authority, "est", enrol=table):
+        found = state(network.look(config), "enrolment")
+        assert found == ("ok", f"{table['address']}: TLS, and it gives its authorities")
+    assert not [one for one in network.look(configured(collector)) if one.thing == "enrolment"], "not configured"
+
+
+def test_enrolment_that_the_listener_does_not_know(collector: Collector, tmp_path: Path) -> None:
+    """What it issues is refused, or what it revokes is not."""
+    other = Authority(tmp_path / "other", "Another")
+    found = configured(collector, enrol=enrolling(collector, ca=str(other.certificate), ca_key=str(key_file(other))))
+    kind, text = state(files.look(found, "x", NOW), "[listen] client_ca")
+    assert (kind, text.endswith(": routers that enrol cannot report")) == ("fail", True)
+    found = configured(collector, enrol=enrolling(collector), listen={"crl": ""})
+    kind, text = state(files.look(found, "x", NOW), "[listen] crl")
+    assert (kind, text.startswith("is empty: ")) == ("warn", True)
+    found = configured(collector, enrol=enrolling(collector, crl=str(tmp_path / "elsewhere.pem")))
+    kind, text = state(files.look(found, "x", NOW), "[listen] crl")
+    assert (kind, text.startswith("is not [enrol] crl ")) == ("warn", True)
+
+
+def test_an_authority_that_cannot_sign(collector: Collector, tmp_path: Path) -> None:
+    wrong = configured(collector, enrol=enrolling(collector, ca_key=collector.tables["listen"]["key"]))
+    kind, text = state(files.look(wrong, "x", NOW), "[enrol] authority")
+    assert (kind, "does not belong to the first certificate of [enrol] ca" in text) == ("fail", True)
+    table = enrolling(collector, ca_key="", crl="", sign_command=[str(tmp_path / "none")])
+    kind, text = state(files.look(configured(collector, enrol=table), "x", NOW), "[enrol] sign_command")
+    assert (kind, text) == ("fail", f"{tmp_path}/none: not a program that this user may run")
+    # An authority that is near its end, and one of a factory.
+    soon = configured(collector, enrol=enrolling(collector, factory_ca=str(collector.authority.certificate)))
+    for thing in ("[enrol] ca", "[enrol] factory_ca"):
+        assert state(files.look(soon, "x", NOW + datetime.timedelta(days=350)), thing)[0] == "warn"
 
 
 def test_a_name_that_leads_nowhere(collector: Collector) -> None:

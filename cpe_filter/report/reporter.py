@@ -240,7 +240,9 @@ class Reporter:
     def _heartbeat(self) -> dict[str, Any]:
         figures = self._figures()
         submission = [(self._pseudonym(mac), *counts) for mac, *counts in figures.get("submission", ())]
-        figures = {**figures, "submission": submission, "docs": self._documents.in_force}
+        # A document that is not laid over the router's policy any more is left out; while another is tried, it is not.
+        docs = [one for one in self._documents.in_force if one[0] in self._policy.signed.names]
+        figures = {**figures, "submission": submission, "docs": docs}
         return heartbeat(self._engine.devices, self._policy, uptime(), figures)
 
     def _take_news(self) -> None:

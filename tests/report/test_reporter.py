@@ -301,9 +301,18 @@ def test_documents_are_reported_once(router: Router) -> None:
     router.restart()
     documents.add(("taken-back", "policy", 42, "filter"))
     assert told(router.tick(5)) == [("applied", 41), ("refused", 0), ("taken-back", 42)]
-    (beat,) = [event for event in router.tick(60) if event["kind"] == "heartbeat"]
-    assert beat["docs"] == [{"type": "policy", "doc": "ab" * 8, "number": 41}]
     assert router.log == []
+
+
+def test_the_heartbeat_has_what_is_in_force(router: Router) -> None:
+    """Of a type of which the running policy has no document, none counts, whatever is kept."""
+    Documents(router).add(("applied", "policy", 41, ""))
+    (kept,) = [event for event in router.tick(60) if event["kind"] == "heartbeat"]
+    assert "docs" not in kept
+    for running in (f"41 {'ab' * 8}", f"42 {'cd' * 8}"):  # the same, or another one that is tried now
+        router.reporter.reload(changed_policy(router.policy, signed_policy=running))
+        beat = next(event for event in router.tick(3600) if event["kind"] == "heartbeat")
+        assert beat["docs"] == [{"type": "policy", "doc": "ab" * 8, "number": 41}]
 
 
 def test_what_has_arrived_while_the_filter_was_down_is_not_reported_again(router: Router) -> None:

@@ -5,8 +5,8 @@ is written to, and so is running. Ends on SIGTERM, and all that it started with 
 
 Knows what is documented about procd, as far as our script uses it. An instance whose description has changed is
 restarted; the content of its `file` belongs to it. One that is no longer named is ended. One that ends on its own is
-restarted after its timeout, unless it has done so too often. SIGTERM, and SIGKILL after `term_timeout`; pidfile; standard
-error goes to the log. A netifd event (a file FOLDER/events/NETWORK), or a configuration that has changed
+restarted after its timeout, unless it has done so too often. SIGTERM, and SIGKILL after `term_timeout`; pidfile;
+standard error goes to the log. A netifd event (a file FOLDER/events/NETWORK), or a configuration that has changed
 (FOLDER/events/config.NAME), runs the scripts of the triggers that name it. No jail, no user: root.
 """
 

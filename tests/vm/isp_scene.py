@@ -1,7 +1,7 @@
 """A router that its ISP provisions: `python -m tests.vm.isp_scene PACKAGES`, a folder that tools.ipk has written.
 
-The packages as they are installed, with UCI's sections `enrol` and `provision`; on the Internet the ISP's EST server and
-collector, and a web server with what `policy publish` has put there. It prints a JSON object for each thing seen;
+The packages as they are installed, with UCI's sections `enrol` and `provision`; on the Internet the ISP's EST server
+and collector, and a web server with what `policy publish` has put there. It prints a JSON object for each thing seen;
 test_isp says what they must be. Runs on a root of its own (tests/openwrt/root.sh): it writes to /etc, /usr and /lib.
 
 `python -m tests.vm.isp_scene web FOLDER ADDRESS CERTIFICATE KEY` is that web server.
@@ -185,7 +185,8 @@ def scene(router: LifeRouter, isp: Isp, packages: Path) -> None:
     sent = ["/usr/bin/cpe-filter", "send", "--policy", str(RUN / "policy.toml"), "--once"]
     time.sleep(2)
     done = router.lab.run("router", sent, check=False)
-    see("enrolled", got=got, mode=oct(certificate.stat().st_mode)[-3:] if got else "", said=router.said("certificate of"),
+    mode = oct(certificate.stat().st_mode)[-3:] if got else ""
+    see("enrolled", got=got, mode=mode, said=router.said("certificate of"),
         sends=done.returncode, told=(done.stdout + done.stderr).strip())  # fmt: skip
 
     isp.publish('[filter]\nversion = "isp-1"\nmode = "limit"\n[limits]\nmessages_burst = 77\n')

@@ -27,6 +27,8 @@ MAX_LIMIT, LIMIT = 200, 50
 #: Orders of the list of cases: the word -> column, and whether the latest come first.
 #: Days of figures. In place of a user's name: cases that are assigned to none.
 FIGURE_DAYS, NOBODY = 90, "-"
+#: In place of the type of a document that no router could verify.
+UNKNOWN = "unknown"
 ORDERS = {"last": ("last_at", True), "opened": ("opened_at", True), "changed": ("changed_at", False)}
 
 
@@ -84,7 +86,7 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter("who", string("", 100), "Done by this user or token."),
         Parameter("what", one_of(tuple(audit.KINDS), ""), "This was done."),
         Parameter("via", one_of(get_args(audit.Via), ""), "By this way."),
-        Parameter("type", one_of(TYPES, ""), "Documents of this type; required."),
+        Parameter("type", one_of((*TYPES, UNKNOWN), ""), "Of this type; required. unknown: a bad signature."),
         Parameter("doc", string("", 16), "The document with this digest; none: those that could not be read."),
         Parameter("result", one_of(LISTS, ""), "What became of it; required. silent: in force, no report for 2 days."),
         Parameter("why", string("", 64), "Exactly this code."),

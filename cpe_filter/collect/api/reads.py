@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from cpe_filter.collect.api import answers, openapi, query, rollout_answers, times, tokens, versions
-from cpe_filter.collect.api.operations import FIGURE_DAYS, LIMIT, NOBODY, ORDERS
+from cpe_filter.collect.api.operations import FIGURE_DAYS, LIMIT, NOBODY, ORDERS, UNKNOWN
 from cpe_filter.collect.api.problem import ProblemError
 from cpe_filter.collect.cases import instructions, notice
 from cpe_filter.collect.cases import query as cases
@@ -186,7 +186,8 @@ async def list_document_routers(call: Call) -> Done:
             raise ProblemError("bad-request", f"Parameter {name} is missing")
     limit = asked.get("limit", LIMIT)
     after = query.after(asked["cursor"], str)[0] if "cursor" in asked else ""
-    want = Ask(asked["type"], asked.get("doc", ""), asked["result"], asked.get("why", ""), after, limit + 1)
+    kind = "" if asked["type"] == UNKNOWN else asked["type"]
+    want = Ask(kind, asked.get("doc", ""), asked["result"], asked.get("why", ""), after, limit + 1)
     rows = await routers.listed(call.store, want, call.now)
     more = query.cursor(rows[limit - 1]["router"]) if len(rows) > limit else None
     return Done({"routers": [rollout_answers.router(row) for row in rows[:limit]], "next": more})

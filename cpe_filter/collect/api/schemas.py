@@ -353,7 +353,7 @@ SCHEMAS: dict[str, Schema] = {
     "Document": object_(
         "One signed document. Counts are of routers.",
         {
-            "type": string("policy, table or replies; or what a router calls it."),
+            "type": string("policy, table or replies; empty where its signature was not good."),
             "doc": string("Its digest: 16 hex digits; empty for what routers could not read."),
             "number": number("Its sequence; 0 where it is not known."),
             "channel": maybe(string("As published; null if it was not published here.")),

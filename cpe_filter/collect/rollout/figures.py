@@ -86,6 +86,7 @@ async def compute(store: Store, terms: Terms, now: int) -> Found:
     row = (await store.read(_FLEET, fleet=now - FLEET_S, silent=now - SILENT_S))[0]
     found.routers, found.silent = int(row["n"]), int(row["silent"] or 0)
     by_name = await _reported(store, found, now)
+    _join(index, by_name)
     found.documents = _listed(index, by_name)
     for one in found.documents:
         if one.is_current:
@@ -125,6 +126,24 @@ async def _reported(store: Store, found: Found, now: int) -> dict[tuple[str, str
     for row in await store.read(_RECENT, since=now - DAY):
         found.recent[row["type"], row["result"]] = int(row["n"])
     return by_name
+
+
+def _join(index: Index, by_name: dict[tuple[str, str], Spread]) -> None:
+    """Adds refusals by a router that knows no type of a document, because of its key or signature, to the document with
+    this digest."""
+    known = {entry.digest: channel.type for channel in index.channels.values() for entry in channel.entries}
+    known |= {digest: kind for kind, digest in by_name if kind}
+    for (kind, digest), one in list(by_name.items()):
+        if kind or digest not in known:
+            continue
+        del by_name[kind, digest]
+        whole = by_name.setdefault((known[digest], digest), Spread(known[digest], 0, digest))
+        whole.excused += one.excused
+        whole.since = min(one.since or 0, whole.since or one.since or 0)
+        for result, number in one.outcomes.items():
+            whole.outcomes[result] = whole.outcomes.get(result, 0) + number
+        for why, number in one.reasons.items():
+            whole.reasons[why] = whole.reasons.get(why, 0) + number
 
 
 def _listed(index: Index, by_name: Mapping[tuple[str, str], Spread]) -> list[Spread]:
@@ -230,14 +249,14 @@ WHERE at >= :recent GROUP BY type, digest, result, why ORDER BY n DESC, sequence
 _RECENT = "SELECT type, result, COUNT(*) AS n FROM router_document WHERE at >= :since GROUP BY type, result"
 _COURSE = """
 SELECT (at - :since) / 3600 AS hour, result, COUNT(*) AS n FROM router_document
-WHERE type = :type AND digest = :digest AND at >= :since AND at < :until
+WHERE type IN (:type, '') AND digest = :digest AND at >= :since AND at < :until
 GROUP BY 1, result
 """
 _EXCUSED = ", ".join(f"'{why}'" for why in EXCUSED)
 _MODELS = f"""
 SELECT COALESCE(r.model, '') AS model, COUNT(*) AS n, SUM(CASE WHEN d.result <> 'applied' THEN 1 ELSE 0 END) AS failed
 FROM router_document d LEFT JOIN router_state r ON r.router = d.router
-WHERE d.type = :type AND d.digest = :digest AND (d.result <> 'refused' OR d.why NOT IN ({_EXCUSED}))
+WHERE d.type IN (:type, '') AND d.digest = :digest AND (d.result <> 'refused' OR d.why NOT IN ({_EXCUSED}))
 GROUP BY 1 ORDER BY failed DESC, 1 LIMIT :most
 """
 _INSTRUCTIONS = """

@@ -19,8 +19,8 @@ MAX_IN_FORCE, MAX_OUTCOMES = 4, 12
 
 
 class Ask(NamedTuple):
-    """Of which document; result: of LISTS. why: with this reason alone, "" for all. after: the last router of the part
-    before. most: rows."""
+    """Of which document. type: "" where it is not known; such refusals are in each list of the digest. result: of
+    LISTS. why: with this reason alone, "" for all. after: the last router of the part before. most: rows."""
 
     type: str
     digest: str
@@ -39,9 +39,12 @@ async def listed(store: Store, ask: Ask, now: int) -> list[Row]:
         limits = {"fleet": now - FLEET_S, **({"quiet": now - SILENT_S} if quiet else {})}
         return await store.read(_IN_FORCE.format(quiet=quiet), result=ask.result, **values, **limits)
     why = {"why": ask.why} if ask.why else {}
-    return await store.read(
-        _OUTCOMES.format(why=" AND d.why = :why" if why else ""), result=ask.result, **values, **why
-    )
+    also = " AND why = :why" if why else ""
+    parts = [_PART.format(type=":type", why=also, name="typed")]
+    if ask.type:
+        parts.append(_PART.format(type="''", why=also, name="untyped"))
+    sql = _OUTCOMES.format(parts=" UNION ALL ".join(parts))
+    return await store.read(sql, result=ask.result, **values, **why)
 
 
 async def of_routers(store: Store, routers: Sequence[str]) -> dict[str, tuple[list[Row], list[Row]]]:
@@ -56,11 +59,15 @@ async def of_routers(store: Store, routers: Sequence[str]) -> dict[str, tuple[li
     return found
 
 
+# Two parts, because one with both types could not be read in the order of its index.
+_PART = """
+SELECT * FROM (SELECT router, sequence, result, why, at FROM router_document
+    WHERE type = {type} AND digest = :digest AND result = :result AND router > :after{why}
+    ORDER BY router LIMIT :most) {name}
+"""
 _OUTCOMES = """
 SELECT d.router, r.model, r.ver, r.heard_at, d.sequence, d.result, d.why, d.at
-FROM router_document d LEFT JOIN router_state r ON r.router = d.router
-WHERE d.type = :type AND d.digest = :digest AND d.result = :result AND d.router > :after{why}
-ORDER BY d.router LIMIT :most
+FROM ({parts}) d LEFT JOIN router_state r ON r.router = d.router ORDER BY d.router LIMIT :most
 """
 _IN_FORCE = """
 SELECT f.router, r.model, r.ver, r.heard_at, f.sequence, CAST(:result AS TEXT) AS result, NULL AS why, f.since AS at

@@ -30,6 +30,8 @@ LEAST = 3
 #: 95 %.
 _Z = 1.96
 APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = RESULTS = ("applied", "refused", "taken-back", "rolled-back")
+#: Of a document whose signature is not good a router knows no type: "".
+TYPES = ("policy", "table", "replies", "")
 #: More words for lists and metrics: in force; the same, and the router does not report any more; has not answered.
 IN_FORCE, SILENT, NOT_HEARD = "in-force", "silent", "not-heard"
 #: Refusals that a halt would not change: the router's version, audience or clock, or it had a later document.
@@ -171,7 +173,7 @@ class Found:
         else:
             latest: dict[str, Spread] = {}
             for one in sorted(self.documents, key=lambda one: one.sequence):
-                if one.digest and (one.answered >= LEAST or one.type not in latest):
+                if one.type and one.digest and (one.answered >= LEAST or one.type not in latest):
                     latest[one.type] = one
             found = list(latest.values())
         return sorted(found, key=lambda one: one.verdict(self.terms.halt_at) != HALT)
@@ -220,8 +222,7 @@ def metrics(found: Found) -> Figures:
             if one.not_heard is not None:
                 of_channel[one.channel, NOT_HEARD] = one.not_heard
             advised[one.channel,] = int(one.verdict(found.terms.halt_at) == HALT)
-    types = ("policy", "table", "replies")
     reports: dict[tuple[str, ...], int] = {
-        (kind, result): found.recent.get((kind, result), 0) for kind in types for result in RESULTS
+        (kind or "unknown", result): found.recent.get((kind, result), 0) for kind in TYPES for result in RESULTS
     }
     return {"document_routers": of_channel, "document_halt": advised, "document_reports": reports}

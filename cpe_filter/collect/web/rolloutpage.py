@@ -17,6 +17,7 @@ from cpe_filter.collect.rollout.spread import (
     ROLLED_BACK,
     SILENT,
     TAKEN_BACK,
+    TYPES,
     WAIT,
     Found,
     Spread,
@@ -42,7 +43,6 @@ _LISTS = {**_RESULTS, IN_FORCE: "in force", SILENT: "in force, no report for 2 d
 #: As `wait`: what is known does not exclude a mistake.
 _WORDS = {HALT: "Halt", WAIT: "Wait", GOOD: "Go on"}
 _PILLS = {HALT: "compromised", WAIT: "suspected", GOOD: "clear"}
-_TYPES = ("policy", "table", "replies")
 
 
 def page(found: Found) -> str:
@@ -88,7 +88,14 @@ def _seen(found: Found) -> list[Spread]:
 
 def _name(one: Spread) -> str:
     channel = f", channel {shown(one.channel, 64)}" if one.channel else ""
-    return f"{shown(one.type, 20)} {one.sequence}{channel}" if one.digest else f"{shown(one.type, 20)}, not readable"
+    return f"{_kind(one.type, one.sequence, one.digest)}{channel}"
+
+
+def _kind(kind: str, sequence: int | None, digest: str) -> str:
+    known = shown(kind or "document", 20)
+    if not digest:
+        return f"{known}, not readable"
+    return f"{known} {sequence}" if sequence else f"{known} of unknown number"
 
 
 def verdict(one: Spread, found: Found) -> str:
@@ -253,7 +260,7 @@ def _instructions(found: Found) -> str:
 def parse(query: Mapping[str, str]) -> Ask | None:
     """What a query asks for; None if there is no such list."""
     kind, result = query.get("type", ""), query.get("result", "")
-    if kind not in _TYPES or result not in LISTS:
+    if kind not in TYPES or result not in LISTS:
         return None
     words = {name: plain(query.get(name, ""), width) for name, width in (("doc", 64), ("why", 64), ("after", 256))}
     return Ask(kind, words["doc"], result, words["why"], words["after"], MAX_ROWS + 1)
@@ -263,7 +270,7 @@ def routers(ask: Ask, rows: Sequence[Row]) -> str:
     """The page with a part of a list. rows: of `rollout.routers.listed`."""
     part = rows[:MAX_ROWS]
     number = next((row["sequence"] for row in part if row["sequence"] is not None), None)
-    name = f"{ask.type} {number}" if number is not None else f"{ask.type}, not readable"
+    name = _kind(ask.type, number, ask.digest)
     why = f": {shown(ask.why, 40)}" if ask.why else ""
     head = (
         f'<p class="back"><a href="{PATH}">All documents</a></p><h1>{name}: routers</h1>'
@@ -303,7 +310,7 @@ def of_router(in_force: Sequence[Row], outcomes: Sequence[Row]) -> str:
     """What one router has and what became of others, for the page of its subscriber."""
     there = ", ".join(f"{shown(row['type'], 20)} {row['sequence']}" for row in in_force)
     said = "".join(
-        f"<li>{when(row['at'])}, {shown(row['type'], 20)} {row['sequence'] if row['sequence'] is not None else '?'}: "
+        f"<li>{when(row['at'])}, {_kind(row['type'], row['sequence'], row['digest'])}: "
         f"{_RESULTS.get(row['result'], '?')}{': ' + shown(row['why'], 40) if row['why'] else ''}</li>"
         for row in outcomes
     )

@@ -12,8 +12,10 @@ import pytest
 from cpe_filter.collect import published
 from cpe_filter.collect.rollout import spread
 from cpe_filter.collect.rollout.figures import MOST, Rollouts, compute
+from cpe_filter.collect.rollout.routers import Ask, listed
 from cpe_filter.collect.rollout.spread import DAY, OfModel, Terms
 from cpe_filter.collect.store.base import Store, StoreUnavailableError
+from cpe_filter.collect.web import rolloutpage
 from tests.collect.reports import NOW
 from tests.collect.rollout.story import story
 from tests.collect.store.test_sql_documents import docs, document, sent
@@ -44,6 +46,36 @@ def test_figures_of_a_rollout(with_store: WithStore, tmp_path: Path) -> None:
         assert of_channel == {"applied": 10, "refused": 3, "taken-back": 5, "rolled-back": 0, "in-force": 11,
                               "silent": 0, "not-heard": 1}  # fmt: skip
         assert figures["document_reports"]["policy", "refused"] == 3
+
+    with_store(work)
+
+
+def test_refusals_of_a_document_whose_signature_is_not_good(with_store: WithStore, tmp_path: Path) -> None:
+    """A router knows no type of it; the digest says which one it is, where it is known here."""
+
+    async def work(store: Store) -> None:
+        isp, terms = await story(store, tmp_path)
+        two = isp.channel["documents"][-1]["digest"]
+        for n, doc in ((20, two), (21, two), (22, "f" * 16)):
+            event = {"seq": 5, "up": 950, "kind": "document", "doc": doc, "result": "refused", "why": "key"}
+            await store.add([sent(event, router=f"cpe-{n:02}")])
+        found = await compute(store, terms, NOW)
+        (now,) = found.current
+        assert (now.refused, now.reasons["refused", "key"], sum(map(sum, now.course))) == (5, 2, 20)
+        (other,) = [one for one in found.documents if not one.type]
+        assert (other.type, other.digest, other.sequence, other.refused) == ("", "f" * 16, 0, 1)
+        assert spread.metrics(found)["document_reports"]["unknown", "refused"] == 3
+        names = [row["router"] for row in await listed(store, Ask("policy", two, "refused"), NOW)]
+        assert names == ["cpe-15", "cpe-16", "cpe-18", "cpe-20", "cpe-21"]
+        names = [row["router"] for row in await listed(store, Ask("policy", two, "refused", "key", "cpe-20"), NOW)]
+        assert names == ["cpe-21"]
+        assert [row["router"] for row in await listed(store, Ask("", "f" * 16, "refused"), NOW)] == ["cpe-22"]
+        text = rolloutpage.page(found)
+        assert "document</bdi> of unknown number" in text
+        assert "/rollout/routers?doc=ffffffffffffffff&amp;result=refused" in text
+        # Without an index the digest is known from others.
+        (now,) = (await compute(store, Terms(), NOW)).current
+        assert (now.sequence, now.refused) == (2, 5)
 
     with_store(work)
 

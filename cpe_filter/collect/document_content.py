@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpe_filter import toml_file
-from cpe_filter.collect import policy_changes
+from cpe_filter.collect import policy_changes, table_changes
 from cpe_filter.detect import rates
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy.model import PolicyError
@@ -74,7 +74,7 @@ def changes(kind: str, before: dict[str, Any], after: dict[str, Any]) -> list[st
     if kind == POLICY_BUNDLE:
         return policy_changes.changes(before, after)
     if kind == TABLE:
-        lines = rates.changes(_rows(before), _rows(after))
+        lines = table_changes.changes(_rows(before), _rows(after))
     else:
         old, new = _wordings(before), _wordings(after)
         lines = [f"- {one}" for one in old if one not in new] + [f"+ {one}" for one in new if one not in old]
@@ -92,7 +92,7 @@ def dangers(kind: str, before: dict[str, Any], after: dict[str, Any]) -> list[st
     if kind == POLICY_BUNDLE:
         return policy_changes.dangers(before, after)
     if kind == TABLE:
-        return rates.stricter(_rows(before), _rows(after))
+        return table_changes.stricter(_rows(before), _rows(after))
     old, new = _wordings(before), _wordings(after)
     found = [
         f"wording {one!a}: what no built-in row knows begins to weigh" for one in new if one not in old and _weighs(one)

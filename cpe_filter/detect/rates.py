@@ -45,7 +45,7 @@ LEAST, MOST = 0.001, 0.98
 MOST_BYTES = 32 * 1024
 #: A weight may be that much above the built-in one in a text, because its rates are rounded to four digits (nats). The
 #: built-in one counts then. The same for a share.
-_ROUNDING, _DIGIT = 0.001, 0.00005
+ROUNDING, _DIGIT = 0.001, 0.00005
 
 
 class TableError(ValueError):
@@ -112,41 +112,12 @@ def _check_rate(name: str, built_in: Indicator, row: Row) -> None:
 
 
 def _check_habit(name: str, built_in: Indicator, row: Row) -> None:
-    for profile, old, new in zip(SENDER_PROFILES, built_in.weights, _weights(built_in, row), strict=True):
-        if new > old + _ROUNDING:
+    for profile, old, new in zip(SENDER_PROFILES, built_in.weights, weights(built_in, row), strict=True):
+        if new > old + ROUNDING:
             raise TableError(f"{name}, {profile}: it weighs {new:.3f} nats; allowed: {old:.3f} or less")
 
 
-def changes(before: Mapping[str, Row], after: Mapping[str, Row]) -> list[str]:
-    """A line for each number that differs. Rows that a table does not have are the built-in ones."""
-    lines = []
-    for name in sorted({*before, *after}):
-        own = score.built_in.get(name, INDICATORS[name])
-        old, new = (table.get(name, Row(own.bot, own.usual)) for table in (before, after))
-        pairs = zip(("bot", *SENDER_PROFILES), (old.bot, *old.usual), (new.bot, *new.usual), strict=True)
-        lines += [f"{name}, {column}: {_shown(a)} -> {_shown(b)}" for column, a, b in pairs if _shown(a) != _shown(b)]
-    return lines
-
-
-def stricter(before: Mapping[str, Row], after: Mapping[str, Row]) -> list[str]:
-    """The indicators that weigh more by a table than by the one before, though not more than what is built in."""
-    found = []
-    for name in sorted({*before, *after}):
-        own = score.built_in.get(name, INDICATORS[name])
-        built_in = Row(own.bot, own.usual)
-        old, new = (_weights(own, table.get(name, built_in)) for table in (before, after))
-        pairs = zip(SENDER_PROFILES, old, new, strict=True)
-        more = [profile for profile, a, b in pairs if b > a + _ROUNDING]
-        if more:
-            found.append(f"{name} weighs more than by the table before, against {', '.join(more)}")
-    return found
-
-
-def _shown(share: float) -> str:
-    return f"{share:.4f}" if share else "_"
-
-
-def _weights(indicator: Indicator, row: Row) -> tuple[float, ...]:
+def weights(indicator: Indicator, row: Row) -> tuple[float, ...]:
     """What a row's rates weigh, nats."""
     least, most = (-CLIP, 0.0) if indicator.family == LEGITIMATE else (0.0, CLIP)
     return tuple(max(least, min(most, math.log(row.bot / one))) if one else 0.0 for one in row.usual)
@@ -163,8 +134,8 @@ def use(text: str) -> None:
         del score.built_in[name]
     for name, row in rows.items():
         own = score.built_in.setdefault(name, INDICATORS[name])
-        weights = tuple(map(min, own.weights, _weights(own, row)))
-        _put(name, own._replace(bot=row.bot if own.repeat else own.bot, usual=row.usual, weights=weights))
+        lighter = tuple(map(min, own.weights, weights(own, row)))
+        _put(name, own._replace(bot=row.bot if own.repeat else own.bot, usual=row.usual, weights=lighter))
 
 
 def _put(name: str, indicator: Indicator) -> None:

@@ -109,14 +109,6 @@ def test_what_is_refused_changes_nothing(wrong: str, said: str) -> None:
     assert not score.built_in
 
 
-def test_what_changes_between_two_tables() -> None:
-    before = rates.decode(text(unknown_user=row("unknown-user", raised=2.0), quit=row("quit")).encode())
-    after = rates.decode(text(unknown_user=Row(0.3, (0.0,) * 10)).encode())
-    assert rates.changes(before, after)[:2] == ["unknown-user, mta: 0.1000 -> _", "unknown-user, list: 0.5000 -> _"]
-    assert rates.changes(before, before) == []
-    assert rates.changes({}, {name: row(name) for name in INDICATORS}) == []
-
-
 # ── a table can only relax ──────────────────────────────────────────────────────────────────────────
 
 

@@ -19,8 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cpe_filter.detect import rates
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import Device
+from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.saved import encode
 from cpe_filter.detect.score import CLEAR, COMPROMISED, SUSPECTED
 from cpe_filter.inspect.packet import parse
@@ -33,6 +35,7 @@ from tests.fuzz.targets import TARGETS, Target
 from tests.home.test_lease_file import DNSMASQ, ODHCPD
 from tests.ip_packets import network_layer
 from tests.lab.net import PROJECT
+from tests.signed import making
 
 WORDS = [
     *(f"{verb}\r\n".encode() for verb in ("DATA", "RSET", "QUIT", "NOOP", "STARTTLS", "AUTH LOGIN", "HELP", "VRFY x")),
@@ -110,6 +113,11 @@ def seeds(target: str) -> Iterator[bytes]:
     if target == "saved":
         for count in (0, 1, 3):
             yield encode(itertools.islice(known_devices(), count), 1e9, 7)
+    if target == "data":
+        yield making.rates_text(0.1).encode()
+        yield rates.encode({name: rates.Row(row.bot, row.usual) for name, row in INDICATORS.items()})[:LONGEST]
+        yield b"mailbox-full: quota exhausted\ndnsbl-listed: blocked by our own sensors + 5xx + !=spamcop"
+        yield b"mixed-list: =bl + 5.7.*\nunknown-user: user unknown"
     if target == "leases":
         yield DNSMASQ.encode()
         yield ODHCPD.encode()

@@ -9,19 +9,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from cpe_filter.detect import saved
+from cpe_filter.detect import rates, replies, saved, score
 from cpe_filter.detect.detector import Detector
 from cpe_filter.detect.device import DEVICES
+from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.detect.score import CLEAR, COMPROMISED, MOST, SUSPECTED
 from cpe_filter.engine import DOUBTED, FORWARD, IGNORED, LOCAL_OUT, REQUIRED, Engine
 from cpe_filter.engine.verdicts import ACCEPT, BY_VISIBILITY, REFUSALS
 from cpe_filter.home import lease_file
 from cpe_filter.inspect import dns, packet, states, stream
-from cpe_filter.inspect.facts import Limits
+from cpe_filter.inspect.facts import Limits, Reply
 from cpe_filter.inspect.session import LOST
 from cpe_filter.inspect.smtp import Dialogue
 from cpe_filter.lean.checksum import CorruptStateError, checksum
 from cpe_filter.lean.clocks import PacketTime
+from cpe_filter.policy import signed_table
+from cpe_filter.policy.model import PolicyError
 from cpe_filter.replay.capture import Frame
 from cpe_filter.replay.copies import Copies
 from cpe_filter.replay.layers import DEEPEST, Layers
@@ -289,7 +292,52 @@ def fuzz_layers(data: bytes) -> None:
         meaning(reason)
 
 
+def fuzz_data(data: bytes) -> None:
+    """The detector's data of signed documents: as a table it is refused, or weighs no more than what is built in; as
+    wordings, one a line, it is refused by one line, or the rows make no refusal of 250 and accuse nobody anew."""
+    own = {name: (row, score._WEIGHTS.get(name), score._BOUNDS.get(name)) for name, row in INDICATORS.items()}
+    try:
+        rates.use(data.decode("latin-1"))
+    except rates.TableError as error:
+        _check_line(str(error))
+    for name, (row, _, bounds) in own.items():
+        if any(new > old for new, old in zip(INDICATORS[name].weights, row.weights, strict=True)):
+            raise WrongResultError(f"{name} weighs more")
+        for new, old in zip(score._BOUNDS.get(name, ()), bounds or (), strict=True):
+            if new[:2] + new[3:] != old[:2] + old[3:] or new[2] < old[2] - 1e-9:
+                raise WrongResultError(f"{name}: {new} in place of {old}")
+    rates.use("")
+    if own != {name: (row, score._WEIGHTS.get(name), score._BOUNDS.get(name)) for name, row in INDICATORS.items()}:
+        raise WrongResultError("something is left of a table")
+    try:
+        rows = signed_table.wordings(data.decode("latin-1").split("\n"), "wordings")
+    except PolicyError as error:
+        _check_line(str(error))
+        return
+    for code, text in REFUSALS_READ:
+        before, after = (replies.read(Reply(code, f"{code} {text}"), "", "recipient", signed) for signed in ("", rows))
+        if code < 400 and after != before:
+            raise WrongResultError(f"{code} is {after}")
+        if before[0] != "unread" and after[2] > before[2]:
+            raise WrongResultError(f"{text} is {after}, was {before}")
+
+
+def _check_line(text: str) -> None:
+    if not text.isprintable() or len(text) > 400:
+        raise WrongResultError(f"{text[:500]!a} is not one line")
+
+
+#: Replies that wordings of a fuzzed document are tried on.
+REFUSALS_READ = (
+    (250, "2.1.5 quota exhausted blocked by our own sensors"),
+    (550, "5.1.1 user unknown"),
+    (554, "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.spamcop.net"),
+    (550, "quota exhausted blocked by our own sensors"),
+    (450, "4.2.0 Greylisted for 300 seconds"),
+)
+
 TARGETS: dict[str, Target] = {
+    "data": fuzz_data,
     "packet": fuzz_packet,
     "dns": fuzz_dns,
     "stream": fuzz_stream,

@@ -16,7 +16,7 @@ from tests.fuzz.targets import TARGETS, WrongResultError, check_dialogue
     ("name", "runs"),
     [
         *(("packet", 20000), ("dns", 10000), ("stream", 2000), ("smtp", 10000), ("engine", 7000), ("saved", 7000)),
-        *(("leases", 5000), ("layers", 5000)),
+        *(("leases", 5000), ("layers", 5000), ("data", 3000)),
     ],
 )
 def test_fuzz(name: str, runs: int, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.openwrt.modules import LANGUAGES
 
 Read = Callable[[str], ipk.Ipk]
 #: kB. The goal for cpe-filter is 120, and the bytecode alone takes more. This holds what was reached.
-MOST_KB = {"cpe-filter": 354, "cpe-filter-report": 106, "cpe-filter-explain": 43, "cpe-filter-full": 1}
+MOST_KB = {"cpe-filter": 353, "cpe-filter-report": 106, "cpe-filter-explain": 43, "cpe-filter-full": 1}
 MOST_KB |= {f"cpe-filter-lang-{language}": 8 for language in LANGUAGES}
 NAMES = [*MOST_KB]
 WITH_CODE = [name for name in NAMES if name != "cpe-filter-full"]

@@ -11,10 +11,12 @@ import time
 
 from cpe_filter.lean.files import already_running, lock_folder
 from cpe_filter.outcome import EXIT_OK, EXIT_UNUSABLE, UsageError, complain
+from cpe_filter.policy.model import PolicyError
 from cpe_filter.provision import effective, news, place, trial
 from cpe_filter.provision.folder import Folder, digest_of
 from cpe_filter.provision.judge import CONTENT, RefusedError, judged
 from cpe_filter.provision.news import APPLIED, BAD, REFUSED, ROLLED_BACK, TAKEN_BACK, Outcome
+from cpe_filter.provision.overlay import OverlayError
 from cpe_filter.provision.place import TYPES, Place, base_of, folder_of, recipient_of
 from cpe_filter.signed import sequence, signify
 from cpe_filter.signed.document import Document
@@ -141,6 +143,7 @@ def _try(
         if not failing and folder.trial(place.boot(), place.uptime()) != data:
             failing, why = [TIME], TIME  # for other processes, too, it has ended
         if not failing:
+            effective.policy_with(where, made)  # the router's own may have changed meanwhile
             taken = sequence.load(folder.taken)
             taken.take(made)
             folder.confirm(data)
@@ -157,6 +160,8 @@ def _try(
         failing, why = [f"{error} ({error.code})"], error.code
     except UsageError as error:  # the router's own policy has become one that cannot be used
         failing, why = [str(error)], RELOAD
+    except (OverlayError, PolicyError) as error:
+        failing, why = [f"{error} ({CONTENT})"], CONTENT
     # Room on flash says nothing about a document: it may be tried again.
     reason = "" if why == FULL else f"after it: {', '.join(failing)}"
     outcome = _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)

@@ -96,7 +96,10 @@ def fetch(
 
 def make(where: Place) -> int:
     """`policy make`: before `run` starts, and whenever the router's own policy has changed."""
-    trying.after_restart(where)
+    try:
+        trying.after_restart(where)
+    except OSError as error:  # it counts for nothing all the same, and `run` needs a policy
+        complain(f"{where.folder}: {error.strerror or error}")
     return EXIT_OK if effective.write(where) else EXIT_TAKEN_BACK
 
 

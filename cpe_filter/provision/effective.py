@@ -97,13 +97,13 @@ def tables(
             data = overlay.laid_over(data, replaced)
             policy = policy_file.build(data, "policy")
             continue
-        document = counting(where, kind, without)
-        if document is None:
-            continue
         try:
+            document = counting(where, kind, without)
+            if document is None:
+                continue
             both = overlay.laid_over(data, kept(document))
             policy = policy_file.build(both, where.base)
             data = both
-        except (SignedError, overlay.OverlayError, PolicyError) as error:
+        except (SignedError, overlay.OverlayError, PolicyError, OSError) as error:
             problems.append(f"{kind} is left out: {error}")
     return data, policy, problems

@@ -319,3 +319,39 @@ def test_a_service_that_is_slow_takes_time_of_the_trial(router: Router, capsys: 
 
     assert command.apply(str(router.document()), router.place, slow) == 4
     assert "was taken back: time" in capsys.readouterr().err
+
+
+def test_there_is_a_policy_at_a_boot_whatever_the_flash_does(
+    router: Router, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else there would be no filter."""
+    router.apply(router.document(sequence=3))
+    Folder(router.folder.path).begin(router.document(sequence=4).read_bytes(), "b1", 1000.0)
+    router.boot = "b2"
+
+    def fails(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "refuse", fails)
+        assert command.make(router.place) == 0
+    assert "Read-only file system" in capsys.readouterr().err
+    assert router.mode == "monitor"
+    Path(router.folder.path, "good").chmod(0o666)
+    assert command.make(router.place) == 4
+    assert router.mode == "block"
+    assert "the ISP's policy is left out: " in capsys.readouterr().err
+
+
+def test_the_routers_own_policy_changes_so_that_what_is_tried_does_not_fit(
+    router: Router, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def reload() -> int:
+        many = "".join(f'[[exempt]]\ndestination = "192.0.{n // 256}.{n % 256}"\n' for n in range(1024))
+        Path(router.place.base).write_text(BASE + many)
+        return 0
+
+    document = router.document('[[exempt]]\ndestination = "198.51.100.1"\n')
+    assert command.apply(str(document), router.place, reload) == 4
+    assert "(content)" in capsys.readouterr().err
+    assert router.folder.good is None

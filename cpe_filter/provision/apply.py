@@ -202,6 +202,21 @@ def _take_back(
     return problems
 
 
+def finish(where: Place, reload: Callable[[], int]) -> None:
+    """Takes back what a process that was killed has left, before a download that may fail because of it. Where another
+    process has the lock, that one does. Raises `UsageError`, OSError."""
+    if not any(folder_of(where, kind).is_unfinished for kind in TYPES):
+        return
+    try:
+        lock = _lock(where, 0.0)
+    except BusyError:
+        return
+    try:
+        _finish(where, reload)
+    finally:
+        os.close(lock)
+
+
 def _finish(where: Place, reload: Callable[[], int]) -> None:
     """What a process left undone that was killed while it tried a document. The caller has the lock, so no other
     process does. The running filter may have the policy that was tried, and the file may have it."""
@@ -284,8 +299,9 @@ def roll_back(where: Place, kind: str, reload: Callable[[], int]) -> Outcome:
     try:
         lock = _lock(where, _LOCK_S)
         try:
+            _finish(where, reload)
             document = folder.good
-            if folder.former is None or document is None:
+            if document is None or folder.former in (None, document):  # the same where the power went in a rollback
                 complain(f"{folder.path}: there is no document before the one in force")
                 return Outcome(EXIT_UNUSABLE, kind)
             folder.roll_back()

@@ -74,6 +74,7 @@ def fetch(
     recipient = recipient_of(own, where)
     if splay_s:
         time.sleep(splay(recipient.router, splay_s))
+    trying.finish(where, reload)
     etags = Etags(where, recipient)
     codes = []
     for url in urls:

@@ -355,3 +355,40 @@ def test_the_routers_own_policy_changes_so_that_what_is_tried_does_not_fit(
     assert command.apply(str(document), router.place, reload) == 4
     assert "(content)" in capsys.readouterr().err
     assert router.folder.good is None
+
+
+def killed() -> int:
+    raise KeyboardInterrupt
+
+
+def test_a_killed_trial_ends_before_a_download(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was tried may be why nothing can be fetched; or the server has nothing new."""
+    router.apply(router.document(sequence=3))
+    document = router.document('[filter]\nmode = "limit"\n', sequence=4)
+    with pytest.raises(KeyboardInterrupt):
+        command.apply(str(document), router.place, killed)
+    assert router.mode == "limit"
+    assert command.fetch(["https://127.0.0.1:1/x"], "", 0, router.place, router.reload) == 1
+    assert (router.mode, router.reloads[-1]) == ("monitor", "monitor")
+    assert router.apply(document) == 2
+    assert "was stopped, while it was tried" in capsys.readouterr().err
+
+
+def test_rollback_while_a_killed_trial_is_left(router: Router) -> None:
+    router.apply(router.document(sequence=3))
+    router.apply(router.document('[filter]\nmode = "limit"\n', sequence=4))
+    with pytest.raises(KeyboardInterrupt):
+        command.apply(str(router.document('[filter]\nmode = "block"\n', sequence=5)), router.place, killed)
+    assert command.roll_back(router.place, router.reload) == 0
+    assert (router.mode, router.reloads[-1]) == ("monitor", "monitor")
+    assert not router.folder.is_unfinished
+
+
+def test_a_rollback_that_was_cut_does_not_refuse_what_is_in_force(router: Router) -> None:
+    """The power went between its two steps: `former` and `good` are the same."""
+    router.apply(router.document(sequence=3))
+    router.apply(router.document('[filter]\nmode = "limit"\n', sequence=4))
+    folder = Path(router.folder.path)
+    (folder / "good").write_bytes((folder / "former").read_bytes())
+    assert command.roll_back(router.place, router.reload) == 2
+    assert router.apply(router.tmp / "3.signed") == 0

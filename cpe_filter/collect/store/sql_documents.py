@@ -23,6 +23,17 @@ ON CONFLICT (router, type, digest) DO UPDATE SET
     sequence = excluded.sequence, result = excluded.result, why = excluded.why, at = excluded.at
 WHERE excluded.at >= router_document.at
 """
+# A router learns the type of a document that it refused when it gets the key. Then that refusal is an earlier outcome.
+UNTYPED = """
+INSERT INTO router_document (router, type, digest, sequence, result, why, at)
+SELECT CAST(:router AS TEXT), CAST(:type AS TEXT), CAST(:digest AS TEXT), CAST(:sequence AS BIGINT),
+    CAST(:result AS TEXT), CAST(:why AS TEXT), CAST(:at AS BIGINT)
+WHERE NOT EXISTS (SELECT 1 FROM router_document d WHERE d.router = :router AND d.type IN ('policy', 'table', 'replies')
+    AND d.digest = :digest AND d.at >= :at)
+ON CONFLICT (router, type, digest) DO UPDATE SET result = excluded.result, why = excluded.why, at = excluded.at
+WHERE excluded.at >= router_document.at
+"""
+TYPED = "DELETE FROM router_document WHERE router = :router AND type = '' AND digest = :digest AND at <= :at"
 
 _SET = """
 ON CONFLICT (router, type) DO UPDATE SET
@@ -58,6 +69,8 @@ class Documents:
 
     def __init__(self) -> None:
         self._outcomes: Rows = []
+        self._untyped: Rows = []
+        self._typed: Rows = []
         self._applied: Rows = []
         self._left: Rows = []
         self._in_force: Rows = []
@@ -74,8 +87,12 @@ class Documents:
             "why": event.get("why") if event["result"] != "applied" else None,
             "at": report.at(event["up"]),
         }
-        self._outcomes.append(row)
         place = {name: row[name] for name in ("router", "type", "digest", "at")}
+        if row["type"]:
+            self._outcomes.append(row)
+            self._typed.append(place)
+        else:
+            self._untyped.append(row)
         if row["result"] == "applied":
             self._applied.append({**place, "sequence": row["sequence"] or 0})
         elif row["result"] != "refused":
@@ -96,6 +113,8 @@ class Documents:
         """Statements, each with its rows, in the order of their keys."""
         found = [
             (OUTCOME, self._outcomes),
+            (UNTYPED, self._untyped),
+            (TYPED, self._typed),
             (APPLIED, self._applied),
             (LEFT, self._left),
             (IN_FORCE, self._in_force),

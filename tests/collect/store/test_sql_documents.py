@@ -81,6 +81,22 @@ STORIES: dict[str, tuple[list[Report], list[tuple[Any, ...]], dict[str, tuple[st
         [("r1", "policy", A, 7, "applied", None, NOW - 900)],
         {},
     ),
+    "refused: its key came later": (
+        [sent(unsigned(1, 100, doc=A, why="key")), sent(document(2, 200)), sent(unsigned(3, 150, doc=B, why="key"))],
+        [
+            ("r1", "", B, None, "refused", "key", NOW - 850),
+            ("r1", "policy", A, 7, "applied", None, NOW - 800),
+        ],
+        {"policy": (A, 7, NOW - 800)},
+    ),
+    "refused: its key was revoked later": (
+        [sent(document(1, 100)), sent(unsigned(2, 200, doc=A, why="revoked"))],
+        [
+            ("r1", "", A, None, "refused", "revoked", NOW - 800),
+            ("r1", "policy", A, 7, "applied", None, NOW - 900),
+        ],
+        {"policy": (A, 7, NOW - 900)},
+    ),
     "refused: no good signature": (
         [sent(unsigned(1, 100, why="full")), sent(unsigned(2, 200, doc=A, why="signature"))],
         [

@@ -44,7 +44,8 @@ def cli(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
 class Isp:
     """The collector, and the EST server with the same store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **enrol: str) -> None:
+        """enrol: more keys of [enrol]."""
         self.folder = folder
         self.authority = Authority(folder / "ca")
         self.ca_key = folder / "ca" / "ca.key"
@@ -63,6 +64,7 @@ class Isp:
             "ca_key": str(self.ca_key),
             "crl": str(self.authority.crl),
             "metrics_address": f"127.0.0.1:{free_port()}",
+            **enrol,
         }
         self.collector = Collector(folder / "run", self.authority, enrol=self.tables)
         self.est = Collector(folder / "est", self.authority, "est", enrol=self.tables)
@@ -253,6 +255,37 @@ def test_a_lost_answer_is_asked_for_again(isp: Isp, tmp_path: Path) -> None:
     os.unlink(router.pem)
     pair.begin(key)
     assert router.enrol("--token", str(token)).returncode == 0
+
+
+def test_a_certificate_of_the_factory(tmp_path: Path) -> None:
+    """By TLS. One of another factory ends the handshake; a renewal is by the router's own certificate."""
+    factory, other = Authority(tmp_path / "factory", "Factory"), Authority(tmp_path / "other", "Another factory")
+    isp = Isp(tmp_path / "isp", factory_ca=str(factory.certificate))
+    with isp.collector, isp.est:
+        router = Router(tmp_path / "router", isp)
+        imported(isp, f"{router.id},")
+
+        def by(authority: Authority, name: str) -> subprocess.CompletedProcess[str]:
+            pair = authority.router(name)
+            return router.enrol("--factory-certificate", str(pair.certificate), "--factory-key", str(pair.key))
+
+        done = by(other, router.id)
+        assert (done.returncode, router.pem.exists()) == (1, False)
+        assert "does not accept the certificate " in done.stderr
+        done = by(factory, "cpe-0002")
+        assert (done.returncode, router.pem.exists()) == (1, False)
+        assert "answered 400: the common name (CN) of the request is not the router's id" in done.stderr
+        done = by(factory, router.id)
+        assert done.returncode == 0, done.stderr
+        assert reported(isp, router) == 200
+        shortened(isp, router, 3600)
+        done = router.enrol()
+        assert done.returncode == 0, done.stderr
+        # The factory's certificate is for enrolment alone.
+        pair = factory.router(router.id)
+        router.pem.write_bytes(pair.key.read_bytes() + pair.certificate.read_bytes())
+        assert reported(isp, router) is None
+        assert [line["how"] for line in isp.lines("certificate issued")] == ["certificate", "renewal"]
 
 
 def test_several_servers_and_many_routers_at_once(isp: Isp, tmp_path: Path) -> None:

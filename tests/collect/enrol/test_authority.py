@@ -8,6 +8,7 @@ import datetime
 import os
 import signal
 import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from cpe_filter.collect.enrol import authority as module
 from cpe_filter.collect.enrol.authority import Authority, AuthorityError, BadRequestError, Issued, request_of
 from tests.collect import ca
 from tests.collect.enrol.isp import DER, PEM, ROUTER, Key, key_file, named, new_key, private, program, request_for
+from tests.lab.net import DEADLINE_S
 
 DAY = datetime.timedelta(days=1)
 
@@ -192,6 +194,25 @@ def test_only_the_key_and_the_name_of_a_request_count(own: Authority) -> None:
 def test_a_certificate_ends_with_its_authority(made: ca.Authority) -> None:
     got = issued(Authority(str(made.certificate), str(key_file(made)), (), 825)).certificate
     assert got.not_valid_after_utc == x509.load_pem_x509_certificate(made.certificate.read_bytes()).not_valid_after_utc
+
+
+def test_a_new_certificate_of_the_authority_with_its_key(made: ca.Authority, own: Authority, tmp_path: Path) -> None:
+    """How an authority is renewed: routers' certificates stay good, for TLS and for a renewal."""
+    before = issued(own).certificate
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder().serial_number(2).subject_name(made._name).issuer_name(made._name)
+    builder = builder.not_valid_before(now - DAY).not_valid_after(now + 3650 * DAY)
+    builder = builder.public_key(made._key.public_key())
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    renewed = builder.sign(made._key, hashes.SHA256())
+    assert Authority(written(tmp_path / "ca.pem", renewed.public_bytes(PEM)), str(key_file(made)), (), 90).is_own(
+        before
+    )
+    path = tmp_path / "router.pem"
+    path.write_bytes(before.public_bytes(PEM))
+    words = ["openssl", "verify", "-purpose", "sslclient", "-CAfile", str(tmp_path / "ca.pem"), str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 0, done.stderr
 
 
 def test_serial_numbers_are_not_guessed(own: Authority) -> None:

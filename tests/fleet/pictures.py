@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.fleet.__main__ import Fleet, say
@@ -34,6 +35,7 @@ def main() -> int:
             browser.size(WIDTH, 900)
             browser.call("Emulation.setScrollbarsHidden", hidden=True)
             log_in(browser, fleet)
+            time.sleep(6)  # figures of rollouts are kept for some seconds
             browser.visit(fleet.url + "cases?state=all&text=S-1")
             case = browser.ask(
                 "[...document.querySelectorAll('tbody tr')].find(row => row.innerText.includes('acknowledged')"
@@ -43,6 +45,7 @@ def main() -> int:
                 ("today", "light", "", 0, 860),
                 ("overview", "light", "fleet?days=90", 0, 1130),
                 ("more", "dark", "fleet?days=90", 1190, 980),
+                ("rollout", "light", "rollout", 0, 1130),
                 ("cases", "light", "cases", 0, 760),
                 ("case", "light", case, 0, 960),
             ):

@@ -86,6 +86,9 @@ def add_to(collector: argparse.ArgumentParser) -> None:
     _token(verb("token", "make, list and revoke tokens of the API"), after)
     calibrate = verb("calibrate", "print rates by indicator in cases closed as confirmed or as a false alarm")
     calibrate.add_argument("--output", metavar="PATH", help="also write a proposed table of rates to this file")
+    calibrate.add_argument(
+        "--relaxing", metavar="PATH", help="also write what of it `policy sign --type table` takes: wider bounds"
+    )
     erase = verb(
         "erase",
         "delete what the store has of one subscriber",

@@ -47,6 +47,7 @@ class Options:
     since: str | None = None
     case: str | None = None
     output: str | None = None
+    relaxing: str | None = None
     mark: str | None = None
     language: str | None = None
     format: str | None = None
@@ -163,7 +164,8 @@ async def _bounce(config: Config, store: Store, now: int) -> None:
 
 
 async def _calibrate(store: Store, options: Options) -> None:
-    """Rates to stdout; the proposed table into the file of --output, with its digest."""
+    """Rates to stdout; the proposed table into the file of --output, with its digest; what of it a signed document can
+    bring into that of --relaxing."""
     cases = await calibration.labelled(store)
     for line in calibration.lines(cases):
         print(line)
@@ -174,6 +176,10 @@ async def _calibrate(store: Store, options: Options) -> None:
     print(f"proposed table: {len(proposed)} rows, SHA-256 {rates.digest(text)}")
     if options.output is not None:
         _leave(options.output, text)
+    relaxing = rates.relaxing(proposed)
+    print(f"of these as a signed table: {len(relaxing)} rows, their wider bounds")
+    if options.relaxing is not None:
+        _leave(options.relaxing, rates.encode(relaxing))
 
 
 async def _audit(store: Store, options: Options) -> None:

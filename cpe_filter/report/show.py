@@ -165,6 +165,9 @@ def _words(event: Any, devices: dict[str, str]) -> str:
                 f"{what}: {_many(int(event['devices']), 'device')}, {int(event.get('unusual', 0))} unusual, "
                 f"{int(event['suspected'])} suspected, {int(event['compromised'])} compromised"
                 + "".join([f"; {_submission(one, devices)}" for one in event.get("sub", ())])
+                + "".join(
+                    [f"; {printable(str(one['type']))} {int(one['number'])} in force" for one in event.get("docs", ())]
+                )
             )
         if kind == "instruction":
             return f"{what}: {_instruction(event, devices)}"

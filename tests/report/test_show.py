@@ -95,7 +95,9 @@ def test_documents(desk: Desk) -> None:
         {**made, "result": "refused", "why": "signature"},
         {"up": 5, "kind": "document", "result": "refused", "why": "full"},
     )
+    desk.leave({**BEAT, "docs": [{"type": kind, "doc": "ab" * 8, "number": 7} for kind in ("policy", "table")]})
     text = shown(desk)
+    assert "0 compromised; policy 7 in force; table 7 in force\n" in text
     what = "the Internet provider's document"
     assert f"  {what} policy 41 abababababababab: taken-back (filter)\n" in text
     assert f"  {what} abababababababab: refused (signature)\n" in text

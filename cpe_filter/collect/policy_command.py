@@ -11,7 +11,6 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 from cpe_filter.collect import document_content, policy_bundle, published, service, signing
 from cpe_filter.collect.config.file import ConfigError, load
@@ -115,47 +114,41 @@ def _asked(options: argparse.Namespace) -> policy_bundle.Asked:
 def _publish(options: argparse.Namespace) -> int:
     if bool(options.file) == bool(options.permille):
         raise BundleError("expected a DOCUMENT, or --permille for the next step of the current one")
-    with _locked(options):
-        index = published.read(options.published)
-        if options.file:
-            return _put(options, index, policy_bundle.contents(options.file))
-        current = _current(options, index)
-        permille = _whole(options.permille, "--permille")
-        if permille == current.rollout_permille:
-            if _completed(options, index, current):
-                return EXIT_OK
-            complain(f"channel {options.channel}: {current.type} {current.sequence} is for {permille} of 1000 already")
-            return EXIT_NOTHING
-        message = policy_bundle.again(current, _header(options, index, current, current.audience, permille))
-        data = _signed(options, message)
-        return EXIT_OK if data is None else _put(options, index, data)
+    index = published.read(options.published)
+    if options.file:
+        return _put(options, index, policy_bundle.contents(options.file))
+    current = _current(options, index)
+    permille = _whole(options.permille, "--permille")
+    if permille == current.rollout_permille:
+        if _completed(options, index, current):
+            return EXIT_OK
+        complain(f"channel {options.channel}: {current.type} {current.sequence} is for {permille} of 1000 already")
+        return EXIT_NOTHING
+    message = policy_bundle.again(current, _header(options, index, current, current.audience, permille))
+    data = _signed(options, message)
+    return EXIT_OK if data is None else _put(options, index, data)
 
 
 def _halt(options: argparse.Namespace) -> int:
-    with _locked(options):
-        index = published.read(options.published)
-        current = _current(options, index)
-        entry = index.channels[options.channel].current
-        if options.to is None and entry is not None and entry.halts is not None:
-            if _completed(options, index, current):
-                return EXIT_OK
-            complain(
-                f"channel {options.channel}: {current.type} {current.sequence} is a halt already, of {entry.halts}"
-            )
-            return EXIT_NOTHING
-        if options.if_advised and not _is_advised(options):
-            return EXIT_NOTHING
-        target = _target(options, index)
-        header = _header(options, index, target or current, current.audience, ALL)
-        if target is None:
-            header = header._replace(min_agent="")
-        message = policy_bundle.again(target, header)
-        what = (
-            f"the content of {target.sequence}" if target is not None else f"an empty one: {_OWN[current.type]} counts"
-        )
-        print(f"halt of {current.type} {current.sequence}: {current.type} {header.sequence} is {what}")
-        data = _signed(options, message)
-        return EXIT_OK if data is None else _put(options, index, data, halt=True)
+    index = published.read(options.published)
+    current = _current(options, index)
+    entry = index.channels[options.channel].current
+    if options.to is None and entry is not None and entry.halts is not None:
+        if _completed(options, index, current):
+            return EXIT_OK
+        complain(f"channel {options.channel}: {current.type} {current.sequence} is a halt already, of {entry.halts}")
+        return EXIT_NOTHING
+    if options.if_advised and not _is_advised(options):
+        return EXIT_NOTHING
+    target = _target(options, index)
+    header = _header(options, index, target or current, current.audience, ALL)
+    if target is None:
+        header = header._replace(min_agent="")
+    message = policy_bundle.again(target, header)
+    what = f"the content of {target.sequence}" if target is not None else f"an empty one: {_OWN[current.type]} counts"
+    print(f"halt of {current.type} {current.sequence}: {current.type} {header.sequence} is {what}")
+    data = _signed(options, message)
+    return EXIT_OK if data is None else _put(options, index, data, halt=True)
 
 
 def _is_advised(options: argparse.Namespace) -> bool:
@@ -202,7 +195,7 @@ def _put(options: argparse.Namespace, index: Index, data: bytes, halt: bool = Fa
     warnings = _say(made, last, channel, now)
     untried = not any(one.content == published.content_digest(made) for one in channel.entries)
     if halt:
-        _write_published(options, data, made, new)
+        _write_published(options, data, made, index, new)
     concerned = _concerned(options, made, now)
     for text in warnings:
         print(f"warning: {text}" + (f" ({concerned:,} routers)" if concerned is not None else ""))
@@ -214,16 +207,21 @@ def _put(options: argparse.Namespace, index: Index, data: bytes, halt: bool = Fa
             f" once. Publish it for at most {MAX_UNTRIED} of 1000 first, or use --yes"
         )
         return EXIT_DANGEROUS
-    _write_published(options, data, made, new)
+    _write_published(options, data, made, index, new)
     return EXIT_OK
 
 
-def _write_published(options: argparse.Namespace, data: bytes, made: Document, new: Index) -> None:
+def _write_published(options: argparse.Namespace, data: bytes, made: Document, index: Index, new: Index) -> None:
+    """index: by which it was judged. The folder is locked only now: a store that does not answer must not keep another
+    person from a halt. Raises `PublishedError`."""
     name = options.channel + published.SUFFIX
     if options.dry_run:
         print(f"{os.path.join(options.published, name)} would be {made.type} {made.sequence}; nothing was written")
         return
-    published.put(options.published, options.channel, data, made, new)
+    with published.locked(options.published):
+        if published.read(options.published) != index:
+            raise PublishedError(f"{options.published}: another process has published there meanwhile; begin again")
+        published.put(options.published, options.channel, data, made, new)
     _say_published(options, made)
 
 
@@ -302,10 +300,6 @@ def _regions(path: str, now: int) -> reach.RegionOf | None:
 # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _locked(options: argparse.Namespace) -> AbstractContextManager[None]:
-    return nullcontext() if options.dry_run else published.locked(options.published)
-
-
 def _current(options: argparse.Namespace, index: Index) -> Document:
     channel = index.channels.get(options.channel)
     if channel is None or channel.current is None:
@@ -316,8 +310,11 @@ def _current(options: argparse.Namespace, index: Index) -> Document:
 
 def _completed(options: argparse.Namespace, index: Index, made: Document) -> bool:
     """Whether this command was cut short before, and is complete now."""
-    if options.dry_run or not published.complete(options.published, index, options.channel, made):
+    if options.dry_run:
         return False
+    with published.locked(options.published):
+        if not published.complete(options.published, index, options.channel, made):
+            return False
     _say_published(options, made)
     return True
 

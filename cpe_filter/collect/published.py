@@ -131,7 +131,9 @@ def read(folder: str) -> Index:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_INDEX + 1)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not os.path.isdir(folder):
+            raise PublishedError(f"{folder}: {error.strerror}") from None
         found = sorted(name for name in _names(folder) if name.endswith(SUFFIX))
         if found:
             raise PublishedError(
@@ -215,8 +217,10 @@ def current(folder: str, channel: str, entry: Entry) -> Document:
 
 
 def complete(folder: str, index: Index, channel: str, made: Document) -> bool:
-    """Writes the last document where publishing it was cut short behind the index; whether it was. Raises
-    `PublishedError`."""
+    """Writes the last document where publishing it was cut short behind the index; whether it was. The caller holds
+    `locked`. Raises `PublishedError`."""
+    if read(folder) != index:
+        return False
     try:
         with open(_archive(folder, channel, made.sequence), "rb") as file:
             data = file.read(MAX_FILE)

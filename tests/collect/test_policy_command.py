@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cpe_filter.cli import commands
-from cpe_filter.collect import policy_bundle, published, signing
+from cpe_filter.collect import policy_bundle, policy_command, published, signing
 from cpe_filter.outcome import UsageError
 from cpe_filter.provision import overlay
 from cpe_filter.signed import document as documents
@@ -402,6 +402,23 @@ def test_two_at_once(isp: Isp) -> None:
     document = isp.signed(MILD)
     with published.locked(str(isp.web)), pytest.raises(UsageError, match="another process is publishing there"):
         isp.do("publish", document, "--yes")
+
+
+def test_a_store_that_does_not_answer_keeps_nobody_from_a_halt(isp: Isp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """publish counts routers; a second person halts meanwhile. The document that was judged before is not published."""
+    isp.publish(MILD)
+    isp.publish(STRICT, 10)
+    document = isp.signed(OTHER)
+
+    def meanwhile(*_: Any) -> None:
+        monkeypatch.undo()
+        assert isp.do("halt") == 0
+
+    monkeypatch.setattr(policy_command, "_concerned", meanwhile)
+    with pytest.raises(UsageError, match="another process has published there meanwhile; begin again"):
+        isp.do("publish", document, "--yes")
+    assert [state for *_, state in isp.states] == ["replaced", "halted", "current"]
+    assert isp.do("publish", isp.signed(OTHER), "--yes") == 0
 
 
 def test_audience_that_shrinks_and_a_second_channel(isp: Isp, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,7 @@ class Posting:
     def __init__(self, link: Link, store: Store, outgoing: Outgoing, me: str = lease.ME) -> None:
         self._link, self._store, self._outgoing, self._me = link, store, outgoing, me
         self._known: dict[str, bytes] | None = None  # what is in the bucket; None: another process writes it
+        self._listed = 0
 
     async def run(self) -> None:
         """Until it is cancelled. Never raises."""
@@ -110,9 +111,11 @@ class Posting:
             await self._outgoing.refresh(now)
             return
         bucket = await bucket_of(self._link, make=True)
-        if self._known is None:
-            # Before the store is read: what is there now and no longer waits has been answered.
-            self._known = await _keys(bucket)
+        if self._known is None or now - self._listed >= AGAIN_S:
+            # Before the store is read: what is there now and no longer waits has been answered. Again now and then,
+            # because a server that is behind does not list all, and entries may have been lost.
+            before, self._listed = self._known or {}, now
+            self._known = {key: before.get(key, b"") for key in await _keys(bucket)}
         await self._outgoing.refresh(now)
         waiting = {key_of(router): encode(found) for router, found in self._outgoing.waiting.items()}
         for key in [key for key in self._known if key not in waiting]:
@@ -124,11 +127,11 @@ class Posting:
                 self._known[key] = value
 
 
-async def _keys(bucket: KeyValue) -> dict[str, bytes]:
+async def _keys(bucket: KeyValue) -> list[str]:
     try:
-        return dict.fromkeys(await bucket.keys(), b"")
+        return await bucket.keys()
     except NoKeysError:
-        return {}
+        return []
 
 
 class Posted:

@@ -28,29 +28,37 @@ _BLOCK = "block"
 
 
 class Sender(NamedTuple):
-    """Counts of a device since the filter has known it: messages seen, connections, and those that were refused."""
+    """Counts of a device since the filter has known it: messages seen, connections, and those that were refused.
+
+    good: whether it is in good standing.
+    """
 
     messages: int
     connections: int
     refused: int
+    good: bool = True
 
 
-#: Devices in good standing by their name in the status.
+#: Devices by their name in the status.
 Senders = dict[str, Sender]
 _NEW = Sender(0, 0, 0)
 
 
-def in_good_standing(policy: Policy) -> Senders | None:
-    """These devices, by the status file; None if there is none that can be read."""
+def in_status(policy: Policy) -> Senders | None:
+    """The devices of the status file; None if there is none that can be read."""
     import json
 
     try:
         with open(policy.status.status_file, "rb") as file:
             devices = json.loads(file.read(_LONGEST))["devices"]
         return {
-            str(one["device"]): Sender(int(one["messages"]), int(one["connections"]), int(one["refused"]))
+            str(one["device"]): Sender(
+                int(one["messages"]),
+                int(one["connections"]),
+                int(one["refused"]),
+                one["standing"] in (CLEAR, UNUSUAL),
+            )
             for one in devices
-            if one["standing"] in (CLEAR, UNUSUAL)
         }
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -70,6 +78,8 @@ def is_hurt(before: Senders, after: Senders, mode: str) -> bool:
 
 def _is_hurt(was: Sender, now: Sender, mode: str) -> bool:
     refused, connections = now.refused - was.refused, now.connections - was.connections
+    if not (was.good and now.good):  # one that is cleared meanwhile has old refusals
+        return False
     if refused <= 0 or connections < 0:  # nothing, or it was forgotten, and is new again
         return False
     if not was.refused:

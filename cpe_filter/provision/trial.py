@@ -41,7 +41,7 @@ class Looker:
     def __init__(self, before: Policy, after: Policy) -> None:
         self._mode = before.filter.mode
         self._after = after
-        self._senders = senders.in_good_standing(before) if senders.compares(before, after) else None
+        self._senders = senders.in_status(before) if senders.compares(before, after) else None
         # Their reachability says something about a policy only if it changes them.
         old, new = _relays(before), _relays(after)
         self._relays = new if old and new and old != new else []
@@ -58,7 +58,7 @@ class Looker:
         found["filter"] = found["filter"] and not lacks_documents(self._after, self._since)
         self._relay_answered = found.setdefault(RELAY, self._relay_answered)
         if self._senders is not None:
-            now = senders.in_good_standing(self._after)
+            now = senders.in_status(self._after)
             found[MAIL] = now is None or not senders.is_hurt(self._senders, now, self._mode)
         return found
 

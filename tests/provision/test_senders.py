@@ -27,6 +27,9 @@ from cpe_filter.provision.senders import Sender
         (Sender(5, 100, 0), Sender(1, 2, 1), "limit", False),  # the table was full, and it is new again
         (Sender(5, 100, 7), Sender(5, 100, 3), "limit", False),
         (Sender(5, 0, 0), Sender(5, 0, 1), "limit", True),  # a running connection was ended
+        (Sender(5, 9, 0, False), Sender(5, 10, 1), "limit", False),
+        (Sender(5, 9, 7, False), Sender(5, 9, 7), "block", False),  # it is cleared in the trial
+        (Sender(5, 9, 0), Sender(5, 10, 1, False), "limit", False),
     ],
 )
 def test_which_refusals_count(was: Sender | None, now: Sender, mode: str, hurt: bool) -> None:
@@ -58,13 +61,13 @@ def test_which_changes_are_compared() -> None:
 def test_what_is_read(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     read = policy()._replace(status=Policy().status._replace(status_file=str(path)))
-    assert senders.in_good_standing(read) is None
+    assert senders.in_status(read) is None
     devices = [
         {"device": name, "standing": standing, "messages": 1, "connections": 2, "refused": 0}
         for name, standing in (("a", "clear"), ("b", "unusual"), ("c", "suspected"), ("d", "compromised"))
     ]
     path.write_text(json.dumps({"devices": devices}))
-    assert senders.in_good_standing(read) == {"a": Sender(1, 2, 0), "b": Sender(1, 2, 0)}
+    assert senders.in_status(read) == {name: Sender(1, 2, 0, name in "ab") for name in "abcd"}
     for text in ("", "[]", "{}", '{"devices": 3}', '{"devices": [{}]}', '{"devices": [3]}', "[" * 100_000):
         path.write_text(text)
-        assert senders.in_good_standing(read) is None
+        assert senders.in_status(read) is None

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from cpe_filter.collect.document_content import EMPTY
+from cpe_filter.detect import rates
 from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.outcome import UsageError
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy.model import SignedTable
 from cpe_filter.provision import command
 from cpe_filter.provision.folder import Folder
+from cpe_filter.uci.tables import toml
 from tests.provision.test_command import Router, router
 from tests.signed import making
 
@@ -128,3 +131,31 @@ def test_another_version_allows_less(
     assert command.make(router.place) == 4
     assert signed(router) == SignedTable()
     assert "table is left out: helo-rotates, mta: the bound is 0.1; allowed: 0.2 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_changed_and_an_old_number(router: Router, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert router.apply(router.document(CONTENTS[kind], type=kind, sequence=5)) == 0
+    before = Path(router.place.out).read_bytes()
+    data = router.document(CONTENTS[kind], type=kind, sequence=6).read_bytes()
+    tampered = router.tmp / "tampered"
+    for at in range(data.index(b"\n") + 1, len(data), 5):  # the comment is not signed; tests/signed has each byte
+        tampered.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        assert router.apply(tampered) == 2, at
+    for sequence in (5, 4):
+        old = router.document(CONTENTS[kind] + "# another one\n", type=kind, sequence=sequence)
+        assert router.apply(old) == 2
+        assert capsys.readouterr().err.endswith("(sequence); the policy stays as it was\n")
+    assert router.apply(router.document(CONTENTS[kind], type=kind, sequence=9, rollout_permille=0, salt="a")) == 5
+    assert Path(router.place.out).read_bytes() == before
+
+
+def test_a_halt_goes_back_to_what_is_built_in(router: Router) -> None:
+    """An empty document is one, too: it has a later number, and changes nothing of the detector."""
+    for kind in KINDS:
+        assert router.apply(router.document(CONTENTS[kind], type=kind, sequence=3)) == 0
+        empty = toml(EMPTY[kind])
+        assert router.apply(router.document(empty, type=kind, sequence=4)) == 0
+    found = signed(router)
+    assert (found.table[:2], found.replies[:2], found.wordings) == ("4 ", "4 ", "")
+    assert rates.allowed(found.rates.encode()) == {}

@@ -1,4 +1,7 @@
-"""EST clients of others at this server: strongSwan's `pki`, and curl with openssl as any script would use them."""
+"""Others' programs at both ends: strongSwan's `pki`, and curl with openssl, as clients; openssl as a server's authority.
+
+No EST server of others is to be had from Debian, PyPI or npm.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tests.collect.ca import Authority
 from tests.conftest import LIVE_REQUIRED
 from tests.enrol import programs
 from tests.enrol.programs import pki
+from tests.enrol.server import Router as Enrolling
+from tests.enrol.server import Scripted, http
 from tests.enrol.test_live_enrol import Isp, Router, isp, reported
 from tests.lab.net import DEADLINE_S
 
@@ -174,3 +180,58 @@ def test_curl_and_openssl(isp: Isp, tmp_path: Path) -> None:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode != 0
     assert "certificate revoked" in done.stdout + done.stderr
+
+
+# ── openssl as the authority of a server ────────────────────────────────────────────────────────────
+
+
+def test_what_openssl_issues(tmp_path: Path) -> None:
+    """Root, intermediate, certificate and PKCS #7 are openssl's; this client gets the chain below the root."""
+    authority = Authority(tmp_path / "tls")
+
+    def signed(name: str, by: str, more: str) -> Path:
+        extensions = tmp_path / f"{name}.ext"
+        extensions.write_text(more)
+        words: list[str | Path] = [
+            "-CA",
+            tmp_path / f"{by}.pem",
+            "-CAkey",
+            tmp_path / f"{by}.key",
+            "-extfile",
+            extensions,
+        ]
+        made = run(
+            "openssl", "x509", "-req", "-in", tmp_path / f"{name}.csr", *words, "-set_serial", "77", "-days", "90"
+        )
+        path = tmp_path / f"{name}.pem"
+        path.write_bytes(made)
+        return path
+
+    def key_of(name: str) -> tuple[str | Path, ...]:
+        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-keyout", tmp_path / f"{name}.key")
+        return (*curve, "-subj", f"/O=ISP/CN={name}")
+
+    (tmp_path / "root.pem").write_bytes(run("openssl", "req", "-x509", *key_of("root"), "-days", "900"))
+    (tmp_path / "middle.csr").write_bytes(run("openssl", "req", "-new", *key_of("middle")))
+    middle = signed("middle", "root", "basicConstraints=critical,CA:TRUE,pathlen:0\n")
+
+    def certs_only(*files: Path) -> bytes:
+        names = [word for file in files for word in ("-certfile", file)]
+        return http(base64.encodebytes(run("openssl", "crl2pkcs7", "-nocrl", "-outform", "DER", *names)))
+
+    def issue(body: bytes) -> bytes:
+        der = base64.b64decode(body)
+        (tmp_path / "router.csr").write_bytes(run("openssl", "req", "-inform", "DER", "-verify", data=der))
+        return certs_only(signed("router", "middle", "extendedKeyUsage=clientAuth\n"))
+
+    router = Enrolling(tmp_path / "router", authority)
+    with Scripted(authority) as server:
+        server.answers["cacerts"] = certs_only(tmp_path / "root.pem", middle)
+        server.answers["simpleenroll"] = server.answers["simplereenroll"] = issue
+        assert router.enrol(server.url) == 0
+        first = router.pem.read_bytes()
+        names = [one.subject.rfc4514_string() for one in x509.load_pem_x509_certificates(first)]
+        assert names == ["CN=cpe-0001", "CN=middle,O=ISP"]
+        run("openssl", "verify", "-CAfile", tmp_path / "root.pem", "-untrusted", router.pem, router.pem)
+        assert router.enrol(server.url) == 0
+        assert router.pem.read_bytes() != first

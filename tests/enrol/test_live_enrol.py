@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -311,6 +312,11 @@ def test_several_servers_and_many_routers_at_once(isp: Isp, tmp_path: Path) -> N
             assert parse(router.pem.read_bytes()).name == router.id
         rows = [json.loads(line) for line in isp.do("routers", "list").stdout.splitlines()]
         assert sorted(row["router"] for row in rows) == [*(router.id for router in routers), "cpe-9"]
+        with urllib.request.urlopen(f"http://{tables['metrics_address']}/metrics", timeout=DEADLINE_S) as response:
+            metrics = response.read().decode()
+        for name in ("enrol", "enrol_ca"):
+            assert f'cpe_collector_certificate_ends_seconds{{file="{name}"}}' in metrics
+        assert 'cpe_collector_router_certificates{state="late"} 0.0' in metrics
 
 
 def test_by_hand_for_a_trial(isp: Isp, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Others' programs at both ends: strongSwan's `pki`, and curl with openssl, as clients; openssl as a server's authority.
+"""Programs of others: strongSwan's `pki`, and curl with openssl, as clients; openssl as the authority of a server.
 
 No EST server of others is to be had from Debian, PyPI or npm.
 """

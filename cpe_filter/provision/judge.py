@@ -14,8 +14,8 @@ from cpe_filter.provision.news import BAD
 from cpe_filter.provision.overlay import OverlayError
 from cpe_filter.provision.place import TYPES, Place, folder_of
 from cpe_filter.report.clock_state import synchronised
-from cpe_filter.signed import keys, sequence
-from cpe_filter.signed.document import Document, Recipient
+from cpe_filter.signed import keys, sequence, signify
+from cpe_filter.signed.document import PURPOSE, Document, Recipient
 from cpe_filter.signed.errors import SEQUENCE, SignedError
 from cpe_filter.signed.verify import UnsuitableError, verify
 
@@ -36,12 +36,13 @@ def judged(data: bytes, place: Place, recipient: Recipient) -> tuple[Document, P
     now = time.time() if synchronised() else None
     made = None
     try:
-        made = verify(data, keys.load(place.keys), TYPES, recipient, now)
+        trusted = keys.load(place.keys)
+        made = verify(data, trusted, TYPES, recipient, now)
         folder = folder_of(place, made.type)
         known = folder.bad().get(made.digest)
         if known is not None:
             raise RefusedError(BAD, f"it was tried before and taken back: {known}", made)
-        _check_order(made, folder)
+        _check_order(made, folder, trusted)
         return made, effective.policy_with(place, made)
     except SignedError as error:
         if isinstance(error, UnsuitableError):
@@ -51,15 +52,18 @@ def judged(data: bytes, place: Place, recipient: Recipient) -> tuple[Document, P
         raise RefusedError(CONTENT, str(error).removeprefix("policy: "), made) from None
 
 
-def _check_order(made: Document, folder: Folder) -> None:
+def _check_order(made: Document, folder: Folder, trusted: keys.Keys) -> None:
     """Raises `SignedError` for a document that is not later than all that were taken, unless it is the one in force."""
     good = folder.good
     if good is not None and digest_of(good) == made.digest:
         return
     sequence.load(folder.taken).check(made)
-    # Also where its number could not be noted before a power cut.
+    # Also where its number could not be noted before a power cut, and for another key, whose old documents may never
+    # have been here. Not where the key is not trusted any more: a stolen one could have used up all numbers.
     try:
-        last = effective.kept(good).sequence if good is not None else 0
+        if good is None or not trusted.trusts(PURPOSE[made.type], signify.signed_message(good).number):
+            return
+        last = effective.kept(good).sequence
     except SignedError:
         return
     if made.sequence <= last:

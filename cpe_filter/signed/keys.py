@@ -31,6 +31,10 @@ class Keys(NamedTuple):
     points: dict[tuple[str, bytes], bytes]
     revoked: frozenset[bytes]
 
+    def trusts(self, purpose: str, number: bytes) -> bool:
+        """Whether a key with this number may sign for the purpose."""
+        return number not in self.revoked and (purpose, number) in self.points
+
     def find(self, purpose: str, number: bytes) -> bytes:
         """The public key with this number. Raises `SignedError`."""
         return self.of((purpose,), number)[purpose]

@@ -392,3 +392,24 @@ def test_a_rollback_that_was_cut_does_not_refuse_what_is_in_force(router: Router
     (folder / "good").write_bytes((folder / "former").read_bytes())
     assert command.roll_back(router.place, router.reload) == 2
     assert router.apply(router.tmp / "3.signed") == 0
+
+
+@pytest.mark.parametrize("how", ["revoked", "removed"])
+def test_a_stolen_key_does_not_use_up_the_numbers(router: Router, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """While both keys are trusted, older documents of either are refused; then only those of the one that is left."""
+    stolen = making.key("stolen")
+    making.folder_of(router.tmp, policy=(router.key, stolen))
+    assert router.apply(router.document(sequence=5)) == 0
+    assert router.apply(router.document('[filter]\nmode = "limit"\n', key=stolen, sequence=1 << 53)) == 0
+    good = router.document(sequence=6)
+    assert router.apply(good) == 2
+    assert "its sequence is 6; 9007199254740992 is in force (sequence)" in capsys.readouterr().err
+    number = stolen.number.hex()
+    if how == "revoked":
+        Path(router.place.keys, "revoked").write_text(f"{number}\n")
+    else:
+        Path(router.place.keys, "policy", f"{number}.pub").unlink()
+    assert router.apply(router.document(sequence=4)) == 2
+    assert router.apply(good) == 0
+    assert router.mode == "monitor"
+    assert router.apply(router.tmp / f"{1 << 53}.signed") == 2

@@ -27,6 +27,8 @@ from cpe_filter.uci.tables import Tables, UciError
 PACKAGES = ("cpe-filter", "network", "firewall", "dhcp")
 #: Lease files that a policy takes.
 _MOST_LEASES = 8
+#: The table that names the ISP's documents in the policy that `run` reads.
+SIGNED, _NOT_ITS_OWN = "signed", "is for documents of the ISP, not for the router's own policy"
 _NOWHERE = "policy"
 #: What uci says of a package that is not there.
 _MISSING = "Entry not found"
@@ -157,6 +159,8 @@ def make(sources: Sources, settings: Tables) -> Made:
         table[key] = _allowed(key, side, notes)
     _disjoint(table, settings, notes)
     settings.data["network"] = table
+    if SIGNED in settings.data:
+        raise UciError(f"cpe-filter.{SIGNED}: it {_NOT_ITS_OWN}")
     try:
         policy = build(settings.data, _NOWHERE)
     except PolicyError as error:
@@ -170,7 +174,10 @@ def _of_file(path: str, sources: Sources) -> Made:
         raise UciError(f"cpe-filter.main.policy_file: {path} cannot be read")
     text = places.read(path, toml_file.MAX_FILE_BYTES + 1)
     try:
-        policy = build(toml_file.parse(text, path, PolicyError), path)
+        data = toml_file.parse(text, path, PolicyError)
+        if SIGNED in data:  # a copy of what the service has made, documents and all
+            raise PolicyError(f"{path}: [{SIGNED}] {_NOT_ITS_OWN}")
+        policy = build(data, path)
     except PolicyError as error:
         raise UciError(str(error)) from None
     return Made(policy, text, [], sources.seen, path)

@@ -25,6 +25,7 @@ from cpe_filter.inputs import printable
 from cpe_filter.lean import files
 from cpe_filter.lean.atomic_file import AtomicFile
 from cpe_filter.lean.log import Line, err, notice, warning
+from cpe_filter.outcome import UsageError
 from cpe_filter.policy.file import load
 from cpe_filter.policy.interfaces import matches
 from cpe_filter.policy.model import Policy, PolicyError
@@ -138,8 +139,9 @@ def _with_documents(made: Made, wish: Provision, documents: Documents | None) ->
         return made, made.policy, []  # what reads documents takes time and memory to load
     try:
         laid = documents(places.run(places.OWN), places.at(places.PROVISION))
-    except OSError as error:
-        note = err(f"the ISP's documents are left out: {places.PROVISION}: {error.strerror}")
+    except (OSError, UsageError) as error:
+        why = f"{places.PROVISION}: {error.strerror}" if isinstance(error, OSError) else printable(str(error))
+        note = err(f"the ISP's documents are left out: {why}")
         return made._replace(notes=[*made.notes, note]), made.policy, []
     lines = provision.lines(wish, laid.router)
     if lines:

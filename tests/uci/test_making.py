@@ -92,9 +92,19 @@ def test_the_isps_file(tmp_path: Path) -> None:
     file.write_text("[limits]\nmessages_burst = 0\n")
     with pytest.raises(UciError, match=rf"^{file}: \[limits\] messages_burst is 0"):
         make(ours)
+    # A copy of the policy that the service has made: the documents in it are not the router's own.
+    signed = '[signed]\npolicy = "7 0123456789abcdef"\n'
+    file.write_text(f'[filter]\nversion = "isp-7"\n{signed}')
+    with pytest.raises(UciError, match=rf"^{file}: \[signed\] is for documents of the ISP"):
+        make(ours)
     file.unlink()
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (file, tmp_path, pipe):
         with pytest.raises(UciError, match="cannot be read"):
             make(section("cpe-filter", "main", policy_file=str(path)))
+
+
+def test_documents_are_not_configured() -> None:
+    with pytest.raises(UciError, match=r"^cpe-filter.signed: it is for documents of the ISP"):
+        make(RELAY + section("signed", policy="7 0123456789abcdef"))

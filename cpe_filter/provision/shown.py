@@ -7,6 +7,7 @@ renamed (docs/provisioning.md).
 from __future__ import annotations
 
 import json
+import os
 
 from cpe_filter.provision import effective, news, place
 from cpe_filter.provision.folder import Folder, digest_of
@@ -42,6 +43,7 @@ def as_json(where: Place) -> str:
         found: dict[str, Any] = {"type": kind}
         for name, document in _places(folder).items():
             found[name.replace(" ", "_")] = _described(document)
+        found["since"] = _since(folder)
         found["refused"] = [{"digest": digest, "why": why} for digest, why in folder.bad().items()]
         documents.append(found)
     outcomes = [{name: value or None for name, value in one._asdict().items()} for one in news.latest(where)]
@@ -62,6 +64,14 @@ def named(document: bytes | None, kind: str) -> str:
 def _places(folder: Folder) -> dict[str, bytes | None]:
     tried = folder.trial(place.boot(), place.uptime())
     return {"in force": folder.good, "tried now": tried, "before": folder.former}
+
+
+def _since(folder: Folder) -> int | None:
+    """When the document in force was written, POSIX seconds by this router's clock."""
+    try:
+        return int(os.stat(os.path.join(folder.path, "good")).st_mtime)
+    except OSError:
+        return None
 
 
 def _described(document: bytes | None) -> dict[str, Any] | None:

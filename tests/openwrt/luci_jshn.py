@@ -57,9 +57,15 @@ def dump(count: int) -> int:
             within[-1][name] = {}
             within.append(within[-1][name])
         else:
-            within[-1][name] = {"string": value, "boolean": value not in ("", "0"), "int": value}[kind]
+            within[-1][name] = _told(kind, value)
     print(_spaced(root))
     return 0
+
+
+def _told(kind: str, value: str) -> Any:
+    if kind == "boolean":
+        return value not in ("", "0")
+    return int(value) if kind == "int" else value
 
 
 def _spaced(value: Any) -> str:

@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cpe_filter.collect import signing
 from cpe_filter.detect.device import Device
 from cpe_filter.engine import FORWARD, Engine
 from cpe_filter.lean.clocks import PacketTime
@@ -26,12 +27,16 @@ from cpe_filter.live.control import Control
 from cpe_filter.live.control_socket import ControlSocket
 from cpe_filter.policy.load import load
 from cpe_filter.policy.model import Policy
+from cpe_filter.provision import news
+from cpe_filter.provision.folder import Folder
+from cpe_filter.provision.place import Place
 from cpe_filter.replay.capture import frames
 from cpe_filter.report.reporter import Reporter, Saved, read_saved
 from cpe_filter.status import status
 from tests.ip_packets import network_layer
 from tests.lab.net import DEADLINE_S, PROJECT
 from tests.openwrt.package import BUSYBOX, shell
+from tests.signed import making
 
 if TYPE_CHECKING:
     from cpe_filter.live.job import Steps
@@ -139,6 +144,21 @@ class Router:
         answer: dict[str, Any] = json.loads(done.stdout)
         assert isinstance(answer, dict), done
         return answer
+
+
+def provided(router: Router) -> None:
+    """The ISP's policy 7 is in force; 8 was taken back, and a document of nobody refused."""
+    where = Place("", "", str(router.etc / "provision"), "")
+    header = signing.Header("policy", 7, int(START) - 60, int(START) + 30 * 86400, ("*",))
+    folder = Folder(str(router.etc / "provision" / "policy"))
+    os.makedirs(folder.path, mode=0o700)
+    folder.confirm(making.key("isp").sign((signing.header(header) + '[filter]\nmode = "limit"\n').encode()))
+    os.utime(os.path.join(folder.path, "good"), (START, START))
+    news.note(
+        where,
+        news.Outcome(4, "policy", "8" * 16, 8, news.TAKEN_BACK, "collector"),
+        news.Outcome(2, "", "9" * 16, 0, news.REFUSED, "signature"),
+    )
 
 
 class Filter:

@@ -16,7 +16,7 @@ from cpe_filter.report import spool_dir
 from cpe_filter.report.spool_reader import SpoolReader
 from tests.openwrt.luci_pages import Pages, shipped
 from tests.openwrt.luci_po import catalogue
-from tests.openwrt.luci_router import BOX, LAPTOP, NAS, REPORTING, SERVER, SUSPECT, Filter, Router
+from tests.openwrt.luci_router import BOX, LAPTOP, NAS, REPORTING, SERVER, SUSPECT, Filter, Router, provided
 from tests.openwrt.luci_server import LuciServer
 from tests.openwrt.package import BUSYBOX
 from tests.replay.test_browser import CONTRAST, OVERFLOW
@@ -148,6 +148,24 @@ def test_to_whom_the_notice_was_shown_and_when(home: Home) -> None:
         home.until("![...document.querySelectorAll('h3')].some(e => e.innerText == 'Notices shown')")
         home.filter.write(notice=NOTICES)
         home.says("Notices shown")
+    home.clean()
+
+
+def test_what_the_provider_has_signed(home: Home) -> None:
+    home.open("status", there=".cpe-device")
+    assert "Signed documents" not in home.words()
+    provided(home.router)
+    (home.router.run / "fetch.last").write_text("1 1795543200\nhttps://x/: <b>no</b> route\n")
+    (home.router.run / "enrol.last").write_text("0 1795543200\nthe certificate of cpe-1 ends some day\n")
+    home.open("status", there=".cpe-device")
+    home.says("Signed documents")
+    home.says("Settings\t7\tNov 24, 2026, 7:00 PM\tDec 24, 2026, 7:00 PM\tNumber 7 was tried, and is in force.")
+    for line in (
+        "A document was refused, and nothing has changed. Nobody whom this router trusts has signed it as it is.",
+        "Looked for documents Nov 24, 2026, 7:00 PM, and could not get all: https://x/: <b>no</b> route",
+        "The certificate of this router is in order, as of Nov 24, 2026, 7:00 PM.",
+    ):
+        home.says(line)
     home.clean()
 
 
@@ -522,6 +540,8 @@ def test_looks_and_reads_everywhere(home: Home, lang: str) -> None:
     home.filter.names[NAS] = "a-name-as-long-as-dhcp-lets-a-device-have-one-" + "x" * 17
     home.filter.write()
     home.router.call("exempt_add", device=NAS, destination="2001:db8:1:2:3:4:5:6", reason="r" * 200)
+    provided(home.router)
+    (home.router.run / "fetch.last").write_text(f"1 1795543200\n{'x' * 300}\n")
     backs = {}
     for scheme in ("light", "dark"):
         home.browser.scheme(scheme)
@@ -531,6 +551,7 @@ def test_looks_and_reads_everywhere(home: Home, lang: str) -> None:
                 home.open(view, lang=lang)
                 if view == "status":
                     home.until("document.querySelector('.cpe-device')")
+                    home.says(catalogue(lang)["Signed documents"] if lang != "en" else "Signed documents")
                 home.ask("document.querySelectorAll('details').forEach(e => { e.open = true; }); 0")
                 backs[scheme] = home.ask("getComputedStyle(document.body).backgroundColor")
                 assert home.ask(OVERFLOW) == 0, (scheme, width, view)

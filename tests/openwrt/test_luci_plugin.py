@@ -17,7 +17,7 @@ import pytest
 from cpe_filter.policy.load import load
 from tests.lab.net import DEADLINE_S, Lab, mx4
 from tests.live.test_live_control import MONITOR, blocked, convict, sent
-from tests.openwrt.luci_router import APP, BOX, LAPTOP, NAS, PLUGIN, REPORTING, SUSPECT, Router
+from tests.openwrt.luci_router import APP, BOX, LAPTOP, NAS, PLUGIN, REPORTING, SUSPECT, Router, provided
 from tests.openwrt.package import BUSYBOX, shell
 from tests.status.statuses import device, status
 
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(not BUSYBOX, reason="no busybox here to run the 
 
 METHODS = {
     "status": [],
+    "documents": [],
     "exempt_list": [],
     "reported": [],
     "exempt_add": ["device", "destination", "for", "reason"],
@@ -50,7 +51,7 @@ def test_methods_are_those_of_acl_and_pages(router: Router) -> None:
     assert {name: list(arguments) for name, arguments in json.loads(done.stdout).items()} == METHODS
     acl = json.loads((APP / "root/usr/share/rpcd/acl.d/luci-app-cpe-filter.json").read_text())
     rights = acl["luci-app-cpe-filter"]
-    assert rights["read"] == {"ubus": {"cpe-filter": ["status", "exempt_list", "reported"]}}
+    assert rights["read"] == {"ubus": {"cpe-filter": ["status", "documents", "exempt_list", "reported"]}}
     assert rights["write"] == {"ubus": {"cpe-filter": ["exempt_add", "exempt_remove", "release"]}}
     assert acl["luci-app-cpe-filter-settings"] == {
         "description": "Change the settings of the mail filter",
@@ -69,6 +70,39 @@ def test_shellcheck(path: Path) -> None:
     # dash: ash without a `[[`. SC2154: the stub sets variables by eval.
     done = subprocess.run(["shellcheck", "-s", "dash", "-e", "SC2154", str(path)], capture_output=True, text=True)
     assert done.stdout == ""
+
+
+# ── documents ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_documents_without_python_where_there_are_none(router: Router) -> None:
+    (router.root / "bin" / "cpe-filter").unlink()
+    assert router.call("documents") == {"kept": False, "status": None}
+    (router.run / "fetch.last").write_text('1 1795546800\nhttps://x/: "no" route\nmore\n')
+    (router.run / "enrol.last").write_text("0 1795546801\n")
+    assert router.call("documents") == {
+        "fetch": {"code": 1, "at": 1795546800, "text": 'https://x/: "no" route\nmore'},
+        "enrol": {"code": 0, "at": 1795546801, "text": ""},
+        "kept": False,
+        "status": None,
+    }
+
+
+@pytest.mark.parametrize("last", ["", "\n", "x 1\n", "1 $(reboot)\n", "1\n-2\n", "0 1 2\n"])
+def test_what_no_repeater_has_written_is_left_out(router: Router, last: str) -> None:
+    (router.run / "fetch.last").write_text(last)
+    assert router.call("documents") == {"kept": False, "status": None}
+
+
+def test_documents_are_those_of_policy_status(router: Router) -> None:
+    provided(router)
+    answer = router.call("documents")
+    assert answer["kept"] is True
+    (policy, *_), outcomes = answer["status"]["documents"], answer["status"]["outcomes"]
+    assert (policy["type"], policy["in_force"]["sequence"]) == ("policy", 7)
+    assert [one["result"] for one in outcomes] == ["taken-back", "refused", "applied"]
+    router.program("cpe-filter", "exit 2\n")  # without the package
+    assert router.call("documents") == {"kept": False, "status": None}
 
 
 # ── status ──────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
@@ -82,6 +83,14 @@ def test_a_certificate_that_is_not_due_is_not_logged(router: Router) -> None:
     said = "the certificate of cpe-1 ends on 2027-01-01; the next is due in 12345 s"
     assert starts(router, 40, 0, said, 7200, "enrol\n--url=https://x\n") == [40, 7240]
     assert router.log == ""
+
+
+def test_what_was_said_last_is_kept_for_luci(router: Router) -> None:
+    starts(router, 0, 1, "https://x/: no route")
+    code, at, said = (router.root / "fetch.last").read_text().replace("\n", " ", 1).split(" ", 2)
+    assert (code, said) == ("1", "https://x/: no route\n")
+    assert abs(int(at) - time.time()) < 60
+    assert sorted(path.name for path in router.root.glob("fetch*")) == ["fetch", "fetch.last"]
 
 
 def test_where_nothing_was_fetched_it_tries_again_later_and_later(router: Router) -> None:

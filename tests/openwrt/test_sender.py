@@ -26,12 +26,15 @@ class Sleeper:
         self.spool = folder / "report" / "spool"
         self.started, self._says = folder / "started", folder / "says"
         self.spool.parent.mkdir()
+        (folder / "p").mkdir()
         program = self.router.path("/usr/bin/cpe-filter")
         program.write_text(f'#!/bin/sh\necho "$@" >>{self.started}\n. {self._says}\n')
         (self.router.bin / "sleep").unlink()
         self.router._script("sleep", f"exec {shutil.which('sleep')} 0.05")
         self.says("nothing waits to be sent", 0)
-        words = shell(self.router.bin, self.router.path("/usr/libexec/cpe-filter-send"), "/p q", self.spool)
+        words = shell(
+            self.router.bin, self.router.path("/usr/libexec/cpe-filter-send"), folder / "p" / "a q", self.spool
+        )
         self.process = subprocess.Popen(words, env={"PATH": str(self.router.bin)}, stderr=subprocess.PIPE)
 
     def says(self, text: str, code: int) -> None:
@@ -76,7 +79,8 @@ def test_it_sleeps_until_there_is_something(sleeper: Sleeper) -> None:
     sleeper.quiet()
     before = sleeper.starts()
     assert before >= 1
-    assert sleeper.started.read_text().splitlines()[0] == "send --policy /p q"
+    assert sleeper.started.read_text().splitlines()[0].startswith("send --policy /")
+    assert sleeper.started.read_text().splitlines()[0].endswith("/p/a q")
     assert sleeper.starts() == before
     sleeper.waits()
     assert sleeper.starts() > before
@@ -105,3 +109,17 @@ def test_after_a_failure_it_waits(sleeper: Sleeper, code: int) -> None:
     sleeper.quiet()
     before = sleeper.starts()
     assert sleeper.starts() == before
+
+
+def test_a_look_at_the_certificate_may_have_brought_one(sleeper: Sleeper, tmp_path: Path) -> None:
+    """`send` cannot be used before the first one; then it does not wait for the quarter of an hour."""
+    sleeper.says("", 2)
+    sleeper.waits()
+    sleeper.starts()
+    sleeper.quiet()
+    before = sleeper.starts()
+    last = tmp_path / "p" / "enrol.last"
+    last.write_text("0 1\n")
+    later = time.time() + 5
+    os.utime(last, (later, later))
+    assert sleeper.starts() > before

@@ -29,7 +29,7 @@ def asked(router: Router, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_a_router_without_documents(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
-    nothing: dict[str, Any] = {"in_force": None, "tried_now": None, "before": None, "refused": []}
+    nothing: dict[str, Any] = {"in_force": None, "tried_now": None, "before": None, "since": None, "refused": []}
     assert asked(router, capsys) == {
         "documents": [{"type": kind, **nothing} for kind in ("policy", "table", "replies")],
         "outcomes": [],
@@ -56,6 +56,7 @@ def test_each_field(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
 
     a, b, c = (path.read_bytes() for path in (first, second, worse))
     found = asked(router, capsys)
+    assert now <= found["documents"][0].pop("since") <= time.time()
     assert found["documents"][0] == {
         "type": "policy",
         "in_force": described(b, 4),

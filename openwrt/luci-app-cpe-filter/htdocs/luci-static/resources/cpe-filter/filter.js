@@ -17,6 +17,7 @@ function declare(method, params) {
 
 const call = {
 	status: declare('status'),
+	documents: declare('documents'),
 	exempt_list: declare('exempt_list'),
 	reported: declare('reported'),
 	exempt_add: declare('exempt_add', [ 'device', 'destination', 'for', 'reason' ]),

@@ -5,6 +5,7 @@
 'require cpe-filter.filter as filter';
 'require cpe-filter.words as words';
 'require cpe-filter.chart as chart';
+'require cpe-filter.documents as documents';
 'require cpe-filter.style as style';
 
 /*
@@ -251,7 +252,7 @@ return view.extend({
 	render: function(answer) {
 		style.use();
 		const first = place('div', { 'role': 'status' }), wrong = place('div', { 'role': 'alert' }), notes = place('div'), all = place('div'), elsewhere = place('div'), unlisted = place('div'), submission = place('div');
-		const suspects = E('div'), told = place('div'), rest = place('div'), figures = place('div'), age = place('p');
+		const suspects = E('div'), told = place('div'), rest = place('div'), signed = place('div'), figures = place('div'), age = place('p');
 		let cards = {};
 
 		const show = function(answer) {
@@ -340,10 +341,20 @@ return view.extend({
 		poll.add(function() {
 			return filter.asked('status').then(show);
 		});
+		/* Once, and behind the rest, because it starts Python. */
+		filter.asked('documents').then(function(answer) {
+			const rows = documents.rows(answer), lines = documents.lines(answer);
+			signed.put('', function() {
+				return rows.length || lines.length ? [ E('h3', {}, [ _('Signed documents') ]) ].concat(
+					rows.length ? [ table(documents.titles, rows) ] : [],
+					lines.length ? [ E('div', { 'class': 'cpe-any' }, [ list('ul', lines) ]) ] : []
+				) : [];
+			});
+		});
 		return E('div', {}, [
 			E('h2', {}, [ _('Mail filter') ]),
 			E('p', {}, [ _('Programs that send spam from your home are found here and stopped, without touching anybody else\'s mail. No message is read or kept.') ]),
-			first.root, wrong.root, notes.root, elsewhere.root, unlisted.root, submission.root, all.root, suspects, told.root, rest.root, figures.root, age.root
+			first.root, wrong.root, notes.root, elsewhere.root, unlisted.root, submission.root, all.root, suspects, told.root, rest.root, signed.root, figures.root, age.root
 		]);
 	}
 });

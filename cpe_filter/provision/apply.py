@@ -37,6 +37,7 @@ RELOAD, RESTART, FULL, TIME = "reload", "restart", "full", "time"
 _SETTLED = (TOML, HEADER, TYPE, AGENT, AUDIENCE, SEQUENCE, BAD, CONTENT)
 #: Seconds for which another process may hold the lock before this one gives up.
 _LOCK_S = 2.0
+_BEFORE = ".before"
 _STOPPED = "the router restarted, or this program was stopped, while it was tried"
 
 
@@ -102,7 +103,11 @@ def _judge_and_try(
     if _is_in_force(made, folder):
         say(f"{called} is in force already")
         return _of(made, EXIT_OK)
-    return _try(data, made, policy, where, folder, reload, say)
+    _keep(where.out)
+    try:
+        return _try(data, made, policy, where, folder, reload, say)
+    finally:
+        _forget(where.out)
 
 
 def _is_in_force(made: Document, folder: Folder) -> bool:
@@ -124,7 +129,6 @@ def _try(
     say: Callable[[str], None],
 ) -> Outcome:
     called = f"{made.type} {made.sequence}"
-    before = _content(where.out)
     looker = trial.Looker(effective.policy_of(where), policy)
     try:
         folder.begin(data, place.boot(), place.uptime() + where.limit_s + 2 * trial.LOOK_S)
@@ -165,7 +169,7 @@ def _try(
     # Room on flash says nothing about a document: it may be tried again.
     reason = "" if why == FULL else f"after it: {', '.join(failing)}"
     outcome = _of(made, EXIT_TAKEN_BACK, TAKEN_BACK, why)
-    failing = [*_take_back(data, reason, where, folder, reload, outcome, before), *failing]
+    failing = [*_take_back(data, reason, where, folder, reload, outcome), *failing]
     complain(f"{called} was taken back: {', '.join(failing)}")
     return outcome
 
@@ -177,7 +181,6 @@ def _take_back(
     folder: Folder,
     reload: Callable[[], int],
     outcome: Outcome,
-    before: bytes = b"",
 ) -> list[str]:
     """Even where the flash is full: the file is made without the document, which may then be tried again. Where it
     cannot be made, it is the one before again, if that is known. The trial is removed last: while it is there, this has
@@ -193,7 +196,7 @@ def _take_back(
         effective.write(where, without=data)
     except (OSError, UsageError) as error:
         problems.append(_problem(error, where.out) if isinstance(error, OSError) else str(error))
-        _restore(where.out, before)
+        _restore(where.out)
     reload()
     try:
         folder.end()
@@ -242,19 +245,25 @@ def _note_unfinished(where: Place, folder: Folder, kind: str) -> None:
         news.note(where, _of_kept(refused, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART))
 
 
-def _content(path: str) -> bytes:
-    """Of the policy that `run` reads; nothing if there is none."""
+def _keep(path: str) -> None:
+    """A second name for the policy that `run` reads, under which it comes back where there is no room to write it."""
+    _forget(path)
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        os.link(path, path + _BEFORE)
     except OSError:
-        return b""
+        pass  # there is none yet
 
 
-def _restore(path: str, content: bytes) -> None:
+def _restore(path: str) -> None:
     try:
-        if content:
-            effective.replace(path, content)
+        os.replace(path + _BEFORE, path)
+    except OSError:
+        pass
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path + _BEFORE)
     except OSError:
         pass
 

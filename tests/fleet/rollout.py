@@ -41,7 +41,7 @@ from cpe_filter.provision import apply, command, effective, etags, folder, judge
 from cpe_filter.provision import fetch as getting
 from cpe_filter.provision.fetch import Fetched, FetchError
 from cpe_filter.provision.folder import digest_of
-from cpe_filter.provision.news import Outcome
+from cpe_filter.provision.news import REFUSED, Outcome
 from cpe_filter.provision.place import Place
 from cpe_filter.report import schedule
 from cpe_filter.signed import keys, sequence, signify, verify
@@ -365,6 +365,7 @@ class World:
         assert self.verdicts is not None
         outcomes = self.verdicts.outcomes
         outcomes[one.result] = outcomes.get(one.result, 0) + 1
+        self.verdicts.excused += one.result == REFUSED and one.why in spread.EXCUSED
         if self.alert is None and self.verdicts.verdict(spread.Terms().halt_at) == spread.HALT:
             self.alert = self.now
             self.alert_of = self.verdicts.failed, self.verdicts.answered
@@ -495,7 +496,8 @@ def _simulated(world: World) -> Iterator[None]:
         (apply, "_lock", lambda where, wait_s: 0),
         (apply, "os", SimpleNamespace(close=lambda fd: None, path=SimpleNamespace(isdir=lambda path: True))),
         (apply, "time", SimpleNamespace(monotonic=lambda: world.now)),
-        (apply, "_content", lambda path: b""),
+        (apply, "_keep", lambda path: None),
+        (apply, "_forget", lambda path: None),
         (apply, "base_of", lambda where: ({}, Policy())),
         (command, "base_of", lambda where: ({}, Policy())),
         (apply, "recipient_of", recipient),

@@ -152,7 +152,8 @@ def _policy_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     policy = commands.add_parser(
         "policy",
         help="the ISP's signed policy: verify, apply, status, rollback; at the ISP: build, sign, publish, halt",
-        description="A policy that the ISP has signed is laid over this router's own, tried, and kept or taken back.",
+        description="A policy that the ISP has signed is laid over this router's own, tried, and kept or taken back. "
+        "So are tables and wordings for the detector.",
     )
     verbs = policy.add_subparsers(dest="verb", metavar="VERB", required=True)
     keys = _Parser(add_help=False)

@@ -12,7 +12,7 @@ from cpe_filter.detect.evidence import INDICATORS
 from cpe_filter.outcome import UsageError
 from cpe_filter.policy import file as policy_file
 from cpe_filter.policy.model import SignedTable
-from cpe_filter.provision import command
+from cpe_filter.provision import command, laid
 from cpe_filter.provision.folder import Folder
 from cpe_filter.uci.tables import toml
 from tests.provision.test_command import Router, router
@@ -159,3 +159,14 @@ def test_a_halt_goes_back_to_what_is_built_in(router: Router) -> None:
     found = signed(router)
     assert (found.table[:2], found.replies[:2], found.wordings) == ("4 ", "4 ", "")
     assert rates.allowed(found.rates.encode()) == {}
+
+
+def test_a_service_that_prepares_its_policy_has_them(router: Router) -> None:
+    """`uci prepare` writes the policy from what `laid` gives: nothing is lost of a text of many lines."""
+    for kind in KINDS:
+        assert router.apply(router.document(CONTENTS[kind], type=kind, sequence=3)) == 0
+    found = laid.over(router.place.base, router.place.folder)
+    assert found.problems == []
+    Path(router.place.out).write_bytes(found.text)
+    assert signed(router) == found.policy.signed
+    assert (found.policy.signed.rates, found.policy.signed.wordings) == (making.rates_text(0.1), "fquotaexhausted")

@@ -20,9 +20,9 @@ def read(path: str, most: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file")
+            raise OSError(errno.EINVAL, "Not a regular file", path)
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            raise OSError(errno.EPERM, "Others can write to it")
+            raise OSError(errno.EPERM, "Others can write to it", path)
         return file.read(most)
 
 
@@ -41,7 +41,7 @@ def make_folder(path: str) -> None:
     status = os.stat(folder)
     foreign = status.st_uid not in (0, os.geteuid())
     if foreign or (status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX):
-        raise OSError(errno.EPERM, "Others can write to its folder")
+        raise OSError(errno.EPERM, "Others can write to its folder", path)
 
 
 def lock_holder(handle: int) -> int:

@@ -413,3 +413,12 @@ def test_a_stolen_key_does_not_use_up_the_numbers(router: Router, how: str, caps
     assert router.apply(good) == 0
     assert router.mode == "monitor"
     assert router.apply(router.tmp / f"{1 << 53}.signed") == 2
+
+
+def test_which_file_cannot_be_read(router: Router) -> None:
+    router.apply(router.document(sequence=3))
+    good = Path(router.folder.path, "good")
+    good.chmod(0o666)
+    with pytest.raises(OSError, match="Others can write to it") as raised:
+        command.status(router.place)
+    assert raised.value.filename == str(good)

@@ -112,8 +112,10 @@ def _context(ca: str) -> ssl.SSLContext:
     made.hostname_checks_common_name = False
     try:
         made.load_verify_locations(ca)
+    except ssl.SSLError:
+        raise EstError(f"{ca}: no certificates in PEM") from None
     except OSError as error:
-        raise EstError(f"{ca}: {error.strerror or 'no certificates in PEM'}") from None
+        raise EstError(f"{ca}: {error.strerror}") from None
     return made
 
 

@@ -154,6 +154,7 @@ def provided(router: Router) -> None:
     os.makedirs(folder.path, mode=0o700)
     folder.confirm(making.key("isp").sign((signing.header(header) + '[filter]\nmode = "limit"\n').encode()))
     os.utime(os.path.join(folder.path, "good"), (START, START))
+    news.note(where)
     news.note(
         where,
         news.Outcome(4, "policy", "8" * 16, 8, news.TAKEN_BACK, "collector"),

@@ -159,7 +159,8 @@ def test_what_the_provider_has_signed(home: Home) -> None:
     (home.router.run / "enrol.last").write_text("0 1795543200\nthe certificate of cpe-1 ends some day\n")
     home.open("status", there=".cpe-device")
     home.says("Signed documents")
-    home.says("Settings\t7\tNov 24, 2026, 7:00 PM\tDec 24, 2026, 7:00 PM\tNumber 7 was tried, and is in force.")
+    last = "Number 8 was tried and taken back. The collector could not be reached any more."
+    home.says(f"Settings\t7\tNov 24, 2026, 7:00 PM\tDec 24, 2026, 7:00 PM\t{last}")
     for line in (
         "A document was refused, and nothing has changed. Nobody whom this router trusts has signed it as it is.",
         "Looked for documents Nov 24, 2026, 7:00 PM, and could not get all: https://x/: <b>no</b> route",

@@ -100,7 +100,7 @@ def test_documents_are_those_of_policy_status(router: Router) -> None:
     assert answer["kept"] is True
     (policy, *_), outcomes = answer["status"]["documents"], answer["status"]["outcomes"]
     assert (policy["type"], policy["in_force"]["sequence"]) == ("policy", 7)
-    assert [one["result"] for one in outcomes] == ["taken-back", "refused", "applied"]
+    assert [one["result"] for one in outcomes] == ["applied", "taken-back", "refused"]
     router.program("cpe-filter", "exit 2\n")  # without the package
     assert router.call("documents") == {"kept": False, "status": None}
 

@@ -66,10 +66,10 @@ return baseclass.extend({
 		}).filter(Boolean);
 	},
 
-	/* Sentences beside them: what could not be said of one type, and the last looks of the service. */
+	/* Sentences beside them: what became of the very last document, where its type is not known; and the service's looks. */
 	lines: function(answer) {
 		const status = L.isObject(answer.status) ? answer.status : {};
-		const said = list(status.outcomes).filter(function(outcome) { return outcome.type == null; }).slice(-1).map(became);
+		const said = list(status.outcomes).slice(-1).filter(function(outcome) { return outcome.type == null; }).map(became);
 		const fetch = L.isObject(answer.fetch) ? answer.fetch : null, enrol = L.isObject(answer.enrol) ? answer.enrol : null;
 		if (fetch)
 			said.push(fetch.code == 1 ? _('Looked for documents %s, and could not get all: %s').format(words.time(fetch.at), fetch.text)

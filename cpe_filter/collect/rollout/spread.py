@@ -30,7 +30,7 @@ LEAST = 3
 #: 95 %.
 _Z = 1.96
 APPLIED, REFUSED, TAKEN_BACK, ROLLED_BACK = RESULTS = ("applied", "refused", "taken-back", "rolled-back")
-#: Of a document whose signature is not good a router knows no type: "".
+#: "" for a document whose signature is not good: a router knows no type of it.
 TYPES = ("policy", "table", "replies", "")
 #: More words for lists and metrics: in force; the same, and the router does not report any more; has not answered.
 IN_FORCE, SILENT, NOT_HEARD = "in-force", "silent", "not-heard"

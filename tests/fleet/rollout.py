@@ -53,8 +53,10 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 PERMILLE = 10
 #: Days after which a simulation ends whatever is left.
 MOST_DAYS = 40
-#: Seconds from the collector's alert, or from a call, until somebody has halted.
+#: Seconds from the collector's alert, or from a call, until a person has halted.
 REACTION_S = 10 * MINUTE
+#: Fetches that are an hour apart at most, after a document has come into force (openwrt's cpe-filter-repeat).
+SOON = 24
 #: Seconds until the filter sees what has become of a document, at most.
 _POLL_S = 5.0
 _URL = "https://policy.isp.example/routers.signed"
@@ -89,7 +91,7 @@ class PowerError(BaseException):
 class Router:
     """index, name, model: which one. acts: (time, digest) since when the filter has had which policy."""
 
-    __slots__ = ("acts", "boot", "files", "life", "model", "name", "next_try", "noted", "where")
+    __slots__ = ("acts", "boot", "files", "life", "model", "name", "next_try", "noted", "soon", "where")
 
     def __init__(self, index: int, life: Life, booted: float) -> None:
         self.name = f"cpe-{index:06d}"
@@ -98,7 +100,7 @@ class Router:
         self.files: dict[str, bytes] = {}
         self.acts: list[tuple[float, str]] = []
         self.noted: set[tuple[str, str, str]] = set()
-        self.next_try = MINUTE
+        self.next_try, self.soon = MINUTE, 0
         self.where = Place("base", "out", self.name, "keys", self.model)
 
 
@@ -285,7 +287,7 @@ class World:
         every, _ = self.line(router.name)
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                code = command.fetch([_URL], "", 0, router.where, lambda: 0, lambda text: None)
+                code = command.fetch([_URL], "", 0, router.where, lambda: 0, self._say)
         except PowerError:
             self._push(_inside(router.life.off, self.now), ("boot", router))
             return
@@ -293,7 +295,15 @@ class World:
             wait, router.next_try = router.next_try, min(HOUR, 2 * router.next_try)
         else:
             wait, router.next_try = every, MINUTE
+            if router.soon:
+                router.soon -= 1
+                wait = min(wait, HOUR)
         self._again(router, self.now + wait)
+
+    def _say(self, text: str) -> None:
+        """As the service does (cpe-filter-repeat), which reads it."""
+        if text.endswith(" is in force"):
+            self.router.soon = SOON
 
     def _again(self, router: Router, at: float) -> None:
         """Unless it has the halt in force, and so will not change any more."""
@@ -308,7 +318,7 @@ class World:
     def _boots(self, router: Router) -> None:
         self.router = router
         router.boot = self.now
-        router.next_try = MINUTE
+        router.next_try, router.soon = MINUTE, 0
         with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(OSError):
             command.make(router.where)
         self._again(router, self.now + self.line(router.name)[1])
@@ -361,7 +371,7 @@ class World:
             self._push(boots or phase, ("boot" if boots else "fetch", router))
 
     def _hear(self, one: Outcome) -> None:
-        """A report comes; somebody halts a while after the collector's verdict."""
+        """A report comes; a person halts it a while after the collector's verdict."""
         assert self.verdicts is not None
         outcomes = self.verdicts.outcomes
         outcomes[one.result] = outcomes.get(one.result, 0) + 1

@@ -12,6 +12,7 @@ from cpe_filter.provision import command, trial
 from cpe_filter.provision.folder import Folder, digest_of
 from cpe_filter.provision.place import Place
 from tests.fleet import rollout
+from tests.lab.net import PROJECT
 from tests.provision.test_command import Router, router
 
 __all__ = ["router"]
@@ -103,3 +104,10 @@ def test_a_router_of_the_simulation_does_what_one_on_files_does(
             former = one.files[f"{one.name}/policy/former"]
             assert files.former == former
             assert set(files.bad()) == ({digest_of(world.bad)} if one.model in world.failing else set())
+
+
+def test_the_service_fetches_as_the_simulation_does() -> None:
+    """What this takes from the shell script."""
+    script = (PROJECT / "openwrt/cpe-filter/files/cpe-filter-repeat").read_text()
+    for piece in (f"soon={rollout.SOON} ;;", "again=60", "-le 3600 ] || again=3600", "due=$((now + 3600))", "sleep 20"):
+        assert piece in script, piece

@@ -5,6 +5,7 @@ Knows keys of a policy and which of their changes can stop legitimate mail. Must
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 #: How strict each mode is.
@@ -56,26 +57,56 @@ def dangers(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def _danger(key: tuple[str, str], old: Any, new: Any) -> str | None:
     table, name = key
-    change = f"[{table}] {name}: {_shown(old)} -> {_shown(new)}"
-    if key == ("filter", "mode") and new is not None:
-        return f"{change}: stricter" if _MODES.get(new, 0) > _MODES.get(old, 0) else None
-    if key == ("network", "private_destinations") and new == "filter":
-        return f"{change}: mail to private addresses is filtered, too"
-    if key == ("network", "ports") and isinstance(new, list):
-        more = [port for port in new if port not in (old or [25])]
-        return f"{change}: filtered, too: {', '.join(map(str, more))}" if more else None
-    if key in _SET and new is True:
-        return f"{change}: {_SET[key]}"
-    if key in _LOWER and new is not None and (old is None or new < old):
-        return f"{change}: lower, or perhaps lower than the router's own"
+    if key in _PASSING and (gone := [one for one in old or [] if one not in (new or [])]):
+        few = ", ".join(map(str, gone[:3])) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+        return f"[{table}] {name}: {few} removed: {_PASSING[key]}"
+    follows = _left(key, old) if new is None else _follows(key, old, new)
+    return f"[{table}] {name}: {_shown(old)} -> {_shown(new)}: {follows}" if follows else None
+
+
+def _follows(key: tuple[str, str], old: Any, new: Any) -> str:
+    """What follows from a value that a document sets; "" if nothing that stops legitimate mail."""
+    if key in _LOWER:
+        return "lower, or perhaps lower than the router's own" if old is None or new < old else ""
     if key in _PASSING:
-        gone = [one for one in old or [] if one not in (new or [])]
-        if gone:
-            few = ", ".join(map(str, gone[:3])) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
-            return f"[{table}] {name}: {few} removed: {_PASSING[key]}"
-        if old is None:
-            return f"{change}: in place of the routers' own list"
-    return None
+        return "in place of the routers' own list" if old is None else ""
+    if key in _SET:
+        return _SET[key] if new is True else ""
+    judge = _OTHERS.get(key)
+    return judge(old, new) if judge else ""
+
+
+def _left(key: tuple[str, str], old: Any) -> str:
+    """What follows where a value is left to the routers again."""
+    strictest = {("filter", "mode"): "block", ("network", "private_destinations"): "filter"}
+    milder = old != strictest[key] if key in strictest else key in _LOWER or (key in _SET and old is False)
+    return "the routers' own may be stricter" if milder else ""
+
+
+def _mode(old: Any, new: Any) -> str:
+    return "stricter" if _MODES.get(new, 0) > _MODES.get(old, 0) else ""
+
+
+def _private(old: Any, new: Any) -> str:
+    return "mail to private addresses is filtered, too" if new == "filter" else ""
+
+
+def _ports(old: Any, new: Any) -> str:
+    more = [port for port in new if port not in (old or [25])] if isinstance(new, list) else []
+    return f"filtered, too: {', '.join(map(str, more))}" if more else ""
+
+
+def _replies(old: Any, new: Any) -> str:
+    more = [row for row in new if row not in (old or [])] if isinstance(new, list) else []
+    return "a wrong wording can count against legitimate senders" if more else ""
+
+
+_OTHERS: dict[tuple[str, str], Callable[[Any, Any], str]] = {
+    ("filter", "mode"): _mode,
+    ("network", "private_destinations"): _private,
+    ("network", "ports"): _ports,
+    ("detect", "replies"): _replies,
+}
 
 
 def _names(content: dict[str, Any]) -> set[tuple[str, str]]:

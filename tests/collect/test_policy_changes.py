@@ -24,6 +24,12 @@ DANGEROUS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "escalation": ({"filter": {"escalate": False}}, {"filter": {"escalate": True}}, "compromised devices are blocked"),
     "quarantine": ({}, {"notice": {"quarantine": True}}, "compromised devices reach helpful sites only"),
     "helpful": ({"notice": {"helpful": ["192.0.2.9"]}}, {"notice": {"helpful": []}}, "no longer reach it"),
+    "a mode that is left to the routers": (
+        {"filter": {"mode": "monitor"}}, {}, "'monitor' -> (the router's): the routers' own may be stricter",
+    ),
+    "a limit that is left to them": ({"limits": {"messages_burst": 99}}, {}, "the routers' own may be stricter"),
+    "a flag that is left to them": ({"notice": {"quarantine": False}}, {}, "the routers' own may be stricter"),
+    "wordings": ({}, {"detect": {"replies": ["listed: x"]}}, "can count against legitimate senders"),
     "exemptions": (
         {"exempt": [{"destination": "192.0.2.1"}, {"destination": "192.0.2.2"}]},
         {"exempt": [{"destination": "192.0.2.2"}]}, "[[exempt]]: 1 removed",
@@ -44,6 +50,9 @@ def test_dangerous(name: str) -> None:
         ({"filter": {"mode": "block"}}, {"filter": {"mode": "monitor"}}),
         ({"filter": {"mode": "block"}}, {}),
         ({}, {"filter": {"mode": "monitor"}}),
+        ({"network": {"private_destinations": "filter"}}, {}),
+        ({"notice": {"quarantine": True}}, {}),
+        ({"detect": {"replies": ["listed: x"]}}, {"detect": {"replies": []}}),
         ({"limits": {"messages_per_hour": 60}}, {"limits": {"messages_per_hour": 90}}),
         ({"network": {"relays": ["192.0.2.1"]}}, {"network": {"relays": ["192.0.2.2", "192.0.2.1"]}}),
         ({"network": {"ports": [25, 587]}}, {"network": {"ports": [25]}}),

@@ -174,9 +174,23 @@ def _target(options: argparse.Namespace, index: Index) -> Document | None:
     """What comes back; None for nothing. Raises `PublishedError`."""
     if options.to is not None:
         sequence = _whole(options.to, "--to")
-        return published.archived(options.published, options.channel, sequence) if sequence else None
+        return _to_sign_again(options, sequence) if sequence else None
     entry = published.good_before(index.channels[options.channel])
-    return published.archived(options.published, options.channel, entry.sequence) if entry is not None else None
+    return _to_sign_again(options, entry.sequence) if entry is not None else None
+
+
+def _to_sign_again(options: argparse.Namespace, sequence: int, data: bytes = b"") -> Document:
+    """A document of the archive whose content is signed again, so its signature has to be good: who can write to the
+    folder, a web server's for example, must not choose what the key signs. Raises `BundleError`, `PublishedError`."""
+    data = data or published.archived_bytes(options.published, options.channel, sequence)
+    name = f"{options.channel} {sequence}"
+    try:
+        made = policy_bundle.authentic(data, options.keys)
+    except BundleError as error:
+        raise BundleError(f"{name} in the archive is not signed again: {error}") from None
+    if made.sequence != sequence:
+        raise BundleError(f"{name} in the archive is not signed again: it is {made.type} {made.sequence}")
+    return made
 
 
 def _put(options: argparse.Namespace, index: Index, data: bytes, halt: bool = False) -> int:
@@ -305,7 +319,8 @@ def _current(options: argparse.Namespace, index: Index) -> Document:
     if channel is None or channel.current is None:
         known = ", ".join(sorted(index.channels)) or "none"
         raise PublishedError(f"{options.published}: nothing is published in channel {options.channel}; there: {known}")
-    return published.current(options.published, options.channel, channel.current)
+    data = published.current_bytes(options.published, options.channel, channel.current)
+    return _to_sign_again(options, channel.current.sequence, data)
 
 
 def _completed(options: argparse.Namespace, index: Index, made: Document) -> bool:

@@ -187,33 +187,49 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def archived(folder: str, channel: str, sequence: int) -> Document:
-    """A document of the archive; its signature is not looked at again. Raises `PublishedError`."""
+    """A document of the archive, for people: its signature is not looked at. Raises `PublishedError`."""
+    path = _archive(folder, channel, sequence)
+    return _document(archived_bytes(folder, channel, sequence), path)
+
+
+def archived_bytes(folder: str, channel: str, sequence: int) -> bytes:
+    """The file. Raises `PublishedError`."""
     path = _archive(folder, channel, sequence)
     try:
         with open(path, "rb") as file:
-            signed = signify.signed_message(file.read(MAX_FILE))
-        return documents.parse(signed.message, __version__)._replace(key=signed.number)
+            return file.read(MAX_FILE)
     except OSError as error:
         raise PublishedError(f"{path}: {error.strerror}") from None
-    except SignedError as error:
-        raise PublishedError(f"{path}: {error}") from None
 
 
 def current(folder: str, channel: str, entry: Entry) -> Document:
+    """The last document of a channel, for people: its signature is not looked at. Raises `PublishedError`."""
+    return _document(current_bytes(folder, channel, entry), _archive(folder, channel, entry.sequence))
+
+
+def current_bytes(folder: str, channel: str, entry: Entry) -> bytes:
     """The last document of a channel, from the routers' file where the archive was not copied. Raises
     `PublishedError`."""
     try:
-        return archived(folder, channel, entry.sequence)
+        data = archived_bytes(folder, channel, entry.sequence)
+        _document(data, _archive(folder, channel, entry.sequence))
+        return data
     except PublishedError:
         served = _served(folder, channel)
         try:
-            signed = signify.signed_message(served)
-            made = documents.parse(signed.message, __version__)._replace(key=signed.number)
-        except SignedError:
-            made = None
-        if made is None or made.digest != entry.digest:
-            raise
-        return made
+            if _document(served, channel).digest == entry.digest:
+                return served
+        except PublishedError:
+            pass
+        raise
+
+
+def _document(data: bytes, path: str) -> Document:
+    try:
+        signed = signify.signed_message(data)
+        return documents.parse(signed.message, __version__)._replace(key=signed.number)
+    except SignedError as error:
+        raise PublishedError(f"{path}: {error}") from None
 
 
 def complete(folder: str, index: Index, channel: str, made: Document) -> bool:

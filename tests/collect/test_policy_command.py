@@ -559,3 +559,28 @@ def test_options_that_make_no_document(isp: Isp, words: tuple[str, ...], said: s
         isp.publish(MILD)
         with pytest.raises(UsageError, match=said):
             isp.do("halt", *words)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["what comes back", "the current one"])
+@pytest.mark.parametrize("how", ["changed", "another", "another key"])
+def test_who_can_write_to_the_folder_does_not_choose_what_is_signed(isp: Isp, number: int, how: str) -> None:
+    """The web server, for example: halt and the next step sign a content of the archive again."""
+    isp.publish(MILD)
+    isp.publish(STRICT, 10)
+    path = isp.web / f"archive/routers/{number}.signed"
+    data = path.read_bytes()
+    if how == "changed":
+        data = _changed(data, b'"192.0.2.0/24"', b'"203.0.113.9"')
+    elif how == "another":
+        data = _with(isp, OTHER, sequence=99)
+    else:
+        data = signing.generate().sign(signify.signed_message(data).message)
+    path.write_bytes(data)
+    (isp.web / "routers.signed").write_bytes(data)
+    before = json.loads((isp.web / "index.json").read_text())
+    for words in (("halt",), *((("publish", "--permille", "100"),) if number == 2 else ())):
+        with pytest.raises(UsageError, match=f"routers {number} in the archive is not signed again: ") as error:
+            isp.do(*words)
+        assert "\n" not in str(error.value)
+    assert json.loads((isp.web / "index.json").read_text()) == before
+    assert isp.do("publish", isp.signed(MILD, "--sequence", "100"), "--yes") == 0  # a way on

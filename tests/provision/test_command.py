@@ -77,10 +77,11 @@ def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Router:
 def test_applied_and_confirmed(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.make(router.place) == 0
     assert router.mode == "block"
-    assert router.apply(router.document()) == 0
+    document = router.document()
+    assert router.apply(document) == 0
     assert (router.mode, router.reloads) == ("monitor", ["monitor"])
     assert "policy 7 is in force" in capsys.readouterr().out
-    assert router.apply(router.document()) == 0
+    assert router.apply(document) == 0
     assert "in force already" in capsys.readouterr().out
     router.boot = "b2"
     assert command.make(router.place) == 0

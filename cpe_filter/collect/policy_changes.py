@@ -15,10 +15,11 @@ _LOWER = frozenset(
     ("limits", f"{what}_{how}")
     for what in ("connections", "destinations", "messages", "recipients")
     for how in ("per_hour", "burst")
-)
+) | {("filter", "queue_rate")}
 #: Lists whose entries let mail or helpful traffic pass, and what follows where one is gone.
 _PASSING = {
     ("network", "relays"): "mail to it is no longer let through unseen",
+    ("notice", "emergency"): "its HTTP can lead to the notice, and it can be in quarantine",
     ("notice", "helpful"): "quarantined devices no longer reach it",
 }
 #: Flags that stop more when they are set, and what follows.

@@ -24,6 +24,10 @@ DANGEROUS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "escalation": ({"filter": {"escalate": False}}, {"filter": {"escalate": True}}, "compromised devices are blocked"),
     "quarantine": ({}, {"notice": {"quarantine": True}}, "compromised devices reach helpful sites only"),
     "helpful": ({"notice": {"helpful": ["192.0.2.9"]}}, {"notice": {"helpful": []}}, "no longer reach it"),
+    "emergency": (
+        {"notice": {"emergency": ["02:00:00:00:00:01"]}}, {"notice": {"emergency": []}}, "it can be in quarantine"
+    ),
+    "fewer packets": ({"filter": {"queue_rate": 900}}, {"filter": {"queue_rate": 100}}, "900 -> 100: lower"),
     "a mode that is left to the routers": (
         {"filter": {"mode": "monitor"}}, {}, "'monitor' -> (the router's): the routers' own may be stricter",
     ),

@@ -368,7 +368,7 @@ SCHEMAS: dict[str, Schema] = {
             "answered": number("Tried it, or refused it for a reason that counts."),
             "failed": number("Took it back, or refused it for a reason that counts."),
             "excused": number("Refused it for a reason that does not count."),
-            "by_heartbeat": number("It is in force, and no event was reported."),
+            "by_heartbeat": number("It is in force, and no event of the last 90 days says how."),
             "audience": maybe(number("It is for these; null for a region, or if it was not published here.")),
             "expected": maybe(number("Its permille of the audience.")),
             "not_heard": maybe(number("Should have it, and have not answered.")),

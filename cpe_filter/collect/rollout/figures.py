@@ -108,13 +108,16 @@ async def _reported(store: Store, found: Found, now: int) -> dict[tuple[str, str
             by_name[name] = Spread(row["type"], int(row["sequence"] or 0), row["digest"])
         return by_name[name]
 
-    for row in await store.read(_IN_FORCE, fleet=now - FLEET_S, quiet=now - SILENT_S, most=4 * MOST):
+    limits = {"fleet": now - FLEET_S, "quiet": now - SILENT_S, "recent": now - RECENT_S}
+    for row in await store.read(_IN_FORCE, **limits, most=4 * MOST):
         if not row["digest"]:
             found.none[row["type"]] = int(row["n"])
             continue
-        one = of(row)
-        one.in_force, one.since = int(row["n"]), row["since"]
-        one.by_heartbeat, one.silent = int(row["by_heartbeat"] or 0), int(row["silent"] or 0)
+        one = of(row)  # of the number that most routers name; there can be others, which are routers' words
+        one.since = row["since"] if one.since is None else one.since
+        one.in_force += int(row["n"])
+        one.by_heartbeat += int(row["by_heartbeat"] or 0)
+        one.silent += int(row["silent"] or 0)
     for row in await store.read(_OUTCOMES, recent=now - RECENT_S, most=20 * MOST):
         one, number = of(row), int(row["n"])
         one.outcomes[row["result"]] = one.outcomes.get(row["result"], 0) + number
@@ -240,6 +243,7 @@ SELECT f.type, f.digest, f.sequence, COUNT(*) AS n, MIN(f.since) AS since,
     SUM(CASE WHEN r.heard_at < :quiet THEN 1 ELSE 0 END) AS silent
 FROM router_in_force f JOIN router_state r ON r.router = f.router
 LEFT JOIN router_document d ON d.router = f.router AND d.type = f.type AND d.digest = f.digest
+    AND d.at >= :recent
 WHERE r.heard_at >= :fleet GROUP BY f.type, f.digest, f.sequence ORDER BY n DESC, f.sequence DESC LIMIT :most
 """
 _OUTCOMES = """

@@ -63,10 +63,10 @@ class OfModel(NamedTuple):
 @dataclass(slots=True)
 class Spread:
     """One document. channel, entry: as published; "" and None if that is not known. audience: routers that it is for,
-    None if that is not known. by_heartbeat: in force, and no event says how. silent: in force, and the router does
-    not report any more. excused: refusals for EXCUSED. reasons: (result, why) -> routers. since: when it was first
-    seen. course: by the hour since then, routers that applied it, took it back, refused it. steps: the documents with
-    the same content before this one. left: routers that still have the document that this one halts."""
+    None if that is not known. by_heartbeat: in force, and no event within 90 days says how. silent: in force, and the
+    router does not report any more. excused: refusals for EXCUSED. reasons: (result, why) -> routers. since: when it
+    was first seen. course: by the hour since then, routers that applied it, took it back, refused it. steps: the
+    documents with the same content before this one. left: routers that still have the document that this one halts."""
 
     type: str
     sequence: int

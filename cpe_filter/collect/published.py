@@ -43,6 +43,9 @@ MAX_FILE = 1 << 19
 #: Digits of a sequence here. Routers take larger numbers, but behind the largest there is none for a halt.
 _DIGITS = 15
 CHANNEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+_HEX = re.compile(r"[0-9a-f]{16}")
+#: A name of an audience, with its kind: printable ASCII, as in a document's header.
+_NAME = re.compile(rf"\*|[a-z]+:[ -~]{{0,{documents.MAX_NAME}}}")
 #: States of a document: what routers get now, first to a part of them; one that another took the place of; one that
 #: was taken back by a halt.
 STAGED, CURRENT, REPLACED, HALTED = STATES = ("staged", "current", "replaced", "halted")
@@ -152,22 +155,36 @@ def read(folder: str) -> Index:
 
 
 def _parsed(data: Any) -> Index:
-    if data["format"] != FORMAT:
+    if data["format"] != FORMAT or len(data["channels"]) > MAX_CHANNELS:
         raise ValueError("format")
     channels = {}
     for name, one in data["channels"].items():
-        entries = []
-        for raw in one["documents"]:
-            values = {**raw, "audience": tuple(map(str, raw["audience"]))}
-            for key in ("issued", "expires", "published"):
-                values[key] = _posix(values[key])
-            entry = Entry(**values)
-            whole = (entry.sequence, entry.permille)
-            if not CHANNEL.fullmatch(name) or entry.state not in STATES or any(type(n) is not int for n in whole):
-                raise ValueError("entry")
-            entries.append(entry)
-        channels[name] = Channel(name, str(one["type"]), tuple(sorted(entries, key=lambda entry: entry.sequence)))
+        if not CHANNEL.fullmatch(name) or one["type"] not in EMPTY or len(one["documents"]) > MAX_LISTED:
+            raise ValueError("channel")
+        entries = sorted(map(_entry, one["documents"]), key=lambda entry: entry.sequence)
+        channels[name] = Channel(name, one["type"], tuple(entries))
     return Index(channels)
+
+
+def _entry(raw: Any) -> Entry:
+    """The page, the API and the store get what is here: so nothing else than `added` could have written."""
+    values = {**raw, "audience": tuple(raw["audience"])}
+    for key in ("issued", "expires", "published"):
+        values[key] = _posix(values[key])
+    entry = Entry(**values)
+    numbers = [(entry.sequence, 10**_DIGITS), (entry.permille, ALL)]
+    if entry.halts is not None:
+        numbers.append((entry.halts, 10**_DIGITS))
+    good = (
+        entry.state in STATES
+        and all(type(number) is int and 0 <= number <= most for number, most in numbers)
+        and all(_HEX.fullmatch(text) for text in (entry.digest, entry.key, entry.content))
+        and 0 < len(entry.audience) <= documents.MAX_AUDIENCE
+        and all(_NAME.fullmatch(text) for text in (*entry.audience, "salt:" + entry.salt))
+    )
+    if not good:
+        raise ValueError("entry")
+    return entry
 
 
 @contextmanager
@@ -261,6 +278,8 @@ def added(index: Index, channel: str, made: Document, now: int) -> Index:
     """The index with one more document. Pure. Raises `PublishedError` where it would go backward."""
     if not CHANNEL.fullmatch(channel):
         raise PublishedError(f"--channel {channel!a}: allowed: 1 to 64 letters, digits, and . _ -")
+    if made.type not in EMPTY:
+        raise PublishedError(f"the document is of type {made.type}, for one router; allowed: {', '.join(EMPTY)}")
     there = index.channels.get(channel, Channel(channel, made.type))
     if there.type != made.type:
         raise PublishedError(f"channel {channel} has documents of type {there.type}; this one is of type {made.type}")

@@ -584,3 +584,15 @@ def test_who_can_write_to_the_folder_does_not_choose_what_is_signed(isp: Isp, nu
         assert "\n" not in str(error.value)
     assert json.loads((isp.web / "index.json").read_text()) == before
     assert isp.do("publish", isp.signed(MILD, "--sequence", "100"), "--yes") == 0  # a way on
+
+
+def test_an_instruction_is_not_published(isp: Isp) -> None:
+    """It is for one router, which gets it with the answer to a report."""
+    desk = signing.generate()
+    isp.trust(desk, "desk", "desk")
+    issued = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    header = f'type = "instruction"\nsequence = 5\nissued = {issued}\nexpires = 2099-01-01T00:00:00Z\n'
+    path = isp.tmp / "instruction.signed"
+    path.write_bytes(desk.sign(f'[document]\n{header}audience = ["router:cpe-1"]\n[instruction]\n'.encode()))
+    with pytest.raises(UsageError, match="of type instruction, for one router; allowed: policy, table, replies"):
+        isp.do("publish", str(path), "--channel", "desk")

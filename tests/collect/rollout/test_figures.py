@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,38 @@ def test_documents_that_routers_invent_are_bounded(with_store: WithStore, tmp_pa
     with_store(work)
 
 
+def test_another_number_for_the_same_document_hides_no_router(with_store: WithStore, tmp_path: Path) -> None:
+    """A digest names the document; its number is a router's word."""
+
+    async def work(store: Store) -> None:
+        isp, terms = await story(store, tmp_path)
+        two = isp.channel["documents"][-1]["digest"]
+        await store.add([sent(docs(9, 950, ("policy", two, 1 << 50)), router="cpe-39")])
+        (now,) = (await compute(store, terms, NOW)).current
+        assert (now.sequence, now.in_force, now.by_heartbeat, now.answered) == (2, 12, 2, 18)
+        # Without the folder the number that most name counts.
+        (now,) = (await compute(store, Terms(), NOW)).current
+        assert (now.sequence, now.in_force) == (2, 12)
+
+    with_store(work)
+
+
+def test_routers_that_have_it_for_long_count_against_new_ones_on_which_it_fails(
+    with_store: WithStore, tmp_path: Path
+) -> None:
+    """A document is in force for a year or so; most of the fleet applied it when it was new."""
+
+    async def work(store: Store) -> None:
+        _, terms = await story(store, tmp_path)
+        old = {"at": NOW - 91 * DAY}
+        await store.write([("UPDATE router_document SET at = :at WHERE result <> 'taken-back'", old)])
+        await store.write([("UPDATE router_in_force SET since = :at, at = :at", old)])
+        (now,) = (await compute(store, terms, NOW)).current
+        assert (now.taken_back, now.in_force, now.answered) == (5, 11, 16)
+
+    with_store(work)
+
+
 def test_one_computation_for_all_who_ask(with_store: WithStore, tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         _, terms = await story(store, tmp_path)
@@ -259,5 +292,40 @@ async def _away(*_: Any, **__: Any) -> Any:
 
 def test_an_index_of_the_future_is_a_problem_and_no_error(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text('{"format": 2}')
+    with pytest.raises(published.PublishedError, match="not an index"):
+        published.read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"permille": 1001}, {"permille": 10**400}, {"permille": True}, {"sequence": 10**16}, {"digest": ["x"]},
+     {"digest": "\ud800"}, {"digest": None}, {"content": {}}, {"halts": "<b>2</b>"}, {"audience": []},
+     {"audience": "router:cpe-01"}, {"audience": ["router:\ud800"]}, {"audience": ["router:\0"]},
+     {"audience": [f"router:r{n}" for n in range(257)]}, {"audience": [1]}, {"salt": 5}, {"salt": "x" * 65},
+     {"published": 1}, {"state": "new"}, {"more": 1}],
+)  # fmt: skip
+def test_an_index_with_what_nobody_has_published_is_a_problem_and_no_error(
+    with_store: WithStore, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    async def work(store: Store) -> None:
+        isp, terms = await story(store, tmp_path)
+        index = json.loads((isp.web / "index.json").read_text())
+        index["channels"]["routers"]["documents"][-1] |= wrong
+        (isp.web / "index.json").write_text(json.dumps(index))
+        found = await compute(store, terms, NOW)
+        assert "not an index" in found.problem
+        assert "not an index" in rolloutpage.page(found)
+
+    with_store(work)
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [{f"c{n}": {"type": "policy", "documents": []} for n in range(257)}, {"<b>": {"type": "policy", "documents": []}},
+     {"c": {"type": "<b>", "documents": []}}, {"c": {"type": ["x"], "documents": []}},
+     {"c": {"type": "instruction", "documents": []}}, {"c": None}, [], None],
+)  # fmt: skip
+def test_channels_that_nobody_could_publish(tmp_path: Path, channels: Any) -> None:
+    (tmp_path / "index.json").write_text(json.dumps({"format": 1, "channels": channels}))
     with pytest.raises(published.PublishedError, match="not an index"):
         published.read(str(tmp_path))

@@ -85,7 +85,7 @@ async def compute(store: Store, terms: Terms, now: int) -> Found:
             found.problem = str(error)
     row = (await store.read(_FLEET, fleet=now - FLEET_S, silent=now - SILENT_S))[0]
     found.routers, found.silent = int(row["n"]), int(row["silent"] or 0)
-    by_name = await _reported(store, found, now)
+    by_name = await _reported(store, found, index, now)
     _join(index, by_name)
     found.documents = _listed(index, by_name)
     for one in found.documents:
@@ -98,8 +98,12 @@ async def compute(store: Store, terms: Terms, now: int) -> Found:
     return found
 
 
-async def _reported(store: Store, found: Found, now: int) -> dict[tuple[str, str], Spread]:
-    """Documents by type and digest, of what routers report."""
+async def _reported(store: Store, found: Found, index: Index, now: int) -> dict[tuple[str, str], Spread]:
+    """Documents by type and digest, of what routers report. Those that were published last come first: a few routers
+    can name so many others that these would be behind the bound."""
+    last = [entry.digest for one in index.channels.values() for entry in one.entries[-1 - MAX_STEPS :]]
+    ours = {f"d{place}": digest for place, digest in enumerate(last)}
+    first = f"CASE WHEN digest IN ({', '.join(f':{place}' for place in ours) or 'NULL'}) THEN 0 ELSE 1 END"
     by_name: dict[tuple[str, str], Spread] = {}
 
     def of(row: Row) -> Spread:
@@ -109,7 +113,8 @@ async def _reported(store: Store, found: Found, now: int) -> dict[tuple[str, str
         return by_name[name]
 
     limits = {"fleet": now - FLEET_S, "quiet": now - SILENT_S, "recent": now - RECENT_S}
-    for row in await store.read(_IN_FORCE, **limits, most=4 * MOST):
+    in_force = _IN_FORCE.format(first=first.replace("digest", "f.digest"))
+    for row in await store.read(in_force, **limits, **ours, most=4 * MOST):
         if not row["digest"]:
             found.none[row["type"]] = int(row["n"])
             continue
@@ -118,7 +123,7 @@ async def _reported(store: Store, found: Found, now: int) -> dict[tuple[str, str
         one.in_force += int(row["n"])
         one.by_heartbeat += int(row["by_heartbeat"] or 0)
         one.silent += int(row["silent"] or 0)
-    for row in await store.read(_OUTCOMES, recent=now - RECENT_S, most=20 * MOST):
+    for row in await store.read(_OUTCOMES.format(first=first), recent=now - RECENT_S, **ours, most=20 * MOST):
         one, number = of(row), int(row["n"])
         one.outcomes[row["result"]] = one.outcomes.get(row["result"], 0) + number
         one.since = row["first"] if one.since is None else min(one.since, row["first"])
@@ -244,11 +249,11 @@ SELECT f.type, f.digest, f.sequence, COUNT(*) AS n, MIN(f.since) AS since,
 FROM router_in_force f JOIN router_state r ON r.router = f.router
 LEFT JOIN router_document d ON d.router = f.router AND d.type = f.type AND d.digest = f.digest
     AND d.at >= :recent
-WHERE r.heard_at >= :fleet GROUP BY f.type, f.digest, f.sequence ORDER BY n DESC, f.sequence DESC LIMIT :most
+WHERE r.heard_at >= :fleet GROUP BY f.type, f.digest, f.sequence ORDER BY {first}, n DESC, f.sequence DESC LIMIT :most
 """
 _OUTCOMES = """
 SELECT type, digest, MAX(sequence) AS sequence, result, why, COUNT(*) AS n, MIN(at) AS first FROM router_document
-WHERE at >= :recent GROUP BY type, digest, result, why ORDER BY n DESC, sequence DESC LIMIT :most
+WHERE at >= :recent GROUP BY type, digest, result, why ORDER BY {first}, n DESC, sequence DESC LIMIT :most
 """
 _RECENT = "SELECT type, result, COUNT(*) AS n FROM router_document WHERE at >= :since GROUP BY type, result"
 _COURSE = """

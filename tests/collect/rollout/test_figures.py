@@ -173,6 +173,23 @@ def test_documents_that_routers_invent_are_bounded(with_store: WithStore, tmp_pa
     with_store(work)
 
 
+def test_documents_that_many_routers_invent_hide_no_published_one(with_store: WithStore, tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        isp, terms = await story(store, tmp_path)
+        invented = [{"router": f"cpe-{router}", "digest": f"{n:016x}", "at": NOW - 5} for router in range(20, 32)
+                    for n in range(20 * MOST)]  # fmt: skip
+        sql = "INSERT INTO router_document VALUES (:router, 'policy', :digest, 9, 'applied', NULL, :at)"
+        await store.write([(sql, row) for row in invented])
+        (now,) = (await compute(store, terms, NOW)).current
+        assert (now.taken_back, now.refused, now.excused, now.verdict(2)) == (5, 3, 2, "halt")
+        # A wider step is judged by the one before it, which stays, too.
+        assert isp.do("publish", "--permille", "600", "--yes") == 0
+        (now,) = (await compute(store, terms, NOW)).current
+        assert (now.answered, now.verdict(2)) == (0, "halt")
+
+    with_store(work)
+
+
 def test_another_number_for_the_same_document_hides_no_router(with_store: WithStore, tmp_path: Path) -> None:
     """A digest names the document; its number is a router's word."""
 

@@ -363,7 +363,10 @@ def put(folder: str, channel: str, data: bytes, made: Document, index: Index) ->
         _replace(f"{current}.etag", f'"{etag(data)}"'.encode(), None)
         _replace(current, data, _changed(current, data, made.issued))
     except OSError as error:
-        raise PublishedError(f"{error.filename or folder}: {error.strerror}") from None
+        raise PublishedError(
+            f"{error.filename or folder}: {error.strerror}; not published, or in part: once it can be written, the same"
+            " command completes it"
+        ) from None
 
 
 def _changed(path: str, data: bytes, issued: int) -> int:

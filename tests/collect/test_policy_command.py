@@ -596,3 +596,17 @@ def test_an_instruction_is_not_published(isp: Isp) -> None:
     path.write_bytes(desk.sign(f'[document]\n{header}audience = ["router:cpe-1"]\n[instruction]\n'.encode()))
     with pytest.raises(UsageError, match="of type instruction, for one router; allowed: policy, table, replies"):
         isp.do("publish", str(path), "--channel", "desk")
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_completed_later(isp: Isp) -> None:
+    isp.publish(MILD)
+    document = isp.signed(OTHER)
+    served = isp.web / "routers.signed"
+    served.unlink()
+    served.mkdir()
+    with pytest.raises(UsageError, match="once it can be written, the same command completes it"):
+        isp.do("publish", document, "--yes")
+    served.rmdir()
+    assert isp.do("publish", document, "--yes") == 0
+    assert isp.current == Path(document).read_bytes()
+    assert isp.do("publish", document, "--yes") == 1

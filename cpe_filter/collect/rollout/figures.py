@@ -112,25 +112,26 @@ async def _reported(store: Store, found: Found, index: Index, now: int) -> dict[
             by_name[name] = Spread(row["type"], int(row["sequence"] or 0), row["digest"])
         return by_name[name]
 
+    for row in await store.read(_OUTCOMES.format(first=first), recent=now - RECENT_S, **ours, most=20 * MOST):
+        one, number = of(row), int(row["n"])  # of the number that most name; others are there, as routers' words
+        one.outcomes[row["result"]] = one.outcomes.get(row["result"], 0) + number
+        one.since = row["first"] if one.since is None else min(one.since, row["first"])
+        if row["result"] == REFUSED and row["why"] in EXCUSED:
+            one.excused += number
+        reason = row["result"], row["why"]
+        if row["why"] and (len(one.reasons) < MOST_REASONS or reason in one.reasons):
+            one.reasons[reason] = one.reasons.get(reason, 0) + number
     limits = {"fleet": now - FLEET_S, "quiet": now - SILENT_S, "recent": now - RECENT_S}
     in_force = _IN_FORCE.format(first=first.replace("digest", "f.digest"))
     for row in await store.read(in_force, **limits, **ours, most=4 * MOST):
         if not row["digest"]:
             found.none[row["type"]] = int(row["n"])
             continue
-        one = of(row)  # of the number that most routers name; there can be others, which are routers' words
-        one.since = row["since"] if one.since is None else one.since
+        one = of(row)
+        one.since = row["since"] if one.since is None else min(one.since, row["since"])
         one.in_force += int(row["n"])
         one.by_heartbeat += int(row["by_heartbeat"] or 0)
         one.silent += int(row["silent"] or 0)
-    for row in await store.read(_OUTCOMES.format(first=first), recent=now - RECENT_S, **ours, most=20 * MOST):
-        one, number = of(row), int(row["n"])
-        one.outcomes[row["result"]] = one.outcomes.get(row["result"], 0) + number
-        one.since = row["first"] if one.since is None else min(one.since, row["first"])
-        if row["result"] == REFUSED and row["why"] in EXCUSED:
-            one.excused += number
-        if row["why"] and len(one.reasons) < MOST_REASONS:
-            one.reasons[row["result"], row["why"]] = number
     for row in await store.read(_RECENT, since=now - DAY):
         found.recent[row["type"], row["result"]] = int(row["n"])
     return by_name
@@ -252,8 +253,8 @@ LEFT JOIN router_document d ON d.router = f.router AND d.type = f.type AND d.dig
 WHERE r.heard_at >= :fleet GROUP BY f.type, f.digest, f.sequence ORDER BY {first}, n DESC, f.sequence DESC LIMIT :most
 """
 _OUTCOMES = """
-SELECT type, digest, MAX(sequence) AS sequence, result, why, COUNT(*) AS n, MIN(at) AS first FROM router_document
-WHERE at >= :recent GROUP BY type, digest, result, why ORDER BY {first}, n DESC, sequence DESC LIMIT :most
+SELECT type, digest, sequence, result, why, COUNT(*) AS n, MIN(at) AS first FROM router_document
+WHERE at >= :recent GROUP BY type, digest, sequence, result, why ORDER BY {first}, n DESC, sequence DESC LIMIT :most
 """
 _RECENT = "SELECT type, result, COUNT(*) AS n FROM router_document WHERE at >= :since GROUP BY type, result"
 _COURSE = """

@@ -100,11 +100,17 @@ def test_without_the_folder(with_store: WithStore, tmp_path: Path) -> None:
     """The latest that several routers have answered, whatever one of them invents."""
 
     async def work(store: Store) -> None:
-        await story(store, tmp_path)
+        isp, _ = await story(store, tmp_path)
         await store.add([sent(document(9, 999, doc="f" * 16, number=1 << 52), router="cpe-39")])
         found = await compute(store, Terms(), NOW)
         assert [one.sequence for one in found.current] == [2]
         assert found.current[0].expected is None
+        # Nor does one make a document of all others later that nobody has any more.
+        one, two = (entry["digest"] for entry in isp.channel["documents"])
+        await store.write([("UPDATE router_in_force SET digest = :two, sequence = 2 WHERE digest = :one",
+                            {"one": one, "two": two})])  # fmt: skip
+        await store.add([sent(document(10, 999, doc=one, number=1 << 52), router="cpe-39")])
+        assert [(one.sequence, one.digest) for one in (await compute(store, Terms(), NOW)).current] == [(2, two)]
         assert spread.metrics(found)["document_halt"] == {}  # a channel is not known
         found = await compute(store, Terms(str(tmp_path / "isp.sec")), NOW)
         assert "Not a directory" in found.problem

@@ -140,8 +140,9 @@ async def _reported(store: Store, found: Found, index: Index, now: int) -> dict[
 def _join(index: Index, by_name: dict[tuple[str, str], Spread]) -> None:
     """Adds refusals by a router that knows no type of a document, because of its key or signature, to the document with
     this digest."""
-    known = {entry.digest: channel.type for channel in index.channels.values() for entry in channel.entries}
-    known |= {digest: kind for kind, digest in by_name if kind}
+    # What is published counts most, and of what routers say, what most of them do.
+    known = {digest: kind for kind, digest in reversed(by_name) if kind}
+    known |= {entry.digest: channel.type for channel in index.channels.values() for entry in channel.entries}
     for (kind, digest), one in list(by_name.items()):
         if kind or digest not in known:
             continue

@@ -89,6 +89,11 @@ async def _issue(config: Config, store: Store, router: str, folder: str, now: in
             if not await register.note(store, row, by=_by()):
                 raise EnrolError(f"router {router} has been revoked meanwhile")
             file.write(pem + made.chain)
+            file.flush()
+        except OSError as error:
+            file.raw.close()  # without a second attempt to write
+            os.unlink(path)
+            raise EnrolError(f"{path}: {error.strerror}") from None
         except BaseException:
             os.unlink(path)  # an empty file would be in the way of the next attempt
             raise

@@ -20,8 +20,11 @@ from cpe_filter.collect.enrol import desk, register
 from cpe_filter.collect.enrol.desk import EnrolError
 from cpe_filter.collect.store import audit
 from cpe_filter.collect.store.base import Store
+from cpe_filter.collect.store.sqlite import SQLite
 from tests.collect import ca
 from tests.collect.enrol.isp import ROOT, digest, key_file, new_key, program, spki
+from tests.lab.net import why_not
+from tests.provision.test_live_full import apart, fill, mount
 
 WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 NOW = int(time.time())
@@ -72,6 +75,31 @@ def test_an_authority_that_cannot_sign_leaves_no_file(
         await desk.enrol(config_of(authority), store, "cpe-2", str(tmp_path / "out"), NOW)
 
     with_store(work)
+
+
+@pytest.mark.live
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_a_full_folder_is_one_line_and_leaves_no_part_of_a_file(authority: ca.Authority, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+
+    async def work() -> None:
+        store = SQLite(str(tmp_path / "store.db"))
+        await store.open()
+        try:
+            with pytest.raises(EnrolError, match=r"out/cpe-1.pem: No space left on device"):
+                await desk.enrol(config_of(authority), store, "cpe-1", str(folder), NOW)
+            assert [one.name for one in folder.iterdir()] == ["filler"]
+            (folder / "filler").unlink()
+            await desk.enrol(config_of(authority), store, "cpe-1", str(folder), NOW)
+        finally:
+            await store.close()
+
+    def inside() -> None:
+        mount(folder, "size=16k")
+        fill(folder, 0)
+        asyncio.run(work())
+
+    apart(inside, tmp_path / "log")
 
 
 @pytest.mark.parametrize("router", ["", "a b", "../x", "x" * 65, "ü", "a/b", "a\nb"])

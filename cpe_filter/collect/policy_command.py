@@ -367,6 +367,8 @@ def _whole(text: str, name: str) -> int:
 
 
 def _write(path: str, data: bytes) -> None:
+    if os.path.lexists(path) and not os.path.isfile(path):  # a device, or a pipe, would be replaced by a file
+        raise UsageError(f"{path}: exists and is not a regular file")
     file = AtomicFile(path, 0o644)
     file.write(data)
     file.finish(durable=True)

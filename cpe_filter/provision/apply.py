@@ -38,7 +38,7 @@ _SETTLED = (TOML, HEADER, TYPE, AGENT, AUDIENCE, SEQUENCE, BAD, CONTENT)
 #: Seconds for which another process may hold the lock before this one gives up.
 _LOCK_S = 2.0
 _BEFORE = ".before"
-_STOPPED = "the router restarted, or this program was stopped, while it was tried"
+_STOPPED = "the router restarted, or this program was stopped, twice while it was tried"
 
 
 class BusyError(UsageError):
@@ -230,12 +230,19 @@ def _finish(where: Place, reload: Callable[[], int]) -> None:
         left = folder.left(place.boot(), place.uptime(), stopped=True)
         if left is not None:
             outcome = _of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART)
-            _take_back(left, _STOPPED, where, folder, reload, outcome)
+            _take_back(left, _STOPPED if _is_twice(folder, left) else "", where, folder, reload, outcome)
             continue
         _note_unfinished(where, folder, kind)
         effective.write(where)
         reload()
         folder.end()
+
+
+def _is_twice(folder: Folder, document: bytes) -> bool:
+    try:
+        return folder.was_cut(document)
+    except OSError:
+        return True
 
 
 def _note_unfinished(where: Place, folder: Folder, kind: str) -> None:
@@ -275,8 +282,8 @@ def _problem(error: OSError, path: str) -> str:
 
 
 def after_restart(where: Place) -> list[Outcome]:
-    """A trial that was cut short is not begun again: what was taken back now. While another process tries a document
-    nothing is: that process ends it. Raises OSError."""
+    """A trial that was cut short has ended, and may begin again once: what was taken back now. While another process
+    tries a document nothing is: that process ends it. Raises OSError."""
     out = []
     if not os.path.isdir(where.folder):
         return []
@@ -290,7 +297,8 @@ def after_restart(where: Place) -> list[Outcome]:
             left = folder.left(place.boot(), place.uptime())
             if left is not None:
                 outcome = _of_kept(left, kind, EXIT_TAKEN_BACK, TAKEN_BACK, RESTART)
-                folder.refuse(left, _STOPPED)
+                if folder.was_cut(left):
+                    folder.refuse(left, _STOPPED)
                 news.note(where, outcome)
                 folder.end()
                 out.append(outcome)

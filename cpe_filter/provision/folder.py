@@ -4,6 +4,7 @@
     former   the one before, for `rollback`
     trial    the document that is tried, with the boot and the uptime until which it counts
     bad      digests of documents that are not tried again, with the reason
+    cut      the digest of the last document whose trial was cut short: it is tried once more
     taken    sequences (signed.sequence): no document that is older than a confirmed one
 
 Each is replaced in one step and synced. The order of the steps is such that a power cut between any two leaves a valid
@@ -107,6 +108,15 @@ class Folder:
         while len(known) > MOST_BAD:
             del known[next(iter(known))]
         files.replace(self._of("bad"), json.dumps(known, indent=1).encode() + b"\n")
+
+    def was_cut(self, document: bytes) -> bool:
+        """Its trial was cut short. Whether for the second time: once, the power may have gone for any reason, and a
+        halt must not be refused for it. Raises OSError."""
+        digest = digest_of(document).encode()
+        if self._read("cut", len(digest)) == digest:
+            return True
+        files.replace(self._of("cut"), digest)
+        return False
 
     def end(self) -> None:
         """Nothing is tried any more, and the filter has read the policy that counts. Raises OSError."""

@@ -610,3 +610,12 @@ def test_a_folder_that_cannot_be_written_is_said_and_completed_later(isp: Isp) -
     assert isp.do("publish", document, "--yes") == 0
     assert isp.current == Path(document).read_bytes()
     assert isp.do("publish", document, "--yes") == 1
+
+
+def test_an_output_that_is_no_file_stays(isp: Isp, tmp_path: Path) -> None:
+    """A device or a pipe would be replaced by a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="exists and is not a regular file"):
+        isp.do("sign", isp.policy(MILD), "--output", str(pipe))
+    assert pipe.is_fifo()

@@ -109,7 +109,8 @@ def test_killed_at_each_write(router: Router, tmp_path: Path, how: str, reboots:
         assert code in (0, 2), at
         whole(router)
         assert running(router) == router.state() == ("limit" if code == 0 else "monitor"), (at, ended.changes)
-        assert reported(router, 4) == ["applied" if code == 0 else "taken-back"], (at, ended.changes)
+        said = reported(router, 4)  # it is tried once more
+        assert said in ([["applied"], ["taken-back", "applied"]] if code == 0 else [["taken-back"]]), (at, said)
         assert router.apply(later) == 0, at
         assert running(router) == router.state() == "limit"
         assert reported(router, 5) == ["applied"], at

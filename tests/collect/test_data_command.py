@@ -13,7 +13,8 @@ from cpe_filter.detect import rates
 from cpe_filter.outcome import UsageError
 from cpe_filter.provision import overlay
 from cpe_filter.signed.document import Document
-from tests.collect.test_policy_command import Isp, isp
+from tests.collect.publisher import Isp
+from tests.collect.test_policy_command import isp
 from tests.signed import making
 
 __all__ = ["isp"]

@@ -16,7 +16,7 @@ from typing import Any
 from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.store.sql_documents import Documents
 from cpe_filter.collect.wire import Report
-from tests.collect.test_policy_command import MILD, STRICT, Isp
+from tests.collect.publisher import MILD, STRICT, Isp
 from tests.fleet.lives import Life
 
 _HOUR, _PERMILLE, _SALT = 3600, 300, "spring"

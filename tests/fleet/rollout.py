@@ -47,7 +47,7 @@ from cpe_filter.report import schedule
 from cpe_filter.signed import keys, sequence, signify, verify
 from cpe_filter.signed.document import POLICY_BUNDLE, Document, Recipient
 from cpe_filter.uci import provision
-from tests.collect.test_policy_command import Isp
+from tests.collect.publisher import Isp
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 PERMILLE = 10

@@ -78,3 +78,9 @@ def test_the_whole_of_it() -> None:
     assert re.search(r"The fleet page: http://127\.0\.0\.1:\d+/\n", done.stdout)
     assert re.search(r"log in as admin with \S{12}\n", done.stdout)
     assert re.search(r"\d+ reports with \d+ events taken, .* 0 lost\n$", done.stdout)
+
+
+def test_it_needs_no_pytest() -> None:
+    """`make fleet` installs what the collector needs, and no more."""
+    program = "import sys; sys.modules.update(pytest=None, hypothesis=None); import tests.fleet.__main__"
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

@@ -26,8 +26,8 @@ from tests.collect import streams
 from tests.collect.ca import Authority
 from tests.collect.cluster import Cluster
 from tests.collect.enrol.isp import key_file
+from tests.collect.publisher import MILD, Isp
 from tests.collect.running import Collector
-from tests.collect.test_policy_command import MILD, Isp
 from tests.lab.net import DEADLINE_S, PROJECT
 from tests.ports import free_port
 

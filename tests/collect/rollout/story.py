@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cpe_filter.collect.rollout.spread import Terms
 from cpe_filter.collect.store.base import Store
+from tests.collect.publisher import MILD, STRICT, Isp
 from tests.collect.reports import NOW
 from tests.collect.store.test_sql_documents import docs, document, sent
-from tests.collect.test_policy_command import MILD, STRICT, Isp
 
 
 async def story(store: Store, tmp_path: Path) -> tuple[Isp, Terms]:

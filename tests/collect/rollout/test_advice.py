@@ -12,8 +12,8 @@ from cpe_filter.collect.rollout.advice import advice
 from cpe_filter.collect.rollout.spread import Terms
 from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.outcome import UsageError
+from tests.collect.publisher import Isp
 from tests.collect.rollout.story import story
-from tests.collect.test_policy_command import Isp
 
 
 def prepared(folder: Path, halt_at: int = 2) -> tuple[Isp, str]:

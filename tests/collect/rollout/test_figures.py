@@ -17,10 +17,10 @@ from cpe_filter.collect.rollout.routers import Ask, listed
 from cpe_filter.collect.rollout.spread import DAY, OfModel, Terms
 from cpe_filter.collect.store.base import Store, StoreUnavailableError
 from cpe_filter.collect.web import rolloutpage
+from tests.collect.publisher import MILD, Isp
 from tests.collect.reports import NOW
 from tests.collect.rollout.story import story
 from tests.collect.store.test_sql_documents import docs, document, sent
-from tests.collect.test_policy_command import MILD, Isp
 
 WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.collect.ca import Authority
+from tests.collect.publisher import MILD, STRICT, Isp
 from tests.collect.reports import body, heartbeat
 from tests.collect.running import Collector
-from tests.collect.test_policy_command import MILD, STRICT, Isp
 from tests.lab.net import DEADLINE_S
 from tests.ports import free_port
 

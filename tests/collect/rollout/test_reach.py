@@ -18,9 +18,9 @@ from cpe_filter.collect.store.base import Store
 from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.signed import document as documents
 from cpe_filter.signed.document import Document
+from tests.collect.publisher import MILD, STRICT, Isp
 from tests.collect.reports import NOW, heartbeat
 from tests.collect.store.test_sql_documents import docs, document, sent
-from tests.collect.test_policy_command import MILD, STRICT, Isp
 
 WithStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 MODELS = ("acme,box-1", "acme,box-2")

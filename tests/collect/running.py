@@ -132,7 +132,10 @@ class Collector:
 def post(
     connection: http.client.HTTPConnection, data: bytes, headers: dict[str, str], path: str = "/v1/reports"
 ) -> Answer:
-    connection.request("POST", path, data, headers)
+    try:
+        connection.request("POST", path, data, headers)
+    except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+        pass  # it has answered before the whole body came, and what it said is there to be read
     return answer(connection)
 
 

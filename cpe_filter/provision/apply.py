@@ -281,16 +281,15 @@ def _problem(error: OSError, path: str) -> str:
     return f"{name}: {error.strerror or error}"
 
 
-def after_restart(where: Place) -> list[Outcome]:
-    """A trial that was cut short has ended, and may begin again once: what was taken back now. While another process
-    tries a document nothing is: that process ends it. Raises OSError."""
-    out = []
+def after_restart(where: Place) -> None:
+    """A trial that was cut short has ended, and may begin again once. While another process tries a document nothing is
+    done: that process ends it. Raises OSError."""
     if not os.path.isdir(where.folder):
-        return []
+        return
     try:
         lock = _lock(where, 0.0)
     except BusyError:
-        return []
+        return
     try:
         for kind in TYPES:
             folder = folder_of(where, kind)
@@ -301,13 +300,11 @@ def after_restart(where: Place) -> list[Outcome]:
                     folder.refuse(left, _STOPPED)
                 news.note(where, outcome)
                 folder.end()
-                out.append(outcome)
             else:
                 _note_unfinished(where, folder, kind)
         news.note(where)
     finally:
         os.close(lock)
-    return out
 
 
 def roll_back(where: Place, kind: str, reload: Callable[[], int]) -> Outcome:

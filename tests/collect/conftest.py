@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import pytest
 
 from cpe_filter.collect.store.base import Store
-from tests.collect import cluster
+from tests.collect import cluster as postgresql
+from tests.collect import streams
 from tests.conftest import LIVE_REQUIRED
 
 T = TypeVar("T")
@@ -22,14 +23,26 @@ Opener = Callable[[], Store]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[cluster.Cluster]:
-    reason = cluster.why_not()
+def _need(reason: str) -> None:
+    """reason: why a server cannot run here, "" if it can."""
     if reason and LIVE_REQUIRED and os.geteuid() == 0:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
-    with cluster.Cluster() as running:
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgresql.Cluster]:
+    _need(postgresql.why_not())
+    with postgresql.Cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[streams.Streams]:
+    """Three NATS servers."""
+    _need(streams.why_not())
+    with streams.Streams() as running:
         yield running
 
 
@@ -42,7 +55,7 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
         return lambda: SQLite(str(tmp_path / "collector.db"))
     from cpe_filter.collect.store.postgres import Postgres
 
-    running: cluster.Cluster = request.getfixturevalue("postgres")
+    running: postgresql.Cluster = request.getfixturevalue("postgres")
     dsn = running.create(f"t{next(_numbers)}")
     return lambda: Postgres(dsn)
 

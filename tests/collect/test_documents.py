@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import os
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +25,6 @@ from tests.collect.cluster import Cluster
 from tests.collect.reports import body, heartbeat, incident
 from tests.collect.running import Collector
 from tests.collect.test_faults import until
-from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import PROJECT
 
 A, B, C, D = (letter * 16 for letter in "abcd")
@@ -116,24 +114,18 @@ def _exported(it: Collector) -> None:
     assert "document" not in out.read_text()
 
 
-def test_by_way_of_nats(tmp_path: Path, authority: Authority) -> None:
-    reason = streams.why_not()
-    if reason and LIVE_REQUIRED and os.geteuid() == 0:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
+def test_by_way_of_nats(tmp_path: Path, authority: Authority, cluster: streams.Streams) -> None:
     pair = authority.router("r1")
-    with streams.Streams() as running:
-        nats: dict[str, Any] = {"nats": {"servers": running.urls, "max_bytes": 1 << 28}}
-        with (
-            Collector(tmp_path / "ingest", authority, "ingest", **nats) as ingest,
-            Collector(tmp_path / "consume", authority, "consume", **nats) as consume,
-        ):
-            assert ingest.post(pair, body(*EVENTS)).body["rejected"] == []
-            assert ingest.post(pair, body(*EVENTS)).status == 200
-            store = partial(SQLite, str(consume.folder / "collector.db"))
-            until(lambda: len(stored(store)[2]) == len(EVENTS))
-            assert stored(store) == EXPECTED
-            assert (ingest.stop(), consume.stop()) == (0, 0)
-            for one in (ingest, consume):
-                assert "Traceback" not in one.log.read_text()
+    nats: dict[str, Any] = {"nats": {"servers": cluster.urls, "max_bytes": 1 << 28}}
+    with (
+        Collector(tmp_path / "ingest", authority, "ingest", **nats) as ingest,
+        Collector(tmp_path / "consume", authority, "consume", **nats) as consume,
+    ):
+        assert ingest.post(pair, body(*EVENTS)).body["rejected"] == []
+        assert ingest.post(pair, body(*EVENTS)).status == 200
+        store = partial(SQLite, str(consume.folder / "collector.db"))
+        until(lambda: len(stored(store)[2]) == len(EVENTS))
+        assert stored(store) == EXPECTED
+        assert (ingest.stop(), consume.stop()) == (0, 0)
+        for one in (ingest, consume):
+            assert "Traceback" not in one.log.read_text()

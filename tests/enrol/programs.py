@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.lab.net import DEADLINE_S, PROJECT
+from tests.unpacked import unpack
 
 UNPACKED = PROJECT / ".peers" / "enrol"
 #: EST came with 5.9.8, Debian 12. libtls is in the third package.
@@ -62,20 +62,7 @@ def get() -> str:
     """Downloads and unpacks it if it is missing; returns why that failed, or ""."""
     if (UNPACKED / "usr" / "bin" / "pki").exists():
         return ""
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        return "there is no apt-get or dpkg-deb here to get strongswan-pki with"
-    UNPACKED.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as folder:
-        # A root-only folder: apt's own user cannot write there.
-        command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *PACKAGES]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-        if done.returncode:
-            return done.stderr.strip()
-        for archive in Path(folder).glob("*.deb"):
-            done = subprocess.run(["dpkg-deb", "-x", str(archive), str(UNPACKED)], capture_output=True, text=True)
-            if done.returncode:
-                return done.stderr.strip()
-    return ""
+    return unpack(PACKAGES, UNPACKED)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,22 @@ def document(folder: Path, content: str, sequence: int) -> Path:
     return path
 
 
+class Provisioned:
+    """A router in the lab with a policy of its own, and the ISP's key. files: for `cpe-filter policy`."""
+
+    def __init__(self, lab: Lab, text: str) -> None:
+        base, self.out = lab.policy(text, "own.toml"), lab.folder / "policy.toml"
+        keys = making.folder_of(lab.folder, policy=making.key("isp"))
+        folder = str(lab.folder / "provision")
+        self.files = ["--policy", str(base), "--out", str(self.out), "--folder", folder, "--keys", keys]
+        self._words = [str(base), str(self.out), folder, keys, str(lab.folder / "control")]
+        lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "make", *self.files])
+
+    def apply(self, path: Path, limit: float = 8.0, settle: float = 1.0) -> list[str]:
+        """The command that tries a document, in seconds."""
+        return [PYTHON, "-c", _APPLY, str(path), *self._words, str(limit), str(settle)]
+
+
 def mode(running: Filter) -> str:
     return str(running.status()["mode"])
 
@@ -43,12 +59,8 @@ def sent(lab: Lab) -> str:
 
 
 def test_mail_that_passed_and_is_refused_takes_a_document_back(lab: Lab) -> None:
-    base = lab.policy('[filter]\nmode = "limit"\n[limits]\nmessages_per_hour = 7200\n', "own.toml")
-    keys = making.folder_of(lab.folder, policy=making.key("isp"))
-    out = lab.folder / "policy.toml"
-    files = ["--policy", str(base), "--out", str(out), "--folder", str(lab.folder / "provision"), "--keys", keys]
-    lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "make", *files])
-    running = lab.start_filter(out)
+    it = Provisioned(lab, '[filter]\nmode = "limit"\n[limits]\nmessages_per_hour = 7200\n')
+    running = lab.start_filter(it.out)
     assert sent(lab).startswith("sent")
     end = time.monotonic() + 20
     while not (device := running.device("device1")) or not device["messages"]:
@@ -57,11 +69,9 @@ def test_mail_that_passed_and_is_refused_takes_a_document_back(lab: Lab) -> None
 
     tight = "[limits]\nmessages_per_hour = 1\nmessages_burst = 1\n"
     for number, content, code in ((3, tight, 4), (4, '[explain]\ntext = "Mail is refused."\n', 0)):
-        words = [str(document(lab.folder, content, number)), str(base), str(out), str(lab.folder / "provision"), keys]
         errors = lab.folder / f"{number}.err"
         with errors.open("w") as told:
-            arguments = [PYTHON, "-c", _APPLY, *words, str(lab.folder / "control"), "25", "12"]
-            trying = lab.start("router", arguments, stderr=told)
+            trying = lab.start("router", it.apply(document(lab.folder, content, number), 25, 12), stderr=told)
         running.wait_for("limits" if code else "explain")
         answers = []
         for _ in range(3):
@@ -73,41 +83,33 @@ def test_mail_that_passed_and_is_refused_takes_a_document_back(lab: Lab) -> None
 
 
 def test_applied_and_taken_back(lab: Lab) -> None:
-    base = lab.policy('[filter]\nmode = "block"\n', "own.toml")
-    keys = making.folder_of(lab.folder, policy=making.key("isp"))
-    out = lab.folder / "policy.toml"
-    files = ["--policy", str(base), "--out", str(out), "--folder", str(lab.folder / "provision"), "--keys", keys]
-    lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "make", *files])
-    running = lab.start_filter(out)
+    it = Provisioned(lab, '[filter]\nmode = "block"\n')
+    running = lab.start_filter(it.out)
     assert mode(running) == "block"
 
-    def apply(path: Path, limit: float = 8.0, settle: float = 1.0) -> list[str]:
-        words = [str(path), str(base), str(out), str(lab.folder / "provision"), keys, str(lab.folder / "control")]
-        return [PYTHON, "-c", _APPLY, *words, str(limit), str(settle)]
-
-    done = lab.run("router", apply(document(lab.folder, '[filter]\nmode = "monitor"\n', 3)), check=False)
+    done = lab.run("router", it.apply(document(lab.folder, '[filter]\nmode = "monitor"\n', 3)), check=False)
     assert done.returncode == 0, done.stderr
     time.sleep(1.2)
     assert mode(running) == "monitor"
     assert "mode" in running.log()
 
     # While the next one is tried the filter dies.
-    trying = lab.start("router", apply(document(lab.folder, '[filter]\nmode = "limit"\n', 4), settle=4.0))
+    trying = lab.start("router", it.apply(document(lab.folder, '[filter]\nmode = "limit"\n', 4), settle=4.0))
     end = time.monotonic() + 20
-    while 'mode = "limit"' not in out.read_text():
+    while 'mode = "limit"' not in it.out.read_text():
         assert time.monotonic() < end
         time.sleep(0.05)
     time.sleep(0.5)
     running.process.kill()
     assert trying.wait(30) == 4
-    assert 'mode = "monitor"' in out.read_text()
+    assert 'mode = "monitor"' in it.out.read_text()
     bad = json.loads((lab.folder / "provision" / "policy" / "bad").read_text())
     assert list(bad.values()) == ["after it: filter"]
-    shown = lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "status", *files[4:]]).stdout
+    shown = lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "status", *it.files[4:]]).stdout
     assert shown.startswith("in force:  policy 3, ")
 
     # By the command itself, where no filter runs: the next one reads the file.
-    again = lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "rollback", *files], check=False)
+    again = lab.run("router", [PYTHON, "-m", "cpe_filter", "policy", "rollback", *it.files], check=False)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
-    running = lab.start_filter(out)
+    running = lab.start_filter(it.out)
     assert mode(running) == "monitor"

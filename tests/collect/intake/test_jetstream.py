@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +19,6 @@ from cpe_filter.collect.store.sqlite import SQLite
 from cpe_filter.collect.wire import ReportError
 from tests.collect import streams
 from tests.collect.reports import BOOT2, NOW, heartbeat, incident, report
-from tests.conftest import LIVE_REQUIRED
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[streams.Streams]:
-    reason = streams.why_not()
-    if reason and LIVE_REQUIRED and os.geteuid() == 0:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    with streams.Streams() as running:
-        yield running
 
 
 def test_message_comes_out_as_it_went_in() -> None:

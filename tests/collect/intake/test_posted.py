@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from tests.collect.cases.test_instructions import ANNA, KEY, answered, case_of, 
 from tests.collect.desks import HOUR, event
 from tests.collect.reports import NOW, body, heartbeat, report
 from tests.collect.running import Collector
-from tests.conftest import LIVE_REQUIRED
 from tests.lab.net import DEADLINE_S
 from tests.signed.making import key
 
@@ -40,17 +38,6 @@ ONE = Waiting("0123456789abcdef", "a document", NOW, NOW + HOUR)
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[streams.Streams]:
-    reason = streams.why_not()
-    if reason and LIVE_REQUIRED and os.geteuid() == 0:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    with streams.Streams() as running:
-        yield running
 
 
 def test_an_entry_comes_out_as_it_went_in() -> None:

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from tests.lab.net import PROJECT
+from tests.unpacked import unpack
 
 UNPACKED = PROJECT / ".peers" / "lines"
 #: Program -> its package. Its libraries are on every Debian that has tcpdump.
@@ -33,22 +32,7 @@ def pppd_plugin() -> str:
 def get() -> str:
     """Downloads and unpacks what is missing; returns why that failed, or ""."""
     missing = [package for name, package in PACKAGES.items() if not find(name)]
-    if not missing:
-        return ""
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        return f"there is no apt-get or dpkg-deb here to get {', '.join(missing)} with"
-    UNPACKED.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as folder:
-        # A root-only folder: apt's own user cannot write there.
-        command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *missing]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-        if done.returncode:
-            return done.stderr.strip()
-        for archive in Path(folder).glob("*.deb"):
-            done = subprocess.run(["dpkg-deb", "-x", str(archive), str(UNPACKED)], capture_output=True, text=True)
-            if done.returncode:
-                return done.stderr.strip()
-    return ""
+    return unpack(missing, UNPACKED) if missing else ""
 
 
 if __name__ == "__main__":
